@@ -1,1 +1,10 @@
 //! The gateway.
+
+pub mod admin;
+pub mod http;
+pub mod policy;
+pub mod provider;
+pub mod router;
+pub mod secret;
+pub mod telemetry;
+pub mod units;

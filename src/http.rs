@@ -1,0 +1,3 @@
+//! Bytes from and to clients.
+
+pub mod settings;

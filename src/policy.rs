@@ -1,0 +1,126 @@
+//! The words for who goes first and where a prompt may go, shared by callers, jobs and providers.
+//!
+//! Owns three closed sets and their spelling in configuration and headers. Refuses anything with
+//! behaviour: what follows from a word is decided by the router and the gate.
+//!
+//! What a reader would get wrong: [`Trust`] says where a provider runs, [`DataPolicy`] what a request
+//! insists on. A request without a policy may go to either kind.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// How a caller's work ranks when there is too much of it.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Priority {
+    /// Shed first, and at most 80 % of a provider's slots.
+    Batch,
+    /// Somebody is waiting for the answer. The default.
+    #[default]
+    Interactive,
+}
+
+/// Where a provider runs, and so who sees the prompts sent to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Trust {
+    /// On machines of the operator.
+    Local,
+    /// With somebody else.
+    Cloud,
+}
+
+/// What a request or a key insists on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DataPolicy {
+    /// Only providers with [`Trust::Local`], whatever fails.
+    Local,
+}
+
+impl Priority {
+    /// The word in the configuration: `interactive` or `batch`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Batch => "batch",
+            Self::Interactive => "interactive",
+        }
+    }
+}
+
+impl Trust {
+    /// The word in the configuration: `local` or `cloud`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Cloud => "cloud",
+        }
+    }
+}
+
+impl DataPolicy {
+    /// The word in the configuration and in `x-gateway-data-policy`: `local`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+        }
+    }
+
+    /// Whether a provider of this trust may see the request.
+    pub fn allows(self, trust: Trust) -> bool {
+        match (self, trust) {
+            (Self::Local, Trust::Local) => true,
+            (Self::Local, Trust::Cloud) => false,
+        }
+    }
+}
+
+impl fmt::Display for Priority {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for Trust {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for DataPolicy {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_are_those_of_the_configuration() {
+        let written = serde_json::json!([
+            Priority::Batch,
+            Priority::Interactive,
+            Trust::Local,
+            Trust::Cloud,
+            DataPolicy::Local
+        ]);
+        let words = serde_json::json!([
+            Priority::Batch.as_str(),
+            Priority::Interactive.as_str(),
+            Trust::Local.as_str(),
+            Trust::Cloud.as_str(),
+            DataPolicy::Local.as_str()
+        ]);
+        assert_eq!(written, words);
+    }
+
+    #[test]
+    fn a_local_policy_allows_local_providers_only() {
+        assert!(DataPolicy::Local.allows(Trust::Local));
+        assert!(!DataPolicy::Local.allows(Trust::Cloud));
+    }
+}

@@ -1,0 +1,3 @@
+//! What stands between the gateway and one provider.
+
+pub mod settings;

@@ -1,0 +1,312 @@
+//! The sections `[providers.NAME]`: where a provider is, and how much and how long it may be asked.
+//!
+//! Owns the fields, their units, their defaults, and the defaults that depend on the backend or on
+//! who runs it. Refuses unknown fields; ranges are checked when the configuration is loaded.
+//!
+//! What a reader would get wrong: [`ProviderSettings::default`] leaves what depends on the backend
+//! unset. Ask the methods, which always answer; in a loaded configuration the fields are filled in.
+
+use crate::policy::Trust;
+use crate::secret::Secret;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::time::Duration;
+
+/// `[providers.NAME]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProviderSettings {
+    /// The API it speaks. In a file, a provider named like a backend need not write it.
+    pub backend: BackendName,
+    /// What the provider's own clients use, `http://` or `https://`. Default by backend:
+    /// [`BackendName::base_url`].
+    pub base_url: String,
+    /// The key sent to it. Written in a file it earns a warning; after loading it also holds the
+    /// value of `api_key_env`. Default empty: none is sent.
+    pub api_key: Secret,
+    /// The environment variable that holds the key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_key_env: Option<String>,
+    /// The model for requests that name none. Default by backend: [`BackendName::default_model`].
+    pub default_model: String,
+    /// Whether the operator runs it. Default by backend: [`BackendName::trust`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trust: Option<Trust>,
+    /// Globs of the model names it serves. Default `["*"]`.
+    pub models: Vec<String>,
+    /// Calls at one time, all workers together, 1 to 100 000. Default 4, a loaded Ollama's usual
+    /// number of parallel requests.
+    pub max_concurrency: u32,
+    /// Requests that may wait for a slot. Default 64; 0: nobody waits.
+    pub max_queue: u32,
+    /// How long one may wait for a slot. Default 30 s, more than 0.
+    #[serde(with = "crate::units::duration")]
+    pub max_queue_wait: Duration,
+    /// How long each step of a call may take.
+    pub timeouts: Timeouts,
+    /// When a call is tried again.
+    pub retry: RetrySettings,
+    /// When it is left alone.
+    pub breaker: BreakerSettings,
+}
+
+/// A kind of provider API.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BackendName {
+    /// Ollama's own API.
+    #[default]
+    Ollama,
+    /// OpenAI's chat completions, and whatever is compatible with them.
+    Openai,
+    /// Google's Gemini API.
+    Gemini,
+    /// Anthropic's Messages API.
+    Anthropic,
+}
+
+/// `timeouts = { … }`: each more than 0, and none longer than `total`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Timeouts {
+    /// Name lookup, TCP and TLS together. Default 5 s, or `total` when that is shorter.
+    #[serde(with = "crate::units::duration")]
+    pub connect: Duration,
+    /// From the request sent to the first event of the answer. Default 300 s for a local provider,
+    /// which may have to load the model first, and 60 s for a cloud one.
+    #[serde(with = "crate::units::optional_duration", skip_serializing_if = "Option::is_none")]
+    pub first_event: Option<Duration>,
+    /// Between two events of an answer. Default 120 s for a local provider, 60 s for a cloud one.
+    #[serde(with = "crate::units::optional_duration", skip_serializing_if = "Option::is_none")]
+    pub idle: Option<Duration>,
+    /// The whole request, from its arrival, with all waiting. Default 600 s, the official OpenAI
+    /// client's own limit.
+    #[serde(with = "crate::units::duration")]
+    pub total: Duration,
+}
+
+/// `retry = { … }`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetrySettings {
+    /// Further attempts after the first, 0 to 10. Default 2, what the official SDKs do.
+    pub max_retries: u32,
+    /// The first pause is random between nothing and this, and the limit doubles each time. Default
+    /// 500 ms, more than 0.
+    #[serde(with = "crate::units::duration")]
+    pub backoff: Duration,
+    /// The limit that doubling stops at. Default 8 s, at least `backoff`.
+    #[serde(with = "crate::units::duration")]
+    pub max_backoff: Duration,
+}
+
+/// `breaker = { … }`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BreakerSettings {
+    /// Failures in a row that open it, 1 to 1000. Default 5, Envoy's `consecutive_5xx`.
+    pub failures: u32,
+    /// How long it stays open the first time; doubles each time. Default 5 s, more than 0.
+    #[serde(with = "crate::units::duration")]
+    pub open: Duration,
+    /// The limit that doubling stops at. Default 120 s, at least `open`.
+    #[serde(with = "crate::units::duration")]
+    pub max_open: Duration,
+}
+
+impl ProviderSettings {
+    /// Where it is: as written, else the backend's usual address.
+    pub fn base_url(&self) -> &str {
+        if self.base_url.is_empty() { self.backend.base_url() } else { &self.base_url }
+    }
+
+    /// The model for requests that name none; empty when there is no such model.
+    pub fn default_model(&self) -> &str {
+        if self.default_model.is_empty() {
+            self.backend.default_model()
+        } else {
+            &self.default_model
+        }
+    }
+
+    /// Who runs it: as written, else as is usual for the backend.
+    pub fn trust(&self) -> Trust {
+        self.trust.unwrap_or(self.backend.trust())
+    }
+
+    /// The longest wait for the first event: as written, else by trust; never above the total.
+    pub fn first_event(&self) -> Duration {
+        let usual = match self.trust() {
+            Trust::Local => Duration::from_secs(300),
+            Trust::Cloud => Duration::from_secs(60),
+        };
+        self.timeouts.first_event.unwrap_or(usual).min(self.timeouts.total)
+    }
+
+    /// The longest silence between two events: as written, else by trust; never above the total.
+    pub fn idle(&self) -> Duration {
+        let usual = match self.trust() {
+            Trust::Local => Duration::from_secs(120),
+            Trust::Cloud => Duration::from_secs(60),
+        };
+        self.timeouts.idle.unwrap_or(usual).min(self.timeouts.total)
+    }
+
+    /// The same settings with everything that was unset filled in by the methods above.
+    #[must_use]
+    pub fn resolved(self) -> Self {
+        Self {
+            base_url: self.base_url().to_owned(),
+            default_model: self.default_model().to_owned(),
+            trust: Some(self.trust()),
+            timeouts: Timeouts {
+                first_event: Some(self.first_event()),
+                idle: Some(self.idle()),
+                ..self.timeouts.clone()
+            },
+            ..self
+        }
+    }
+}
+
+impl BackendName {
+    /// Every backend, in the order of the documentation.
+    pub const ALL: [Self; 4] = [Self::Ollama, Self::Openai, Self::Gemini, Self::Anthropic];
+
+    /// Whether this build can speak to it; a configuration that asks for another is refused.
+    pub fn is_available(self) -> bool {
+        match self {
+            Self::Ollama => true,
+            Self::Openai | Self::Gemini | Self::Anthropic => false,
+        }
+    }
+
+    /// The word in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ollama => "ollama",
+            Self::Openai => "openai",
+            Self::Gemini => "gemini",
+            Self::Anthropic => "anthropic",
+        }
+    }
+
+    /// The address that the provider's own clients use by default.
+    pub fn base_url(self) -> &'static str {
+        match self {
+            Self::Ollama => "http://localhost:11434",
+            Self::Openai => "https://api.openai.com/v1",
+            Self::Gemini => "https://generativelanguage.googleapis.com",
+            Self::Anthropic => "https://api.anthropic.com",
+        }
+    }
+
+    /// The model for requests that name none, where the original service had one; else empty.
+    pub fn default_model(self) -> &'static str {
+        match self {
+            Self::Ollama => "llama3.1",
+            Self::Gemini => "gemini-2.5-flash",
+            Self::Openai | Self::Anthropic => "",
+        }
+    }
+
+    /// Who usually runs it: the operator runs Ollama, somebody else the rest.
+    pub fn trust(self) -> Trust {
+        match self {
+            Self::Ollama => Trust::Local,
+            Self::Openai | Self::Gemini | Self::Anthropic => Trust::Cloud,
+        }
+    }
+}
+
+impl fmt::Display for BackendName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+impl Default for ProviderSettings {
+    fn default() -> Self {
+        Self {
+            backend: BackendName::default(),
+            base_url: String::new(),
+            api_key: Secret::default(),
+            api_key_env: None,
+            default_model: String::new(),
+            trust: None,
+            models: vec!["*".to_owned()],
+            max_concurrency: 4,
+            max_queue: 64,
+            max_queue_wait: Duration::from_secs(30),
+            timeouts: Timeouts::default(),
+            retry: RetrySettings::default(),
+            breaker: BreakerSettings::default(),
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            first_event: None,
+            idle: None,
+            total: Duration::from_secs(600),
+        }
+    }
+}
+
+impl Default for RetrySettings {
+    fn default() -> Self {
+        Self {
+            max_retries: 2,
+            backoff: Duration::from_millis(500),
+            max_backoff: Duration::from_secs(8),
+        }
+    }
+}
+
+impl Default for BreakerSettings {
+    fn default() -> Self {
+        Self { failures: 5, open: Duration::from_secs(5), max_open: Duration::from_secs(120) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trust_decides_the_timeouts_that_are_not_written() {
+        let local = ProviderSettings::default();
+        assert_eq!(local.trust(), Trust::Local);
+        assert_eq!((local.first_event().as_secs(), local.idle().as_secs()), (300, 120));
+        let cloud = ProviderSettings { trust: Some(Trust::Cloud), ..local };
+        assert_eq!((cloud.first_event().as_secs(), cloud.idle().as_secs()), (60, 60));
+    }
+
+    #[test]
+    fn no_step_may_take_longer_than_the_whole() {
+        let timeouts = Timeouts { total: Duration::from_secs(7), ..Timeouts::default() };
+        let settings = ProviderSettings { timeouts, ..ProviderSettings::default() };
+        assert_eq!((settings.first_event().as_secs(), settings.idle().as_secs()), (7, 7));
+    }
+
+    #[test]
+    fn the_backend_decides_address_model_and_trust() {
+        for backend in BackendName::ALL {
+            let settings = ProviderSettings { backend, ..ProviderSettings::default() }.resolved();
+            assert_eq!(settings.base_url, backend.base_url());
+            assert_eq!(settings.default_model, backend.default_model());
+            assert_eq!(settings.trust, Some(backend.trust()));
+            assert_eq!(settings.clone().resolved(), settings);
+        }
+    }
+
+    #[test]
+    fn a_backend_is_written_as_it_prints() {
+        for backend in BackendName::ALL {
+            assert_eq!(serde_json::json!(backend), serde_json::json!(backend.to_string()));
+        }
+    }
+}

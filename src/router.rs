@@ -1,0 +1,3 @@
+//! From the name a client asked for to the providers that may answer.
+
+pub mod settings;

@@ -1,0 +1,82 @@
+//! The sections `[[routes]]`, `[hints]` and `[default]`: which providers a name stands for.
+//!
+//! Owns the fields and their defaults; that every provider named here exists is checked when the
+//! configuration is loaded. Refuses unknown fields.
+//!
+//! What a reader would get wrong: hints written in a file are added to the built-in ones, they do
+//! not replace them; writing one of the built-in names replaces that one.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The providers each hint stands for.
+pub type Hints = BTreeMap<String, Vec<String>>;
+
+/// The hints that always exist and the providers they mean unless the file says otherwise, less
+/// those providers that are not configured.
+pub const BUILT_IN_HINTS: [(&str, &str); 6] = [
+    ("local", "ollama"),
+    ("ollama", "ollama"),
+    ("secure", "ollama"),
+    ("online", "gemini"),
+    ("fast", "gemini"),
+    ("gemini", "gemini"),
+];
+
+/// One of `[[routes]]`; the first whose `model` matches is taken.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RouteSettings {
+    /// A glob (`*`, `?`) over the name the client asked for; never empty.
+    pub model: String,
+    /// Where it may go, chosen by weight; at least one.
+    pub targets: Vec<TargetSettings>,
+    /// Where it goes when no target can take it, in order. Default: nowhere.
+    pub fallback: Vec<TargetSettings>,
+    /// What happens to a stream that dies midway. Default `resume`.
+    pub on_cut: OnCut,
+}
+
+/// A provider, and the model to ask it for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TargetSettings {
+    /// The name of a configured provider.
+    pub provider: String,
+    /// The model's name there. Default: the name the client asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Share among a route's targets, 1 to 1000; of no effect in `fallback`. Default 1.
+    pub weight: u32,
+}
+
+/// What happens to a stream that dies midway.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnCut {
+    /// The request is run again, and what follows the part already delivered is sent.
+    #[default]
+    Resume,
+    /// The client gets one error event and an abnormal end.
+    Error,
+}
+
+/// `[default]`: where a request goes that nothing else matched.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DefaultSettings {
+    /// Providers, in order. Default `["ollama"]`, or none when no such provider is configured.
+    pub providers: Vec<String>,
+}
+
+impl Default for TargetSettings {
+    fn default() -> Self {
+        Self { provider: String::new(), model: None, weight: 1 }
+    }
+}
+
+impl Default for DefaultSettings {
+    fn default() -> Self {
+        Self { providers: vec!["ollama".to_owned()] }
+    }
+}

@@ -1,0 +1,3 @@
+//! What the gateway reports about itself.
+
+pub mod settings;
