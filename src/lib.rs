@@ -1,6 +1,9 @@
 //! The gateway.
 
 pub mod admin;
+pub mod backend;
+pub mod chat;
+pub mod dialect;
 pub mod http;
 pub mod policy;
 pub mod provider;
@@ -8,3 +11,4 @@ pub mod router;
 pub mod secret;
 pub mod telemetry;
 pub mod units;
+pub mod wire;

@@ -1,0 +1,174 @@
+//! What providers speak.
+//!
+//! A [`Backend`] turns a [`ChatRequest`] into the call its kind of provider understands, and whatever comes back
+//! into events. It is pure: it never sees a socket, a clock or a log, and it never decides what happens after a
+//! failure, only what the failure means.
+//!
+//! The one thing to know: a transport that ends cleanly proves nothing. Only [`Decoder::finish`] tells whether the
+//! answer was whole.
+
+mod ollama;
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::chat::{Api, ChatEvent, ChatRequest, GatewayError};
+use crate::wire::ndjson::LineTooLong;
+
+pub use ollama::Ollama;
+
+/// The most that one undivided piece of an answer may hold: a line, an event or a unary body.
+pub const MAX_PIECE: usize = 32 * 1024 * 1024;
+
+/// A kind of API that providers speak.
+pub trait Backend: Sync {
+    /// The API, to tell whether a client's unknown fields mean something here.
+    fn api(&self) -> Api;
+
+    /// Builds the call for `request`, to be answered by `model`.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidRequest` naming the field, when the API cannot express something that would change the result.
+    fn encode(
+        &self,
+        request: &ChatRequest,
+        model: &str,
+        api_key: Option<&str>,
+    ) -> Result<UpstreamRequest, GatewayError>;
+
+    /// Begins to read the answer to `request`. `seed` makes ids that the provider did not give.
+    fn decoder(&self, request: &ChatRequest, seed: u64) -> Box<dyn Decoder>;
+
+    /// Reads an answer whose status is not 2xx.
+    fn rejection(&self, status: u16, body: &[u8], model: &str) -> Rejection;
+
+    /// What an operator can do when the provider cannot be reached: a clause for the error message.
+    fn unreachable_hint(&self) -> &'static str;
+}
+
+/// A call ready to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamRequest {
+    /// The path below the provider's base address, with its leading slash.
+    pub path: String,
+    /// Headers beside the content type, names in lower case.
+    pub headers: Vec<(&'static str, String)>,
+    /// The JSON body, sent by POST.
+    pub body: Vec<u8>,
+    /// What the client asked for and the API has no place for.
+    pub dropped: Vec<String>,
+}
+
+/// The state of reading one answer.
+pub trait Decoder: Send {
+    /// Takes what arrived, however it was cut, and appends the events it completes.
+    ///
+    /// # Errors
+    ///
+    /// What the bytes say or fail to say. Nothing may be fed afterwards.
+    fn feed(&mut self, bytes: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), DecodeError>;
+
+    /// Says that no more bytes come. Ends with [`ChatEvent::Done`] unless that was given before.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError::Cut`] when the answer was not whole.
+    fn finish(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), DecodeError>;
+}
+
+/// Why an answer could not be read to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DecodeError {
+    /// It stopped before its end marker.
+    Cut,
+    /// It is not what the API answers; for the log only.
+    Malformed(String),
+    /// One piece was larger than [`MAX_PIECE`].
+    TooLarge,
+    /// The provider said, within the answer, that it failed.
+    Reported(Rejection),
+}
+
+impl From<LineTooLong> for DecodeError {
+    fn from(_: LineTooLong) -> Self {
+        Self::TooLarge
+    }
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cut => formatter.write_str("the answer stopped before its end"),
+            Self::Malformed(what) => write!(formatter, "the answer is malformed: {what}"),
+            Self::TooLarge => {
+                write!(formatter, "one piece of the answer exceeds {MAX_PIECE} bytes")
+            }
+            Self::Reported(rejection) => {
+                write!(formatter, "the provider failed: {}", rejection.message)
+            }
+        }
+    }
+}
+
+/// What a provider's refusal means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// The class, which decides about retries and the caller's status.
+    pub class: RejectionClass,
+    /// The provider's own words, shortened, for the caller where they help, else for the log.
+    pub message: String,
+    /// When the provider's body says to come back.
+    pub retry_after: Option<Duration>,
+}
+
+/// The classes of refusals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RejectionClass {
+    /// The request is wrong, everywhere.
+    BadRequest,
+    /// The prompt does not fit this model.
+    ContextTooLong,
+    /// A filter refused the content.
+    ContentFilter,
+    /// The provider does not have the model.
+    UnknownModel,
+    /// The provider does not accept the gateway's key.
+    Auth,
+    /// Too many requests; a little later it works.
+    RateLimited,
+    /// The account has nothing left; a little later it does not work.
+    QuotaExhausted,
+    /// Busy.
+    Overloaded,
+    /// The provider gave up waiting.
+    Timeout,
+    /// Anything else that went wrong there.
+    Broken,
+}
+
+/// The class that a bare status says.
+#[must_use]
+fn class_of_status(status: u16) -> RejectionClass {
+    match status {
+        401 | 403 => RejectionClass::Auth,
+        402 => RejectionClass::QuotaExhausted,
+        404 => RejectionClass::UnknownModel,
+        408 | 504 => RejectionClass::Timeout,
+        429 => RejectionClass::RateLimited,
+        503 | 529 => RejectionClass::Overloaded,
+        400 | 405..=407 | 409..=428 | 430..=499 => RejectionClass::BadRequest,
+        _ => RejectionClass::Broken,
+    }
+}
+
+/// The first 300 characters of a provider's words, on one line.
+#[must_use]
+fn shorten(words: &str) -> String {
+    const MOST: usize = 300;
+    let one_line = words.split_whitespace().collect::<Vec<_>>().join(" ");
+    match one_line.char_indices().nth(MOST) {
+        None => one_line,
+        Some((end, _)) => format!("{}…", one_line.get(..end).unwrap_or_default()),
+    }
+}

@@ -1,0 +1,258 @@
+//! Ollama's native `/api/chat`, streamed as newline-delimited JSON.
+//!
+//! It owns the shapes of Ollama's requests, lines and errors. It refuses by name what Ollama has no word for and
+//! what would change the result: several answers, images at addresses, arguments that are no object.
+//!
+//! The one thing to know: an answer is streamed upstream even when the client wants it whole, because headers
+//! come only with the first token, and that is how a model that loads is told from a model that hangs. A line
+//! with `error` may follow a status of 200, and a stream may end without `done`; neither is a success.
+
+mod encode;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    Backend, DecodeError, Decoder, MAX_PIECE, Rejection, RejectionClass, UpstreamRequest,
+    class_of_status, shorten,
+};
+use crate::chat::{
+    Api, ChatEvent, ChatRequest, Completion, Finish, GatewayError, TokenLogprob, ToolCallPiece,
+    Usage,
+};
+use crate::wire::ndjson::Lines;
+
+/// Ollama's native API.
+#[derive(Debug)]
+pub struct Ollama;
+
+impl Backend for Ollama {
+    fn api(&self) -> Api {
+        Api::Ollama
+    }
+
+    fn encode(
+        &self,
+        request: &ChatRequest,
+        model: &str,
+        api_key: Option<&str>,
+    ) -> Result<UpstreamRequest, GatewayError> {
+        encode::chat(request, model, api_key)
+    }
+
+    fn decoder(&self, _request: &ChatRequest, seed: u64) -> Box<dyn Decoder> {
+        Box::new(ChatDecoder { lines: Lines::new(MAX_PIECE), calls: 0, seed, done: false })
+    }
+
+    fn rejection(&self, status: u16, body: &[u8], model: &str) -> Rejection {
+        let said = serde_json::from_slice::<ErrorLine>(body).ok().map(|line| line.error);
+        rejection(status, said.unwrap_or_default(), model)
+    }
+
+    fn unreachable_hint(&self) -> &'static str {
+        "is Ollama running? start it with `ollama serve`"
+    }
+}
+
+fn rejection(status: u16, said: String, model: &str) -> Rejection {
+    let class = match class_of_status(status) {
+        RejectionClass::BadRequest if said.contains("longer than the context length") => {
+            RejectionClass::ContextTooLong
+        }
+        // Cancelled while loading; somebody else's leaving may have caused it.
+        RejectionClass::BadRequest if status == 499 => RejectionClass::Broken,
+        class => class,
+    };
+    let said = shorten(&said);
+    let message = match class {
+        RejectionClass::UnknownModel if said.is_empty() => {
+            format!("model '{model}' not found; install it with `ollama pull {model}`")
+        }
+        RejectionClass::UnknownModel => {
+            format!("{said}; install it with `ollama pull {model}`")
+        }
+        _ if said.is_empty() => format!("status {status}"),
+        _ => said,
+    };
+    Rejection { class, message, retry_after: None }
+}
+
+/// Reads the lines of one answer.
+struct ChatDecoder {
+    lines: Lines,
+    /// Tool calls seen so far, which numbers them.
+    calls: u32,
+    seed: u64,
+    done: bool,
+}
+
+impl Decoder for ChatDecoder {
+    fn feed(&mut self, bytes: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {
+        let Self { lines, calls, seed, done } = self;
+        lines.feed(bytes, |line| read_line(line, calls, *seed, done, events))
+    }
+
+    fn finish(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {
+        let rest = self.lines.take_rest();
+        if !rest.iter().all(u8::is_ascii_whitespace) {
+            // A last line without its end is whole when it parses, as a unary answer is.
+            match read_line(&rest, &mut self.calls, self.seed, &mut self.done, events) {
+                Ok(()) => {}
+                Err(DecodeError::Malformed(_)) if !self.done => return Err(DecodeError::Cut),
+                Err(error) => return Err(error),
+            }
+        }
+        if self.done { Ok(()) } else { Err(DecodeError::Cut) }
+    }
+}
+
+fn read_line(
+    line: &[u8],
+    calls: &mut u32,
+    seed: u64,
+    done: &mut bool,
+    events: &mut Vec<ChatEvent>,
+) -> Result<(), DecodeError> {
+    if *done {
+        return Ok(());
+    }
+    let line: Line =
+        serde_json::from_slice(line).map_err(|error| DecodeError::Malformed(error.to_string()))?;
+    if let Some(error) = line.error {
+        return Err(DecodeError::Reported(rejection(500, error, "")));
+    }
+    let Some(message) = line.message else {
+        return Err(DecodeError::Malformed("a line without `message`".to_owned()));
+    };
+    if !message.thinking.is_empty() {
+        events.push(ChatEvent::Reasoning(message.thinking));
+    }
+    if !message.content.is_empty() {
+        events.push(ChatEvent::Text(message.content));
+    }
+    if !line.logprobs.is_empty() {
+        events
+            .push(ChatEvent::Logprobs(line.logprobs.into_iter().map(TokenLogprob::from).collect()));
+    }
+    for call in message.tool_calls {
+        let index = *calls;
+        *calls = calls.saturating_add(1);
+        events.push(ChatEvent::ToolCall(ToolCallPiece {
+            index,
+            id: Some(call.id.filter(|id| !id.is_empty()).unwrap_or_else(|| mint(seed, index))),
+            name: Some(call.function.name),
+            arguments: call
+                .function
+                .arguments
+                .map_or_else(|| "{}".to_owned(), |raw| raw.get().to_owned()),
+        }));
+    }
+    if line.done {
+        *done = true;
+        let finish = match line.done_reason.as_deref() {
+            // The arguments of a call may be cut by the limit, so the limit is what counts.
+            Some("length") => Finish::Length,
+            Some("load") => Finish::Load,
+            Some("unload") => Finish::Unload,
+            _ if *calls > 0 => Finish::ToolCalls,
+            _ => Finish::Stop,
+        };
+        let usage = Usage {
+            prompt: line.prompt_eval_count,
+            completion: line.eval_count,
+            ..Usage::default()
+        };
+        events.push(ChatEvent::Done(Completion { finish, stop_sequence: None, usage }));
+    }
+    Ok(())
+}
+
+/// An id for a call that came without one: unique within the answer, and as unlikely to meet another answer's as
+/// `seed` is.
+fn mint(seed: u64, index: u32) -> String {
+    const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+    // SplitMix64 spreads neighbouring indexes over the whole range (Steele, Lea, Flood 2014).
+    let mut state = seed.wrapping_add(u64::from(index).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    state ^= state >> 31;
+    let mut id = String::from("call_");
+    for _ in 0..12 {
+        let digit = usize::try_from(state % 36).unwrap_or(0);
+        id.push(char::from(DIGITS.get(digit).copied().unwrap_or(b'0')));
+        state /= 36;
+    }
+    id
+}
+
+/// One line of an answer. Unknown fields are Ollama's to add.
+#[derive(Deserialize)]
+struct Line {
+    #[serde(default)]
+    message: Option<LineMessage>,
+    #[serde(default)]
+    done: bool,
+    #[serde(default)]
+    done_reason: Option<String>,
+    #[serde(default)]
+    prompt_eval_count: Option<u64>,
+    #[serde(default)]
+    eval_count: Option<u64>,
+    #[serde(default)]
+    logprobs: Vec<LineLogprob>,
+    #[serde(default)]
+    error: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct LineMessage {
+    #[serde(default)]
+    content: String,
+    #[serde(default)]
+    thinking: String,
+    #[serde(default)]
+    tool_calls: Vec<LineCall>,
+}
+
+#[derive(Deserialize)]
+struct LineCall {
+    #[serde(default)]
+    id: Option<String>,
+    function: LineFunction,
+}
+
+#[derive(Deserialize)]
+struct LineFunction {
+    name: String,
+    #[serde(default)]
+    arguments: Option<Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+struct LineLogprob {
+    token: String,
+    logprob: f64,
+    #[serde(default)]
+    bytes: Option<Vec<u8>>,
+    #[serde(default)]
+    top_logprobs: Vec<LineLogprob>,
+}
+
+impl From<LineLogprob> for TokenLogprob {
+    fn from(line: LineLogprob) -> Self {
+        Self {
+            token: line.token,
+            logprob: line.logprob,
+            bytes: line.bytes,
+            top: line.top_logprobs.into_iter().map(Self::from).collect(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct ErrorLine {
+    error: String,
+}
+
+#[cfg(test)]
+mod tests;

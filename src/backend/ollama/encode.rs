@@ -1,0 +1,313 @@
+//! Writing a chat for Ollama.
+
+use std::collections::HashMap;
+
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value, json};
+
+use crate::backend::UpstreamRequest;
+use crate::chat::{
+    Api, ChatRequest, Effort, Format, GatewayError, ImageSource, Message, Part, Role, Sampling,
+    Tool, ToolCall, ToolChoice, ToolResult,
+};
+use crate::wire::json;
+
+/// Fields of Ollama's own API that a client may set and that are passed on as they are.
+const PASSED_ON: &[&str] = &["keep_alive", "truncate", "shift"];
+
+/// Builds the call.
+pub(super) fn chat(
+    request: &ChatRequest,
+    model: &str,
+    api_key: Option<&str>,
+) -> Result<UpstreamRequest, GatewayError> {
+    if request.n.is_some_and(|n| n > 1) {
+        return Err(GatewayError::invalid("n: this provider gives one answer, ask for n = 1"));
+    }
+    let mut dropped = Vec::new();
+    let (passed, options) = own_fields(request, &mut dropped);
+    if request.parallel_tool_calls == Some(false) {
+        dropped.push("parallel_tool_calls".to_owned());
+    }
+    if request.tool_choice == ToolChoice::Required {
+        dropped.push("tool_choice".to_owned());
+    }
+    let body = Body {
+        model,
+        messages: messages(&request.messages)?,
+        // An empty conversation loads or unloads the model, which is answered by one document.
+        stream: !request.messages.is_empty(),
+        tools: offered(request).map(tool).collect(),
+        format: match &request.format {
+            Format::Text => None,
+            Format::Json => Some(json!("json")),
+            Format::Schema { schema, .. } => Some(schema.clone()),
+        },
+        think: request.effort.map(think),
+        logprobs: request.logprobs.map(|_| true),
+        top_logprobs: request.logprobs.filter(|top| *top > 0),
+        options: Options { sampling: &request.sampling, own: options },
+        passed,
+    };
+    let headers = api_key.map(|key| ("authorization", format!("Bearer {key}")));
+    Ok(UpstreamRequest {
+        path: "/api/chat".to_owned(),
+        headers: headers.into_iter().collect(),
+        body: json::to_vec(&body),
+        dropped,
+    })
+}
+
+/// Splits the client's unknown fields into those passed on, those that are options, and those dropped.
+fn own_fields<'a>(
+    request: &'a ChatRequest,
+    dropped: &mut Vec<String>,
+) -> (Vec<(&'a str, &'a Value)>, Option<&'a Map<String, Value>>) {
+    let Some(extra) = &request.extra else { return (Vec::new(), None) };
+    let own = extra.api == Api::Ollama;
+    let mut passed = Vec::new();
+    let mut options = None;
+    for (name, value) in &extra.fields {
+        match value {
+            Value::Object(object) if own && name == "options" => options = Some(object),
+            _ if own && PASSED_ON.contains(&name.as_str()) => passed.push((name.as_str(), value)),
+            _ => dropped.push(name.clone()),
+        }
+    }
+    (passed, options)
+}
+
+/// Ollama cannot force a call. One forced tool means that only that tool is offered, none that none is.
+fn offered(request: &ChatRequest) -> impl Iterator<Item = &Tool> {
+    request.tools.iter().filter(|tool| match &request.tool_choice {
+        ToolChoice::Auto | ToolChoice::Required => true,
+        ToolChoice::None => false,
+        ToolChoice::Named(name) => tool.name == *name,
+    })
+}
+
+fn tool(tool: &Tool) -> Value {
+    let empty = || json!({"type": "object", "properties": {}});
+    json!({"type": "function", "function": {
+        "name": tool.name,
+        "description": tool.description.as_deref().unwrap_or_default(),
+        "parameters": tool.parameters.clone().unwrap_or_else(empty),
+    }})
+}
+
+fn think(effort: Effort) -> Value {
+    match effort {
+        Effort::None => json!(false),
+        Effort::On | Effort::Budget(_) => json!(true),
+        Effort::Low => json!("low"),
+        Effort::Medium => json!("medium"),
+        Effort::High => json!("high"),
+        Effort::Max => json!("max"),
+    }
+}
+
+fn messages(messages: &[Message]) -> Result<Vec<WireMessage<'_>>, GatewayError> {
+    // Results name their call by id; Ollama wants the tool's name.
+    let mut names: HashMap<&str, &str> = HashMap::new();
+    let mut written = Vec::with_capacity(messages.len());
+    for message in messages {
+        for part in &message.content {
+            if let Part::ToolCall(ToolCall { id: Some(id), name, .. }) = part {
+                names.insert(id, name);
+            }
+        }
+        match message.role {
+            Role::System | Role::User | Role::Assistant => written.push(plain(message)?),
+            Role::Tool => {
+                for part in &message.content {
+                    if let Part::ToolResult(result) = part {
+                        written.push(tool_result(result, &names)?);
+                    }
+                }
+            }
+        }
+    }
+    Ok(written)
+}
+
+fn plain(message: &Message) -> Result<WireMessage<'_>, GatewayError> {
+    let mut written = WireMessage::new(message.role.as_str());
+    for part in &message.content {
+        match part {
+            Part::Text(text) => written.add_text(text),
+            Part::Image(image) => written.images.push(inline(&image.source)?),
+            Part::Reasoning { text, .. } => written.thinking.push_str(text),
+            Part::ToolCall(call) => written.tool_calls.push(tool_call(call)?),
+            Part::ToolResult(_) => {}
+        }
+    }
+    Ok(written)
+}
+
+fn tool_result<'a>(
+    result: &'a ToolResult,
+    names: &HashMap<&str, &'a str>,
+) -> Result<WireMessage<'a>, GatewayError> {
+    let mut written = WireMessage::new(Role::Tool.as_str());
+    for part in &result.content {
+        match part {
+            Part::Text(text) => written.add_text(text),
+            Part::Image(image) => written.images.push(inline(&image.source)?),
+            Part::Reasoning { .. } | Part::ToolCall(_) | Part::ToolResult(_) => {}
+        }
+    }
+    if result.is_error {
+        written.content.insert_str(0, "Error: ");
+    }
+    let called = result.call_id.as_deref();
+    written.tool_call_id = called;
+    written.tool_name =
+        result.name.as_deref().or_else(|| called.and_then(|id| names.get(id).copied()));
+    Ok(written)
+}
+
+fn inline(source: &ImageSource) -> Result<&str, GatewayError> {
+    match source {
+        ImageSource::Inline { base64, .. } => Ok(base64),
+        ImageSource::Url(_) => Err(GatewayError::invalid(
+            "image_url: this provider takes images in the request, send a data: URI",
+        )),
+    }
+}
+
+fn tool_call(call: &ToolCall) -> Result<WireCall<'_>, GatewayError> {
+    let arguments = match call.arguments.trim() {
+        "" => Value::Object(Map::new()),
+        text => serde_json::from_str(text).unwrap_or(Value::Null),
+    };
+    if !arguments.is_object() {
+        let name = &call.name;
+        return Err(GatewayError::invalid(format!(
+            "tool_calls: the arguments of `{name}` must be a JSON object"
+        )));
+    }
+    Ok(WireCall { id: call.id.as_deref(), function: WireFunction { name: &call.name, arguments } })
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    model: &'a str,
+    messages: Vec<WireMessage<'a>>,
+    stream: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    think: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logprobs: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_logprobs: Option<u8>,
+    #[serde(skip_serializing_if = "Options::is_empty")]
+    options: Options<'a>,
+    #[serde(flatten, serialize_with = "entries")]
+    passed: Vec<(&'a str, &'a Value)>,
+}
+
+fn entries<S: Serializer>(fields: &[(&str, &Value)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(fields.iter().copied())
+}
+
+#[derive(Serialize)]
+struct WireMessage<'a> {
+    role: &'static str,
+    content: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    thinking: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    images: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<WireCall<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_call_id: Option<&'a str>,
+}
+
+impl WireMessage<'_> {
+    fn new(role: &'static str) -> Self {
+        Self {
+            role,
+            content: String::new(),
+            thinking: String::new(),
+            images: Vec::new(),
+            tool_calls: Vec::new(),
+            tool_name: None,
+            tool_call_id: None,
+        }
+    }
+
+    /// Ollama's content is one string: parts are joined by line feeds.
+    fn add_text(&mut self, text: &str) {
+        if !self.content.is_empty() {
+            self.content.push('\n');
+        }
+        self.content.push_str(text);
+    }
+}
+
+#[derive(Serialize)]
+struct WireCall<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    function: WireFunction<'a>,
+}
+
+#[derive(Serialize)]
+struct WireFunction<'a> {
+    name: &'a str,
+    arguments: Value,
+}
+
+/// The canonical sampling in Ollama's names, over what an Ollama client set itself.
+struct Options<'a> {
+    sampling: &'a Sampling,
+    own: Option<&'a Map<String, Value>>,
+}
+
+impl Options<'_> {
+    fn is_empty(&self) -> bool {
+        self.own.is_none_or(Map::is_empty) && *self.sampling == Sampling::default()
+    }
+}
+
+impl Serialize for Options<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let sampling = self.sampling;
+        let mut options = serializer.serialize_map(None)?;
+        for (name, value) in self.own.into_iter().flatten() {
+            options.serialize_entry(name, value)?;
+        }
+        entry(&mut options, "num_predict", sampling.max_tokens)?;
+        entry(&mut options, "temperature", sampling.temperature)?;
+        entry(&mut options, "top_p", sampling.top_p)?;
+        entry(&mut options, "top_k", sampling.top_k)?;
+        entry(&mut options, "min_p", sampling.min_p)?;
+        entry(&mut options, "presence_penalty", sampling.presence_penalty)?;
+        entry(&mut options, "frequency_penalty", sampling.frequency_penalty)?;
+        entry(&mut options, "repeat_penalty", sampling.repeat_penalty)?;
+        entry(&mut options, "seed", sampling.seed)?;
+        if !sampling.stop.is_empty() {
+            options.serialize_entry("stop", &sampling.stop)?;
+        }
+        options.end()
+    }
+}
+
+fn entry<M: SerializeMap>(
+    map: &mut M,
+    name: &str,
+    value: Option<impl Serialize>,
+) -> Result<(), M::Error> {
+    match value {
+        Some(value) => map.serialize_entry(name, &value),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,298 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::chat::{
+    Extra, Format, Image, ImageSource, Message, Part, Role, Sampling, Tool, ToolCall, ToolChoice,
+    ToolResult,
+};
+use proptest::prelude::*;
+
+fn encode(request: &ChatRequest) -> Value {
+    let call = Ollama.encode(request, "llama3.1", None).unwrap();
+    assert_eq!(call.path, "/api/chat");
+    serde_json::from_slice(&call.body).unwrap()
+}
+
+fn decode(pieces: &[&[u8]]) -> (Vec<ChatEvent>, Result<(), DecodeError>) {
+    let mut decoder = Ollama.decoder(&ChatRequest::default(), 7);
+    let mut events = Vec::new();
+    for piece in pieces {
+        if let Err(error) = decoder.feed(piece, &mut events) {
+            return (events, Err(error));
+        }
+    }
+    let ended = decoder.finish(&mut events);
+    (events, ended)
+}
+
+fn user(text: &str) -> ChatRequest {
+    ChatRequest { messages: vec![Message::text(Role::User, text)], ..ChatRequest::default() }
+}
+
+const STREAM: &str = concat!(
+    "{\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"Grüße \"},\"done\":false}\n",
+    "{\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"🦙\"},\"done\":false}\n",
+    "{\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"\"},\"done\":true,",
+    "\"done_reason\":\"stop\",\"prompt_eval_count\":15,\"eval_count\":248}\n",
+);
+
+fn stream_events() -> Vec<ChatEvent> {
+    vec![
+        ChatEvent::Text("Grüße ".into()),
+        ChatEvent::Text("🦙".into()),
+        ChatEvent::Done(Completion {
+            finish: Finish::Stop,
+            stop_sequence: None,
+            usage: Usage { prompt: Some(15), completion: Some(248), ..Usage::default() },
+        }),
+    ]
+}
+
+#[test]
+fn a_plain_request_is_streamed_with_its_options() {
+    let mut request = user("hi");
+    assert_eq!(
+        encode(&request),
+        json!({"model": "llama3.1", "messages": [{"role": "user", "content": "hi"}], "stream": true})
+    );
+    request.sampling = Sampling {
+        temperature: Some(0.7),
+        max_tokens: Some(512),
+        stop: vec!["END".into()],
+        ..Sampling::default()
+    };
+    let options = json!({"num_predict": 512, "temperature": 0.7, "stop": ["END"]});
+    assert_eq!(encode(&request)["options"], options);
+}
+
+#[test]
+fn an_empty_conversation_is_not_streamed() {
+    let body = encode(&ChatRequest::default());
+    assert_eq!(body, json!({"model": "llama3.1", "messages": [], "stream": false}));
+}
+
+#[test]
+fn parts_become_one_text_and_a_list_of_images() {
+    let mut request = user("look");
+    let image = |source| Part::Image(Image { source, detail: None });
+    request.messages[0].content.push(Part::Text("here".into()));
+    request.messages[0]
+        .content
+        .push(image(ImageSource::Inline { media_type: "image/png".into(), base64: "AAAA".into() }));
+    let message = json!({"role": "user", "content": "look\nhere", "images": ["AAAA"]});
+    assert_eq!(encode(&request)["messages"][0], message);
+    request.messages[0].content.push(image(ImageSource::Url("https://example.org/x.png".into())));
+    let error = Ollama.encode(&request, "m", None).unwrap_err();
+    assert!(error.message.starts_with("image_url:"), "{error}");
+}
+
+fn with_tools(choice: ToolChoice) -> Value {
+    let tool = |name: &str| Tool {
+        name: name.into(),
+        description: None,
+        parameters: None,
+        strict: Some(true),
+    };
+    let mut request = user("hi");
+    request.tools = vec![tool("a"), tool("b")];
+    request.tool_choice = choice;
+    encode(&request)["tools"].clone()
+}
+
+#[test]
+fn a_forced_tool_is_the_only_one_offered_and_none_offers_none() {
+    assert_eq!(with_tools(ToolChoice::Auto).as_array().unwrap().len(), 2);
+    assert_eq!(with_tools(ToolChoice::Required).as_array().unwrap().len(), 2);
+    assert_eq!(with_tools(ToolChoice::None), Value::Null);
+    let parameters = json!({"type": "object", "properties": {}});
+    let function = json!({"name": "b", "description": "", "parameters": parameters});
+    assert_eq!(
+        with_tools(ToolChoice::Named("b".into())),
+        json!([{"type": "function", "function": function}])
+    );
+}
+
+#[test]
+fn calls_carry_objects_and_results_the_tools_name() {
+    let call = |arguments: &str| {
+        Part::ToolCall(ToolCall {
+            id: Some("call_1".into()),
+            name: "add".into(),
+            arguments: arguments.into(),
+        })
+    };
+    let message = |role, content| Message { role, content: vec![content], name: None };
+    let result = Part::ToolResult(ToolResult {
+        call_id: Some("call_1".into()),
+        name: None,
+        content: vec![Part::Text("42".into())],
+        is_error: true,
+    });
+    let mut request = user("hi");
+    request.messages.push(message(Role::Assistant, call("{\"b\":1,\"a\":2}")));
+    request.messages.push(message(Role::Tool, result));
+    let messages = encode(&request)["messages"].clone();
+    assert_eq!(messages[1]["tool_calls"][0]["function"]["arguments"], json!({"b": 1, "a": 2}));
+    assert_eq!(
+        messages[2],
+        json!({"role": "tool", "content": "Error: 42", "tool_name": "add", "tool_call_id": "call_1"})
+    );
+    request.messages[1] = message(Role::Assistant, call("[1]"));
+    assert!(Ollama.encode(&request, "m", None).unwrap_err().message.contains("`add`"));
+}
+
+#[test]
+fn several_answers_are_refused_and_one_is_not() {
+    let mut request = user("hi");
+    request.n = Some(1);
+    encode(&request);
+    request.n = Some(2);
+    assert!(Ollama.encode(&request, "m", None).unwrap_err().message.starts_with("n:"));
+}
+
+#[test]
+fn an_ollama_clients_own_fields_pass_and_others_are_named_as_dropped() {
+    let fields = json!({"keep_alive": "5m", "options": {"num_ctx": 8192, "seed": 1}, "odd": 1});
+    let Value::Object(fields) = fields else { panic!("an object") };
+    let mut request = user("hi");
+    request.sampling.seed = Some(2);
+    request.format = Format::Json;
+    request.extra = Some(Extra { api: Api::Ollama, fields: fields.clone() });
+    let call = Ollama.encode(&request, "m", Some("k")).unwrap();
+    assert_eq!(call.dropped, ["odd"]);
+    assert_eq!(call.headers, [("authorization", "Bearer k".to_owned())]);
+    let body: Value = serde_json::from_slice(&call.body).unwrap();
+    assert_eq!(body["keep_alive"], "5m");
+    assert_eq!(body["format"], "json");
+    assert_eq!(body["options"]["num_ctx"], 8192);
+    request.extra = Some(Extra { api: Api::OpenAi, fields });
+    let call = Ollama.encode(&request, "m", None).unwrap();
+    assert_eq!(call.dropped, ["keep_alive", "options", "odd"]);
+}
+
+#[test]
+fn a_stream_becomes_events_and_usage() {
+    assert_eq!(decode(&[STREAM.as_bytes()]), (stream_events(), Ok(())));
+}
+
+#[test]
+fn a_stream_without_its_end_is_cut_wherever_it_stops() {
+    let bytes = STREAM.as_bytes();
+    for end in 0..bytes.len() - 1 {
+        let (events, ended) = decode(&[&bytes[..end]]);
+        assert_eq!(ended, Err(DecodeError::Cut), "at {end}");
+        assert!(!events.iter().any(|event| matches!(event, ChatEvent::Done(_))));
+    }
+    // Only the last line's own line feed is missing: the line is whole.
+    assert_eq!(decode(&[&bytes[..bytes.len() - 1]]), (stream_events(), Ok(())));
+}
+
+#[test]
+fn an_error_line_inside_a_success_is_a_failure() {
+    let line = "{\"message\":{\"content\":\"a\"}}\n{\"error\":\"runner   stopped\"}\n";
+    let (events, ended) = decode(&[line.as_bytes()]);
+    assert_eq!(events, [ChatEvent::Text("a".into())]);
+    let Err(DecodeError::Reported(rejection)) = ended else { panic!("{ended:?}") };
+    assert_eq!(rejection.class, RejectionClass::Broken);
+    assert_eq!(rejection.message, "runner stopped");
+}
+
+#[test]
+fn what_ollama_never_answers_is_malformed() {
+    for body in
+        ["<html>oops</html>\n", "[]\n", "{}\n", "{\"message\":{\"content\":1}}\n", "\u{1}\n"]
+    {
+        let (_, ended) = decode(&[body.as_bytes()]);
+        assert!(matches!(ended, Err(DecodeError::Malformed(_))), "{body}: {ended:?}");
+    }
+    let (_, ended) = decode(&[b"{\"message\":{\"content\":\"\xff\xfe\"}}\n"]);
+    assert!(matches!(ended, Err(DecodeError::Malformed(_))), "{ended:?}");
+}
+
+#[test]
+fn calls_without_ids_get_one_each_and_make_the_answer_a_call() {
+    let line = concat!(
+        "{\"message\":{\"content\":\"\",\"tool_calls\":[{\"function\":{\"name\":\"a\",\"arguments\":{\"x\":1}}},",
+        "{\"id\":\"own\",\"function\":{\"name\":\"b\"}}]},\"done\":true,\"done_reason\":\"stop\"}\n"
+    );
+    let (events, ended) = decode(&[line.as_bytes()]);
+    assert_eq!(ended, Ok(()));
+    let [ChatEvent::ToolCall(first), ChatEvent::ToolCall(second), ChatEvent::Done(done)] =
+        &events[..]
+    else {
+        panic!("{events:?}")
+    };
+    assert_eq!((first.index, first.arguments.as_str()), (0, "{\"x\":1}"));
+    assert!(first.id.as_deref().unwrap().starts_with("call_"));
+    assert_eq!(
+        (second.index, second.id.as_deref(), second.arguments.as_str()),
+        (1, Some("own"), "{}")
+    );
+    assert_eq!(done.finish, Finish::ToolCalls);
+}
+
+#[test]
+fn minted_ids_differ_within_and_between_answers() {
+    let ids: std::collections::HashSet<String> =
+        (0..50u64).flat_map(|seed| (0..50).map(move |index| mint(seed, index))).collect();
+    assert_eq!(ids.len(), 2500);
+}
+
+#[test]
+fn load_and_length_are_told_apart() {
+    let load = "{\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"\"},\"done\":true,\"done_reason\":\"load\"}";
+    let (events, ended) = decode(&[load.as_bytes()]);
+    assert_eq!(ended, Ok(()));
+    assert!(matches!(&events[..], [ChatEvent::Done(done)] if done.finish == Finish::Load));
+    let (events, _) = decode(&[load.replace("load", "length").as_bytes()]);
+    assert!(matches!(&events[..], [ChatEvent::Done(done)] if done.finish == Finish::Length));
+}
+
+#[test]
+fn refusals_are_classed_and_keep_ollamas_words() {
+    let table: &[(u16, &str, RejectionClass, &str)] = &[
+        (404, "model 'x' not found", RejectionClass::UnknownModel, "ollama pull m"),
+        (503, "server busy, please try again.", RejectionClass::Overloaded, "server busy"),
+        (400, "\"m\" does not support tools", RejectionClass::BadRequest, "does not support tools"),
+        (
+            400,
+            "the prompt is longer than the context length",
+            RejectionClass::ContextTooLong,
+            "prompt",
+        ),
+        (401, "unauthorized", RejectionClass::Auth, "unauthorized"),
+        (429, "slow down", RejectionClass::RateLimited, "slow down"),
+        (499, "request canceled", RejectionClass::Broken, "canceled"),
+        (500, "model runner has unexpectedly stopped", RejectionClass::Broken, "runner"),
+    ];
+    for (status, said, class, part) in table {
+        let body = json!({"error": said}).to_string();
+        let rejection = Ollama.rejection(*status, body.as_bytes(), "m");
+        assert_eq!(rejection.class, *class, "{status}");
+        assert!(rejection.message.contains(part), "{}", rejection.message);
+    }
+    assert_eq!(Ollama.rejection(502, b"<html>", "m").message, "status 502");
+}
+
+proptest! {
+    #[test]
+    fn cuts_never_matter(cuts in proptest::collection::vec(0..STREAM.len(), 0..6)) {
+        let mut cuts = cuts;
+        cuts.sort_unstable();
+        let mut pieces = Vec::new();
+        let mut from = 0;
+        for cut in cuts {
+            pieces.push(&STREAM.as_bytes()[from..cut]);
+            from = cut;
+        }
+        pieces.push(&STREAM.as_bytes()[from..]);
+        prop_assert_eq!(decode(&pieces), (stream_events(), Ok(())));
+    }
+
+    #[test]
+    fn no_bytes_make_the_decoder_panic_or_succeed_without_an_end(body in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let (events, ended) = decode(&[&body]);
+        let has_end = matches!(events.last(), Some(ChatEvent::Done(_)));
+        prop_assert_eq!(ended.is_ok(), has_end);
+    }
+}

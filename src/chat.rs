@@ -1,0 +1,18 @@
+//! The canonical model: what is asked, what is answered, and why it failed.
+//!
+//! Every dialect decodes into these types and every backend encodes from them, so that N dialects and M
+//! backends need N + M translations. The module is pure: values only, no clock, no log, no network.
+//!
+//! The one thing to know: an absent count or setting is `None`, never zero. What a client did not say is left
+//! to the provider, and what a provider did not say is not made up.
+
+mod error;
+mod event;
+mod request;
+
+pub use error::{ErrorKind, FieldProblem, GatewayError, Origin};
+pub use event::{ChatEvent, Completion, Finish, TokenLogprob, ToolCallPiece, Usage};
+pub use request::{
+    Api, ChatRequest, Effort, Extra, Format, Image, ImageSource, Message, Part, Role, Sampling,
+    Tool, ToolCall, ToolChoice, ToolResult,
+};

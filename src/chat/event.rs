@@ -1,0 +1,106 @@
+//! One step of an answer, free of the API it came in.
+//!
+//! A backend's decoder turns whatever bytes arrive into these, a dialect's encoder turns these into whatever
+//! the client reads. A unary answer is the same sequence, spoken at the end.
+//!
+//! The one thing to know: an answer is complete only when [`ChatEvent::Done`] was seen. A sequence that merely
+//! stops was cut off.
+
+use serde::Serialize;
+
+/// One step of an answer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub enum ChatEvent {
+    /// More of the visible text; never empty.
+    Text(String),
+    /// More of the model's thinking; never empty.
+    Reasoning(String),
+    /// The provider's proof for the thinking so far; void at any other provider.
+    Signature(String),
+    /// More of a tool call.
+    ToolCall(ToolCallPiece),
+    /// Log probabilities of the tokens of the text before it.
+    Logprobs(Vec<TokenLogprob>),
+    /// The end. Nothing follows.
+    Done(Completion),
+}
+
+/// More of a tool call.
+///
+/// The first piece of an index carries `id` and `name`, later ones only arguments. Indexes count from 0 without
+/// holes. A call is complete when the next index or the end appears.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ToolCallPiece {
+    /// Which call of this answer.
+    pub index: u32,
+    /// Set on the first piece; unique within the answer.
+    pub id: Option<String>,
+    /// Set on the first piece.
+    pub name: Option<String>,
+    /// A fragment of the JSON text of the arguments.
+    pub arguments: String,
+}
+
+/// The log probability of one token, with its alternatives.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TokenLogprob {
+    /// The token's text.
+    pub token: String,
+    /// Natural logarithm of its probability.
+    pub logprob: f64,
+    /// Its UTF-8 bytes, where the provider gives them or the token is whole text.
+    pub bytes: Option<Vec<u8>>,
+    /// The most likely tokens at this place; their own alternatives are empty.
+    pub top: Vec<TokenLogprob>,
+}
+
+/// How an answer ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Completion {
+    /// Why it ended.
+    pub finish: Finish,
+    /// The stop text that was hit, where the provider says so.
+    pub stop_sequence: Option<String>,
+    /// What it cost.
+    pub usage: Usage,
+}
+
+/// Why an answer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Finish {
+    /// By itself, or at a stop text.
+    Stop,
+    /// At the token limit.
+    Length,
+    /// To let the client run tools.
+    ToolCalls,
+    /// A content filter or the model refused.
+    ContentFilter,
+    /// Nothing was asked: the model was only loaded.
+    Load,
+    /// Nothing was asked: the model was unloaded.
+    Unload,
+}
+
+/// Token counts. `None` is unknown, which is not zero.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Usage {
+    /// All of the prompt, cached tokens included.
+    pub prompt: Option<u64>,
+    /// All of the answer, thinking included.
+    pub completion: Option<u64>,
+    /// The part of the prompt that came from a cache.
+    pub cached: Option<u64>,
+    /// The part of the prompt that was written to a cache.
+    pub cache_written: Option<u64>,
+    /// The part of the answer that was thinking.
+    pub reasoning: Option<u64>,
+}
+
+impl Usage {
+    /// Prompt and completion together, unknown counts as 0.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.prompt.unwrap_or(0).saturating_add(self.completion.unwrap_or(0))
+    }
+}

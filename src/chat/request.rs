@@ -1,0 +1,293 @@
+//! What a client asks, free of the API it asked in.
+//!
+//! It owns the shapes of a conversation: messages, tools, sampling, the wanted format. It refuses nothing:
+//! dialects check what clients send, backends refuse by name what their provider cannot express.
+//!
+//! A reader may expect text content to be one string. It is a list of parts, because three of the four APIs
+//! mix text, images and tool traffic in one message.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+/// One chat completion, as asked.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct ChatRequest {
+    /// The name the client asked for: a model, `provider/model`, or a generic name such as `local`.
+    pub model: Option<String>,
+    /// A routing hint such as `local`, `secure` or `fast`.
+    pub hint: Option<String>,
+    /// The conversation, oldest first. Empty only where the dialect gives that a meaning (loading a model).
+    pub messages: Vec<Message>,
+    /// Whether the client wants the answer piece by piece.
+    pub stream: bool,
+    /// How the provider is to choose tokens.
+    pub sampling: Sampling,
+    /// Functions the model may call.
+    pub tools: Vec<Tool>,
+    /// Whether and which of the tools must be called.
+    pub tool_choice: ToolChoice,
+    /// Whether several calls in one answer are welcome; `None` leaves it to the provider.
+    pub parallel_tool_calls: Option<bool>,
+    /// The shape of the answer's text.
+    pub format: Format,
+    /// How much the model is to think; `None` leaves it to the model.
+    pub effort: Option<Effort>,
+    /// Log probabilities wanted, with this many alternatives per token (0 to 20).
+    pub logprobs: Option<u8>,
+    /// How many answers are wanted; `None` and 1 mean one.
+    pub n: Option<u32>,
+    /// Fields of the client's own API that the canonical model has no place for.
+    pub extra: Option<Extra>,
+}
+
+/// Token selection. Every field is optional: absent means the provider's own default.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Sampling {
+    /// Upper bound of tokens to generate.
+    pub max_tokens: Option<u32>,
+    /// Usually 0 to 2.
+    pub temperature: Option<f64>,
+    /// Nucleus sampling, 0 to 1.
+    pub top_p: Option<f64>,
+    /// Only the k most likely tokens.
+    pub top_k: Option<u32>,
+    /// Minimum probability relative to the best token.
+    pub min_p: Option<f64>,
+    /// −2 to 2.
+    pub presence_penalty: Option<f64>,
+    /// −2 to 2.
+    pub frequency_penalty: Option<f64>,
+    /// A multiplicative penalty, 1 means none.
+    pub repeat_penalty: Option<f64>,
+    /// For reproducible answers, as far as the provider can.
+    pub seed: Option<i64>,
+    /// Texts that end the answer.
+    pub stop: Vec<String>,
+}
+
+/// One turn of the conversation.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Message {
+    /// Who speaks.
+    pub role: Role,
+    /// What is said, in order.
+    pub content: Vec<Part>,
+    /// The speaker's name, where the client gave one.
+    pub name: Option<String>,
+}
+
+impl Message {
+    /// A message of one text.
+    #[must_use]
+    pub fn text(role: Role, text: impl Into<String>) -> Self {
+        Self { role, content: vec![Part::Text(text.into())], name: None }
+    }
+
+    /// The text parts, joined by line feeds.
+    #[must_use]
+    pub fn joined_text(&self) -> String {
+        join_text(&self.content)
+    }
+}
+
+/// The speaker of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// The operator's or application's instructions.
+    System,
+    /// The person asking.
+    User,
+    /// The model.
+    Assistant,
+    /// The results of tool calls.
+    Tool,
+}
+
+impl Role {
+    /// The name that OpenAI, Ollama and the native dialect use.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::User => "user",
+            Self::Assistant => "assistant",
+            Self::Tool => "tool",
+        }
+    }
+}
+
+/// One piece of a message.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub enum Part {
+    /// Plain text.
+    Text(String),
+    /// A picture.
+    Image(Image),
+    /// The model's earlier thinking, with the provider's signature if it gave one.
+    Reasoning {
+        /// The thinking itself.
+        text: String,
+        /// Opaque proof for the provider that made it; void at any other.
+        signature: Option<String>,
+    },
+    /// A call the model made.
+    ToolCall(ToolCall),
+    /// What a called tool answered.
+    ToolResult(ToolResult),
+}
+
+/// The text parts of `parts`, joined by line feeds.
+#[must_use]
+fn join_text(parts: &[Part]) -> String {
+    let mut texts = parts.iter().filter_map(|part| match part {
+        Part::Text(text) => Some(text.as_str()),
+        Part::Image(_) | Part::Reasoning { .. } | Part::ToolCall(_) | Part::ToolResult(_) => None,
+    });
+    let mut joined = texts.next().unwrap_or_default().to_owned();
+    for text in texts {
+        joined.push('\n');
+        joined.push_str(text);
+    }
+    joined
+}
+
+/// A picture in a message.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Image {
+    /// Where its bytes are.
+    pub source: ImageSource,
+    /// How closely to look: OpenAI's `detail`.
+    pub detail: Option<String>,
+}
+
+/// Where a picture's bytes are.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub enum ImageSource {
+    /// In the request: standard base64 without line breaks.
+    Inline {
+        /// For example `image/png`.
+        media_type: String,
+        /// The base64 text.
+        base64: String,
+    },
+    /// At an address. The gateway never fetches it.
+    Url(String),
+}
+
+/// A call to a tool.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ToolCall {
+    /// Links the call to its result; absent where the client's API has no ids.
+    pub id: Option<String>,
+    /// The tool's name.
+    pub name: String,
+    /// A JSON object, as text.
+    pub arguments: String,
+}
+
+/// A tool's answer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ToolResult {
+    /// The call it answers; absent where the client's API matches by position.
+    pub call_id: Option<String>,
+    /// The tool's name, where known.
+    pub name: Option<String>,
+    /// Text and images.
+    pub content: Vec<Part>,
+    /// Whether the tool failed.
+    pub is_error: bool,
+}
+
+/// A function that the model may call.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Tool {
+    /// Its name.
+    pub name: String,
+    /// When to use it.
+    pub description: Option<String>,
+    /// A JSON Schema of its arguments; `None` means it takes none.
+    pub parameters: Option<Value>,
+    /// Whether arguments must follow the schema exactly.
+    pub strict: Option<bool>,
+}
+
+/// Whether and which tools must be called.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub enum ToolChoice {
+    /// The model decides.
+    #[default]
+    Auto,
+    /// No call.
+    None,
+    /// At least one call.
+    Required,
+    /// A call of this tool.
+    Named(String),
+}
+
+/// The shape of the answer's text.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub enum Format {
+    /// Free text.
+    #[default]
+    Text,
+    /// Some JSON object.
+    Json,
+    /// JSON that fits a schema.
+    Schema {
+        /// OpenAI's name for the schema.
+        name: Option<String>,
+        /// What the schema is for.
+        description: Option<String>,
+        /// The JSON Schema.
+        schema: Value,
+        /// Whether the answer must follow it exactly.
+        strict: Option<bool>,
+    },
+}
+
+/// How much a model is to think before it answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effort {
+    /// Not at all.
+    None,
+    /// Thinking on, the amount left to the model.
+    On,
+    /// A little.
+    Low,
+    /// Some.
+    Medium,
+    /// Much.
+    High,
+    /// As much as it can.
+    Max,
+    /// At most this many tokens.
+    Budget(u32),
+}
+
+/// The APIs that a client or a provider may speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Api {
+    /// The gateway's own.
+    Native,
+    /// Chat completions and their relatives.
+    OpenAi,
+    /// Ollama's own.
+    Ollama,
+    /// Messages.
+    Anthropic,
+    /// generateContent.
+    Gemini,
+}
+
+/// Request fields with no place in the canonical model, kept for a provider that speaks the same API.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Extra {
+    /// The API they belong to.
+    pub api: Api,
+    /// Top-level fields, as sent.
+    pub fields: Map<String, Value>,
+}

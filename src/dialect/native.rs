@@ -1,0 +1,268 @@
+//! The gateway's own chat API: one route, a handful of fields, hints.
+//!
+//! It owns the shapes of `POST /v1/chat` and its twin `/api/v1/chat`. Errors look as FastAPI's do, since clients
+//! of the first service with this API expect `detail`, a list of `{loc, msg, type}` for a body that does not fit.
+//!
+//! The one thing to know: `model` here is the model that ran, not the name that was asked for.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{AnswerHead, Dialect, Encoder, ErrorBody, Waiting};
+use crate::chat::{
+    ChatEvent, ChatRequest, Completion, ErrorKind, FieldProblem, Finish, GatewayError, Message,
+    Part, Role, Sampling, ToolResult, Usage,
+};
+use crate::wire::fields::{Fields, Object};
+use crate::wire::json;
+
+/// The gateway's own chat API.
+#[derive(Debug)]
+pub struct Native;
+
+impl Dialect for Native {
+    fn name(&self) -> &'static str {
+        "native"
+    }
+
+    fn paths(&self) -> &'static [&'static str] {
+        &["/v1/chat", "/api/v1/chat"]
+    }
+
+    fn decode(&self, body: &[u8]) -> Result<ChatRequest, GatewayError> {
+        let mut body = json::read_object(body)?;
+        let mut fields = Fields::new();
+        let request = ChatRequest {
+            messages: messages(&mut fields, &mut body),
+            model: fields.text(&mut body, "model"),
+            hint: fields.text(&mut body, "model_hint"),
+            sampling: Sampling {
+                max_tokens: fields.unsigned(&mut body, "max_tokens", 1),
+                temperature: fields.number(&mut body, "temperature", 0.0, 2.0),
+                ..Sampling::default()
+            },
+            stream: fields.flag(&mut body, "stream").unwrap_or(false),
+            ..ChatRequest::default()
+        };
+        fields.finish()?;
+        Ok(request)
+    }
+
+    fn encoder(&self, request: &ChatRequest, head: AnswerHead) -> Box<dyn Encoder> {
+        if request.stream {
+            Box::new(Streamed { head })
+        } else {
+            Box::new(Whole { head, content: String::new() })
+        }
+    }
+
+    fn error(&self, error: &GatewayError, request_id: &str) -> ErrorBody {
+        let detail = match error.kind {
+            // The words that clients of the original service compare with.
+            ErrorKind::InvalidApiKey => json!("Invalid or missing API Key"),
+            ErrorKind::SchemaMismatch => error.problems.iter().map(field_problem).collect(),
+            _ => json!(error.message),
+        };
+        let body = json!({"detail": detail, "code": error.kind.code(), "request_id": request_id});
+        ErrorBody { status: error.kind.status(), body: json::to_vec(&body) }
+    }
+}
+
+fn messages(fields: &mut Fields, body: &mut Object) -> Vec<Message> {
+    let list = fields.required_list(body, "messages").unwrap_or_default();
+    fields.within("messages", |fields| {
+        let items = list.into_iter().enumerate();
+        items
+            .filter_map(|(index, item)| {
+                let mut item = fields.item(index, item)?;
+                fields.within(index, |fields| message(fields, &mut item))
+            })
+            .collect()
+    })
+}
+
+fn message(fields: &mut Fields, item: &mut Object) -> Option<Message> {
+    let role = fields.required_text(item, "role");
+    let content = fields.required_text(item, "content");
+    let role = match role?.as_str() {
+        "system" => Role::System,
+        "user" => Role::User,
+        "assistant" => Role::Assistant,
+        "tool" => Role::Tool,
+        _ => {
+            let expected = "Input should be 'system', 'user', 'assistant' or 'tool'";
+            fields.problem("role", "literal_error", expected);
+            return None;
+        }
+    };
+    let text = Part::Text(content?);
+    let content = match role {
+        Role::System | Role::User | Role::Assistant => text,
+        Role::Tool => Part::ToolResult(ToolResult {
+            call_id: None,
+            name: None,
+            content: vec![text],
+            is_error: false,
+        }),
+    };
+    Some(Message { role, content: vec![content], name: None })
+}
+
+/// FastAPI's form: the path starts at the body, indexes are numbers.
+fn field_problem(problem: &FieldProblem) -> Value {
+    let path = problem.path.iter().map(|segment| match segment.parse::<u64>() {
+        Ok(index) => json!(index),
+        Err(_) => json!(segment),
+    });
+    let loc: Vec<Value> = std::iter::once(json!("body")).chain(path).collect();
+    json!({"loc": loc, "msg": problem.message, "type": problem.rule})
+}
+
+/// Writes the answer at its end.
+struct Whole {
+    head: AnswerHead,
+    content: String,
+}
+
+impl Encoder for Whole {
+    fn content_type(&self) -> &'static str {
+        "application/json"
+    }
+
+    fn event(&mut self, event: ChatEvent, _at: Duration, out: &mut Vec<u8>) {
+        match event {
+            ChatEvent::Text(text) if self.content.is_empty() => self.content = text,
+            ChatEvent::Text(text) => self.content.push_str(&text),
+            ChatEvent::Done(completion) => json::write(
+                out,
+                &Answer {
+                    id: self.head.id,
+                    provider: &self.head.provider,
+                    model: &self.head.model,
+                    content: Some(&self.content),
+                    delta: None,
+                    end: Some(End::from(&completion)),
+                },
+            ),
+            ChatEvent::Reasoning(_)
+            | ChatEvent::Signature(_)
+            | ChatEvent::ToolCall(_)
+            | ChatEvent::Logprobs(_) => {}
+        }
+    }
+
+    fn failure(&mut self, _error: &GatewayError, _out: &mut Vec<u8>) {}
+
+    fn heartbeat(&mut self, _waiting: Option<Waiting>, _out: &mut Vec<u8>) -> bool {
+        false
+    }
+}
+
+/// Writes server-sent events.
+struct Streamed {
+    head: AnswerHead,
+}
+
+impl Streamed {
+    fn piece(&self, delta: Option<&str>, end: Option<End>, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"data: ");
+        let piece = Answer {
+            id: self.head.id,
+            provider: &self.head.provider,
+            model: &self.head.model,
+            content: None,
+            delta,
+            end,
+        };
+        json::write(out, &piece);
+        out.extend_from_slice(b"\n\n");
+    }
+}
+
+impl Encoder for Streamed {
+    fn content_type(&self) -> &'static str {
+        "text/event-stream"
+    }
+
+    fn event(&mut self, event: ChatEvent, _at: Duration, out: &mut Vec<u8>) {
+        match event {
+            ChatEvent::Text(text) => self.piece(Some(&text), None, out),
+            ChatEvent::Done(completion) => {
+                self.piece(None, Some(End::from(&completion)), out);
+                out.extend_from_slice(b"data: [DONE]\n\n");
+            }
+            ChatEvent::Reasoning(_)
+            | ChatEvent::Signature(_)
+            | ChatEvent::ToolCall(_)
+            | ChatEvent::Logprobs(_) => {}
+        }
+    }
+
+    fn failure(&mut self, error: &GatewayError, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"event: error\ndata: ");
+        json::write(out, &json!({"detail": error.message, "code": error.kind.code()}));
+        out.extend_from_slice(b"\n\n");
+    }
+
+    fn heartbeat(&mut self, waiting: Option<Waiting>, out: &mut Vec<u8>) -> bool {
+        super::comment(waiting, out);
+        true
+    }
+}
+
+/// An answer, or one piece of it.
+#[derive(Serialize)]
+struct Answer<'a> {
+    id: Uuid,
+    provider: &'a str,
+    model: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delta: Option<&'a str>,
+    #[serde(flatten)]
+    end: Option<End>,
+}
+
+/// What is known at the end.
+#[derive(Serialize)]
+struct End {
+    finish_reason: &'static str,
+    usage: Counts,
+}
+
+impl From<&Completion> for End {
+    fn from(completion: &Completion) -> Self {
+        let finish_reason = match completion.finish {
+            Finish::Stop | Finish::Load | Finish::Unload => "stop",
+            Finish::Length => "length",
+            Finish::ToolCalls => "tool_calls",
+            Finish::ContentFilter => "content_filter",
+        };
+        Self { finish_reason, usage: Counts::from(&completion.usage) }
+    }
+}
+
+/// Token counts; a missing count is 0 here.
+#[derive(Serialize)]
+struct Counts {
+    prompt_tokens: u64,
+    completion_tokens: u64,
+    total_tokens: u64,
+}
+
+impl From<&Usage> for Counts {
+    fn from(usage: &Usage) -> Self {
+        Self {
+            prompt_tokens: usage.prompt.unwrap_or(0),
+            completion_tokens: usage.completion.unwrap_or(0),
+            total_tokens: usage.total(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,8 @@
+//! Framings and JSON shapes that both sides of the gateway share.
+//!
+//! Pure: bytes in, values out, however the bytes are cut. A framing never loops over a stream; it is fed what
+//! arrived and says what became whole.
+
+pub mod fields;
+pub mod json;
+pub mod ndjson;
