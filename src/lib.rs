@@ -5,6 +5,7 @@ pub mod backend;
 pub mod chat;
 pub mod dialect;
 pub mod http;
+pub mod job;
 pub mod policy;
 pub mod provider;
 pub mod router;
