@@ -11,116 +11,26 @@
 //! timer. Whoever waits sleeps no longer than [`Gate::next_wake`] says and then calls [`Gate::wake`]; one waiter doing so is
 //! enough for all.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::breaker::{Breaker, BreakerPolicy, Door};
+use super::breaker::{Breaker, BreakerPolicy};
 use super::budget::RetryBudget;
-use super::concurrency::{Concurrency, SlotLimit};
+use super::concurrency::SlotLimit;
 use super::estimate::HoldTime;
-use super::line::{Entry, Key, Lane, Line, Priority, Share};
+use super::line::{Entry, Key, Lane, Line, Priority};
 use super::models::Models;
-use super::refusal::{DRAINING, Refusal, RefusalReason, UNMEASURED};
+use super::refusal::{Refusal, RefusalReason};
 use super::retry::RetryPolicy;
 use counters::Counters;
+use terms::Probe;
+pub use terms::{Arrival, Decision, Ended, Limits, Moment, Permit, Wake};
 
 mod counters;
+mod door;
+mod outlook;
 pub mod snapshot;
+mod terms;
 mod verdict;
-
-/// What the operator allows; may change at any time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// How many attempts run at once.
-    pub max_concurrency: Concurrency,
-    /// How many jobs wait at most; 0: none. Default 64.
-    pub max_queue: u32,
-    /// How long a job waits at most. Default 30 s.
-    pub max_queue_wait: Duration,
-}
-
-/// The present time, and random numbers from 0 to 1.
-pub struct Moment<'a> {
-    /// The present time.
-    pub now: Instant,
-    /// A random number each time it is called.
-    pub unit: &'a mut dyn FnMut() -> f64,
-}
-
-/// A job at the door.
-#[derive(Clone, Debug)]
-pub struct Arrival {
-    /// Whose it is.
-    pub share: Share,
-    /// The model it would run on.
-    pub model: Arc<str>,
-    /// When its answer is worth nothing any more.
-    pub deadline: Instant,
-    /// Whether it ran before and comes again. A retry stands at the head of its caller's queue and is never turned away because the
-    /// line is full or the provider is being emptied: it was let in before.
-    pub again: bool,
-    /// Whether another provider could answer it. If so it does not wait for a cooldown longer than 3 s.
-    pub elsewhere: bool,
-}
-
-/// What became of an arrival.
-#[derive(Debug)]
-pub enum Decision {
-    /// Start it now.
-    Run(Permit),
-    /// It waits; its waker will be in a later [`Wake`].
-    Wait {
-        /// Names it until then.
-        key: Key,
-        /// When it stops waiting; it must call [`Gate::expire`] by itself then.
-        until: Instant,
-    },
-    /// It is turned away.
-    Refuse(Refusal),
-}
-
-/// The right to run one attempt. Must be given back by [`Gate::end`].
-#[derive(Debug)]
-pub struct Permit {
-    lane: Lane,
-    priority: Priority,
-    probe: Probe,
-    started: Instant,
-}
-
-/// A waiter to be told something.
-#[derive(Debug)]
-pub enum Wake<W> {
-    /// Its turn has come.
-    Grant(W, Permit),
-    /// It waits no longer.
-    Refuse(W, Refusal),
-}
-
-/// How an attempt ended, as far as breaker, cooldown and limit are concerned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// With a complete answer.
-    Success,
-    /// The provider failed.
-    HardFailure {
-        /// Whether no model of it could have answered (no connection), or only this one failed.
-        whole_provider: bool,
-        /// Whether it failed because it has too much to do.
-        congested: bool,
-    },
-    /// The provider does not accept our credentials.
-    AuthFailed,
-    /// The provider asks to be left alone, for this long if it said so.
-    RateLimited {
-        /// `Retry-After`.
-        retry_after: Option<Duration>,
-    },
-    /// For a reason that says nothing about the provider: the client's fault, or the client left.
-    Neutral,
-    /// Before it began: the permit was never used.
-    Unused,
-}
 
 /// The admission of one provider. `W` is whatever wakes a waiter.
 #[derive(Debug)]
@@ -139,22 +49,12 @@ pub struct Gate<W> {
     counters: Counters,
 }
 
-/// A job with another candidate waits no longer than this for a cooldown.
-const SHORT_COOLDOWN: Duration = Duration::from_secs(3);
-
 /// What the gate remembers of a waiting job.
 #[derive(Debug)]
 struct Waiting<W> {
     waker: W,
     deadline: Instant,
     probe: Probe,
-}
-
-/// Which breakers wait for this job's result.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Probe {
-    provider: bool,
-    model: bool,
 }
 
 /// A reason and how long it is expected to last.
@@ -214,6 +114,24 @@ impl<W> Gate<W> {
         Decision::Wait { key: self.line.insert(entry, arrival.again), until }
     }
 
+    /// The first event of an attempt's answer is here. For a probe that is proof enough: without it everybody else would be turned
+    /// away until a long answer is complete.
+    pub fn answering(
+        &mut self,
+        permit: &mut Permit,
+        at: &mut Moment<'_>,
+        wakes: &mut Vec<Wake<W>>,
+    ) {
+        let probe = std::mem::take(&mut permit.probe);
+        if probe.provider {
+            self.breaker.succeed(true, at.now);
+        }
+        if let Some(model) = self.models.get_mut(permit.lane).filter(|_| probe.model) {
+            model.breaker.succeed(true, at.now);
+        }
+        self.grant(at, wakes);
+    }
+
     /// An attempt has ended: its slot goes to the next in line, and its result to breaker, cooldown and limit.
     pub fn end(
         &mut self,
@@ -235,13 +153,9 @@ impl<W> Gate<W> {
     }
 
     /// A waiting job is no longer wanted. Returns its waker, or `None` when it does not wait any more: then it was or will be woken.
-    pub fn cancel(&mut self, key: Key, at: &mut Moment<'_>, wakes: &mut Vec<Wake<W>>) -> Option<W> {
+    pub fn cancel(&mut self, key: Key) -> Option<W> {
         let entry = self.line.remove(key)?;
-        let lane = entry.lane;
-        let waiting = self.unprobe(entry.load, lane);
-        // Its place may have been the one that the next arrival of its kind needs; nobody else can start because of it.
-        self.grant(at, wakes);
-        Some(waiting.waker)
+        Some(self.unprobe(entry.load, entry.lane).waker)
     }
 
     /// A waiting job's own timer has run out. Returns why it is refused, or `None` when it does not wait any more (then it was or
@@ -253,19 +167,6 @@ impl<W> Gate<W> {
         self.unprobe(entry.load, lane);
         let expected = self.newcomer_wait(&share, lane, false, at.now);
         Some(self.refusal((reason, expected), at))
-    }
-
-    /// When time alone may let somebody start; `None` when nobody waits for that.
-    pub fn next_wake(&self, now: Instant) -> Option<Instant> {
-        let limit = self.slots.get();
-        let usable = self.breaker.usable(limit, now);
-        let whole = if self.line.is_empty() || self.in_flight < usable {
-            None
-        } else {
-            self.breaker.next_step(limit, now)
-        };
-        let models = self.line.lanes().filter_map(|lane| self.models.get(lane));
-        models.filter_map(|model| model.next_step(limit, now)).chain(whole).min()
     }
 
     /// Lets those start that time alone has made room for.
@@ -313,102 +214,6 @@ impl<W> Gate<W> {
     /// The limits now in force.
     pub fn limits(&self) -> Limits {
         self.limits
-    }
-
-    /// How long a newcomer for this model would wait here: for choosing among equals. Zero when it could start at once; a provider
-    /// that is closed to it counts with the time until it opens.
-    pub fn expected_wait(&self, model: &str, now: Instant) -> Duration {
-        let limit = self.slots.get();
-        let shut = |breaker: &Breaker| match breaker.door(now) {
-            Door::Free | Door::Probe => Duration::ZERO,
-            Door::Shut { left, .. } => left.max(self.hold.average().unwrap_or(UNMEASURED)),
-        };
-        let known = self.models.find(model);
-        let model = known
-            .map_or(Duration::ZERO, |model| shut(&model.breaker).max(model.cooldown.left(now)));
-        let queue = if self.line.is_empty() && self.in_flight < self.breaker.usable(limit, now) {
-            Duration::ZERO
-        } else {
-            self.wait(self.line.len() as u64, now)
-        };
-        shut(&self.breaker).max(model) + queue
-    }
-
-    /// How many are served before this waiting job, at most, and how long that takes; `None` when it does not wait any more.
-    ///
-    /// Linear in the caller's own queue: for heartbeats, not for decisions.
-    pub fn place(&self, key: Key, now: Instant) -> Option<(u64, Duration)> {
-        let lane = self.line.get(key)?.lane;
-        let ahead = self.line.ahead_of(key)?;
-        Some((ahead, self.cooldown_left(lane, now) + self.wait(ahead, now)))
-    }
-
-    /// Whether the door is open for this job, and which breakers it would probe.
-    fn knock(&self, arrival: &Arrival, lane: Lane, now: Instant) -> Result<Probe, Reason> {
-        if arrival.deadline <= now {
-            let expected = self.newcomer_wait(&arrival.share, lane, false, now);
-            return Err((RefusalReason::DeadlinePassed, expected));
-        }
-        if self.draining && !arrival.again {
-            return Err((RefusalReason::Draining, DRAINING));
-        }
-        let provider = self.is_probe(&self.breaker, now)?;
-        let Some(model) = self.models.get(lane) else {
-            return Ok(Probe { provider, model: false });
-        };
-        let probe = Probe { provider, model: self.is_probe(&model.breaker, now)? };
-        let cooldown = model.cooldown.left(now);
-        let patience = self.patience(arrival, now).saturating_duration_since(now);
-        if cooldown > patience || (arrival.elsewhere && cooldown > SHORT_COOLDOWN) {
-            return Err((RefusalReason::CoolingDown, cooldown));
-        }
-        Ok(probe)
-    }
-
-    /// Whether this job is the breaker's probe. While one runs the others are refused, not kept waiting: a probe may take as long
-    /// as loading a model, and they may be answered elsewhere meanwhile.
-    fn is_probe(&self, breaker: &Breaker, now: Instant) -> Result<bool, Reason> {
-        match breaker.door(now) {
-            Door::Free => Ok(false),
-            Door::Probe => Ok(true),
-            Door::Shut { left, auth } => {
-                let reason =
-                    if auth { RefusalReason::AuthFailed } else { RefusalReason::BreakerOpen };
-                let probing = self.hold.average().unwrap_or(UNMEASURED);
-                Err((reason, if left.is_zero() { probing } else { left }))
-            }
-        }
-    }
-
-    /// Whether this job may wait; if the line is full, somebody else may have to go for it.
-    fn make_room(
-        &mut self,
-        arrival: &Arrival,
-        lane: Lane,
-        at: &mut Moment<'_>,
-        wakes: &mut Vec<Wake<W>>,
-    ) -> Result<(), Reason> {
-        let expected = self.newcomer_wait(&arrival.share, lane, arrival.again, at.now);
-        let patience = self.patience(arrival, at.now).saturating_duration_since(at.now);
-        if self.hold.is_trusted() && expected > patience {
-            return Err((RefusalReason::PredictedWait, expected));
-        }
-        if arrival.again {
-            return Ok(());
-        }
-        let (waiting, most) = (self.line.len() as u64, u64::from(self.limits.max_queue));
-        let own = self.line.waiting_of(&arrival.share);
-        if waiting > own && own >= most.div_ceil(2) {
-            return Err((RefusalReason::OverShare, expected));
-        }
-        if waiting < most {
-            return Ok(());
-        }
-        // A line that is too long because its limit was lowered must first become shorter.
-        let victim = self.line.giving_way_to(&arrival.share).filter(|_| waiting == most);
-        let victim = victim.ok_or((RefusalReason::QueueFull, expected))?;
-        self.evict(victim, (RefusalReason::PushedOut, expected), at, wakes);
-        Ok(())
     }
 
     /// Starts waiting jobs while there are slots for them, and drops those whose time has passed.
@@ -498,36 +303,8 @@ impl<W> Gate<W> {
         Refusal::new(reason, expected, (at.unit)())
     }
 
-    /// Until when this job would wait.
-    fn patience(&self, arrival: &Arrival, now: Instant) -> Instant {
-        let longest = now.checked_add(self.limits.max_queue_wait);
-        longest.map_or(arrival.deadline, |longest| longest.min(arrival.deadline))
-    }
-
-    /// The predicted wait of a newcomer; a guess while nothing has been measured.
-    fn newcomer_wait(&self, share: &Share, lane: Lane, again: bool, now: Instant) -> Duration {
-        let ahead = self.line.ahead_of_newcomer(share, again);
-        self.cooldown_left(lane, now) + self.wait(ahead, now)
-    }
-
-    fn wait(&self, ahead: u64, now: Instant) -> Duration {
-        let usable = self.breaker.usable(self.slots.get(), now);
-        self.hold.wait(ahead, usable).unwrap_or(UNMEASURED)
-    }
-
-    fn cooldown_left(&self, lane: Lane, now: Instant) -> Duration {
-        self.models.get(lane).map_or(Duration::ZERO, |model| model.cooldown.left(now))
-    }
-
     fn load(&self) -> u64 {
         u64::from(self.in_flight) + self.line.len() as u64
-    }
-}
-
-impl Permit {
-    /// When the attempt was allowed to begin.
-    pub fn started(&self) -> Instant {
-        self.started
     }
 }
 

@@ -15,69 +15,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde::Serialize;
+pub use entry::{Entry, Key, Lane, Priority, Share};
 
-/// The class of a caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Priority {
-    /// Somebody is waiting for the answer.
-    Interactive,
-    /// Nobody minds a delay: at most 80 % of the slots, and the first to be shed.
-    Batch,
-}
-
-/// Whose job it is and how large that caller's share is.
-#[derive(Clone, Debug)]
-pub struct Share {
-    /// The caller's name; jobs of equal names wait in one queue.
-    pub caller: Arc<str>,
-    /// The caller's share under contention, relative to the others; 0 counts as 1. The latest weight seen is used.
-    pub weight: u32,
-    /// The caller's class.
-    pub priority: Priority,
-}
-
-/// Names a waiting job. Keys are ordered as jobs of one caller are served, and are never used twice.
-///
-/// Retries have negative keys, so that they stand before everything that waits for the first time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key(i64);
-
-impl Key {
-    /// Whether the job is a retry, which is never pushed out.
-    pub fn is_again(self) -> bool {
-        self.0 < 0
-    }
-}
-
-/// The model a job waits for, as a small number given out by the gate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Lane(pub u16);
-
-/// A waiting job.
-#[derive(Debug)]
-pub struct Entry<T> {
-    /// Whose it is.
-    pub share: Share,
-    /// What it waits for.
-    pub lane: Lane,
-    /// When it began to wait.
-    pub since: Instant,
-    /// When it stops waiting; after this it must not be started.
-    pub until: Instant,
-    /// Whether it could rather be answered elsewhere than wait for a long cooldown.
-    pub movable: bool,
-    /// Whatever the gate attached.
-    pub load: T,
-}
+mod entry;
 
 /// The line. See the module for the order it keeps.
 #[derive(Debug)]
 pub struct Line<T> {
     jobs: BTreeMap<Key, (Flow, Entry<T>)>,
     queues: HashMap<Flow, Queue>,
-    flows: HashMap<(Arc<str>, Priority), Flow>,
+    flows: ByPriority<HashMap<Arc<str>, Flow>>,
     lanes: BTreeMap<Lane, Waiters>,
     /// Queues by weighted length, for finding whom to push out.
     lengths: ByPriority<BTreeSet<(u64, Flow)>>,
@@ -135,7 +82,7 @@ impl<T> Line<T> {
         Self {
             jobs: BTreeMap::new(),
             queues: HashMap::new(),
-            flows: HashMap::new(),
+            flows: ByPriority::default(),
             lanes: BTreeMap::new(),
             lengths: ByPriority::default(),
             batch: BTreeSet::new(),
@@ -336,17 +283,21 @@ impl<T> Line<T> {
     }
 
     fn queue_of(&self, share: &Share) -> Option<&Queue> {
-        let flow = self.flows.get(&(Arc::clone(&share.caller), share.priority))?;
+        let flow = self.flows.of(share.priority).get(&share.caller)?;
         self.queues.get(flow)
     }
 
     /// The caller's queue, made if it has none, at its present weight and no earlier than the clock.
     fn enter(&mut self, share: &Share) -> Flow {
-        let name = (Arc::clone(&share.caller), share.priority);
-        let flow = *self.flows.entry(name).or_insert_with(|| {
-            self.last_flow += 1;
-            Flow(self.last_flow)
-        });
+        let flow = match self.flows.of(share.priority).get(&share.caller) {
+            Some(flow) => *flow,
+            None => {
+                self.last_flow += 1;
+                let flow = Flow(self.last_flow);
+                self.flows.of_mut(share.priority).insert(Arc::clone(&share.caller), flow);
+                flow
+            }
+        };
         let queue = self.queues.entry(flow).or_insert_with(|| Queue {
             caller: Arc::clone(&share.caller),
             priority: share.priority,
@@ -367,7 +318,7 @@ impl<T> Line<T> {
     fn leave(&mut self, flow: Flow) {
         if self.jobs.is_empty() {
             self.queues.clear();
-            self.flows.clear();
+            self.flows = ByPriority::default();
             self.ahead.clear();
             self.clock = 0;
         } else if let Some(queue) = self.queues.get(&flow).filter(|queue| queue.waiting == 0) {
@@ -383,7 +334,7 @@ impl<T> Line<T> {
             }
             self.ahead.pop_first();
             if let Some(queue) = self.queues.remove(&flow) {
-                self.flows.remove(&(queue.caller, queue.priority));
+                self.flows.of_mut(queue.priority).remove(&queue.caller);
             }
         }
     }

@@ -220,6 +220,13 @@ impl Slot {
         self.ended = ended;
     }
 
+    /// The first event of the answer is here: if this attempt is a breaker's probe, it has succeeded; see [`Gate::answering`].
+    pub fn answering(&mut self) {
+        if let Some(permit) = self.permit.as_mut() {
+            self.gate.step(|inner, at, wakes| inner.gate.answering(permit, at, wakes));
+        }
+    }
+
     /// How long the slot has been held.
     pub fn held(&self) -> Duration {
         let started = self.permit.as_ref().map(Permit::started);
@@ -322,7 +329,7 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         if self.answer.is_some() {
             let key = self.key;
-            self.gate.step(|inner, at, wakes| inner.gate.cancel(key, at, wakes));
+            self.gate.step(|inner, _, _| inner.gate.cancel(key));
         }
         self.hand_over();
     }

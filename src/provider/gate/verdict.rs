@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Ended, Gate, Moment, Permit, Probe, SHORT_COOLDOWN, Wake};
+use super::door::SHORT_COOLDOWN;
+use super::{Ended, Gate, Moment, Permit, Probe, Wake};
 use crate::provider::line::Lane;
 use crate::provider::refusal::RefusalReason;
 
