@@ -191,7 +191,7 @@ fn common(fields: &Fields<'_>) -> Result<Ask, Refusal> {
     let options = Fields::new("Options", options)?;
     let stop = match options.get("stop") {
         Some(Value::Array(stops)) => stops.iter().filter_map(Value::as_str).collect(),
-        Some(_) => return Err(option_type("stop", "an array")),
+        Some(_) => return Err(option_type("stop", "array")),
         None => Vec::new(),
     };
     let num_ctx = integer(&options, "num_ctx")?.filter(|tokens| *tokens > 0);
@@ -280,7 +280,7 @@ fn integer(options: &Fields<'_>, name: &str) -> Result<Option<i64>, Refusal> {
     let Some(value) = options.get(name) else { return Ok(None) };
     let float = || value.as_f64().map(|number| number as i64);
     let number = value.as_i64().or_else(float);
-    number.map(Some).ok_or_else(|| option_type(name, "an integer"))
+    number.map(Some).ok_or_else(|| option_type(name, "integer"))
 }
 
 fn option_type(name: &str, wanted: &str) -> Refusal {

@@ -7,12 +7,12 @@
 //! The slot is free before the last line is sent: whoever reads `done` may rely on that.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix_rt::time::{sleep, sleep_until};
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data};
-use actix_web::{Error, HttpResponse};
+use actix_web::{Error, HttpResponse, HttpResponseBuilder};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 
@@ -51,7 +51,7 @@ pub async fn completions(engine: Data<Engine>, body: web::Bytes) -> HttpResponse
 }
 
 /// What a call for this model asks of the scheduler.
-pub fn want(engine: &Engine, model: &Model, keep_alive: std::time::Duration) -> Want {
+pub fn want(engine: &Engine, model: &Model, keep_alive: Duration) -> Want {
     Want {
         model: model.key.clone(),
         num_ctx: super::ask::DEFAULT_NUM_CTX.min(model.context_length()),
@@ -59,6 +59,17 @@ pub fn want(engine: &Engine, model: &Model, keep_alive: std::time::Duration) -> 
         keep_alive,
         generates: true,
     }
+}
+
+/// A refusal as a response.
+pub fn refused(refusal: &Refusal, body: Bytes) -> HttpResponse {
+    let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    json(HttpResponse::build(status), body)
+}
+
+/// A JSON response as Ollama labels it.
+pub fn json(mut response: HttpResponseBuilder, body: Bytes) -> HttpResponse {
+    response.content_type("application/json; charset=utf-8").body(body)
 }
 
 async fn respond(engine: Arc<Engine>, ask: Result<Ask, Refusal>, shape: Shape) -> HttpResponse {
@@ -72,17 +83,6 @@ async fn respond(engine: Arc<Engine>, ask: Result<Ask, Refusal>, shape: Shape) -
         Err(refusal) => Err(refusal),
     };
     answered.unwrap_or_else(|refusal| refused(&refusal, writer.refusal(&refusal)))
-}
-
-/// A refusal as a response.
-pub fn refused(refusal: &Refusal, body: Bytes) -> HttpResponse {
-    let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    json(HttpResponse::build(status), body)
-}
-
-/// A JSON response as Ollama labels it.
-pub fn json(mut response: actix_web::HttpResponseBuilder, body: Bytes) -> HttpResponse {
-    response.content_type("application/json; charset=utf-8").body(body)
 }
 
 async fn answer(
@@ -128,7 +128,7 @@ async fn silent(
 ) -> Result<HttpResponse, Refusal> {
     let (reason, load) = if want.keep_alive.is_zero() {
         engine.unload(&want.model);
-        (DoneReason::Unload, std::time::Duration::ZERO)
+        (DoneReason::Unload, Duration::ZERO)
     } else {
         let turn = engine.enter(Want { generates: false, ..want }).await?;
         (DoneReason::Load, turn.load)

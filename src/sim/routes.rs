@@ -25,6 +25,10 @@ use super::wire::{error, nanoseconds, object, timestamp};
 
 /// The Ollama whose shapes these are.
 const VERSION: &str = "0.33.0";
+/// When every simulated model was installed.
+const MODIFIED_AT: &str = "2026-01-01T00:00:00Z";
+/// The same moment in seconds since 1970.
+const CREATED: u64 = 1_767_225_600;
 /// Largest body read, in bytes.
 const LARGEST_BODY: usize = 64 << 20;
 
@@ -79,7 +83,7 @@ async fn tags(engine: Data<Engine>) -> HttpResponse {
 
 async fn models(engine: Data<Engine>) -> HttpResponse {
     let entry = |model: &Model| {
-        json!({"id": model.key.short(), "object": "model", "created": 1_767_225_600,
+        json!({"id": model.key.short(), "object": "model", "created": CREATED,
             "owned_by": "library"})
     };
     let entries: Vec<Value> = engine.catalog.all().iter().map(entry).collect();
@@ -122,9 +126,6 @@ async fn embeddings(engine: Data<Engine>, body: web::Bytes) -> HttpResponse {
     };
     embedded.unwrap_or_else(|refusal| refused(&refusal, error(&refusal)))
 }
-
-/// When every simulated model was installed.
-const MODIFIED_AT: &str = "2026-01-01T00:00:00Z";
 
 fn ok(value: &Value) -> HttpResponse {
     respond(HttpResponse::Ok(), object(value))

@@ -41,6 +41,12 @@ async fn post(sim: &Sim, path: &str, body: &Value) -> Response {
     Client::new().post(address).body(body.to_string()).send().await.expect("an answer")
 }
 
+/// Asks a streamed question in the background; aborting it is the client's leaving.
+fn spawn_chat(sim: &Sim) -> JoinHandle<reqwest::Result<Response>> {
+    let client = Client::new().post(format!("http://{}/api/chat", sim.addr()));
+    actix_rt::spawn(client.body(chat("mistral", "why?").to_string()).send())
+}
+
 async fn get(sim: &Sim, path: &str) -> Response {
     reqwest::get(format!("http://{}{path}", sim.addr())).await.expect("an answer")
 }
@@ -83,6 +89,48 @@ async fn a_chat_streams_tokens_as_ndjson_and_ends_with_the_counters() {
 }
 
 #[actix_web::test]
+async fn durations_are_measured_and_no_shorter_than_the_settings() {
+    let first_token = Duration::from_millis(20);
+    let settings = SimSettings { first_token, tokens_per_second: 1000.0, ..quick() };
+    let sim = start(settings).expect("started");
+    let streamed = lines(post(&sim, "/api/chat", &chat("mistral", "why?")).await).await;
+    let whole = value(post(&sim, "/api/chat", &unary(chat("mistral", "why?"))).await).await;
+    for last in [streamed.last().expect("lines"), &whole] {
+        let number = |name: &str| last[name].as_u64().expect(name);
+        assert!(number("prompt_eval_duration") >= 20_000_000);
+        assert!(number("eval_duration") >= (number("eval_count") - 1) * 1_000_000);
+        let parts = number("prompt_eval_duration") + number("eval_duration");
+        assert!(number("total_duration") >= parts);
+    }
+}
+
+#[actix_web::test]
+async fn every_token_goes_out_in_a_chunk_of_its_own() {
+    let sim = start(quick()).expect("started");
+    let body = json!({"model": "mistral", "prompt": "why?", "options": {"num_predict": 5}});
+    let chunks: Vec<_> = post(&sim, "/api/generate", &body).await.bytes_stream().collect().await;
+    assert_eq!(chunks.len(), 6);
+    for chunk in chunks {
+        let line: Value = serde_json::from_slice(&chunk.expect("bytes")).expect("one line");
+        assert!(line["response"].is_string());
+    }
+}
+
+#[actix_web::test]
+async fn a_tool_named_by_the_user_is_called_over_both_apis() {
+    let sim = start(quick()).expect("started");
+    let mut body = unary(chat("mistral", "Use tide_table for me."));
+    body["tools"] = json!([{"type": "function", "function": {"name": "tide_table", "parameters":
+        {"type": "object", "required": ["day"], "properties": {"day": {"enum": ["monday"]}}}}}]);
+    let native = value(post(&sim, "/api/chat", &body).await).await;
+    let function = &native["message"]["tool_calls"][0]["function"];
+    assert_eq!(function["arguments"], json!({"day": "monday"}));
+    assert_eq!(native["done_reason"], "stop");
+    let openai = value(post(&sim, "/v1/chat/completions", &body).await).await;
+    assert_eq!(openai["choices"][0]["finish_reason"], "tool_calls");
+}
+
+#[actix_web::test]
 async fn the_same_question_gets_the_same_words_streamed_or_whole_on_every_simulator() {
     let (one, other) = (start(quick()).expect("started"), start(quick()).expect("started"));
     let streamed = lines(post(&one, "/api/chat", &chat("mistral", "why?")).await).await;
@@ -97,15 +145,26 @@ async fn the_same_question_gets_the_same_words_streamed_or_whole_on_every_simula
 }
 
 #[actix_web::test]
-async fn fifty_calls_at_once_never_hold_more_than_the_slots() {
+async fn fifty_calls_at_once_never_hold_more_than_the_slots_and_all_are_answered() {
     let sim = start(SimSettings { slots: 3, ..quick() }).expect("started");
     let body = unary(chat("mistral", "why?"));
     let calls = (0..50).map(|_| async { post(&sim, "/api/chat", &body).await.status() });
     let statuses = futures_util::future::join_all(calls).await;
     assert!(statuses.iter().all(|status| *status == StatusCode::OK));
     let seen = sim.snapshot();
-    assert_eq!((seen.most_running, seen.running, seen.waiting), (3, 0, 0));
     assert_eq!((seen.requests, seen.finished, seen.loads), (50, 50, 1));
+    assert!(seen.most_running <= 3 && (seen.running, seen.waiting) == (0, 0), "{seen:?}");
+}
+
+#[actix_web::test]
+async fn all_slots_are_used_and_the_rest_wait() {
+    let sim = start(SimSettings { slots: 3, ..slow() }).expect("started");
+    let calls: Vec<_> = (0..50).map(|_| spawn_chat(&sim)).collect();
+    until(&sim, |seen| (seen.running, seen.waiting) == (3, 47)).await;
+    calls.iter().for_each(JoinHandle::abort);
+    drop(calls);
+    let seen = until(&sim, |seen| seen.cancelled == 50).await;
+    assert_eq!((seen.most_running, seen.running, seen.waiting), (3, 0, 0));
 }
 
 #[actix_web::test]
@@ -114,8 +173,7 @@ async fn a_client_that_leaves_mid_stream_gives_its_slot_to_the_next() {
     let first = post(&sim, "/api/chat", &chat("mistral", "one")).await;
     let mut first = first.bytes_stream();
     first.next().await.expect("a token").expect("bytes");
-    let client = Client::new().post(format!("http://{}/api/chat", sim.addr()));
-    let second = actix_rt::spawn(client.body(chat("mistral", "two").to_string()).send());
+    let second = spawn_chat(&sim);
     until(&sim, |seen| (seen.running, seen.waiting) == (1, 1)).await;
     drop(first);
     let second = second.await.expect("not cancelled").expect("an answer");
@@ -145,8 +203,7 @@ async fn no_byte_comes_before_the_first_token_and_leaving_then_frees_the_slot() 
 #[actix_web::test]
 async fn leaving_aborts_a_load_that_nobody_else_waits_for() {
     let sim = start(SimSettings { load: Duration::from_secs(3600), ..quick() }).expect("started");
-    let client = Client::new().post(format!("http://{}/api/chat", sim.addr()));
-    let call = actix_rt::spawn(client.body(chat("mistral", "why?").to_string()).send());
+    let call = spawn_chat(&sim);
     until(&sim, |seen| seen.loading).await;
     call.abort();
     let seen = until(&sim, |seen| !seen.loading).await;
@@ -157,8 +214,7 @@ async fn leaving_aborts_a_load_that_nobody_else_waits_for() {
 async fn a_full_load_queue_answers_busy_at_once() {
     let settings = SimSettings { load: Duration::from_secs(3600), max_queue: 0, ..quick() };
     let sim = start(settings).expect("started");
-    let client = Client::new().post(format!("http://{}/api/chat", sim.addr()));
-    let call = actix_rt::spawn(client.body(chat("mistral", "why?").to_string()).send());
+    let call = spawn_chat(&sim);
     until(&sim, |seen| seen.loading).await;
     let busy = post(&sim, "/api/chat", &chat("llama3.1", "why?")).await;
     assert_eq!(busy.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -331,6 +387,21 @@ async fn openai_clients_get_events_that_end_in_done_and_whole_answers_by_default
     let absent = post(&sim, "/v1/chat/completions", &chat("absent", "a")).await;
     assert_eq!(absent.status(), StatusCode::NOT_FOUND);
     assert_eq!(value(absent).await["error"]["type"], "not_found_error");
+}
+
+#[actix_web::test]
+async fn stopping_cuts_off_answers_in_progress_and_frees_their_slots() {
+    let sim = start(slow()).expect("started");
+    let mut answer = post(&sim, "/api/chat", &chat("mistral", "why?")).await.bytes_stream();
+    answer.next().await.expect("a token").expect("bytes");
+    let mut seen = sim.watch();
+    sim.stop().await;
+    assert!(answer.next().await.is_none_or(|rest| rest.is_err()));
+    let freed = actix_rt::time::timeout(
+        Duration::from_secs(10),
+        seen.wait_for(|seen| seen.cancelled == 1 && seen.running == 0),
+    );
+    assert!(freed.await.is_ok());
 }
 
 #[actix_web::test]

@@ -33,7 +33,7 @@ fn options_are_read_as_integers_and_null_is_absent() {
 #[test]
 fn an_option_of_the_wrong_type_is_the_runners_500() {
     let (status, text) = refused(&json!({"options": {"num_predict": "many"}}));
-    assert_eq!((status, text.as_str()), (500, "option \"num_predict\" must be of type an integer"));
+    assert_eq!((status, text.as_str()), (500, "option \"num_predict\" must be of type integer"));
 }
 
 #[test]
