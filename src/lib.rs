@@ -10,6 +10,7 @@ pub mod policy;
 pub mod provider;
 pub mod router;
 pub mod secret;
+pub mod sim;
 pub mod telemetry;
 pub mod units;
 pub mod wire;
