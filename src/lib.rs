@@ -1,6 +1,7 @@
 //! The gateway.
 
 pub mod admin;
+pub mod config;
 pub mod http;
 pub mod policy;
 pub mod provider;
