@@ -4,6 +4,7 @@ pub mod admin;
 pub mod backend;
 pub mod chat;
 pub mod dialect;
+pub mod config;
 pub mod http;
 pub mod job;
 pub mod policy;
