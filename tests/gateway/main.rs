@@ -14,6 +14,7 @@
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod client;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
+mod harness;
 mod patience;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod upstream;

@@ -38,3 +38,25 @@ pub async fn until<T>(
     })
     .await
 }
+
+/// Awaits the first `Some` of a question that nobody announces the answer to, such as the state of
+/// another process. `what` is asked for the message when it never comes.
+pub async fn eventually<T>(
+    what: impl Fn() -> String,
+    mut ask: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    let asking = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(10));
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if let Some(found) = ask().await {
+                return found;
+            }
+        }
+    };
+    match tokio::time::timeout(PATIENCE, asking).await {
+        Ok(found) => found,
+        Err(_) => panic!("within {PATIENCE:?} this did not happen: {}", what()),
+    }
+}
