@@ -64,6 +64,7 @@ fn imports_go_down() {
     none("router.rs", "use crate::provider::Dispatch;\nuse crate::chat::Request;");
     none("app.rs", "use crate::{config::Config, http, provider::gate::Gate};");
     none("provider/gate.rs", "use crate::chat::{error::Kind, Request};");
+    none("units.rs", "pub mod size {\n fn a() { if b { super::parse() } }\n}");
     none("main.rs", "use llm_gateway::{app::App, config};");
 }
 
@@ -89,6 +90,7 @@ fn an_import_that_goes_up_is_found_however_it_is_written() {
     one("provider/line.rs", "use super::super::router::Route;", "router");
     one("provider/line.rs", "use super::super::{chat::Request, router::Route};", "router");
     one("router.rs", "use llm_gateway::http;", "http");
+    one("units.rs", "mod size { mod inner { use super::super::super::router::Route; } }", "router");
 }
 
 #[test]

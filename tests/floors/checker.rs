@@ -2,11 +2,11 @@
 //!
 //! The two tables are what one edits when the shape of the tree changes; the rest follows them.
 
-use crate::text;
+use crate::text::{self, Named};
 
 /// The floors, from the ground up; a module may name modules of lower floors.
 const FLOORS: [&[&str]; 7] = [
-    &["chat", "units", "secret"],
+    &["chat", "policy", "units", "secret"],
     &["dialect", "backend", "wire", "job", "telemetry"],
     &["provider", "cache", "limit"],
     &["router"],
@@ -119,7 +119,7 @@ fn floors(file: &File) -> Vec<String> {
             Some(floor) if floor < own_floor || is_sideways => {}
             Some(floor) => found.push(format!(
                 "`{own}` (floor {own_floor}) names `{module}` (floor {floor}) as `{}`",
-                path.join("::")
+                path.names.join("::")
             )),
             None => found.push(format!("names `{module}`, which has no floor")),
         }
@@ -128,15 +128,15 @@ fn floors(file: &File) -> Vec<String> {
 }
 
 /// The module right below the crate's root that `path` names from `file`, if it goes by the root.
-fn top_module(file: &str, path: &[String]) -> Option<String> {
-    let first = path.first()?;
+fn top_module(file: &str, path: &Named) -> Option<String> {
+    let first = path.names.first()?;
     if first == "crate" || first == "llm_gateway" {
-        return path.get(1).cloned();
+        return path.names.get(1).cloned();
     }
-    let ups = path.iter().take_while(|name| *name == "super").count();
+    let ups = path.names.iter().take_while(|name| *name == "super").count();
     // `super` in `provider/line.rs` is `provider`, and twice `super` is the root.
-    let depth = if file == "lib" { 0 } else { file.split('/').count() };
-    (ups > 0 && ups == depth).then(|| path.get(ups).cloned()).flatten()
+    let depth = if file == "lib" { 0 } else { file.split('/').count() } + path.inline_depth;
+    (ups > 0 && ups == depth).then(|| path.names.get(ups).cloned()).flatten()
 }
 
 fn floor(module: &str) -> Option<usize> {
@@ -147,14 +147,14 @@ fn purity(file: &File) -> Vec<String> {
     let is_pure = PURE.iter().any(|pure| is_in(file.name, pure));
     let mut found = Vec::new();
     for path in text::paths(&file.code) {
-        let names: Vec<&str> = path.iter().map(String::as_str).collect();
+        let names: Vec<&str> = path.names.iter().map(String::as_str).collect();
         let is_impure = IMPURE_STARTS.iter().any(|start| names.starts_with(start))
             || IMPURE_ENDS.iter().any(|end| names.ends_with(end))
             || names.first().is_some_and(|first| first.starts_with("actix_"));
         if is_pure && is_impure {
-            found.push(format!("is pure, but names `{}`", path.join("::")));
+            found.push(format!("is pure, but names `{}`", path.names.join("::")));
         } else if names.first() == Some(&"awc") && !is_in(file.name, NAMES_AWC) {
-            found.push(format!("names `{}`; only {NAMES_AWC} may name awc", path.join("::")));
+            found.push(format!("names `{}`; only {NAMES_AWC} may name awc", path.names.join("::")));
         }
     }
     found

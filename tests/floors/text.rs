@@ -48,12 +48,27 @@ pub fn without_tests(code: &str) -> (String, Vec<String>) {
     (kept, modules)
 }
 
+/// A path as code names it.
+pub struct Named {
+    /// Its names, from the left.
+    pub names: Vec<String>,
+    /// How many `mod name { … }` of its file it stands in.
+    pub inline_depth: usize,
+}
+
 /// Every path of two names or more, and every path of a `use`, with its groups spelled out.
-pub fn paths(code: &str) -> Vec<Vec<String>> {
+pub fn paths(code: &str) -> Vec<Named> {
     let tokens = tokens(code);
     let mut found = Vec::new();
+    // One entry per open brace: whether it opened an inline module.
+    let mut braces = Vec::new();
     let mut at = 0;
     while at < tokens.len() {
+        match tokens[at] {
+            "{" => braces.push(at > 1 && tokens[at - 2] == "mod"),
+            "}" => drop(braces.pop()),
+            _ => {}
+        }
         let continues = at > 0 && matches!(tokens[at - 1], "::" | ".");
         if continues || !is_name(tokens[at]) {
             at += 1;
@@ -62,7 +77,9 @@ pub fn paths(code: &str) -> Vec<Vec<String>> {
         let is_use = at > 0 && tokens[at - 1] == "use";
         let mut read = Vec::new();
         at = read_path(&tokens, at, &[], &mut read);
-        found.extend(read.into_iter().filter(|path| is_use || path.len() > 1));
+        let inline_depth = braces.iter().filter(|is_module| **is_module).count();
+        let named = read.into_iter().filter(|path| is_use || path.len() > 1);
+        found.extend(named.map(|names| Named { names, inline_depth }));
     }
     found
 }
