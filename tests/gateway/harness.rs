@@ -207,10 +207,7 @@ impl Gateway {
             },
         )
         .await;
-        let what = format!("{sent} access lines");
-        let lines =
-            self.stderr.until(|_| Some(self.access_lines()).filter(|l| l.len() >= sent), &what);
-        let lines = lines.await;
+        let lines = self.access_log(sent).await;
         log::check_once_each(&lines, sent);
         let metrics = self.metrics().await;
         for (outcome, count) in log::outcomes(&lines) {
@@ -257,6 +254,17 @@ impl Gateway {
         gateway.main = Some(gateway.listener("gateway listening on http://").await);
         gateway.admin = Some(gateway.listener("admin listening on http://").await);
         gateway
+    }
+
+    /// Awaits at least `count` access lines; every line is read once, however many there are.
+    async fn access_log(&self, count: usize) -> Vec<Access> {
+        let (mut looked_at, mut found) = (0, Vec::new());
+        let enough = |lines: &[String]| {
+            found.extend(lines[looked_at..].iter().filter_map(|line| Access::parse(line)));
+            looked_at = lines.len();
+            (found.len() >= count).then(|| std::mem::take(&mut found))
+        };
+        self.stderr.until(enough, &format!("{count} access lines")).await
     }
 
     async fn listener(&self, announcement: &str) -> SocketAddr {

@@ -77,14 +77,13 @@ impl Log {
     }
 
     /// Awaits the first `Some` that `find` makes of all lines; fails the test when the output ends.
+    /// `find` must not ask this log anything: it is locked meanwhile.
     pub async fn until<T>(&self, mut find: impl FnMut(&[String]) -> Option<T>, what: &str) -> T {
         until(&format!("a log with {what:?}"), self.changed.subscribe(), || {
-            let (lines, is_complete) = {
-                let lines = self.lines.lock();
-                (lines.seen.clone(), lines.is_complete)
-            };
-            let found = find(&lines);
-            assert!(found.is_some() || !is_complete, "it ended without {what:?}: {lines:#?}");
+            let lines = self.lines.lock();
+            let found = find(&lines.seen);
+            let is_over = lines.is_complete && found.is_none();
+            assert!(!is_over, "it ended without {what:?}: {:#?}", lines.seen);
             found
         })
         .await

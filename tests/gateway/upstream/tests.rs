@@ -94,6 +94,27 @@ async fn a_gate_lets_as_many_through_as_it_is_told() {
 }
 
 #[tokio::test]
+async fn hundreds_of_calls_at_once_are_all_held_and_counted() {
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let upstream =
+        Upstream::spawn(move |_| ollama::opened(&["a"]).hold(&held).piece(ollama::done(1)));
+    let url = upstream.url();
+    let calls = (0..500).map(|_| {
+        let url = url.clone();
+        tokio::spawn(async move { post_json(&url, &chat("hi")).await.status })
+    });
+    let calls: Vec<_> = calls.collect();
+    gate.reached(500).await;
+    assert_eq!((upstream.peak(), upstream.under_way()), (500, 500));
+    gate.open();
+    for call in calls {
+        assert_eq!(call.await.unwrap(), 200);
+    }
+    upstream.at_rest().await;
+}
+
+#[tokio::test]
 async fn calls_one_after_another_never_appear_to_overlap() {
     let upstream = Upstream::ollama();
     let mut raw = Raw::connect(upstream.address()).await;
