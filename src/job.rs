@@ -6,14 +6,16 @@
 //! The one thing to know: the answer is given once, at the first event. What happens afterwards travels through
 //! the [`EventStream`], and dropping that stream is how a client's leaving reaches the provider.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 use wildmatch::WildMatch;
 
-use crate::chat::{ChatEvent, ChatRequest, GatewayError};
+use crate::chat::{ChatEvent, ChatRequest, GatewayError, Waiting};
 use crate::policy::{DataPolicy, Priority, Trust};
 
 /// Events that may wait between a provider and a slow client. With 16 pieces of at most one read each, a stalled
@@ -82,11 +84,30 @@ pub struct Job {
     /// When the client stops waiting, if it said so.
     pub deadline: Option<Instant>,
     /// The candidates not yet tried, the next one first.
-    pub candidates: std::collections::VecDeque<Candidate>,
+    pub candidates: VecDeque<Candidate>,
     /// What has been tried so far.
     pub tried: Tried,
+    /// Where it stands in a line, for signs of life.
+    pub place: Place,
     /// Where the answer goes.
     pub reply: Reply,
+}
+
+/// Where a job stands in its provider's line, as of a few seconds ago; shared with whoever tells the client.
+#[derive(Debug, Clone, Default)]
+pub struct Place(Arc<Mutex<Option<Waiting>>>);
+
+impl Place {
+    /// Takes note of where the job stands; `None` when it no longer waits.
+    pub fn set(&self, waiting: Option<Waiting>) {
+        *self.0.lock() = waiting;
+    }
+
+    /// Where the job stands.
+    #[must_use]
+    pub fn get(&self) -> Option<Waiting> {
+        *self.0.lock()
+    }
 }
 
 /// What has been tried for a job so far.

@@ -3,8 +3,8 @@
 pub mod admin;
 pub mod backend;
 pub mod chat;
-pub mod dialect;
 pub mod config;
+pub mod dialect;
 pub mod http;
 pub mod job;
 pub mod policy;

@@ -21,13 +21,16 @@ use super::refused::{Failed, refused};
 use super::retry::{self, Next, RetryPolicy, Standing};
 use super::slot::{Admission, RetryPermit, Slot, Ticket};
 use super::{Provider, policies};
-use crate::chat::{ErrorKind, GatewayError};
+use crate::chat::{ErrorKind, GatewayError, Waiting};
 use crate::job::{Candidate, Job};
 use crate::telemetry::{Admitted, Retried};
 
 /// How many messages may wait for a provider's actor. Its handlers take microseconds, so that a full mailbox means
 /// a worker far behind, and the answer is 503 at once.
 const MAILBOX: usize = 1024;
+
+/// How often a streamed request in the line takes note of its place. Signs of life go out less often than that.
+const PLACE_EVERY: Duration = Duration::from_secs(5);
 
 /// Decides for one provider on one worker.
 pub struct ProviderActor {
@@ -221,12 +224,19 @@ async fn wait(
     address: Addr<ProviderActor>,
     router: WeakRecipient<Bounce>,
 ) {
-    let granted = tokio::select! {
-        biased;
-        // Dropping the ticket leaves the line.
-        () = turn.job.reply.closed() => return,
-        granted = ticket.granted() => granted,
+    let granted = loop {
+        tokio::select! {
+            biased;
+            // Dropping the ticket leaves the line.
+            () = turn.job.reply.closed() => return,
+            granted = ticket.granted() => break granted,
+            () = actix_rt::time::sleep(PLACE_EVERY), if turn.job.request.stream => {
+                let place = ticket.place();
+                turn.job.place.set(place.map(|(ahead, expected)| Waiting { ahead, expected }));
+            }
+        }
     };
+    turn.job.place.set(None);
     turn.job.tried.queued += ticket.waited();
     drop(ticket);
     match granted {

@@ -46,7 +46,7 @@ const END_TIME: Duration = Duration::from_millis(250);
 pub(super) async fn run(
     lane: &Lane,
     mut job: Job,
-    slot: Slot,
+    mut slot: Slot,
     connection: Connection,
 ) -> Option<(Job, Failed)> {
     let provider = &*lane.provider;
@@ -73,6 +73,7 @@ pub(super) async fn run(
     };
     match opened {
         Ok(answering) => {
+            slot.answering();
             let (sender, events) = mpsc::channel(EVENTS);
             job.answer(events);
             let pump = Pump { provider, model: &model, deadline, sender };

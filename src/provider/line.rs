@@ -15,7 +15,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Instant;
 
-pub use entry::{Entry, Key, Lane, Priority, Share};
+pub use entry::{Entry, Key, Lane, Share};
+
+use crate::policy::Priority;
 
 mod entry;
 

@@ -63,7 +63,7 @@ pub(in crate::provider) struct Client {
 }
 
 /// The head of an answer, and its body to come.
-pub(super) struct Head {
+pub(in crate::provider) struct Head {
     pub status: u16,
     pub retry_after: Option<String>,
     pub retry_after_ms: Option<String>,
@@ -72,13 +72,13 @@ pub(super) struct Head {
 }
 
 /// The body of an answer.
-pub(super) struct Body(ClientResponse<BoxedPayloadStream>);
+pub(in crate::provider) struct Body(ClientResponse<BoxedPayloadStream>);
 
 /// Why a body ended early.
 pub(super) type BodyError = PayloadError;
 
 /// Why there is no head.
-pub(super) struct SendError {
+pub(in crate::provider) struct SendError {
     error: SendRequestError,
     connected: bool,
 }

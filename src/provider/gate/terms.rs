@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::policy::Priority;
 use crate::provider::concurrency::Concurrency;
-use crate::provider::line::{Key, Lane, Priority, Share};
+use crate::provider::line::{Key, Lane, Share};
 use crate::provider::refusal::Refusal;
 
 /// What the operator allows; may change at any time.

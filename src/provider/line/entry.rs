@@ -3,17 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use serde::Serialize;
-
-/// The class of a caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Priority {
-    /// Somebody is waiting for the answer.
-    Interactive,
-    /// Nobody minds a delay: at most 80 % of the slots, and the first to be shed.
-    Batch,
-}
+use crate::policy::Priority;
 
 /// Whose job it is and how large that caller's share is.
 #[derive(Clone, Debug)]
