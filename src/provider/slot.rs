@@ -270,7 +270,7 @@ impl Ticket {
                 biased;
                 answer = answer => return self.received(answer),
                 () = tokio::time::sleep_until(look.into()), if !expired => {}
-                () = self.gate.keeper_wanted.notified(), if self.keeps.is_none() => {}
+                () = self.gate.keeper_wanted.notified() => {}
             }
             if now() < self.until {
                 self.keep();
@@ -315,7 +315,11 @@ impl Ticket {
     /// Leaves the keeper's duty to somebody else, if there is still something to keep.
     fn hand_over(&mut self) {
         if self.keeps.take().is_some() {
-            self.gate.step(|inner, _, _| inner.kept = None);
+            self.gate.step(|inner, at, wakes| {
+                // What has become due since it last looked would otherwise be nobody's business.
+                inner.gate.wake(at, wakes);
+                inner.kept = None;
+            });
         }
     }
 
