@@ -222,7 +222,7 @@ impl Slot {
 
     /// The first event of the answer is here: if this attempt is a breaker's probe, it has succeeded; see [`Gate::answering`].
     pub fn answering(&mut self) {
-        if let Some(permit) = self.permit.as_mut() {
+        if let Some(permit) = self.permit.as_mut().filter(|permit| permit.is_probe()) {
             self.gate.step(|inner, at, wakes| inner.gate.answering(permit, at, wakes));
         }
     }
@@ -325,7 +325,7 @@ impl Ticket {
 
     fn expire(&mut self) -> Option<Refusal> {
         let key = self.key;
-        self.gate.step(|inner, at, _| inner.gate.expire(key, at))
+        self.gate.step(|inner, at, _| inner.gate.expire(key, at)).map(|(_, refusal)| refusal)
     }
 }
 

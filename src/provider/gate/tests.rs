@@ -100,6 +100,15 @@ impl Bench {
         self.end(job, ended);
     }
 
+    /// A waiting job's own timer runs out.
+    fn expire(&mut self, job: u32) -> Option<RefusalReason> {
+        let key = self.keys[&job];
+        let (expired, refusal) = self.step(|gate, at, _| gate.expire(key, at))?;
+        assert_eq!(expired, job);
+        self.refused.insert(job, refusal);
+        Some(refusal.reason)
+    }
+
     fn pass(&mut self, time: f64) {
         self.now += seconds(time);
     }
@@ -274,12 +283,10 @@ fn a_job_whose_time_has_passed_is_never_started() {
 fn a_waiting_jobs_own_timer_takes_it_out_only_when_its_time_has_come() {
     let mut bench = Bench::new(1, 8);
     let jobs = bench.come_many(3, "a");
-    let key = bench.keys[&jobs[1]];
-    assert_eq!(bench.step(|gate, at, _| gate.expire(key, at)), None);
+    assert_eq!(bench.expire(jobs[1]), None);
     bench.pass(30.0);
-    let refusal = bench.step(|gate, at, _| gate.expire(key, at)).unwrap();
-    assert_eq!(refusal.reason, WaitedTooLong);
-    assert_eq!(bench.step(|gate, at, _| gate.expire(key, at)), None, "only once");
+    assert_eq!(bench.expire(jobs[1]), Some(WaitedTooLong));
+    assert_eq!(bench.expire(jobs[1]), None, "only once");
     assert_eq!(bench.snapshot().queued, 1);
 }
 

@@ -200,6 +200,35 @@ async fn when_the_keeper_leaves_another_waiter_takes_over() {
     assert_eq!((snapshot.free, snapshot.queued), (4, 0));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_keeper_that_leaves_when_it_should_look_starts_the_others() {
+    let gate = gate(1, 8);
+    let held = slot(&gate);
+    let (mut keeper, mut other) = (ticket(&gate), ticket(&gate));
+    held.ended(Ended::RateLimited { retry_after: Some(Duration::from_secs(5)) });
+    assert!(keeper.granted().now_or_never().is_none());
+    assert!(keeper.keeps.is_some());
+    tokio::time::advance(Duration::from_secs(5)).await;
+    drop(keeper);
+    assert!(other.granted().now_or_never().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_keeper_whose_turn_has_come_hands_over_even_if_its_ticket_is_kept() {
+    let gate = gate(2, 8);
+    let slots = [slot(&gate), slot(&gate)];
+    let (mut keeper, mut other) = (ticket(&gate), ticket(&gate));
+    let limited = Ended::RateLimited { retry_after: Some(Duration::from_secs(5)) };
+    slots.into_iter().for_each(|slot| slot.ended(limited));
+    let start = now();
+    let _first = keeper.granted().await.unwrap();
+    let _second = other.granted().await.unwrap();
+    assert!(
+        now() - start < Duration::from_secs(11),
+        "within pause and ramp, not after its own wait"
+    );
+}
+
 #[tokio::test]
 async fn an_opening_breaker_answers_those_who_wait() {
     let gate = gate(1, 8);

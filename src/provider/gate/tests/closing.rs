@@ -174,6 +174,16 @@ fn while_cooling_down_nothing_of_that_model_starts_and_then_one_at_a_time() {
 }
 
 #[test]
+fn a_newcomer_does_not_overtake_those_who_waited_for_the_end_of_a_cooldown() {
+    let mut bench = Bench::new(1, 8);
+    let jobs = bench.come_many(2, "a");
+    bench.end(jobs[0], Ended::RateLimited { retry_after: Some(seconds(5.0)) });
+    bench.pass(5.0);
+    let newcomer = bench.come(bench.arrival("b"));
+    assert!(bench.runs(jobs[1]) && !bench.runs(newcomer));
+}
+
+#[test]
 fn those_who_cannot_outlast_a_cooldown_are_told_at_once() {
     let mut bench = Bench::new(1, 8);
     let running = bench.come(bench.arrival("a"));
