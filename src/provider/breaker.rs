@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use super::cooldown::LONGEST_PAUSE;
 use super::minute::Minute;
 use super::ramp::Ramp;
 
@@ -29,7 +30,7 @@ pub struct BreakerPolicy {
     pub failures: u32,
     /// How long it stays open the first time. Default 5 s.
     pub open: Duration,
-    /// The longest it stays open, after doubling. Default 120 s.
+    /// The longest it stays open, after doubling; more than an hour counts as an hour. Default 120 s.
     pub max_open: Duration,
 }
 
@@ -245,7 +246,7 @@ impl Breaker {
             AUTH_RETRY
         } else {
             let doubled = self.policy.open.saturating_mul(1 << self.opened.min(20));
-            doubled.min(self.policy.max_open)
+            doubled.min(self.policy.max_open).min(LONGEST_PAUSE)
         };
         let time = time.mul_f64(0.8 + 0.4 * unit.clamp(0.0, 1.0));
         if !auth {

@@ -16,7 +16,7 @@ pub struct Cooldown {
     steps: u32,
 }
 
-/// No pause is longer than this, whatever was asked: a nonsensical date must not close a model for good.
+/// No pause is longer than this, whatever was asked or configured: a nonsensical date must not close a model for good.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
 /// Slots come back over as long as the pause was, within these bounds.
@@ -36,7 +36,7 @@ impl Cooldown {
             Some(asked) => asked.min(LONGEST_PAUSE),
             None if cooling => return,
             None => {
-                let step = policy.step(self.steps);
+                let step = policy.step(self.steps).min(LONGEST_PAUSE);
                 self.steps = self.steps.saturating_add(1);
                 step
             }

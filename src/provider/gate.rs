@@ -159,15 +159,14 @@ impl<W> Gate<W> {
         Some(self.unprobe(entry.load, entry.lane).waker)
     }
 
-    /// A waiting job's own timer has run out. Returns why it is refused, or `None` when it does not wait any more (then it was or
-    /// will be woken) or may still wait.
-    pub fn expire(&mut self, key: Key, at: &mut Moment<'_>) -> Option<Refusal> {
+    /// A waiting job's own timer has run out. Returns its waker and why it is refused, or `None` when it does not wait any more (then
+    /// it was or will be woken) or may still wait.
+    pub fn expire(&mut self, key: Key, at: &mut Moment<'_>) -> Option<(W, Refusal)> {
         let reason = self.line.get(key).and_then(|entry| overdue(entry, at.now))?;
         let entry = self.line.remove(key)?;
-        let (lane, share) = (entry.lane, entry.share);
-        self.unprobe(entry.load, lane);
-        let expected = self.newcomer_wait(&share, lane, false, at.now);
-        Some(self.refusal((reason, expected), at))
+        let expected = self.newcomer_wait(&entry.share, entry.lane, false, at.now);
+        let waiting = self.unprobe(entry.load, entry.lane);
+        Some((waiting.waker, self.refusal((reason, expected), at)))
     }
 
     /// Lets those start that time alone has made room for.
@@ -176,7 +175,7 @@ impl<W> Gate<W> {
     }
 
     /// Takes other limits at once. Raising starts those who wait; lowering lets what runs end. Jobs that wait keep the patience
-    /// they came with, and a line longer than its new limit takes no newcomers until it is shorter.
+    /// they came with; a line longer than its new limit takes a newcomer only in the place of another.
     pub fn change(&mut self, limits: Limits, at: &mut Moment<'_>, wakes: &mut Vec<Wake<W>>) {
         self.limits = limits;
         self.slots.change(limits.max_concurrency);

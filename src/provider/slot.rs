@@ -222,7 +222,7 @@ impl Slot {
 
     /// The first event of the answer is here: if this attempt is a breaker's probe, it has succeeded; see [`Gate::answering`].
     pub fn answering(&mut self) {
-        if let Some(permit) = self.permit.as_mut() {
+        if let Some(permit) = self.permit.as_mut().filter(|permit| permit.is_probe()) {
             self.gate.step(|inner, at, wakes| inner.gate.answering(permit, at, wakes));
         }
     }
@@ -270,7 +270,7 @@ impl Ticket {
                 biased;
                 answer = answer => return self.received(answer),
                 () = tokio::time::sleep_until(look.into()), if !expired => {}
-                () = self.gate.keeper_wanted.notified(), if self.keeps.is_none() => {}
+                () = self.gate.keeper_wanted.notified() => {}
             }
             if now() < self.until {
                 self.keep();
@@ -315,13 +315,17 @@ impl Ticket {
     /// Leaves the keeper's duty to somebody else, if there is still something to keep.
     fn hand_over(&mut self) {
         if self.keeps.take().is_some() {
-            self.gate.step(|inner, _, _| inner.kept = None);
+            self.gate.step(|inner, at, wakes| {
+                // What has become due since it last looked would otherwise be nobody's business.
+                inner.gate.wake(at, wakes);
+                inner.kept = None;
+            });
         }
     }
 
     fn expire(&mut self) -> Option<Refusal> {
         let key = self.key;
-        self.gate.step(|inner, at, _| inner.gate.expire(key, at))
+        self.gate.step(|inner, at, _| inner.gate.expire(key, at)).map(|(_, refusal)| refusal)
     }
 }
 

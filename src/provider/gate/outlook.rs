@@ -8,7 +8,8 @@ use crate::provider::line::{Key, Lane, Share};
 use crate::provider::refusal::UNMEASURED;
 
 impl<W> Gate<W> {
-    /// When time alone may let somebody start; `None` when nobody waits for that.
+    /// When time alone may next let somebody start; `None` when nobody waits for that. What is due already is not counted: that is
+    /// for [`Gate::wake`] to use.
     pub fn next_wake(&self, now: Instant) -> Option<Instant> {
         let limit = self.slots.get();
         let usable = self.breaker.usable(limit, now);

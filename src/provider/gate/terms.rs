@@ -52,14 +52,14 @@ pub enum Decision {
     Wait {
         /// Names it until then.
         key: Key,
-        /// When it stops waiting; it must call [`Gate::expire`] by itself then.
+        /// When it stops waiting; it must call [`Gate::expire`](super::Gate::expire) by itself then.
         until: Instant,
     },
     /// It is turned away.
     Refuse(Refusal),
 }
 
-/// The right to run one attempt. Must be given back by [`Gate::end`].
+/// The right to run one attempt. Must be given back by [`Gate::end`](super::Gate::end).
 #[derive(Debug)]
 pub struct Permit {
     pub(super) lane: Lane,
@@ -113,5 +113,10 @@ impl Permit {
     /// When the attempt was allowed to begin.
     pub fn started(&self) -> Instant {
         self.started
+    }
+
+    /// Whether a breaker waits for the attempt's result.
+    pub fn is_probe(&self) -> bool {
+        self.probe != Probe::default()
     }
 }
