@@ -19,25 +19,25 @@ mod shard;
 
 use std::any::Any;
 use std::net::TcpListener;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix::Addr;
 use actix_web::dev::Server;
 use actix_web::rt::net::TcpStream;
 use actix_web::web::{self, Data, Payload};
-use actix_web::{middleware, App, HttpRequest, HttpResponse, HttpServer};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, middleware};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use socket2::SockRef;
 
 use crate::chat::{ErrorKind, GatewayError, Origin};
-use crate::dialect::{Dialect, DIALECTS};
+use crate::dialect::{DIALECTS, Dialect};
 use crate::router::{Reconfigure, RouterActor, Routing};
 use auth::Callers;
 use drain::Drain;
-use exchange::{error_response, Exchange};
+use exchange::error_response;
 use intake::Budget;
 use settings::{KeySettings, ServerSettings};
 
@@ -186,11 +186,15 @@ fn routes(config: &mut web::ServiceConfig) {
 /// The dialect whose clients use this path; the native one where none does.
 fn dialect_of(path: &str) -> &'static dyn Dialect {
     let native: &'static dyn Dialect = &crate::dialect::Native;
-    DIALECTS.iter().find(|dialect| dialect.paths().contains(&path)).map_or(native, |dialect| *dialect)
+    DIALECTS
+        .iter()
+        .find(|dialect| dialect.paths().contains(&path))
+        .map_or(native, |dialect| *dialect)
 }
 
 async fn nowhere(request: HttpRequest) -> HttpResponse {
-    let error = GatewayError::new(ErrorKind::NotFound, "there is no such path").from(Origin::Client);
+    let error =
+        GatewayError::new(ErrorKind::NotFound, "there is no such path").from(Origin::Client);
     refuse(&request, &error)
 }
 

@@ -1,6 +1,7 @@
 //! The gateway.
 
 pub mod admin;
+pub mod app;
 pub mod backend;
 pub mod chat;
 pub mod config;

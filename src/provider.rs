@@ -36,21 +36,23 @@ pub mod ramp;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::backend::Backend;
+use crate::chat::Usage;
 use crate::policy::Trust;
 use crate::secret::Secret;
+use crate::telemetry::TokensUsed;
 use breaker::BreakerPolicy;
 use concurrency::Concurrency;
 use gate::Limits;
 use gate::snapshot::Snapshot;
 use retry::RetryPolicy;
-use settings::ProviderSettings;
+use settings::{BackendName, ProviderSettings};
 use slot::SharedGate;
 
 pub use actor::{Bounce, Dispatch, ProviderActor};
@@ -69,6 +71,41 @@ pub struct Provider {
     /// Messages that wait in the mailboxes of its actors.
     mailbox: AtomicUsize,
     last_error: Mutex<Option<LastError>>,
+    counts: Counts,
+}
+
+/// What a provider has done since the start of the process.
+#[derive(Debug, Default)]
+struct Counts {
+    attempts: AtomicU64,
+    prompt_tokens: AtomicU64,
+    completion_tokens: AtomicU64,
+}
+
+/// A provider at one instant, for the console and for tests.
+#[derive(Debug, Serialize)]
+pub struct Status<'a> {
+    /// Its configured name.
+    pub name: &'a str,
+    /// How it is spoken to.
+    pub backend: BackendName,
+    /// Whether it may see a local-only prompt.
+    pub trust: Trust,
+    /// The model for requests that name none.
+    pub default_model: &'a str,
+    /// Its admission.
+    #[serde(flatten)]
+    pub gate: Snapshot,
+    /// Messages that wait in the mailboxes of its actors.
+    pub mailbox_depth: usize,
+    /// Calls made since the start.
+    pub attempts: u64,
+    /// Prompt tokens that it counted since the start.
+    pub prompt_tokens: u64,
+    /// Completion tokens that it counted since the start.
+    pub completion_tokens: u64,
+    /// Its latest failure.
+    pub last_error: Option<LastError>,
 }
 
 impl fmt::Debug for Provider {
@@ -113,25 +150,36 @@ impl Provider {
             backend,
             mailbox: AtomicUsize::new(0),
             last_error: Mutex::new(None),
+            counts: Counts::default(),
         })
     }
 
     /// What may be seen of it now.
     #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        self.gate.snapshot()
+    pub fn status(&self) -> Status<'_> {
+        let counted = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Status {
+            name: &self.name,
+            backend: self.settings.backend,
+            trust: self.trust,
+            default_model: self.settings.default_model(),
+            gate: self.gate.snapshot(),
+            mailbox_depth: self.mailbox.load(Ordering::Relaxed),
+            attempts: counted(&self.counts.attempts),
+            prompt_tokens: counted(&self.counts.prompt_tokens),
+            completion_tokens: counted(&self.counts.completion_tokens),
+            last_error: self.last_error.lock().clone(),
+        }
     }
 
-    /// Messages that wait in the mailboxes of its actors.
-    #[must_use]
-    pub fn mailbox(&self) -> usize {
-        self.mailbox.load(Ordering::Relaxed)
-    }
-
-    /// Its latest failure.
-    #[must_use]
-    pub fn last_error(&self) -> Option<LastError> {
-        self.last_error.lock().clone()
+    /// Counts the tokens of an answer.
+    fn count_tokens(&self, model: &str, usage: Usage) {
+        let add = |count: &AtomicU64, tokens: Option<u64>| {
+            count.fetch_add(tokens.unwrap_or(0), Ordering::Relaxed);
+        };
+        add(&self.counts.prompt_tokens, usage.prompt);
+        add(&self.counts.completion_tokens, usage.completion);
+        TokensUsed { provider: &self.name, model: self.model_label(model), usage }.emit();
     }
 
     fn failed(&self, message: &str) {

@@ -105,7 +105,10 @@ impl RouterActor {
                     return Some((dispatch.into_job(), error));
                 }
                 Err(SendError::Closed(dispatch)) => {
-                    log::error!("the actor of provider `{}` died and is started again", provider.name);
+                    log::error!(
+                        "the actor of provider `{}` died and is started again",
+                        provider.name
+                    );
                     self.providers.remove(&provider.name);
                     dispatch
                 }

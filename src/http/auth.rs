@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use actix_web::http::header::{HeaderMap, AUTHORIZATION};
+use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -46,10 +46,7 @@ impl Callers {
             providers: Globs::new(&everything),
         };
         let entry = |key: &KeySettings| Some((key.digest()?, Arc::new(caller(key))));
-        Self {
-            by_digest: keys.iter().filter_map(entry).collect(),
-            anonymous: Arc::new(anonymous),
-        }
+        Self { by_digest: keys.iter().filter_map(entry).collect(), anonymous: Arc::new(anonymous) }
     }
 
     /// The caller whose key came with a request: `Authorization: Bearer KEY` or `X-API-Key: KEY`.
@@ -98,7 +95,10 @@ mod tests {
         Callers::new(&[key("a", "sk-a"), key("b", "sk-b")])
     }
 
-    fn identify(callers: &Callers, headers: &[(&'static str, &'static str)]) -> Result<String, ErrorKind> {
+    fn identify(
+        callers: &Callers,
+        headers: &[(&'static str, &'static str)],
+    ) -> Result<String, ErrorKind> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(HeaderName::from_static(name), HeaderValue::from_static(value));

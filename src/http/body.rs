@@ -10,10 +10,10 @@ use std::future::Future;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{ready, Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use actix_rt::time::{sleep, Sleep};
+use actix_rt::time::{Sleep, sleep};
 use actix_web::body::{BodySize, MessageBody};
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -157,7 +157,8 @@ impl AnswerBody {
         let Some(exchange) = &mut self.exchange else { return };
         let since_arrival = exchange.arrived.elapsed();
         let now = Instant::now();
-        exchange.upstream += now.saturating_duration_since(mem::replace(&mut self.waiting_since, now));
+        exchange.upstream +=
+            now.saturating_duration_since(mem::replace(&mut self.waiting_since, now));
         match event {
             Some(Ok(event)) => {
                 exchange.first.get_or_insert(since_arrival);
@@ -249,7 +250,7 @@ impl Heartbeat {
         ready!(timer.as_mut().poll(context));
         let mut next = Box::pin(sleep(every));
         // The new timer must know whom to wake, should this sign be none.
-        drop(next.as_mut().poll(context));
+        let _ = next.as_mut().poll(context);
         self.timer = Some(next);
         Poll::Ready(())
     }

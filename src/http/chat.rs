@@ -5,18 +5,18 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actix::dev::SendError;
-use actix_web::http::header::CONTENT_TYPE;
 use actix_web::http::StatusCode;
+use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use tokio::sync::oneshot;
 
+use super::Front;
 use super::body::AnswerBody;
 use super::drain::draining;
 use super::exchange::{Exchange, Wishes};
 use super::intake::{self, Bounds, Buffered};
 use super::shard;
-use super::Front;
 use crate::backend::MAX_PIECE;
 use crate::chat::{ChatEvent, ChatRequest, ErrorKind, GatewayError, Origin};
 use crate::dialect::{Dialect, Encoder};
@@ -213,7 +213,8 @@ async fn whole(
 
 fn check_content_type(request: &HttpRequest) -> Result<(), GatewayError> {
     let Some(value) = request.headers().get(CONTENT_TYPE) else { return Ok(()) };
-    let essence = value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let essence =
+        value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
     let json = essence.eq_ignore_ascii_case(b"application/json")
         || essence.to_ascii_lowercase().ends_with(b"+json");
     if json {

@@ -3,11 +3,11 @@
 //! It owns the count of exchanges that are not over. It knows nothing of signals or listeners.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{watch, Notify};
+use tokio::sync::{Notify, watch};
 
 use crate::chat::{ErrorKind, GatewayError};
 

@@ -1,7 +1,7 @@
 //! Whether the process lives, and whether it takes work. No key, no provider asked, nothing logged.
 
-use actix_web::web::{self, Data};
 use actix_web::HttpResponse;
+use actix_web::web::{self, Data};
 use serde_json::json;
 
 use super::Front;
@@ -9,9 +9,11 @@ use super::Front;
 /// `GET` and `HEAD` of the health paths.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     for path in ["/api/v1/health", "/livez", "/healthz"] {
-        config.service(web::resource(path).route(web::get().to(alive)).route(web::head().to(alive)));
+        config
+            .service(web::resource(path).route(web::get().to(alive)).route(web::head().to(alive)));
     }
-    config.service(web::resource("/readyz").route(web::get().to(ready)).route(web::head().to(ready)));
+    config
+        .service(web::resource("/readyz").route(web::get().to(ready)).route(web::head().to(ready)));
 }
 
 async fn alive() -> HttpResponse {

@@ -5,12 +5,12 @@
 //!
 //! The one thing to know: the declared length is checked before a byte is read, and the real one all the same.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix_web::error::PayloadError;
-use actix_web::http::header::{HeaderMap, CONTENT_LENGTH};
+use actix_web::http::header::{CONTENT_LENGTH, HeaderMap};
 use actix_web::web::Payload;
 use bytes::BytesMut;
 use futures_util::StreamExt;
@@ -95,7 +95,8 @@ pub async fn read(
     bounds: Bounds,
     buffered: &mut Buffered,
 ) -> Result<BytesMut, GatewayError> {
-    let declared = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let declared =
+        headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if declared.is_some_and(|length: u64| length > bounds.size) {
         return Err(too_large(bounds.size));
     }

@@ -8,8 +8,8 @@
 
 use std::cell::RefCell;
 
-use actix::dev::SendError;
 use actix::Addr;
+use actix::dev::SendError;
 
 use super::Front;
 use crate::router::{RouterActor, Submit};
@@ -23,10 +23,12 @@ thread_local! {
 /// # Errors
 ///
 /// The job, when the mailbox is full, or closed because the router died; the next call starts another.
+#[expect(clippy::result_large_err, reason = "the job itself comes back, to be answered")]
 pub(super) fn submit(front: &Front, submit: Submit) -> Result<(), SendError<Submit>> {
     ROUTER.with_borrow_mut(|router| {
         let known = router.take().filter(|(of, _)| *of == front.number);
-        let (_, address) = router.insert(known.unwrap_or_else(|| (front.number, front.start_router())));
+        let (_, address) =
+            router.insert(known.unwrap_or_else(|| (front.number, front.start_router())));
         let sent = address.try_send(submit);
         if matches!(sent, Err(SendError::Closed(_))) {
             *router = None;

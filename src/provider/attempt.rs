@@ -9,6 +9,7 @@
 mod client;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::StreamExt;
@@ -26,7 +27,7 @@ use super::slot::Slot;
 use crate::backend::{DecodeError, Decoder, UpstreamRequest};
 use crate::chat::{ChatEvent, ChatRequest, ErrorKind, GatewayError, Usage};
 use crate::job::{EVENTS, Job};
-use crate::telemetry::{AttemptEnded, AttemptOutcome, TokensUsed, UpstreamCancelled};
+use crate::telemetry::{AttemptEnded, AttemptOutcome, UpstreamCancelled};
 
 use client::{Body, Head};
 pub(super) use client::{Client, Connection};
@@ -56,6 +57,7 @@ pub(super) async fn run(
         Err(failed) => return Some((job, failed)),
     };
     job.tried.attempts += 1;
+    provider.counts.attempts.fetch_add(1, Ordering::Relaxed);
     job.tried.here += u32::from(connection == Connection::Pooled || !job.tried.free_used);
     let started = Instant::now();
     let deadline = job.deadline(provider.settings.timeouts.total);
@@ -244,8 +246,7 @@ impl Pump<'_> {
     async fn run(self, answering: Answering) -> (AttemptOutcome, Ended, Option<String>) {
         match self.carry(answering).await {
             Ok(usage) => {
-                let model = self.provider.model_label(self.model);
-                TokensUsed { provider: &self.provider.name, model, usage }.emit();
+                self.provider.count_tokens(self.model, usage);
                 (AttemptOutcome::Ok, Ended::Success, None)
             }
             Err(Stopped::ClientLeft) => (AttemptOutcome::Cancelled, Ended::Neutral, None),

@@ -320,21 +320,21 @@ pub struct ProviderState<'a> {
     /// The provider.
     pub provider: &'a str,
     /// Calls running.
-    pub in_flight: usize,
+    pub in_flight: u64,
     /// Requests waiting.
-    pub queued: usize,
+    pub queued: u64,
     /// Calls allowed at once.
-    pub limit: usize,
+    pub limit: u64,
     /// 0 closed, 1 half-open, 2 open, 3 not authorised.
     pub breaker: i64,
     /// Messages waiting in mailboxes.
-    pub mailbox: usize,
+    pub mailbox: u64,
 }
 
 impl ProviderState<'_> {
     /// Sets the gauges.
     pub fn emit(self) {
-        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let label = &[self.provider];
         METRICS.in_flight.with_label_values(label).set(count(self.in_flight));
         METRICS.queued.with_label_values(label).set(count(self.queued));

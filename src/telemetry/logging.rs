@@ -5,7 +5,6 @@
 
 use std::io::{self, Write};
 
-use env_logger::Env;
 use env_logger::fmt::Formatter;
 use log::Record;
 use log::kv::{self, Key, Value, VisitSource};
@@ -14,12 +13,12 @@ use serde_json::{Map, Value as Json};
 use super::settings::{LogFormat, LogSettings};
 
 /// What is written without `RUST_LOG`.
-const DEFAULT_FILTER: &str = "info,actix_server=warn";
+const DEFAULT_FILTER: &str = "info,actix_server=warn,actix_http=off";
 
-/// Starts logging for the process. A second call changes nothing.
-pub fn start(settings: &LogSettings) {
-    let mut builder =
-        env_logger::Builder::from_env(Env::default().default_filter_or(DEFAULT_FILTER));
+/// Starts logging for the process. `filter` is the value of `RUST_LOG`. A second call changes nothing.
+pub fn start(settings: &LogSettings, filter: Option<&str>) {
+    let mut builder = env_logger::Builder::new();
+    builder.parse_filters(filter.unwrap_or(DEFAULT_FILTER));
     match settings.format {
         LogFormat::Text => builder.format(write_text),
         LogFormat::Json => builder.format(write_json),

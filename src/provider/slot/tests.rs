@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use futures_util::FutureExt;
 
 use super::*;
+use crate::policy::Priority;
 use crate::provider::concurrency::Concurrency;
-use crate::provider::line::{Priority, Share};
+use crate::provider::line::Share;
 
 fn limits(slots: u32, line: u32) -> Limits {
     Limits {
