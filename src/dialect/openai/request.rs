@@ -94,14 +94,14 @@ pub(super) fn check_logit_bias(fields: &mut Fields, body: &mut Object) {
     }
 }
 
-/// Refuses `key` when it asks for something. `null`, `false` and what is empty ask for nothing.
+/// Refuses `key` when it asks for something. `null`, `false`, an empty text and an empty list ask for nothing; an
+/// empty object does ask, with every default (`web_search_options: {}` searches).
 pub(super) fn refuse(fields: &mut Fields, body: &mut Object, key: &str, instead: &str) {
     let asks = match take(body, key) {
         None | Some(Value::Null | Value::Bool(false)) => false,
-        Some(Value::Bool(true) | Value::Number(_)) => true,
+        Some(Value::Bool(true) | Value::Number(_) | Value::Object(_)) => true,
         Some(Value::String(text)) => !text.is_empty(),
         Some(Value::Array(list)) => !list.is_empty(),
-        Some(Value::Object(object)) => !object.is_empty(),
     };
     if asks {
         fields.problem(key, UNSUPPORTED_PARAMETER, format!("is not supported; {instead}"));

@@ -1,3 +1,6 @@
+//! The error envelope, and what the tests of the three routes share: golden events, random answers, bodies with
+//! one wrong value.
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 

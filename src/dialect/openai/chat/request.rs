@@ -122,3 +122,6 @@ fn old_choice(fields: &mut Fields, choice: Option<Value>) -> ToolChoice {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -116,3 +116,6 @@ fn logprobs(fields: &mut Fields, body: &mut Object) -> Option<u8> {
     let wanted = top > 0 || include.iter().any(|item| item == "message.output_text.logprobs");
     if wanted { u8::try_from(top).ok() } else { None }
 }
+
+#[cfg(test)]
+mod tests;
