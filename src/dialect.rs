@@ -6,6 +6,7 @@
 //! To add one, write a file here and add its line to [`DIALECTS`]; it names its own paths.
 
 mod native;
+mod ollama;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -15,9 +16,10 @@ use uuid::Uuid;
 use crate::chat::{ChatEvent, ChatRequest, GatewayError};
 
 pub use native::Native;
+pub use ollama::Ollama;
 
 /// Every dialect, in the order in which paths are matched.
-pub const DIALECTS: &[&dyn Dialect] = &[&Native];
+pub const DIALECTS: &[&dyn Dialect] = &[&Native, &Ollama::Chat, &Ollama::Generate];
 
 /// One client-facing way to ask for a chat.
 pub trait Dialect: Sync {
