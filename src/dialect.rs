@@ -5,6 +5,7 @@
 //!
 //! To add one, write a file here and add its line to [`DIALECTS`]; it names its own paths.
 
+mod anthropic;
 mod native;
 mod ollama;
 
@@ -15,11 +16,12 @@ use uuid::Uuid;
 
 use crate::chat::{ChatEvent, ChatRequest, GatewayError};
 
+pub use anthropic::Anthropic;
 pub use native::Native;
 pub use ollama::Ollama;
 
 /// Every dialect, in the order in which paths are matched.
-pub const DIALECTS: &[&dyn Dialect] = &[&Native, &Ollama::Chat, &Ollama::Generate];
+pub const DIALECTS: &[&dyn Dialect] = &[&Native, &Ollama::Chat, &Ollama::Generate, &Anthropic];
 
 /// One client-facing way to ask for a chat.
 pub trait Dialect: Sync {

@@ -60,23 +60,20 @@ impl Dialect for Ollama {
     }
 
     fn error(&self, error: &GatewayError, _request_id: &str) -> ErrorBody {
-        let status = match error.kind {
-            ErrorKind::SchemaMismatch => ErrorKind::InvalidRequest.status(),
-            kind => kind.status(),
-        };
+        // Ollama knows one status for every request that it cannot read.
+        let is_unfit = error.kind == ErrorKind::SchemaMismatch;
+        let status = if is_unfit { 400 } else { error.kind.status() };
         ErrorBody { status, body: json::to_vec(&json!({"error": words(error)})) }
     }
 }
 
 /// What a client reads of an error.
 fn words(error: &GatewayError) -> &str {
-    match error.kind {
-        // Ollama's own words, two spaces included: clients compare with them.
-        ErrorKind::Overloaded => {
-            "server busy, please try again.  maximum pending requests exceeded"
-        }
-        _ => &error.message,
+    if error.kind == ErrorKind::Overloaded {
+        // Ollama's own, two spaces included: clients compare with them.
+        return "server busy, please try again.  maximum pending requests exceeded";
     }
+    &error.message
 }
 
 #[cfg(test)]
