@@ -5,7 +5,9 @@
 //!
 //! To add one, write a file here and add its line to [`DIALECTS`]; it names its own paths.
 
+mod anthropic;
 mod native;
+mod ollama;
 mod openai;
 
 use std::sync::Arc;
@@ -15,11 +17,21 @@ use uuid::Uuid;
 
 use crate::chat::{ChatEvent, ChatRequest, GatewayError, Waiting};
 
+pub use anthropic::Anthropic;
 pub use native::Native;
+pub use ollama::Ollama;
 pub use openai::{OpenAiChat, OpenAiCompletions, OpenAiResponses};
 
 /// Every dialect, in the order in which paths are matched.
-pub const DIALECTS: &[&dyn Dialect] = &[&Native, &OpenAiChat, &OpenAiCompletions, &OpenAiResponses];
+pub const DIALECTS: &[&dyn Dialect] = &[
+    &Native,
+    &OpenAiChat,
+    &OpenAiCompletions,
+    &OpenAiResponses,
+    &Ollama::Chat,
+    &Ollama::Generate,
+    &Anthropic,
+];
 
 /// One client-facing way to ask for a chat.
 pub trait Dialect: Sync {

@@ -4,5 +4,6 @@
 //! arrived and says what became whole.
 
 pub mod fields;
+pub mod image;
 pub mod json;
 pub mod ndjson;

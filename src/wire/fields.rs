@@ -152,6 +152,26 @@ impl Fields {
         }
     }
 
+    /// Takes an object that must be there.
+    pub fn required_object(&mut self, object: &mut Object, key: &str) -> Option<Object> {
+        if self.is_missing(object, key) {
+            return None;
+        }
+        self.object(object, key)
+    }
+
+    /// Takes a list of strings.
+    pub fn texts(&mut self, object: &mut Object, key: &str) -> Option<Vec<String>> {
+        let list = self.list(object, key)?;
+        let texts = list.into_iter().enumerate().filter_map(|(index, item)| match item {
+            Value::String(text) => Some(text),
+            _ => self.within(key, |fields| {
+                fields.unfit(&index.to_string(), "string_type", "Input should be a valid string")
+            }),
+        });
+        Some(texts.collect())
+    }
+
     /// Makes `value`, the item `index` of the list being read, an object.
     pub fn item(&mut self, index: usize, value: Value) -> Option<Object> {
         match value {

@@ -1,3 +1,5 @@
+//! What Ollama is asked, and what its answers become.
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What native clients send and read.
+
 use std::sync::Arc;
 use std::time::SystemTime;
 

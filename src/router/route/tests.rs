@@ -1,3 +1,5 @@
+//! Every routing rule, by name.
+
 use super::*;
 use crate::job::Globs;
 use crate::policy::Priority;

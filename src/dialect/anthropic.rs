@@ -1,0 +1,97 @@
+//! Anthropic's Messages API: `/v1/messages`.
+//!
+//! It owns the shapes of its requests, messages, events and errors. It refuses by name what only Anthropic's own
+//! servers can do: server tools, documents, uploaded files.
+//!
+//! The one thing to know: thinking is written only for clients that asked for it, by `thinking` or by
+//! `output_config.effort`. Its signature is empty unless the provider gave one, and an empty one that comes back
+//! is dropped.
+
+mod message;
+mod messages;
+mod request;
+mod stream;
+mod whole;
+
+use serde_json::{Value, json};
+
+use super::{AnswerHead, Dialect, Encoder, ErrorBody};
+use crate::chat::{ChatRequest, ErrorKind, GatewayError};
+use crate::wire::fields::Fields;
+use crate::wire::json;
+
+/// Anthropic's Messages API.
+#[derive(Debug)]
+pub struct Anthropic;
+
+impl Dialect for Anthropic {
+    fn name(&self) -> &'static str {
+        "anthropic"
+    }
+
+    fn paths(&self) -> &'static [&'static str] {
+        &["/v1/messages"]
+    }
+
+    fn decode(&self, body: &[u8]) -> Result<ChatRequest, GatewayError> {
+        let mut body = json::read_object(body)?;
+        let mut fields = Fields::new();
+        let request = request::read(&mut fields, &mut body);
+        fields.finish()?;
+        Ok(request)
+    }
+
+    fn encoder(&self, request: &ChatRequest, head: AnswerHead) -> Box<dyn Encoder> {
+        let head = message::Head::new(request, &head);
+        if request.stream {
+            Box::new(stream::Streamed::new(head))
+        } else {
+            Box::new(whole::Whole::new(head))
+        }
+    }
+
+    fn error(&self, error: &GatewayError, request_id: &str) -> ErrorBody {
+        let (status, _) = class(error.kind);
+        let body = json!({"type": "error", "error": detail(error), "request_id": request_id});
+        ErrorBody { status, body: json::to_vec(&body) }
+    }
+}
+
+/// The status and type of an error.
+fn class(kind: ErrorKind) -> (u16, &'static str) {
+    match kind {
+        ErrorKind::InvalidRequest | ErrorKind::SchemaMismatch | ErrorKind::ContextTooLong => {
+            (400, "invalid_request_error")
+        }
+        ErrorKind::MethodNotAllowed | ErrorKind::UnsupportedMediaType => {
+            (kind.status(), "invalid_request_error")
+        }
+        ErrorKind::InvalidApiKey => (401, "authentication_error"),
+        ErrorKind::NotAllowed => (403, "permission_error"),
+        ErrorKind::ModelNotFound | ErrorKind::NotFound => (404, "not_found_error"),
+        ErrorKind::BodyTooLarge => (413, "request_too_large"),
+        ErrorKind::RateLimited | ErrorKind::QuotaExhausted => (429, "rate_limit_error"),
+        ErrorKind::BodyTimeout | ErrorKind::Timeout => (kind.status(), "timeout_error"),
+        // Anthropic's own status for "come back later", which its clients retry.
+        ErrorKind::Overloaded | ErrorKind::ProviderUnavailable | ErrorKind::Draining => {
+            (529, "overloaded_error")
+        }
+        ErrorKind::BadUpstream | ErrorKind::NoProviderForPolicy | ErrorKind::Internal => {
+            (kind.status(), "api_error")
+        }
+    }
+}
+
+/// What went wrong, as it stands in bodies and events alike.
+fn detail(error: &GatewayError) -> Value {
+    let (_, kind) = class(error.kind);
+    let mut message = error.message.to_string();
+    if error.kind == ErrorKind::ContextTooLong {
+        // Agents look for these words to shorten a conversation.
+        message.insert_str(0, "prompt is too long: ");
+    }
+    json!({"type": kind, "message": message})
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,259 @@
+//! Writing a message as server-sent events.
+//!
+//! Blocks follow one another: each is announced, filled and ended before the next, with indexes from 0. It owns
+//! the block that is open and what has to wait until a call's arguments are whole.
+//!
+//! The one thing to know: `message_start` comes before everything, also before a `ping`, so that a client that
+//! takes the API at its word never reads a stream out of order. What the prompt costs is not known by then; the
+//! true count comes with `message_delta`, which clients take over the first.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::IgnoredAny;
+use serde_json::{Map, Value};
+
+use super::message::{Block, Counts, Ending, Head, Message};
+use crate::chat::{ChatEvent, Completion, GatewayError, ToolCallPiece, Usage};
+use crate::dialect::{Encoder, Waiting};
+use crate::wire::json;
+
+/// Writes a message piece by piece.
+pub(super) struct Streamed {
+    head: Head,
+    has_begun: bool,
+    has_ended: bool,
+    /// Whether a tool was called.
+    calls: bool,
+    /// The index of the open block, or of the next.
+    index: u32,
+    open: Option<Open>,
+    /// What was said while a call was growing.
+    held: Vec<ChatEvent>,
+}
+
+/// The block that is being filled.
+enum Open {
+    Text,
+    Thinking { is_signed: bool },
+    Call { index: u32, arguments: String },
+}
+
+impl Streamed {
+    pub(super) fn new(head: Head) -> Self {
+        Self {
+            head,
+            has_begun: false,
+            has_ended: false,
+            calls: false,
+            index: 0,
+            open: None,
+            held: Vec::new(),
+        }
+    }
+
+    fn begin(&mut self, out: &mut Vec<u8>) {
+        if !self.has_begun {
+            self.has_begun = true;
+            let usage = Counts::of_message(&Usage::default());
+            let message = self.head.message(&[], Ending::default(), usage);
+            Event::MessageStart { message }.write(out);
+        }
+    }
+
+    fn say(&mut self, event: ChatEvent, out: &mut Vec<u8>) {
+        match event {
+            ChatEvent::Text(_) | ChatEvent::Reasoning(_) | ChatEvent::Signature(_)
+                if self.is_call_growing() =>
+            {
+                self.held.push(event);
+            }
+            ChatEvent::Text(text) => self.text(text, out),
+            ChatEvent::Reasoning(text) if self.head.wants_thinking => self.think(text, out),
+            ChatEvent::Signature(proof) if self.head.wants_thinking => self.sign(proof, out),
+            ChatEvent::Reasoning(_) | ChatEvent::Signature(_) | ChatEvent::Logprobs(_) => {}
+            ChatEvent::ToolCall(piece) => self.call(piece, out),
+            ChatEvent::Done(done) => self.end(&done, out),
+        }
+    }
+
+    fn is_call_growing(&self) -> bool {
+        match &self.open {
+            Some(Open::Call { arguments, .. }) => {
+                serde_json::from_str::<IgnoredAny>(arguments).is_err()
+            }
+            Some(Open::Text | Open::Thinking { .. }) | None => false,
+        }
+    }
+
+    fn text(&mut self, text: String, out: &mut Vec<u8>) {
+        self.close_call(out);
+        if !matches!(self.open, Some(Open::Text)) {
+            self.announce(Open::Text, Block::Text { text: String::new() }, out);
+        }
+        self.fill(Delta::Text { text }, out);
+    }
+
+    fn think(&mut self, thinking: String, out: &mut Vec<u8>) {
+        self.close_call(out);
+        // Signed thinking is complete; more of it is a block of its own.
+        if !matches!(self.open, Some(Open::Thinking { is_signed: false })) {
+            self.announce_thinking(out);
+        }
+        self.fill(Delta::Thinking { thinking }, out);
+    }
+
+    fn sign(&mut self, signature: String, out: &mut Vec<u8>) {
+        self.close_call(out);
+        if !matches!(self.open, Some(Open::Thinking { .. })) {
+            self.announce_thinking(out);
+        }
+        self.open = Some(Open::Thinking { is_signed: true });
+        self.fill(Delta::Signature { signature }, out);
+    }
+
+    fn announce_thinking(&mut self, out: &mut Vec<u8>) {
+        let empty = Block::Thinking { thinking: String::new(), signature: String::new() };
+        self.announce(Open::Thinking { is_signed: false }, empty, out);
+    }
+
+    fn call(&mut self, piece: ToolCallPiece, out: &mut Vec<u8>) {
+        let ToolCallPiece { index, id, name, arguments: more } = piece;
+        match &mut self.open {
+            Some(Open::Call { index: open, arguments }) if *open == index => {
+                arguments.push_str(&more);
+            }
+            Some(Open::Text | Open::Thinking { .. } | Open::Call { .. }) | None => {
+                // Without a name it is more of a call that was whole: white space at best.
+                let Some(name) = name else { return };
+                self.calls = true;
+                let id = id.unwrap_or_else(|| self.head.call_id(index));
+                let block = Block::ToolUse { id, name, input: Map::new() };
+                self.announce(Open::Call { index, arguments: more.clone() }, block, out);
+            }
+        }
+        if !more.is_empty() {
+            self.fill(Delta::InputJson { partial_json: more }, out);
+        }
+    }
+
+    /// Ends the open block, says what had to wait for it, and announces another.
+    fn announce(&mut self, open: Open, content_block: Block, out: &mut Vec<u8>) {
+        self.close(out);
+        self.open = Some(open);
+        Event::ContentBlockStart { index: self.index, content_block }.write(out);
+    }
+
+    fn fill(&self, delta: Delta, out: &mut Vec<u8>) {
+        Event::ContentBlockDelta { index: self.index, delta }.write(out);
+    }
+
+    /// Ends a call, so that what had to wait for it comes before what follows.
+    fn close_call(&mut self, out: &mut Vec<u8>) {
+        if matches!(self.open, Some(Open::Call { .. })) {
+            self.close_one(out);
+        }
+    }
+
+    fn close(&mut self, out: &mut Vec<u8>) {
+        while self.open.is_some() {
+            self.close_one(out);
+        }
+    }
+
+    /// Ends the open block; what had to wait for it may open another.
+    fn close_one(&mut self, out: &mut Vec<u8>) {
+        self.open = None;
+        Event::ContentBlockStop { index: self.index }.write(out);
+        self.index = self.index.saturating_add(1);
+        for event in std::mem::take(&mut self.held) {
+            self.say(event, out);
+        }
+    }
+
+    fn end(&mut self, done: &Completion, out: &mut Vec<u8>) {
+        self.close(out);
+        let delta = Ending::new(done, self.calls);
+        Event::MessageDelta { delta, usage: Counts::of_end(&done.usage) }.write(out);
+        Event::MessageStop {}.write(out);
+        self.has_ended = true;
+    }
+}
+
+impl Encoder for Streamed {
+    fn content_type(&self) -> &'static str {
+        "text/event-stream"
+    }
+
+    fn event(&mut self, event: ChatEvent, _at: Duration, out: &mut Vec<u8>) {
+        if !self.has_ended {
+            self.begin(out);
+            self.say(event, out);
+        }
+    }
+
+    fn failure(&mut self, error: &GatewayError, out: &mut Vec<u8>) {
+        if !self.has_ended {
+            self.has_ended = true;
+            Event::Error { error: super::detail(error) }.write(out);
+        }
+    }
+
+    fn heartbeat(&mut self, waiting: Option<Waiting>, out: &mut Vec<u8>) -> bool {
+        if !self.has_ended {
+            self.begin(out);
+            if waiting.is_some() {
+                crate::dialect::comment(waiting, out);
+            }
+            Event::Ping {}.write(out);
+        }
+        true
+    }
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Event<'a> {
+    MessageStart { message: Message<'a> },
+    ContentBlockStart { index: u32, content_block: Block },
+    ContentBlockDelta { index: u32, delta: Delta },
+    ContentBlockStop { index: u32 },
+    MessageDelta { delta: Ending<'a>, usage: Counts },
+    MessageStop {},
+    Ping {},
+    Error { error: Value },
+}
+
+impl Event<'_> {
+    /// Writes the event with its name: clients pass over events without one.
+    fn write(&self, out: &mut Vec<u8>) {
+        let name = match self {
+            Self::MessageStart { .. } => "message_start",
+            Self::ContentBlockStart { .. } => "content_block_start",
+            Self::ContentBlockDelta { .. } => "content_block_delta",
+            Self::ContentBlockStop { .. } => "content_block_stop",
+            Self::MessageDelta { .. } => "message_delta",
+            Self::MessageStop {} => "message_stop",
+            Self::Ping {} => "ping",
+            Self::Error { .. } => "error",
+        };
+        out.extend_from_slice(b"event: ");
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b"\ndata: ");
+        json::write(out, self);
+        out.extend_from_slice(b"\n\n");
+    }
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type")]
+enum Delta {
+    #[serde(rename = "text_delta")]
+    Text { text: String },
+    #[serde(rename = "thinking_delta")]
+    Thinking { thinking: String },
+    #[serde(rename = "signature_delta")]
+    Signature { signature: String },
+    #[serde(rename = "input_json_delta")]
+    InputJson { partial_json: String },
+}

@@ -1,0 +1,130 @@
+//! Writing a message in one piece.
+//!
+//! The one thing to know: arguments that are no JSON object are handed on as `{"_raw": "…"}`. The tool then
+//! refuses them and the model hears of it, which serves a client better than an answer it cannot read.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::message::{Block, Counts, Ending, Head};
+use crate::chat::{ChatEvent, Completion, Finish, GatewayError, ToolCallPiece};
+use crate::dialect::{Encoder, Waiting};
+use crate::wire::json;
+
+/// Writes a message at its end.
+pub(super) struct Whole {
+    head: Head,
+    parts: Vec<Said>,
+}
+
+/// A block that may still grow.
+enum Said {
+    Text(String),
+    Thinking { text: String, signature: String },
+    Call { index: u32, id: String, name: String, arguments: String },
+}
+
+impl Whole {
+    pub(super) fn new(head: Head) -> Self {
+        Self { head, parts: Vec::new() }
+    }
+
+    fn text(&mut self, text: String) {
+        match self.parts.last_mut() {
+            Some(Said::Text(before)) => before.push_str(&text),
+            Some(Said::Thinking { .. } | Said::Call { .. }) | None => {
+                self.parts.push(Said::Text(text));
+            }
+        }
+    }
+
+    fn think(&mut self, text: String) {
+        match self.parts.last_mut() {
+            Some(Said::Thinking { text: before, signature }) if signature.is_empty() => {
+                before.push_str(&text);
+            }
+            Some(Said::Text(_) | Said::Thinking { .. } | Said::Call { .. }) | None => {
+                self.parts.push(Said::Thinking { text, signature: String::new() });
+            }
+        }
+    }
+
+    fn sign(&mut self, proof: String) {
+        match self.parts.last_mut() {
+            Some(Said::Thinking { signature, .. }) => *signature = proof,
+            Some(Said::Text(_) | Said::Call { .. }) | None => {
+                self.parts.push(Said::Thinking { text: String::new(), signature: proof });
+            }
+        }
+    }
+
+    fn call(&mut self, piece: ToolCallPiece) {
+        let known = self.parts.iter_mut().rev().find_map(|part| match part {
+            Said::Call { index, arguments, .. } if *index == piece.index => Some(arguments),
+            Said::Call { .. } | Said::Text(_) | Said::Thinking { .. } => None,
+        });
+        if let Some(arguments) = known {
+            arguments.push_str(&piece.arguments);
+        } else if let ToolCallPiece { index, id, name: Some(name), arguments } = piece {
+            let id = id.unwrap_or_else(|| self.head.call_id(index));
+            self.parts.push(Said::Call { index, id, name, arguments });
+        }
+    }
+
+    fn write(&mut self, done: &Completion, out: &mut Vec<u8>) {
+        let is_cut = done.finish == Finish::Length;
+        let parts = std::mem::take(&mut self.parts);
+        let content: Vec<Block> =
+            parts.into_iter().filter_map(|part| block(part, is_cut)).collect();
+        let calls = content.iter().any(|block| matches!(block, Block::ToolUse { .. }));
+        let ending = Ending::new(done, calls);
+        let usage = Counts::of_message(&done.usage);
+        json::write(out, &self.head.message(&content, ending, usage));
+    }
+}
+
+/// The finished block. A call that the token limit cut is nothing that could be run.
+fn block(said: Said, is_cut: bool) -> Option<Block> {
+    match said {
+        Said::Text(text) => Some(Block::Text { text }),
+        Said::Thinking { text, signature } => Some(Block::Thinking { thinking: text, signature }),
+        Said::Call { id, name, arguments, .. } => {
+            let input = match arguments.trim() {
+                "" => Some(Map::new()),
+                text => serde_json::from_str(text).ok(),
+            };
+            match input {
+                Some(input) => Some(Block::ToolUse { id, name, input }),
+                None if is_cut => None,
+                None => {
+                    let raw = ("_raw".to_owned(), Value::String(arguments));
+                    Some(Block::ToolUse { id, name, input: Map::from_iter([raw]) })
+                }
+            }
+        }
+    }
+}
+
+impl Encoder for Whole {
+    fn content_type(&self) -> &'static str {
+        "application/json"
+    }
+
+    fn event(&mut self, event: ChatEvent, _at: Duration, out: &mut Vec<u8>) {
+        match event {
+            ChatEvent::Text(text) => self.text(text),
+            ChatEvent::Reasoning(text) if self.head.wants_thinking => self.think(text),
+            ChatEvent::Signature(proof) if self.head.wants_thinking => self.sign(proof),
+            ChatEvent::Reasoning(_) | ChatEvent::Signature(_) | ChatEvent::Logprobs(_) => {}
+            ChatEvent::ToolCall(piece) => self.call(piece),
+            ChatEvent::Done(done) => self.write(&done, out),
+        }
+    }
+
+    fn failure(&mut self, _error: &GatewayError, _out: &mut Vec<u8>) {}
+
+    fn heartbeat(&mut self, _waiting: Option<Waiting>, _out: &mut Vec<u8>) -> bool {
+        false
+    }
+}
