@@ -103,6 +103,9 @@ pub struct ErrorBody {
 fn comment(waiting: Option<Waiting>, out: &mut Vec<u8>) {
     let text = match waiting {
         None => ": keep-alive\n\n".to_owned(),
+        Some(Waiting { ahead, expected: Duration::ZERO }) => {
+            format!(": waiting, {ahead} ahead\n\n")
+        }
         Some(Waiting { ahead, expected }) => {
             let seconds = expected.as_secs_f64().ceil();
             format!(": waiting, {ahead} ahead, about {seconds} s\n\n")

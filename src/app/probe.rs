@@ -36,7 +36,8 @@ pub fn is_ready(url: &str) -> io::Result<()> {
     let mut connection = TcpStream::connect_timeout(&address, PATIENCE)?;
     connection.set_read_timeout(Some(PATIENCE))?;
     connection.set_write_timeout(Some(PATIENCE))?;
-    write!(connection, "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n")?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+    connection.write_all(request.as_bytes())?;
     let mut head = [0u8; 12];
     connection.read_exact(&mut head)?;
     let head = String::from_utf8_lossy(&head);
