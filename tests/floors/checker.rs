@@ -16,8 +16,14 @@ const FLOORS: [&[&str]; 7] = [
 ];
 
 /// Who may name whom on the same floor.
-const SIDEWAYS: [(&str, &str); 4] =
-    [("app", "config"), ("dialect", "wire"), ("backend", "wire"), ("job", "telemetry")];
+const SIDEWAYS: [(&str, &str); 5] = [
+    ("app", "config"),
+    // The console shows and turns what the front end owns.
+    ("admin", "http"),
+    ("dialect", "wire"),
+    ("backend", "wire"),
+    ("job", "telemetry"),
+];
 
 /// Files and folders that compute and do nothing else.
 const PURE: [&str; 10] = [
