@@ -1,3 +1,5 @@
+//! What Anthropic clients read: golden answers, streams, errors.
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 

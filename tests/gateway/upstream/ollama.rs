@@ -75,8 +75,9 @@ pub fn error_line(message: &str) -> Bytes {
 /// About `total` bytes of one line that never ends.
 pub fn one_endless_line(total: u64) -> Script {
     let opening = line("");
-    let quote = opening.windows(3).position(|part| part == b"\"\",").unwrap();
-    let opening = opening.slice(..=quote);
+    let empty = br#""content":"""#;
+    let start = opening.windows(empty.len()).position(|part| part == empty).unwrap();
+    let opening = opening.slice(..start + empty.len() - 1);
     let blocks = usize::try_from(total).unwrap() / BLOCK;
     let letters = Bytes::from(vec![b'a'; BLOCK]);
     stream_head().piece(opening).flood(std::iter::repeat_n(letters, blocks))

@@ -1,3 +1,5 @@
+//! What Ollama clients ask, field by field, and what is refused.
+
 use serde_json::json;
 
 use super::*;
