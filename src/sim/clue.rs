@@ -69,12 +69,11 @@ fn quotes(text: &str) -> VecDeque<String> {
 
 /// The text up to the closing mark, and what follows the mark.
 fn closed(text: &str, close: char) -> Option<(&str, &str)> {
-    let ends = text.match_indices(close).find_map(|(at, mark)| {
+    text.match_indices(close).find_map(|(at, mark)| {
         let after = text.get(at + mark.len()..)?;
         let is_end = at > 0 && !after.starts_with(char::is_alphanumeric);
         is_end.then_some((text.get(..at)?, after))
-    });
-    ends
+    })
 }
 
 #[cfg(test)]
