@@ -6,3 +6,4 @@
 pub mod fields;
 pub mod json;
 pub mod ndjson;
+pub mod sse;

@@ -232,13 +232,6 @@ fn calls_without_ids_get_one_each_and_make_the_answer_a_call() {
 }
 
 #[test]
-fn minted_ids_differ_within_and_between_answers() {
-    let ids: std::collections::HashSet<String> =
-        (0..50u64).flat_map(|seed| (0..50).map(move |index| mint(seed, index))).collect();
-    assert_eq!(ids.len(), 2500);
-}
-
-#[test]
 fn load_and_length_are_told_apart() {
     let load = "{\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"\"},\"done\":true,\"done_reason\":\"load\"}";
     let (events, ended) = decode(&[load.as_bytes()]);
