@@ -7,7 +7,9 @@
 //! The one thing to know: a transport that ends cleanly proves nothing. Only [`Decoder::finish`] tells whether the
 //! answer was whole.
 
+mod anthropic;
 mod calls;
+mod gemini;
 mod history;
 mod ollama;
 mod openai;
@@ -20,11 +22,14 @@ use crate::chat::{Api, ChatEvent, ChatRequest, GatewayError};
 use crate::wire::ndjson::LineTooLong;
 use serde_json::Value;
 
+pub use anthropic::Anthropic;
+pub use gemini::Gemini;
 pub use ollama::Ollama;
 pub use openai::OpenAi;
 
 /// Every backend, by the name that configurations use.
-pub const BACKENDS: &[(&str, &dyn Backend)] = &[("ollama", &Ollama), ("openai", &OpenAi)];
+pub const BACKENDS: &[(&str, &dyn Backend)] =
+    &[("ollama", &Ollama), ("openai", &OpenAi), ("gemini", &Gemini), ("anthropic", &Anthropic)];
 
 /// The backend of that name.
 #[must_use]

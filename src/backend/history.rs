@@ -11,7 +11,8 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 
 use crate::chat::{
-    ChatRequest, GatewayError, Image, ImageSource, Part, Role, ToolCall, ToolChoice, ToolResult,
+    ChatRequest, GatewayError, Image, ImageSource, Message, Part, Role, ToolCall, ToolChoice,
+    ToolResult,
 };
 
 /// The ids of a conversation's calls and results, in the order in which they appear.
@@ -206,17 +207,28 @@ pub(super) fn arguments(call: &ToolCall) -> Result<Value, GatewayError> {
 pub(super) fn instructions(request: &ChatRequest) -> Result<Option<String>, GatewayError> {
     let mut texts = Vec::new();
     for message in request.messages.iter().filter(|message| message.role == Role::System) {
-        if message.content.iter().any(|part| matches!(part, Part::Image(_))) {
-            return Err(GatewayError::invalid(
-                "image_url: a system message takes text only, move the image to a user message",
-            ));
-        }
+        refuse_images(message)?;
         let text = message.joined_text();
         if !text.trim().is_empty() {
             texts.push(text);
         }
     }
     Ok(if texts.is_empty() { None } else { Some(texts.join("\n\n")) })
+}
+
+/// Refuses pictures in a message whose role takes text only.
+///
+/// # Errors
+///
+/// `InvalidRequest` when it holds one.
+pub(super) fn refuse_images(message: &Message) -> Result<(), GatewayError> {
+    if !message.content.iter().any(|part| matches!(part, Part::Image(_))) {
+        return Ok(());
+    }
+    let role = message.role.as_str();
+    Err(GatewayError::invalid(format!(
+        "image_url: {role} messages take text only, move the image to a user message"
+    )))
 }
 
 /// What an inline picture is: by its first bytes, since clients mislabel, else as declared.

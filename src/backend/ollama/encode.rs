@@ -17,6 +17,9 @@ use crate::wire::json;
 /// Fields of Ollama's own API that a client may set and that are passed on as they are.
 const PASSED_ON: &[&str] = &["keep_alive", "truncate", "shift"];
 
+/// Top-level fields that are passed on.
+type Passed<'a> = Vec<(&'a str, &'a Value)>;
+
 /// Builds the call.
 pub(super) fn chat(
     request: &ChatRequest,
@@ -64,7 +67,7 @@ pub(super) fn chat(
 fn own_fields<'a>(
     request: &'a ChatRequest,
     dropped: &mut Vec<String>,
-) -> (Vec<(&'a str, &'a Value)>, Option<&'a Map<String, Value>>) {
+) -> (Passed<'a>, Option<&'a Map<String, Value>>) {
     let Some(extra) = &request.extra else { return (Vec::new(), None) };
     let own = extra.api == Api::Ollama;
     let mut passed = Vec::new();
@@ -200,7 +203,7 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Options::is_empty")]
     options: Options<'a>,
     #[serde(flatten, serialize_with = "entries")]
-    passed: Vec<(&'a str, &'a Value)>,
+    passed: Passed<'a>,
 }
 
 fn entries<S: Serializer>(fields: &[(&str, &Value)], serializer: S) -> Result<S::Ok, S::Error> {

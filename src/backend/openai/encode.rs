@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use crate::backend::history::{Links, ToolNames, address, images, result_text};
+use crate::backend::history::{Links, ToolNames, address, images, refuse_images, result_text};
 use crate::backend::{UpstreamRequest, foreign_fields};
 use crate::chat::{
     Api, ChatRequest, Effort, Format, GatewayError, Image, Message, Part, Role, Tool, ToolChoice,
@@ -193,12 +193,7 @@ fn flush(pictures: &mut Vec<Value>, written: &mut Vec<WireMessage>) {
 
 /// A message of text only. Parts are joined, because imitators' templates often want one string.
 fn plain(message: &Message) -> Result<WireMessage, GatewayError> {
-    if message.content.iter().any(|part| matches!(part, Part::Image(_))) {
-        let role = message.role.as_str();
-        return Err(GatewayError::invalid(format!(
-            "image_url: {role} messages take text only, move the image to a user message"
-        )));
-    }
+    refuse_images(message)?;
     let content = Content::Text(message.joined_text());
     Ok(WireMessage { content, name: message.name.clone(), ..WireMessage::new(message.role) })
 }
