@@ -14,6 +14,8 @@ mod history;
 mod ollama;
 mod openai;
 mod stream;
+#[cfg(test)]
+mod testing;
 
 use std::fmt;
 use std::time::Duration;

@@ -72,7 +72,7 @@ pub(super) struct Declaration<'a> {
 #[derive(Serialize)]
 pub(super) struct Turn<'a> {
     pub(super) role: &'static str,
-    #[serde(serialize_with = "content")]
+    #[serde(serialize_with = "text_or_blocks")]
     pub(super) content: Vec<Block<'a>>,
 }
 
@@ -100,7 +100,7 @@ pub(super) enum Block<'a> {
     },
     ToolResult {
         tool_use_id: String,
-        #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "content")]
+        #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "text_or_blocks")]
         content: Vec<Block<'a>>,
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         is_error: bool,
@@ -128,7 +128,7 @@ pub(super) enum Source<'a> {
 }
 
 /// One text alone is written as a string.
-fn content<S: Serializer>(blocks: &[Block<'_>], serializer: S) -> Result<S::Ok, S::Error> {
+fn text_or_blocks<S: Serializer>(blocks: &[Block<'_>], serializer: S) -> Result<S::Ok, S::Error> {
     match blocks {
         [Block::Text { text }] => serializer.serialize_str(text),
         blocks => serializer.collect_seq(blocks),

@@ -1,46 +1,20 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::backend::testing::{Read, calls, cut, done, stream, tool};
 use crate::backend::{DecodeError, RejectionClass};
-use crate::chat::{ChatEvent, Completion, Finish, Tool, ToolCallPiece, Usage};
-
-type Read = (Vec<ChatEvent>, Result<(), DecodeError>);
+use crate::chat::{ChatEvent, Finish, Usage};
 
 fn decode_for(request: &ChatRequest, pieces: &[&[u8]]) -> Read {
-    let mut decoder = OpenAi.decoder(request, 7);
-    let mut events = Vec::new();
-    for piece in pieces {
-        if let Err(error) = decoder.feed(piece, &mut events) {
-            return (events, Err(error));
-        }
-    }
-    let ended = decoder.finish(&mut events);
-    (events, ended)
+    crate::backend::testing::decode(&OpenAi, request, pieces)
 }
 
 fn decode(body: &str) -> Read {
     decode_for(&ChatRequest::default(), &[body.as_bytes()])
 }
 
-/// A stream of these chunks, one event each.
-fn stream(chunks: &[&str]) -> String {
-    chunks.iter().map(|chunk| format!("data: {chunk}\n\n")).collect()
-}
-
 fn text(text: &str) -> ChatEvent {
     ChatEvent::Text(text.into())
-}
-
-fn done(finish: Finish, usage: Usage) -> ChatEvent {
-    ChatEvent::Done(Completion { finish, stop_sequence: None, usage })
-}
-
-fn calls(events: &[ChatEvent]) -> Vec<ToolCallPiece> {
-    let calls = events.iter().filter_map(|event| match event {
-        ChatEvent::ToolCall(piece) => Some(piece.clone()),
-        _ => None,
-    });
-    calls.collect()
 }
 
 const STOP: &str = r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#;
@@ -218,8 +192,7 @@ fn calls_that_cannot_be_put_in_order_are_malformed() {
 
 #[test]
 fn calls_come_back_under_the_clients_own_names() {
-    let tool = Tool { name: "fs.read".into(), description: None, parameters: None, strict: None };
-    let request = ChatRequest { tools: vec![tool], ..ChatRequest::default() };
+    let request = ChatRequest { tools: vec![tool("fs.read")], ..ChatRequest::default() };
     let list =
         r#"{"choices":[{"delta":{"tool_calls":[{"id":"a","function":{"name":"fs_read"}}]}}]}"#;
     let (events, _) = decode_for(&request, &[stream(&[list, STOP]).as_bytes()]);
@@ -272,16 +245,7 @@ proptest! {
         ]);
         let whole = decode(&body);
         prop_assert_eq!(&whole.1, &Ok(()));
-        let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(body.len())).collect();
-        cuts.sort_unstable();
-        let mut pieces = Vec::new();
-        let mut from = 0;
-        for cut in cuts {
-            pieces.push(&body.as_bytes()[from..cut]);
-            from = cut;
-        }
-        pieces.push(&body.as_bytes()[from..]);
-        prop_assert_eq!(decode_for(&ChatRequest::default(), &pieces), whole);
+        prop_assert_eq!(decode_for(&ChatRequest::default(), &cut(&body, cuts)), whole);
     }
 
     #[test]

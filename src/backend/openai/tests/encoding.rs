@@ -1,53 +1,17 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::chat::{
-    Effort, Extra, Format, Image, ImageSource, Message, Part, Role, Sampling, Tool, ToolCall,
-    ToolChoice, ToolResult,
+use crate::backend::testing::{
+    answered, call, extra, inline, linked, message, refusal, result, text, thought, tool, user,
 };
+use crate::chat::{Effort, Format, Role, Sampling, ToolChoice};
 
 fn encode_for(request: &ChatRequest, model: &str) -> (Value, Vec<String>) {
-    let call = OpenAi.encode(request, model, None).unwrap();
-    assert_eq!(call.path, "/chat/completions");
-    (serde_json::from_slice(&call.body).unwrap(), call.dropped)
+    crate::backend::testing::encode(&OpenAi, request, model)
 }
 
 fn encode(request: &ChatRequest) -> Value {
     encode_for(request, "llama3.1").0
-}
-
-fn refusal(request: &ChatRequest) -> String {
-    OpenAi.encode(request, "m", None).unwrap_err().message.into_owned()
-}
-
-fn user(text: &str) -> ChatRequest {
-    ChatRequest { messages: vec![Message::text(Role::User, text)], ..ChatRequest::default() }
-}
-
-fn tool(name: &str) -> Tool {
-    Tool { name: name.into(), description: None, parameters: None, strict: None }
-}
-
-fn image(source: ImageSource) -> Part {
-    Part::Image(Image { source, detail: Some("low".into()) })
-}
-
-fn call(id: Option<&str>, name: &str, arguments: &str) -> Part {
-    let id = id.map(Into::into);
-    Part::ToolCall(ToolCall { id, name: name.into(), arguments: arguments.into() })
-}
-
-fn result(id: Option<&str>, text: &str) -> Part {
-    Part::ToolResult(ToolResult {
-        call_id: id.map(Into::into),
-        name: None,
-        content: vec![Part::Text(text.into())],
-        is_error: false,
-    })
-}
-
-fn message(role: Role, content: Vec<Part>) -> Message {
-    Message { role, content, name: None }
 }
 
 #[test]
@@ -56,6 +20,7 @@ fn a_plain_request_is_streamed_and_asks_for_usage() {
         "stream": true, "stream_options": {"include_usage": true}});
     assert_eq!(encode(&user("hi")), body);
     let call = OpenAi.encode(&user("hi"), "m", Some("sk-1")).unwrap();
+    assert_eq!(call.path, "/chat/completions");
     assert_eq!(call.headers, [("authorization", "Bearer sk-1".to_owned())]);
 }
 
@@ -119,32 +84,23 @@ fn neutral_sampling_to_a_reasoning_model_is_not_worth_naming() {
 
 #[test]
 fn what_would_change_the_result_is_refused_by_name() {
-    let with = |change: fn(&mut ChatRequest)| {
-        let mut request = user("hi");
-        change(&mut request);
-        refusal(&request)
-    };
-    assert!(with(|request| request.n = Some(2)).starts_with("n:"));
-    assert!(with(|request| request.messages.clear()).starts_with("messages:"));
-    assert!(with(|request| request.sampling.stop = vec!["x".into(); 5]).starts_with("stop:"));
-    let picture = || image(ImageSource::Url("https://example.org/x.png".into()));
-    let mut request = user("hi");
-    request.messages.push(message(Role::System, vec![picture()]));
-    assert!(refusal(&request).starts_with("image_url:"));
-    let mut request = user("hi");
-    request.messages.push(message(Role::Tool, vec![result(Some("x"), "42")]));
-    assert!(refusal(&request).starts_with("tool_call_id:"));
-    request.messages[1] = message(Role::Tool, vec![result(None, "42")]);
-    assert!(refusal(&request).starts_with("messages:"));
+    let refused = |change: fn(&mut ChatRequest)| refusal(&OpenAi, change);
+    assert!(refused(|request| request.n = Some(2)).starts_with("n:"));
+    assert!(refused(|request| request.messages.clear()).starts_with("messages:"));
+    assert!(refused(|request| request.sampling.stop = vec!["x".into(); 5]).starts_with("stop:"));
+    let add =
+        |role, part| refusal(&OpenAi, |request| request.messages.push(message(role, vec![part])));
+    assert!(add(Role::System, linked("https://example.org/x.png")).starts_with("image_url:"));
+    assert!(add(Role::Assistant, inline("AAAA")).starts_with("image_url:"));
+    assert!(add(Role::Tool, result(Some("x"), "42")).starts_with("tool_call_id:"));
+    assert!(add(Role::Tool, result(None, "42")).starts_with("messages:"));
 }
 
 #[test]
 fn pictures_go_inline_or_by_address_and_are_what_their_bytes_say() {
     let mut request = user("look");
-    let inline = ImageSource::Inline { media_type: "image/png".into(), base64: "/9j/AA==".into() };
-    let content = &mut request.messages[0].content;
-    content.push(image(inline));
-    content.push(image(ImageSource::Url("https://example.org/x.png".into())));
+    let pictures = [inline("/9j/AA=="), linked("https://example.org/x.png")];
+    request.messages[0].content.extend(pictures);
     let content = json!([{"type": "text", "text": "look"},
         {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,/9j/AA==", "detail": "low"}},
         {"type": "image_url", "image_url": {"url": "https://example.org/x.png", "detail": "low"}}]);
@@ -178,15 +134,8 @@ fn a_failed_result_says_so_and_its_pictures_follow_after_the_last_result() {
     let mut request = user("hi");
     let both = vec![call(Some("1"), "a", "{}"), call(Some("2"), "b", "{}")];
     request.messages.push(message(Role::Assistant, both));
-    let failed = Part::ToolResult(ToolResult {
-        call_id: Some("1".into()),
-        name: None,
-        content: vec![
-            Part::Text("no".into()),
-            image(ImageSource::Url("https://example.org/x.png".into())),
-        ],
-        is_error: true,
-    });
+    let content = vec![text("no"), linked("https://example.org/x.png")];
+    let failed = answered(Some("1"), content, true);
     request.messages.push(message(Role::Tool, vec![failed]));
     request.messages.push(message(Role::Tool, vec![result(Some("2"), "yes")]));
     let messages = encode(&request)["messages"].clone();
@@ -256,19 +205,16 @@ fn formats_and_efforts_have_their_fields() {
 #[test]
 fn an_openai_clients_own_fields_pass_and_foreign_ones_are_named_or_refused() {
     let fields = json!({"user": "u", "logit_bias": {"5": 1}, "stream": false, "n": 3});
-    let Value::Object(fields) = fields else { panic!("an object") };
     let mut request = user("hi");
-    request.extra = Some(Extra { api: Api::OpenAi, fields: fields.clone() });
+    request.extra = extra(Api::OpenAi, fields.clone());
     let (body, dropped) = encode_for(&request, "m");
     assert_eq!((&body["user"], &body["logit_bias"]), (&json!("u"), &json!({"5": 1})));
     assert_eq!((&body["stream"], &body["n"]), (&json!(true), &Value::Null));
     assert_eq!(dropped, [""; 0]);
-    request.extra = Some(Extra { api: Api::Ollama, fields });
-    assert!(refusal(&request).starts_with("logit_bias:"));
-    let Value::Object(fields) = json!({"keep_alive": "5m"}) else { panic!("an object") };
-    request.extra = Some(Extra { api: Api::Ollama, fields });
-    let thought = Part::Reasoning { text: "hm".into(), signature: None };
-    request.messages.push(message(Role::Assistant, vec![thought, Part::Text("so".into())]));
+    let refused = refusal(&OpenAi, |request| request.extra = extra(Api::Ollama, fields));
+    assert!(refused.starts_with("logit_bias:"));
+    request.extra = extra(Api::Ollama, json!({"keep_alive": "5m"}));
+    request.messages.push(message(Role::Assistant, vec![thought("hm", None), text("so")]));
     let (body, dropped) = encode_for(&request, "m");
     assert_eq!(dropped, ["keep_alive", "reasoning"]);
     assert_eq!(body["messages"][1], json!({"role": "assistant", "content": "so"}));
