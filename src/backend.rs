@@ -11,6 +11,8 @@ mod anthropic;
 mod calls;
 mod gemini;
 mod history;
+mod links;
+mod names;
 mod ollama;
 mod openai;
 mod stream;

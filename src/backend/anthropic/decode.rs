@@ -8,7 +8,7 @@ use super::refusal;
 use super::thinking::REDACTED;
 use crate::backend::DecodeError;
 use crate::backend::calls::Calls;
-use crate::backend::history::ToolNames;
+use crate::backend::names::ToolNames;
 use crate::backend::stream::{Reader, count, parse, text};
 use crate::chat::{ChatEvent, ChatRequest, Completion, Finish, Usage};
 

@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use super::VERSION;
 use super::shape::{Block, Body, Declaration, OWN, Turn};
 use super::thinking::{REDACTED, Thinking, is_own};
-use crate::backend::history::{
-    Links, ToolNames, arguments, fits_as_id, instructions, refuse_images,
-};
+use crate::backend::history::{self, arguments, instructions, refuse_images};
+use crate::backend::links::{Links, fits_as_id};
+use crate::backend::names::ToolNames;
 use crate::backend::{UpstreamRequest, foreign_fields};
 use crate::chat::{Api, ChatRequest, Format, GatewayError, Message, Part, Role, Tool, ToolChoice};
 use crate::wire::json;
@@ -34,6 +34,7 @@ pub(super) fn chat(
     if messages.is_empty() {
         return Err(GatewayError::invalid("messages: this provider needs a user message"));
     }
+    history::name_untold(request, &mut dropped);
     name_untold(request, thinking, &mut dropped);
     let sampling = &request.sampling;
     let body = Body {

@@ -8,8 +8,10 @@ use serde_json::{Map, Value, json};
 use super::config::{self, Generation};
 use super::signature;
 use crate::backend::history::{
-    Links, ToolNames, arguments, images, instructions, media_type, plain_result_text, refuse_images,
+    arguments, images, instructions, media_type, name_untold, plain_result_text, refuse_images,
 };
+use crate::backend::links::Links;
+use crate::backend::names::ToolNames;
 use crate::backend::{UpstreamRequest, foreign_fields};
 use crate::chat::{
     Api, ChatRequest, GatewayError, Image, ImageSource, Message, Part, Role, Tool, ToolChoice,
@@ -36,6 +38,7 @@ pub(super) fn chat(
     if contents.is_empty() {
         return Err(GatewayError::invalid("messages: this provider needs a user message"));
     }
+    name_untold(request, &mut dropped);
     if request.parallel_tool_calls == Some(false) {
         dropped.push("parallel_tool_calls".to_owned());
     }

@@ -76,7 +76,7 @@ pub(super) fn unfold(id: &str) -> (&str, Option<String>) {
 mod tests {
     use super::*;
     use crate::backend::calls::mint;
-    use crate::backend::history::fits_as_id;
+    use crate::backend::links::fits_as_id;
 
     #[test]
     fn a_folded_signature_comes_back_unchanged() {

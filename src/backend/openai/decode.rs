@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::refusal;
 use crate::backend::calls::Calls;
-use crate::backend::history::ToolNames;
+use crate::backend::names::ToolNames;
 use crate::backend::stream::{Reader, count, parse, text};
 use crate::backend::{DecodeError, Rejection, RejectionClass};
 use crate::chat::{ChatEvent, ChatRequest, Completion, Finish, TokenLogprob, Usage};

@@ -3,7 +3,9 @@
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use crate::backend::history::{Links, ToolNames, address, images, refuse_images, result_text};
+use crate::backend::history::{address, images, refuse_images, result_text};
+use crate::backend::links::Links;
+use crate::backend::names::ToolNames;
 use crate::backend::{UpstreamRequest, foreign_fields};
 use crate::chat::{
     Api, ChatRequest, Effort, Format, GatewayError, Image, Message, Part, Role, Tool, ToolChoice,

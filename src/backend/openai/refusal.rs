@@ -128,9 +128,7 @@ impl Report {
         };
         let said = |words: &[&str]| words.iter().any(|word| message.contains(word));
         let by_status = class_of_status(status);
-        if coded(&["insufficient_quota", "credit_balance_exhausted", "billing"])
-            || status == 429 && said(&["exceeded your current quota"])
-        {
+        if coded(&["insufficient_quota", "credit_balance_exhausted", "billing"]) {
             return RejectionClass::QuotaExhausted;
         }
         if coded(&["content_filter", "content_policy", "responsibleaipolicy", "moderation"]) {
