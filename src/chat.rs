@@ -11,8 +11,8 @@ mod event;
 mod request;
 
 pub use error::{ErrorKind, FieldProblem, GatewayError, Origin};
-pub use event::{ChatEvent, Completion, Finish, TokenLogprob, ToolCallPiece, Usage};
+pub use event::{ChatEvent, Completion, Finish, TokenLogprob, ToolCallPiece, Usage, Waiting};
 pub use request::{
-    Api, ChatRequest, Effort, Extra, Format, Image, ImageSource, Message, Part, Role, Sampling,
-    Tool, ToolCall, ToolChoice, ToolResult,
+    AnswerShape, Api, ChatRequest, Effort, Extra, Format, Image, ImageSource, Message, Part, Role,
+    Sampling, Tool, ToolCall, ToolChoice, ToolResult,
 };

@@ -6,18 +6,20 @@
 //! To add one, write a file here and add its line to [`DIALECTS`]; it names its own paths.
 
 mod native;
+mod openai;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use uuid::Uuid;
 
-use crate::chat::{ChatEvent, ChatRequest, GatewayError};
+use crate::chat::{ChatEvent, ChatRequest, GatewayError, Waiting};
 
 pub use native::Native;
+pub use openai::{OpenAiChat, OpenAiCompletions, OpenAiResponses};
 
 /// Every dialect, in the order in which paths are matched.
-pub const DIALECTS: &[&dyn Dialect] = &[&Native];
+pub const DIALECTS: &[&dyn Dialect] = &[&Native, &OpenAiChat, &OpenAiCompletions, &OpenAiResponses];
 
 /// One client-facing way to ask for a chat.
 pub trait Dialect: Sync {
@@ -76,15 +78,6 @@ pub trait Encoder: Send {
     fn heartbeat(&mut self, waiting: Option<Waiting>, out: &mut Vec<u8>) -> bool;
 }
 
-/// Where a request stands in its provider's line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Waiting {
-    /// How many are served before it.
-    pub ahead: usize,
-    /// How long that is expected to take, once enough calls were measured.
-    pub expected: Option<Duration>,
-}
-
 /// An error as a client reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorBody {
@@ -96,16 +89,12 @@ pub struct ErrorBody {
 
 /// A server-sent comment that says where a waiting request stands.
 fn comment(waiting: Option<Waiting>, out: &mut Vec<u8>) {
-    match waiting {
-        None => out.extend_from_slice(b": keep-alive\n\n"),
-        Some(Waiting { ahead, expected: None }) => {
-            out.extend_from_slice(format!(": waiting, {ahead} ahead\n\n").as_bytes());
-        }
-        Some(Waiting { ahead, expected: Some(expected) }) => {
+    let text = match waiting {
+        None => ": keep-alive\n\n".to_owned(),
+        Some(Waiting { ahead, expected }) => {
             let seconds = expected.as_secs_f64().ceil();
-            out.extend_from_slice(
-                format!(": waiting, {ahead} ahead, about {seconds} s\n\n").as_bytes(),
-            );
+            format!(": waiting, {ahead} ahead, about {seconds} s\n\n")
         }
-    }
+    };
+    out.extend_from_slice(text.as_bytes());
 }

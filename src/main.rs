@@ -1,2 +1,313 @@
-//! Commands.
-fn main() {}
+//! `llm-gateway`: the commands and their exit status, nothing else.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use llm_gateway::app::{App, Source, StartError, demo, keys, probe};
+use llm_gateway::config::{self, Loaded};
+use llm_gateway::sim;
+use llm_gateway::telemetry::logging;
+use llm_gateway::telemetry::settings::LogSettings;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// About a tenth of the CPU per request comes from the allocator; this one is worth that much.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// `EX_UNAVAILABLE` of sysexits.h: a listener cannot be bound.
+const UNAVAILABLE: u8 = 69;
+/// `EX_CONFIG` of sysexits.h: the configuration is wrong.
+const CONFIG: u8 = 78;
+
+/// A gateway between HTTP clients with bursty load and slow, expensive model servers.
+#[derive(Parser)]
+#[command(name = "llm-gateway", version)]
+struct Arguments {
+    /// The configuration file [default: $LLM_GATEWAY_CONFIG, else config/gateway.toml where it exists]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the gateway (this is also what runs when no command is given)
+    Serve,
+    /// Run the gateway in front of a simulated Ollama: no model, no key, no file
+    Demo,
+    /// Run the simulated Ollama alone
+    Sim(SimArguments),
+    /// Validate the configuration and print what is in force, secrets masked
+    Check,
+    /// Client keys
+    Keys {
+        #[command(subcommand)]
+        command: KeysCommand,
+    },
+    /// Exit with 0 when the gateway is ready, with 1 when it is not
+    Health {
+        /// What to ask [default: /readyz of the configured listener]
+        #[arg(long)]
+        url: Option<String>,
+    },
+}
+
+#[derive(Subcommand)]
+enum KeysCommand {
+    /// Print a new key once, and the lines that make it known
+    New {
+        /// Whose key it is
+        #[arg(long)]
+        name: String,
+    },
+}
+
+#[derive(clap::Args)]
+struct SimArguments {
+    /// Where to listen
+    #[arg(long, default_value = "127.0.0.1:11434", value_name = "ADDR")]
+    listen: std::net::SocketAddr,
+    /// Calls that run at once for a loaded model (OLLAMA_NUM_PARALLEL)
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    slots: u32,
+    /// How long a model takes to load
+    #[arg(long, default_value_t = 1500, value_name = "MS")]
+    load_ms: u64,
+    /// From the turn to the first token
+    #[arg(long, default_value_t = 200, value_name = "MS")]
+    first_token_ms: u64,
+    /// The speed of one call
+    #[arg(long, default_value_t = 40.0, value_name = "N")]
+    tokens_per_second: f64,
+    /// Chooses the texts
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    seed: u64,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let explicit = arguments.config;
+    match arguments.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve(explicit),
+        Command::Demo => system(run_demo),
+        Command::Sim(arguments) => system(|| run_sim(arguments)),
+        Command::Check => check(explicit),
+        Command::Keys { command: KeysCommand::New { name } } => new_key(&name),
+        Command::Health { url } => health(url, explicit),
+    }
+}
+
+fn serve(explicit: Option<PathBuf>) -> ExitCode {
+    let (environment, loaded) = match load(explicit.clone()) {
+        Ok(loaded) => loaded,
+        Err(status) => return status,
+    };
+    logging::start(&loaded.config.log, environment.get("RUST_LOG").map(String::as_str));
+    match &loaded.file {
+        Some(file) => log::info!("configuration from {}", file.display()),
+        None => log::info!("no configuration file, built-in defaults"),
+    }
+    for warning in &loaded.warnings {
+        log::warn!("{warning}");
+    }
+    let source = Source { explicit, environment };
+    system(|| async {
+        let mut signals = Signals::new()?;
+        let app = App::start(loaded.config, Some(source)).map_err(Failure::from)?;
+        loop {
+            match signals.next().await {
+                Received::Stop => break,
+                // What is wrong with the file is in the log; the old configuration stays.
+                Received::Reload => drop(app.reload()),
+            }
+        }
+        signals.stop(app.stop()).await
+    })
+}
+
+async fn run_demo() -> Result<(), Failure> {
+    logging::start(&LogSettings::default(), None);
+    let mut signals = Signals::new()?;
+    let running = demo::start()?;
+    print(&demo::commands(&running))?;
+    signals.until_stop().await;
+    let stopped = signals.stop(running.app.stop()).await;
+    running.sim.stop().await;
+    stopped
+}
+
+async fn run_sim(arguments: SimArguments) -> Result<(), Failure> {
+    use std::time::Duration;
+    logging::start(&LogSettings::default(), None);
+    let mut signals = Signals::new()?;
+    let listen = arguments.listen;
+    let settings = sim::SimSettings {
+        listen,
+        slots: arguments.slots,
+        load: Duration::from_millis(arguments.load_ms),
+        first_token: Duration::from_millis(arguments.first_token_ms),
+        tokens_per_second: arguments.tokens_per_second,
+        seed: arguments.seed,
+        ..sim::SimSettings::default()
+    };
+    let sim = sim::start(settings).map_err(|error| StartError { listen, error })?;
+    log::info!("simulated Ollama listening on http://{}", sim.addr());
+    signals.until_stop().await;
+    signals
+        .stop(async {
+            sim.stop().await;
+        })
+        .await
+}
+
+fn check(explicit: Option<PathBuf>) -> ExitCode {
+    let loaded = match load(explicit) {
+        Ok((_, loaded)) => loaded,
+        Err(status) => return status,
+    };
+    for warning in &loaded.warnings {
+        complain(&format!("warning: {warning}"));
+    }
+    printed(&config::effective(&loaded.config))
+}
+
+fn new_key(name: &str) -> ExitCode {
+    match keys::new_key(name) {
+        Ok(new) => printed(&format!(
+            "The key, shown this once:\n\n  {}\n\nFor the configuration file:\n\n{}",
+            new.key, new.lines
+        )),
+        Err(error) => failed(&format!("no random bytes: {error}")),
+    }
+}
+
+fn health(url: Option<String>, explicit: Option<PathBuf>) -> ExitCode {
+    let url = match url {
+        Some(url) => url,
+        None => match load(explicit) {
+            Ok((_, loaded)) => probe::default_url(loaded.config.server.listen),
+            Err(status) => return status,
+        },
+    };
+    match probe::is_ready(&url) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&format!("{url}: {error}")),
+    }
+}
+
+/// The environment and the configuration, or the problems on standard error and the status that says so.
+fn load(explicit: Option<PathBuf>) -> Result<(BTreeMap<String, String>, Loaded), ExitCode> {
+    let loaded = config::read_environment().and_then(|environment| {
+        let loaded = config::load(explicit.as_deref(), &environment)?;
+        Ok((environment, loaded))
+    });
+    loaded.map_err(|problems| {
+        complain(&problems.to_string());
+        ExitCode::from(CONFIG)
+    })
+}
+
+/// Why a command failed.
+enum Failure {
+    Start(StartError),
+    Io(io::Error),
+    /// A second signal came before everything was at rest.
+    Hurried,
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        Self::Start(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Runs an actix system on this thread until `main` ends.
+fn system<Main>(main: impl FnOnce() -> Main) -> ExitCode
+where
+    Main: Future<Output = Result<(), Failure>>,
+{
+    match actix::System::new().block_on(main()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Start(StartError { listen, error })) => {
+            complain(&format!("error: cannot listen on {listen}: {error}"));
+            ExitCode::from(UNAVAILABLE)
+        }
+        Err(Failure::Io(error)) => failed(&error.to_string()),
+        Err(Failure::Hurried) => failed("stopped before everything was at rest"),
+    }
+}
+
+/// What the operator's signals ask for.
+enum Received {
+    Stop,
+    Reload,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Received {
+        tokio::select! {
+            _ = self.terminate.recv() => Received::Stop,
+            _ = self.interrupt.recv() => Received::Stop,
+            _ = self.hangup.recv() => Received::Reload,
+        }
+    }
+
+    async fn until_stop(&mut self) {
+        while let Received::Reload = self.next().await {}
+    }
+
+    /// Runs the orderly stop; a second signal ends it.
+    async fn stop(&mut self, stopping: impl Future<Output = ()>) -> Result<(), Failure> {
+        tokio::select! {
+            () = stopping => Ok(()),
+            () = self.until_stop() => Err(Failure::Hurried),
+        }
+    }
+}
+
+fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
+fn printed(text: &str) -> ExitCode {
+    match print(text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error.to_string()),
+    }
+}
+
+fn failed(what: &str) -> ExitCode {
+    complain(&format!("error: {what}"));
+    ExitCode::FAILURE
+}
+
+fn complain(text: &str) {
+    // Nobody can be told that standard error is closed.
+    drop(writeln!(io::stderr(), "{text}"));
+}

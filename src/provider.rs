@@ -1,3 +1,224 @@
-//! What stands between the gateway and one provider.
+//! Providers: admission, attempts, retries.
+//!
+//! A [`Provider`] is what all workers share of one configured provider: its settings, its backend and its gate.
+//! Each worker runs a [`ProviderActor`] for it, which decides; the tasks it spawns wait and carry bytes.
+//!
+//! The admission is pure: [`gate`] decides with the present time and random numbers as arguments, and the files
+//! below it each keep one thing it needs. [`slot`] puts a lock, a clock and wake-ups around it.
+//!
+//! The one thing to know: the mailbox of a [`ProviderActor`] is the door, not the line. Work comes by `try_send`
+//! and is decided upon at once; who has to wait waits in the gate.
+
+mod actor;
+mod attempt;
+mod refused;
 
 pub mod settings;
+
+pub mod slot;
+
+pub mod gate;
+pub mod line;
+pub mod refusal;
+
+pub mod breaker;
+pub mod concurrency;
+pub mod cooldown;
+pub mod estimate;
+pub mod models;
+
+pub mod budget;
+pub mod retry;
+pub mod retry_after;
+
+pub mod minute;
+pub mod ramp;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::SystemTime;
+
+use parking_lot::Mutex;
+use serde::Serialize;
+
+use crate::backend::Backend;
+use crate::chat::Usage;
+use crate::policy::Trust;
+use crate::secret::Secret;
+use crate::telemetry::TokensUsed;
+use breaker::BreakerPolicy;
+use concurrency::Concurrency;
+use gate::Limits;
+use gate::snapshot::Snapshot;
+use retry::RetryPolicy;
+use settings::{BackendName, ProviderSettings};
+use slot::SharedGate;
+
+pub use actor::{Bounce, Dispatch, ProviderActor};
+
+/// One configured provider, shared by all workers.
+pub struct Provider {
+    /// Its configured name.
+    pub name: Arc<str>,
+    /// Its settings, defaults filled in.
+    pub settings: ProviderSettings,
+    /// Whether it may see a local-only prompt.
+    pub trust: Trust,
+    /// Its admission. It outlives a change of settings.
+    pub gate: Arc<SharedGate>,
+    backend: &'static dyn Backend,
+    /// Messages that wait in the mailboxes of its actors.
+    mailbox: AtomicUsize,
+    last_error: Mutex<Option<LastError>>,
+    counts: Counts,
+}
+
+/// What a provider has done since the start of the process.
+#[derive(Debug, Default)]
+struct Counts {
+    attempts: AtomicU64,
+    prompt_tokens: AtomicU64,
+    completion_tokens: AtomicU64,
+}
+
+/// A provider at one instant, for the console and for tests.
+#[derive(Debug, Serialize)]
+pub struct Status<'a> {
+    /// Its configured name.
+    pub name: &'a str,
+    /// How it is spoken to.
+    pub backend: BackendName,
+    /// Whether it may see a local-only prompt.
+    pub trust: Trust,
+    /// The model for requests that name none.
+    pub default_model: &'a str,
+    /// Its admission.
+    #[serde(flatten)]
+    pub gate: Snapshot,
+    /// Messages that wait in the mailboxes of its actors.
+    pub mailbox_depth: usize,
+    /// Calls made since the start.
+    pub attempts: u64,
+    /// Prompt tokens that it counted since the start.
+    pub prompt_tokens: u64,
+    /// Completion tokens that it counted since the start.
+    pub completion_tokens: u64,
+    /// Its latest failure.
+    pub last_error: Option<LastError>,
+}
+
+impl fmt::Debug for Provider {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Provider").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// The latest failure of a provider.
+#[derive(Debug, Clone, Serialize)]
+pub struct LastError {
+    /// When, in seconds since 1970.
+    pub at: u64,
+    /// What happened.
+    pub message: String,
+}
+
+impl Provider {
+    /// A provider at rest, or one with a gate that is already in use.
+    #[must_use]
+    pub fn new(
+        name: &str,
+        settings: ProviderSettings,
+        backend: &'static dyn Backend,
+        gate: Option<Arc<SharedGate>>,
+    ) -> Arc<Self> {
+        let limits = limits(&settings);
+        let (breaker, retry) = policies(&settings);
+        let gate = match gate {
+            Some(gate) => {
+                gate.change(limits);
+                gate.change_policies(breaker, retry);
+                gate
+            }
+            None => SharedGate::new(limits, breaker, retry),
+        };
+        Arc::new(Self {
+            name: Arc::from(name),
+            trust: settings.trust(),
+            settings,
+            gate,
+            backend,
+            mailbox: AtomicUsize::new(0),
+            last_error: Mutex::new(None),
+            counts: Counts::default(),
+        })
+    }
+
+    /// What may be seen of it now.
+    #[must_use]
+    pub fn status(&self) -> Status<'_> {
+        let counted = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Status {
+            name: &self.name,
+            backend: self.settings.backend,
+            trust: self.trust,
+            default_model: self.settings.default_model(),
+            gate: self.gate.snapshot(),
+            mailbox_depth: self.mailbox.load(Ordering::Relaxed),
+            attempts: counted(&self.counts.attempts),
+            prompt_tokens: counted(&self.counts.prompt_tokens),
+            completion_tokens: counted(&self.counts.completion_tokens),
+            last_error: self.last_error.lock().clone(),
+        }
+    }
+
+    /// Counts the tokens of an answer.
+    fn count_tokens(&self, model: &str, usage: Usage) {
+        let add = |count: &AtomicU64, tokens: Option<u64>| {
+            count.fetch_add(tokens.unwrap_or(0), Ordering::Relaxed);
+        };
+        add(&self.counts.prompt_tokens, usage.prompt);
+        add(&self.counts.completion_tokens, usage.completion);
+        TokensUsed { provider: &self.name, model: self.model_label(model), usage }.emit();
+    }
+
+    fn failed(&self, message: &str) {
+        let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let at = at.map_or(0, |since| since.as_secs());
+        *self.last_error.lock() = Some(LastError { at, message: message.to_owned() });
+    }
+
+    fn api_key(&self) -> Option<&str> {
+        let key = &self.settings.api_key;
+        (!Secret::is_empty(key)).then(|| key.expose())
+    }
+
+    /// The model's name where it may be a label: configured names only, since callers choose the others.
+    fn model_label<'a>(&self, model: &'a str) -> &'a str {
+        let configured = self.settings.default_model() == model
+            || self.settings.models.iter().any(|name| name == model);
+        if configured { model } else { "other" }
+    }
+}
+
+fn limits(settings: &ProviderSettings) -> Limits {
+    Limits {
+        max_concurrency: Concurrency::Fixed(settings.max_concurrency),
+        max_queue: settings.max_queue,
+        max_queue_wait: settings.max_queue_wait,
+    }
+}
+
+fn policies(settings: &ProviderSettings) -> (BreakerPolicy, RetryPolicy) {
+    let breaker = BreakerPolicy {
+        failures: settings.breaker.failures,
+        open: settings.breaker.open,
+        max_open: settings.breaker.max_open,
+    };
+    let retry = RetryPolicy {
+        max_retries: settings.retry.max_retries,
+        backoff: settings.retry.backoff,
+        max_backoff: settings.retry.max_backoff,
+    };
+    (breaker, retry)
+}

@@ -1,3 +1,189 @@
-//! From the name a client asked for to the providers that may answer.
+//! Which provider answers: the actor that hands jobs over and, when they come back, hands them on.
+//!
+//! Each worker runs one [`RouterActor`], which owns the addresses of the worker's provider actors. The rules are
+//! in [`route`], pure; what all workers share of one configuration is a [`Routing`].
+//!
+//! The one thing to know: the router never waits for a provider. A job leaves it by `try_send` and comes back as a
+//! [`Bounce`] with the reason, or not at all because it was answered.
 
+pub mod route;
 pub mod settings;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::dev::SendError;
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
+
+use crate::chat::{ErrorKind, GatewayError};
+use crate::job::{Candidate, Job};
+use crate::provider::{Bounce, Dispatch, Provider, ProviderActor};
+use crate::telemetry::FellBack;
+use route::{Asked, Routes};
+
+/// How many messages may wait for a worker's router. Its handlers take microseconds.
+const MAILBOX: usize = 1024;
+
+/// The providers and rules of one configuration, shared by all workers.
+#[derive(Debug)]
+pub struct Routing {
+    /// In the file's order.
+    pub providers: Vec<Arc<Provider>>,
+    /// The rules.
+    pub routes: Routes,
+}
+
+impl Routing {
+    /// The provider of this name.
+    #[must_use]
+    pub fn provider(&self, name: &str) -> Option<&Arc<Provider>> {
+        self.providers.iter().find(|provider| *provider.name == *name)
+    }
+}
+
+/// Hands jobs to providers on one worker.
+pub struct RouterActor {
+    routing: Arc<Routing>,
+    providers: HashMap<Arc<str>, Addr<ProviderActor>>,
+}
+
+/// A job enters.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Submit(pub Job);
+
+/// The configuration changed.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Reconfigure(pub Arc<Routing>);
+
+impl RouterActor {
+    /// Starts the router and its provider actors on this thread.
+    #[must_use]
+    pub fn start_for(routing: Arc<Routing>) -> Addr<Self> {
+        Self { routing, providers: HashMap::new() }.start()
+    }
+
+    /// Hands the job to its next candidate. `last` is why the candidate before did not take it.
+    fn dispatch(&mut self, mut job: Job, mut last: Option<GatewayError>, context: &Context<Self>) {
+        while let Some(candidate) = job.candidates.pop_front() {
+            if let (Some(error), Some(tried)) = (&last, &job.tried.candidate) {
+                FellBack { provider: &tried.provider, reason: error.kind.code() }.emit();
+            }
+            match self.hand_over(job, candidate, context) {
+                None => return,
+                Some((back, error)) => {
+                    job = back;
+                    last = Some(error);
+                }
+            }
+        }
+        let gone = || GatewayError::new(ErrorKind::ModelNotFound, "no provider serves this model");
+        job.fail(last.unwrap_or_else(gone));
+    }
+
+    /// Tries to put the job into the provider's mailbox; an actor that has died is started again, once.
+    fn hand_over(
+        &mut self,
+        job: Job,
+        candidate: Candidate,
+        context: &Context<Self>,
+    ) -> Option<(Job, GatewayError)> {
+        let Some(provider) = self.routing.provider(&candidate.provider).cloned() else {
+            let message = format!("provider `{}` was removed", candidate.provider);
+            return Some((job, GatewayError::new(ErrorKind::ProviderUnavailable, message)));
+        };
+        let mut dispatch = Dispatch::new(job, candidate, &provider);
+        for _ in 0..2 {
+            let address = self.provider_actor(&provider, context);
+            dispatch = match address.try_send(dispatch) {
+                Ok(()) => return None,
+                Err(SendError::Full(dispatch)) => {
+                    let message = format!("provider `{}`: its mailbox is full", provider.name);
+                    let error = GatewayError::new(ErrorKind::Overloaded, message);
+                    return Some((dispatch.into_job(), error));
+                }
+                Err(SendError::Closed(dispatch)) => {
+                    log::error!(
+                        "the actor of provider `{}` died and is started again",
+                        provider.name
+                    );
+                    self.providers.remove(&provider.name);
+                    dispatch
+                }
+            };
+        }
+        let error = GatewayError::internal("a provider's actor cannot be started");
+        Some((dispatch.into_job(), error))
+    }
+
+    /// The provider's actor on this worker, started when there is none.
+    fn provider_actor(
+        &mut self,
+        provider: &Arc<Provider>,
+        context: &Context<Self>,
+    ) -> &Addr<ProviderActor> {
+        self.providers.entry(Arc::clone(&provider.name)).or_insert_with(|| {
+            let router = context.address().downgrade().recipient();
+            ProviderActor::start_for(provider, router)
+        })
+    }
+}
+
+impl Actor for RouterActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        context.set_mailbox_capacity(MAILBOX);
+    }
+}
+
+impl Handler<Submit> for RouterActor {
+    type Result = ();
+
+    fn handle(&mut self, Submit(mut job): Submit, context: &mut Self::Context) {
+        let asked = Asked {
+            model: job.request.model.as_deref(),
+            hint: job.request.hint.as_deref(),
+            policy: job.policy,
+            caller: &job.caller,
+        };
+        let wait = |name: &str| {
+            let provider = self.routing.provider(name);
+            let model = job.request.model.as_deref().unwrap_or_default();
+            provider.map_or(Duration::MAX, |provider| provider.gate.expected_wait(model))
+        };
+        match self.routing.routes.plan(asked, &mut |below| fastrand::u32(..below), &wait) {
+            Ok(plan) => {
+                job.policy = plan.policy;
+                job.candidates = plan.candidates;
+                self.dispatch(job, None, context);
+            }
+            Err(error) => job.fail(error),
+        }
+    }
+}
+
+impl Handler<Bounce> for RouterActor {
+    type Result = ();
+
+    fn handle(&mut self, Bounce { job, error }: Bounce, context: &mut Self::Context) {
+        self.dispatch(job, Some(error), context);
+    }
+}
+
+impl Handler<Reconfigure> for RouterActor {
+    type Result = ();
+
+    fn handle(&mut self, Reconfigure(routing): Reconfigure, _context: &mut Self::Context) {
+        // Actors hold their provider's settings. Those of unchanged providers go on; the others end with the last
+        // of their tasks, and new ones are started when they are needed.
+        self.providers.retain(|name, _| {
+            let before = self.routing.provider(name);
+            let after = routing.provider(name);
+            matches!((before, after), (Some(before), Some(after)) if Arc::ptr_eq(before, after))
+        });
+        self.routing = routing;
+    }
+}

@@ -1,3 +1,18 @@
-//! What the gateway reports about itself.
+//! What the gateway says about itself: every internal event is a struct, and `emit` writes its log line and moves
+//! its metric together, so that the two cannot disagree and the code that decides stays readable.
+//!
+//! It owns the closed sets of labels. It refuses prompts, answers and keys, and any label that a caller could
+//! choose.
+//!
+//! The one thing to know: a request is counted once, by [`RequestEnded`], and an upstream call once, by
+//! [`AttemptEnded`]; nothing else counts either.
 
+mod events;
+pub mod logging;
+pub mod metrics;
 pub mod settings;
+
+pub use events::{
+    Admitted, AttemptEnded, AttemptOutcome, FellBack, Outcome, ProviderState, RequestEnded,
+    Retried, Timing, TokensUsed, UpstreamCancelled,
+};

@@ -6,6 +6,8 @@
 //! The one thing to know: an answer is complete only when [`ChatEvent::Done`] was seen. A sequence that merely
 //! stops was cut off.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 /// One step of an answer.
@@ -103,4 +105,26 @@ impl Usage {
     pub fn total(&self) -> u64 {
         self.prompt.unwrap_or(0).saturating_add(self.completion.unwrap_or(0))
     }
+}
+
+impl ChatEvent {
+    /// About how many bytes of text it carries.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Text(text) | Self::Reasoning(text) | Self::Signature(text) => text.len(),
+            Self::ToolCall(piece) => piece.arguments.len(),
+            Self::Logprobs(tokens) => tokens.iter().map(|token| 64 * (1 + token.top.len())).sum(),
+            Self::Done(_) => 0,
+        }
+    }
+}
+
+/// Where a request stands in its provider's line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// How many are served before it, at most.
+    pub ahead: u64,
+    /// How long that is expected to take; zero when nothing has been measured yet.
+    pub expected: Duration,
 }

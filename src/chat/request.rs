@@ -38,6 +38,21 @@ pub struct ChatRequest {
     pub n: Option<u32>,
     /// Fields of the client's own API that the canonical model has no place for.
     pub extra: Option<Extra>,
+    /// What the client's dialect needs again to write the answer. It changes nothing of what is asked, so no
+    /// backend reads it and it is no part of what is serialised.
+    #[serde(skip)]
+    pub shape: AnswerShape,
+}
+
+/// How the client's dialect is to write the answer, beyond what is asked.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AnswerShape {
+    /// Whether a stream ends with the token counts: OpenAI's `stream_options.include_usage`.
+    pub stream_usage: bool,
+    /// Whether calls are written as before there were tools: OpenAI's `function_call`, one call at most.
+    pub old_functions: bool,
+    /// Request fields that the answer repeats, in the client's own form.
+    pub echo: Map<String, Value>,
 }
 
 /// Token selection. Every field is optional: absent means the provider's own default.

@@ -11,10 +11,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{AnswerHead, Dialect, Encoder, ErrorBody, Waiting};
+use super::{AnswerHead, Dialect, Encoder, ErrorBody};
 use crate::chat::{
     ChatEvent, ChatRequest, Completion, ErrorKind, FieldProblem, Finish, GatewayError, Message,
-    Part, Role, Sampling, ToolResult, Usage,
+    Part, Role, Sampling, ToolResult, Usage, Waiting,
 };
 use crate::wire::fields::{Fields, Object};
 use crate::wire::json;

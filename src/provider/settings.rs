@@ -134,6 +134,11 @@ impl ProviderSettings {
         self.trust.unwrap_or(self.backend.trust())
     }
 
+    /// The longest wait for a connection: as written, but never above the total.
+    pub fn connect(&self) -> Duration {
+        self.timeouts.connect.min(self.timeouts.total)
+    }
+
     /// The longest wait for the first event: as written, else by trust; never above the total.
     pub fn first_event(&self) -> Duration {
         let usual = match self.trust() {
@@ -160,9 +165,10 @@ impl ProviderSettings {
             default_model: self.default_model().to_owned(),
             trust: Some(self.trust()),
             timeouts: Timeouts {
+                connect: self.connect(),
                 first_event: Some(self.first_event()),
                 idle: Some(self.idle()),
-                ..self.timeouts.clone()
+                total: self.timeouts.total,
             },
             ..self
         }
@@ -179,6 +185,12 @@ impl BackendName {
             Self::Ollama => true,
             Self::Openai | Self::Gemini | Self::Anthropic => false,
         }
+    }
+
+    /// The words for the available backends, as a message lists them.
+    pub fn available() -> String {
+        let available = Self::ALL.into_iter().filter(|backend| backend.is_available());
+        available.map(Self::as_str).collect::<Vec<_>>().join(" or ")
     }
 
     /// The word in the configuration.
@@ -287,9 +299,10 @@ mod tests {
 
     #[test]
     fn no_step_may_take_longer_than_the_whole() {
-        let timeouts = Timeouts { total: Duration::from_secs(7), ..Timeouts::default() };
+        let timeouts = Timeouts { total: Duration::from_secs(4), ..Timeouts::default() };
         let settings = ProviderSettings { timeouts, ..ProviderSettings::default() };
-        assert_eq!((settings.first_event().as_secs(), settings.idle().as_secs()), (7, 7));
+        let steps = [settings.connect(), settings.first_event(), settings.idle()];
+        assert_eq!(steps.map(|step| step.as_secs()), [4, 4, 4]);
     }
 
     #[test]

@@ -23,6 +23,9 @@ pub const BUILT_IN_HINTS: [(&str, &str); 6] = [
     ("gemini", "gemini"),
 ];
 
+/// The hints that promise never to leave local providers, whatever fails.
+pub const LOCAL_HINTS: [&str; 2] = ["local", "secure"];
+
 /// One of `[[routes]]`; the first whose `model` matches is taken.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -1,3 +1,5 @@
+//! What is sent to Ollama, and what is read from it however it is cut.
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What is read from OpenAI, however it is cut, and what is not taken for an answer.
+
 use proptest::prelude::*;
 
 use super::*;

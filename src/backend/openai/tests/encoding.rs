@@ -1,3 +1,5 @@
+//! What is sent to OpenAI, what is left out, and what is refused.
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -1,0 +1,112 @@
+//! Who may use the admin listener.
+
+use std::net::IpAddr;
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderMap};
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use actix_web::{Error, HttpResponse};
+use serde_json::json;
+use subtle::ConstantTimeEq;
+
+use super::Admin;
+
+/// Lets a request through, or answers why not.
+pub(super) async fn check(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let token = request.app_data::<Data<Admin>>().map_or("", |admin| admin.token.expose());
+    match refusal(request.headers(), token) {
+        None => Ok(next.call(request).await?.map_into_boxed_body()),
+        Some(refused) => {
+            let (mut response, detail) = match refused {
+                Refused::Token => (HttpResponse::Unauthorized(), "a valid admin token is needed"),
+                Refused::Origin => (HttpResponse::Forbidden(), "pages elsewhere may not use this"),
+                Refused::Host => (
+                    HttpResponse::Forbidden(),
+                    "use an IP address or localhost, or set admin.token",
+                ),
+            };
+            Ok(request.into_response(response.json(json!({"detail": detail}))))
+        }
+    }
+}
+
+/// Why a request is refused.
+#[derive(Debug, PartialEq, Eq)]
+enum Refused {
+    Token,
+    Origin,
+    Host,
+}
+
+fn refusal(headers: &HeaderMap, token: &str) -> Option<Refused> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let host = text(header::HOST).unwrap_or_default();
+    let foreign = headers.get(header::ORIGIN).is_some()
+        && text(header::ORIGIN).and_then(|origin| origin.split_once("://")).map(|(_, from)| from)
+            != Some(host);
+    if foreign {
+        return Some(Refused::Origin);
+    }
+    if token.is_empty() {
+        // A name could be made to point here by whoever owns it (DNS rebinding).
+        return (!is_address(host)).then_some(Refused::Host);
+    }
+    let given = text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
+    let valid = given.is_some_and(|given| bool::from(given.as_bytes().ct_eq(token.as_bytes())));
+    (!valid).then_some(Refused::Token)
+}
+
+fn is_address(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    name.is_empty() || name == "localhost" || name.parse::<IpAddr>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::http::header::{HeaderName, HeaderValue};
+
+    fn check(token: &str, headers: &[(&'static str, &'static str)]) -> Option<Refused> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        refusal(&map, token)
+    }
+
+    #[test]
+    fn without_a_token_only_addresses_are_served() {
+        for host in ["127.0.0.1:9901", "localhost:9901", "localhost", "[::1]:9901", "10.0.0.1"] {
+            assert_eq!(check("", &[("host", host)]), None, "{host}");
+        }
+        assert_eq!(check("", &[("host", "evil.example:9901")]), Some(Refused::Host));
+        assert_eq!(check("", &[("host", "evil.example")]), Some(Refused::Host));
+    }
+
+    #[test]
+    fn a_token_is_compared_whole() {
+        let host = ("host", "gateway.internal:9901");
+        assert_eq!(check("t0ken", &[host, ("authorization", "Bearer t0ken")]), None);
+        for wrong in ["Bearer t0ke", "Bearer t0ken2", "t0ken", "Basic t0ken", "Bearer "] {
+            assert_eq!(check("t0ken", &[host, ("authorization", wrong)]), Some(Refused::Token));
+        }
+        assert_eq!(check("t0ken", &[host]), Some(Refused::Token));
+    }
+
+    #[test]
+    fn a_page_elsewhere_is_refused() {
+        let host = ("host", "127.0.0.1:9901");
+        assert_eq!(check("", &[host, ("origin", "http://127.0.0.1:9901")]), None);
+        assert_eq!(check("", &[host, ("origin", "http://127.0.0.1:3000")]), Some(Refused::Origin));
+        assert_eq!(check("", &[host, ("origin", "null")]), Some(Refused::Origin));
+    }
+}

@@ -1,0 +1,125 @@
+//! The limits of a provider, changed while it works, and drain and resume.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::HttpResponse;
+use actix_web::web::{self, Bytes, Data, Path};
+use serde_json::json;
+
+use super::Admin;
+use crate::chat::GatewayError;
+use crate::provider::Provider;
+use crate::provider::concurrency::Concurrency;
+use crate::provider::gate::Limits;
+use crate::wire::fields::Fields;
+use crate::wire::json::read_object;
+
+/// More would only hide a mistake.
+const MOST: i64 = 100_000;
+/// A day.
+const LONGEST_WAIT: i64 = 86_400_000;
+
+pub(super) fn routes(config: &mut web::ServiceConfig) {
+    config
+        .route("/admin/providers/{name}", web::patch().to(change))
+        .route("/admin/providers/{name}/drain", web::post().to(drain))
+        .route("/admin/providers/{name}/resume", web::post().to(resume));
+}
+
+async fn change(admin: Data<Admin>, name: Path<String>, body: Bytes) -> HttpResponse {
+    let Some(provider) = admin.front.routing().provider(&name).cloned() else {
+        return unknown(&name);
+    };
+    match limits(provider.gate.limits(), &body) {
+        Ok(limits) => {
+            provider.gate.change(limits);
+            log::info!(
+                "provider `{name}`: max_concurrency {:?}, max_queue {}, max_queue_wait {} ms",
+                limits.max_concurrency,
+                limits.max_queue,
+                limits.max_queue_wait.as_millis()
+            );
+            HttpResponse::Ok().json(provider.status())
+        }
+        Err(error) => HttpResponse::UnprocessableEntity().json(json!({"detail": error.message})),
+    }
+}
+
+/// The limits with the changes of `body`, which are all taken or none.
+fn limits(mut limits: Limits, body: &[u8]) -> Result<Limits, GatewayError> {
+    let mut body = read_object(body)?;
+    let mut fields = Fields::new();
+    if let Some(most) = fields.integer(&mut body, "max_concurrency", 1, MOST) {
+        limits.max_concurrency = Concurrency::Fixed(u32::try_from(most).unwrap_or(u32::MAX));
+    }
+    if let Some(most) = fields.integer(&mut body, "max_queue", 0, MOST) {
+        limits.max_queue = u32::try_from(most).unwrap_or(u32::MAX);
+    }
+    if let Some(longest) = fields.integer(&mut body, "max_queue_wait_ms", 0, LONGEST_WAIT) {
+        limits.max_queue_wait = Duration::from_millis(u64::try_from(longest).unwrap_or(0));
+    }
+    for key in body.keys() {
+        let known = "max_concurrency, max_queue and max_queue_wait_ms can be changed";
+        fields.problem(key, "extra_forbidden", known);
+    }
+    fields.finish()?;
+    Ok(limits)
+}
+
+async fn drain(admin: Data<Admin>, name: Path<String>) -> HttpResponse {
+    with(&admin, &name, |provider| provider.gate.drain())
+}
+
+async fn resume(admin: Data<Admin>, name: Path<String>) -> HttpResponse {
+    with(&admin, &name, |provider| provider.gate.resume())
+}
+
+fn with(admin: &Admin, name: &str, act: impl FnOnce(&Arc<Provider>)) -> HttpResponse {
+    match admin.front.routing().provider(name) {
+        Some(provider) => {
+            act(provider);
+            HttpResponse::Ok().json(provider.status())
+        }
+        None => unknown(name),
+    }
+}
+
+fn unknown(name: &str) -> HttpResponse {
+    HttpResponse::NotFound().json(json!({"detail": format!("no provider is named `{name}`")}))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn before() -> Limits {
+        Limits {
+            max_concurrency: Concurrency::Fixed(4),
+            max_queue: 64,
+            max_queue_wait: Duration::from_secs(30),
+        }
+    }
+
+    #[test]
+    fn what_is_not_named_stays() {
+        let after = limits(before(), br#"{"max_concurrency": 8}"#).unwrap();
+        assert_eq!(after, Limits { max_concurrency: Concurrency::Fixed(8), ..before() });
+        let after = limits(before(), br#"{"max_queue": 0, "max_queue_wait_ms": 250}"#).unwrap();
+        assert_eq!((after.max_queue, after.max_queue_wait), (0, Duration::from_millis(250)));
+    }
+
+    #[test]
+    fn a_change_that_makes_no_sense_is_refused_whole() {
+        for body in [
+            &br#"{"max_concurrency": 0}"#[..],
+            br#"{"max_concurrency": 8, "max_queue": -1}"#,
+            br#"{"max_concurency": 8}"#,
+            br#"{"max_concurrency": "8"}"#,
+            b"[]",
+            b"",
+        ] {
+            assert!(limits(before(), body).is_err(), "{}", String::from_utf8_lossy(body));
+        }
+    }
+}

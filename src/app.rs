@@ -1,0 +1,229 @@
+//! The application: from a configuration to running listeners, and back to rest.
+//!
+//! It owns what is started and in which order it stops. It refuses to start in part: when one listener cannot be
+//! bound, nothing runs.
+//!
+//! The one thing to know: a reload keeps the gate of every provider whose name stays, so that no slot, line or breaker
+//! is forgotten, whatever else changes about it.
+
+pub mod demo;
+pub mod keys;
+pub mod probe;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use actix_web::dev::ServerHandle;
+use actix_web::web::Data;
+use parking_lot::Mutex;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::admin::{self, Admin};
+use crate::backend;
+use crate::config::{self, Config};
+use crate::http::{self, Front};
+use crate::provider::Provider;
+use crate::provider::settings::BackendName;
+use crate::router::Routing;
+use crate::router::route::{RoutedProvider, Routes};
+
+/// Connections that may wait to be accepted. The standard library's 128 is too few for a burst of clients.
+const BACKLOG: i32 = 4096;
+
+/// A running gateway.
+pub struct App {
+    front: Data<Front>,
+    main: Running,
+    admin: Running,
+    current: Arc<Current>,
+}
+
+/// A listener that serves.
+struct Running {
+    address: SocketAddr,
+    server: ServerHandle,
+}
+
+/// Where the configuration comes from, to be read again.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The file named on the command line.
+    pub explicit: Option<PathBuf>,
+    /// The environment at the start.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// The configuration in force.
+struct Current {
+    config: Mutex<Config>,
+    source: Option<Source>,
+}
+
+/// Why the application did not start.
+#[derive(Debug)]
+pub struct StartError {
+    /// The address, as configured.
+    pub listen: SocketAddr,
+    /// What went wrong with it.
+    pub error: io::Error,
+}
+
+impl App {
+    /// Starts everything. Must be called within a running actix system. Without a `source` there is nothing to
+    /// reload.
+    ///
+    /// # Errors
+    ///
+    /// When a listener cannot be bound; then nothing runs.
+    pub fn start(config: Config, source: Option<Source>) -> Result<Self, StartError> {
+        let (server, console) = (config.server.listen, config.admin.listen);
+        let main = bind(server).map_err(|error| StartError { listen: server, error })?;
+        let admin = bind(console).map_err(|error| StartError { listen: console, error })?;
+        let routing = Arc::new(routing(&config, None));
+        let front = Data::new(Front::new(&config.server, &config.keys, routing));
+        let token = config.admin.token.clone();
+        let current = Arc::new(Current { config: Mutex::new(config), source });
+        let started = |listen| move |error| StartError { listen, error };
+        let admin = {
+            let (front, current) = (front.clone(), Arc::clone(&current));
+            let shown = Arc::clone(&current);
+            let hooks = Admin {
+                front: front.clone(),
+                token,
+                reload: Box::new(move || current.reload(&front)),
+                effective: Box::new(move || config::effective(&shown.config.lock())),
+            };
+            run(admin, |listener| admin::serve(listener, hooks)).map_err(started(console))?
+        };
+        let main =
+            run(main, |listener| http::serve(listener, front.clone())).map_err(started(server))?;
+        log::info!(target: "llm_gateway", "gateway listening on http://{}", main.address);
+        log::info!(target: "llm_gateway", "admin listening on http://{}", admin.address);
+        Ok(Self { front, main, admin, current })
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.main.address
+    }
+
+    /// Where operators connect.
+    #[must_use]
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin.address
+    }
+
+    /// Reads the configuration again.
+    ///
+    /// # Errors
+    ///
+    /// The problems, one per line; the old configuration stays.
+    pub fn reload(&self) -> Result<(), String> {
+        self.current.reload(&self.front)
+    }
+
+    /// Stops in order: readiness first, then no new work, time for what runs, and the listeners last.
+    pub async fn stop(self) {
+        log::info!(target: "llm_gateway", "stopping");
+        self.front.drain().await;
+        self.main.server.stop(false).await;
+        self.admin.server.stop(false).await;
+        log::info!(target: "llm_gateway", "stopped");
+    }
+}
+
+impl Current {
+    fn reload(&self, front: &Front) -> Result<(), String> {
+        let Some(source) = &self.source else {
+            return Err("error: this gateway runs without a configuration file".to_owned());
+        };
+        // One reload at a time, and none sees half of another.
+        let mut current = self.config.lock();
+        let loaded = config::load(source.explicit.as_deref(), &source.environment);
+        let loaded = loaded.map_err(|problems| {
+            log::error!(target: "llm_gateway", "the configuration is refused and the old one stays:\n{problems}");
+            problems.to_string()
+        })?;
+        for warning in &loaded.warnings {
+            log::warn!(target: "llm_gateway", "{warning}");
+        }
+        let after = loaded.config;
+        for (key, differs) in [
+            ("server.listen", after.server.listen != current.server.listen),
+            ("server.workers", after.server.workers != current.server.workers),
+            ("server.write_stall", after.server.write_stall != current.server.write_stall),
+            ("admin.listen", after.admin.listen != current.admin.listen),
+            ("admin.token", after.admin.token != current.admin.token),
+            ("log.format", after.log.format != current.log.format),
+        ] {
+            if differs {
+                log::warn!(target: "llm_gateway", "{key} changes with the next start");
+            }
+        }
+        let routing = Arc::new(routing(&after, Some((&current, &front.routing()))));
+        front.change(&after.server, &after.keys, routing);
+        *current = after;
+        log::info!(target: "llm_gateway", "the configuration was read again");
+        Ok(())
+    }
+}
+
+/// Providers and rules of a configuration. Providers whose settings stay are kept; of those that change the gate is.
+fn routing(config: &Config, before: Option<(&Config, &Routing)>) -> Routing {
+    let provider = |(name, settings): (&String, &crate::provider::settings::ProviderSettings)| {
+        let known = before.and_then(|(config, routing)| {
+            Some((config.providers.get(name)?, routing.provider(name)?))
+        });
+        match known {
+            Some((same, provider)) if same == settings => Arc::clone(provider),
+            known => {
+                let gate = known.map(|(_, provider)| Arc::clone(&provider.gate));
+                Provider::new(name, settings.clone(), spoken(settings.backend), gate)
+            }
+        }
+    };
+    let providers: Vec<Arc<Provider>> = config.providers.iter().map(provider).collect();
+    let routed = |provider: &Arc<Provider>| RoutedProvider {
+        name: Arc::clone(&provider.name),
+        trust: provider.trust,
+        default_model: Arc::from(provider.settings.default_model()),
+        models: provider.settings.models.clone(),
+    };
+    let routed = providers.iter().map(routed).collect();
+    let routes = Routes::new(routed, &config.routes, &config.hints, &config.default);
+    Routing { providers, routes }
+}
+
+/// The code that speaks a backend's API.
+fn spoken(name: BackendName) -> &'static dyn backend::Backend {
+    match name {
+        BackendName::Ollama
+        | BackendName::Openai
+        | BackendName::Gemini
+        | BackendName::Anthropic => &backend::Ollama,
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restart must not wait for the connections of the process before it.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn run(
+    listener: TcpListener,
+    serve: impl FnOnce(TcpListener) -> io::Result<actix_web::dev::Server>,
+) -> io::Result<Running> {
+    let address = listener.local_addr()?;
+    let server = serve(listener)?;
+    let handle = server.handle();
+    drop(actix_rt::spawn(server));
+    Ok(Running { address, server: handle })
+}

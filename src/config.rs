@@ -1,0 +1,141 @@
+//! The whole configuration: composes the sections that the modules define, and reads them.
+//!
+//! Owns which file is read, what wins (environment over file over defaults), and that every problem
+//! is found at once, each with the line or the variable to change. Refuses unknown keys.
+//!
+//! What a reader would get wrong: a loaded [`Config`] is complete. What depends on something else is
+//! filled in: a provider's address by its backend, keys from the variables that hold them, hints less
+//! the providers that are not configured.
+
+mod check;
+mod complete;
+mod environment;
+mod fit;
+mod key_path;
+mod problem;
+mod source;
+#[cfg(test)]
+mod tests;
+mod tree;
+
+pub use problem::{Origin, Problem, Problems};
+pub use source::read_environment;
+
+use crate::admin::settings::AdminSettings;
+use crate::http::settings::{AuthSettings, KeySettings, ServerSettings};
+use crate::provider::settings::{BackendName, ProviderSettings};
+use crate::router::settings::{DefaultSettings, Hints, RouteSettings};
+use crate::telemetry::settings::LogSettings;
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Everything that can be configured. [`Config::default`] is what runs without any file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The main listener.
+    pub server: ServerSettings,
+    /// The admin listener.
+    pub admin: AdminSettings,
+    /// Whether callers need a key.
+    pub auth: AuthSettings,
+    /// The callers. Default: none.
+    pub keys: Vec<KeySettings>,
+    /// The providers, in the order of the file, which routing goes by; never empty. Default: `ollama`.
+    ///
+    /// Mind that `==` on this map does not look at the order.
+    pub providers: IndexMap<String, ProviderSettings>,
+    /// Routes, in the order of the file; the first match wins. Default: none.
+    pub routes: Vec<RouteSettings>,
+    /// The providers that each hint stands for; a hint may stand for none.
+    #[serde(default)]
+    pub hints: Hints,
+    /// Where a request goes that nothing else matched.
+    pub default: DefaultSettings,
+    /// How events are logged.
+    pub log: LogSettings,
+}
+
+/// A configuration that was read.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What to run with.
+    pub config: Config,
+    /// The file it came from; `None` when there is none and defaults apply.
+    pub file: Option<PathBuf>,
+    /// What works and is still worth changing.
+    pub warnings: Vec<Problem>,
+}
+
+/// Reads the configuration: the explicitly named file, else the one that `LLM_GATEWAY_CONFIG` names,
+/// else `config/gateway.toml` when it exists, else none; and over it the environment, as
+/// [`read_environment`] returns it.
+///
+/// # Errors
+/// Every problem of the file and the environment together. Only a file that cannot be read or is no
+/// TOML hides what else might be wrong with its values.
+pub fn load(
+    explicit: Option<&Path>,
+    environment: &BTreeMap<String, String>,
+) -> Result<Loaded, Problems> {
+    let (file, mut tree, mut problems) = match source::read_file(explicit, environment) {
+        Ok(source) => source,
+        Err(problem) => return Err(Problems(vec![problem])),
+    };
+    complete::add_built_in_provider(&mut tree);
+    let mut overlay = environment::Overlay::apply(environment, &mut tree);
+    problems.append(&mut overlay.problems);
+    if problems.iter().any(|problem| problem.key == "syntax") {
+        return Err(sorted(problems));
+    }
+    problems.extend(complete::name_backends(&mut tree));
+    let named_providers = complete::named_providers(&tree);
+    let fit::Fit { mut config, flawed, problems: misfits } = fit::fit(&mut tree, &overlay);
+    problems.extend(misfits);
+    problems.extend(complete::fill_in_secrets(&mut config, &tree, environment));
+    complete::fill_in_hints(&mut config, &tree);
+    let checked = check::Review::of(&config, &tree, flawed, named_providers);
+    problems.extend(checked.problems);
+    if !problems.is_empty() {
+        return Err(sorted(problems));
+    }
+    let mut warnings = overlay.warnings;
+    warnings.extend(checked.warnings);
+    warnings.sort();
+    let providers = config.providers.into_iter();
+    config.providers = providers.map(|(name, settings)| (name, settings.resolved())).collect();
+    Ok(Loaded { config, file, warnings })
+}
+
+/// The configuration as TOML with secrets masked, for people to read: `check` and the admin page.
+pub fn effective(config: &Config) -> String {
+    // Every field has a form in TOML, which a test makes sure of; an error is shown, not hidden.
+    toml::to_string(config).unwrap_or_else(|error| format!("# cannot be shown: {error}\n"))
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let ollama = BackendName::Ollama.as_str().to_owned();
+        let mut config = Self {
+            server: ServerSettings::default(),
+            admin: AdminSettings::default(),
+            auth: AuthSettings::default(),
+            keys: Vec::new(),
+            providers: IndexMap::from([(ollama, ProviderSettings::default().resolved())]),
+            routes: Vec::new(),
+            hints: Hints::new(),
+            default: DefaultSettings::default(),
+            log: LogSettings::default(),
+        };
+        complete::fill_in_hints(&mut config, &tree::Tree::default());
+        config
+    }
+}
+
+fn sorted(mut problems: Vec<Problem>) -> Problems {
+    problems.sort();
+    problems.dedup();
+    Problems(problems)
+}

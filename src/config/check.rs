@@ -1,0 +1,213 @@
+//! Whether settings that each fit their key make sense, alone and together.
+//!
+//! Owns the listeners' rules and the vocabulary of the checks; keys, providers and routes have a file
+//! each. Refuses quietly to pile up: where a value did not even fit, nothing more is said about it.
+//!
+//! What a reader would get wrong: this runs before unset provider settings are resolved, because a
+//! default gives way where a written value would be a contradiction.
+
+mod keys;
+mod providers;
+mod routes;
+
+use super::Config;
+use super::key_path::KeyPath;
+use super::problem::{Origin, Problem};
+use super::tree::Tree;
+use crate::secret::Secret;
+use crate::units::format_size;
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// A configuration under review, and what was found.
+pub struct Review<'a> {
+    config: &'a Config,
+    tree: &'a Tree,
+    flawed: Vec<KeyPath>,
+    named_providers: Vec<String>,
+    /// What has to be changed.
+    pub problems: Vec<Problem>,
+    /// What works and is still worth changing.
+    pub warnings: Vec<Problem>,
+}
+
+impl<'a> Review<'a> {
+    /// Reviews everything. `flawed` are the places where a value was taken out, `named_providers`
+    /// those that were written, whether or not they are right.
+    pub fn of(
+        config: &'a Config,
+        tree: &'a Tree,
+        flawed: Vec<KeyPath>,
+        named_providers: Vec<String>,
+    ) -> Self {
+        let (problems, warnings) = (Vec::new(), Vec::new());
+        let mut review = Self { config, tree, flawed, named_providers, problems, warnings };
+        review.server();
+        review.listeners();
+        review.keys();
+        review.providers();
+        review.routes();
+        review
+    }
+
+    fn server(&mut self) {
+        let server = &self.config.server;
+        let path = KeyPath::of("server");
+        self.in_range(&path.key("workers"), server.workers, 0..=1024);
+        self.positive(&path.key("body_timeout"), server.body_timeout);
+        self.positive(&path.key("write_stall"), server.write_stall);
+        self.positive(&path.key("heartbeat_after"), server.heartbeat_after);
+        if server.max_body == 0 {
+            self.problem(&path.key("max_body"), r#"write more than nothing, as in "16MiB""#);
+        }
+        if server.max_body > server.max_buffered {
+            let [body, buffered] = [server.max_body, server.max_buffered].map(format_size);
+            self.contradiction(&path, ("max_body", &body), ("max_buffered", &buffered));
+        }
+    }
+
+    fn listeners(&mut self) {
+        let config = self.config;
+        let (server, admin) = (KeyPath::of("server").key("listen"), KeyPath::of("admin"));
+        let keys = KeyPath::of("keys");
+        let is_keyed = !config.keys.is_empty() || self.flawed.iter().any(|path| keys.holds(path));
+        let is_open = !config.server.listen.ip().to_canonical().is_loopback();
+        if is_open && !is_keyed && !config.auth.anonymous {
+            let message = "beyond loopback callers need keys: write [[keys]], set API_KEYS, or let \
+                           everybody in with auth.anonymous = true";
+            self.problem(&server, message);
+        }
+        let is_open = !config.admin.listen.ip().to_canonical().is_loopback();
+        if is_open && config.admin.token.is_empty() {
+            let message = "beyond loopback operators need a token: write admin.token";
+            self.problem(&admin.key("listen"), message);
+        }
+        if clash(config.server.listen, config.admin.listen) {
+            let message = format!(
+                "server.listen {} and admin.listen {} share a port: write two different ones",
+                config.server.listen, config.admin.listen
+            );
+            self.problem_of_either(&admin.key("listen"), &server, message);
+        }
+    }
+
+    /// Notes a problem, unless the value at the path, around it or below it did not fit anyway.
+    fn problem(&mut self, path: &KeyPath, message: impl Into<String>) {
+        if !self.flawed.iter().any(|flawed| flawed.holds(path) || path.holds(flawed)) {
+            self.problems.push(Problem::new(self.tree.origin(path), path, message));
+        }
+    }
+
+    /// Notes a problem between two keys at the one that was written, preferring the first.
+    fn problem_of_either(&mut self, one: &KeyPath, other: &KeyPath, message: impl Into<String>) {
+        let is_flawed = |path: &KeyPath| self.flawed.iter().any(|flawed| flawed.holds(path));
+        if is_flawed(one) || is_flawed(other) {
+            return;
+        }
+        let is_written = self.tree.get(one).is_some() || self.tree.get(other).is_none();
+        self.problem(if is_written { one } else { other }, message);
+    }
+
+    /// Notes that one key's value is above the limit that another key of its table sets.
+    fn contradiction(
+        &mut self,
+        table: &KeyPath,
+        (key, value): (&str, &str),
+        (limit_key, limit): (&str, &str),
+    ) {
+        let message = format!(
+            "`{key}` is {value}, above `{limit_key}`, which is {limit}: lower the one or raise the other"
+        );
+        self.problem_of_either(&table.key(key), &table.key(limit_key), message);
+    }
+
+    fn warn(&mut self, path: &KeyPath, message: impl Into<String>) {
+        self.warnings.push(Problem::new(self.tree.origin(path), path, message));
+    }
+
+    fn in_range<T>(&mut self, path: &KeyPath, value: T, range: RangeInclusive<T>)
+    where
+        T: PartialOrd + Display,
+    {
+        if !range.contains(&value) {
+            let message =
+                format!("write a number from {} to {}, not {value}", range.start(), range.end());
+            self.problem(path, message);
+        }
+    }
+
+    fn positive(&mut self, path: &KeyPath, duration: Duration) {
+        if duration.is_zero() {
+            self.problem(path, r#"write more than nothing, as in "30s""#);
+        }
+    }
+
+    /// A secret travels in a header, which carries visible ASCII only.
+    fn sendable(&mut self, path: &KeyPath, secret: &Secret) {
+        if !secret.expose().chars().all(|letter| letter.is_ascii_graphic()) {
+            let message = "a key has letters, digits and signs of ASCII only, and no spaces";
+            self.problem(path, message);
+        }
+    }
+
+    /// A glob, as `wildmatch` understands it: `*` and `?`, no sets and no alternatives.
+    fn glob(&mut self, path: &KeyPath, glob: &str) {
+        if glob.is_empty() {
+            self.problem(path, r#"write a name or a pattern, as in "llama*""#);
+        } else if glob.contains(['[', ']', '{', '}']) {
+            self.problem(
+                path,
+                "only `*` and `?` stand for other letters: write one pattern for each",
+            );
+        } else if glob.contains(|letter: char| letter.is_whitespace() || letter.is_control()) {
+            self.problem(path, "a name has no spaces: write one pattern for each");
+        }
+    }
+
+    fn globs(&mut self, path: &KeyPath, globs: &[String]) {
+        for (index, glob) in globs.iter().enumerate() {
+            self.glob(&path.index(index), glob);
+        }
+    }
+
+    fn provider(&mut self, path: &KeyPath, name: &str) {
+        if self.named_providers.iter().any(|known| known == name)
+            || self.config.providers.contains_key(name)
+        {
+            return;
+        }
+        let known = self.config.providers.keys().map(String::as_str);
+        let message = match super::fit::nearest(name, known) {
+            Some(near) => format!("no provider is named `{name}`; did you mean `{near}`?"),
+            None => format!("no provider is named `{name}`: write a [providers.{name}] section"),
+        };
+        self.problem(path, message);
+    }
+
+    fn provider_list(&mut self, path: &KeyPath, names: &[String]) {
+        for (index, name) in names.iter().enumerate() {
+            let path = path.index(index);
+            self.provider(&path, name);
+            if names.iter().take(index).any(|earlier| earlier == name) {
+                self.problem(&path, format!("`{name}` is listed twice: write it once"));
+            }
+        }
+    }
+
+    fn is_from_file(&self, path: &KeyPath) -> bool {
+        matches!(self.tree.origin(path), Origin::File { .. })
+    }
+
+    fn is_from_environment(&self, path: &KeyPath) -> bool {
+        matches!(self.tree.origin(path), Origin::Environment { .. })
+    }
+}
+
+/// Whether two listeners would fight for a port. Port 0 takes a free one.
+fn clash(one: SocketAddr, other: SocketAddr) -> bool {
+    let overlap =
+        one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && overlap
+}

@@ -1,0 +1,179 @@
+//! The rules for `[providers.NAME]`.
+//!
+//! Owns names, addresses, ranges, and which duration may not exceed which.
+//!
+//! What a reader would get wrong: a total timeout from the environment shortens the steps that a file
+//! wrote, without a word; within one place a step longer than the whole is a contradiction.
+
+use super::Review;
+use crate::config::key_path::KeyPath;
+use crate::provider::settings::{BackendName, ProviderSettings, Timeouts};
+use crate::units::format_duration;
+use actix_web::http::Uri;
+use std::time::Duration;
+
+impl Review<'_> {
+    pub(super) fn providers(&mut self) {
+        let path = KeyPath::of("providers");
+        if self.config.providers.is_empty() && self.named_providers.is_empty() {
+            self.problem(&path, "write at least one section, as in [providers.ollama]");
+        }
+        for (name, provider) in &self.config.providers {
+            let path = path.key(name);
+            self.provider_name(&path, name);
+            self.backend(&path.key("backend"), provider.backend);
+            if let Err(message) = check_base_url(provider.base_url()) {
+                self.problem(&path.key("base_url"), message);
+            }
+            self.provider_secret(&path, provider);
+            self.globs(&path.key("models"), &provider.models);
+            self.in_range(&path.key("max_concurrency"), provider.max_concurrency, 1..=100_000);
+            self.positive(&path.key("max_queue_wait"), provider.max_queue_wait);
+            self.timeouts(&path.key("timeouts"), &provider.timeouts);
+            self.retry_and_breaker(&path, provider);
+        }
+    }
+
+    fn provider_name(&mut self, path: &KeyPath, name: &str) {
+        let allowed = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+        if name.is_empty() || !name.chars().all(allowed) {
+            let message = "a provider's name has letters, digits, `.`, `_` and `-` only, because \
+                           clients write `provider/model`";
+            self.problem(path, message);
+        }
+    }
+
+    fn backend(&mut self, path: &KeyPath, backend: BackendName) {
+        if !backend.is_available() {
+            let available = BackendName::available();
+            self.problem(path, format!("`{backend}` is not available yet: write {available}"));
+        }
+    }
+
+    fn provider_secret(&mut self, path: &KeyPath, provider: &ProviderSettings) {
+        let inline = path.key("api_key");
+        let is_inline = match self.tree.get(&inline) {
+            Some(written) => written.as_str() != Some(""),
+            None => false,
+        };
+        let variable = path.key("api_key_env");
+        let wins = self.is_from_environment(&inline) && !self.is_from_environment(&variable);
+        self.sendable(if is_inline { &inline } else { &variable }, &provider.api_key);
+        if is_inline && provider.api_key_env.is_some() && !wins {
+            let message = "write either api_key or api_key_env, not both";
+            self.problem(&inline, message);
+        } else if is_inline && self.is_from_file(&inline) {
+            let message = "a key in a file is easily leaked: write api_key_env = \"NAME\"";
+            self.warn(&inline, message);
+        }
+    }
+
+    fn timeouts(&mut self, path: &KeyPath, timeouts: &Timeouts) {
+        let total = path.key("total");
+        self.positive(&total, timeouts.total);
+        let steps = [
+            ("connect", Some(timeouts.connect)),
+            ("first_event", timeouts.first_event),
+            ("idle", timeouts.idle),
+        ];
+        for (name, duration) in steps {
+            let step = path.key(name);
+            let (Some(duration), Some(_)) = (duration, self.tree.get(&step)) else { continue };
+            self.positive(&step, duration);
+            let gives_way = self.is_from_environment(&total) && !self.is_from_environment(&step);
+            if !gives_way {
+                self.not_above(path, (name, duration), ("total", timeouts.total));
+            }
+        }
+    }
+
+    fn retry_and_breaker(&mut self, path: &KeyPath, provider: &ProviderSettings) {
+        let (retry, path_of_retry) = (&provider.retry, path.key("retry"));
+        self.in_range(&path_of_retry.key("max_retries"), retry.max_retries, 0..=10);
+        self.positive(&path_of_retry.key("backoff"), retry.backoff);
+        let limit = ("max_backoff", retry.max_backoff);
+        self.not_above(&path_of_retry, ("backoff", retry.backoff), limit);
+        let (breaker, path_of_breaker) = (&provider.breaker, path.key("breaker"));
+        self.in_range(&path_of_breaker.key("failures"), breaker.failures, 1..=1000);
+        self.positive(&path_of_breaker.key("open"), breaker.open);
+        let limit = ("max_open", breaker.max_open);
+        self.not_above(&path_of_breaker, ("open", breaker.open), limit);
+    }
+
+    fn not_above(
+        &mut self,
+        table: &KeyPath,
+        (key, value): (&str, Duration),
+        (limit_key, limit): (&str, Duration),
+    ) {
+        if value > limit {
+            let (value, limit) = (format_duration(value), format_duration(limit));
+            self.contradiction(table, (key, &value), (limit_key, &limit));
+        }
+    }
+}
+
+/// Checks an address as people write it, and guesses what they meant.
+fn check_base_url(url: &str) -> Result<(), String> {
+    if !url.starts_with("http://") && !url.starts_with("https://") {
+        return Err(match url.split_once("://") {
+            Some((_, rest)) => format!("write http://{rest} or https://{rest}"),
+            None => format!("write http://{url}"),
+        });
+    }
+    let example = "write an address, as in http://localhost:11434";
+    let uri: Uri = url.parse().or(Err(example))?;
+    let authority = uri.authority().ok_or(example)?;
+    if authority.as_str().contains('@') {
+        return Err("write no name and password here: keys go in api_key_env".to_owned());
+    }
+    let port = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
+    let is_port_right = match port.strip_prefix(':') {
+        Some(port) => port.parse::<u16>().is_ok_and(|port| port > 0),
+        None => port.is_empty(),
+    };
+    if authority.host().is_empty() || !is_port_right {
+        return Err(example.to_owned());
+    }
+    if uri.query().is_some() || url.contains('#') {
+        return Err("write the address without `?` and `#`".to_owned());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_understood() {
+        for url in [
+            "http://localhost:11434",
+            "http://127.0.0.1:1/",
+            "https://api.openai.com/v1",
+            "http://[::1]:11434",
+            "https://host",
+        ] {
+            assert_eq!(check_base_url(url), Ok(()), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_an_address_is_answered_with_one() {
+        let example = "write an address, as in http://localhost:11434";
+        for (url, message) in [
+            ("localhost:11434", "write http://localhost:11434"),
+            ("ftp://host/x", "write http://host/x or https://host/x"),
+            ("http://", example),
+            ("http://:80", example),
+            ("http://host:99999", example),
+            ("http://host:0", example),
+            ("http://ho st", example),
+            ("http://me:pw@host", "write no name and password here: keys go in api_key_env"),
+            ("http://host/?a=b", "write the address without `?` and `#`"),
+            ("http://host/#a", "write the address without `?` and `#`"),
+        ] {
+            assert_eq!(check_base_url(url), Err(message.to_owned()), "{url}");
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Fills in what a configuration leaves to be concluded.
+//!
+//! Owns the built-in provider, the backend a name implies, the keys that variables hold, and the
+//! built-in hints. Refuses a variable that does not exist and a provider whose backend nobody can
+//! guess.
+
+use super::Config;
+use super::key_path::KeyPath;
+use super::problem::{Origin, Problem};
+use super::tree::Tree;
+use crate::policy::DataPolicy;
+use crate::provider::settings::BackendName;
+use crate::router::settings::{BUILT_IN_HINTS, Hints, LOCAL_HINTS};
+use crate::secret::Secret;
+use std::collections::BTreeMap;
+use toml::{Table, Value};
+
+/// Puts the provider `ollama` in when nobody wrote any, so that variables have something to change.
+pub fn add_built_in_provider(tree: &mut Tree) {
+    let providers = KeyPath::of("providers");
+    if tree.get(&providers).is_none() {
+        let ollama = providers.key(BackendName::Ollama.as_str());
+        tree.set(&ollama, Value::Table(Table::new()), &Origin::Default);
+    }
+}
+
+/// Writes the backend into each provider that is named like one.
+pub fn name_backends(tree: &mut Tree) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let providers = KeyPath::of("providers");
+    for name in named_providers(tree) {
+        let path = providers.key(&name);
+        let backend = path.key("backend");
+        let is_table = tree.get(&path).is_some_and(Value::is_table);
+        if !is_table || tree.get(&backend).is_some() {
+            continue;
+        }
+        if BackendName::ALL.iter().any(|backend| backend.as_str() == name) {
+            tree.set(&backend, Value::String(name), &tree.origin(&path));
+        } else {
+            let message = format!("missing: write {}", BackendName::available());
+            problems.push(Problem::new(tree.origin(&path), &backend, message));
+        }
+    }
+    problems
+}
+
+/// The names that references may use, as written, whether or not what they name is right.
+pub fn named_providers(tree: &Tree) -> Vec<String> {
+    let table = tree.get(&KeyPath::of("providers")).and_then(Value::as_table);
+    table.map(|table| table.keys().cloned().collect()).unwrap_or_default()
+}
+
+/// Looks up the variables that hold keys.
+pub fn fill_in_secrets(
+    config: &mut Config,
+    tree: &Tree,
+    environment: &BTreeMap<String, String>,
+) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut look_up = |path: KeyPath, variable: &str| match environment.get(variable) {
+        Some(value) if !value.trim().is_empty() => Some(Secret::new(value.trim())),
+        Some(_) => {
+            let message = format!("the environment variable `{variable}` is empty");
+            problems.push(Problem::new(tree.origin(&path), &path, message));
+            None
+        }
+        None => {
+            let message = format!("the environment variable `{variable}` is not set");
+            problems.push(Problem::new(tree.origin(&path), &path, message));
+            None
+        }
+    };
+    for (index, key) in config.keys.iter_mut().enumerate() {
+        if let (Some(variable), None) = (&key.env, &key.key) {
+            key.key = look_up(KeyPath::of("keys").index(index).key("env"), variable);
+        }
+    }
+    for (name, provider) in &mut config.providers {
+        if let (Some(variable), true) = (&provider.api_key_env, provider.api_key.is_empty()) {
+            let path = KeyPath::of("providers").key(name).key("api_key_env");
+            provider.api_key = look_up(path, variable).unwrap_or_default();
+        }
+    }
+    problems
+}
+
+/// Adds the built-in hints and defaults that nobody wrote, less the providers that do not exist
+/// and, for the hints that stay local, those that are not.
+pub fn fill_in_hints(config: &mut Config, tree: &Tree) {
+    let mut hints = Hints::new();
+    for (hint, name) in BUILT_IN_HINTS {
+        let provider = config.providers.get(name).filter(|provider| {
+            !LOCAL_HINTS.contains(&hint) || DataPolicy::Local.allows(provider.trust())
+        });
+        let providers = provider.map(|_| name.to_owned()).into_iter().collect();
+        hints.insert(hint.to_owned(), providers);
+    }
+    hints.append(&mut config.hints);
+    config.hints = hints;
+    if tree.get(&KeyPath::of("default").key("providers")).is_none() {
+        config.default.providers.retain(|name| config.providers.contains_key(name));
+    }
+}

@@ -1,0 +1,246 @@
+//! What environment variables change in a configuration.
+//!
+//! Owns the short names kept from the original service and the long form for every key,
+//! `LLM_GATEWAY__SECTION__KEY=value`. Refuses short names' values that make no sense, with the name
+//! of the variable; whether a long name's value fits its key is for `fit.rs` to say.
+//!
+//! What a reader would get wrong: where both set the same key the long name wins, and a variable that
+//! begins with `LLM_GATEWAY_` and a single underscore is none of ours (Kubernetes makes such names).
+
+use super::key_path::{KeyPath, Step};
+use super::problem::{Origin, Problem};
+use super::tree::Tree;
+use crate::provider::settings::BackendName;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use toml::{Table, Value};
+
+/// The variable that names the configuration file.
+pub const FILE_VARIABLE: &str = "LLM_GATEWAY_CONFIG";
+
+/// What the long form begins with.
+pub const PREFIX: &str = "LLM_GATEWAY__";
+
+/// The short names, and what each does.
+pub const SHORT_NAMES: [(&str, ShortName); 10] = [
+    ("PORT", set_port),
+    ("API_KEYS", add_keys),
+    ("OLLAMA_BASE_URL", set_ollama_base_url),
+    ("PROVIDER_TIMEOUT_SECONDS", set_total_timeouts),
+    ("PROVIDER_MAX_RETRIES", set_max_retries),
+    ("GEMINI_API_KEY", |overlay, _, variable| overlay.no_effect_yet(variable)),
+    ("REDIS_URL", check_redis_url),
+    ("CACHE_TTL_SECONDS", |overlay, _, variable| overlay.check_number(variable, 0.0)),
+    ("RATE_LIMITER_CAPACITY", |overlay, _, variable| overlay.check_number(variable, 1.0)),
+    ("RATE_LIMITER_REFILL_RATE", |overlay, _, variable| overlay.check_number(variable, 1e-6)),
+];
+
+/// Changes the tree as a variable says, or says what would be right.
+type ShortName = fn(&mut Overlay, &mut Tree, Variable<'_>) -> Result<(), String>;
+
+/// What laying the environment over a tree brought to light.
+#[derive(Debug, Default)]
+pub struct Overlay {
+    /// Variables that make no sense.
+    pub problems: Vec<Problem>,
+    /// Variables without effect.
+    pub warnings: Vec<Problem>,
+    /// The text of each value that looked like something other than a string.
+    pub texts: BTreeMap<KeyPath, String>,
+}
+
+/// An environment variable.
+#[derive(Debug, Clone, Copy)]
+pub struct Variable<'a> {
+    name: &'a str,
+    value: &'a str,
+}
+
+impl Overlay {
+    /// Lays every variable that concerns the configuration over the tree.
+    pub fn apply(environment: &BTreeMap<String, String>, tree: &mut Tree) -> Self {
+        let mut overlay = Self::default();
+        for (name, value) in environment {
+            if let Some(keys) = name.strip_prefix(PREFIX) {
+                overlay.set_long_name(tree, Variable { name, value }, keys);
+            }
+        }
+        for (name, act) in SHORT_NAMES {
+            // Compose files pass `NAME=` for what is not set.
+            let value = environment.get(name).map(|value| value.trim());
+            let Some(value) = value.filter(|value| !value.is_empty()) else { continue };
+            if let Err(message) = act(&mut overlay, tree, Variable { name, value }) {
+                overlay.problems.push(Problem::environment(name, message));
+            }
+        }
+        overlay
+    }
+
+    fn set_long_name(&mut self, tree: &mut Tree, variable: Variable<'_>, keys: &str) {
+        let mut path = KeyPath::default();
+        for key in keys.split("__") {
+            if key.is_empty() {
+                let message = format!("write a section and a key, as in {PREFIX}SERVER__DRAIN");
+                self.problems.push(Problem::environment(variable.name, message));
+                return;
+            }
+            match tree.get(&path) {
+                Some(Value::Table(_)) | None => path = path.key(&spelling(tree, &path, key)),
+                Some(_) => {
+                    let message = format!("`{path}` is not a table: set it as a whole");
+                    self.problems.push(Problem::environment(variable.name, message));
+                    return;
+                }
+            }
+        }
+        match variable.value.parse::<Value>() {
+            Ok(value @ Value::String(_)) => tree.set(&path, value, &variable.origin()),
+            Ok(value) => {
+                tree.set(&path, value, &variable.origin());
+                self.texts.insert(path, variable.value.to_owned());
+            }
+            Err(_) => {
+                tree.set(&path, Value::String(variable.value.to_owned()), &variable.origin());
+            }
+        }
+    }
+
+    /// Sets a key in every provider.
+    fn set_in_providers(tree: &mut Tree, keys: [&str; 2], value: &Value, variable: Variable<'_>) {
+        let providers = KeyPath::of("providers");
+        for name in names(tree, &providers) {
+            let path = keys.iter().fold(providers.key(&name), |path, key| path.key(key));
+            variable.set(tree, &path, value.clone());
+        }
+    }
+
+    fn no_effect_yet(&mut self, variable: Variable<'_>) -> Result<(), String> {
+        self.warnings.push(Problem::environment(variable.name, "has no effect yet"));
+        Ok(())
+    }
+
+    fn check_number(&mut self, variable: Variable<'_>, least: f64) -> Result<(), String> {
+        let number = variable.value.parse::<f64>().ok().filter(|number| number.is_finite());
+        match number {
+            Some(number) if number >= least => self.no_effect_yet(variable),
+            Some(_) | None if least > 0.0 => Err("write a number above 0".to_owned()),
+            Some(_) | None => Err("write a number, 0 or more".to_owned()),
+        }
+    }
+}
+
+impl Variable<'_> {
+    fn origin(&self) -> Origin {
+        Origin::Environment { name: self.name.to_owned() }
+    }
+
+    /// Sets a key unless a long name has set it already.
+    fn set(&self, tree: &mut Tree, path: &KeyPath, value: Value) {
+        let is_written = tree.get(path).is_some();
+        if !(is_written && matches!(tree.origin(path), Origin::Environment { .. })) {
+            tree.set(path, value, &self.origin());
+        }
+    }
+}
+
+fn set_port(_: &mut Overlay, tree: &mut Tree, variable: Variable<'_>) -> Result<(), String> {
+    let port: u16 = variable
+        .value
+        .parse()
+        .or(Err("write a port from 0 to 65535, as in PORT=8000".to_owned()))?;
+    let path = KeyPath::of("server").key("listen");
+    let listen = match tree.get(&path) {
+        Some(written) => written.as_str().and_then(|text| text.parse::<SocketAddr>().ok()),
+        None => Some(crate::http::settings::ServerSettings::default().listen),
+    };
+    // An address that does not parse is a problem of its own; there is no port to set in it.
+    if let Some(mut listen) = listen {
+        listen.set_port(port);
+        variable.set(tree, &path, Value::String(listen.to_string()));
+    }
+    Ok(())
+}
+
+/// Appends the keys of a comma list to those of the file, as `env-1`, `env-2`, …
+fn add_keys(_: &mut Overlay, tree: &mut Tree, variable: Variable<'_>) -> Result<(), String> {
+    let keys = variable.value.split(',').map(str::trim).filter(|key| !key.is_empty());
+    for (index, key) in keys.enumerate() {
+        let mut entry = Table::new();
+        entry.insert("name".to_owned(), Value::String(format!("env-{}", index + 1)));
+        entry.insert("key".to_owned(), Value::String(key.to_owned()));
+        tree.push(&KeyPath::of("keys"), Value::Table(entry), &variable.origin());
+    }
+    Ok(())
+}
+
+fn set_ollama_base_url(
+    overlay: &mut Overlay,
+    tree: &mut Tree,
+    variable: Variable<'_>,
+) -> Result<(), String> {
+    let ollama = KeyPath::of("providers").key(BackendName::Ollama.as_str());
+    if tree.get(&ollama).is_some() {
+        variable.set(tree, &ollama.key("base_url"), Value::String(variable.value.to_owned()));
+    } else {
+        let message = "has no effect: no provider is named `ollama`";
+        overlay.warnings.push(Problem::environment(variable.name, message));
+    }
+    Ok(())
+}
+
+fn set_total_timeouts(
+    _: &mut Overlay,
+    tree: &mut Tree,
+    variable: Variable<'_>,
+) -> Result<(), String> {
+    let seconds = variable.value.parse::<f64>().ok().filter(|seconds| *seconds > 0.0);
+    let total = seconds
+        .and_then(|seconds| std::time::Duration::try_from_secs_f64(seconds).ok())
+        .filter(|total| !total.is_zero() && *total <= crate::units::LONGEST)
+        .ok_or("write a number of seconds above 0, as in 60")?;
+    let value = Value::String(crate::units::format_duration(total));
+    Overlay::set_in_providers(tree, ["timeouts", "total"], &value, variable);
+    Ok(())
+}
+
+fn set_max_retries(_: &mut Overlay, tree: &mut Tree, variable: Variable<'_>) -> Result<(), String> {
+    let retries = variable.value.parse::<u32>().ok().filter(|retries| *retries <= 10);
+    let value = Value::Integer(retries.ok_or("write a whole number from 0 to 10")?.into());
+    Overlay::set_in_providers(tree, ["retry", "max_retries"], &value, variable);
+    Ok(())
+}
+
+fn check_redis_url(
+    overlay: &mut Overlay,
+    _: &mut Tree,
+    variable: Variable<'_>,
+) -> Result<(), String> {
+    let host = variable.value.strip_prefix("redis://").or(variable.value.strip_prefix("rediss://"));
+    match host {
+        Some(host) if !host.is_empty() => overlay.no_effect_yet(variable),
+        Some(_) | None => Err("write redis://HOST:PORT".to_owned()),
+    }
+}
+
+/// The key as the tree spells it. Variables are in capitals and cannot hold a `-`.
+fn spelling(tree: &Tree, path: &KeyPath, key: &str) -> String {
+    let plain = |text: &str| text.to_lowercase().replace('-', "_");
+    let known = names(tree, path).into_iter().find(|known| plain(known) == plain(key));
+    known.unwrap_or_else(|| key.to_lowercase())
+}
+
+/// The keys of the table at the path.
+fn names(tree: &Tree, path: &KeyPath) -> Vec<String> {
+    let table = match path.steps() {
+        [] => Some(&tree.table),
+        [Step::Key(_) | Step::Index(_), ..] => tree.get(path).and_then(Value::as_table),
+    };
+    table.map(|table| table.keys().cloned().collect()).unwrap_or_default()
+}
+
+/// Whether a variable's name is one that this module reads.
+pub fn concerns_us(name: &str) -> bool {
+    name == FILE_VARIABLE
+        || name.starts_with(PREFIX)
+        || SHORT_NAMES.iter().any(|(short, _)| *short == name)
+}

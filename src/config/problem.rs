@@ -1,0 +1,96 @@
+//! What is wrong with a configuration, and where.
+//!
+//! Owns the one line a problem prints as: `FILE:LINE: KEY: message`, or `environment: NAME: message`.
+//! Refuses to quote values that may be secret; whoever makes a [`Problem`] sees to that.
+
+use super::environment::PREFIX;
+use super::key_path::KeyPath;
+use std::fmt;
+use std::path::PathBuf;
+
+/// Where a value comes from. Sorts the file's lines first, in order, then the environment.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// A file; line 1 is the first, and 0 means the file as a whole.
+    File {
+        /// As it was named.
+        path: PathBuf,
+        /// The line of the key.
+        line: usize,
+    },
+    /// An environment variable, or a line of `.env` that stands in for one.
+    Environment {
+        /// The variable.
+        name: String,
+    },
+    /// Nobody wrote it: a default.
+    Default,
+}
+
+/// One thing to change before the gateway can start, or, as a warning, worth changing.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// Where the value was written.
+    pub origin: Origin,
+    /// The key it concerns, as in TOML; empty when it concerns no single key.
+    pub key: String,
+    /// What is wrong and what would be right, in lower case.
+    pub message: String,
+}
+
+/// Every problem of a configuration, in the order of the file; never empty.
+///
+/// Prints one line each, `error: ` in front.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problems(pub Vec<Problem>);
+
+impl Problem {
+    /// A problem of one key.
+    pub(super) fn new(origin: Origin, key: &KeyPath, message: impl Into<String>) -> Self {
+        Self { origin, key: key.to_string(), message: message.into() }
+    }
+
+    /// A problem of an environment variable.
+    pub(super) fn environment(name: &str, message: impl Into<String>) -> Self {
+        let origin = Origin::Environment { name: name.to_owned() };
+        Self { origin, key: String::new(), message: message.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.origin {
+            Origin::File { path, line: 0 } => write!(formatter, "{}: ", path.display())?,
+            Origin::File { path, line } => write!(formatter, "{}:{line}: ", path.display())?,
+            Origin::Environment { name } => write!(formatter, "environment: {name}: ")?,
+            Origin::Default => write!(formatter, "defaults: ")?,
+        }
+        let is_named = match &self.origin {
+            // A variable is the name to look for, unless its value holds the key or lacks it.
+            Origin::Environment { name } => names_the_key(name, &self.key),
+            Origin::File { .. } | Origin::Default => self.key.is_empty(),
+        };
+        if !is_named {
+            write!(formatter, "{}: ", self.key)?;
+        }
+        formatter.write_str(&self.message)
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, problem) in self.0.iter().enumerate() {
+            let line_break = if number == 0 { "" } else { "\n" };
+            write!(formatter, "{line_break}error: {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// Whether a variable's name says which key it sets. A short name always does.
+fn names_the_key(variable: &str, key: &str) -> bool {
+    let spelled = key.replace('.', "__").replace('-', "_").to_uppercase();
+    key.is_empty() || variable.strip_prefix(PREFIX).is_none_or(|keys| keys == spelled)
+}

@@ -1,0 +1,30 @@
+//! The configuration from outside: files and variables in, settings or problems out.
+
+mod bad;
+mod documented;
+mod precedence;
+
+use super::{Loaded, Problems, load};
+use std::collections::BTreeMap;
+
+/// Loads a file called `f` with these variables, and prints problems as `f:LINE: …`.
+fn load_text(text: &str, variables: &[(&str, &str)]) -> Result<Loaded, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("f");
+    std::fs::write(&file, text).unwrap();
+    let shorten = |problems: Problems| {
+        problems.to_string().replace(&file.display().to_string(), "f").replace("error: ", "")
+    };
+    load(Some(&file), &map(variables)).map_err(shorten)
+}
+
+fn map(variables: &[(&str, &str)]) -> BTreeMap<String, String> {
+    variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+/// The warnings, one on each line.
+fn warnings(loaded: &Loaded) -> String {
+    let lines: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+    let file = loaded.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
+    lines.join("\n").replace(&file, "f")
+}

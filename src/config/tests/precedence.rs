@@ -1,0 +1,202 @@
+//! Environment over file over defaults, and what is concluded from what.
+
+use super::{load_text, warnings};
+use crate::config::{Config, Origin};
+use crate::policy::{Priority, Trust};
+use crate::secret::Secret;
+use std::time::Duration;
+
+fn config(text: &str, variables: &[(&str, &str)]) -> Config {
+    load_text(text, variables).unwrap().config
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
+    let text = "[server]\nworkers = 2\ndrain = '5s'\n";
+    let config = config(text, &[("LLM_GATEWAY__SERVER__WORKERS", "3")]);
+    assert_eq!(config.server.workers, 3);
+    assert_eq!(config.server.drain, Duration::from_secs(5));
+    assert_eq!(config.server.max_body, 16 << 20);
+}
+
+#[test]
+fn a_long_name_wins_over_a_short_one() {
+    let variables = [
+        ("PORT", "1"),
+        ("LLM_GATEWAY__SERVER__LISTEN", "127.0.0.1:2"),
+        ("PROVIDER_MAX_RETRIES", "3"),
+        ("LLM_GATEWAY__PROVIDERS__OLLAMA__RETRY__MAX_RETRIES", "4"),
+    ];
+    let config = config("[providers.ollama]\n[providers.b]\nbackend = 'ollama'\n", &variables);
+    assert_eq!(config.server.listen.port(), 2);
+    assert_eq!(config.providers["ollama"].retry.max_retries, 4);
+    assert_eq!(config.providers["b"].retry.max_retries, 3);
+}
+
+#[test]
+fn the_short_names_of_the_original_service_still_work() {
+    let variables = [
+        ("PORT", "9000"),
+        ("API_KEYS", " one, two ,,"),
+        ("OLLAMA_BASE_URL", "http://gpu:11434"),
+        ("PROVIDER_TIMEOUT_SECONDS", "2.5"),
+        ("PROVIDER_MAX_RETRIES", "0"),
+    ];
+    let config = config("[server]\nlisten = '127.0.0.2:1'\n", &variables);
+    assert_eq!(config.server.listen.to_string(), "127.0.0.2:9000");
+    let keys: Vec<_> = config.keys.iter().map(|key| (key.name.as_str(), key.key.clone())).collect();
+    let secret = |text: &str| Some(Secret::new(text));
+    assert_eq!(keys, [("env-1", secret("one")), ("env-2", secret("two"))]);
+    let ollama = &config.providers["ollama"];
+    assert_eq!(ollama.base_url, "http://gpu:11434");
+    assert_eq!(ollama.timeouts.total, Duration::from_millis(2500));
+    assert_eq!(ollama.timeouts.connect, Duration::from_millis(2500));
+    assert_eq!(ollama.first_event(), Duration::from_millis(2500));
+    assert_eq!(ollama.retry.max_retries, 0);
+}
+
+#[test]
+fn a_total_timeout_from_the_environment_shortens_the_steps_in_the_file() {
+    let text = "[providers.ollama]\ntimeouts = { connect = '9s', first_event = '99s' }\n";
+    let config = config(text, &[("PROVIDER_TIMEOUT_SECONDS", "7")]);
+    let seven = Duration::from_secs(7);
+    assert_eq!(config.providers["ollama"].timeouts.connect, seven);
+    assert_eq!(config.providers["ollama"].timeouts.first_event, Some(seven));
+}
+
+#[test]
+fn names_whose_feature_does_not_exist_yet_are_warned_about() {
+    let variables = [
+        ("GEMINI_API_KEY", "sk-planted"),
+        ("REDIS_URL", "redis://localhost:6379"),
+        ("CACHE_TTL_SECONDS", "0"),
+        ("RATE_LIMITER_CAPACITY", "60"),
+        ("RATE_LIMITER_REFILL_RATE", "1.5"),
+    ];
+    let loaded = load_text("", &variables).unwrap();
+    let lines = "environment: CACHE_TTL_SECONDS: has no effect yet\n\
+                 environment: GEMINI_API_KEY: has no effect yet\n\
+                 environment: RATE_LIMITER_CAPACITY: has no effect yet\n\
+                 environment: RATE_LIMITER_REFILL_RATE: has no effect yet\n\
+                 environment: REDIS_URL: has no effect yet";
+    assert_eq!(warnings(&loaded), lines);
+    assert_eq!(loaded.config, Config::default());
+}
+
+#[test]
+fn variables_of_others_and_empty_ones_change_nothing() {
+    let variables = [
+        ("LLM_GATEWAY_PORT", "tcp://10.0.0.1:8000"),
+        ("LLM_GATEWAY_SERVICE_HOST", "10.0.0.1"),
+        ("PORT", ""),
+        ("API_KEYS", " "),
+        ("HOME", "/root"),
+    ];
+    let loaded = load_text("", &variables).unwrap();
+    assert_eq!((loaded.config, loaded.warnings), (Config::default(), Vec::new()));
+}
+
+#[test]
+fn a_variable_s_value_is_read_as_the_type_that_is_wanted() {
+    let variables = [
+        ("LLM_GATEWAY__ADMIN__TOKEN", "12345"),
+        ("LLM_GATEWAY__PROVIDERS__OLLAMA__DEFAULT_MODEL", "true"),
+        ("LLM_GATEWAY__PROVIDERS__OLLAMA__MODELS", r#"["a", "b*"]"#),
+        ("LLM_GATEWAY__SERVER__DRAIN", "\"9s\""),
+        ("LLM_GATEWAY__LOG__PROMPTS", "true"),
+        ("LLM_GATEWAY__KEYS", r#"[{ name = "k", key = "s", priority = "batch" }]"#),
+        ("LLM_GATEWAY__PROVIDERS__OLLAMA__TIMEOUTS", "{ connect = '1s', total = '9s' }"),
+    ];
+    let text = "[providers.ollama]\ntimeouts = { connect = '2s', idle = '3s' }\n";
+    let config = config(text, &variables);
+    assert_eq!(config.admin.token, Secret::new("12345"));
+    let ollama = &config.providers["ollama"];
+    assert_eq!(ollama.default_model, "true");
+    assert_eq!(ollama.models, ["a", "b*"]);
+    assert_eq!(config.server.drain, Duration::from_secs(9));
+    assert!(config.log.prompts);
+    assert_eq!(config.keys[0].priority, Priority::Batch);
+    let seconds = [ollama.timeouts.connect, ollama.idle(), ollama.timeouts.total];
+    assert_eq!(seconds.map(|duration| duration.as_secs()), [1, 3, 9]);
+}
+
+#[test]
+fn a_variable_finds_names_with_capitals_and_dashes_and_makes_new_ones() {
+    let text = "[providers.Big-Box]\nbackend = 'ollama'\n";
+    let variables = [
+        ("LLM_GATEWAY__PROVIDERS__BIG_BOX__MAX_QUEUE", "1"),
+        ("LLM_GATEWAY__PROVIDERS__OLLAMA__MAX_QUEUE", "2"),
+    ];
+    let config = config(text, &variables);
+    assert_eq!(config.providers.keys().collect::<Vec<_>>(), ["Big-Box", "ollama"]);
+    assert_eq!(config.providers["Big-Box"].max_queue, 1);
+    assert_eq!(config.providers["ollama"].max_queue, 2);
+}
+
+#[test]
+fn providers_keep_the_order_of_the_file() {
+    let text = "[providers.z]\nbackend = 'ollama'\n[providers.a]\nbackend = 'ollama'\n\
+                [providers.m]\nbackend = 'ollama'\n";
+    assert_eq!(config(text, &[]).providers.keys().collect::<Vec<_>>(), ["z", "a", "m"]);
+}
+
+#[test]
+fn providers_of_the_file_replace_the_built_in_one_and_hints_follow() {
+    let text = "[providers.box]\nbackend = 'ollama'\n[hints]\nmine = ['box']\nlocal = ['box']\n";
+    let config = config(text, &[]);
+    assert_eq!(config.providers.keys().collect::<Vec<_>>(), ["box"]);
+    assert_eq!(config.default.providers, Vec::<String>::new());
+    assert_eq!(config.hints["mine"], ["box"]);
+    assert_eq!(config.hints["local"], ["box"]);
+    assert_eq!(config.hints["secure"], Vec::<String>::new());
+    assert_eq!(config.hints.len(), 7);
+}
+
+#[test]
+fn a_cloud_provider_has_other_defaults_and_no_built_in_local_hint() {
+    let config = config("[providers.ollama]\ntrust = 'cloud'\n", &[]);
+    let ollama = &config.providers["ollama"];
+    assert_eq!(ollama.trust(), Trust::Cloud);
+    assert_eq!(ollama.timeouts.first_event, Some(Duration::from_secs(60)));
+    assert_eq!(config.hints["secure"], Vec::<String>::new());
+    assert_eq!(config.hints["ollama"], ["ollama"]);
+}
+
+#[test]
+fn keys_are_looked_up_in_the_variables_that_hold_them() {
+    let text = "[[keys]]\nname = 'a'\nenv = 'A'\n[providers.ollama]\napi_key_env = 'P'\n";
+    let loaded = load_text(text, &[("A", "sk-a "), ("P", "sk-p")]).unwrap();
+    assert_eq!(loaded.config.keys[0].key, Some(Secret::new("sk-a")));
+    assert!(loaded.config.keys[0].digest().is_some());
+    assert_eq!(loaded.config.providers["ollama"].api_key, Secret::new("sk-p"));
+    assert_eq!(loaded.warnings, []);
+}
+
+#[test]
+fn keys_in_a_file_are_warned_about_and_keys_in_variables_are_not() {
+    let text = "[[keys]]\nname = 'a'\nkey = 'sk-a'\n[providers.ollama]\napi_key = 'sk-p'\n";
+    let loaded = load_text(text, &[("API_KEYS", "sk-b")]).unwrap();
+    let lines: Vec<_> = loaded.warnings.iter().map(|warning| warning.key.as_str()).collect();
+    assert_eq!(lines, ["keys[0].key", "providers.ollama.api_key"]);
+    assert!(matches!(loaded.warnings[0].origin, Origin::File { line: 3, .. }));
+    let variable = [("LLM_GATEWAY__PROVIDERS__OLLAMA__API_KEY", "sk-q")];
+    let loaded = load_text("[providers.ollama]\napi_key_env = 'P'\n", &variable).unwrap();
+    assert_eq!(loaded.config.providers["ollama"].api_key, Secret::new("sk-q"));
+    assert_eq!(loaded.warnings, []);
+}
+
+#[test]
+fn listeners_beyond_loopback_are_fine_with_keys_and_a_token() {
+    let open = "[server]\nlisten = '0.0.0.0:8000'\n[admin]\nlisten = '[::]:9901'\ntoken = 't'\n";
+    assert_eq!(config(open, &[("API_KEYS", "a")]).keys.len(), 1);
+    assert!(config(&format!("{open}[auth]\nanonymous = true\n"), &[]).auth.anonymous);
+    config("[server]\nlisten = '127.0.0.9:0'\n[admin]\nlisten = '[::1]:0'\n", &[]);
+}
+
+#[test]
+fn an_ollama_address_for_nobody_is_warned_about() {
+    let text = "[providers.box]\nbackend = 'ollama'\n";
+    let loaded = load_text(text, &[("OLLAMA_BASE_URL", "http://gpu:1")]).unwrap();
+    let line = "environment: OLLAMA_BASE_URL: has no effect: no provider is named `ollama`";
+    assert_eq!(warnings(&loaded), line);
+}

@@ -1,0 +1,238 @@
+//! `POST /v1/chat/completions`.
+//!
+//! It owns the route and the answer as one document; `request` and `message` read, `stream` writes pieces. It
+//! refuses audio, files and tools that are no functions.
+//!
+//! The one thing to know: thinking goes out as `reasoning_content`. OpenAI has no such field, its SDKs keep it as
+//! an extra one, and most clients of open models read it.
+
+mod message;
+mod request;
+mod stream;
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{Counts, Logprob};
+use crate::chat::{
+    ChatEvent, ChatRequest, Completion, Finish, GatewayError, TokenLogprob, ToolCall, ToolCallPiece,
+};
+use crate::dialect::{AnswerHead, Dialect, Encoder, ErrorBody, Waiting};
+use crate::wire::json;
+
+/// OpenAI's chat completions.
+#[derive(Debug)]
+pub struct OpenAiChat;
+
+impl Dialect for OpenAiChat {
+    fn name(&self) -> &'static str {
+        super::NAME
+    }
+
+    fn paths(&self) -> &'static [&'static str] {
+        // The second is for base addresses given without `/v1`.
+        &["/v1/chat/completions", "/chat/completions"]
+    }
+
+    fn decode(&self, body: &[u8]) -> Result<ChatRequest, GatewayError> {
+        request::decode(body)
+    }
+
+    fn encoder(&self, request: &ChatRequest, head: AnswerHead) -> Box<dyn Encoder> {
+        let identity = Identity::new(request, &head);
+        if request.stream {
+            Box::new(stream::Streamed::new(request, identity))
+        } else {
+            Box::new(Whole::new(request, identity))
+        }
+    }
+
+    fn error(&self, error: &GatewayError, _request_id: &str) -> ErrorBody {
+        super::error_body(error)
+    }
+}
+
+/// What every piece of one answer repeats.
+struct Identity {
+    id: String,
+    created: u64,
+    model: String,
+}
+
+impl Identity {
+    fn new(request: &ChatRequest, head: &AnswerHead) -> Self {
+        Self {
+            id: format!("chatcmpl-{}", head.id.simple()),
+            created: super::created(head),
+            model: super::model_name(request, head),
+        }
+    }
+}
+
+/// Writes the answer at its end.
+struct Whole {
+    identity: Identity,
+    old_functions: bool,
+    with_logprobs: bool,
+    content: String,
+    reasoning: String,
+    calls: Vec<ToolCall>,
+    logprobs: Vec<TokenLogprob>,
+}
+
+impl Whole {
+    fn new(request: &ChatRequest, identity: Identity) -> Self {
+        Self {
+            identity,
+            old_functions: request.shape.old_functions,
+            with_logprobs: request.logprobs.is_some(),
+            content: String::new(),
+            reasoning: String::new(),
+            calls: Vec::new(),
+            logprobs: Vec::new(),
+        }
+    }
+
+    fn add_call(&mut self, piece: ToolCallPiece) {
+        let index = usize::try_from(piece.index).unwrap_or(usize::MAX);
+        if let Some(call) = self.calls.get_mut(index) {
+            call.arguments.push_str(&piece.arguments);
+        } else {
+            let name = piece.name.unwrap_or_default();
+            self.calls.push(ToolCall { id: piece.id, name, arguments: piece.arguments });
+        }
+    }
+
+    fn write(&self, completion: &Completion, out: &mut Vec<u8>) {
+        let old_call = self.calls.first().filter(|_| self.old_functions).map(function);
+        let calls = if self.old_functions { &[][..] } else { &self.calls };
+        let silent = self.content.is_empty() && !self.calls.is_empty();
+        let message = Message {
+            role: "assistant",
+            content: (!silent).then_some(&self.content),
+            refusal: (),
+            reasoning_content: Some(self.reasoning.as_str()).filter(|text| !text.is_empty()),
+            tool_calls: calls.iter().map(call).collect(),
+            function_call: old_call,
+        };
+        let choice = Choice {
+            index: 0,
+            message,
+            logprobs: logprobs(&self.logprobs),
+            finish_reason: finish_reason(completion.finish, self.old_functions),
+        };
+        let answer = Answer {
+            id: &self.identity.id,
+            object: "chat.completion",
+            created: self.identity.created,
+            model: &self.identity.model,
+            choices: [choice],
+            usage: Counts::from(&completion.usage),
+        };
+        json::write(out, &answer);
+    }
+}
+
+impl Encoder for Whole {
+    fn content_type(&self) -> &'static str {
+        "application/json"
+    }
+
+    fn event(&mut self, event: ChatEvent, _at: Duration, out: &mut Vec<u8>) {
+        match event {
+            ChatEvent::Text(text) if self.content.is_empty() => self.content = text,
+            ChatEvent::Text(text) => self.content.push_str(&text),
+            ChatEvent::Reasoning(text) => self.reasoning.push_str(&text),
+            ChatEvent::ToolCall(piece) => self.add_call(piece),
+            ChatEvent::Logprobs(tokens) if self.with_logprobs => self.logprobs.extend(tokens),
+            ChatEvent::Done(completion) => self.write(&completion, out),
+            ChatEvent::Logprobs(_) | ChatEvent::Signature(_) => {}
+        }
+    }
+
+    fn failure(&mut self, _error: &GatewayError, _out: &mut Vec<u8>) {}
+
+    fn heartbeat(&mut self, _waiting: Option<Waiting>, _out: &mut Vec<u8>) -> bool {
+        false
+    }
+}
+
+fn finish_reason(finish: Finish, old_functions: bool) -> &'static str {
+    if old_functions && finish == Finish::ToolCalls {
+        return "function_call";
+    }
+    super::finish_reason(finish)
+}
+
+fn call(call: &ToolCall) -> Call<'_> {
+    Call { id: call.id.as_deref().unwrap_or_default(), kind: "function", function: function(call) }
+}
+
+/// An empty text is no JSON, and breaks clients that parse the arguments.
+fn function(call: &ToolCall) -> Function<'_> {
+    let arguments = if call.arguments.is_empty() { "{}" } else { &call.arguments };
+    Function { name: &call.name, arguments }
+}
+
+fn logprobs(tokens: &[TokenLogprob]) -> Option<Logprobs<'_>> {
+    if tokens.is_empty() {
+        return None;
+    }
+    Some(Logprobs { content: tokens.iter().map(Logprob::from).collect(), refusal: () })
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    id: &'a str,
+    object: &'static str,
+    created: u64,
+    model: &'a str,
+    choices: [Choice<'a>; 1],
+    usage: Counts,
+}
+
+#[derive(Serialize)]
+struct Choice<'a> {
+    index: u32,
+    message: Message<'a>,
+    logprobs: Option<Logprobs<'a>>,
+    finish_reason: &'static str,
+}
+
+/// `tool_calls` is left out when there are none: some clients test for its presence.
+#[derive(Serialize)]
+struct Message<'a> {
+    role: &'static str,
+    content: Option<&'a String>,
+    refusal: (),
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<Call<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    function_call: Option<Function<'a>>,
+}
+
+#[derive(Serialize)]
+struct Call<'a> {
+    id: &'a str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    function: Function<'a>,
+}
+
+#[derive(Serialize)]
+struct Function<'a> {
+    name: &'a str,
+    arguments: &'a str,
+}
+
+#[derive(Serialize)]
+struct Logprobs<'a> {
+    content: Vec<Logprob<'a>>,
+    refusal: (),
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,127 @@
+//! Reading a chat completion request.
+//!
+//! The one thing to know: `functions` and `function_call` are what tools were called first. They are read as
+//! tools, and the answer is then written in the old form.
+
+use serde_json::Value;
+
+use crate::chat::{AnswerShape, ChatRequest, GatewayError, Sampling, Tool, ToolChoice};
+use crate::dialect::openai::request::{
+    check_logit_bias, effort, model, refuse, rest, sampling, stream_usage,
+};
+use crate::dialect::openai::tools::{self, Form};
+use crate::dialect::openai::{INVALID_VALUE, UNSUPPORTED_PARAMETER, UNSUPPORTED_VALUE};
+use crate::wire::fields::{Fields, Object, take};
+use crate::wire::json;
+
+use super::message::messages;
+
+/// Reads a request body.
+pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, GatewayError> {
+    let mut body = json::read_object(body)?;
+    let mut fields = Fields::new();
+    let noted = &mut fields;
+    refuse_what_cannot_be_had(noted, &mut body);
+    let stream = noted.flag(&mut body, "stream").unwrap_or(false);
+    let mut request = ChatRequest {
+        model: model(noted, &mut body),
+        hint: noted.text(&mut body, "model_hint"),
+        messages: messages(noted, &mut body),
+        stream,
+        sampling: chat_sampling(noted, &mut body),
+        parallel_tool_calls: noted.flag(&mut body, "parallel_tool_calls"),
+        format: tools::format(noted, &mut body, "response_format", Form::Nested),
+        effort: effort(noted, &mut body, "reasoning_effort"),
+        logprobs: logprobs(noted, &mut body),
+        n: answers(noted, &mut body),
+        shape: AnswerShape {
+            stream_usage: stream_usage(noted, &mut body, stream),
+            ..AnswerShape::default()
+        },
+        ..ChatRequest::default()
+    };
+    if body.contains_key("functions") || body.contains_key("function_call") {
+        old_functions(noted, &mut body, &mut request);
+    }
+    if !request.shape.old_functions {
+        (request.tools, request.tool_choice) = tools::tools(noted, &mut body, Form::Nested);
+    }
+    check_logit_bias(noted, &mut body);
+    fields.finish()?;
+    request.extra = rest(body);
+    Ok(request)
+}
+
+fn refuse_what_cannot_be_had(fields: &mut Fields, body: &mut Object) {
+    refuse(fields, body, "audio", "only text is answered");
+    refuse(fields, body, "web_search_options", "offer a function that searches instead");
+    let modalities = fields.list(body, "modalities").unwrap_or_default();
+    if modalities.iter().any(|modality| modality != "text") {
+        fields.problem("modalities", UNSUPPORTED_VALUE, "only text is answered");
+    }
+}
+
+fn chat_sampling(fields: &mut Fields, body: &mut Object) -> Sampling {
+    let older = fields.unsigned(body, "max_tokens", 1);
+    let newer = fields.unsigned(body, "max_completion_tokens", 1);
+    Sampling { max_tokens: newer.or(older), ..sampling(fields, body) }
+}
+
+fn logprobs(fields: &mut Fields, body: &mut Object) -> Option<u8> {
+    let wanted = fields.flag(body, "logprobs").unwrap_or(false);
+    let top = fields.integer(body, "top_logprobs", 0, 20).unwrap_or(0);
+    if top > 0 && !wanted {
+        fields.problem("top_logprobs", INVALID_VALUE, "needs `logprobs` to be true");
+    }
+    if wanted { u8::try_from(top).ok() } else { None }
+}
+
+fn answers(fields: &mut Fields, body: &mut Object) -> Option<u32> {
+    u32::try_from(fields.integer(body, "n", 1, 128)?).ok()
+}
+
+fn old_functions(fields: &mut Fields, body: &mut Object, request: &mut ChatRequest) {
+    let list = fields.list(body, "functions").unwrap_or_default();
+    let choice = take(body, "function_call");
+    if list.is_empty() && choice.is_none() {
+        return;
+    }
+    if body.get("tools").is_some_and(|tools| !tools.is_null()) {
+        let message = "is the old form of `tools`, send only one of them";
+        fields.problem("functions", UNSUPPORTED_PARAMETER, message);
+        return;
+    }
+    request.tools = fields.within("functions", |fields| {
+        let items = list.into_iter().enumerate();
+        items.filter_map(|(index, item)| function(fields, index, item)).collect()
+    });
+    request.tool_choice = old_choice(fields, choice);
+    tools::check_choice(fields, "function_call", &request.tool_choice, &request.tools);
+    // The old form has room for one call.
+    request.parallel_tool_calls = Some(false);
+    request.shape.old_functions = true;
+}
+
+fn function(fields: &mut Fields, index: usize, item: Value) -> Option<Tool> {
+    let mut item = fields.item(index, item)?;
+    fields.within(index, |fields| tools::function(fields, &mut item))
+}
+
+fn old_choice(fields: &mut Fields, choice: Option<Value>) -> ToolChoice {
+    match choice {
+        None => ToolChoice::Auto,
+        Some(Value::String(word)) if word == "auto" => ToolChoice::Auto,
+        Some(Value::String(word)) if word == "none" => ToolChoice::None,
+        Some(Value::Object(mut object)) => fields
+            .within("function_call", |fields| fields.required_text(&mut object, "name"))
+            .map_or(ToolChoice::Auto, ToolChoice::Named),
+        Some(_) => {
+            let message = "should be none, auto or an object that names a function";
+            fields.problem("function_call", INVALID_VALUE, message);
+            ToolChoice::Auto
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

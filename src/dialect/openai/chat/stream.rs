@@ -1,0 +1,222 @@
+//! Writing a chat completion piece by piece.
+//!
+//! It owns the order that SDKs rely on: the role once and first, id and name once per call, the finish reason
+//! always, the counts last and only when asked for, then `[DONE]`. After a failure neither a finish reason nor
+//! `[DONE]` is written, so that nobody takes the part for the whole.
+//!
+//! The one thing to know: SDKs join strings of the same key. A role or a name that is sent twice becomes
+//! `assistantassistant`.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{Identity, Logprobs, finish_reason, logprobs};
+use crate::chat::{ChatEvent, ChatRequest, Completion, GatewayError, ToolCallPiece};
+use crate::dialect::openai::{Counts, data, done, envelope};
+use crate::dialect::{Encoder, Waiting, comment};
+
+/// Writes server-sent events.
+pub(super) struct Streamed {
+    identity: Identity,
+    with_usage: bool,
+    with_logprobs: bool,
+    old_functions: bool,
+    begun: bool,
+    call: Option<OpenCall>,
+}
+
+/// The call being written.
+struct OpenCall {
+    index: u32,
+    /// Whether it has no arguments yet. A call must not end that way: an empty text is no JSON.
+    is_empty: bool,
+}
+
+impl Streamed {
+    pub(super) fn new(request: &ChatRequest, identity: Identity) -> Self {
+        Self {
+            identity,
+            with_usage: request.shape.stream_usage,
+            with_logprobs: request.logprobs.is_some(),
+            old_functions: request.shape.old_functions,
+            begun: false,
+            call: None,
+        }
+    }
+
+    /// Writes the role, before anything else.
+    fn begin(&mut self, content: Option<&'static str>, out: &mut Vec<u8>) {
+        if !self.begun {
+            self.begun = true;
+            self.delta(Delta::First { role: "assistant", content, refusal: () }, out);
+        }
+    }
+
+    fn call(&mut self, piece: &ToolCallPiece, out: &mut Vec<u8>) {
+        self.begin(None, out);
+        let is_open = self.call.as_ref().is_some_and(|call| call.index == piece.index);
+        if self.old_functions && piece.index > 0 {
+            return;
+        }
+        if !is_open {
+            self.end_call(out);
+            self.call = Some(OpenCall { index: piece.index, is_empty: true });
+        } else if piece.arguments.is_empty() {
+            return;
+        }
+        if let Some(call) = &mut self.call {
+            call.is_empty &= piece.arguments.is_empty();
+        }
+        let (id, name) = if is_open {
+            (None, None)
+        } else {
+            (Some(piece.id.as_deref().unwrap_or_default()), piece.name.as_deref())
+        };
+        self.fragment(piece.index, id, name, &piece.arguments, out);
+    }
+
+    fn end_call(&mut self, out: &mut Vec<u8>) {
+        if let Some(OpenCall { index, is_empty: true }) = self.call.take() {
+            self.fragment(index, None, None, "{}", out);
+        }
+    }
+
+    fn fragment(
+        &self,
+        index: u32,
+        id: Option<&str>,
+        name: Option<&str>,
+        arguments: &str,
+        out: &mut Vec<u8>,
+    ) {
+        let function = FunctionPiece { name, arguments };
+        if self.old_functions {
+            return self.delta(Delta::OldCall { function_call: function }, out);
+        }
+        let kind = id.map(|_| "function");
+        self.delta(Delta::Call { tool_calls: [CallPiece { index, id, kind, function }] }, out);
+    }
+
+    fn end(&mut self, completion: &Completion, out: &mut Vec<u8>) {
+        self.begin(Some(""), out);
+        self.end_call(out);
+        let finish = finish_reason(completion.finish, self.old_functions);
+        self.choice(Delta::Nothing {}, None, Some(finish), out);
+        if self.with_usage {
+            let usage = Some(Some(Counts::from(&completion.usage)));
+            self.chunk(&[], usage, out);
+        }
+        done(out);
+    }
+
+    fn delta(&self, delta: Delta<'_>, out: &mut Vec<u8>) {
+        self.choice(delta, None, None, out);
+    }
+
+    fn choice(
+        &self,
+        delta: Delta<'_>,
+        logprobs: Option<Logprobs<'_>>,
+        finish_reason: Option<&'static str>,
+        out: &mut Vec<u8>,
+    ) {
+        let choice = Choice { index: 0, delta, logprobs, finish_reason };
+        self.chunk(&[choice], self.with_usage.then_some(None), out);
+    }
+
+    fn chunk(&self, choices: &[Choice<'_>], usage: Option<Option<Counts>>, out: &mut Vec<u8>) {
+        let chunk = Chunk {
+            id: &self.identity.id,
+            object: "chat.completion.chunk",
+            created: self.identity.created,
+            model: &self.identity.model,
+            choices,
+            usage,
+        };
+        data(&chunk, out);
+    }
+}
+
+impl Encoder for Streamed {
+    fn content_type(&self) -> &'static str {
+        "text/event-stream"
+    }
+
+    fn event(&mut self, event: ChatEvent, _at: Duration, out: &mut Vec<u8>) {
+        match event {
+            ChatEvent::Text(text) => {
+                self.begin(Some(""), out);
+                self.delta(Delta::Text { content: &text }, out);
+            }
+            ChatEvent::Reasoning(text) => {
+                self.begin(Some(""), out);
+                self.delta(Delta::Reasoning { reasoning_content: &text }, out);
+            }
+            ChatEvent::ToolCall(piece) => self.call(&piece, out),
+            ChatEvent::Logprobs(tokens) if self.with_logprobs => {
+                self.begin(Some(""), out);
+                self.choice(Delta::Nothing {}, logprobs(&tokens), None, out);
+            }
+            ChatEvent::Done(completion) => self.end(&completion, out),
+            ChatEvent::Logprobs(_) | ChatEvent::Signature(_) => {}
+        }
+    }
+
+    fn failure(&mut self, error: &GatewayError, out: &mut Vec<u8>) {
+        data(&envelope(error), out);
+    }
+
+    fn heartbeat(&mut self, waiting: Option<Waiting>, out: &mut Vec<u8>) -> bool {
+        comment(waiting, out);
+        true
+    }
+}
+
+#[derive(Serialize)]
+struct Chunk<'a> {
+    id: &'a str,
+    object: &'static str,
+    created: u64,
+    model: &'a str,
+    choices: &'a [Choice<'a>],
+    /// Absent unless asked for; then null everywhere but in the last chunk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Option<Counts>>,
+}
+
+#[derive(Serialize)]
+struct Choice<'a> {
+    index: u32,
+    delta: Delta<'a>,
+    logprobs: Option<Logprobs<'a>>,
+    finish_reason: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Delta<'a> {
+    First { role: &'static str, content: Option<&'static str>, refusal: () },
+    Text { content: &'a str },
+    Reasoning { reasoning_content: &'a str },
+    Call { tool_calls: [CallPiece<'a>; 1] },
+    OldCall { function_call: FunctionPiece<'a> },
+    Nothing {},
+}
+
+#[derive(Serialize)]
+struct CallPiece<'a> {
+    index: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<&'static str>,
+    function: FunctionPiece<'a>,
+}
+
+#[derive(Serialize)]
+struct FunctionPiece<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    arguments: &'a str,
+}

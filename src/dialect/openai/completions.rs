@@ -1,0 +1,107 @@
+//! `POST /v1/completions`, the API before there were chats.
+//!
+//! It owns the route both ways; `answer` writes. It refuses by name what a chat cannot give: several prompts or
+//! answers, tokens instead of text, the prompt repeated, a suffix.
+//!
+//! The one thing to know: the prompt is put to the model as a user's message, so the model's chat template applies
+//! to it. And the default of `max_tokens` is 16, as OpenAI's is.
+
+mod answer;
+
+use serde_json::Value;
+
+use super::INVALID_VALUE;
+use super::request::{check_logit_bias, model, refuse, rest, sampling, stream_usage};
+use crate::chat::{AnswerShape, ChatRequest, GatewayError, Message, Role, Sampling};
+use crate::dialect::{AnswerHead, Dialect, Encoder, ErrorBody};
+use crate::wire::fields::{Fields, Object, take};
+use crate::wire::json;
+
+/// What is generated when the client does not say how much.
+const DEFAULT_MAX_TOKENS: u32 = 16;
+
+/// OpenAI's legacy completions.
+#[derive(Debug)]
+pub struct OpenAiCompletions;
+
+impl Dialect for OpenAiCompletions {
+    fn name(&self) -> &'static str {
+        super::NAME
+    }
+
+    fn paths(&self) -> &'static [&'static str] {
+        &["/v1/completions", "/completions"]
+    }
+
+    fn decode(&self, body: &[u8]) -> Result<ChatRequest, GatewayError> {
+        let mut body = json::read_object(body)?;
+        let mut fields = Fields::new();
+        refuse(&mut fields, &mut body, "suffix", "only the end of a text can be completed");
+        refuse(&mut fields, &mut body, "echo", "put the prompt before the answer yourself");
+        refuse_several(&mut fields, &mut body, "n");
+        refuse_several(&mut fields, &mut body, "best_of");
+        let stream = fields.flag(&mut body, "stream").unwrap_or(false);
+        let max_tokens = fields.unsigned(&mut body, "max_tokens", 1).unwrap_or(DEFAULT_MAX_TOKENS);
+        let mut request = ChatRequest {
+            model: model(&mut fields, &mut body),
+            hint: fields.text(&mut body, "model_hint"),
+            messages: prompt(&mut fields, &mut body).into_iter().collect(),
+            stream,
+            sampling: Sampling { max_tokens: Some(max_tokens), ..sampling(&mut fields, &mut body) },
+            logprobs: fields
+                .integer(&mut body, "logprobs", 0, 5)
+                .and_then(|top| u8::try_from(top).ok()),
+            shape: AnswerShape {
+                stream_usage: stream_usage(&mut fields, &mut body, stream),
+                ..AnswerShape::default()
+            },
+            ..ChatRequest::default()
+        };
+        check_logit_bias(&mut fields, &mut body);
+        fields.finish()?;
+        request.extra = rest(body);
+        Ok(request)
+    }
+
+    fn encoder(&self, request: &ChatRequest, head: AnswerHead) -> Box<dyn Encoder> {
+        answer::encoder(request, &head)
+    }
+
+    fn error(&self, error: &GatewayError, _request_id: &str) -> ErrorBody {
+        super::error_body(error)
+    }
+}
+
+fn refuse_several(fields: &mut Fields, body: &mut Object, key: &str) {
+    // 128 is OpenAI's own bound.
+    if fields.integer(body, key, 1, 128).is_some_and(|count| count > 1) {
+        fields.problem(key, super::UNSUPPORTED_VALUE, "one answer is given, ask for 1");
+    }
+}
+
+/// One text, or a list of one.
+fn prompt(fields: &mut Fields, body: &mut Object) -> Option<Message> {
+    let value = match take(body, "prompt") {
+        Some(Value::Array(list)) if list.len() == 1 => list.into_iter().next(),
+        other => other,
+    };
+    let (rule, message) = match value {
+        Some(Value::String(text)) => return Some(Message::text(Role::User, text)),
+        None => ("missing", "Field required"),
+        Some(Value::Array(list)) if list.is_empty() => ("too_short", "should hold a text"),
+        Some(Value::Array(list)) if list.iter().all(Value::is_string) => {
+            (super::UNSUPPORTED_VALUE, "one prompt is answered, send one call for each")
+        }
+        Some(Value::Array(_) | Value::Number(_)) => {
+            (super::UNSUPPORTED_VALUE, "token ids are not supported, send text")
+        }
+        Some(Value::Null | Value::Bool(_) | Value::Object(_)) => {
+            (INVALID_VALUE, "should be a string")
+        }
+    };
+    fields.problem("prompt", rule, message);
+    None
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+//! Writing a legacy completion, whole or piece by piece: both are the same object.
+//!
+//! It owns the old shape of log probabilities, four parallel lists. Thinking has no place in this API and is left
+//! out.
+//!
+//! The one thing to know: `text_offset` counts characters of the whole answer, not bytes, and not of one piece.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::chat::{ChatEvent, ChatRequest, Completion, Finish, GatewayError, TokenLogprob};
+use crate::dialect::openai::{Counts, created, data, done, envelope, finish_reason, model_name};
+use crate::dialect::{AnswerHead, Encoder, Waiting, comment};
+use crate::wire::json;
+
+/// Begins to write an answer.
+pub(super) fn encoder(request: &ChatRequest, head: &AnswerHead) -> Box<dyn Encoder> {
+    let identity = Identity {
+        id: format!("cmpl-{}", head.id.simple()),
+        created: created(head),
+        model: model_name(request, head),
+    };
+    let tokens = Tokens { wanted: request.logprobs.is_some(), ..Tokens::default() };
+    if request.stream {
+        Box::new(Streamed { identity, tokens, with_usage: request.shape.stream_usage })
+    } else {
+        Box::new(Whole { identity, tokens, text: String::new() })
+    }
+}
+
+struct Identity {
+    id: String,
+    created: u64,
+    model: String,
+}
+
+impl Identity {
+    fn answer<'a>(
+        &'a self,
+        choices: &'a [Choice<'a>],
+        usage: Option<Option<Counts>>,
+    ) -> Answer<'a> {
+        Answer {
+            id: &self.id,
+            object: "text_completion",
+            created: self.created,
+            model: &self.model,
+            choices,
+            usage,
+        }
+    }
+}
+
+/// Log probabilities that were not written yet.
+#[derive(Default)]
+struct Tokens {
+    wanted: bool,
+    pending: Vec<TokenLogprob>,
+    /// Characters of the tokens before the pending ones.
+    offset: usize,
+}
+
+impl Tokens {
+    fn add(&mut self, tokens: Vec<TokenLogprob>) {
+        if self.wanted {
+            self.pending.extend(tokens);
+        }
+    }
+
+    fn take(&mut self) -> Option<Value> {
+        if self.pending.is_empty() {
+            return None;
+        }
+        let mut offsets = Vec::with_capacity(self.pending.len());
+        let mut tokens = Vec::with_capacity(self.pending.len());
+        let mut logprobs = Vec::with_capacity(self.pending.len());
+        let mut tops = Vec::with_capacity(self.pending.len());
+        for token in self.pending.drain(..) {
+            offsets.push(self.offset);
+            self.offset += token.token.chars().count();
+            let top: Map<String, Value> =
+                token.top.into_iter().map(|top| (top.token, json!(top.logprob))).collect();
+            tops.push(top);
+            logprobs.push(token.logprob);
+            tokens.push(token.token);
+        }
+        Some(json!({
+            "tokens": tokens, "token_logprobs": logprobs, "top_logprobs": tops, "text_offset": offsets,
+        }))
+    }
+}
+
+/// Writes the answer at its end.
+struct Whole {
+    identity: Identity,
+    tokens: Tokens,
+    text: String,
+}
+
+impl Whole {
+    fn write(&mut self, completion: &Completion, out: &mut Vec<u8>) {
+        let logprobs = self.tokens.take();
+        let finish_reason = Some(reason(completion.finish));
+        let choices = [Choice { text: &self.text, index: 0, logprobs, finish_reason }];
+        let usage = Some(Some(Counts::from(&completion.usage)));
+        json::write(out, &self.identity.answer(&choices, usage));
+    }
+}
+
+impl Encoder for Whole {
+    fn content_type(&self) -> &'static str {
+        "application/json"
+    }
+
+    fn event(&mut self, event: ChatEvent, _at: Duration, out: &mut Vec<u8>) {
+        match event {
+            ChatEvent::Text(text) if self.text.is_empty() => self.text = text,
+            ChatEvent::Text(text) => self.text.push_str(&text),
+            ChatEvent::Logprobs(tokens) => self.tokens.add(tokens),
+            ChatEvent::Done(completion) => self.write(&completion, out),
+            ChatEvent::Reasoning(_) | ChatEvent::Signature(_) | ChatEvent::ToolCall(_) => {}
+        }
+    }
+
+    fn failure(&mut self, _error: &GatewayError, _out: &mut Vec<u8>) {}
+
+    fn heartbeat(&mut self, _waiting: Option<Waiting>, _out: &mut Vec<u8>) -> bool {
+        false
+    }
+}
+
+/// Writes server-sent events.
+struct Streamed {
+    identity: Identity,
+    tokens: Tokens,
+    with_usage: bool,
+}
+
+impl Streamed {
+    fn piece(&mut self, text: &str, finish: Option<&'static str>, out: &mut Vec<u8>) {
+        let logprobs = self.tokens.take();
+        let choices = [Choice { text, index: 0, logprobs, finish_reason: finish }];
+        data(&self.identity.answer(&choices, self.with_usage.then_some(None)), out);
+    }
+}
+
+impl Encoder for Streamed {
+    fn content_type(&self) -> &'static str {
+        "text/event-stream"
+    }
+
+    fn event(&mut self, event: ChatEvent, _at: Duration, out: &mut Vec<u8>) {
+        match event {
+            ChatEvent::Text(text) => self.piece(&text, None, out),
+            ChatEvent::Logprobs(tokens) => {
+                self.tokens.add(tokens);
+                if !self.tokens.pending.is_empty() {
+                    self.piece("", None, out);
+                }
+            }
+            ChatEvent::Done(completion) => {
+                self.piece("", Some(reason(completion.finish)), out);
+                if self.with_usage {
+                    let usage = Some(Some(Counts::from(&completion.usage)));
+                    data(&self.identity.answer(&[], usage), out);
+                }
+                done(out);
+            }
+            ChatEvent::Reasoning(_) | ChatEvent::Signature(_) | ChatEvent::ToolCall(_) => {}
+        }
+    }
+
+    fn failure(&mut self, error: &GatewayError, out: &mut Vec<u8>) {
+        data(&envelope(error), out);
+    }
+
+    fn heartbeat(&mut self, waiting: Option<Waiting>, out: &mut Vec<u8>) -> bool {
+        comment(waiting, out);
+        true
+    }
+}
+
+/// This API knows no calls.
+fn reason(finish: Finish) -> &'static str {
+    if finish == Finish::ToolCalls { "stop" } else { finish_reason(finish) }
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    id: &'a str,
+    object: &'static str,
+    created: u64,
+    model: &'a str,
+    choices: &'a [Choice<'a>],
+    /// In a stream absent unless asked for; then null everywhere but in the last piece.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<Option<Counts>>,
+}
+
+#[derive(Serialize)]
+struct Choice<'a> {
+    text: &'a str,
+    index: u32,
+    logprobs: Option<Value>,
+    finish_reason: Option<&'static str>,
+}

@@ -1,0 +1,46 @@
+//! `POST /v1/responses`.
+//!
+//! It owns the route; `request` and `items` read, `output` keeps the items of the answer, `answer` writes them,
+//! streamed or whole. It refuses by name whatever would need a memory between calls: earlier responses,
+//! conversations, stored prompts, work in the background.
+//!
+//! The one thing to know: nothing is stored, so `store` is answered with false whatever was asked, and a client
+//! continues by sending the whole conversation again.
+
+mod answer;
+mod items;
+mod object;
+mod output;
+mod request;
+
+use crate::chat::{ChatRequest, GatewayError};
+use crate::dialect::{AnswerHead, Dialect, Encoder, ErrorBody};
+
+/// OpenAI's responses.
+#[derive(Debug)]
+pub struct OpenAiResponses;
+
+impl Dialect for OpenAiResponses {
+    fn name(&self) -> &'static str {
+        super::NAME
+    }
+
+    fn paths(&self) -> &'static [&'static str] {
+        &["/v1/responses", "/responses"]
+    }
+
+    fn decode(&self, body: &[u8]) -> Result<ChatRequest, GatewayError> {
+        request::decode(body)
+    }
+
+    fn encoder(&self, request: &ChatRequest, head: AnswerHead) -> Box<dyn Encoder> {
+        Box::new(answer::Answer::new(request, &head))
+    }
+
+    fn error(&self, error: &GatewayError, _request_id: &str) -> ErrorBody {
+        super::error_body(error)
+    }
+}
+
+#[cfg(test)]
+mod tests;

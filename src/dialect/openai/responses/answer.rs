@@ -1,0 +1,355 @@
+//! Writing a response, streamed or whole.
+//!
+//! It owns the sequence of events: every item is added, grows and is done, every event has its number, and the
+//! last one holds the whole response. A whole answer runs through the same steps and writes only that response,
+//! so the two cannot differ.
+//!
+//! The one thing to know: there is no `[DONE]`. `response.completed`, `.incomplete` or `.failed` is the end.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::object::{Counts, Response};
+use super::output::{Item, Kind, Status};
+use crate::chat::{
+    ChatEvent, ChatRequest, Completion, ErrorKind, Finish, GatewayError, TokenLogprob,
+    ToolCallPiece,
+};
+use crate::dialect::openai::message;
+use crate::dialect::{AnswerHead, Encoder, Waiting, comment};
+use crate::wire::json;
+
+/// Writes one response.
+pub(super) struct Answer {
+    response: Response,
+    with_logprobs: bool,
+    events: Events,
+    items: Vec<Item>,
+    /// The message or the thinking that grows.
+    text: Option<usize>,
+    /// The call that grows, and its index among the calls.
+    call: Option<(usize, u32)>,
+}
+
+impl Answer {
+    pub(super) fn new(request: &ChatRequest, head: &AnswerHead) -> Self {
+        Self {
+            response: Response::new(request, head),
+            with_logprobs: request.logprobs.is_some(),
+            events: Events { streamed: request.stream, next: 0 },
+            items: Vec::new(),
+            text: None,
+            call: None,
+        }
+    }
+
+    /// Writes the two events that come before everything.
+    fn begin(&mut self, out: &mut Vec<u8>) {
+        if self.events.streamed && self.events.next == 0 {
+            let payload = json!({"response": self.response.object(Status::InProgress, &[])});
+            self.events.emit("response.created", &payload, out);
+            self.events.emit("response.in_progress", &payload, out);
+        }
+    }
+
+    fn add_text(&mut self, more: &str, thinking: bool, out: &mut Vec<u8>) {
+        self.begin(out);
+        let position = self.open_text(thinking, out);
+        let Some(item) = self.items.get_mut(position) else { return };
+        match &mut item.kind {
+            Kind::Message { text, .. } => {
+                text.push_str(more);
+                let delta = TextDelta {
+                    item_id: &item.id,
+                    output_index: position,
+                    content_index: 0,
+                    delta: more,
+                    logprobs: [],
+                };
+                self.events.emit("response.output_text.delta", delta, out);
+            }
+            Kind::Reasoning { text } => {
+                text.push_str(more);
+                let delta = json!({"summary_index": 0, "delta": more});
+                let event = "response.reasoning_summary_text.delta";
+                self.events.emit_of(position, item, event, delta, out);
+            }
+            Kind::Call { .. } => {}
+        }
+    }
+
+    /// They belong to the text before them. A stream tells them when the text is done.
+    fn add_logprobs(&mut self, tokens: Vec<TokenLogprob>) {
+        let open = self.text.and_then(|position| self.items.get_mut(position));
+        if let Some(Item { kind: Kind::Message { logprobs, .. }, .. }) = open {
+            logprobs.extend(tokens);
+        }
+    }
+
+    /// Where the message or the thinking is that grows; begins one where the other, or none, grew before.
+    fn open_text(&mut self, thinking: bool, out: &mut Vec<u8>) -> usize {
+        if let Some(position) = self.text
+            && let Some(item) = self.items.get(position)
+            && matches!(item.kind, Kind::Reasoning { .. }) == thinking
+        {
+            return position;
+        }
+        self.close_text(Status::Completed, out);
+        let (prefix, kind) = if thinking {
+            ("rs", Kind::Reasoning { text: String::new() })
+        } else {
+            ("msg", Kind::Message { text: String::new(), logprobs: Vec::new() })
+        };
+        let position = self.add(prefix, kind, out);
+        self.text = Some(position);
+        if let Some(item) = self.items.get(position) {
+            let (event, index) = if thinking {
+                ("response.reasoning_summary_part.added", "summary_index")
+            } else {
+                ("response.content_part.added", "content_index")
+            };
+            self.events.emit_of(position, item, event, json!({index: 0, "part": item.part()}), out);
+        }
+        position
+    }
+
+    fn add_call(&mut self, piece: ToolCallPiece, out: &mut Vec<u8>) {
+        self.begin(out);
+        let position = match self.call {
+            Some((position, index)) if index == piece.index => position,
+            _ => {
+                self.close_text(Status::Completed, out);
+                self.close_call(Status::Completed, out);
+                let kind = Kind::Call {
+                    call_id: piece.id.unwrap_or_default(),
+                    name: piece.name.unwrap_or_default(),
+                    arguments: String::new(),
+                };
+                let position = self.add("fc", kind, out);
+                self.call = Some((position, piece.index));
+                position
+            }
+        };
+        self.add_arguments(position, &piece.arguments, out);
+    }
+
+    fn add_arguments(&mut self, position: usize, more: &str, out: &mut Vec<u8>) {
+        if more.is_empty() {
+            return;
+        }
+        let Some(item) = self.items.get_mut(position) else { return };
+        if let Kind::Call { arguments, .. } = &mut item.kind {
+            arguments.push_str(more);
+            let event = "response.function_call_arguments.delta";
+            self.events.emit_of(position, item, event, json!({"delta": more}), out);
+        }
+    }
+
+    /// Adds an item and tells so. Returns where it is.
+    fn add(&mut self, prefix: &str, kind: Kind, out: &mut Vec<u8>) -> usize {
+        let position = self.items.len();
+        let id = format!("{prefix}_{}{position}", self.response.id);
+        let item = Item { id, status: Status::InProgress, kind };
+        let added = json!({"output_index": position, "item": item.value()});
+        self.items.push(item);
+        self.events.emit("response.output_item.added", added, out);
+        position
+    }
+
+    fn close_text(&mut self, status: Status, out: &mut Vec<u8>) {
+        let Some(position) = self.text.take() else { return };
+        let Some(item) = self.items.get_mut(position) else { return };
+        item.status = status;
+        let part = item.part();
+        let (text_done, text, part_done, part) = match &item.kind {
+            Kind::Message { text, .. } => (
+                "response.output_text.done",
+                json!({"content_index": 0, "text": text, "logprobs": item.logprobs()}),
+                "response.content_part.done",
+                json!({"content_index": 0, "part": part}),
+            ),
+            Kind::Reasoning { text } => (
+                "response.reasoning_summary_text.done",
+                json!({"summary_index": 0, "text": text}),
+                "response.reasoning_summary_part.done",
+                json!({"summary_index": 0, "part": part}),
+            ),
+            Kind::Call { .. } => return,
+        };
+        self.events.emit_of(position, item, text_done, text, out);
+        self.events.emit_of(position, item, part_done, part, out);
+        self.close(position, out);
+    }
+
+    fn close_call(&mut self, status: Status, out: &mut Vec<u8>) {
+        let Some((position, _)) = self.call.take() else { return };
+        if self.items.get(position).is_some_and(Item::lacks_arguments) {
+            // An empty text is no JSON, and breaks clients that parse it.
+            self.add_arguments(position, "{}", out);
+        }
+        let Some(item) = self.items.get_mut(position) else { return };
+        item.status = status;
+        if let Kind::Call { name, arguments, .. } = &item.kind {
+            let done = json!({"name": name, "arguments": arguments});
+            let event = "response.function_call_arguments.done";
+            self.events.emit_of(position, item, event, done, out);
+        }
+        self.close(position, out);
+    }
+
+    fn close(&mut self, position: usize, out: &mut Vec<u8>) {
+        let Some(item) = self.items.get(position) else { return };
+        let done = json!({"output_index": position, "item": item.value()});
+        self.events.emit("response.output_item.done", done, out);
+    }
+
+    fn end(&mut self, completion: &Completion, out: &mut Vec<u8>) {
+        self.begin(out);
+        let (status, event, reason) = match completion.finish {
+            Finish::Stop | Finish::ToolCalls | Finish::Load | Finish::Unload => {
+                (Status::Completed, "response.completed", None)
+            }
+            Finish::Length => {
+                (Status::Incomplete, "response.incomplete", Some("max_output_tokens"))
+            }
+            Finish::ContentFilter => {
+                (Status::Incomplete, "response.incomplete", Some("content_filter"))
+            }
+        };
+        if self.items.is_empty() {
+            // Clients look for a message, be it an empty one.
+            self.open_text(false, out);
+        }
+        self.close_text(status, out);
+        self.close_call(status, out);
+        let mut response = self.response.object(status, &self.items);
+        response.insert("usage".to_owned(), json!(Counts::from(&completion.usage)));
+        if let Some(reason) = reason {
+            response.insert("incomplete_details".to_owned(), json!({"reason": reason}));
+        }
+        if self.events.streamed {
+            self.events.emit(event, json!({"response": response}), out);
+        } else {
+            json::write(out, &response);
+        }
+    }
+}
+
+impl Encoder for Answer {
+    fn content_type(&self) -> &'static str {
+        if self.events.streamed { "text/event-stream" } else { "application/json" }
+    }
+
+    fn event(&mut self, event: ChatEvent, _at: Duration, out: &mut Vec<u8>) {
+        match event {
+            ChatEvent::Text(text) => self.add_text(&text, false, out),
+            ChatEvent::Reasoning(text) => self.add_text(&text, true, out),
+            ChatEvent::ToolCall(piece) => self.add_call(piece, out),
+            ChatEvent::Logprobs(tokens) if self.with_logprobs => self.add_logprobs(tokens),
+            ChatEvent::Done(completion) => self.end(&completion, out),
+            ChatEvent::Logprobs(_) | ChatEvent::Signature(_) => {}
+        }
+    }
+
+    fn failure(&mut self, error: &GatewayError, out: &mut Vec<u8>) {
+        self.begin(out);
+        for item in &mut self.items {
+            if item.status == Status::InProgress {
+                item.status = Status::Incomplete;
+            }
+        }
+        let mut response = self.response.object(Status::Failed, &self.items);
+        let said = json!({"code": failure_code(error.kind), "message": message(error)});
+        response.insert("error".to_owned(), said);
+        self.events.emit("response.failed", json!({"response": response}), out);
+    }
+
+    fn heartbeat(&mut self, waiting: Option<Waiting>, out: &mut Vec<u8>) -> bool {
+        if self.events.streamed {
+            comment(waiting, out);
+        }
+        self.events.streamed
+    }
+}
+
+/// The API's codes of failed responses are a closed list, unlike those of errors.
+fn failure_code(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::RateLimited | ErrorKind::QuotaExhausted => "rate_limit_exceeded",
+        ErrorKind::InvalidRequest | ErrorKind::SchemaMismatch | ErrorKind::ContextTooLong => {
+            "invalid_prompt"
+        }
+        ErrorKind::InvalidApiKey
+        | ErrorKind::NotAllowed
+        | ErrorKind::ModelNotFound
+        | ErrorKind::NotFound
+        | ErrorKind::MethodNotAllowed
+        | ErrorKind::BodyTooLarge
+        | ErrorKind::BodyTimeout
+        | ErrorKind::UnsupportedMediaType
+        | ErrorKind::BadUpstream
+        | ErrorKind::Overloaded
+        | ErrorKind::ProviderUnavailable
+        | ErrorKind::Draining
+        | ErrorKind::NoProviderForPolicy
+        | ErrorKind::Timeout
+        | ErrorKind::Internal => "server_error",
+    }
+}
+
+/// Numbers and writes events; writes nothing of a whole answer.
+struct Events {
+    streamed: bool,
+    next: u64,
+}
+
+impl Events {
+    fn emit(&mut self, event: &'static str, payload: impl Serialize, out: &mut Vec<u8>) {
+        if !self.streamed {
+            return;
+        }
+        out.extend_from_slice(b"event: ");
+        out.extend_from_slice(event.as_bytes());
+        out.extend_from_slice(b"\ndata: ");
+        json::write(out, &Event { kind: event, payload, sequence_number: self.next });
+        out.extend_from_slice(b"\n\n");
+        self.next += 1;
+    }
+
+    /// Writes an event about the item at `position`.
+    fn emit_of(
+        &mut self,
+        position: usize,
+        item: &Item,
+        event: &'static str,
+        more: Value,
+        out: &mut Vec<u8>,
+    ) {
+        let mut payload = json!({"item_id": item.id, "output_index": position});
+        if let (Value::Object(payload), Value::Object(more)) = (&mut payload, more) {
+            payload.extend(more);
+        }
+        self.emit(event, payload, out);
+    }
+}
+
+#[derive(Serialize)]
+struct Event<P: Serialize> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(flatten)]
+    payload: P,
+    sequence_number: u64,
+}
+
+/// The event that there are most of.
+#[derive(Serialize)]
+struct TextDelta<'a> {
+    item_id: &'a str,
+    output_index: usize,
+    content_index: u32,
+    delta: &'a str,
+    logprobs: [Value; 0],
+}

@@ -1,0 +1,121 @@
+//! Reading a responses request.
+//!
+//! The one thing to know: what is left over is not kept for the provider, unlike elsewhere, because providers are
+//! asked for chat completions and would refuse fields of another route. The few that both routes share are.
+
+use serde_json::Value;
+
+use super::items::{instructions, items};
+use crate::chat::{AnswerShape, ChatRequest, GatewayError, Sampling};
+use crate::dialect::openai::request::{effort, model, refuse, rest, sampling};
+use crate::dialect::openai::tools::{self, Form};
+use crate::wire::fields::{Fields, Object, take};
+use crate::wire::json;
+
+/// What the answer repeats, as it was sent.
+const ECHOED: &[&str] = &[
+    "instructions",
+    "max_output_tokens",
+    "metadata",
+    "parallel_tool_calls",
+    "reasoning",
+    "temperature",
+    "text",
+    "tool_choice",
+    "tools",
+    "top_p",
+    "truncation",
+];
+
+/// What chat completions know by the same name.
+const SHARED: &[&str] = &[
+    "metadata",
+    "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
+    "safety_identifier",
+    "service_tier",
+    "user",
+    "verbosity",
+];
+
+/// What would need a memory between calls.
+const REFUSED: &[(&str, &str)] = &[
+    ("previous_response_id", "nothing is stored, send the whole conversation as `input`"),
+    ("conversation", "nothing is stored, send the whole conversation as `input`"),
+    ("background", "nothing is stored, wait for the answer or stream it"),
+    ("prompt", "nothing is stored, send `instructions` and `input`"),
+];
+
+/// Reads a request body.
+pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, GatewayError> {
+    let mut body = json::read_object(body)?;
+    let mut fields = Fields::new();
+    let noted = &mut fields;
+    let echo = echo(&body);
+    for (key, instead) in REFUSED {
+        refuse(noted, &mut body, key, instead);
+    }
+    let mut messages: Vec<_> = instructions(noted, &mut body).into_iter().collect();
+    messages.extend(items(noted, &mut body));
+    let (tools, tool_choice) = tools::tools(noted, &mut body, Form::Flat);
+    let mut text = noted.object(&mut body, "text").unwrap_or_default();
+    let format =
+        noted.within("text", |fields| tools::format(fields, &mut text, "format", Form::Flat));
+    let mut reasoning = noted.object(&mut body, "reasoning").unwrap_or_default();
+    let mut request = ChatRequest {
+        model: model(noted, &mut body),
+        hint: noted.text(&mut body, "model_hint"),
+        messages,
+        stream: noted.flag(&mut body, "stream").unwrap_or(false),
+        sampling: Sampling {
+            max_tokens: noted.unsigned(&mut body, "max_output_tokens", 1),
+            ..sampling(noted, &mut body)
+        },
+        tools,
+        tool_choice,
+        parallel_tool_calls: noted.flag(&mut body, "parallel_tool_calls"),
+        format,
+        effort: noted.within("reasoning", |fields| effort(fields, &mut reasoning, "effort")),
+        logprobs: logprobs(noted, &mut body),
+        shape: AnswerShape { echo, ..AnswerShape::default() },
+        ..ChatRequest::default()
+    };
+    check_echoed(noted, &mut body);
+    fields.finish()?;
+    if let Some(verbosity) = take(&mut text, "verbosity") {
+        body.insert("verbosity".to_owned(), verbosity);
+    }
+    body.retain(|key, _| SHARED.contains(&key.as_str()));
+    request.extra = rest(body);
+    Ok(request)
+}
+
+fn echo(body: &Object) -> Object {
+    let mut echo = Object::new();
+    for key in ECHOED {
+        if let Some(value) = body.get(*key).filter(|value| !value.is_null()) {
+            echo.insert((*key).to_owned(), value.clone());
+        }
+    }
+    echo
+}
+
+/// Checks what is only repeated, so that an answer never repeats what its reader cannot read.
+fn check_echoed(fields: &mut Fields, body: &mut Object) {
+    if let Some(metadata) = fields.object(body, "metadata") {
+        body.insert("metadata".to_owned(), Value::Object(metadata));
+    }
+    let _ = fields.text(body, "truncation");
+}
+
+/// Wanted when the number of alternatives is given or `include` asks for them.
+fn logprobs(fields: &mut Fields, body: &mut Object) -> Option<u8> {
+    let top = fields.integer(body, "top_logprobs", 0, 20).unwrap_or(0);
+    let include = fields.list(body, "include").unwrap_or_default();
+    let wanted = top > 0 || include.iter().any(|item| item == "message.output_text.logprobs");
+    if wanted { u8::try_from(top).ok() } else { None }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,229 @@
+//! Responses as clients read them: golden answers, the sequence of events, failures midway.
+
+use std::collections::HashSet;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::chat::{ChatEvent, ErrorKind, Finish, TokenLogprob};
+use crate::dialect::openai::tests::{
+    answer, any_answer, decode, end, events_of, failed, piece, tide_table, village,
+};
+
+fn request(stream: bool) -> ChatRequest {
+    decode(&OpenAiResponses, &json!({"model": "gpt-test-1", "input": "hi", "stream": stream}))
+}
+
+fn read(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+fn kinds(stream: &[Value]) -> Vec<&str> {
+    stream.iter().map(|event| event["type"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_whole_response_equals_the_golden_one() {
+    let golden = include_str!("../../../../tests/fixtures/dialect/openai/responses.json");
+    let written = answer(&OpenAiResponses, &request(false), &village());
+    assert_eq!(written, golden.trim_end());
+}
+
+#[test]
+fn streams_equal_the_golden_ones() {
+    let fixtures = [
+        (village(), include_str!("../../../../tests/fixtures/dialect/openai/responses.sse")),
+        (
+            tide_table(),
+            include_str!("../../../../tests/fixtures/dialect/openai/responses-tool.sse"),
+        ),
+    ];
+    for (events, golden) in fixtures {
+        let written = answer(&OpenAiResponses, &request(true), &events);
+        assert_eq!(events_of(&written), events_of(golden));
+        let names = |stream: &str| -> Vec<String> {
+            let lines = stream.lines().filter(|line| line.starts_with("event: "));
+            lines.map(str::to_owned).collect()
+        };
+        assert_eq!(names(&written), names(golden));
+    }
+}
+
+#[test]
+fn thinking_comes_as_the_summary_of_an_item_of_its_own() {
+    let events = [
+        ChatEvent::Reasoning("h".into()),
+        ChatEvent::Reasoning("m".into()),
+        ChatEvent::Text("yes".into()),
+        end(Finish::Stop),
+    ];
+    let stream = events_of(&answer(&OpenAiResponses, &request(true), &events));
+    assert_eq!(
+        kinds(&stream),
+        [
+            "response.created",
+            "response.in_progress",
+            "response.output_item.added",
+            "response.reasoning_summary_part.added",
+            "response.reasoning_summary_text.delta",
+            "response.reasoning_summary_text.delta",
+            "response.reasoning_summary_text.done",
+            "response.reasoning_summary_part.done",
+            "response.output_item.done",
+            "response.output_item.added",
+            "response.content_part.added",
+            "response.output_text.delta",
+            "response.output_text.done",
+            "response.content_part.done",
+            "response.output_item.done",
+            "response.completed",
+        ]
+    );
+    let summary = json!([{"type": "summary_text", "text": "hm"}]);
+    let id = "rs_fx01";
+    assert_eq!(stream[8]["item"], json!({"id": id, "type": "reasoning", "summary": summary}));
+    assert_eq!(stream[6]["text"], "hm");
+    assert_eq!(stream[11]["output_index"], 1);
+}
+
+#[test]
+fn a_call_without_arguments_gets_an_empty_object() {
+    let events = [
+        piece(0, Some(("call_1", "f")), ""),
+        piece(1, Some(("call_2", "g")), "{\"a\""),
+        piece(1, None, ":1}"),
+        end(Finish::ToolCalls),
+    ];
+    let stream = events_of(&answer(&OpenAiResponses, &request(true), &events));
+    assert_eq!(stream[3]["delta"], "{}");
+    assert_eq!(stream[4]["type"], "response.function_call_arguments.done");
+    let output = &stream.last().unwrap()["response"]["output"];
+    let call = |at: usize| (output[at]["call_id"].clone(), output[at]["arguments"].clone());
+    assert_eq!(call(0), (json!("call_1"), json!("{}")));
+    assert_eq!(call(1), (json!("call_2"), json!("{\"a\":1}")));
+}
+
+#[test]
+fn a_limit_or_a_filter_makes_the_response_incomplete() {
+    for (finish, reason) in
+        [(Finish::Length, "max_output_tokens"), (Finish::ContentFilter, "content_filter")]
+    {
+        let events = [ChatEvent::Text("a".into()), end(finish)];
+        let stream = events_of(&answer(&OpenAiResponses, &request(true), &events));
+        let last = stream.last().unwrap();
+        assert_eq!(last["type"], "response.incomplete");
+        let response = &last["response"];
+        assert_eq!(response["status"], "incomplete");
+        assert_eq!(response["incomplete_details"], json!({"reason": reason}));
+        assert_eq!(response["output"][0]["status"], "incomplete");
+        assert_eq!(response["usage"]["total_tokens"], 39);
+        assert_eq!(*response, read(&answer(&OpenAiResponses, &request(false), &events)));
+    }
+}
+
+#[test]
+fn an_empty_answer_is_an_empty_message() {
+    let written = read(&answer(&OpenAiResponses, &request(false), &[end(Finish::Stop)]));
+    assert_eq!(written["output"][0]["content"][0]["text"], "");
+}
+
+#[test]
+fn a_failure_midway_ends_with_the_failed_response_and_what_there_was() {
+    let error = GatewayError::upstream(ErrorKind::BadUpstream, "cut off");
+    let written = failed(&OpenAiResponses, &request(true), &village()[..2], &error);
+    let stream = events_of(&written);
+    let last = stream.last().unwrap();
+    assert_eq!(last["type"], "response.failed");
+    assert_eq!(last["sequence_number"], 6);
+    let response = &last["response"];
+    assert_eq!(response["status"], "failed");
+    assert_eq!(response["error"], json!({"code": "server_error", "message": "cut off"}));
+    assert_eq!(response["output"][0]["status"], "incomplete");
+    assert_eq!(response["output"][0]["content"][0]["text"], "The village looks east");
+    assert!(!written.contains("[DONE]"));
+}
+
+#[test]
+fn a_failure_before_everything_still_begins_the_response() {
+    let error = GatewayError::upstream(ErrorKind::RateLimited, "slow down");
+    let stream = events_of(&failed(&OpenAiResponses, &request(true), &[], &error));
+    assert_eq!(kinds(&stream), ["response.created", "response.in_progress", "response.failed"]);
+    assert_eq!(stream[2]["response"]["error"]["code"], "rate_limit_exceeded");
+}
+
+#[test]
+fn what_was_asked_is_repeated() {
+    let tool = json!({"type": "function", "name": "f"});
+    let body = json!({
+        "model": "m", "input": "hi", "instructions": "Be brief.", "max_output_tokens": 9,
+        "metadata": {"k": "v"}, "parallel_tool_calls": false, "reasoning": {"effort": "low"},
+        "store": true, "temperature": 0.5, "text": {"verbosity": "low"}, "tools": [tool],
+        "tool_choice": "none", "top_p": 0.5, "truncation": "auto",
+    });
+    let written =
+        read(&answer(&OpenAiResponses, &decode(&OpenAiResponses, &body), &[end(Finish::Stop)]));
+    let same = [
+        "instructions",
+        "max_output_tokens",
+        "metadata",
+        "parallel_tool_calls",
+        "temperature",
+        "tool_choice",
+        "top_p",
+        "truncation",
+    ];
+    for key in same {
+        assert_eq!(written[key], body[key], "{key}");
+    }
+    assert_eq!(written["store"], false);
+    assert_eq!(written["reasoning"], json!({"effort": "low", "summary": null}));
+    assert_eq!(written["text"], json!({"format": {"type": "text"}, "verbosity": "low"}));
+    let tool = json!({"type": "function", "name": "f", "parameters": null, "strict": null});
+    assert_eq!(written["tools"], json!([tool]));
+}
+
+#[test]
+fn log_probabilities_are_given_with_the_done_text() {
+    let token = TokenLogprob { token: "a".into(), logprob: -0.5, bytes: None, top: Vec::new() };
+    let events = [ChatEvent::Text("a".into()), ChatEvent::Logprobs(vec![token]), end(Finish::Stop)];
+    let mut asked = request(true);
+    asked.logprobs = Some(0);
+    let stream = events_of(&answer(&OpenAiResponses, &asked, &events));
+    let done = stream.iter().find(|event| event["type"] == "response.output_text.done").unwrap();
+    let token = json!({"token": "a", "logprob": -0.5, "bytes": null, "top_logprobs": []});
+    assert_eq!(done["logprobs"], json!([token]));
+    let stream = events_of(&answer(&OpenAiResponses, &request(true), &events));
+    let done = stream.iter().find(|event| event["type"] == "response.output_text.done").unwrap();
+    assert_eq!(done["logprobs"], json!([]));
+}
+
+proptest! {
+    #[test]
+    fn the_last_event_holds_the_whole_response(events in any_answer()) {
+        let stream = events_of(&answer(&OpenAiResponses, &request(true), &events));
+        let whole = read(&answer(&OpenAiResponses, &request(false), &events));
+        prop_assert_eq!(&stream.last().unwrap()["response"], &whole);
+        for (number, event) in stream.iter().enumerate() {
+            prop_assert_eq!(&event["sequence_number"], &json!(number));
+        }
+    }
+
+    #[test]
+    fn joined_deltas_are_the_items(events in any_answer()) {
+        let stream = events_of(&answer(&OpenAiResponses, &request(true), &events));
+        let output = stream.last().unwrap()["response"]["output"].as_array().unwrap().clone();
+        let ids: HashSet<_> = output.iter().map(|item| item["id"].to_string()).collect();
+        prop_assert_eq!(ids.len(), output.len());
+        for (position, item) in output.iter().enumerate() {
+            let own = stream.iter().filter(|event| event["output_index"] == position);
+            let joined: String = own.filter_map(|event| event["delta"].as_str()).collect();
+            let whole = match item["type"].as_str().unwrap() {
+                "message" => &item["content"][0]["text"],
+                "reasoning" => &item["summary"][0]["text"],
+                _ => &item["arguments"],
+            };
+            prop_assert_eq!(joined.as_str(), whole.as_str().unwrap());
+        }
+    }
+}

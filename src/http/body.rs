@@ -1,0 +1,257 @@
+//! The body of a streamed answer: events in, bytes of the client's dialect out.
+//!
+//! It owns the way from a job's answer to the client, heartbeats while nothing comes, and the end of the exchange.
+//! Dropping it, as actix does when the client leaves, closes the event channel, and with that the upstream call.
+//!
+//! The one thing to know: a failure midway is written as the dialect's error event and then the connection is broken
+//! on purpose. A clean end would tell careless clients that the answer was whole.
+
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use actix_rt::time::{Sleep, sleep};
+use actix_web::body::{BodySize, MessageBody};
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::drain::draining;
+use super::exchange::Exchange;
+use crate::chat::{ChatEvent, ChatRequest, GatewayError};
+use crate::dialect::Encoder;
+use crate::job::{Answer, EventStream};
+use crate::telemetry::Outcome;
+
+/// Events that are ready together leave together, up to about this many bytes.
+const BATCH: usize = 8 * 1024;
+
+/// A streamed answer.
+pub struct AnswerBody {
+    state: State,
+    exchange: Option<Exchange>,
+    request: Arc<ChatRequest>,
+    encoder: Box<dyn Encoder>,
+    heartbeat: Heartbeat,
+    stopped: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    /// Since when nothing has come.
+    waiting_since: Instant,
+}
+
+/// What comes next.
+enum State {
+    /// The headers went out early and the answer is still to come.
+    Waiting(oneshot::Receiver<Answer>),
+    /// Events.
+    Streaming(EventStream),
+    /// The error event was handed over; it is flushed before the connection breaks.
+    Flushing,
+    /// Nothing more: the connection breaks.
+    Broken,
+    /// Nothing more.
+    Ended,
+}
+
+/// When to give a sign of life.
+struct Heartbeat {
+    every: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// Makes actix close the connection without the chunk that ends a body.
+#[derive(Debug)]
+pub struct CutOff;
+
+impl std::fmt::Display for CutOff {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("the answer was cut off")
+    }
+}
+
+impl std::error::Error for CutOff {}
+
+impl AnswerBody {
+    /// A body whose first event is in hand.
+    #[must_use]
+    pub fn streaming(
+        exchange: Exchange,
+        encoder: Box<dyn Encoder>,
+        events: EventStream,
+        request: Arc<ChatRequest>,
+        heartbeat: Duration,
+    ) -> Self {
+        Self::new(State::Streaming(events), exchange, encoder, request, heartbeat)
+    }
+
+    /// A body that gives signs of life until the answer comes. `encoder` only writes those; the answer's own is
+    /// made when it is known who answers.
+    #[must_use]
+    pub fn waiting(
+        exchange: Exchange,
+        encoder: Box<dyn Encoder>,
+        answer: oneshot::Receiver<Answer>,
+        request: Arc<ChatRequest>,
+        heartbeat: Duration,
+    ) -> Self {
+        Self::new(State::Waiting(answer), exchange, encoder, request, heartbeat)
+    }
+
+    fn new(
+        state: State,
+        exchange: Exchange,
+        encoder: Box<dyn Encoder>,
+        request: Arc<ChatRequest>,
+        heartbeat: Duration,
+    ) -> Self {
+        let heartbeat = Heartbeat { every: heartbeat, timer: None };
+        let exchange = Some(exchange);
+        let waiting_since = Instant::now();
+        Self { state, exchange, request, encoder, heartbeat, stopped: None, waiting_since }
+    }
+
+    /// Takes what is ready; `None` when nothing is.
+    fn next_bytes(&mut self, context: &mut Context<'_>) -> Option<Vec<u8>> {
+        let mut out = Vec::new();
+        while out.len() < BATCH {
+            let event = match &mut self.state {
+                State::Waiting(answer) => match Pin::new(answer).poll(context) {
+                    Poll::Pending => break,
+                    Poll::Ready(answer) => {
+                        self.begin(answer, &mut out);
+                        continue;
+                    }
+                },
+                State::Streaming(events) => match events.poll_recv(context) {
+                    Poll::Pending => break,
+                    Poll::Ready(event) => event,
+                },
+                State::Flushing | State::Broken | State::Ended => break,
+            };
+            self.event(event, &mut out);
+        }
+        (!out.is_empty()).then_some(out)
+    }
+
+    /// The answer came after the headers went out.
+    fn begin(&mut self, answer: Result<Answer, oneshot::error::RecvError>, out: &mut Vec<u8>) {
+        let Ok(Answer { served, outcome }) = answer else {
+            return self.fail(&GatewayError::internal("a reply was dropped"), out);
+        };
+        if let Some(exchange) = &mut self.exchange {
+            exchange.served = served;
+        }
+        match outcome {
+            Ok(events) => {
+                if let Some(exchange) = &self.exchange {
+                    self.encoder = exchange.encoder(&self.request);
+                }
+                self.state = State::Streaming(events);
+            }
+            Err(error) => self.fail(&error, out),
+        }
+    }
+
+    fn event(&mut self, event: Option<Result<ChatEvent, GatewayError>>, out: &mut Vec<u8>) {
+        let Some(exchange) = &mut self.exchange else { return };
+        let since_arrival = exchange.arrived.elapsed();
+        let now = Instant::now();
+        exchange.upstream +=
+            now.saturating_duration_since(mem::replace(&mut self.waiting_since, now));
+        match event {
+            Some(Ok(event)) => {
+                exchange.first.get_or_insert(since_arrival);
+                let usage = match &event {
+                    ChatEvent::Done(completion) => Some(completion.usage),
+                    ChatEvent::Text(_)
+                    | ChatEvent::Reasoning(_)
+                    | ChatEvent::Signature(_)
+                    | ChatEvent::ToolCall(_)
+                    | ChatEvent::Logprobs(_) => None,
+                };
+                self.encoder.event(event, since_arrival, out);
+                if let Some(usage) = usage {
+                    exchange.usage = usage;
+                    self.state = State::Ended;
+                    if let Some(exchange) = self.exchange.take() {
+                        exchange.end(Outcome::Ok, None);
+                    }
+                }
+            }
+            Some(Err(error)) => self.fail(&error, out),
+            None => self.fail(&GatewayError::internal("an attempt vanished"), out),
+        }
+    }
+
+    /// Ready when a stopping gateway waits no longer.
+    fn poll_stopped(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(exchange) = &self.exchange else { return Poll::Pending };
+        let stopped = self.stopped.get_or_insert_with(|| Box::pin(exchange.stopped()));
+        stopped.as_mut().poll(context)
+    }
+
+    fn fail(&mut self, error: &GatewayError, out: &mut Vec<u8>) {
+        self.encoder.failure(error, out);
+        self.state = State::Flushing;
+        if let Some(exchange) = self.exchange.take() {
+            exchange.end(Outcome::from(error.kind), Some(error));
+        }
+    }
+}
+
+impl MessageBody for AnswerBody {
+    type Error = CutOff;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, CutOff>>> {
+        let this = self.get_mut();
+        if let Some(bytes) = this.next_bytes(context) {
+            this.heartbeat.timer = None;
+            return Poll::Ready(Some(Ok(Bytes::from(bytes))));
+        }
+        match this.state {
+            State::Ended => Poll::Ready(None),
+            State::Broken => Poll::Ready(Some(Err(CutOff))),
+            State::Flushing => {
+                // An error would drop what actix has not written yet; being pending once makes it write.
+                this.state = State::Broken;
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            State::Waiting(_) | State::Streaming(_) => {
+                let mut out = Vec::new();
+                if this.poll_stopped(context).is_ready() {
+                    this.fail(&draining(), &mut out);
+                } else {
+                    ready!(this.heartbeat.poll(context));
+                    let waiting = this.exchange.as_ref().and_then(|exchange| exchange.place.get());
+                    if !this.encoder.heartbeat(waiting, &mut out) {
+                        return Poll::Pending;
+                    }
+                }
+                Poll::Ready(Some(Ok(Bytes::from(out))))
+            }
+        }
+    }
+}
+
+impl Heartbeat {
+    /// Ready once per interval; the next interval begins at once.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let every = self.every;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(every)));
+        ready!(timer.as_mut().poll(context));
+        let mut next = Box::pin(sleep(every));
+        // The new timer must know whom to wake, should this sign be none.
+        let _ = next.as_mut().poll(context);
+        self.timer = Some(next);
+        Poll::Ready(())
+    }
+}

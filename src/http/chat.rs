@@ -1,0 +1,225 @@
+//! The one chat handler, for every dialect.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix::dev::SendError;
+use actix_web::http::StatusCode;
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use tokio::sync::oneshot;
+
+use super::Front;
+use super::body::AnswerBody;
+use super::drain::draining;
+use super::exchange::{Exchange, Wishes};
+use super::intake::{self, Bounds, Buffered};
+use super::shard;
+use crate::backend::MAX_PIECE;
+use crate::chat::{ChatEvent, ChatRequest, ErrorKind, GatewayError, Origin};
+use crate::dialect::{Dialect, Encoder};
+use crate::job::{Answer, EventStream, Job, Reply, Tried};
+use crate::policy::DataPolicy;
+use crate::router::Submit;
+use crate::telemetry::Outcome;
+
+/// Answers a chat request in `dialect`.
+///
+/// # Cancellation
+///
+/// Dropping the future, as actix does when the client leaves, ends the job wherever it is.
+pub async fn chat(
+    dialect: &'static dyn Dialect,
+    request: HttpRequest,
+    payload: Payload,
+    front: Data<Front>,
+) -> HttpResponse {
+    let mut exchange = Exchange::begin(dialect, &request, front.drain.enter());
+    let mut buffered = Buffered::new(&front.budget);
+    let submitted = submit(&mut exchange, &request, payload, &front, &mut buffered).await;
+    let (request, answer) = match submitted {
+        Ok(submitted) => submitted,
+        Err(error) => return exchange.fail(&error),
+    };
+    exchange.buffered = Some(buffered);
+    answer_with(exchange, request, answer, &front).await
+}
+
+/// Takes the request in and hands it to the router.
+async fn submit(
+    exchange: &mut Exchange,
+    request: &HttpRequest,
+    mut payload: Payload,
+    front: &Front,
+    buffered: &mut Buffered,
+) -> Result<(Arc<ChatRequest>, oneshot::Receiver<Answer>), GatewayError> {
+    if front.drain.has_begun() {
+        return Err(draining());
+    }
+    let caller = front.callers.load().identify(request.headers())?;
+    exchange.caller = Some(Arc::clone(&caller));
+    let wishes = Wishes::read(request)?;
+    if !exchange.dialect.ignores_content_type() {
+        check_content_type(request)?;
+    }
+    let settings = front.settings.load();
+    let bounds = Bounds { size: settings.max_body, time: settings.body_timeout };
+    let body = intake::read(request.headers(), &mut payload, bounds, buffered).await?;
+    let chat = Arc::new(exchange.dialect.decode(&body)?);
+    drop(body);
+    let (reply, answer) = Reply::new();
+    let job = Job {
+        request_id: Arc::clone(&exchange.request_id),
+        id: exchange.id,
+        request: Arc::clone(&chat),
+        caller,
+        policy: wishes.local.then_some(DataPolicy::Local),
+        arrived: exchange.arrived,
+        deadline: wishes.timeout.map(|timeout| exchange.arrived + timeout),
+        candidates: VecDeque::new(),
+        tried: Tried::default(),
+        place: exchange.place.clone(),
+        reply,
+    };
+    enter(job, front);
+    Ok((chat, answer))
+}
+
+/// Puts the job into the router's mailbox; a router that has died is started again, once.
+fn enter(job: Job, front: &Front) {
+    let mut submit = Submit(job);
+    for _ in 0..2 {
+        submit = match shard::submit(front, submit) {
+            Ok(()) => return,
+            Err(SendError::Full(Submit(job))) => {
+                let message = "the gateway has more requests than it can take in";
+                return job.fail(GatewayError::new(ErrorKind::Overloaded, message));
+            }
+            Err(SendError::Closed(submit)) => {
+                log::error!("a router died and is started again");
+                submit
+            }
+        };
+    }
+    submit.0.fail(GatewayError::internal("the router cannot be started"));
+}
+
+/// Waits for the answer and gives it in the shape that was asked for. A streamed request whose dialect allows signs
+/// of life gets its headers early when the answer takes long.
+async fn answer_with(
+    mut exchange: Exchange,
+    request: Arc<ChatRequest>,
+    mut answer: oneshot::Receiver<Answer>,
+    front: &Front,
+) -> HttpResponse {
+    let heartbeat = front.settings.load().heartbeat_after;
+    let early = request.stream && exchange.encoder(&request).heartbeat(None, &mut Vec::new());
+    let answered = if early {
+        match tokio::time::timeout(heartbeat, &mut answer).await {
+            Ok(answered) => answered,
+            Err(_) => {
+                let encoder = exchange.encoder(&request);
+                let content_type = encoder.content_type();
+                exchange.status = Some(200);
+                let mut response = streamed(&exchange, content_type);
+                let body = AnswerBody::waiting(exchange, encoder, answer, request, heartbeat);
+                return response.body(body);
+            }
+        }
+    } else {
+        tokio::select! {
+            answered = answer => answered,
+            () = exchange.stopped() => return exchange.fail(&draining()),
+        }
+    };
+    let Ok(Answer { served, outcome }) = answered else {
+        return exchange.fail(&GatewayError::internal("a reply was dropped"));
+    };
+    exchange.served = served;
+    let events = match outcome {
+        Ok(events) => events,
+        Err(error) => return exchange.fail(&error),
+    };
+    let encoder = exchange.encoder(&request);
+    if request.stream {
+        exchange.status = Some(200);
+        let mut response = streamed(&exchange, encoder.content_type());
+        response.body(AnswerBody::streaming(exchange, encoder, events, request, heartbeat))
+    } else {
+        whole(exchange, encoder, events).await
+    }
+}
+
+fn streamed(exchange: &Exchange, content_type: &str) -> actix_web::HttpResponseBuilder {
+    let mut response = exchange.response(StatusCode::OK);
+    response
+        .content_type(content_type)
+        .insert_header(("cache-control", "no-cache"))
+        // nginx would hold pieces back to fill its buffer.
+        .insert_header(("x-accel-buffering", "no"));
+    response
+}
+
+/// Collects the events of a unary answer. A failure midway is the whole answer.
+async fn whole(
+    mut exchange: Exchange,
+    mut encoder: Box<dyn Encoder>,
+    mut events: EventStream,
+) -> HttpResponse {
+    let mut out = Vec::new();
+    let mut held = 0usize;
+    let mut stopped = std::pin::pin!(exchange.stopped());
+    loop {
+        let waiting = Instant::now();
+        let event = tokio::select! {
+            event = events.recv() => event,
+            () = &mut stopped => return exchange.fail(&draining()),
+        };
+        exchange.upstream += waiting.elapsed();
+        let event = match event {
+            Some(Ok(event)) => event,
+            Some(Err(error)) => return exchange.fail(&error),
+            None => return exchange.fail(&GatewayError::internal("an attempt vanished")),
+        };
+        let at = exchange.arrived.elapsed();
+        exchange.first.get_or_insert(at);
+        held = held.saturating_add(event.size());
+        if held > MAX_PIECE {
+            let message = "the answer is larger than can be held, ask for a stream";
+            let error = GatewayError::upstream(ErrorKind::BadUpstream, message);
+            return exchange.fail(&error);
+        }
+        let done = match &event {
+            ChatEvent::Done(completion) => Some(completion.usage),
+            ChatEvent::Text(_)
+            | ChatEvent::Reasoning(_)
+            | ChatEvent::Signature(_)
+            | ChatEvent::ToolCall(_)
+            | ChatEvent::Logprobs(_) => None,
+        };
+        encoder.event(event, at, &mut out);
+        if let Some(usage) = done {
+            exchange.usage = usage;
+            exchange.status = Some(200);
+            let mut response = exchange.response(StatusCode::OK);
+            response.content_type(encoder.content_type());
+            exchange.end(Outcome::Ok, None);
+            return response.body(out);
+        }
+    }
+}
+
+fn check_content_type(request: &HttpRequest) -> Result<(), GatewayError> {
+    let Some(value) = request.headers().get(CONTENT_TYPE) else { return Ok(()) };
+    let essence =
+        value.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let json = essence.eq_ignore_ascii_case(b"application/json")
+        || essence.to_ascii_lowercase().ends_with(b"+json");
+    if json {
+        return Ok(());
+    }
+    let message = "the content type must be application/json";
+    Err(GatewayError::new(ErrorKind::UnsupportedMediaType, message).from(Origin::Client))
+}

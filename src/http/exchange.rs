@@ -1,0 +1,315 @@
+//! One request and its answer at the edge: ids, headers, errors, and the one place where the outcome is counted.
+//!
+//! An [`Exchange`] begins with the request and ends once: with [`Exchange::end`], or by being dropped, which means
+//! that the client left.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::HeaderValue;
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use uuid::Uuid;
+
+use super::drain::Active;
+use super::intake::Buffered;
+use crate::chat::{ChatRequest, ErrorKind, GatewayError, Origin, Usage};
+use crate::dialect::{AnswerHead, Dialect, Encoder};
+use crate::job::{Caller, Place, Served};
+use crate::telemetry::{Outcome, RequestEnded, Timing};
+
+/// nginx's status for a client that left before it was answered, for the log only.
+const CLIENT_CLOSED: u16 = 499;
+
+/// One request and its answer.
+pub struct Exchange {
+    /// The request's id: the client's own when it is sane.
+    pub request_id: Arc<str>,
+    /// The answer's id.
+    pub id: Uuid,
+    /// When it arrived.
+    pub arrived: Instant,
+    /// What the client speaks.
+    pub dialect: &'static dyn Dialect,
+    /// Who asks, once known.
+    pub caller: Option<Arc<Caller>>,
+    /// Who answered, once known.
+    pub served: Option<Served>,
+    /// The status, once sent.
+    pub status: Option<u16>,
+    /// When the first piece was in hand.
+    pub first: Option<Duration>,
+    /// What the provider counted.
+    pub usage: Usage,
+    /// Time spent waiting for the provider's next piece after the first.
+    pub upstream: Duration,
+    /// The share of the buffered bytes that its body takes.
+    pub buffered: Option<Buffered>,
+    /// Where its job stands in a line.
+    pub place: Place,
+    /// Keeps a stopping gateway waiting.
+    active: Active,
+    ended: bool,
+}
+
+impl Exchange {
+    /// Begins.
+    #[must_use]
+    pub fn begin(dialect: &'static dyn Dialect, request: &HttpRequest, active: Active) -> Self {
+        let id = Uuid::new_v4();
+        Self {
+            request_id: own_id(request).map_or_else(|| Arc::from(id.to_string()), Arc::from),
+            id,
+            arrived: Instant::now(),
+            dialect,
+            caller: None,
+            served: None,
+            status: None,
+            first: None,
+            usage: Usage::default(),
+            upstream: Duration::ZERO,
+            buffered: None,
+            place: Place::default(),
+            active,
+            ended: false,
+        }
+    }
+
+    /// Begins to write the answer, by whoever is known to give it.
+    #[must_use]
+    pub fn encoder(&self, request: &ChatRequest) -> Box<dyn Encoder> {
+        let nobody = || Arc::from("");
+        let candidate = self.served.as_ref().map(|served| &served.candidate);
+        let head = AnswerHead {
+            id: self.id,
+            created: SystemTime::now(),
+            provider: candidate.map_or_else(nobody, |candidate| Arc::clone(&candidate.provider)),
+            model: candidate.map_or_else(nobody, |candidate| Arc::clone(&candidate.model)),
+        };
+        self.dialect.encoder(request, head)
+    }
+
+    /// Waits until a stopping gateway waits no longer.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop at any time.
+    pub fn stopped(&self) -> impl Future<Output = ()> + use<> {
+        self.active.stopped()
+    }
+
+    /// Ends with a failure that is the whole answer.
+    #[must_use]
+    pub fn fail(mut self, error: &GatewayError) -> HttpResponse {
+        let response = error_response(self.dialect, error, &self.request_id, self.served.as_ref());
+        self.status = Some(response.status().as_u16());
+        self.end(Outcome::from(error.kind), Some(error));
+        response
+    }
+
+    /// Ends: counts the request and writes its access line.
+    pub fn end(mut self, outcome: Outcome, error: Option<&GatewayError>) {
+        self.emit(outcome, error);
+    }
+
+    /// A response with the headers that every answer of this request carries.
+    #[must_use]
+    pub fn response(&self, status: StatusCode) -> HttpResponseBuilder {
+        let mut response = HttpResponse::build(status);
+        headers(&mut response, &self.request_id, self.served.as_ref());
+        response
+    }
+
+    fn emit(&mut self, outcome: Outcome, error: Option<&GatewayError>) {
+        self.ended = true;
+        let served = self.served.as_ref();
+        let upstream = served.map_or(Duration::ZERO, |served| served.upstream) + self.upstream;
+        RequestEnded {
+            request_id: &self.request_id,
+            caller: self.caller.as_ref().map_or("-", |caller| &caller.name),
+            dialect: self.dialect.name(),
+            provider: served.map(|served| &*served.candidate.provider),
+            model: served.map(|served| &*served.candidate.model),
+            attempts: served.map_or(0, |served| served.attempts),
+            status: self.status.unwrap_or(CLIENT_CLOSED),
+            outcome,
+            code: error.map(|error| error.kind.code()),
+            cause: error.and_then(|error| error.cause.as_deref()),
+            timing: Timing {
+                queued: served.map_or(Duration::ZERO, |served| served.queued),
+                upstream,
+                first: self.first,
+                total: self.arrived.elapsed(),
+            },
+            usage: self.usage,
+        }
+        .emit();
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.emit(Outcome::Cancelled, None);
+        }
+    }
+}
+
+/// An error as the whole answer.
+#[must_use]
+pub fn error_response(
+    dialect: &dyn Dialect,
+    error: &GatewayError,
+    request_id: &str,
+    served: Option<&Served>,
+) -> HttpResponse {
+    let written = dialect.error(error, request_id);
+    let status = StatusCode::from_u16(written.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = HttpResponse::build(status);
+    headers(&mut response, request_id, served);
+    if let Some(after) = retry_after(error, written.status) {
+        response.insert_header(("retry-after", whole_seconds(after).to_string()));
+        response.insert_header(("retry-after-ms", after.as_millis().to_string()));
+    }
+    if error.spent {
+        response.insert_header(("x-should-retry", "false"));
+    }
+    match error.kind {
+        ErrorKind::InvalidApiKey => {
+            response.insert_header(("www-authenticate", "Bearer"));
+        }
+        ErrorKind::Draining => {
+            response.insert_header(("connection", "close"));
+        }
+        _ => {}
+    }
+    response.content_type("application/json").body(written.body)
+}
+
+/// When to come back: what the error says, else one to two seconds, spread so that the refused do not return
+/// together. Quota that is gone does not come back in a minute, and the body says so.
+fn retry_after(error: &GatewayError, status: u16) -> Option<Duration> {
+    if !matches!(status, 429 | 503 | 529) {
+        return None;
+    }
+    let spread = || Duration::from_millis(fastrand::u64(1000..2000));
+    let after = error.retry_after.unwrap_or_else(spread);
+    Some(after.clamp(Duration::from_secs(1), Duration::from_secs(60)))
+}
+
+/// `Retry-After` has whole seconds; rounding up never says too early.
+fn whole_seconds(after: Duration) -> u64 {
+    after.as_secs() + u64::from(after.subsec_nanos() > 0)
+}
+
+fn headers(response: &mut HttpResponseBuilder, request_id: &str, served: Option<&Served>) {
+    response.insert_header(("x-request-id", request_id));
+    if let Some(served) = served {
+        response.insert_header(("x-gateway-provider", &*served.candidate.provider));
+        // A model's name is the client's text; one that is no header value is left out.
+        if let Ok(model) = HeaderValue::from_str(&served.candidate.model) {
+            response.insert_header(("x-gateway-model", model));
+        }
+        response.insert_header(("x-gateway-attempts", served.attempts.to_string()));
+        response.insert_header(("x-gateway-queue-ms", served.queued.as_millis().to_string()));
+    }
+}
+
+/// The id of a request that becomes no exchange.
+#[must_use]
+pub fn request_id(request: &HttpRequest) -> String {
+    own_id(request).map_or_else(|| Uuid::new_v4().to_string(), str::to_owned)
+}
+
+fn own_id(request: &HttpRequest) -> Option<&str> {
+    request.headers().get("x-request-id").and_then(sane)
+}
+
+/// The client's id when it is short and plain.
+fn sane(value: &HeaderValue) -> Option<&str> {
+    let text = value.to_str().ok()?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/".contains(&byte);
+    ((1..=128).contains(&text.len()) && text.bytes().all(plain)).then_some(text)
+}
+
+/// What a request says in headers that every dialect understands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wishes {
+    /// How long the client waits, queueing included.
+    pub timeout: Option<Duration>,
+    /// Whether its content must stay on local providers.
+    pub local: bool,
+}
+
+impl Wishes {
+    /// Reads `x-request-timeout-ms` and `x-gateway-data-policy`.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidRequest` when one is there and means nothing: a policy that is not understood must not be ignored.
+    pub fn read(request: &HttpRequest) -> Result<Self, GatewayError> {
+        let header = |name: &str| request.headers().get(name).map(HeaderValue::as_bytes);
+        let timeout = header("x-request-timeout-ms").map(timeout).transpose()?;
+        let local = match header("x-gateway-data-policy") {
+            None => false,
+            Some(b"local") => true,
+            Some(_) => {
+                let message = "x-gateway-data-policy: the only policy is `local`";
+                return Err(GatewayError::invalid(message));
+            }
+        };
+        Ok(Self { timeout, local })
+    }
+}
+
+fn timeout(value: &[u8]) -> Result<Duration, GatewayError> {
+    // A day is longer than any deadline here, and short enough to be added to any clock.
+    const LONGEST: u64 = 86_400_000;
+    let millis = std::str::from_utf8(value).ok().and_then(|text| text.trim().parse::<u64>().ok());
+    match millis {
+        Some(millis @ 1..) => Ok(Duration::from_millis(millis.min(LONGEST))),
+        Some(0) | None => {
+            let message = "x-request-timeout-ms: a positive whole number of milliseconds is wanted";
+            Err(GatewayError::new(ErrorKind::InvalidRequest, message).from(Origin::Client))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_are_whole_rounded_up_and_within_bounds() {
+        let seconds = |after: Option<u64>, status| {
+            let mut error = GatewayError::new(ErrorKind::Overloaded, "x");
+            error.retry_after = after.map(Duration::from_millis);
+            retry_after(&error, status).map(whole_seconds)
+        };
+        assert_eq!(seconds(Some(1), 503), Some(1));
+        assert_eq!(seconds(Some(2001), 429), Some(3));
+        assert_eq!(seconds(Some(600_000), 529), Some(60));
+        assert_eq!(seconds(Some(5_000), 502), None);
+        assert!(matches!(seconds(None, 503), Some(1..=2)));
+    }
+
+    #[test]
+    fn a_request_id_is_kept_only_when_it_is_plain() {
+        let keep = |text: &'static str| sane(&HeaderValue::from_static(text)).is_some();
+        assert!(keep("req_01-a.b:c/d"));
+        assert!(!keep(""));
+        assert!(!keep("a b"));
+        assert!(!keep("<script>"));
+        let long = HeaderValue::from_str(&"x".repeat(129)).unwrap();
+        assert_eq!(sane(&long), None);
+    }
+
+    #[test]
+    fn a_timeout_is_a_positive_number_of_milliseconds() {
+        assert_eq!(timeout(b"250").unwrap(), Duration::from_millis(250));
+        assert_eq!(timeout(b"99999999999").unwrap(), Duration::from_secs(86_400));
+        for wrong in [&b"0"[..], b"-1", b"1.5", b"soon", b"\xff", b""] {
+            assert_eq!(timeout(wrong).unwrap_err().kind, ErrorKind::InvalidRequest);
+        }
+    }
+}

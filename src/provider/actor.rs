@@ -1,0 +1,317 @@
+//! The actor that decides for one provider on one worker.
+//!
+//! It owns the provider's client on this thread and decides about every job: run, wait, refuse, again, elsewhere.
+//! It never awaits and never touches body bytes; tasks on the same thread wait and carry.
+//!
+//! The one thing to know: a job is always in exactly one place: a message, a task, or answered. Whoever drops it
+//! has answered it, through its `Reply`.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use actix::dev::SendError;
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, WeakRecipient};
+
+use super::attempt::{self, Client, Connection};
+use super::gate::Arrival;
+use super::line::Share;
+use super::refused::{Failed, refused};
+use super::retry::{self, Next, RetryPolicy, Standing};
+use super::slot::{Admission, RetryPermit, Slot, Ticket};
+use super::{Provider, policies};
+use crate::chat::{ErrorKind, GatewayError, Waiting};
+use crate::job::{Candidate, Job};
+use crate::telemetry::{Admitted, Retried};
+
+/// How many messages may wait for a provider's actor. Its handlers take microseconds, so that a full mailbox means
+/// a worker far behind, and the answer is 503 at once.
+const MAILBOX: usize = 1024;
+
+/// How often a streamed request in the line takes note of its place. Signs of life go out less often than that.
+const PLACE_EVERY: Duration = Duration::from_secs(5);
+
+/// Decides for one provider on one worker.
+pub struct ProviderActor {
+    lane: Rc<Lane>,
+    retry: RetryPolicy,
+    router: WeakRecipient<Bounce>,
+}
+
+/// What the actor and its tasks share.
+pub(super) struct Lane {
+    pub provider: Arc<Provider>,
+    pub client: Client,
+}
+
+/// A job is handed to a provider, to be answered by this model.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Dispatch {
+    job: Job,
+    depth: Depth,
+}
+
+/// A job is handed back, with the reason.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Bounce {
+    /// The job.
+    pub job: Job,
+    /// What to tell the client if nobody else takes the job.
+    pub error: GatewayError,
+}
+
+/// A job that was here before wants to run again.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Again(Turn);
+
+/// An attempt ended without an answer.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Finished {
+    turn: Turn,
+    failed: Failed,
+}
+
+/// A job at this provider.
+pub(super) struct Turn {
+    pub job: Job,
+    pub connection: Connection,
+    permit: Option<RetryPermit>,
+    again: bool,
+}
+
+impl Dispatch {
+    /// `job`, to be answered by `candidate`, whose provider is `provider`.
+    #[must_use]
+    pub fn new(mut job: Job, candidate: Candidate, provider: &Arc<Provider>) -> Self {
+        job.tried.candidate = Some(candidate);
+        job.tried.here = 0;
+        Self { job, depth: Depth::new(provider) }
+    }
+
+    /// The job, back from a mailbox that did not take it.
+    #[must_use]
+    pub fn into_job(self) -> Job {
+        self.job
+    }
+}
+
+impl ProviderActor {
+    /// Starts the actor on this thread. Jobs it cannot serve go back to `router`.
+    #[must_use]
+    pub fn start_for(provider: &Arc<Provider>, router: WeakRecipient<Bounce>) -> Addr<Self> {
+        let client = Client::new(&provider.settings);
+        let (_, retry) = policies(&provider.settings);
+        let lane = Rc::new(Lane { provider: Arc::clone(provider), client });
+        Self { lane, retry, router }.start()
+    }
+
+    fn admit(&self, turn: Turn, address: Addr<Self>) {
+        let provider = &self.lane.provider;
+        let Some(candidate) = &turn.job.tried.candidate else {
+            turn.job.fail(GatewayError::internal("a job without a candidate"));
+            return;
+        };
+        let caller = &turn.job.caller;
+        let admission = provider.gate.admit(Arrival {
+            share: Share {
+                caller: Arc::clone(&caller.name),
+                weight: caller.weight,
+                priority: caller.priority,
+            },
+            model: Arc::clone(&candidate.model),
+            deadline: turn.job.deadline(provider.settings.timeouts.total),
+            again: turn.again,
+            elsewhere: !turn.job.candidates.is_empty(),
+        });
+        let decision = match &admission {
+            Admission::Run(_) => "run",
+            Admission::Wait(_) => "wait",
+            Admission::Refuse(refusal) => refusal.reason.decision(),
+        };
+        Admitted { provider: &provider.name, decision }.emit();
+        let lane = Rc::clone(&self.lane);
+        match admission {
+            Admission::Run(slot) => drop(actix::spawn(run(lane, turn, slot, address))),
+            Admission::Wait(ticket) => {
+                drop(actix::spawn(wait(lane, turn, ticket, address, self.router.clone())));
+            }
+            Admission::Refuse(refusal) => {
+                bounce(&self.router, turn.job, refused(&provider.name, refusal));
+            }
+        }
+    }
+
+    /// What follows a failed attempt.
+    fn decide(&self, mut turn: Turn, failed: Failed, address: Addr<Self>) {
+        let provider = &self.lane.provider;
+        let tried = &turn.job.tried;
+        let deadline = turn.job.deadline(provider.settings.timeouts.total);
+        let standing = Standing {
+            attempts: tried.attempts,
+            here: tried.here,
+            free_used: tried.free_used,
+            elsewhere: !turn.job.candidates.is_empty(),
+            left: deadline.saturating_duration_since(Instant::now()),
+            needs: Duration::ZERO,
+        };
+        let (after, fresh, free) =
+            match retry::decide(&failed.failure, &standing, &self.retry, fastrand::f64()) {
+                Next::Again { after, fresh, free } => (after, fresh, free),
+                Next::Elsewhere => return bounce(&self.router, turn.job, failed.error),
+                Next::Stop => return stop(turn.job, failed.error),
+            };
+        if free {
+            turn.job.tried.free_used = true;
+        } else {
+            let Some(permit) = provider.gate.retry(turn.permit.take()) else {
+                // Out of budget: the original failure is the answer, unless somebody else can help.
+                return bounce(&self.router, turn.job, failed.error);
+            };
+            turn.permit = Some(permit);
+        }
+        Retried { provider: &provider.name, reason: failed.outcome() }.emit();
+        turn.connection = if fresh { Connection::Fresh } else { Connection::Pooled };
+        turn.again = true;
+        drop(actix::spawn(back_off(turn, after, address)));
+    }
+}
+
+impl Actor for ProviderActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        context.set_mailbox_capacity(MAILBOX);
+    }
+}
+
+impl Handler<Dispatch> for ProviderActor {
+    type Result = ();
+
+    fn handle(&mut self, message: Dispatch, context: &mut Self::Context) {
+        let Dispatch { job, depth } = message;
+        drop(depth);
+        let turn = Turn { job, connection: Connection::Pooled, permit: None, again: false };
+        self.admit(turn, context.address());
+    }
+}
+
+impl Handler<Again> for ProviderActor {
+    type Result = ();
+
+    fn handle(&mut self, Again(turn): Again, context: &mut Self::Context) {
+        self.admit(turn, context.address());
+    }
+}
+
+impl Handler<Finished> for ProviderActor {
+    type Result = ();
+
+    fn handle(&mut self, Finished { turn, failed }: Finished, context: &mut Self::Context) {
+        self.decide(turn, failed, context.address());
+    }
+}
+
+/// Waits for the turn, the deadline or the client's leaving, whichever comes first, and then runs.
+async fn wait(
+    lane: Rc<Lane>,
+    mut turn: Turn,
+    mut ticket: Ticket,
+    address: Addr<ProviderActor>,
+    router: WeakRecipient<Bounce>,
+) {
+    let granted = loop {
+        tokio::select! {
+            biased;
+            // Dropping the ticket leaves the line.
+            () = turn.job.reply.closed() => return,
+            granted = ticket.granted() => break granted,
+            () = actix_rt::time::sleep(PLACE_EVERY), if turn.job.request.stream => {
+                let place = ticket.place();
+                turn.job.place.set(place.map(|(ahead, expected)| Waiting { ahead, expected }));
+            }
+        }
+    };
+    turn.job.place.set(None);
+    turn.job.tried.queued += ticket.waited();
+    drop(ticket);
+    match granted {
+        Ok(slot) => run(lane, turn, slot, address).await,
+        Err(refusal) => bounce(&router, turn.job, refused(&lane.provider.name, refusal)),
+    }
+}
+
+/// Runs one attempt and reports it, unless it was answered.
+async fn run(lane: Rc<Lane>, turn: Turn, slot: Slot, address: Addr<ProviderActor>) {
+    let Turn { job, permit, connection, again } = turn;
+    if let Some((job, failed)) = attempt::run(&lane, job, slot, connection).await {
+        let turn = Turn { job, permit, connection, again };
+        // Bounded by the slots: every attempt reports once.
+        address.do_send(Finished { turn, failed });
+    }
+}
+
+/// Waits without a slot, then comes again. Gives up when the client leaves.
+async fn back_off(mut turn: Turn, after: Duration, address: Addr<ProviderActor>) {
+    if !after.is_zero() {
+        tokio::select! {
+            biased;
+            () = turn.job.reply.closed() => return,
+            () = actix_rt::time::sleep(after) => {}
+        }
+    }
+    if let Err(SendError::Full(Again(turn)) | SendError::Closed(Again(turn))) =
+        address.try_send(Again(turn))
+    {
+        turn.job.fail(too_many_messages());
+    }
+}
+
+/// Hands a job back to the router, which tries the next candidate or answers.
+fn bounce(router: &WeakRecipient<Bounce>, job: Job, error: GatewayError) {
+    if job.candidates.is_empty() {
+        return stop(job, error);
+    }
+    match router.upgrade() {
+        // A job bounces at most once per candidate, so these are bounded by the jobs in flight.
+        Some(router) => {
+            if let Err(SendError::Full(bounce) | SendError::Closed(bounce)) =
+                router.try_send(Bounce { job, error })
+            {
+                stop(bounce.job, bounce.error);
+            }
+        }
+        None => stop(job, error),
+    }
+}
+
+/// Answers with the failure. After a retry of ours the caller's own retry is of no use.
+fn stop(job: Job, mut error: GatewayError) {
+    error.spent |= job.tried.attempts > 1;
+    job.fail(error);
+}
+
+/// What is said when a mailbox is full.
+fn too_many_messages() -> GatewayError {
+    GatewayError::new(ErrorKind::Overloaded, "the gateway has more requests than it can take in")
+}
+
+/// Counts a message while it waits in a mailbox; a message lost with its actor is counted out as well.
+struct Depth(Arc<Provider>);
+
+impl Depth {
+    fn new(provider: &Arc<Provider>) -> Self {
+        provider.mailbox.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(provider))
+    }
+}
+
+impl Drop for Depth {
+    fn drop(&mut self) {
+        self.0.mailbox.fetch_sub(1, Ordering::Relaxed);
+    }
+}

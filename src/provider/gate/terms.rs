@@ -1,0 +1,122 @@
+//! The words in which one talks to a gate: what arrives, what is decided, how an attempt ended.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::policy::Priority;
+use crate::provider::concurrency::Concurrency;
+use crate::provider::line::{Key, Lane, Share};
+use crate::provider::refusal::Refusal;
+
+/// What the operator allows; may change at any time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How many attempts run at once.
+    pub max_concurrency: Concurrency,
+    /// How many jobs wait at most; 0: none. Default 64.
+    pub max_queue: u32,
+    /// How long a job waits at most. Default 30 s.
+    pub max_queue_wait: Duration,
+}
+
+/// The present time, and random numbers from 0 to 1.
+pub struct Moment<'a> {
+    /// The present time.
+    pub now: Instant,
+    /// A random number each time it is called.
+    pub unit: &'a mut dyn FnMut() -> f64,
+}
+
+/// A job at the door.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// Whose it is.
+    pub share: Share,
+    /// The model it would run on.
+    pub model: Arc<str>,
+    /// When its answer is worth nothing any more.
+    pub deadline: Instant,
+    /// Whether it ran before and comes again. A retry stands at the head of its caller's queue and is never turned away because the
+    /// line is full or the provider is being emptied: it was let in before.
+    pub again: bool,
+    /// Whether another provider could answer it. If so it does not wait for a cooldown longer than 3 s.
+    pub elsewhere: bool,
+}
+
+/// What became of an arrival.
+#[derive(Debug)]
+pub enum Decision {
+    /// Start it now.
+    Run(Permit),
+    /// It waits; its waker will be in a later [`Wake`].
+    Wait {
+        /// Names it until then.
+        key: Key,
+        /// When it stops waiting; it must call [`Gate::expire`](super::Gate::expire) by itself then.
+        until: Instant,
+    },
+    /// It is turned away.
+    Refuse(Refusal),
+}
+
+/// The right to run one attempt. Must be given back by [`Gate::end`](super::Gate::end).
+#[derive(Debug)]
+pub struct Permit {
+    pub(super) lane: Lane,
+    pub(super) priority: Priority,
+    pub(super) probe: Probe,
+    pub(super) started: Instant,
+}
+
+/// A waiter to be told something.
+#[derive(Debug)]
+pub enum Wake<W> {
+    /// Its turn has come.
+    Grant(W, Permit),
+    /// It waits no longer.
+    Refuse(W, Refusal),
+}
+
+/// How an attempt ended, as far as breaker, cooldown and limit are concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// With a complete answer.
+    Success,
+    /// The provider failed.
+    HardFailure {
+        /// Whether no model of it could have answered (no connection), or only this one failed.
+        whole_provider: bool,
+        /// Whether it failed because it has too much to do.
+        congested: bool,
+    },
+    /// The provider does not accept our credentials.
+    AuthFailed,
+    /// The provider asks to be left alone, for this long if it said so.
+    RateLimited {
+        /// `Retry-After`.
+        retry_after: Option<Duration>,
+    },
+    /// For a reason that says nothing about the provider: the client's fault, or the client left.
+    Neutral,
+    /// Before it began: the permit was never used.
+    Unused,
+}
+
+/// Which breakers wait for this job's result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Probe {
+    pub(super) provider: bool,
+    pub(super) model: bool,
+}
+
+impl Permit {
+    /// When the attempt was allowed to begin.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// Whether a breaker waits for the attempt's result.
+    pub fn is_probe(&self) -> bool {
+        self.probe != Probe::default()
+    }
+}

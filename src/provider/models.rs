@@ -1,0 +1,196 @@
+//! What the gate knows about each model of its provider: breaker, cooldown, how many run.
+//!
+//! Owns a bounded table. Model names come from callers, so the table must not grow with them: at most [`MOST_MODELS`] are told
+//! apart. When it is full the least recently used model that nothing runs or waits for, and about which nothing bad is
+//! remembered, makes room; if there is none, the newcomer shares the entry `(other)`. A caller that invents names can therefore
+//! neither fill the memory nor wash away what is known about a model in trouble.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::breaker::{Breaker, BreakerPolicy};
+use super::cooldown::Cooldown;
+use super::line::Lane;
+
+/// How many models are told apart.
+pub const MOST_MODELS: usize = 256;
+
+/// Trouble that nobody has asked about for this long may be forgotten.
+const STALE: Duration = Duration::from_secs(600);
+
+/// One model of the provider.
+#[derive(Debug)]
+pub struct Model {
+    /// Its name, or `(other)`.
+    pub name: Arc<str>,
+    /// Its breaker.
+    pub breaker: Breaker,
+    /// Its cooldown.
+    pub cooldown: Cooldown,
+    /// How many attempts run.
+    pub in_flight: u32,
+    used: Instant,
+}
+
+/// The table of models.
+#[derive(Debug)]
+pub struct Models {
+    policy: BreakerPolicy,
+    lanes: HashMap<Arc<str>, Lane>,
+    /// Indexed by lane; the first one is shared.
+    models: Vec<Model>,
+}
+
+impl Models {
+    /// A table with only the shared entry.
+    pub fn new(policy: BreakerPolicy, now: Instant) -> Self {
+        let other = Model::new(Arc::from("(other)"), policy, now);
+        Self { policy, lanes: HashMap::new(), models: vec![other] }
+    }
+
+    /// Uses another breaker policy, for known models too.
+    pub fn change(&mut self, policy: BreakerPolicy) {
+        self.policy = policy;
+        self.models.iter_mut().for_each(|model| model.breaker.change(policy));
+    }
+
+    /// The model's lane, given out if it has none. `waits` tells which lanes somebody waits in.
+    pub fn lane(&mut self, name: &Arc<str>, now: Instant, waits: impl Fn(Lane) -> bool) -> Lane {
+        if let Some(lane) = self.lanes.get(name) {
+            if let Some(model) = self.models.get_mut(lane.0 as usize) {
+                model.used = now;
+            }
+            return *lane;
+        }
+        let model = Model::new(Arc::clone(name), self.policy, now);
+        let lane = if self.models.len() <= MOST_MODELS {
+            self.models.push(model);
+            Lane((self.models.len() - 1) as u16)
+        } else if let Some((lane, place)) = self.replaceable(now, waits) {
+            let replaced = std::mem::replace(place, model);
+            self.lanes.remove(&replaced.name);
+            lane
+        } else {
+            return Lane::default();
+        };
+        self.lanes.insert(Arc::clone(name), lane);
+        lane
+    }
+
+    /// The model in a lane.
+    pub fn get(&self, lane: Lane) -> Option<&Model> {
+        self.models.get(lane.0 as usize)
+    }
+
+    /// The model in a lane.
+    pub fn get_mut(&mut self, lane: Lane) -> Option<&mut Model> {
+        self.models.get_mut(lane.0 as usize)
+    }
+
+    /// What is known about a model, without giving it a lane.
+    pub fn find(&self, name: &str) -> Option<&Model> {
+        self.lanes.get(name).and_then(|lane| self.get(*lane))
+    }
+
+    /// All entries with their lanes.
+    pub fn iter(&self) -> impl Iterator<Item = (Lane, &Model)> + '_ {
+        self.models.iter().enumerate().map(|(index, model)| (Lane(index as u16), model))
+    }
+
+    fn replaceable(
+        &mut self,
+        now: Instant,
+        waits: impl Fn(Lane) -> bool,
+    ) -> Option<(Lane, &mut Model)> {
+        let named = self.models.iter_mut().enumerate().skip(1);
+        let named = named.map(|(index, model)| (Lane(index as u16), model));
+        let idle = named.filter(|(lane, model)| model.is_replaceable(now) && !waits(*lane));
+        idle.min_by_key(|(_, model)| model.used)
+    }
+}
+
+impl Model {
+    fn new(name: Arc<str>, policy: BreakerPolicy, now: Instant) -> Self {
+        let breaker = Breaker::new(policy, now);
+        Self { name, breaker, cooldown: Cooldown::default(), in_flight: 0, used: now }
+    }
+
+    /// How many of `limit` slots this model may use now.
+    pub fn usable(&self, limit: u32, now: Instant) -> u32 {
+        self.breaker.usable(limit, now).min(self.cooldown.usable(limit, now))
+    }
+
+    /// Whether one more attempt may start now.
+    pub fn is_open(&self, limit: u32, now: Instant) -> bool {
+        self.in_flight < self.usable(limit, now)
+    }
+
+    /// When one more slot becomes usable by itself, if that is what keeps the model from starting more.
+    pub fn next_step(&self, limit: u32, now: Instant) -> Option<Instant> {
+        if self.is_open(limit, now) {
+            return None;
+        }
+        let steps = [self.breaker.next_step(limit, now), self.cooldown.next_step(limit, now)];
+        steps.into_iter().flatten().min()
+    }
+
+    fn is_replaceable(&self, now: Instant) -> bool {
+        let pristine = self.breaker.is_pristine(now) && self.cooldown.is_pristine(now);
+        let stale = now.saturating_duration_since(self.used) >= STALE;
+        self.in_flight == 0 && (pristine || stale)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(number: usize) -> Arc<str> {
+        Arc::from(format!("model-{number}"))
+    }
+
+    #[test]
+    fn invented_names_neither_fill_the_table_nor_wash_away_trouble() {
+        let now = Instant::now();
+        let mut models = Models::new(BreakerPolicy::default(), now);
+        let broken = models.lane(&name(0), now, |_| false);
+        models.get_mut(broken).unwrap().breaker.fail(false, now, 0.5);
+        for number in 1..10_000 {
+            models.lane(&name(number), now + Duration::from_millis(number as u64), |_| false);
+        }
+        assert_eq!(models.iter().count(), MOST_MODELS + 1);
+        assert!(models.find("model-9999").is_some());
+        assert!(models.find("model-1").is_none());
+        assert!(!models.find("model-0").unwrap().breaker.is_pristine(now));
+    }
+
+    #[test]
+    fn models_in_use_are_never_replaced_and_newcomers_share_an_entry() {
+        let now = Instant::now();
+        let mut models = Models::new(BreakerPolicy::default(), now);
+        for number in 0..MOST_MODELS {
+            let lane = models.lane(&name(number), now, |_| false);
+            models.get_mut(lane).unwrap().in_flight = 1;
+        }
+        assert_eq!(models.lane(&name(MOST_MODELS), now, |_| false), Lane(0));
+        models.get_mut(Lane(7)).unwrap().in_flight = 0;
+        assert_eq!(models.lane(&name(MOST_MODELS), now, |lane| lane == Lane(7)), Lane(0));
+        assert_eq!(models.lane(&name(MOST_MODELS), now, |_| false), Lane(7));
+        assert_eq!(models.get(Lane(7)).unwrap().name, name(MOST_MODELS));
+    }
+
+    #[test]
+    fn old_trouble_is_forgotten_when_room_is_needed() {
+        let now = Instant::now();
+        let mut models = Models::new(BreakerPolicy::default(), now);
+        for number in 0..MOST_MODELS {
+            let lane = models.lane(&name(number), now, |_| false);
+            (0..5).for_each(|_| {
+                models.get_mut(lane).unwrap().breaker.fail(false, now, 0.5);
+            });
+        }
+        assert_eq!(models.lane(&name(MOST_MODELS), now, |_| false), Lane(0));
+        assert_ne!(models.lane(&name(MOST_MODELS), now + STALE, |_| false), Lane(0));
+    }
+}

@@ -1,0 +1,116 @@
+//! Why a job was turned away, and when it may come back.
+//!
+//! Owns the closed list of reasons and the bounds of `Retry-After`. Which status a reason becomes is decided with all other errors,
+//! at the edge; [`RefusalReason::is_callers_own`] says whose fault it is.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// A job was turned away, at the door or out of the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why.
+    pub reason: RefusalReason,
+    /// When it makes sense to come back: 1 to 60 s, spread by ± 20 % so that the refused do not return together.
+    pub retry_after: Duration,
+}
+
+/// Why a job was turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalReason {
+    /// The line is full.
+    QueueFull,
+    /// Its turn would come after its deadline, or after the longest wait allowed.
+    PredictedWait,
+    /// Others wait, and its caller already holds half of the line.
+    OverShare,
+    /// It was its caller's newest in the longest queue when somebody else came to a full line, or batch work in a full line.
+    PushedOut,
+    /// It waited as long as the operator allows, and its turn had not come.
+    WaitedTooLong,
+    /// Its deadline passed.
+    DeadlinePassed,
+    /// The provider or the model keeps failing.
+    BreakerOpen,
+    /// The provider asked to be left alone for longer than the job can wait.
+    CoolingDown,
+    /// The provider does not accept our credentials.
+    AuthFailed,
+    /// The provider is being emptied.
+    Draining,
+}
+
+/// What the reason is based on when nothing has been measured yet.
+pub(super) const UNMEASURED: Duration = Duration::from_secs(2);
+/// When to come back to a provider that is being emptied.
+pub(super) const DRAINING: Duration = Duration::from_secs(10);
+
+const SHORTEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(60);
+
+impl Refusal {
+    /// A refusal that expects the reason to be gone after `expected`; `unit` (0 to 1) spreads it by ± 20 %.
+    pub fn new(reason: RefusalReason, expected: Duration, unit: f64) -> Self {
+        let expected = expected.clamp(SHORTEST, LONGEST);
+        let spread = expected.mul_f64(0.8 + 0.4 * unit.clamp(0.0, 1.0));
+        Self { reason, retry_after: spread.clamp(SHORTEST, LONGEST) }
+    }
+
+    /// `retry_after` as the header has it: whole seconds, rounded up, 1 to 60.
+    pub fn retry_after_seconds(&self) -> u64 {
+        let rounded_up = self.retry_after + Duration::from_nanos(999_999_999);
+        rounded_up.as_secs().clamp(SHORTEST.as_secs(), LONGEST.as_secs())
+    }
+}
+
+impl RefusalReason {
+    /// Whether the caller's own use is the reason (429), not the provider's state (503, or 504 for a deadline).
+    pub fn is_callers_own(self) -> bool {
+        match self {
+            Self::OverShare | Self::PushedOut => true,
+            Self::QueueFull
+            | Self::PredictedWait
+            | Self::WaitedTooLong
+            | Self::DeadlinePassed
+            | Self::BreakerOpen
+            | Self::CoolingDown
+            | Self::AuthFailed
+            | Self::Draining => false,
+        }
+    }
+
+    /// The label of the metric that counts decisions at the door.
+    pub fn decision(self) -> &'static str {
+        match self {
+            Self::QueueFull | Self::OverShare | Self::PushedOut => "queue_full",
+            Self::PredictedWait | Self::WaitedTooLong | Self::DeadlinePassed => "predicted_wait",
+            Self::BreakerOpen | Self::CoolingDown | Self::AuthFailed => "breaker",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_bounded_spread_and_rounded_up() {
+        for (expected, unit, seconds) in [
+            (0, 0.0, 1),
+            (0, 1.0, 2),
+            (10, 0.0, 8),
+            (10, 0.5, 10),
+            (10, 1.0, 12),
+            (60, 1.0, 60),
+            (60, 0.0, 48),
+            (86_400, 0.0, 48),
+        ] {
+            let expected = Duration::from_secs(expected);
+            let refusal = Refusal::new(RefusalReason::QueueFull, expected, unit);
+            assert_eq!(refusal.retry_after_seconds(), seconds);
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! From what a gate or a provider says to what the caller is told.
+
+use crate::backend::{DecodeError, Rejection, RejectionClass};
+use crate::chat::{ErrorKind, GatewayError};
+use crate::telemetry::AttemptOutcome;
+
+use super::refusal::{Refusal, RefusalReason};
+use super::retry::Failure;
+
+/// What a caller is told when the gate turns its request away.
+pub(super) fn refused(provider: &str, refusal: Refusal) -> GatewayError {
+    let (kind, why) = match refusal.reason {
+        RefusalReason::QueueFull => (ErrorKind::Overloaded, "its line is full"),
+        RefusalReason::PredictedWait => (ErrorKind::Overloaded, "the wait would be too long"),
+        RefusalReason::WaitedTooLong => {
+            (ErrorKind::Overloaded, "its turn did not come within the longest wait allowed")
+        }
+        RefusalReason::OverShare => {
+            (ErrorKind::RateLimited, "others wait, and this key already holds half of its line")
+        }
+        RefusalReason::PushedOut => (
+            ErrorKind::RateLimited,
+            "the place in its line went to a key that has fewer requests there",
+        ),
+        RefusalReason::DeadlinePassed => (ErrorKind::Timeout, "the deadline passed in its line"),
+        RefusalReason::BreakerOpen => {
+            (ErrorKind::ProviderUnavailable, "it kept failing and is left alone for a while")
+        }
+        RefusalReason::CoolingDown => {
+            (ErrorKind::ProviderUnavailable, "it asked to be left alone for a while")
+        }
+        RefusalReason::AuthFailed => {
+            (ErrorKind::ProviderUnavailable, "it does not accept the gateway's credentials")
+        }
+        RefusalReason::Draining => (ErrorKind::Draining, "it is being drained"),
+    };
+    let error = GatewayError::new(kind, format!("provider `{provider}`: {why}"));
+    match kind {
+        ErrorKind::Timeout => error,
+        _ => error.retry_after(refusal.retry_after),
+    }
+}
+
+/// A failed attempt: what follows from it, and what to tell the caller if nothing else helps.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub failure: Failure,
+    pub error: GatewayError,
+}
+
+impl Failed {
+    pub fn new(failure: Failure, error: GatewayError) -> Self {
+        Self { failure, error }
+    }
+
+    /// The client left.
+    pub fn client_gone() -> Self {
+        Self::new(Failure::ClientGone, GatewayError::new(ErrorKind::Internal, "the client left"))
+    }
+
+    /// The request's deadline passed while the provider had it.
+    pub fn deadline(provider: &str) -> Self {
+        let message = format!("the deadline passed before provider `{provider}` answered");
+        Self::new(Failure::DeadlinePassed, GatewayError::new(ErrorKind::Timeout, message))
+    }
+
+    /// The provider refused, with a status or within its answer.
+    pub fn rejected(provider: &str, failure: Failure, rejection: Rejection) -> Self {
+        let said = rejection.message;
+        let failed = |what: &str| format!("provider `{provider}` {what}: {said}");
+        let retry_after = rejection.retry_after.or(match failure {
+            Failure::Status { retry_after, .. }
+            | Failure::RateLimited { retry_after }
+            | Failure::Quota { retry_after } => retry_after,
+            _ => None,
+        });
+        let (failure, kind, message) = match rejection.class {
+            RejectionClass::BadRequest => (Failure::Rejected, ErrorKind::InvalidRequest, said),
+            RejectionClass::ContextTooLong => {
+                (Failure::ContextLength, ErrorKind::ContextTooLong, said)
+            }
+            RejectionClass::ContentFilter => {
+                (Failure::ContentFilter, ErrorKind::InvalidRequest, said)
+            }
+            RejectionClass::UnknownModel => (Failure::Rejected, ErrorKind::ModelNotFound, said),
+            // Words about the gateway's own key are nobody else's business.
+            RejectionClass::Auth => (
+                Failure::Auth,
+                ErrorKind::BadUpstream,
+                format!("provider `{provider}` does not accept the gateway's credentials"),
+            ),
+            RejectionClass::RateLimited => (
+                Failure::RateLimited { retry_after },
+                ErrorKind::RateLimited,
+                failed("limits requests"),
+            ),
+            RejectionClass::QuotaExhausted => (
+                Failure::Quota { retry_after },
+                ErrorKind::QuotaExhausted,
+                failed("has no quota left"),
+            ),
+            RejectionClass::Overloaded => {
+                let failure = match failure {
+                    Failure::Status { .. } | Failure::DoNotRetry => failure,
+                    _ => Failure::Status { status: 503, retry_after },
+                };
+                (failure, ErrorKind::ProviderUnavailable, failed("is busy"))
+            }
+            RejectionClass::Timeout => (failure, ErrorKind::Timeout, failed("gave up")),
+            RejectionClass::Broken => (failure, ErrorKind::BadUpstream, failed("failed")),
+        };
+        let mut error = GatewayError::upstream(kind, message);
+        error.retry_after = retry_after;
+        error.spent =
+            matches!(failure, Failure::Auth | Failure::Quota { .. } | Failure::DoNotRetry);
+        Self::new(failure, error)
+    }
+
+    /// The answer could not be read.
+    pub fn undecodable(provider: &str, failure: Failure, error: DecodeError) -> Self {
+        let why = match &error {
+            DecodeError::Reported(rejection) => {
+                return Self::rejected(provider, failure, rejection.clone());
+            }
+            DecodeError::Cut => "was cut off in the middle of its answer",
+            // What it sent instead is for the log only.
+            DecodeError::Malformed(_) => "answered something that is not its API",
+            DecodeError::TooLarge => "answered more at once than can be held",
+        };
+        let message = format!("provider `{provider}` {why}");
+        Self::new(failure, GatewayError::upstream(ErrorKind::BadUpstream, message).because(error))
+    }
+
+    /// The label under which the attempt is counted.
+    pub fn outcome(&self) -> AttemptOutcome {
+        match self.failure {
+            Failure::LocalResource | Failure::Connect => AttemptOutcome::Connect,
+            Failure::ResetReused => AttemptOutcome::Reset,
+            Failure::DiedBeforeFirstEvent | Failure::Cut => AttemptOutcome::Broken,
+            Failure::FirstEventTimeout | Failure::DeadlinePassed => AttemptOutcome::Timeout,
+            Failure::Status { status: 503 | 529, .. } => AttemptOutcome::Overloaded,
+            Failure::Status { .. } | Failure::DoNotRetry => AttemptOutcome::Failed,
+            Failure::RateLimited { .. } | Failure::Quota { .. } => AttemptOutcome::RateLimited,
+            Failure::Rejected | Failure::ContextLength | Failure::ContentFilter => {
+                AttemptOutcome::Rejected
+            }
+            Failure::Auth => AttemptOutcome::Auth,
+            Failure::ClientGone => AttemptOutcome::Cancelled,
+        }
+    }
+}

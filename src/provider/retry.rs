@@ -1,0 +1,270 @@
+//! What follows a failed attempt: again here, elsewhere, or the end.
+//!
+//! Owns the table of failures and the backoff. It refuses to know about budgets (`budget.rs`), slots and providers' formats. What
+//! one would get wrong: a decision for [`Next::Again`] is only a wish; unless it is free it still needs a permit of the budget, and
+//! when there is none the original failure is the answer.
+
+use std::time::Duration;
+
+use super::gate::Ended;
+
+/// How often and how soon to try again.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RetryPolicy {
+    /// Further attempts at one provider; more than 2 count as 2. Default 2.
+    pub max_retries: u32,
+    /// The longest first backoff. Default 500 ms.
+    pub backoff: Duration,
+    /// The longest backoff, after doubling. Default 8 s.
+    pub max_backoff: Duration,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            max_retries: 2,
+            backoff: Duration::from_millis(500),
+            max_backoff: Duration::from_secs(8),
+        }
+    }
+}
+
+/// Why an attempt failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// We could not even try: our own line was full, or descriptors or memory ran out.
+    LocalResource,
+    /// The name was not found, or connecting was refused, timed out, or failed in TLS.
+    Connect,
+    /// The connection had been used before and broke before any byte of an answer: the provider had closed it meanwhile.
+    ResetReused,
+    /// A fresh connection broke before the head, or a 2xx answer ended or turned out to be nonsense before its first event.
+    DiedBeforeFirstEvent,
+    /// No head or no first event in time.
+    FirstEventTimeout,
+    /// The provider said that it failed: 408, 409, 500, 502, 503, 504, 529 and other 5xx.
+    Status {
+        /// The HTTP status.
+        status: u16,
+        /// `Retry-After`, when it came with one.
+        retry_after: Option<Duration>,
+    },
+    /// 429: too much at present.
+    RateLimited {
+        /// `Retry-After`, when it came with one.
+        retry_after: Option<Duration>,
+    },
+    /// 429 because of a quota or unpaid bills: waiting does not help.
+    Quota {
+        /// `Retry-After`, when it came with one.
+        retry_after: Option<Duration>,
+    },
+    /// `x-should-retry: false`.
+    DoNotRetry,
+    /// The provider does not accept the request: 400, 404, 413, 415, 422 and other 4xx.
+    Rejected,
+    /// The request is longer than the model's context.
+    ContextLength,
+    /// The provider refuses on account of the contents.
+    ContentFilter,
+    /// 401 or 403: the provider does not accept our credentials.
+    Auth,
+    /// Broken, stalled or malformed after the first event was forwarded.
+    Cut,
+    /// The client is gone.
+    ClientGone,
+    /// The request's deadline passed.
+    DeadlinePassed,
+}
+
+/// Where a request stands when an attempt has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Attempts so far at all providers, the failed one included.
+    pub attempts: u32,
+    /// Attempts so far at this provider, the failed one included, a free one not.
+    pub here: u32,
+    /// Whether the free attempt after a broken reused connection was made.
+    pub free_used: bool,
+    /// Whether another candidate is left.
+    pub elsewhere: bool,
+    /// Time until the deadline.
+    pub left: Duration,
+    /// The least time in which a further attempt could succeed; zero when unknown.
+    pub needs: Duration,
+}
+
+/// What to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Try this provider again.
+    Again {
+        /// After this time, without a slot.
+        after: Duration,
+        /// On a connection that was not used before.
+        fresh: bool,
+        /// Without a permit of the budget, and not counted in [`Standing::here`].
+        free: bool,
+    },
+    /// Try the next candidate.
+    Elsewhere,
+    /// Answer with this failure.
+    Stop,
+}
+
+/// Attempts of one request at all providers together.
+pub const MAX_ATTEMPTS: u32 = 3;
+/// Attempts at one provider while another candidate is left.
+const MAX_HERE: u32 = 2;
+/// A time asked for by the provider is waited out when it is no longer than this.
+const SHORT_WAIT: Duration = Duration::from_secs(3);
+/// The same when there is no other candidate.
+const LONG_WAIT: Duration = Duration::from_secs(20);
+
+impl RetryPolicy {
+    /// The longest backoff after `retries` retries: `min(max_backoff, backoff × 2^retries)`.
+    pub fn step(&self, retries: u32) -> Duration {
+        self.backoff.saturating_mul(1 << retries.min(20)).min(self.max_backoff)
+    }
+
+    /// Full jitter: a random time up to [`RetryPolicy::step`], with `unit` from 0 to 1.
+    ///
+    /// Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+    pub fn backoff(&self, retries: u32, unit: f64) -> Duration {
+        self.step(retries).mul_f64(unit.clamp(0.0, 1.0))
+    }
+}
+
+impl Failure {
+    /// The failure that a status outside 2xx stands for, before its body is looked at.
+    ///
+    /// Redirects are not followed and count as rejections.
+    pub fn of_status(status: u16, retry_after: Option<Duration>) -> Self {
+        match status {
+            401 | 403 => Self::Auth,
+            429 => Self::RateLimited { retry_after },
+            408 | 409 | 500.. => Self::Status { status, retry_after },
+            _ => Self::Rejected,
+        }
+    }
+
+    /// What the failure means for breaker, cooldown and limit.
+    pub fn ended(&self) -> Ended {
+        let model = |congested| Ended::HardFailure { whole_provider: false, congested };
+        match *self {
+            Self::Connect => Ended::HardFailure { whole_provider: true, congested: false },
+            Self::DiedBeforeFirstEvent | Self::Cut => model(false),
+            Self::FirstEventTimeout => model(true),
+            Self::Status { status: 408 | 409, .. } => Ended::Neutral,
+            Self::Status { status, .. } => model(matches!(status, 503 | 529)),
+            Self::RateLimited { retry_after } | Self::Quota { retry_after } => {
+                Ended::RateLimited { retry_after }
+            }
+            Self::Auth => Ended::AuthFailed,
+            Self::LocalResource
+            | Self::ResetReused
+            | Self::DoNotRetry
+            | Self::Rejected
+            | Self::ContextLength
+            | Self::ContentFilter
+            | Self::ClientGone
+            | Self::DeadlinePassed => Ended::Neutral,
+        }
+    }
+
+    /// What the table says about trying the same provider again.
+    fn here(&self) -> Here {
+        match *self {
+            Self::Connect => Here::Backoff,
+            Self::Status { retry_after, .. } => retry_after.map_or(Here::Backoff, Here::Asked),
+            Self::RateLimited { retry_after } => retry_after.map_or(Here::Once, Here::Asked),
+            Self::DiedBeforeFirstEvent => Here::Once,
+            Self::ResetReused => Here::Free,
+            Self::LocalResource
+            | Self::FirstEventTimeout
+            | Self::Quota { .. }
+            | Self::DoNotRetry
+            | Self::Rejected
+            | Self::ContextLength
+            | Self::ContentFilter
+            | Self::Auth
+            | Self::Cut
+            | Self::ClientGone
+            | Self::DeadlinePassed => Here::Never,
+        }
+    }
+
+    /// What the table says about other providers. A context that is too long goes only to a route's larger model, which is for the
+    /// router to know; a cut stream only where it may be resumed.
+    fn elsewhere(&self) -> bool {
+        match self {
+            Self::LocalResource
+            | Self::Connect
+            | Self::ResetReused
+            | Self::DiedBeforeFirstEvent
+            | Self::FirstEventTimeout
+            | Self::Status { .. }
+            | Self::RateLimited { .. }
+            | Self::Quota { .. }
+            | Self::DoNotRetry
+            | Self::ContextLength
+            | Self::Auth => true,
+            Self::Rejected
+            | Self::ContentFilter
+            | Self::Cut
+            | Self::ClientGone
+            | Self::DeadlinePassed => false,
+        }
+    }
+}
+
+/// Decides what follows a failed attempt. `unit` (0 to 1) is the random part of the backoff.
+///
+/// At most 3 attempts in all, and at most 2 at one provider while another candidate is left. Nothing is started that could not
+/// end before the deadline.
+pub fn decide(failure: &Failure, standing: &Standing, policy: &RetryPolicy, unit: f64) -> Next {
+    if standing.attempts >= MAX_ATTEMPTS {
+        return Next::Stop;
+    }
+    let fits = |after: Duration| after.saturating_add(standing.needs) < standing.left;
+    let allowed = policy.max_retries.saturating_add(1).min(MAX_ATTEMPTS);
+    let allowed = if standing.elsewhere { allowed.min(MAX_HERE) } else { allowed };
+    let backoff = policy.backoff(standing.here.saturating_sub(1), unit);
+    let again = match failure.here() {
+        Here::Never => None,
+        Here::Free if !standing.free_used => {
+            let at_once = Next::Again { after: Duration::ZERO, fresh: true, free: true };
+            return if fits(Duration::ZERO) { at_once } else { Next::Stop };
+        }
+        // A connection made for this attempt cannot be a stale one: it broke like any other.
+        Here::Free | Here::Once => (standing.here < MAX_HERE).then_some(backoff),
+        Here::Backoff => Some(backoff),
+        Here::Asked(asked) => {
+            let longest = if standing.elsewhere { SHORT_WAIT } else { LONG_WAIT };
+            (asked <= longest).then_some(asked.max(backoff))
+        }
+    };
+    match again.filter(|after| standing.here < allowed && fits(*after)) {
+        Some(after) => Next::Again { after, fresh: false, free: false },
+        None if standing.elsewhere && failure.elsewhere() && fits(Duration::ZERO) => {
+            Next::Elsewhere
+        }
+        None => Next::Stop,
+    }
+}
+
+/// How the same provider may be tried again.
+enum Here {
+    Never,
+    /// At once on a fresh connection, once in a request.
+    Free,
+    /// After a backoff, but only one further attempt.
+    Once,
+    /// After a backoff.
+    Backoff,
+    /// After the time it asked for.
+    Asked(Duration),
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,358 @@
+//! A gate shared by all worker threads: [`Slot`] and [`Ticket`] return what they hold when they are dropped.
+//!
+//! Owns the one lock around a [`Gate`], the clock and the random numbers. The lock is held for one decision, never across an await
+//! and never while somebody is woken. What one would get wrong: a turn can be granted to a waiter that leaves at that very
+//! moment. The slot then travels through the waiter's channel, or comes back from it, and is given to the next in line, in a loop
+//! and not by recursion, however many have left.
+//!
+//! Time-driven changes (a cooldown ends, slots return after a pause) need somebody with a timer. That is one of those who wait,
+//! the *keeper*: when the gate knows of such an instant one waiter is notified, sleeps until then, and hands the duty on when it
+//! leaves the line. Nothing needs to be driven from outside.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+
+use super::breaker::BreakerPolicy;
+use super::gate::snapshot::Snapshot;
+use super::gate::{Arrival, Decision, Ended, Gate, Limits, Moment, Permit, Wake};
+use super::line::Key;
+use super::refusal::{Refusal, RefusalReason};
+use super::retry::RetryPolicy;
+
+/// The admission of one provider for the whole process.
+#[derive(Debug)]
+pub struct SharedGate {
+    inner: Mutex<Inner>,
+    /// Makes one waiter the keeper.
+    keeper_wanted: Notify,
+}
+
+/// What became of an arrival.
+#[derive(Debug)]
+pub enum Admission {
+    /// Start now.
+    Run(Slot),
+    /// Wait for the turn.
+    Wait(Ticket),
+    /// Turned away.
+    Refuse(Refusal),
+}
+
+/// The right to run one attempt.
+///
+/// Dropping it frees the slot, once, and starts the next in line; so does a panic. Dropped without [`Slot::ended`] it counts as
+/// [`Ended::Neutral`].
+#[derive(Debug)]
+pub struct Slot {
+    gate: Arc<SharedGate>,
+    permit: Option<Permit>,
+    ended: Ended,
+}
+
+/// A place in the line.
+///
+/// Dropping it leaves the line at once; a slot that was granted meanwhile goes to the next.
+#[derive(Debug)]
+pub struct Ticket {
+    gate: Arc<SharedGate>,
+    key: Key,
+    since: Instant,
+    until: Instant,
+    /// `None` once the answer was taken.
+    answer: Option<oneshot::Receiver<Answer>>,
+    /// Set while this waiter is the keeper: when to look at the gate next.
+    keeps: Option<Instant>,
+}
+
+/// The right to make one retry, from its backoff to its end; given back on drop.
+#[derive(Debug)]
+pub struct RetryPermit {
+    gate: Arc<SharedGate>,
+}
+
+type Answer = Result<Slot, Refusal>;
+type Waker = oneshot::Sender<Answer>;
+
+#[derive(Debug)]
+struct Inner {
+    gate: Gate<Waker>,
+    /// When the keeper looks next, or a waiter has been asked to become the keeper and to look then.
+    kept: Option<Instant>,
+}
+
+impl SharedGate {
+    /// An idle gate.
+    pub fn new(limits: Limits, breaker: BreakerPolicy, retry: RetryPolicy) -> Arc<Self> {
+        let gate = Gate::new(limits, breaker, retry, now());
+        Arc::new(Self {
+            inner: Mutex::new(Inner { gate, kept: None }),
+            keeper_wanted: Notify::new(),
+        })
+    }
+
+    /// Decides about a job.
+    pub fn admit(self: &Arc<Self>, arrival: Arrival) -> Admission {
+        let since = now();
+        let mut answer = None;
+        let decision = self.step(|inner, at, wakes| {
+            let waker = || {
+                let (waker, receiver) = oneshot::channel();
+                answer = Some(receiver);
+                waker
+            };
+            inner.gate.admit(arrival, at, waker, wakes)
+        });
+        match decision {
+            Decision::Run(permit) => Admission::Run(Slot {
+                gate: Arc::clone(self),
+                permit: Some(permit),
+                ended: Ended::Neutral,
+            }),
+            Decision::Wait { key, until } => {
+                let gate = Arc::clone(self);
+                Admission::Wait(Ticket { gate, key, since, until, answer, keeps: None })
+            }
+            Decision::Refuse(refusal) => Admission::Refuse(refusal),
+        }
+    }
+
+    /// Takes a retry from the budget, or `None` when it is used up: then the original failure is the answer. A request's
+    /// `previous` permit is given back first, so that its second retry does not stand in the way of itself.
+    pub fn retry(self: &Arc<Self>, previous: Option<RetryPermit>) -> Option<RetryPermit> {
+        drop(previous);
+        let taken = self.inner.lock().gate.take_retry(now());
+        taken.then(|| RetryPermit { gate: Arc::clone(self) })
+    }
+
+    /// Takes other limits at once; see [`Gate::change`].
+    pub fn change(self: &Arc<Self>, limits: Limits) {
+        self.step(|inner, at, wakes| inner.gate.change(limits, at, wakes));
+    }
+
+    /// Takes other policies; see [`Gate::change_policies`].
+    pub fn change_policies(&self, breaker: BreakerPolicy, retry: RetryPolicy) {
+        self.inner.lock().gate.change_policies(breaker, retry);
+    }
+
+    /// The limits now in force.
+    pub fn limits(&self) -> Limits {
+        self.inner.lock().gate.limits()
+    }
+
+    /// Takes no new jobs; those that wait or come again are still served.
+    pub fn drain(&self) {
+        self.inner.lock().gate.drain();
+    }
+
+    /// Takes new jobs again.
+    pub fn resume(&self) {
+        self.inner.lock().gate.resume();
+    }
+
+    /// How long a newcomer for this model would wait; see [`Gate::expected_wait`].
+    pub fn expected_wait(&self, model: &str) -> Duration {
+        self.inner.lock().gate.expected_wait(model, now())
+    }
+
+    /// What may be seen of the gate now.
+    pub fn snapshot(&self) -> Snapshot {
+        self.inner.lock().gate.snapshot(now())
+    }
+
+    /// One decision under the lock, then the wake-ups that follow from it.
+    fn step<R>(
+        self: &Arc<Self>,
+        decide: impl FnOnce(&mut Inner, &mut Moment<'_>, &mut Vec<Wake<Waker>>) -> R,
+    ) -> R {
+        let mut wakes = Vec::new();
+        let result = self.decide(decide, &mut wakes);
+        self.deliver(wakes);
+        result
+    }
+
+    fn decide<R>(
+        &self,
+        decide: impl FnOnce(&mut Inner, &mut Moment<'_>, &mut Vec<Wake<Waker>>) -> R,
+        wakes: &mut Vec<Wake<Waker>>,
+    ) -> R {
+        let mut inner = self.inner.lock();
+        let now = now();
+        let result = decide(&mut inner, &mut Moment { now, unit: &mut fastrand::f64 }, wakes);
+        let next = inner.gate.next_wake(now);
+        let keeper_wanted = next.is_some_and(|next| inner.kept.is_none_or(|kept| next < kept));
+        if keeper_wanted {
+            inner.kept = next;
+        }
+        drop(inner);
+        if keeper_wanted {
+            self.keeper_wanted.notify_one();
+        }
+        result
+    }
+
+    /// Wakes the waiters. A slot whose waiter has left comes back and is given to the next, until nobody is left to be told.
+    fn deliver(self: &Arc<Self>, mut wakes: Vec<Wake<Waker>>) {
+        while !wakes.is_empty() {
+            for wake in std::mem::take(&mut wakes) {
+                let (waker, answer) = match wake {
+                    Wake::Grant(waker, permit) => (waker, Ok(Slot::unused(self, permit))),
+                    Wake::Refuse(waker, refusal) => (waker, Err(refusal)),
+                };
+                if let Err(Ok(mut returned)) = waker.send(answer)
+                    && let Some(permit) = returned.permit.take()
+                {
+                    let end = |inner: &mut Inner, at: &mut Moment<'_>, wakes: &mut Vec<_>| {
+                        inner.gate.end(permit, Ended::Unused, at, wakes);
+                    };
+                    self.decide(end, &mut wakes);
+                }
+            }
+        }
+    }
+}
+
+impl Slot {
+    /// Ends the attempt, frees the slot and lets the gate know how it went.
+    pub fn ended(mut self, ended: Ended) {
+        self.ended = ended;
+    }
+
+    /// The first event of the answer is here: if this attempt is a breaker's probe, it has succeeded; see [`Gate::answering`].
+    pub fn answering(&mut self) {
+        if let Some(permit) = self.permit.as_mut().filter(|permit| permit.is_probe()) {
+            self.gate.step(|inner, at, wakes| inner.gate.answering(permit, at, wakes));
+        }
+    }
+
+    /// How long the slot has been held.
+    pub fn held(&self) -> Duration {
+        let started = self.permit.as_ref().map(Permit::started);
+        started.map_or(Duration::ZERO, |started| now().saturating_duration_since(started))
+    }
+
+    /// On its way to its waiter; counts as unused until it is received.
+    fn unused(gate: &Arc<SharedGate>, permit: Permit) -> Self {
+        Self { gate: Arc::clone(gate), permit: Some(permit), ended: Ended::Unused }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if let Some(permit) = self.permit.take() {
+            let ended = self.ended;
+            self.gate.step(|inner, at, wakes| inner.gate.end(permit, ended, at, wakes));
+        }
+    }
+}
+
+impl Ticket {
+    /// Waits for the turn.
+    ///
+    /// # Errors
+    ///
+    /// The refusal when the turn will not come: the deadline or the longest wait passed, somebody with a better claim needed the
+    /// place, or the provider became unavailable. Asked again after an answer, it refuses with [`RefusalReason::WaitedTooLong`].
+    ///
+    /// # Cancellation
+    ///
+    /// Dropping the future keeps the place; dropping the ticket leaves the line.
+    pub async fn granted(&mut self) -> Result<Slot, Refusal> {
+        let mut expired = false;
+        loop {
+            let Some(answer) = self.answer.as_mut() else {
+                return Err(gone());
+            };
+            let look = self.keeps.map_or(self.until, |keeps| keeps.min(self.until));
+            tokio::select! {
+                biased;
+                answer = answer => return self.received(answer),
+                () = tokio::time::sleep_until(look.into()), if !expired => {}
+                () = self.gate.keeper_wanted.notified() => {}
+            }
+            if now() < self.until {
+                self.keep();
+            } else if let Some(refusal) = self.expire() {
+                self.answer = None;
+                self.hand_over();
+                return Err(refusal);
+            } else {
+                // No longer in line: the answer is on its way.
+                expired = true;
+            }
+        }
+    }
+
+    /// How many are served before this one, at most, and how long that takes; `None` when the turn has come.
+    pub fn place(&self) -> Option<(u64, Duration)> {
+        self.gate.inner.lock().gate.place(self.key, now())
+    }
+
+    /// How long this job has waited.
+    pub fn waited(&self) -> Duration {
+        now().saturating_duration_since(self.since)
+    }
+
+    fn received(&mut self, answer: Result<Answer, oneshot::error::RecvError>) -> Answer {
+        self.answer = None;
+        self.hand_over();
+        let mut slot = answer.unwrap_or_else(|_| Err(gone()))?;
+        slot.ended = Ended::Neutral;
+        Ok(slot)
+    }
+
+    /// Looks at the gate as the keeper, and finds out when to look again.
+    fn keep(&mut self) {
+        self.keeps = self.gate.step(|inner, at, wakes| {
+            inner.gate.wake(at, wakes);
+            inner.kept = inner.gate.next_wake(at.now);
+            inner.kept
+        });
+    }
+
+    /// Leaves the keeper's duty to somebody else, if there is still something to keep.
+    fn hand_over(&mut self) {
+        if self.keeps.take().is_some() {
+            self.gate.step(|inner, at, wakes| {
+                // What has become due since it last looked would otherwise be nobody's business.
+                inner.gate.wake(at, wakes);
+                inner.kept = None;
+            });
+        }
+    }
+
+    fn expire(&mut self) -> Option<Refusal> {
+        let key = self.key;
+        self.gate.step(|inner, at, _| inner.gate.expire(key, at)).map(|(_, refusal)| refusal)
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if self.answer.is_some() {
+            let key = self.key;
+            self.gate.step(|inner, _, _| inner.gate.cancel(key));
+        }
+        self.hand_over();
+    }
+}
+
+impl Drop for RetryPermit {
+    fn drop(&mut self) {
+        self.gate.inner.lock().gate.give_back_retry();
+    }
+}
+
+/// The clock of timers, so that tests can pause both together. Without tokio's test features it is the system's.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+fn gone() -> Refusal {
+    Refusal::new(RefusalReason::WaitedTooLong, Duration::ZERO, fastrand::f64())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+use super::*;
+use crate::job::Globs;
+use crate::policy::Priority;
+use proptest::prelude::*;
+
+fn caller(models: &[&str], providers: &[&str], policy: Option<DataPolicy>) -> Caller {
+    let globs = |patterns: &[&str]| {
+        Globs::new(&patterns.iter().map(|pattern| (*pattern).to_owned()).collect::<Vec<_>>())
+    };
+    Caller {
+        name: Arc::from("test"),
+        weight: 1,
+        priority: Priority::Interactive,
+        policy,
+        models: globs(models),
+        providers: globs(providers),
+    }
+}
+
+fn provider(name: &str, trust: Trust, default_model: &str, models: &[&str]) -> RoutedProvider {
+    RoutedProvider {
+        name: Arc::from(name),
+        trust,
+        default_model: Arc::from(default_model),
+        models: models.iter().map(|glob| (*glob).to_owned()).collect(),
+    }
+}
+
+fn target(provider: &str, model: &str, weight: u32) -> TargetSettings {
+    TargetSettings { provider: provider.into(), model: Some(model.into()), weight }
+}
+
+fn routes() -> Routes {
+    let hints = [
+        ("local", vec!["ollama", "cloud"]),
+        ("secure", vec!["cloud"]),
+        ("fast", vec!["cloud", "ollama"]),
+        ("nobody", vec![]),
+    ];
+    let hints = hints.map(|(name, list)| {
+        (name.to_owned(), list.into_iter().map(str::to_owned).collect::<Vec<_>>())
+    });
+    Routes::new(
+        vec![
+            provider("ollama", Trust::Local, "llama3.1", &["*"]),
+            provider("cloud", Trust::Cloud, "big", &["big*", "exact"]),
+            provider("twin", Trust::Local, "big", &["big*"]),
+        ],
+        &[RouteSettings {
+            model: "chat-*".into(),
+            targets: vec![target("cloud", "big", 3), target("ollama", "small", 1)],
+            fallback: vec![target("twin", "big", 1)],
+            ..RouteSettings::default()
+        }],
+        &hints.into(),
+        &DefaultSettings { providers: vec!["ollama".into(), "cloud".into()] },
+    )
+}
+
+fn plan_as(
+    caller: &Caller,
+    model: Option<&str>,
+    hint: Option<&str>,
+    policy: Option<DataPolicy>,
+) -> Result<Vec<String>, ErrorKind> {
+    let wait = |name: &str| Duration::from_secs(u64::from(name == "cloud"));
+    let asked = Asked { model, hint, policy, caller };
+    match routes().plan(asked, &mut |_| 0, &wait) {
+        Ok(plan) => Ok(plan
+            .candidates
+            .iter()
+            .map(|candidate| format!("{} {}", candidate.provider, candidate.model))
+            .collect()),
+        Err(error) => Err(error.kind),
+    }
+}
+
+fn plan(model: Option<&str>, hint: Option<&str>) -> Result<Vec<String>, ErrorKind> {
+    plan_as(&caller(&["*"], &["*"], None), model, hint, None)
+}
+
+fn list(items: &[&str]) -> Result<Vec<String>, ErrorKind> {
+    Ok(items.iter().map(|item| (*item).to_owned()).collect())
+}
+
+#[test]
+fn each_rule_gives_its_candidates_in_order() {
+    assert_eq!(plan(None, None), list(&["ollama llama3.1", "cloud big"]));
+    assert_eq!(plan(None, Some("fast")), list(&["cloud big", "ollama llama3.1"]));
+    assert_eq!(plan(Some("mistral"), Some("fast")), list(&["cloud mistral", "ollama mistral"]));
+    assert_eq!(plan(Some("fast"), Some("fast")), list(&["cloud big", "ollama llama3.1"]));
+    assert_eq!(plan(Some("fast"), None), list(&["cloud big", "ollama llama3.1"]));
+    assert_eq!(plan(Some("ollama/a/b:c"), None), list(&["ollama a/b:c"]));
+    assert_eq!(plan(Some("cloud/x"), Some("fast")), list(&["cloud x"]));
+    assert_eq!(plan(Some("hf.co/x"), None), list(&["ollama hf.co/x"]));
+    assert_eq!(plan(Some("chat-1"), None), list(&["cloud big", "ollama small", "twin big"]));
+}
+
+#[test]
+fn the_best_pattern_wins_and_equals_are_sorted_by_wait() {
+    assert_eq!(plan(Some("exact"), None), list(&["cloud exact"]));
+    assert_eq!(plan(Some("big-2"), None), list(&["twin big-2", "cloud big-2"]));
+    assert_eq!(plan(Some("other"), None), list(&["ollama other"]));
+}
+
+#[test]
+fn local_and_secure_never_name_a_cloud_provider() {
+    assert_eq!(plan(None, Some("local")), list(&["ollama llama3.1"]));
+    assert_eq!(plan(Some("local"), None), list(&["ollama llama3.1"]));
+    assert_eq!(plan(None, Some("secure")), Err(ErrorKind::NoProviderForPolicy));
+    assert_eq!(plan(Some("secure"), Some("fast")), list(&["ollama llama3.1"]));
+    let anyone = caller(&["*"], &["*"], None);
+    let policy = Some(DataPolicy::Local);
+    assert_eq!(plan_as(&anyone, Some("exact"), None, policy), Err(ErrorKind::NoProviderForPolicy));
+    assert_eq!(plan_as(&anyone, Some("chat-1"), None, policy), list(&["ollama small", "twin big"]));
+    let careful = caller(&["*"], &["*"], policy);
+    assert_eq!(plan_as(&careful, Some("big-2"), None, None), list(&["twin big-2"]));
+}
+
+#[test]
+fn a_key_reaches_only_its_models_and_providers_under_any_name() {
+    let narrow = caller(&["small", "chat-*"], &["*"], None);
+    assert_eq!(plan_as(&narrow, Some("chat-1"), None, None), list(&["ollama small"]));
+    assert_eq!(plan_as(&narrow, Some("other"), None, None), Err(ErrorKind::NotAllowed));
+    assert_eq!(plan_as(&narrow, None, None, None), Err(ErrorKind::NotAllowed));
+    let local = caller(&["*"], &["ollama"], None);
+    assert_eq!(plan_as(&local, None, None, None), list(&["ollama llama3.1"]));
+    assert_eq!(plan_as(&local, Some("cloud/x"), None, None), Err(ErrorKind::NotAllowed));
+}
+
+#[test]
+fn an_unknown_hint_is_refused_with_the_known_ones() {
+    let asker = caller(&["*"], &["*"], None);
+    let asked = Asked { model: None, hint: Some("quick"), policy: None, caller: &asker };
+    let error = routes().plan(asked, &mut |_| 0, &|_| Duration::ZERO).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::InvalidRequest);
+    assert_eq!(error.message, "unknown model_hint `quick`; known are fast, local, nobody, secure");
+    assert_eq!(plan(None, Some("nobody")), Err(ErrorKind::ModelNotFound));
+}
+
+#[test]
+fn weights_are_honoured_over_all_draws() {
+    let asker = caller(&["*"], &["*"], None);
+    let asked = Asked { model: Some("chat-1"), hint: None, policy: None, caller: &asker };
+    let first = |ticket: u32| {
+        let plan = routes().plan(asked, &mut |below| ticket.min(below - 1), &|_| Duration::ZERO);
+        plan.unwrap().candidates[0].provider.to_string()
+    };
+    let firsts: Vec<String> = (0..4).map(first).collect();
+    assert_eq!(firsts, ["cloud", "cloud", "cloud", "ollama"]);
+}
+
+proptest! {
+    #[test]
+    fn no_name_leads_a_local_only_request_to_the_cloud(
+        model in proptest::option::of("(cloud/|big|chat-|exact|fast|local|)[a-z]{0,3}"),
+        hint in proptest::option::of("local|secure|fast"),
+        ticket in 0u32..8,
+    ) {
+        let asker = caller(&["*"], &["*"], None);
+        let asked = Asked {
+            model: model.as_deref(),
+            hint: hint.as_deref(),
+            policy: Some(DataPolicy::Local),
+            caller: &asker,
+        };
+        if let Ok(plan) = routes().plan(asked, &mut |below| ticket % below, &|_| Duration::ZERO) {
+            prop_assert_eq!(plan.policy, Some(DataPolicy::Local));
+            prop_assert!(plan.candidates.iter().all(|candidate| &*candidate.provider != "cloud"));
+        }
+    }
+}

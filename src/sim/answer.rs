@@ -1,0 +1,213 @@
+//! What a model will say to a question, decided before a word of it is sent.
+//!
+//! Owns the rules: the answer is a function of the seed, the model and the conversation; a tool is
+//! called when the last message is the user's and names it; structured output is the smallest
+//! instance of its schema; a stop string or `num_predict` cuts the rest off. Refuses nothing and
+//! keeps no time: when each piece is due is the pump's.
+//!
+//! What a reader would get wrong: a tool is named when its name stands in the message in any
+//! case, with underscores written as such or as spaces (`get_weather`, "get weather"). Every tool
+//! so named is called once, in the order offered. Anything else gets words.
+
+use serde_json::Value;
+
+use super::ask::{Ask, Format, Tool};
+use super::catalog::Model;
+use super::{schema, text};
+
+#[cfg(test)]
+mod tests;
+
+/// Everything a model will say.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// In the order sent.
+    pub pieces: Vec<Piece>,
+    /// Why it ends.
+    pub reason: DoneReason,
+    /// Tokens in the question.
+    pub prompt_tokens: u64,
+}
+
+/// What one line of a stream carries.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Piece {
+    /// One token of reasoning.
+    Thinking(String),
+    /// One token of content.
+    Text(String),
+    /// One whole tool call.
+    Call(ToolCall),
+}
+
+/// A call of a tool.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToolCall {
+    /// `call_` and eight characters.
+    pub id: String,
+    /// Its place among the answer's calls, from 0.
+    pub index: usize,
+    /// The tool.
+    pub name: String,
+    /// A valid instance of the tool's parameters.
+    pub arguments: Value,
+}
+
+/// Why an answer ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum DoneReason {
+    /// All was said, a tool was called, or a stop string came up.
+    Stop,
+    /// `num_predict` tokens were said.
+    Length,
+    /// There was no question: the model is loaded.
+    Load,
+    /// There was no question and `keep_alive` was 0: the model is unloaded.
+    Unload,
+}
+
+impl Answer {
+    /// An answer without words.
+    pub fn silent(reason: DoneReason) -> Self {
+        Self { pieces: Vec::new(), reason, prompt_tokens: 0 }
+    }
+
+    /// Tokens in the answer.
+    pub fn tokens(&self) -> u64 {
+        self.pieces.iter().map(Piece::tokens).sum()
+    }
+
+    /// All content, joined.
+    pub fn content(&self) -> String {
+        self.join(|piece| match piece {
+            Piece::Text(text) => Some(text),
+            Piece::Thinking(_) | Piece::Call(_) => None,
+        })
+    }
+
+    /// All reasoning, joined.
+    pub fn thinking(&self) -> String {
+        self.join(|piece| match piece {
+            Piece::Thinking(text) => Some(text),
+            Piece::Text(_) | Piece::Call(_) => None,
+        })
+    }
+
+    /// All tool calls.
+    pub fn calls(&self) -> Vec<&ToolCall> {
+        let calls = self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Call(call) => Some(call),
+            Piece::Text(_) | Piece::Thinking(_) => None,
+        });
+        calls.collect()
+    }
+
+    fn join<'a>(&'a self, part: impl Fn(&'a Piece) -> Option<&'a String>) -> String {
+        self.pieces.iter().filter_map(part).map(String::as_str).collect()
+    }
+}
+
+impl Piece {
+    /// Tokens it is worth, at least 1.
+    pub fn tokens(&self) -> u64 {
+        match self {
+            Self::Thinking(_) | Self::Text(_) => 1,
+            Self::Call(call) => text::prompt_tokens(call.arguments.to_string().len()).max(1) + 1,
+        }
+    }
+}
+
+impl DoneReason {
+    /// As Ollama writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+            Self::Load => "load",
+            Self::Unload => "unload",
+        }
+    }
+}
+
+/// Decides the answer of a model to a question; `seed` is the simulator's own, and the
+/// question's own seed is added to it.
+pub fn plan(ask: &Ask, model: &Model, seed: u64) -> Answer {
+    let seed = seed_of(ask, model, seed);
+    let thinks = model.thinks && ask.think.unwrap_or(true);
+    let thought = if thinks { text::thought(seed) } else { String::new() };
+    let mut pieces: Vec<Piece> = text::tokens(&thought).into_iter().map(Piece::Thinking).collect();
+    let called = named_tools(ask);
+    if called.is_empty() {
+        let mut content = content(&ask.format, seed);
+        cut_at_stop(&mut content, &ask.stop);
+        pieces.extend(text::tokens(&content).into_iter().map(Piece::Text));
+    }
+    pieces.extend(called.into_iter().enumerate().map(|(index, tool)| {
+        let arguments = schema::instance(&tool.parameters);
+        let arguments = if arguments.is_object() { arguments } else { serde_json::json!({}) };
+        let id = text::call_id(seed, index);
+        Piece::Call(ToolCall { id, index, name: tool.name.clone(), arguments })
+    }));
+    let reason = cut_at_length(&mut pieces, ask.num_predict);
+    Answer { pieces, reason, prompt_tokens: prompt_tokens(ask) }
+}
+
+fn seed_of(ask: &Ask, model: &Model, seed: u64) -> u64 {
+    let own = ask.seed.unwrap_or_default().to_le_bytes();
+    let simulators = seed.to_le_bytes();
+    let head = [&simulators[..], &own[..], model.key.short().as_bytes()];
+    let turns = ask.messages.iter().flat_map(|message| {
+        let parts = [message.role.as_str(), message.content.as_str()];
+        parts.into_iter().chain(message.images.iter().map(String::as_str)).map(str::as_bytes)
+    });
+    text::seed_of(head.into_iter().chain(turns))
+}
+
+fn named_tools(ask: &Ask) -> Vec<&Tool> {
+    let Some(last) = ask.messages.last().filter(|last| last.role == "user") else {
+        return Vec::new();
+    };
+    let plain = |text: &str| text.to_lowercase().replace('_', " ");
+    let asked = plain(&last.content);
+    let named = |tool: &&Tool| !tool.name.is_empty() && asked.contains(&plain(&tool.name));
+    ask.tools.iter().filter(named).collect()
+}
+
+fn content(format: &Format, seed: u64) -> String {
+    match format {
+        Format::Text => text::answer(seed),
+        Format::Json => serde_json::json!({"answer": text::answer(seed)}).to_string(),
+        Format::Schema(schema) => schema::instance(schema).to_string(),
+    }
+}
+
+fn cut_at_stop(content: &mut String, stops: &[String]) {
+    let first = stops.iter().filter_map(|stop| content.find(stop.as_str())).min();
+    if let Some(at) = first {
+        content.truncate(at);
+    }
+}
+
+fn cut_at_length(pieces: &mut Vec<Piece>, most: Option<u64>) -> DoneReason {
+    let Some(most) = most else { return DoneReason::Stop };
+    let mut said = 0;
+    let fits = pieces.iter().take_while(|piece| {
+        said += piece.tokens();
+        said <= most
+    });
+    let count = fits.count();
+    if count == pieces.len() {
+        return DoneReason::Stop;
+    }
+    pieces.truncate(count);
+    DoneReason::Length
+}
+
+/// Four tokens a message for its frame, about four bytes a token for its text, 256 an image.
+fn prompt_tokens(ask: &Ask) -> u64 {
+    let turn = |message: &super::ask::Message| {
+        4 + text::prompt_tokens(message.content.len()) + 256 * message.images.len() as u64
+    };
+    let tools = ask.tools.iter().map(|tool| text::prompt_tokens(tool.parameters.to_string().len()));
+    ask.messages.iter().map(turn).chain(tools).sum()
+}

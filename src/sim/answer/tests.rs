@@ -1,0 +1,90 @@
+//! What is said, and when it is cut short.
+
+use serde_json::json;
+
+use super::*;
+use crate::sim::ask::Message;
+use crate::sim::catalog::Catalog;
+
+fn ask(model: &str, question: &str) -> Ask {
+    Ask { messages: vec![Message::new("user", question)], ..Ask::empty(model) }
+}
+
+fn planned(ask: &Ask) -> Answer {
+    let catalog = Catalog::new(["mistral", "qwen3", "llama3.1"]);
+    plan(ask, catalog.find(&ask.model).expect("installed"), 1)
+}
+
+fn weather() -> Tool {
+    let parameters = json!({"type": "object", "required": ["city"],
+        "properties": {"city": {"type": "string"}, "unit": {"enum": ["C", "F"]}}});
+    Tool { name: "get_weather".into(), parameters }
+}
+
+#[test]
+fn the_same_question_gets_the_same_answer_and_nothing_else_does() {
+    let base = ask("mistral", "why?");
+    assert_eq!(planned(&base), planned(&base.clone()));
+    let seeded = Ask { seed: Some(5), ..base.clone() };
+    for other in [ask("llama3.1", "why?"), ask("mistral", "why not?"), seeded] {
+        assert_ne!(planned(&base).content(), planned(&other).content());
+    }
+    assert_eq!(planned(&base), planned(&ask("Mistral:latest", "why?")));
+}
+
+#[test]
+fn num_predict_cuts_with_length_and_more_than_enough_does_not() {
+    let base = ask("mistral", "why?");
+    let all = planned(&base);
+    let short = planned(&Ask { num_predict: Some(5), ..base.clone() });
+    assert_eq!((short.tokens(), short.reason), (5, DoneReason::Length));
+    assert!(all.content().starts_with(&short.content()));
+    let exact = planned(&Ask { num_predict: Some(all.tokens()), ..base });
+    assert_eq!(exact, all);
+}
+
+#[test]
+fn a_stop_string_ends_the_answer_and_is_left_out() {
+    let stopped = planned(&Ask { stop: vec!["zzz".into(), ".".into()], ..ask("mistral", "why?") });
+    assert!(!stopped.content().is_empty() && !stopped.content().contains('.'));
+    assert_eq!(stopped.reason, DoneReason::Stop);
+}
+
+#[test]
+fn a_tool_is_called_when_the_user_names_it_and_not_otherwise() {
+    let with = |question| Ask { tools: vec![weather()], ..ask("mistral", question) };
+    for naming in ["call get_weather now", "Get Weather for Oslo"] {
+        let answer = planned(&with(naming));
+        let calls = answer.calls();
+        assert_eq!(calls.len(), 1, "{naming}");
+        assert_eq!(calls[0].arguments, json!({"city": "example"}));
+        assert_eq!((answer.content().as_str(), answer.reason), ("", DoneReason::Stop));
+    }
+    assert!(planned(&with("what is new?")).calls().is_empty());
+}
+
+#[test]
+fn after_a_tools_result_the_model_speaks() {
+    let mut question = Ask { tools: vec![weather()], ..ask("mistral", "use get_weather") };
+    question.messages.push(Message::new("tool", "get_weather says 3 degrees"));
+    assert!(planned(&question).calls().is_empty());
+    assert!(!planned(&question).content().is_empty());
+}
+
+#[test]
+fn structured_output_is_json_of_the_right_form() {
+    let schema = json!({"type": "object", "properties": {"colour": {"enum": ["red"]}}});
+    let content = |format| planned(&Ask { format, ..ask("mistral", "why?") }).content();
+    assert_eq!(content(Format::Schema(schema)), r#"{"colour":"red"}"#);
+    let free: Value = serde_json::from_str(&content(Format::Json)).expect("JSON");
+    assert!(free.is_object());
+}
+
+#[test]
+fn a_thinking_model_thinks_first_unless_told_not_to() {
+    let base = ask("qwen3", "why?");
+    assert!(matches!(planned(&base).pieces.first(), Some(Piece::Thinking(_))));
+    let quiet = planned(&Ask { think: Some(false), ..base });
+    assert_eq!(quiet.thinking(), "");
+    assert_eq!(planned(&ask("mistral", "why?")).thinking(), "");
+}

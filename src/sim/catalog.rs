@@ -1,0 +1,145 @@
+//! The installed models and what each can do.
+//!
+//! Owns the facts that `/api/tags`, `/api/show` and the capability checks share. Capabilities are
+//! told from the name alone, since there is no model file to read: a name with `embed` in it
+//! embeds and does nothing else, known reasoning families think, known older families have no
+//! tools. Refuses to hold a name that Ollama could not hold: such names are left out.
+
+use sha2::{Digest, Sha256};
+
+use super::name::ModelKey;
+
+/// Name prefixes of families that reason before they answer.
+const THINKING: [&str; 4] = ["deepseek-r1", "gpt-oss", "magistral", "qwen3"];
+/// Name prefixes of families without tool calling.
+const NO_TOOLS: [&str; 4] = ["codellama", "gemma", "llama2", "phi"];
+/// Name prefixes of families that complete code around a gap.
+const INSERT: [&str; 3] = ["codellama", "codestral", "starcoder"];
+
+/// One installed model.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// What it is compared by.
+    pub key: ModelKey,
+    /// The family name, such as `llama3.1`.
+    pub family: String,
+    /// Its parameters in billions, from the tag (`70b`) or 8, or 0.1 for an embedding model.
+    pub billions: f64,
+    /// Whether it embeds, and so neither chats nor generates.
+    pub embeds: bool,
+    /// Whether it thinks before it answers.
+    pub thinks: bool,
+    /// Whether it calls tools.
+    pub tools: bool,
+    /// Whether it fills in the middle.
+    pub inserts: bool,
+    /// Length of its embedding vectors.
+    pub embedding_length: usize,
+}
+
+/// Every installed model, in the order configured, without duplicates.
+#[derive(Clone, Debug)]
+pub struct Catalog {
+    models: Vec<Model>,
+}
+
+impl Catalog {
+    /// Installs the named models; a name that is not a model name, or comes twice, is left out.
+    pub fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut models: Vec<Model> = Vec::new();
+        for key in names.into_iter().filter_map(ModelKey::parse) {
+            if models.iter().all(|model| model.key != key) {
+                models.push(Model::new(key));
+            }
+        }
+        Self { models }
+    }
+
+    /// Finds a model by any spelling of its name.
+    pub fn find(&self, name: &str) -> Option<&Model> {
+        let key = ModelKey::parse(name)?;
+        self.models.iter().find(|model| model.key == key)
+    }
+
+    /// Every model, in the order installed.
+    pub fn all(&self) -> &[Model] {
+        &self.models
+    }
+}
+
+impl Model {
+    fn new(key: ModelKey) -> Self {
+        let family = key.stem().to_owned();
+        let embeds = family.contains("embed");
+        let of = |families: &[&str]| families.iter().any(|prefix| family.starts_with(prefix));
+        let tag = key.short().rsplit(':').next().unwrap_or_default();
+        let tagged = tag.strip_suffix('b').and_then(|number| number.parse::<f64>().ok());
+        let plausible = tagged.filter(|billions| (0.01..=10_000.0).contains(billions));
+        Self {
+            billions: plausible.unwrap_or(if embeds { 0.1 } else { 8.0 }),
+            embeds,
+            thinks: !embeds && of(&THINKING),
+            tools: !embeds && !of(&NO_TOOLS),
+            inserts: !embeds && of(&INSERT),
+            embedding_length: if embeds { 768 } else { 4096 },
+            family,
+            key,
+        }
+    }
+
+    /// What `/api/show` and `/api/tags` call its capabilities.
+    pub fn capabilities(&self) -> Vec<&'static str> {
+        let able = [
+            (!self.embeds, "completion"),
+            (self.tools, "tools"),
+            (self.inserts, "insert"),
+            (self.thinks, "thinking"),
+            (self.embeds, "embedding"),
+        ];
+        able.into_iter().filter_map(|(can, name)| can.then_some(name)).collect()
+    }
+
+    /// The longest prompt it was trained for, in tokens.
+    pub fn context_length(&self) -> u32 {
+        if self.embeds { 2048 } else { 131_072 }
+    }
+
+    /// Size on disk in bytes, at four and a half bits a parameter.
+    pub fn size(&self) -> u64 {
+        (self.billions * 562_500_000.0) as u64
+    }
+
+    /// Bare hexadecimal SHA-256 that stands for the model's manifest.
+    pub fn digest(&self) -> String {
+        Sha256::digest(self.key.short()).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capabilities_follow_the_name() {
+        let catalog = Catalog::new(["llama3.1:70b", "codellama", "nomic-embed-text", "qwen3"]);
+        let of = |name| catalog.find(name).expect(name).capabilities();
+        assert_eq!(of("llama3.1:70b"), ["completion", "tools"]);
+        assert_eq!(of("codellama"), ["completion", "insert"]);
+        assert_eq!(of("nomic-embed-text"), ["embedding"]);
+        assert_eq!(of("qwen3"), ["completion", "tools", "thinking"]);
+        assert!(catalog.find("llama3.1").is_none());
+    }
+
+    #[test]
+    fn the_tag_tells_the_size_unless_it_is_absurd() {
+        let catalog = Catalog::new(["a:70b", "a", "a:1e300b", "a:0b", "a:nanb"]);
+        let billions: Vec<f64> = catalog.all().iter().map(|model| model.billions).collect();
+        assert_eq!(billions, [70.0, 8.0, 8.0, 8.0, 8.0]);
+        assert_eq!(catalog.find("a:70b").expect("installed").size(), 39_375_000_000);
+    }
+
+    #[test]
+    fn names_that_are_no_names_and_repeats_are_left_out() {
+        assert_eq!(Catalog::new(["a", "A:latest", "", "b c"]).all().len(), 1);
+    }
+}

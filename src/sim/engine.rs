@@ -1,0 +1,183 @@
+//! The scheduler brought to life: a lock around it, wakers for those who wait, a timer for loads.
+//!
+//! Owns the only copy of the scheduling state. A call waits in [`Engine::enter`] and then holds a
+//! [`Turn`]; dropping either, at any moment, is the client's leaving: the slot goes to the next in
+//! line at once, and a load that nobody else waits for is given up. The lock is never held across
+//! an await. Refuses what the scheduler refuses.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::{oneshot, watch};
+
+use super::catalog::Catalog;
+use super::name::ModelKey;
+use super::refusal::Refusal;
+use super::scheduler::{Bounds, CallId, End, Grant, Load, Resident, Scheduler, SimSnapshot, Want};
+use super::settings::SimSettings;
+
+/// Longest simulated time of any kind; keeps sums of moments within range.
+const LONGEST: Duration = Duration::from_secs(86_400);
+
+/// What all handlers share.
+#[derive(Debug)]
+pub struct Engine {
+    /// How the simulator was set up.
+    pub settings: SimSettings,
+    /// The installed models.
+    pub catalog: Catalog,
+    state: Mutex<State>,
+    loads: watch::Sender<Option<Load>>,
+    seen: watch::Sender<SimSnapshot>,
+}
+
+#[derive(Debug)]
+struct State {
+    scheduler: Scheduler,
+    waiting: HashMap<CallId, oneshot::Sender<Grant>>,
+}
+
+/// A call that holds what it needs to run.
+///
+/// # Cancellation
+/// Dropping it before [`Turn::finish`] counts the call as cancelled. Either way its slot is free.
+#[derive(Debug)]
+pub struct Turn {
+    place: Place,
+    /// How long the call waited for its model to be in memory.
+    pub load: Duration,
+}
+
+/// A call's place with the scheduler, given up on drop.
+#[derive(Debug)]
+struct Place {
+    engine: Arc<Engine>,
+    id: CallId,
+    end: End,
+}
+
+impl Engine {
+    /// An engine with nothing loaded. Loads end only while [`Engine::run_loads`] is polled.
+    pub fn new(settings: SimSettings) -> Arc<Self> {
+        let bounds = Bounds {
+            max_queue: settings.max_queue as usize,
+            // Zero means three, as Ollama has it on one GPU.
+            max_loaded: match settings.max_loaded_models {
+                0 => 3,
+                most => most as usize,
+            },
+        };
+        let catalog = Catalog::new(settings.models.iter().map(String::as_str));
+        let scheduler = Scheduler::new(bounds);
+        Arc::new(Self {
+            settings,
+            catalog,
+            state: Mutex::new(State { scheduler, waiting: HashMap::new() }),
+            loads: watch::Sender::new(None),
+            seen: watch::Sender::new(SimSnapshot::default()),
+        })
+    }
+
+    /// Waits until the call may run: for its model, then for a slot.
+    ///
+    /// # Errors
+    /// 503 at once when the call needs a load and the queue for that is full.
+    ///
+    /// # Cancellation
+    /// Dropping the future takes the call out of whatever line it stands in.
+    pub async fn enter(self: &Arc<Self>, want: Want) -> Result<Turn, Refusal> {
+        let (grant, granted) = oneshot::channel();
+        let id = self.change(|state, now| {
+            let id = state.scheduler.arrive(now, want).map_err(|_busy| Refusal::busy())?;
+            state.waiting.insert(id, grant);
+            Ok(id)
+        })?;
+        let place = Place { engine: Arc::clone(self), id, end: End::Cancelled };
+        // The sender is dropped unused only with the call's own place, which this future holds.
+        let load = granted.await.map_or(Duration::ZERO, |grant| grant.load);
+        Ok(Turn { place, load })
+    }
+
+    /// Unloads a model as soon as nobody uses it.
+    pub fn unload(&self, model: &ModelKey) {
+        self.change(|state, now| state.scheduler.unload(now, model));
+    }
+
+    /// The models in memory.
+    pub fn residents(&self) -> Vec<Resident> {
+        self.change(|state, now| state.scheduler.residents(now))
+    }
+
+    /// The numbers now.
+    pub fn snapshot(&self) -> SimSnapshot {
+        self.state.lock().scheduler.snapshot()
+    }
+
+    /// The numbers as they change.
+    pub fn watch(&self) -> watch::Receiver<SimSnapshot> {
+        self.seen.subscribe()
+    }
+
+    /// Ends each load when its time has come; never returns.
+    pub async fn run_loads(self: Arc<Self>) {
+        let mut loads = self.loads.subscribe();
+        loop {
+            let load = *loads.borrow_and_update();
+            let Some(load) = load else {
+                // The engine, held here, holds the sender, so this cannot fail.
+                let _ = loads.changed().await;
+                continue;
+            };
+            let due = load.since + self.settings.load.min(LONGEST);
+            tokio::select! {
+                _ = loads.changed() => {}
+                () = actix_rt::time::sleep_until(due.into()) => {
+                    self.change(|state, now| state.scheduler.load_ended(now, load.id));
+                }
+            }
+        }
+    }
+
+    /// When the token with this many tokens before it is due, counted from the first.
+    pub fn pace(&self, before: u64) -> Duration {
+        // A rate of zero, below, or not a number makes this fail: then there is no pause.
+        let due = Duration::try_from_secs_f64(before as f64 / self.settings.tokens_per_second);
+        due.unwrap_or_default().min(LONGEST)
+    }
+
+    /// Changes the state, then tells everybody whom it concerns.
+    fn change<T>(&self, change: impl FnOnce(&mut State, Instant) -> T) -> T {
+        let mut state = self.state.lock();
+        let out = change(&mut state, Instant::now());
+        for grant in state.scheduler.take_grants() {
+            if let Some(waiting) = state.waiting.remove(&grant.call) {
+                // A receiver that is gone is leaving, and gives the slot back when it does.
+                let _ = waiting.send(grant);
+            }
+        }
+        // Under the lock, so that nobody sees an older state after a newer one.
+        let load = state.scheduler.load();
+        self.loads.send_if_modified(|before| std::mem::replace(before, load) != load);
+        let now = state.scheduler.snapshot();
+        self.seen.send_if_modified(|before| std::mem::replace(before, now) != now);
+        out
+    }
+}
+
+impl Turn {
+    /// The call said its last word; its slot is free when this returns.
+    pub fn finish(mut self) {
+        self.place.end = End::Finished;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.engine.change(|state, now| {
+            state.waiting.remove(&self.id);
+            state.scheduler.leave(now, self.id, self.end);
+        });
+    }
+}

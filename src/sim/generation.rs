@@ -1,0 +1,229 @@
+//! The endpoints that make words: `/api/chat`, `/api/generate`, `/v1/chat/completions`.
+//!
+//! Owns the order of the checks and the pace of the answer. All three come down to one path:
+//! an [`Ask`], a turn with the engine, a pause until the first token, then one pump. Not even
+//! headers are sent before the first token. Refuses what the model cannot do.
+//!
+//! The slot is free before the last line is sent: whoever reads `done` may rely on that.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_rt::time::{sleep, sleep_until};
+use actix_web::http::StatusCode;
+use actix_web::web::{self, Data};
+use actix_web::{Error, HttpResponse, HttpResponseBuilder};
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+
+use super::answer::{Answer, DoneReason, Piece, plan};
+use super::ask::Ask;
+use super::catalog::Model;
+use super::engine::{Engine, Turn};
+use super::field;
+use super::openai::Openai;
+use super::refusal::Refusal;
+use super::scheduler::Want;
+use super::wire::{Shape, Times, Writer};
+
+/// `POST /api/chat`.
+pub async fn chat(engine: Data<Engine>, body: web::Bytes) -> HttpResponse {
+    let ask = field::parse(&body).and_then(|body| Ask::chat(&body));
+    respond(engine.into_inner(), ask, Shape::Chat).await
+}
+
+/// `POST /api/generate`.
+pub async fn generate(engine: Data<Engine>, body: web::Bytes) -> HttpResponse {
+    let ask = field::parse(&body).and_then(|body| Ask::generate(&body));
+    respond(engine.into_inner(), ask, Shape::Generate).await
+}
+
+/// `POST /v1/chat/completions`.
+pub async fn completions(engine: Data<Engine>, body: web::Bytes) -> HttpResponse {
+    let number = engine.snapshot().requests % 999;
+    match field::parse(&body).and_then(|body| Openai::read(&body, number)) {
+        Ok((ask, openai)) => respond(engine.into_inner(), Ok(ask), Shape::Openai(openai)).await,
+        Err(refusal) => {
+            let shape = Shape::Openai(Openai::default());
+            respond(engine.into_inner(), Err(refusal), shape).await
+        }
+    }
+}
+
+/// What a call for this model asks of the scheduler.
+pub fn want(engine: &Engine, model: &Model, keep_alive: Duration) -> Want {
+    Want {
+        model: model.key.clone(),
+        num_ctx: super::ask::DEFAULT_NUM_CTX.min(model.context_length()),
+        slots: if model.embeds { 1 } else { engine.settings.slots.max(1) as usize },
+        keep_alive,
+        generates: true,
+    }
+}
+
+/// A refusal as a response.
+pub fn refused(refusal: &Refusal, body: Bytes) -> HttpResponse {
+    let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    json(HttpResponse::build(status), body)
+}
+
+/// A JSON response as Ollama labels it.
+pub fn json(mut response: HttpResponseBuilder, body: Bytes) -> HttpResponse {
+    response.content_type("application/json; charset=utf-8").body(body)
+}
+
+async fn respond(engine: Arc<Engine>, ask: Result<Ask, Refusal>, shape: Shape) -> HttpResponse {
+    let arrived = Instant::now();
+    let mut writer = Writer { shape, model: String::new() };
+    let answered = match ask {
+        Ok(ask) => {
+            writer.model.clone_from(&ask.model);
+            answer(&engine, &ask, &writer, arrived).await
+        }
+        Err(refusal) => Err(refusal),
+    };
+    answered.unwrap_or_else(|refusal| refused(&refusal, writer.refusal(&refusal)))
+}
+
+async fn answer(
+    engine: &Arc<Engine>,
+    ask: &Ask,
+    writer: &Writer,
+    arrived: Instant,
+) -> Result<HttpResponse, Refusal> {
+    let model = able(engine, ask, &writer.shape)?;
+    let num_ctx = ask.num_ctx.min(model.context_length());
+    let want = Want { num_ctx, ..want(engine, model, ask.keep_alive) };
+    if ask.messages.is_empty() {
+        return silent(engine, want, writer, arrived).await;
+    }
+    let answer = plan(ask, model, engine.settings.seed);
+    let turn = engine.enter(want).await?;
+    let granted = Instant::now();
+    sleep(engine.settings.first_token).await;
+    let first = Instant::now();
+    let pump = Pump {
+        engine: Arc::clone(engine),
+        writer: writer.clone(),
+        answer,
+        turn,
+        arrived,
+        granted,
+        first,
+    };
+    if ask.stream {
+        let mut response = HttpResponse::Ok();
+        response.content_type(writer.stream_type());
+        return Ok(response.streaming(pump.lines()));
+    }
+    Ok(json(HttpResponse::Ok(), pump.whole().await))
+}
+
+/// Answers a question without a question: loads the model, or unloads it.
+async fn silent(
+    engine: &Arc<Engine>,
+    want: Want,
+    writer: &Writer,
+    arrived: Instant,
+) -> Result<HttpResponse, Refusal> {
+    let (reason, load) = if want.keep_alive.is_zero() {
+        engine.unload(&want.model);
+        (DoneReason::Unload, Duration::ZERO)
+    } else {
+        let turn = engine.enter(Want { generates: false, ..want }).await?;
+        (DoneReason::Load, turn.load)
+    };
+    let times = Times { total: arrived.elapsed(), load, ..Times::default() };
+    Ok(json(HttpResponse::Ok(), writer.whole(&Answer::silent(reason), times)))
+}
+
+/// The model asked for, if it is installed and can do what is asked.
+fn able<'a>(engine: &'a Engine, ask: &Ask, shape: &Shape) -> Result<&'a Model, Refusal> {
+    let name = &ask.model;
+    let verb = match shape {
+        Shape::Generate => "generate",
+        Shape::Chat | Shape::Openai(_) if name.is_empty() => {
+            return Err(Refusal::bad("model is required"));
+        }
+        Shape::Chat | Shape::Openai(_) => "chat",
+    };
+    let model = engine.catalog.find(name).ok_or_else(|| Refusal::not_found(name))?;
+    let loads_only = ask.messages.is_empty();
+    if model.embeds && !loads_only {
+        return Err(Refusal::bad(format!("{name:?} does not support {verb}")));
+    }
+    if ask.think == Some(true) && !model.thinks {
+        return Err(Refusal::bad(format!("{name:?} does not support thinking")));
+    }
+    if !ask.tools.is_empty() && !model.tools {
+        return Err(Refusal::bad(format!("{name} does not support tools")));
+    }
+    if ask.fills && !model.inserts {
+        return Err(Refusal::bad(format!("{name} does not support insert")));
+    }
+    Ok(model)
+}
+
+/// An answer on its way out. Dropping it cancels the call.
+struct Pump {
+    engine: Arc<Engine>,
+    writer: Writer,
+    answer: Answer,
+    turn: Turn,
+    arrived: Instant,
+    granted: Instant,
+    first: Instant,
+}
+
+/// Where in the answer the pump is.
+enum Stage {
+    /// Before piece `at`, with `said` tokens before it.
+    Piece { pump: Box<Pump>, at: usize, said: u64 },
+    /// After the last line.
+    Over,
+}
+
+impl Pump {
+    /// One item per piece, each when it is due, and the last line.
+    fn lines(self) -> impl Stream<Item = Result<Bytes, Error>> {
+        let start = Stage::Piece { pump: Box::new(self), at: 0, said: 0 };
+        stream::unfold(start, |stage| async {
+            let Stage::Piece { pump, at, said } = stage else { return None };
+            let Some(piece) = pump.answer.pieces.get(at) else {
+                return Some((Ok(pump.end(Writer::last)), Stage::Over));
+            };
+            pump.wait_for(said, piece).await;
+            let line = pump.writer.piece(piece);
+            let said = said + piece.tokens();
+            Some((Ok(line), Stage::Piece { pump, at: at + 1, said }))
+        })
+    }
+
+    /// The whole answer, when its last token is due.
+    async fn whole(self) -> Bytes {
+        if let Some(last) = self.answer.pieces.last() {
+            self.wait_for(self.answer.tokens() - last.tokens(), last).await;
+        }
+        self.end(Writer::whole)
+    }
+
+    /// Waits until the last token of a piece is due: a tool call is sent once it is complete.
+    async fn wait_for(&self, said: u64, piece: &Piece) {
+        let before = said + piece.tokens() - 1;
+        let due = self.first + self.engine.pace(before);
+        if before > 0 && due > Instant::now() {
+            sleep_until(due.into()).await;
+        }
+    }
+
+    fn end(self, write: impl FnOnce(&Writer, &Answer, Times) -> Bytes) -> Bytes {
+        let times = Times {
+            total: self.arrived.elapsed(),
+            load: self.turn.load,
+            prompt: self.first - self.granted,
+            eval: self.first.elapsed(),
+        };
+        self.turn.finish();
+        write(&self.writer, &self.answer, times)
+    }
+}

@@ -1,0 +1,69 @@
+//! OpenAI's bodies in, OpenAI's chunks out.
+
+use super::*;
+
+fn read(body: Value) -> Result<(Ask, Openai), Refusal> {
+    Openai::read(&body, 7)
+}
+
+#[test]
+fn a_body_is_read_as_ollama_reads_it() {
+    let (ask, openai) = read(json!({"model": "mistral", "max_tokens": 9, "stop": "\n",
+        "max_completion_tokens": 3, "stream_options": {"include_usage": true},
+        "response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "string"}}},
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "a"},
+            {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}}]}]}))
+    .expect("accepted");
+    assert_eq!((ask.num_predict, ask.stop.as_slice()), (Some(9), &["\n".to_owned()][..]));
+    assert_eq!(ask.messages.len(), 2, "each part is a message of its own");
+    assert_eq!(ask.format, Format::Schema(json!({"type": "string"})));
+    assert!(!ask.stream && openai.include_usage);
+    assert_eq!(openai.id, "chatcmpl-7");
+}
+
+#[test]
+fn odd_bodies_are_refused_with_400() {
+    let content = |content: Value| json!({"messages": [{"role": "user", "content": content}]});
+    let by_address = json!([{"type": "image_url", "image_url": "https://example.com/a.png"}]);
+    let one = || json!([{"role": "user", "content": "a"}]);
+    for odd in [
+        json!([]),
+        json!({"model": "m"}),
+        content(json!(3)),
+        content(json!([3])),
+        content(by_address),
+        json!({"messages": one(), "reasoning_effort": "much"}),
+        json!({"messages": one(), "stream": "yes"}),
+    ] {
+        assert_eq!(read(odd.clone()).expect_err("refused").status, 400, "{odd}");
+    }
+}
+
+#[test]
+fn a_tool_call_finishes_with_tool_calls_and_arguments_are_a_string() {
+    let call =
+        ToolCall { id: "call_1".into(), index: 0, name: "f".into(), arguments: json!({"a": 1}) };
+    let pieces = vec![Piece::Call(call)];
+    let answer = Answer { pieces, reason: DoneReason::Stop, prompt_tokens: 3 };
+    let whole = Openai::default().whole("m", &answer);
+    let choice = &whole["choices"][0];
+    assert_eq!(choice["finish_reason"], "tool_calls");
+    assert_eq!(choice["message"]["tool_calls"][0]["function"]["arguments"], "{\"a\":1}");
+    assert_eq!(whole["usage"]["prompt_tokens"], 3);
+}
+
+#[test]
+fn a_stream_ends_with_finish_usage_when_asked_for_and_done() {
+    let answer = Answer::silent(DoneReason::Length);
+    let last = |include_usage| {
+        let openai = Openai { include_usage, ..Openai::default() };
+        let bytes = openai.last("m", &answer);
+        String::from_utf8(bytes.to_vec()).expect("UTF-8")
+    };
+    let events: Vec<String> = last(true).split_terminator("\n\n").map(str::to_owned).collect();
+    assert_eq!(events.len(), 3);
+    assert!(events[0].contains("\"finish_reason\":\"length\""), "{}", events[0]);
+    assert!(events[1].contains("\"choices\":[]") && events[1].contains("\"usage\""));
+    assert_eq!(events[2], "data: [DONE]");
+    assert!(!last(false).contains("usage"));
+}

@@ -1,0 +1,345 @@
+//! The internal events, each with the log line it writes and the metrics it moves.
+
+use std::time::Duration;
+
+use super::metrics::METRICS;
+use crate::chat::{ErrorKind, Usage};
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Answered completely.
+    Ok,
+    /// The client's own fault.
+    ClientError,
+    /// The caller's limit, or the provider's.
+    RateLimited,
+    /// Refused for want of room.
+    Overloaded,
+    /// The deadline passed.
+    Timeout,
+    /// The provider failed, or the gateway did.
+    UpstreamError,
+    /// The client left.
+    Cancelled,
+}
+
+impl Outcome {
+    /// The label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::ClientError => "client_error",
+            Self::RateLimited => "rate_limited",
+            Self::Overloaded => "overloaded",
+            Self::Timeout => "timeout",
+            Self::UpstreamError => "upstream_error",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl From<ErrorKind> for Outcome {
+    fn from(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::InvalidRequest
+            | ErrorKind::SchemaMismatch
+            | ErrorKind::ContextTooLong
+            | ErrorKind::InvalidApiKey
+            | ErrorKind::NotAllowed
+            | ErrorKind::ModelNotFound
+            | ErrorKind::NotFound
+            | ErrorKind::MethodNotAllowed
+            | ErrorKind::BodyTooLarge
+            | ErrorKind::BodyTimeout
+            | ErrorKind::UnsupportedMediaType => Self::ClientError,
+            ErrorKind::RateLimited | ErrorKind::QuotaExhausted => Self::RateLimited,
+            ErrorKind::Overloaded
+            | ErrorKind::ProviderUnavailable
+            | ErrorKind::Draining
+            | ErrorKind::NoProviderForPolicy => Self::Overloaded,
+            ErrorKind::Timeout => Self::Timeout,
+            ErrorKind::BadUpstream | ErrorKind::Internal => Self::UpstreamError,
+        }
+    }
+}
+
+/// When things happened, counted from a request's arrival.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Timing {
+    /// Time spent in lines.
+    pub queued: Duration,
+    /// Time spent waiting for providers.
+    pub upstream: Duration,
+    /// Until the first piece of the answer.
+    pub first: Option<Duration>,
+    /// Until the end.
+    pub total: Duration,
+}
+
+/// A request ended: the access line.
+#[derive(Debug)]
+pub struct RequestEnded<'a> {
+    /// The request's id.
+    pub request_id: &'a str,
+    /// The caller's configured name; `-` before it is known.
+    pub caller: &'a str,
+    /// The dialect it spoke.
+    pub dialect: &'static str,
+    /// The provider that answered or failed last.
+    pub provider: Option<&'a str>,
+    /// The model that ran or would have run.
+    pub model: Option<&'a str>,
+    /// Calls made to any provider.
+    pub attempts: u32,
+    /// The HTTP status; 499 when the client left before one was sent.
+    pub status: u16,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The error's code, where there is one.
+    pub code: Option<&'static str>,
+    /// What went wrong inside, where there is something to say.
+    pub cause: Option<&'a str>,
+    /// When things happened.
+    pub timing: Timing,
+    /// What the provider counted.
+    pub usage: Usage,
+}
+
+impl RequestEnded<'_> {
+    /// Counts the request and writes its access line.
+    pub fn emit(self) {
+        let provider = self.provider.unwrap_or("none");
+        let timing = self.timing;
+        METRICS.requests.with_label_values(&[self.dialect, provider, self.outcome.as_str()]).inc();
+        METRICS.request_duration.with_label_values(&[provider]).observe(timing.total.as_secs_f64());
+        if let Some(first) = timing.first {
+            METRICS.first_token.with_label_values(&[provider]).observe(first.as_secs_f64());
+        }
+        if self.provider.is_some() {
+            METRICS.queue_wait.with_label_values(&[provider]).observe(timing.queued.as_secs_f64());
+        }
+        if self.outcome == Outcome::Ok {
+            let own = timing.total.saturating_sub(timing.queued).saturating_sub(timing.upstream);
+            METRICS.overhead.observe(own.as_secs_f64());
+        }
+        let optional = |text: Option<&str>| text.unwrap_or("-").to_owned();
+        log::info!(
+            target: "access",
+            request_id = self.request_id,
+            outcome = self.outcome.as_str(),
+            status = self.status,
+            code = self.code.unwrap_or("-"),
+            dialect = self.dialect,
+            caller = self.caller,
+            provider = optional(self.provider),
+            model = optional(self.model),
+            attempts = self.attempts,
+            queue_ms = millis(timing.queued),
+            first_ms = timing.first.map_or(0, millis),
+            total_ms = millis(timing.total),
+            prompt_tokens = self.usage.prompt.unwrap_or(0),
+            completion_tokens = self.usage.completion.unwrap_or(0),
+            cause = optional(self.cause);
+            "request"
+        );
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The gate decided about a request.
+#[derive(Debug)]
+pub struct Admitted<'a> {
+    /// The provider.
+    pub provider: &'a str,
+    /// `run`, `wait`, or why it was refused.
+    pub decision: &'static str,
+}
+
+impl Admitted<'_> {
+    /// Counts the decision.
+    pub fn emit(self) {
+        METRICS.admissions.with_label_values(&[self.provider, self.decision]).inc();
+    }
+}
+
+/// How an upstream call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttemptOutcome {
+    /// It answered completely.
+    Ok,
+    /// It could not be reached.
+    Connect,
+    /// The connection broke before the first event.
+    Reset,
+    /// It was too slow, or stalled.
+    Timeout,
+    /// It said that it is limited, or its quota is gone.
+    RateLimited,
+    /// It said that it is busy.
+    Overloaded,
+    /// It refused the request.
+    Rejected,
+    /// It refused the gateway's key.
+    Auth,
+    /// It failed with another status.
+    Failed,
+    /// It answered nonsense or was cut off.
+    Broken,
+    /// The client left, so the call was ended.
+    Cancelled,
+}
+
+impl AttemptOutcome {
+    /// The label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Connect => "connect",
+            Self::Reset => "reset",
+            Self::Timeout => "timeout",
+            Self::RateLimited => "rate_limited",
+            Self::Overloaded => "overloaded",
+            Self::Rejected => "rejected",
+            Self::Auth => "auth",
+            Self::Failed => "failed",
+            Self::Broken => "broken",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// An upstream call ended.
+#[derive(Debug)]
+pub struct AttemptEnded<'a> {
+    /// The provider.
+    pub provider: &'a str,
+    /// The request it was made for.
+    pub request_id: &'a str,
+    /// How it ended.
+    pub outcome: AttemptOutcome,
+    /// What went wrong, for the log.
+    pub cause: Option<&'a str>,
+}
+
+impl AttemptEnded<'_> {
+    /// Counts the call; a failure is logged at debug level, since the access line tells what became of it.
+    pub fn emit(self) {
+        METRICS.attempts.with_label_values(&[self.provider, self.outcome.as_str()]).inc();
+        if self.outcome != AttemptOutcome::Ok {
+            log::debug!(
+                target: "attempt",
+                request_id = self.request_id,
+                provider = self.provider,
+                outcome = self.outcome.as_str(),
+                cause = self.cause.unwrap_or("-");
+                "attempt failed"
+            );
+        }
+    }
+}
+
+/// A call is made again at the same provider.
+#[derive(Debug)]
+pub struct Retried<'a> {
+    /// The provider.
+    pub provider: &'a str,
+    /// Why the call before failed.
+    pub reason: AttemptOutcome,
+}
+
+impl Retried<'_> {
+    /// Counts the retry.
+    pub fn emit(self) {
+        METRICS.retries.with_label_values(&[self.provider, self.reason.as_str()]).inc();
+    }
+}
+
+/// A request is handed on to another provider.
+#[derive(Debug)]
+pub struct FellBack<'a> {
+    /// The provider that gave it up.
+    pub provider: &'a str,
+    /// Why.
+    pub reason: &'static str,
+}
+
+impl FellBack<'_> {
+    /// Counts the fallback.
+    pub fn emit(self) {
+        METRICS.fallbacks.with_label_values(&[self.provider, self.reason]).inc();
+    }
+}
+
+/// A provider counted tokens.
+#[derive(Debug)]
+pub struct TokensUsed<'a> {
+    /// The provider.
+    pub provider: &'a str,
+    /// The model, from a closed set: a configured name, else `other`.
+    pub model: &'a str,
+    /// The counts.
+    pub usage: Usage,
+}
+
+impl TokensUsed<'_> {
+    /// Counts the tokens.
+    pub fn emit(self) {
+        let labels = |kind| [self.provider, self.model, kind];
+        if let Some(prompt) = self.usage.prompt {
+            METRICS.tokens.with_label_values(&labels("prompt")).inc_by(prompt);
+        }
+        if let Some(completion) = self.usage.completion {
+            METRICS.tokens.with_label_values(&labels("completion")).inc_by(completion);
+        }
+    }
+}
+
+/// An upstream call was closed because its client had left.
+#[derive(Debug)]
+pub struct UpstreamCancelled {
+    /// From noticing that the client left to the connection being closed.
+    pub after: Duration,
+}
+
+impl UpstreamCancelled {
+    /// Records how long it took.
+    pub fn emit(self) {
+        METRICS.cancel.observe(self.after.as_secs_f64());
+    }
+}
+
+/// A provider's state at a scrape.
+#[derive(Debug)]
+pub struct ProviderState<'a> {
+    /// The provider.
+    pub provider: &'a str,
+    /// Calls running.
+    pub in_flight: u64,
+    /// Requests waiting.
+    pub queued: u64,
+    /// Calls allowed at once.
+    pub limit: u64,
+    /// 0 closed, 1 half-open, 2 open, 3 not authorised.
+    pub breaker: i64,
+    /// Messages waiting in mailboxes.
+    pub mailbox: u64,
+}
+
+impl ProviderState<'_> {
+    /// Sets the gauges.
+    pub fn emit(self) {
+        let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let label = &[self.provider];
+        METRICS.in_flight.with_label_values(label).set(count(self.in_flight));
+        METRICS.queued.with_label_values(label).set(count(self.queued));
+        METRICS.max_concurrency.with_label_values(label).set(count(self.limit));
+        METRICS.breaker_state.with_label_values(label).set(self.breaker);
+        METRICS.mailbox_depth.with_label_values(label).set(count(self.mailbox));
+    }
+}

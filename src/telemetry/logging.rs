@@ -1,0 +1,105 @@
+//! Where log lines go and how they look: text for people, one JSON object per line for machines.
+//!
+//! Levels and targets are chosen with `RUST_LOG`; without it `info` and above are written, and of actix's own
+//! start and stop messages only warnings. Everything goes to standard error.
+
+use std::io::{self, Write};
+
+use env_logger::fmt::Formatter;
+use log::Record;
+use log::kv::{self, Key, Value, VisitSource};
+use serde_json::{Map, Value as Json};
+
+use super::settings::{LogFormat, LogSettings};
+
+/// What is written without `RUST_LOG`.
+const DEFAULT_FILTER: &str = "info,actix_server=warn,actix_http=off";
+
+/// Starts logging for the process. `filter` is the value of `RUST_LOG`. A second call changes nothing.
+pub fn start(settings: &LogSettings, filter: Option<&str>) {
+    let mut builder = env_logger::Builder::new();
+    builder.parse_filters(filter.unwrap_or(DEFAULT_FILTER));
+    match settings.format {
+        LogFormat::Text => builder.format(write_text),
+        LogFormat::Json => builder.format(write_json),
+    };
+    // An error means that logging was started before, as tests do.
+    if builder.try_init().is_err() {
+        log::debug!("logging was started before");
+    }
+}
+
+fn write_text(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
+    let mut fields = Pairs(String::new());
+    // Collecting into memory cannot fail.
+    drop(record.key_values().visit(&mut fields));
+    let level = record.level();
+    let style = out.default_level_style(level);
+    let (time, target) = (out.timestamp_millis(), record.target());
+    writeln!(out, "[{time} {style}{level}{style:#} {target}] {}{}", record.args(), fields.0)
+}
+
+fn write_json(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
+    let mut fields = Fields(Map::new());
+    fields.0.insert("time".into(), out.timestamp_millis().to_string().into());
+    fields.0.insert("level".into(), record.level().as_str().to_lowercase().into());
+    fields.0.insert("target".into(), record.target().into());
+    fields.0.insert("message".into(), record.args().to_string().into());
+    // Collecting into memory cannot fail.
+    drop(record.key_values().visit(&mut fields));
+    writeln!(out, "{}", Json::Object(fields.0))
+}
+
+/// ` key=value` for each field; a value that is not plain is quoted, so that no text can forge a field or a line.
+struct Pairs(String);
+
+impl<'kvs> VisitSource<'kvs> for Pairs {
+    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), kv::Error> {
+        let text = value.to_string();
+        let plain =
+            |character: char| character.is_ascii_graphic() && character != '"' && character != '=';
+        self.0.push(' ');
+        self.0.push_str(key.as_str());
+        self.0.push('=');
+        if !text.is_empty() && text.chars().all(plain) {
+            self.0.push_str(&text);
+        } else {
+            self.0.push_str(&format!("{text:?}"));
+        }
+        Ok(())
+    }
+}
+
+/// The fields as JSON.
+struct Fields(Map<String, Json>);
+
+impl<'kvs> VisitSource<'kvs> for Fields {
+    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), kv::Error> {
+        let json = match (value.to_u64(), value.to_f64()) {
+            (Some(number), _) => number.into(),
+            (None, Some(number)) => number.into(),
+            (None, None) => value.to_string().into(),
+        };
+        self.0.insert(key.to_string(), json);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(value: &str) -> String {
+        let mut pairs = Pairs(String::new());
+        pairs.visit_pair(Key::from_str("model"), Value::from(value)).unwrap();
+        pairs.0
+    }
+
+    #[test]
+    fn a_value_can_forge_neither_a_field_nor_a_line() {
+        assert_eq!(pairs("llama3.1:70b"), " model=llama3.1:70b");
+        assert_eq!(pairs("a b"), " model=\"a b\"");
+        assert_eq!(pairs("x\noutcome=ok"), " model=\"x\\noutcome=ok\"");
+        assert_eq!(pairs(""), " model=\"\"");
+    }
+}

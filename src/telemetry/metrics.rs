@@ -1,0 +1,193 @@
+//! The Prometheus metrics, registered once for the process.
+//!
+//! The one thing to know: gauges about providers are set from their snapshots when somebody scrapes; everything
+//! else moves when it happens.
+
+use std::sync::LazyLock;
+
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, TextEncoder,
+    exponential_buckets,
+};
+
+/// Model calls take from tens of milliseconds to ten minutes.
+const SECONDS: &[f64] = &[
+    0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 600.0,
+];
+
+/// The process's metrics.
+pub(super) static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
+
+/// Every metric by its field's name, with `llm_gateway_` before it.
+pub(super) struct Metrics {
+    pub(super) requests: IntCounterVec,
+    pub(super) request_duration: HistogramVec,
+    pub(super) first_token: HistogramVec,
+    pub(super) queue_wait: HistogramVec,
+    pub(super) overhead: Histogram,
+    pub(super) in_flight: IntGaugeVec,
+    pub(super) queued: IntGaugeVec,
+    pub(super) max_concurrency: IntGaugeVec,
+    pub(super) breaker_state: IntGaugeVec,
+    pub(super) mailbox_depth: IntGaugeVec,
+    pub(super) admissions: IntCounterVec,
+    pub(super) attempts: IntCounterVec,
+    pub(super) retries: IntCounterVec,
+    pub(super) fallbacks: IntCounterVec,
+    pub(super) tokens: IntCounterVec,
+    pub(super) cancel: Histogram,
+}
+
+impl Metrics {
+    #[expect(clippy::too_many_lines, reason = "a list, one metric after the other")]
+    fn new() -> Self {
+        let build = gauge_with("build_info", "The running version.", &["version"]);
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        Self {
+            requests: counter(
+                "requests_total",
+                "Requests by how they ended.",
+                &["dialect", "provider", "outcome"],
+            ),
+            request_duration: histogram(
+                "request_duration_seconds",
+                "From a request's arrival to the end of its answer.",
+            ),
+            first_token: histogram(
+                "time_to_first_token_seconds",
+                "From a request's arrival to the first piece of its answer.",
+            ),
+            queue_wait: histogram(
+                "queue_wait_seconds",
+                "Time requests spent in a provider's line.",
+            ),
+            overhead: single(
+                "overhead_seconds",
+                "The gateway's own time: total less queueing and upstream.",
+                overhead_buckets(),
+            ),
+            in_flight: gauge("in_flight", "Calls running at a provider."),
+            queued: gauge("queued", "Requests waiting in a provider's line."),
+            max_concurrency: gauge("max_concurrency", "Calls a provider may run at once."),
+            breaker_state: gauge(
+                "breaker_state",
+                "0 closed, 1 half-open, 2 open, 3 not authorised.",
+            ),
+            mailbox_depth: gauge(
+                "mailbox_depth",
+                "Messages waiting in the provider actors' mailboxes.",
+            ),
+            admissions: counter(
+                "admissions_total",
+                "Decisions at a provider's gate.",
+                &["provider", "decision"],
+            ),
+            attempts: counter(
+                "upstream_attempts_total",
+                "Calls to a provider by how they ended.",
+                &["provider", "outcome"],
+            ),
+            retries: counter(
+                "retries_total",
+                "Calls made again at the same provider.",
+                &["provider", "reason"],
+            ),
+            fallbacks: counter(
+                "fallbacks_total",
+                "Requests handed on to another provider.",
+                &["provider", "reason"],
+            ),
+            tokens: counter(
+                "tokens_total",
+                "Tokens as counted by the provider.",
+                &["provider", "model", "kind"],
+            ),
+            cancel: single(
+                "cancel_seconds",
+                "From a client's leaving to its upstream call being closed.",
+                SECONDS.to_vec(),
+            ),
+        }
+    }
+}
+
+/// Everything, in Prometheus' text format.
+#[must_use]
+pub fn render() -> Vec<u8> {
+    // A first scrape shows every metric that has no labels.
+    LazyLock::force(&METRICS);
+    let mut out = Vec::new();
+    if let Err(error) = TextEncoder::new().encode(&prometheus::gather(), &mut out) {
+        log::error!("the metrics cannot be written: {error}");
+    }
+    out
+}
+
+fn opts(name: &str, help: &str) -> Opts {
+    Opts::new(name, help).namespace("llm_gateway")
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "names and labels are constants; a wrong one fails every test"
+)]
+fn counter(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    registered(IntCounterVec::new(opts(name, help), labels).expect("a constant description"))
+}
+
+fn gauge(name: &str, help: &str) -> IntGaugeVec {
+    gauge_with(name, help, &["provider"])
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "names and labels are constants; a wrong one fails every test"
+)]
+fn gauge_with(name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    registered(IntGaugeVec::new(opts(name, help), labels).expect("a constant description"))
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "names and labels are constants; a wrong one fails every test"
+)]
+fn histogram(name: &str, help: &str) -> HistogramVec {
+    let opts = HistogramOpts::from(opts(name, help)).buckets(SECONDS.to_vec());
+    registered(HistogramVec::new(opts, &["provider"]).expect("a constant description"))
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "names and labels are constants; a wrong one fails every test"
+)]
+fn single(name: &str, help: &str, buckets: Vec<f64>) -> Histogram {
+    let opts = HistogramOpts::from(opts(name, help)).buckets(buckets);
+    registered(Histogram::with_opts(opts).expect("a constant description"))
+}
+
+/// Makes the metric part of what [`render`] writes.
+fn registered<C: Collector + Clone + 'static>(collector: C) -> C {
+    if let Err(error) = prometheus::register(Box::new(collector.clone())) {
+        log::error!("a metric cannot be registered: {error}");
+    }
+    collector
+}
+
+/// 20 µs to 0.65 s, doubling.
+#[expect(clippy::expect_used, reason = "constant arguments; wrong ones fail every test")]
+fn overhead_buckets() -> Vec<f64> {
+    exponential_buckets(0.000_02, 2.0, 16).expect("constant bounds")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_build_and_the_process_are_described() {
+        let text = String::from_utf8(render()).unwrap();
+        assert!(text.contains("llm_gateway_build_info{version="), "{text}");
+        assert!(text.contains("process_resident_memory_bytes"), "{text}");
+    }
+}
