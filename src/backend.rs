@@ -22,9 +22,10 @@ mod testing;
 use std::fmt;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::chat::{Api, ChatEvent, ChatRequest, GatewayError};
 use crate::wire::ndjson::LineTooLong;
-use serde_json::Value;
 
 pub use anthropic::Anthropic;
 pub use gemini::Gemini;
@@ -80,7 +81,7 @@ pub struct UpstreamRequest {
     pub headers: Vec<(&'static str, String)>,
     /// The JSON body, sent by POST.
     pub body: Vec<u8>,
-    /// What the client asked for and the API has no place for.
+    /// What the client asked for and the API has no place for, by OpenAI's names where it has one.
     pub dropped: Vec<String>,
 }
 
