@@ -13,6 +13,7 @@
 
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod client;
+mod failures;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod harness;
 mod patience;
