@@ -65,7 +65,11 @@ pub(super) async fn run(
         Exchange { lane, request: &job.request, id: job.id, model: &model, deadline, started };
     let opened = tokio::select! {
         biased;
-        () = job.reply.closed() => Err(Failed::client_gone()),
+        left = async { job.reply.closed().await; Instant::now() } => {
+            // The call was dropped before this line, and its connection with it.
+            UpstreamCancelled { after: left.elapsed() }.emit();
+            Err(Failed::client_gone())
+        }
         opened = exchange.open(call, &job.request_id, connection) => opened,
     };
     // An exchange that was given up was dropped by now, and its connection with it.
@@ -239,7 +243,8 @@ struct Pump<'a> {
 
 /// Why a pump stopped before the end.
 enum Stopped {
-    ClientLeft,
+    /// When that was noticed.
+    ClientLeft(Instant),
     Failed(GatewayError),
 }
 
@@ -252,7 +257,11 @@ impl Pump<'_> {
                 self.provider.count_tokens(self.model, usage);
                 (AttemptOutcome::Ok, Ended::Success, None)
             }
-            Err(Stopped::ClientLeft) => (AttemptOutcome::Cancelled, Ended::Neutral, None),
+            Err(Stopped::ClientLeft(left)) => {
+                // The body was dropped with `carry`, and its connection with it.
+                UpstreamCancelled { after: left.elapsed() }.emit();
+                (AttemptOutcome::Cancelled, Ended::Neutral, None)
+            }
             Err(Stopped::Failed(error)) => {
                 let cause = error.to_string();
                 self.provider.failed(&cause);
@@ -288,16 +297,7 @@ impl Pump<'_> {
                     return Ok(usage);
                 }
             }
-            let piece = match self.next_piece(&mut body).await {
-                Ok(piece) => piece,
-                Err(Stopped::ClientLeft) => {
-                    let left = Instant::now();
-                    drop(body);
-                    UpstreamCancelled { after: left.elapsed() }.emit();
-                    return Err(Stopped::ClientLeft);
-                }
-                Err(failed) => return Err(failed),
-            };
+            let piece = self.next_piece(&mut body).await?;
             let decoded = decode(&mut *decoder, piece, &mut events);
             if let Err(error) = decoded {
                 // What came whole before the failure is still delivered.
@@ -316,7 +316,7 @@ impl Pump<'_> {
     async fn deliver(&self, event: ChatEvent) -> Result<(), Stopped> {
         match timeout_at(self.deadline.into(), self.sender.send(Ok(event))).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(Stopped::ClientLeft),
+            Ok(Err(_)) => Err(Stopped::ClientLeft(Instant::now())),
             Err(_) => Err(Stopped::Failed(Failed::deadline(&self.provider.name).error)),
         }
     }
@@ -329,7 +329,7 @@ impl Pump<'_> {
         let due = Instant::now() + self.provider.settings.idle();
         tokio::select! {
             biased;
-            () = self.sender.closed() => Err(Stopped::ClientLeft),
+            () = self.sender.closed() => Err(Stopped::ClientLeft(Instant::now())),
             piece = timeout_at(due.min(self.deadline).into(), body.next()) => match piece {
                 Ok(piece) => Ok(piece),
                 Err(_) if self.deadline <= due => {

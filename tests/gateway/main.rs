@@ -13,8 +13,10 @@
 
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod client;
+mod failures;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod harness;
+mod leaving;
 mod patience;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod upstream;
