@@ -89,6 +89,11 @@ impl Raw {
         }
     }
 
+    /// Awaits more bytes; the error is how the other side ended the connection instead.
+    pub async fn some(&mut self) -> Result<(), End> {
+        within("some bytes", self.more()).await
+    }
+
     /// Reads one head and the body that its `content-length` announces; takes both away.
     pub async fn read_answer(&mut self) -> String {
         self.read_until("\r\n\r\n").await;
