@@ -16,6 +16,7 @@
 mod client;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod harness;
+mod hostile;
 mod ledger;
 mod patience;
 mod soak;
