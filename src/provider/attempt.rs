@@ -82,9 +82,11 @@ pub(super) async fn run(
     match opened {
         Ok(answering) => {
             slot.answering();
-            let (sender, events) = mpsc::channel(EVENTS);
+            // One place more than for events: a failure must not wait for a reader that is behind.
+            let (sender, events) = mpsc::channel(EVENTS + 1);
+            let last_place = sender.clone().try_reserve_owned().ok();
             job.answer(events);
-            let pump = Pump { provider, model: &model, deadline, sender };
+            let pump = Pump { provider, model: &model, deadline, sender, last_place };
             let (outcome, how, cause) = pump.run(answering).await;
             slot.ended(how);
             ended(outcome, cause.as_deref());
@@ -238,8 +240,13 @@ struct Pump<'a> {
     provider: &'a Provider,
     model: &'a str,
     deadline: Instant,
-    sender: mpsc::Sender<Result<ChatEvent, GatewayError>>,
+    sender: mpsc::Sender<Piece>,
+    /// Kept for the failure, should there be one.
+    last_place: Option<mpsc::OwnedPermit<Piece>>,
 }
+
+/// What the channel of an answer carries.
+type Piece = Result<ChatEvent, GatewayError>;
 
 /// Why a pump stopped before the end.
 enum Stopped {
@@ -251,7 +258,7 @@ enum Stopped {
 impl Pump<'_> {
     /// Carries events until the answer ends. Says how the attempt is counted, what it means for the gate, and why
     /// it failed.
-    async fn run(self, answering: Answering) -> (AttemptOutcome, Ended, Option<String>) {
+    async fn run(mut self, answering: Answering) -> (AttemptOutcome, Ended, Option<String>) {
         match self.carry(answering).await {
             Ok(usage) => {
                 self.provider.count_tokens(self.model, usage);
@@ -272,8 +279,9 @@ impl Pump<'_> {
                     ErrorKind::Timeout => (AttemptOutcome::Timeout, Failure::Cut.ended()),
                     _ => (AttemptOutcome::Broken, Failure::Cut.ended()),
                 };
-                // A client that left meanwhile needs no error event.
-                drop(timeout_at(self.deadline.into(), self.sender.send(Err(error))).await);
+                if let Some(place) = self.last_place.take() {
+                    place.send(Err(error));
+                }
                 (outcome, ended, Some(cause))
             }
         }
