@@ -69,7 +69,7 @@
 //! | [`chat`] | the canonical request, event and error; pure |
 //! | [`policy`], [`units`], [`secret`] | words for priority and trust; durations and sizes; text that does not print itself |
 //! | [`dialect`] | what clients speak, in the table [`dialect::DIALECTS`]; pure |
-//! | [`backend`] | what providers speak; pure |
+//! | [`backend`] | what providers speak, in the table [`backend::BACKENDS`]; pure |
 //! | [`wire`] | framings and JSON shapes that both sides share; pure |
 //! | [`job`] | a request on its way, its return address, the stream of its answer |
 //! | [`telemetry`] | internal events: each is a struct whose `emit` writes the log line and moves the metric |
@@ -81,15 +81,15 @@
 //! | [`config`] | reads and checks the file and the environment; composes the sections that the modules define |
 //! | [`app`] | starts and stops everything in order; reloads |
 //!
-//! Settings live beside what they tune, in files named `settings.rs`. Integration tests are in `tests/gateway`: they
-//! run the real binary against a scripted upstream.
+//! Settings live beside what they tune, in files named `settings.rs`. `tests/gateway` runs the real binary against a
+//! scripted upstream; `tests/golden.rs` reads what providers answer from `tests/fixtures`.
 //!
 //! # To add something
 //!
 //! | to add | touch |
 //! | --- | --- |
 //! | a dialect | `src/dialect/NAME.rs` and its line in [`dialect::DIALECTS`]; it names its own paths |
-//! | a backend | `src/backend/NAME.rs`, its arm in `app::spoken`, and [`provider::settings::BackendName`] |
+//! | a backend | `src/backend/NAME.rs`, its line in [`backend::BACKENDS`], [`provider::settings::BackendName`] and its arm in `app::spoken`; a folder of fixtures, which `tests/golden.rs` finds |
 //! | a configuration key | the settings struct and `config/gateway.toml`; a test fails until both agree |
 //! | a check of the configuration | `src/config/check/`, and a case in `src/config/tests/bad.txt` |
 //! | an internal event | a struct in `src/telemetry/events.rs`, and one `emit` where the thing happens |
