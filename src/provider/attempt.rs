@@ -72,8 +72,6 @@ pub(super) async fn run(
         }
         opened = exchange.open(call, &job.request_id, connection) => opened,
     };
-    // An exchange that was given up was dropped by now, and its connection with it.
-    let left = Instant::now();
     job.tried.upstream += started.elapsed();
     let request_id = Arc::clone(&job.request_id);
     let ended = |outcome: AttemptOutcome, cause: Option<&str>| {
@@ -97,7 +95,6 @@ pub(super) async fn run(
             let cause = failed.error.to_string();
             ended(failed.outcome(), Some(&cause));
             if failed.failure == Failure::ClientGone {
-                UpstreamCancelled { after: left.elapsed() }.emit();
                 return None;
             }
             provider.failed(&cause);
