@@ -35,6 +35,7 @@ pub(super) struct Metrics {
     pub(super) attempts: IntCounterVec,
     pub(super) retries: IntCounterVec,
     pub(super) fallbacks: IntCounterVec,
+    pub(super) restarts: IntCounterVec,
     pub(super) tokens: IntCounterVec,
     pub(super) cancel: Histogram,
 }
@@ -97,6 +98,11 @@ impl Metrics {
                 "fallbacks_total",
                 "Requests handed on to another provider.",
                 &["provider", "reason"],
+            ),
+            restarts: counter(
+                "restarts_total",
+                "Actors that died and were started again.",
+                &["actor"],
             ),
             tokens: counter(
                 "tokens_total",
