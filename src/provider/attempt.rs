@@ -68,6 +68,8 @@ pub(super) async fn run(
         () = job.reply.closed() => Err(Failed::client_gone()),
         opened = exchange.open(call, &job.request_id, connection) => opened,
     };
+    // An exchange that was given up was dropped by now, and its connection with it.
+    let left = Instant::now();
     job.tried.upstream += started.elapsed();
     let request_id = Arc::clone(&job.request_id);
     let ended = |outcome: AttemptOutcome, cause: Option<&str>| {
@@ -95,6 +97,7 @@ pub(super) async fn run(
                 BreakerOpened { provider: &provider.name, outcome: failed.outcome() }.emit();
             }
             if failed.failure == Failure::ClientGone {
+                UpstreamCancelled { after: left.elapsed() }.emit();
                 return None;
             }
             provider.failed(&cause);
