@@ -73,7 +73,7 @@ impl Metrics {
             max_concurrency: gauge("max_concurrency", "Calls a provider may run at once."),
             breaker_state: gauge(
                 "breaker_state",
-                "0 closed, 1 half-open, 2 open, 3 not authorised.",
+                "The provider or its worst model: 0 closed, 1 half-open, 2 open, 3 not authorised.",
             ),
             mailbox_depth: gauge(
                 "mailbox_depth",

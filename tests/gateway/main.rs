@@ -8,13 +8,20 @@
 //! | --- | --- |
 //! | [`upstream`] | a provider that misbehaves by script and records what it was asked |
 //! | [`client`] | callers: whole answers, streams, and raw sockets that leave or dawdle |
+//! | [`crowd`] | many clients at once, and the moments when they run or wait |
 //! | [`harness`] | the gateway's own process: its addresses, log, metrics and end |
 #![cfg(test)]
 
+mod breaker;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod client;
+mod crowd;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod harness;
+mod line;
+mod live;
+mod panics;
 mod patience;
+mod retry;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod upstream;
