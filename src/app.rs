@@ -234,10 +234,10 @@ fn routing(config: &Config, before: Option<(&Config, &Routing)>) -> Routing {
 /// The code that speaks a backend's API.
 fn spoken(name: BackendName) -> &'static dyn backend::Backend {
     match name {
-        BackendName::Ollama
-        | BackendName::Openai
-        | BackendName::Gemini
-        | BackendName::Anthropic => &backend::Ollama,
+        BackendName::Ollama => &backend::Ollama,
+        BackendName::Openai => &backend::OpenAi,
+        BackendName::Gemini => &backend::Gemini,
+        BackendName::Anthropic => &backend::Anthropic,
     }
 }
 

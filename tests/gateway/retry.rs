@@ -219,7 +219,7 @@ async fn retries_stay_within_their_budget_when_everything_fails() {
     // A fifth of sixty requests.
     assert!((61..=60 + 12).contains(&calls), "{calls} calls for 60 requests");
     // Whoever gets no retry gets the original failure.
-    assert_eq!(count(&answers, 400), 60, "{:?}", answers[0]);
+    assert_eq!(count(&answers, 502), 60, "{:?}", answers[0]);
     shows(&gateway, "ollama", "retries_in_flight", 0).await;
     let retries = gateway.metrics().await.sum("llm_gateway_retries_total", &[]);
     assert_eq!(retries, (calls - 60) as f64);
