@@ -166,10 +166,20 @@ fn calls_come_whole_on_lines_of_their_own() {
 #[test]
 fn arguments_that_are_no_object_end_the_answer_with_an_error() {
     for arguments in ["{\"x\":", "[1]", "nonsense"] {
-        let events = vec![call(0, Some("a"), Some("add"), arguments), done(Finish::ToolCalls)];
-        let found = lines(&written(Ollama::Chat, true, events));
-        assert_eq!(found.len(), 1);
-        assert!(found[0]["error"].as_str().unwrap().contains("`add`"));
+        for stream in [true, false] {
+            let mut encoder = encoder(Ollama::Chat, stream);
+            let mut out = Vec::new();
+            let call = call(0, Some("a"), Some("add"), arguments);
+            encoder.event(call, Duration::ZERO, &mut out).unwrap();
+            let error = encoder.event(done(Finish::ToolCalls), Duration::ZERO, &mut out);
+            let error = error.unwrap_err();
+            assert_eq!(error.kind, ErrorKind::BadUpstream);
+            assert!(error.message.contains("`add`"));
+            encoder.failure(&error, &mut out);
+            let found = lines(std::str::from_utf8(&out).unwrap());
+            assert_eq!(found.len(), usize::from(stream), "the whole answer is the error");
+            assert!(found.iter().all(|line| line["error"].as_str().unwrap().contains("`add`")));
+        }
     }
     // Cut by the limit, which the reason tells.
     let events = vec![call(0, Some("a"), Some("add"), "{\"x\":"), done(Finish::Length)];
