@@ -130,7 +130,8 @@ impl App {
     pub async fn stop(self) {
         log::info!(target: "llm_gateway", "stopping");
         self.front.drain().await;
-        self.main.server.stop(false).await;
+        // Nothing runs any more, but what was answered last may not have been written yet.
+        self.main.server.stop(true).await;
         self.admin.server.stop(false).await;
         log::info!(target: "llm_gateway", "stopped");
     }
