@@ -18,5 +18,6 @@ mod failures;
 mod harness;
 mod leaving;
 mod patience;
+mod shutdown;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod upstream;
