@@ -39,6 +39,10 @@ const REJECTION_TIME: Duration = Duration::from_secs(5);
 /// How long the end of the body may lag behind the end of the answer before the connection is given up.
 const END_TIME: Duration = Duration::from_millis(250);
 
+/// How long a client may take to make room for the error that ends its answer: as long as it may take no bytes at all
+/// before it is cut off.
+const TELL_TIME: Duration = Duration::from_secs(30);
+
 /// Runs one attempt. Gives the job back with the reason when it could not be answered.
 ///
 /// # Cancellation
@@ -83,9 +87,13 @@ pub(super) async fn run(
             let (sender, events) = mpsc::channel(EVENTS);
             job.answer(events);
             let pump = Pump { provider, model: &model, deadline, sender };
-            let (outcome, how, cause) = pump.run(answering).await;
+            let (outcome, how, error) = pump.run(answering).await;
             slot.ended(how);
+            let cause = error.as_ref().map(GatewayError::to_string);
             ended(outcome, cause.as_deref());
+            if let Some(error) = error {
+                pump.tell(error).await;
+            }
             None
         }
         Err(failed) => {
@@ -248,7 +256,7 @@ enum Stopped {
 impl Pump<'_> {
     /// Carries events until the answer ends. Says how the attempt is counted, what it means for the gate, and why
     /// it failed.
-    async fn run(self, answering: Answering) -> (AttemptOutcome, Ended, Option<String>) {
+    async fn run(&self, answering: Answering) -> (AttemptOutcome, Ended, Option<GatewayError>) {
         match self.carry(answering).await {
             Ok(usage) => {
                 self.provider.count_tokens(self.model, usage);
@@ -260,8 +268,7 @@ impl Pump<'_> {
                 (AttemptOutcome::Cancelled, Ended::Neutral, None)
             }
             Err(Stopped::Failed(error)) => {
-                let cause = error.to_string();
-                self.provider.failed(&cause);
+                self.provider.failed(&error.to_string());
                 let (outcome, ended) = match error.kind {
                     ErrorKind::Timeout if Instant::now() >= self.deadline => {
                         (AttemptOutcome::Timeout, Ended::Neutral)
@@ -269,11 +276,16 @@ impl Pump<'_> {
                     ErrorKind::Timeout => (AttemptOutcome::Timeout, Failure::Cut.ended()),
                     _ => (AttemptOutcome::Broken, Failure::Cut.ended()),
                 };
-                // A client that left meanwhile needs no error event.
-                drop(timeout_at(self.deadline.into(), self.sender.send(Err(error))).await);
-                (outcome, ended, Some(cause))
+                (outcome, ended, Some(error))
             }
         }
+    }
+
+    /// Tells the client why its answer ends here, once it has taken in what was sent before. The slot is free by then,
+    /// so that a slow client costs nobody else.
+    async fn tell(&self, error: GatewayError) {
+        // A client that left meanwhile, or takes nothing in, needs no error event.
+        drop(tokio::time::timeout(TELL_TIME, self.sender.send(Err(error))).await);
     }
 
     async fn carry(&self, answering: Answering) -> Result<Usage, Stopped> {
