@@ -18,10 +18,10 @@ use actix::dev::SendError;
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 
 use crate::chat::estimate::prompt_tokens;
-use crate::chat::{Ask, ErrorKind, GatewayError, Listing};
+use crate::chat::{Ask, ErrorKind, GatewayError, Listing, Origin};
 use crate::job::{Candidate, Job};
 use crate::provider::{Bounce, Discover, Dispatch, Provider, ProviderActor};
-use crate::telemetry::FellBack;
+use crate::telemetry::{ActorKind, FellBack, Restarted};
 use route::{Asked, Routes};
 
 /// How many messages may wait for a worker's router. Its handlers take microseconds.
@@ -100,8 +100,18 @@ impl RouterActor {
             .collect();
         match lacking {
             Some((provider, what)) if job.candidates.is_empty() => {
-                let message = format!("provider `{provider}` has no {what}, name another's model");
-                job.fail(GatewayError::invalid(message));
+                let error = match &*job.request {
+                    // Ollama's clients try several names and understand this.
+                    Ask::Show(show) => GatewayError::new(
+                        ErrorKind::ModelNotFound,
+                        format!("model '{}' not found at any Ollama", show.model),
+                    )
+                    .from(Origin::Client),
+                    Ask::Chat(_) | Ask::Embed(_) | Ask::CountTokens(_) => GatewayError::invalid(
+                        format!("provider `{provider}` has no {what}, name another's model"),
+                    ),
+                };
+                job.fail(error);
             }
             Some(_) | None => self.dispatch(job, None, context),
         }
@@ -152,10 +162,8 @@ impl RouterActor {
                     return Some((dispatch.into_job(), error));
                 }
                 Err(SendError::Closed(dispatch)) => {
-                    log::error!(
-                        "the actor of provider `{}` died and is started again",
-                        provider.name
-                    );
+                    let name = Some(&*provider.name);
+                    Restarted { actor: ActorKind::Provider, provider: name }.emit();
                     self.providers.remove(&provider.name);
                     dispatch
                 }
@@ -249,3 +257,6 @@ impl Handler<Reconfigure> for RouterActor {
         self.routing = routing;
     }
 }
+
+#[cfg(test)]
+mod tests;

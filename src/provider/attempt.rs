@@ -27,7 +27,7 @@ use super::slot::Slot;
 use crate::backend::{DecodeError, Decoder, UpstreamRequest};
 use crate::chat::{Ask, ChatEvent, ErrorKind, GatewayError, Usage};
 use crate::job::{EVENTS, Job};
-use crate::telemetry::{AttemptEnded, AttemptOutcome, UpstreamCancelled};
+use crate::telemetry::{AttemptEnded, AttemptOutcome, BreakerOpened, UpstreamCancelled};
 
 use client::{Body, Head};
 pub(super) use client::{Client, Connection};
@@ -66,7 +66,11 @@ pub(super) async fn run(
         Exchange { lane, request: &job.request, id: job.id, model: &model, deadline, started };
     let opened = tokio::select! {
         biased;
-        () = job.reply.closed() => Err(Failed::client_gone()),
+        left = async { job.reply.closed().await; Instant::now() } => {
+            // The call was dropped before this line, and its connection with it.
+            UpstreamCancelled { after: left.elapsed() }.emit();
+            Err(Failed::client_gone())
+        }
         opened = exchange.open(call, &job.request_id, connection) => opened,
     };
     job.tried.upstream += started.elapsed();
@@ -77,18 +81,26 @@ pub(super) async fn run(
     match opened {
         Ok(answering) => {
             slot.answering();
-            let (sender, events) = mpsc::channel(EVENTS);
+            // One place more than for events: a failure must not wait for a reader that is behind.
+            let (sender, events) = mpsc::channel(EVENTS + 1);
+            let last_place = sender.clone().try_reserve_owned().ok();
             job.answer(events);
-            let pump = Pump { provider, model: &model, deadline, sender };
+            let pump = Pump { provider, model: &model, deadline, sender, last_place };
             let (outcome, how, cause) = pump.run(answering).await;
-            slot.ended(how);
+            let opened = slot.ended(how);
             ended(outcome, cause.as_deref());
+            if opened {
+                BreakerOpened { provider: &provider.name, outcome }.emit();
+            }
             None
         }
         Err(failed) => {
-            slot.ended(failed.failure.ended());
+            let opened = slot.ended(failed.failure.ended());
             let cause = failed.error.to_string();
             ended(failed.outcome(), Some(&cause));
+            if opened {
+                BreakerOpened { provider: &provider.name, outcome: failed.outcome() }.emit();
+            }
             if failed.failure == Failure::ClientGone {
                 return None;
             }
@@ -104,6 +116,13 @@ fn prepare(provider: &Provider, job: &Job) -> Result<(UpstreamRequest, Arc<str>)
         let error = GatewayError::internal("an attempt without a candidate");
         return Err(Failed::new(Failure::LocalResource, error));
     };
+    // A turn that came at the very moment the client left, or the deadline passed, is not used.
+    if job.reply.is_closed() {
+        return Err(Failed::client_gone());
+    }
+    if job.deadline(provider.settings.timeouts.total) <= Instant::now() {
+        return Err(Failed::deadline(&provider.name));
+    }
     // The router has filtered by policy already. This is the last place before bytes are written.
     if !job.may_go_to(provider.trust) {
         let error = GatewayError::new(
@@ -232,25 +251,35 @@ struct Pump<'a> {
     provider: &'a Provider,
     model: &'a str,
     deadline: Instant,
-    sender: mpsc::Sender<Result<ChatEvent, GatewayError>>,
+    sender: mpsc::Sender<Piece>,
+    /// Kept for the failure, should there be one.
+    last_place: Option<mpsc::OwnedPermit<Piece>>,
 }
+
+/// What the channel of an answer carries.
+type Piece = Result<ChatEvent, GatewayError>;
 
 /// Why a pump stopped before the end.
 enum Stopped {
-    ClientLeft,
+    /// When that was noticed.
+    ClientLeft(Instant),
     Failed(GatewayError),
 }
 
 impl Pump<'_> {
     /// Carries events until the answer ends. Says how the attempt is counted, what it means for the gate, and why
     /// it failed.
-    async fn run(self, answering: Answering) -> (AttemptOutcome, Ended, Option<String>) {
+    async fn run(mut self, answering: Answering) -> (AttemptOutcome, Ended, Option<String>) {
         match self.carry(answering).await {
             Ok(usage) => {
                 self.provider.count_tokens(self.model, usage);
                 (AttemptOutcome::Ok, Ended::Success, None)
             }
-            Err(Stopped::ClientLeft) => (AttemptOutcome::Cancelled, Ended::Neutral, None),
+            Err(Stopped::ClientLeft(left)) => {
+                // The body was dropped with `carry`, and its connection with it.
+                UpstreamCancelled { after: left.elapsed() }.emit();
+                (AttemptOutcome::Cancelled, Ended::Neutral, None)
+            }
             Err(Stopped::Failed(error)) => {
                 let cause = error.to_string();
                 self.provider.failed(&cause);
@@ -261,8 +290,9 @@ impl Pump<'_> {
                     ErrorKind::Timeout => (AttemptOutcome::Timeout, Failure::Cut.ended()),
                     _ => (AttemptOutcome::Broken, Failure::Cut.ended()),
                 };
-                // A client that left meanwhile needs no error event.
-                drop(timeout_at(self.deadline.into(), self.sender.send(Err(error))).await);
+                if let Some(place) = self.last_place.take() {
+                    place.send(Err(error));
+                }
                 (outcome, ended, Some(cause))
             }
         }
@@ -279,16 +309,7 @@ impl Pump<'_> {
                     return Ok(usage);
                 }
             }
-            let piece = match self.next_piece(&mut body).await {
-                Ok(piece) => piece,
-                Err(Stopped::ClientLeft) => {
-                    let left = Instant::now();
-                    drop(body);
-                    UpstreamCancelled { after: left.elapsed() }.emit();
-                    return Err(Stopped::ClientLeft);
-                }
-                Err(failed) => return Err(failed),
-            };
+            let piece = self.next_piece(&mut body).await?;
             let decoded = decode(&mut *decoder, piece, &mut events);
             if let Err(error) = decoded {
                 // What came whole before the failure is still delivered.
@@ -307,7 +328,7 @@ impl Pump<'_> {
     async fn deliver(&self, event: ChatEvent) -> Result<(), Stopped> {
         match timeout_at(self.deadline.into(), self.sender.send(Ok(event))).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(Stopped::ClientLeft),
+            Ok(Err(_)) => Err(Stopped::ClientLeft(Instant::now())),
             Err(_) => Err(Stopped::Failed(Failed::deadline(&self.provider.name).error)),
         }
     }
@@ -320,7 +341,7 @@ impl Pump<'_> {
         let due = Instant::now() + self.provider.settings.idle();
         tokio::select! {
             biased;
-            () = self.sender.closed() => Err(Stopped::ClientLeft),
+            () = self.sender.closed() => Err(Stopped::ClientLeft(Instant::now())),
             piece = timeout_at(due.min(self.deadline).into(), body.next()) => match piece {
                 Ok(piece) => Ok(piece),
                 Err(_) if self.deadline <= due => {

@@ -61,9 +61,21 @@ pub async fn post_json_with(url: &str, headers: &[(&str, &str)], body: &Value) -
     whole(request(url, headers, body)).await
 }
 
+/// Sends `body` by PATCH and reads the whole answer.
+pub async fn patch_json(url: &str, body: &Value) -> Answer {
+    whole(CLIENT.patch(url).json(body)).await
+}
+
 /// Asks for `url` and reads the whole answer.
 pub async fn get(url: &str) -> Answer {
     whole(CLIENT.get(url)).await
+}
+
+/// Sends a request without a body, with these headers, and reads the whole answer.
+pub async fn ask(method: &str, url: &str, headers: &[(&str, &str)]) -> Answer {
+    let request = CLIENT.request(method.parse().unwrap(), url);
+    whole(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)))
+        .await
 }
 
 /// Sends `body` and returns once the head of the answer is there.
