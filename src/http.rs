@@ -13,6 +13,7 @@ mod drain;
 mod exchange;
 mod health;
 mod intake;
+mod models;
 mod panics;
 pub mod settings;
 mod shard;
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 use actix::Addr;
 use actix_web::dev::Server;
+use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::rt::net::TcpStream;
 use actix_web::web::{self, Data, Payload};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, middleware};
@@ -33,7 +35,7 @@ use parking_lot::Mutex;
 use socket2::SockRef;
 
 use crate::chat::{ErrorKind, GatewayError, Origin};
-use crate::dialect::{DIALECTS, Dialect};
+use crate::dialect::{DIALECTS, dialect_of};
 use crate::router::{Reconfigure, RouterActor, Routing};
 use auth::Callers;
 use drain::Drain;
@@ -48,6 +50,9 @@ const HEAD_TIME: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How much of an answer the kernel may hold for a client that does not read. Doubled by Linux.
 const SEND_BUFFER: usize = 64 * 1024;
+/// How many seconds clients have to take in the last bytes of their answers when the gateway stops. Idle connections
+/// are closed without waiting for it.
+const LAST_BYTES: u64 = 3;
 
 /// What all workers share of the main listener.
 #[derive(Debug)]
@@ -151,7 +156,7 @@ pub fn serve(listener: TcpListener, front: Data<Front>) -> std::io::Result<Serve
     .h1_allow_half_closed(false)
     .on_connect(move |connection, _| prepare(connection, stall))
     .disable_signals()
-    .shutdown_timeout(1)
+    .shutdown_timeout(LAST_BYTES)
     .listen(listener)?;
     Ok(server.run())
 }
@@ -177,19 +182,11 @@ fn routes(config: &mut web::ServiceConfig) {
                 chat::chat(*dialect, request, payload, front)
             };
             let resource = web::resource(*path).route(web::post().to(handler));
-            config.service(resource.default_service(web::to(wrong_method)));
+            config.service(resource.default_service(web::to(not_post)));
         }
     }
+    models::routes(config);
     health::routes(config);
-}
-
-/// The dialect whose clients use this path; the native one where none does.
-fn dialect_of(path: &str) -> &'static dyn Dialect {
-    let native: &'static dyn Dialect = &crate::dialect::Native;
-    DIALECTS
-        .iter()
-        .find(|dialect| dialect.paths().contains(&path))
-        .map_or(native, |dialect| *dialect)
 }
 
 async fn nowhere(request: HttpRequest) -> HttpResponse {
@@ -198,11 +195,19 @@ async fn nowhere(request: HttpRequest) -> HttpResponse {
     refuse(&request, &error)
 }
 
-async fn wrong_method(request: HttpRequest) -> HttpResponse {
-    let error = GatewayError::new(ErrorKind::MethodNotAllowed, "this path takes POST only");
-    let mut response = refuse(&request, &error.from(Origin::Client));
-    let allow = actix_web::http::header::HeaderValue::from_static("POST");
-    response.headers_mut().insert(actix_web::http::header::ALLOW, allow);
+async fn not_post(request: HttpRequest) -> HttpResponse {
+    wrong_method(&request, "POST")
+}
+
+async fn not_get(request: HttpRequest) -> HttpResponse {
+    wrong_method(&request, "GET, HEAD")
+}
+
+fn wrong_method(request: &HttpRequest, allow: &'static str) -> HttpResponse {
+    let message = format!("this path takes {allow} only");
+    let error = GatewayError::new(ErrorKind::MethodNotAllowed, message);
+    let mut response = refuse(request, &error.from(Origin::Client));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
     response
 }
 

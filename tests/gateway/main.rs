@@ -17,6 +17,7 @@ mod breaker;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod client;
 mod crowd;
+mod embeddings;
 mod failures;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod harness;
@@ -25,9 +26,12 @@ mod leaving;
 mod ledger;
 mod line;
 mod live;
+mod models;
 mod panics;
 mod patience;
 mod retry;
+mod shutdown;
 mod soak;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod upstream;
+mod vendors;
