@@ -27,7 +27,7 @@ use super::slot::Slot;
 use crate::backend::{DecodeError, Decoder, UpstreamRequest};
 use crate::chat::{ChatEvent, ChatRequest, ErrorKind, GatewayError, Usage};
 use crate::job::{EVENTS, Job};
-use crate::telemetry::{AttemptEnded, AttemptOutcome, UpstreamCancelled};
+use crate::telemetry::{AttemptEnded, AttemptOutcome, BreakerOpened, UpstreamCancelled};
 
 use client::{Body, Head};
 pub(super) use client::{Client, Connection};
@@ -86,14 +86,20 @@ pub(super) async fn run(
             job.answer(events);
             let pump = Pump { provider, model: &model, deadline, sender, last_place };
             let (outcome, how, cause) = pump.run(answering).await;
-            slot.ended(how);
+            let opened = slot.ended(how);
             ended(outcome, cause.as_deref());
+            if opened {
+                BreakerOpened { provider: &provider.name, outcome }.emit();
+            }
             None
         }
         Err(failed) => {
-            slot.ended(failed.failure.ended());
+            let opened = slot.ended(failed.failure.ended());
             let cause = failed.error.to_string();
             ended(failed.outcome(), Some(&cause));
+            if opened {
+                BreakerOpened { provider: &provider.name, outcome: failed.outcome() }.emit();
+            }
             if failed.failure == Failure::ClientGone {
                 return None;
             }
@@ -109,6 +115,13 @@ fn prepare(provider: &Provider, job: &Job) -> Result<(UpstreamRequest, Arc<str>)
         let error = GatewayError::internal("an attempt without a candidate");
         return Err(Failed::new(Failure::LocalResource, error));
     };
+    // A turn that came at the very moment the client left, or the deadline passed, is not used.
+    if job.reply.is_closed() {
+        return Err(Failed::client_gone());
+    }
+    if job.deadline(provider.settings.timeouts.total) <= Instant::now() {
+        return Err(Failed::deadline(&provider.name));
+    }
     // The router has filtered by policy already. This is the last place before bytes are written.
     if !job.may_go_to(provider.trust) {
         let error = GatewayError::new(
