@@ -146,7 +146,8 @@ impl App {
             watch.abort();
         }
         self.front.drain().await;
-        self.main.server.stop(false).await;
+        // Nothing runs any more, but what was answered last may not have been written yet.
+        self.main.server.stop(true).await;
         self.admin.server.stop(false).await;
         log::info!(target: "llm_gateway", "stopped");
     }

@@ -48,6 +48,9 @@ const HEAD_TIME: Duration = Duration::from_secs(10);
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How much of an answer the kernel may hold for a client that does not read. Doubled by Linux.
 const SEND_BUFFER: usize = 64 * 1024;
+/// How many seconds clients have to take in the last bytes of their answers when the gateway stops. Idle connections
+/// are closed without waiting for it.
+const LAST_BYTES: u64 = 3;
 
 /// What all workers share of the main listener.
 #[derive(Debug)]
@@ -151,7 +154,7 @@ pub fn serve(listener: TcpListener, front: Data<Front>) -> std::io::Result<Serve
     .h1_allow_half_closed(false)
     .on_connect(move |connection, _| prepare(connection, stall))
     .disable_signals()
-    .shutdown_timeout(1)
+    .shutdown_timeout(LAST_BYTES)
     .listen(listener)?;
     Ok(server.run())
 }

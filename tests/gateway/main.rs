@@ -28,6 +28,7 @@ mod live;
 mod panics;
 mod patience;
 mod retry;
+mod shutdown;
 mod soak;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod upstream;

@@ -26,7 +26,9 @@ fn row(failure: fn() -> Script, times: usize, (status, calls): (u16, usize)) -> 
 async fn play(rows: &[Row], lines: &str) {
     let upstream = |row: &Row| {
         let (failure, times) = (row.failure, row.times);
-        Upstream::spawn(move |call| if call.number < times { failure() } else { ollama::reply(call) })
+        Upstream::spawn(
+            move |call| if call.number < times { failure() } else { ollama::reply(call) },
+        )
     };
     let upstreams: Vec<Upstream> = rows.iter().map(upstream).collect();
     let sections = upstreams.iter().enumerate().map(|(place, upstream)| {
@@ -134,7 +136,9 @@ async fn every_form_of_retry_after_is_waited_for() {
         match (model.as_str(), call.number % 2) {
             (_, 1) => ollama::reply(call),
             ("seconds", _) => refused.header("retry-after", "1"),
-            ("milliseconds", _) => refused.header("retry-after-ms", "600").header("retry-after", "9"),
+            ("milliseconds", _) => {
+                refused.header("retry-after-ms", "600").header("retry-after", "9")
+            }
             ("date", _) => refused.header("retry-after", &in_two_seconds()),
             ("past", _) => refused.header("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT"),
             ("nonsense", _) => refused.header("retry-after", "soon"),
@@ -157,8 +161,7 @@ async fn every_form_of_retry_after_is_waited_for() {
 
 #[tokio::test]
 async fn a_provider_that_asks_for_long_is_left_for_another_at_once() {
-    let limited =
-        Upstream::spawn(|_| ollama::error(429, "slow down").header("retry-after", "15"));
+    let limited = Upstream::spawn(|_| ollama::error(429, "slow down").header("retry-after", "15"));
     let spare = Upstream::ollama();
     let route = "[[routes]]\nmodel = 'chat'\ntargets = [{ provider = 'ollama', model = 'llama3.1' }]\n\
                  fallback = [{ provider = 'spare', model = 'llama3.1' }]\n";

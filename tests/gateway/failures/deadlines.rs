@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{chat_with, check_error, once, quick, streamed_with};
+use crate::client::raw::{Raw, post_bytes};
 use crate::client::{post_json, post_json_with, stream_with};
 use crate::harness::spawn_gateway;
 use crate::patience::eventually;
@@ -144,4 +145,20 @@ async fn a_full_line_is_503_at_once_and_nothing_is_sent() {
     assert_eq!((first.await.unwrap().status, second.await.unwrap().status), (200, 200));
     assert_eq!(upstream.calls_so_far().len(), 2);
     gateway.end(3).await;
+}
+
+#[tokio::test]
+async fn a_client_that_reads_too_slowly_for_its_deadline_is_told_so_when_it_reads_on() {
+    let upstream = Upstream::spawn(|_| {
+        ollama::stream_head().flood(std::iter::repeat(ollama::line(&"x".repeat(1000))))
+    });
+    let gateway = spawn_gateway(&quick(&upstream.url(), "")).await;
+    let mut client = Raw::with_small_buffer(gateway.address(), 4096).await;
+    let deadline = [("x-request-timeout-ms", "1000")];
+    client.send(&post_bytes("/v1/chat", &deadline, &streamed_with("llama3.1"))).await;
+    assert!(!upstream.left(0).await.answered);
+    let (answer, _) = client.read_to_end().await;
+    let last = answer.split("event: error").last().unwrap();
+    assert!(last.contains("\"timeout\"") && !answer.contains("[DONE]"), "{last:.500}");
+    gateway.end(1).await;
 }
