@@ -62,7 +62,10 @@ impl RouterActor {
     /// Starts the router and its provider actors on this thread.
     #[must_use]
     pub fn start_for(routing: Arc<Routing>) -> Addr<Self> {
-        Self { routing, providers: HashMap::new() }.start()
+        let mut context = Context::new();
+        // Before it starts: until it first runs a mailbox holds 16, and a burst would find it full.
+        context.set_mailbox_capacity(MAILBOX);
+        context.run(Self { routing, providers: HashMap::new() })
     }
 
     /// Hands the job to its next candidate. `last` is why the candidate before did not take it.
@@ -131,10 +134,6 @@ impl RouterActor {
 
 impl Actor for RouterActor {
     type Context = Context<Self>;
-
-    fn started(&mut self, context: &mut Self::Context) {
-        context.set_mailbox_capacity(MAILBOX);
-    }
 }
 
 impl Handler<Submit> for RouterActor {

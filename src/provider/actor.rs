@@ -107,7 +107,10 @@ impl ProviderActor {
         let client = Client::new(&provider.settings);
         let (_, retry) = policies(&provider.settings);
         let lane = Rc::new(Lane { provider: Arc::clone(provider), client });
-        Self { lane, retry, router }.start()
+        let mut context = Context::new();
+        // Before it starts: until it first runs a mailbox holds 16, and a burst would find it full.
+        context.set_mailbox_capacity(MAILBOX);
+        context.run(Self { lane, retry, router })
     }
 
     fn admit(&self, turn: Turn, address: Addr<Self>) {
@@ -183,10 +186,6 @@ impl ProviderActor {
 
 impl Actor for ProviderActor {
     type Context = Context<Self>;
-
-    fn started(&mut self, context: &mut Self::Context) {
-        context.set_mailbox_capacity(MAILBOX);
-    }
 }
 
 impl Handler<Dispatch> for ProviderActor {

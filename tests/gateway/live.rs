@@ -171,8 +171,7 @@ impl Load {
 
 #[tokio::test]
 async fn reloads_good_and_bad_lose_nothing_under_load() {
-    let upstream =
-        Upstream::spawn(|call| ollama::reply(call).head_pause(Duration::from_millis(5)));
+    let upstream = Upstream::spawn(|call| ollama::reply(call).head_pause(Duration::from_millis(5)));
     let changing = |limit: usize, wait: usize| {
         let lines = format!("max_concurrency = {limit}\nmax_queue_wait = '{wait}s'");
         provider("ollama", "ollama", &upstream.url(), &lines)
@@ -191,7 +190,10 @@ async fn reloads_good_and_bad_lose_nothing_under_load() {
         let refused = press(&gateway, "reload").await;
         let problem = refused.json()["problems"][0].as_str().unwrap().to_owned();
         assert!(problem.contains("max_concurrency: write a number from 1 to 100000"), "{problem}");
-        assert_eq!((refused.status, &snapshot(&gateway, "ollama").await["limit"]), (422, &limit.into()));
+        assert_eq!(
+            (refused.status, &snapshot(&gateway, "ollama").await["limit"]),
+            (422, &limit.into())
+        );
     }
     let sent = load.end().await;
     assert!(sent >= 200, "only {sent} were sent");
@@ -307,7 +309,10 @@ async fn a_bad_change_of_the_file_is_refused_in_the_log_and_once() {
 #[tokio::test]
 async fn a_configuration_that_is_wrong_at_the_start_starts_nothing() {
     for (text, said) in [
-        ("[server]\nlisten = 'here'\n", "error: gateway.toml:2: server.listen: write an IP address"),
+        (
+            "[server]\nlisten = 'here'\n",
+            "error: gateway.toml:2: server.listen: write an IP address",
+        ),
         ("[providers.ollama]\nmax_concurrency = 'many'\n", "gateway.toml:2: providers.ollama.max"),
         ("[providers.ollama\n", "error: gateway.toml:1: "),
     ] {
