@@ -18,7 +18,10 @@ mod client;
 mod harness;
 mod hostile;
 mod ledger;
+mod memory;
 mod patience;
+
+mod slow;
 mod soak;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod upstream;
