@@ -21,6 +21,7 @@ mod ledger;
 mod memory;
 mod patience;
 
+mod secrets;
 mod slow;
 mod soak;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
