@@ -48,6 +48,9 @@ use settings::{KeySettings, ServerSettings};
 /// How long what a client still sends is thrown away after an answer that came before the end of its body, so that
 /// it reads that answer instead of a reset.
 const LINGER: Duration = Duration::from_secs(1);
+/// How many seconds clients have to take in the last bytes of their answers when the gateway stops. Idle connections
+/// are closed without waiting for it.
+const LAST_BYTES: u64 = 3;
 
 /// What all workers share of the main listener.
 #[derive(Debug)]
@@ -137,6 +140,9 @@ pub fn serve(listener: TcpListener, front: Data<Front>) -> std::io::Result<Serve
         workers => workers,
     };
     let stall = settings.write_stall;
+    let server = Server::build();
+    // Tells connections that rest between two requests that the server stops.
+    let stopping = server.graceful_shutdown_signal();
     let service = move || {
         let app = App::new()
             .app_data(front.clone())
@@ -145,6 +151,7 @@ pub fn serve(listener: TcpListener, front: Data<Front>) -> std::io::Result<Serve
             .configure(routes)
             .default_service(web::to(nowhere));
         // The host and address are those of links that an application makes; this one makes none.
+        let stopping = stopping.clone();
         let app = map_config(app, |()| AppConfig::default());
         let requests = HttpService::build()
             .keep_alive(KEEP_ALIVE)
@@ -152,6 +159,10 @@ pub fn serve(listener: TcpListener, front: Data<Front>) -> std::io::Result<Serve
             .client_disconnect_timeout(LINGER)
             // Half a connection is no client: without this a client's leaving is noticed only when it is written to.
             .h1_allow_half_closed(false)
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
             .on_connect_ext(Connection::introduce)
             .h1(app);
         let connect = fn_service(move |stream: TcpStream| {
@@ -160,10 +171,10 @@ pub fn serve(listener: TcpListener, front: Data<Front>) -> std::io::Result<Serve
         });
         connect.and_then(requests)
     };
-    Ok(Server::build()
+    Ok(server
         .workers(workers)
         .disable_signals()
-        .shutdown_timeout(1)
+        .shutdown_timeout(LAST_BYTES)
         .listen("gateway", listener, service)?
         .run())
 }

@@ -115,7 +115,8 @@ fn serve(explicit: Option<PathBuf>) -> ExitCode {
         log::warn!("{warning}");
     }
     descriptors::raise_limit();
-    let source = Source { explicit, environment };
+    let (file, fingerprint) = (loaded.file, loaded.fingerprint);
+    let source = Source { explicit, environment, file, fingerprint };
     system(|| async {
         let mut signals = Signals::new()?;
         let app = App::start(loaded.config, Some(source)).map_err(Failure::from)?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actix::dev::SendError;
+use actix_rt::time::sleep;
 use actix_web::http::StatusCode;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::{Data, Payload};
@@ -23,7 +24,7 @@ use crate::dialect::{Dialect, Encoder};
 use crate::job::{Answer, EventStream, Job, Reply, Tried};
 use crate::policy::DataPolicy;
 use crate::router::Submit;
-use crate::telemetry::Outcome;
+use crate::telemetry::{ActorKind, Outcome, Restarted};
 
 /// Answers a chat request in `dialect`.
 ///
@@ -98,7 +99,7 @@ fn enter(job: Job, front: &Front) {
                 return job.fail(GatewayError::new(ErrorKind::Overloaded, message));
             }
             Err(SendError::Closed(submit)) => {
-                log::error!("a router died and is started again");
+                Restarted { actor: ActorKind::Router, provider: None }.emit();
                 submit
             }
         };
@@ -116,22 +117,15 @@ async fn answer_with(
 ) -> HttpResponse {
     let heartbeat = front.settings.load().heartbeat_after;
     let early = request.stream && exchange.encoder(&request).heartbeat(None, &mut Vec::new());
-    let answered = if early {
-        match tokio::time::timeout(heartbeat, &mut answer).await {
-            Ok(answered) => answered,
-            Err(_) => {
-                let encoder = exchange.encoder(&request);
-                let content_type = encoder.content_type();
-                exchange.status = Some(200);
-                let mut response = streamed(&exchange, content_type);
-                let body = AnswerBody::waiting(exchange, encoder, answer, request, heartbeat);
-                return response.body(body);
-            }
-        }
-    } else {
-        tokio::select! {
-            answered = answer => answered,
-            () = exchange.stopped() => return exchange.fail(&draining()),
+    let answered = tokio::select! {
+        answered = &mut answer => answered,
+        () = exchange.stopped() => return exchange.fail(&draining()),
+        () = sleep(heartbeat), if early => {
+            let encoder = exchange.encoder(&request);
+            exchange.status = Some(200);
+            let mut response = streamed(&exchange, encoder.content_type());
+            let body = AnswerBody::waiting(exchange, encoder, answer, request, heartbeat);
+            return response.body(body);
         }
     };
     let Ok(Answer { served, outcome }) = answered else {

@@ -27,7 +27,7 @@ use super::slot::Slot;
 use crate::backend::{DecodeError, Decoder, UpstreamRequest};
 use crate::chat::{ChatEvent, ChatRequest, ErrorKind, GatewayError, Usage};
 use crate::job::{EVENTS, Job};
-use crate::telemetry::{AttemptEnded, AttemptOutcome, UpstreamCancelled};
+use crate::telemetry::{AttemptEnded, AttemptOutcome, BreakerOpened, UpstreamCancelled};
 
 use client::{Body, Head};
 pub(super) use client::{Client, Connection};
@@ -65,11 +65,13 @@ pub(super) async fn run(
         Exchange { lane, request: &job.request, id: job.id, model: &model, deadline, started };
     let opened = tokio::select! {
         biased;
-        () = job.reply.closed() => Err(Failed::client_gone()),
+        left = async { job.reply.closed().await; Instant::now() } => {
+            // The call was dropped before this line, and its connection with it.
+            UpstreamCancelled { after: left.elapsed() }.emit();
+            Err(Failed::client_gone())
+        }
         opened = exchange.open(call, &job.request_id, connection) => opened,
     };
-    // An exchange that was given up was dropped by now, and its connection with it.
-    let left = Instant::now();
     job.tried.upstream += started.elapsed();
     let request_id = Arc::clone(&job.request_id);
     let ended = |outcome: AttemptOutcome, cause: Option<&str>| {
@@ -84,16 +86,21 @@ pub(super) async fn run(
             job.answer(events);
             let pump = Pump { provider, model: &model, deadline, sender, last_place };
             let (outcome, how, cause) = pump.run(answering).await;
-            slot.ended(how);
+            let opened = slot.ended(how);
             ended(outcome, cause.as_deref());
+            if opened {
+                BreakerOpened { provider: &provider.name, outcome }.emit();
+            }
             None
         }
         Err(failed) => {
-            slot.ended(failed.failure.ended());
+            let opened = slot.ended(failed.failure.ended());
             let cause = failed.logged();
             ended(failed.outcome(), Some(&cause));
+            if opened {
+                BreakerOpened { provider: &provider.name, outcome: failed.outcome() }.emit();
+            }
             if failed.failure == Failure::ClientGone {
-                UpstreamCancelled { after: left.elapsed() }.emit();
                 return None;
             }
             provider.failed(&cause);
@@ -108,6 +115,13 @@ fn prepare(provider: &Provider, job: &Job) -> Result<(UpstreamRequest, Arc<str>)
         let error = GatewayError::internal("an attempt without a candidate");
         return Err(Failed::new(Failure::LocalResource, error));
     };
+    // A turn that came at the very moment the client left, or the deadline passed, is not used.
+    if job.reply.is_closed() {
+        return Err(Failed::client_gone());
+    }
+    if job.deadline(provider.settings.timeouts.total) <= Instant::now() {
+        return Err(Failed::deadline(&provider.name));
+    }
     // The router has filtered by policy already. This is the last place before bytes are written.
     if !job.may_go_to(provider.trust) {
         let error = GatewayError::new(
@@ -246,7 +260,8 @@ type Piece = Result<ChatEvent, GatewayError>;
 
 /// Why a pump stopped before the end.
 enum Stopped {
-    ClientLeft,
+    /// When that was noticed.
+    ClientLeft(Instant),
     Failed(GatewayError),
 }
 
@@ -259,7 +274,11 @@ impl Pump<'_> {
                 self.provider.count_tokens(self.model, usage);
                 (AttemptOutcome::Ok, Ended::Success, None)
             }
-            Err(Stopped::ClientLeft) => (AttemptOutcome::Cancelled, Ended::Neutral, None),
+            Err(Stopped::ClientLeft(left)) => {
+                // The body was dropped with `carry`, and its connection with it.
+                UpstreamCancelled { after: left.elapsed() }.emit();
+                (AttemptOutcome::Cancelled, Ended::Neutral, None)
+            }
             Err(Stopped::Failed(error)) => {
                 let cause = error.to_string();
                 self.provider.failed(&cause);
@@ -296,16 +315,7 @@ impl Pump<'_> {
                     return Ok(usage);
                 }
             }
-            let piece = match self.next_piece(&mut body).await {
-                Ok(piece) => piece,
-                Err(Stopped::ClientLeft) => {
-                    let left = Instant::now();
-                    drop(body);
-                    UpstreamCancelled { after: left.elapsed() }.emit();
-                    return Err(Stopped::ClientLeft);
-                }
-                Err(failed) => return Err(failed),
-            };
+            let piece = self.next_piece(&mut body).await?;
             let decoded = decode(&mut *decoder, piece, &mut events);
             if let Err(error) = decoded {
                 // What came whole before the failure is still delivered.
@@ -324,7 +334,7 @@ impl Pump<'_> {
     async fn deliver(&self, event: ChatEvent) -> Result<(), Stopped> {
         match timeout_at(self.deadline.into(), self.sender.send(Ok(event))).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(Stopped::ClientLeft),
+            Ok(Err(_)) => Err(Stopped::ClientLeft(Instant::now())),
             Err(_) => Err(Stopped::Failed(Failed::deadline(&self.provider.name).error)),
         }
     }
@@ -337,7 +347,7 @@ impl Pump<'_> {
         let due = Instant::now() + self.provider.settings.idle();
         tokio::select! {
             biased;
-            () = self.sender.closed() => Err(Stopped::ClientLeft),
+            () = self.sender.closed() => Err(Stopped::ClientLeft(Instant::now())),
             piece = timeout_at(due.min(self.deadline).into(), body.next()) => match piece {
                 Ok(piece) => Ok(piece),
                 Err(_) if self.deadline <= due => {

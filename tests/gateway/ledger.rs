@@ -93,9 +93,9 @@ async fn access_by_id(gateway: &Gateway, seen: &[Seen]) -> BTreeMap<String, Acce
                 let twice = by_id.insert(line.request_id.clone(), line);
                 assert!(twice.is_none(), "a second end of {twice:?}");
             }
-            let certain = seen.iter().filter(|one| {
-                !matches!(one.ending, Ending::Left { perhaps_unread: true, .. })
-            });
+            let certain = seen
+                .iter()
+                .filter(|one| !matches!(one.ending, Ending::Left { perhaps_unread: true, .. }));
             *missing.borrow_mut() =
                 certain.filter(|one| !by_id.contains_key(&one.id)).cloned().collect();
             let total = gateway.metrics().await.sum("llm_gateway_requests_total", &[]);

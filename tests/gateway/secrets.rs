@@ -51,7 +51,9 @@ fn indiscreet(call: &Call) -> Script {
         "error" => ollama::opened(&[ANSWER]).piece(ollama::error_line(&itself)),
         "cut" => ollama::opened(&[ANSWER]).closing().cut_at(160),
         "garbage" => Script::status(200).piece(format!("<html>{said}</html>")),
-        "type" => Script::status(200).piece(format!("{{\"message\":\"{said}\",\"done\":\"{said}\"}}\n")),
+        "type" => {
+            Script::status(200).piece(format!("{{\"message\":\"{said}\",\"done\":\"{said}\"}}\n"))
+        }
         "redirect" => Script::redirect(307, &format!("http://127.0.0.1:9/{PROVIDER_KEY}")),
         status => match status.parse() {
             Ok(status @ (400..429)) => ollama::error(status, &said),
@@ -163,7 +165,8 @@ async fn a_check_prints_no_secret() {
     let wrong = run(&["check", "--config", path], &[]).await;
     std::fs::write(&file, toml.replace("[admin]", "[admin")).unwrap();
     let broken = run(&["check", "--config", path], &[]).await;
-    std::fs::write(&file, toml.replace(&format!("\"{TOKEN}\""), &format!("[\"{TOKEN}\"]"))).unwrap();
+    std::fs::write(&file, toml.replace(&format!("\"{TOKEN}\""), &format!("[\"{TOKEN}\"]")))
+        .unwrap();
     let mistyped = run(&["check", "--config", path], &[]).await;
     for printed in [right, wrong, broken, mistyped] {
         let all = format!("{}{}", printed.stdout, printed.stderr);
@@ -181,7 +184,9 @@ async fn a_wrong_key_is_told_nothing_that_a_missing_one_is_not() {
     assert_eq!(missing.status, 401);
     let almost = KEY.replace("client", "clienu");
     let bearer = format!("Bearer {KEY}x");
-    for wrong in [("x-api-key", almost.as_str()), ("authorization", &bearer), ("authorization", "Basic x")] {
+    for wrong in
+        [("x-api-key", almost.as_str()), ("authorization", &bearer), ("authorization", "Basic x")]
+    {
         let answer = post_json_with(&url, &[wrong], &body).await;
         let without_id = |answer: &crate::client::Answer| {
             let mut body = answer.json();

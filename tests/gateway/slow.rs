@@ -41,9 +41,13 @@ async fn a_head_that_drips_is_cut_off_on_a_new_connection_and_on_a_kept_one() {
         assert!(raw.read_answer().await.starts_with("HTTP/1.1 200"));
         raw.send_slowly(&head, DRIP).await
     };
-    let ends = within("every dripping head is cut off", async { tokio::join!(first, second, behind) });
+    let ends =
+        within("every dripping head is cut off", async { tokio::join!(first, second, behind) });
     let (first, second, behind) = ends.await;
-    assert!(first.is_err() && second.is_err() && behind.is_err(), "a whole dripping head was taken");
+    assert!(
+        first.is_err() && second.is_err() && behind.is_err(),
+        "a whole dripping head was taken"
+    );
     gateway.end(2).await;
 }
 
@@ -84,7 +88,7 @@ async fn a_reader_that_stalls_is_reset_and_its_call_closed() {
     let left = upstream.left(0).await;
     assert!(!left.answered, "all of the flood was held for somebody who does not read");
     // The kernel has forgotten the connection; it says so to whoever uses it.
-    drop(raw.offer(b"x").await);
+    raw.offer(b"x").await;
     raw.reset_by_peer().await;
     assert_eq!(gateway.access_lines()[0].outcome, "cancelled");
     gateway.end(1).await;
@@ -175,9 +179,9 @@ async fn a_low_soft_limit_of_descriptors_is_raised_at_the_start() {
 async fn without_descriptors_callers_are_refused_and_with_some_again_served() {
     let held = Gate::closed();
     let gate = held.clone();
-    let upstream = Upstream::spawn(move |call| ollama::answer(&["a"]).head_hold(&gate).header(
-        "x-number", &call.number.to_string(),
-    ));
+    let upstream = Upstream::spawn(move |call| {
+        ollama::answer(&["a"]).head_hold(&gate).header("x-number", &call.number.to_string())
+    });
     let toml = config(&upstream, "workers = 1", "max_concurrency = 100");
     let gateway = spawn_gateway_under("ulimit -n 64", &toml).await;
     // One is served all the while.

@@ -37,12 +37,13 @@ async fn whatever_happens_every_request_ends_once_and_every_slot_comes_back() {
             })
             .collect();
         let mut seen = Vec::new();
-        local.run_until(async {
-            for client in clients {
-                seen.extend(client.await.unwrap());
-            }
-        })
-        .await;
+        local
+            .run_until(async {
+                for client in clients {
+                    seen.extend(client.await.unwrap());
+                }
+            })
+            .await;
         seen
     };
     let mut dice = Rng::with_seed(seed.rotate_left(17));
@@ -130,8 +131,21 @@ async fn request(address: std::net::SocketAddr, id: String, dice: &mut Rng) -> S
         75..80 => "slow body",
         roll => {
             const FAULTS: [&str; 15] = [
-                "reset", "hang up", "never", "stall", "cut", "reset midway", "closing", "long",
-                "error midway", "500", "503", "429", "400", "nonsense", "once",
+                "reset",
+                "hang up",
+                "never",
+                "stall",
+                "cut",
+                "reset midway",
+                "closing",
+                "long",
+                "error midway",
+                "500",
+                "503",
+                "429",
+                "400",
+                "nonsense",
+                "once",
             ];
             FAULTS[roll as usize % FAULTS.len()]
         }
@@ -169,7 +183,11 @@ async fn leave(mut raw: Raw, bytes: &[u8], dice: &mut Rng) -> Ending {
         _ => {}
     }
     let at = Instant::now();
-    if resets { raw.rst() } else { raw.fin() }
+    if resets {
+        raw.rst()
+    } else {
+        raw.fin()
+    }
     Ending::Left { at, perhaps_unread: resets && !some }
 }
 
@@ -195,7 +213,9 @@ async fn operate(gateway: &Gateway, upstreams: &[Upstream; 2], dice: &mut Rng, u
         let slots = dice.u32(1..=u32::try_from(MOST).unwrap());
         let path = format!("/admin/providers/{name}");
         match dice.u32(..4) {
-            0 => knob(gateway, "PATCH", &path, &json!({"max_concurrency": slots}).to_string()).await,
+            0 => {
+                knob(gateway, "PATCH", &path, &json!({"max_concurrency": slots}).to_string()).await
+            }
             1 => {
                 let body = json!({"max_queue": dice.u32(0..20), "max_queue_wait_ms": 500});
                 knob(gateway, "PATCH", &path, &body.to_string()).await;

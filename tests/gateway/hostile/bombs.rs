@@ -9,7 +9,9 @@ pub fn harmless() -> Vec<u8> {
 
 /// Every body, with a name for it.
 pub fn all() -> Vec<(&'static str, Vec<u8>)> {
-    let deep = |open: &str, close: &str| with(&format!("\"x\":{}1{}", open.repeat(5000), close.repeat(5000)));
+    let deep = |open: &str, close: &str| {
+        with(&format!("\"x\":{}1{}", open.repeat(5000), close.repeat(5000)))
+    };
     let bytes = |before: &[u8], after: &[u8]| [before, with("\"x\":1").as_slice(), after].concat();
     vec![
         ("nothing", Vec::new()),
@@ -35,7 +37,13 @@ pub fn all() -> Vec<(&'static str, Vec<u8>)> {
         ("a comment", with("\"y\":1/* really */")),
         ("a comma too many", with("\"y\":1,")),
         ("single quotes", b"{'messages':[]}".to_vec()),
-        ("bytes that are not UTF-8", twice("\"y\":\"\u{1}\"").iter().map(|byte| if *byte == 1 { 0xff } else { *byte }).collect()),
+        (
+            "bytes that are not UTF-8",
+            twice("\"y\":\"\u{1}\"")
+                .iter()
+                .map(|byte| if *byte == 1 { 0xff } else { *byte })
+                .collect(),
+        ),
         ("a byte order mark", bytes(b"\xef\xbb\xbf", b"")),
         ("UTF-16", with("\"y\":1").iter().flat_map(|byte| [*byte, 0]).collect()),
         ("two documents", bytes(b"", b"{}")),

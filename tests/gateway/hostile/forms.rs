@@ -5,7 +5,10 @@ use serde_json::json;
 /// A POST of a JSON body, well formed but for the body.
 pub fn post(path: &str, body: &[u8]) -> Vec<u8> {
     let length = body.len();
-    with_body(&format!("POST {path} HTTP/1.1\r\nhost: g\r\n{JSON}content-length: {length}\r\n"), body)
+    with_body(
+        &format!("POST {path} HTTP/1.1\r\nhost: g\r\n{JSON}content-length: {length}\r\n"),
+        body,
+    )
 }
 
 /// The same in one chunk.

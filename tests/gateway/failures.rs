@@ -1,0 +1,71 @@
+//! What clients are told when a provider cannot be reached, refuses, dawdles or breaks off.
+//!
+//! Each provider picks its answer by the model it is asked for, so that one gateway serves a whole table and no
+//! case finds the breaker or the cooldown of another.
+
+mod broken;
+mod deadlines;
+mod midway;
+mod refusals;
+mod retries;
+
+use serde_json::Value;
+
+use crate::client::{Answer, chat, streamed_chat};
+use crate::harness::provider;
+use crate::upstream::Call;
+
+/// One provider at `url` that is tried again soon, and whose breaker stays out of the way.
+fn quick(url: &str, more: &str) -> String {
+    with_retries(url, 2, more)
+}
+
+/// The same without retries.
+fn once(url: &str, more: &str) -> String {
+    with_retries(url, 0, more)
+}
+
+fn with_retries(url: &str, retries: u32, more: &str) -> String {
+    let lines = format!(
+        "retry = {{ max_retries = {retries}, backoff = \"1ms\", max_backoff = \"2ms\" }}\n\
+         breaker = {{ failures = 1000, open = \"5s\", max_open = \"120s\" }}\n{more}"
+    );
+    provider("ollama", "ollama", url, &lines)
+}
+
+/// A chat with this model.
+fn chat_with(model: &str) -> Value {
+    let mut chat = chat("hi");
+    chat["model"] = model.into();
+    chat
+}
+
+/// The same, streamed.
+fn streamed_with(model: &str) -> Value {
+    let mut chat = streamed_chat("hi");
+    chat["model"] = model.into();
+    chat
+}
+
+/// The model that a call asks for.
+fn model_of(call: &Call) -> String {
+    call.json()["model"].as_str().unwrap().to_owned()
+}
+
+/// Checks the status, the code and the envelope of an error, and returns its words.
+fn check_error(answer: &Answer, status: u16, code: &str) -> String {
+    let body = answer.json();
+    assert_eq!((answer.status, body["code"].as_str()), (status, Some(code)), "{body}");
+    assert_eq!(body["request_id"].as_str(), answer.header("x-request-id"), "{body}");
+    assert_eq!(answer.header("x-gateway-provider"), Some("ollama"));
+    let comes_back = [429, 503].contains(&status);
+    assert_eq!(answer.header("retry-after").is_some(), comes_back, "{:?}", answer.headers);
+    body["detail"].as_str().unwrap().to_owned()
+}
+
+/// `Retry-After` in whole seconds, within the bounds that are promised.
+fn retry_after(answer: &Answer) -> u64 {
+    let seconds = answer.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=60).contains(&seconds), "{seconds}");
+    seconds
+}

@@ -1,0 +1,199 @@
+//! Clients that leave, by FIN and by RST, in every phase of a request: who waits in the line never reaches the
+//! provider, a call that runs is hung up on, the slot is free again, and the request counts as `cancelled`.
+
+use std::time::{Duration, Instant};
+
+use crate::client::raw::{Raw, post_bytes};
+use crate::client::{chat, post_json, streamed_chat};
+use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::patience::eventually;
+use crate::upstream::{Call, Gate, Script, Upstream, ollama};
+
+/// What takes milliseconds, on a machine that is busy with something else.
+const SOON: Duration = Duration::from_secs(5);
+
+/// How a client leaves.
+const WAYS: [fn(Raw); 2] = [Raw::fin, Raw::rst];
+
+async fn gateway_for(upstream: &Upstream, more: &str) -> Gateway {
+    spawn_gateway(&provider("ollama", "ollama", &upstream.url(), more)).await
+}
+
+/// A client that has asked, whole or streamed, and reads nothing yet.
+async fn client(gateway: &Gateway, is_streamed: bool) -> Raw {
+    let body = if is_streamed { streamed_chat("hi") } else { chat("hi") };
+    let mut client = Raw::connect(gateway.address()).await;
+    client.send(&post_bytes("/v1/chat", &[], &body)).await;
+    client
+}
+
+/// Awaits the moment when the only provider says `value` of itself under `name`.
+async fn says(gateway: &Gateway, name: &str, value: u64) {
+    eventually(
+        || format!("the provider's {name} is {value}"),
+        async || {
+            let providers = gateway.providers().await;
+            let provider = providers.get("providers").unwrap_or(&providers);
+            let first = provider.get(0).or_else(|| provider.get("ollama")).unwrap();
+            (first[name] == value).then_some(())
+        },
+    )
+    .await;
+}
+
+/// Lets clients leave once a provider that plays `script` has their calls; those that asked for a stream read
+/// `reads_first` before.
+async fn leave_a_running_call(
+    script: impl Fn(&Call) -> Script + Send + Sync + 'static,
+    more: &str,
+    reads_first: Option<&str>,
+) {
+    let upstream = Upstream::spawn(script);
+    let config = provider("ollama", "ollama", &upstream.url(), "max_concurrency = 1");
+    let gateway = spawn_gateway(&format!("{config}\n{more}")).await;
+    let mut number = 0;
+    for is_streamed in [false, true] {
+        for leave in WAYS {
+            let mut client = client(&gateway, is_streamed).await;
+            // With one slot, this call shows that the slot of the one before was given back.
+            upstream.calls(number + 1).await;
+            if let (true, Some(text)) = (is_streamed, reads_first) {
+                client.read_until(text).await;
+            }
+            let since = Instant::now();
+            leave(client);
+            let left = upstream.left(number).await;
+            assert!(!left.answered && left.at - since < SOON, "{left:?}");
+            number += 1;
+        }
+    }
+    gateway.settled().await;
+    gateway.adds_up(number).await;
+    let metrics = gateway.metrics().await;
+    let count = |name, outcome| metrics.sum(name, &[("outcome", outcome)]);
+    assert_eq!(count("llm_gateway_requests_total", "cancelled"), number as f64);
+    assert_eq!(count("llm_gateway_upstream_attempts_total", "cancelled"), number as f64);
+    assert_eq!(metrics.sum("llm_gateway_cancel_seconds_count", &[]), number as f64);
+    gateway.end(number).await;
+}
+
+#[tokio::test]
+async fn who_leaves_before_the_head_ends_the_call() {
+    leave_a_running_call(|_| Script::never(), "", None).await;
+}
+
+#[tokio::test]
+async fn who_leaves_after_an_early_head_ends_the_call() {
+    let early = "[server]\nheartbeat_after = \"50ms\"";
+    leave_a_running_call(|_| Script::never(), early, Some("\r\n\r\n")).await;
+}
+
+#[tokio::test]
+async fn who_leaves_between_the_head_and_the_first_event_ends_the_call() {
+    leave_a_running_call(|_| ollama::stream_head().stall(), "", None).await;
+}
+
+#[tokio::test]
+async fn who_leaves_a_running_answer_ends_the_call() {
+    leave_a_running_call(|_| ollama::opened(&["Hel"]).stall(), "", Some("Hel")).await;
+}
+
+#[tokio::test]
+async fn who_leaves_while_pieces_pour_in_ends_the_call() {
+    let endless = |_: &Call| ollama::stream_head().flood(std::iter::repeat(ollama::line("Hel")));
+    let upstream = Upstream::spawn(endless);
+    let gateway = gateway_for(&upstream, "max_concurrency = 1").await;
+    for (number, leave) in WAYS.into_iter().enumerate() {
+        let mut client = client(&gateway, true).await;
+        client.read_until("Hel").await;
+        leave(client);
+        upstream.left(number).await;
+    }
+    gateway.adds_up(2).await;
+    let cancelled = [("outcome", "cancelled")];
+    let metrics = gateway.metrics().await;
+    assert_eq!(metrics.sum("llm_gateway_requests_total", &cancelled), 2.0);
+    gateway.end(2).await;
+}
+
+#[tokio::test]
+async fn who_leaves_the_line_never_reaches_the_provider() {
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let upstream = Upstream::spawn(move |call| ollama::reply(call).head_hold(&held));
+    let gateway = gateway_for(&upstream, "max_concurrency = 1").await;
+    let url = gateway.url("/v1/chat");
+    let first = tokio::spawn(async move { post_json(&url, &chat("hi")).await });
+    upstream.calls(1).await;
+    for is_streamed in [false, true] {
+        for leave in WAYS {
+            let client = client(&gateway, is_streamed).await;
+            says(&gateway, "queued", 1).await;
+            leave(client);
+            says(&gateway, "queued", 0).await;
+        }
+    }
+    gate.open();
+    assert_eq!(first.await.unwrap().status, 200);
+    gateway.settled().await;
+    assert_eq!(upstream.calls_so_far().len(), 1);
+    let cancelled = [("outcome", "cancelled")];
+    gateway.adds_up(5).await;
+    let metrics = gateway.metrics().await;
+    assert_eq!(metrics.sum("llm_gateway_requests_total", &cancelled), 4.0);
+    gateway.end(5).await;
+}
+
+#[tokio::test]
+async fn who_leaves_makes_room_for_the_next_in_the_line() {
+    let upstream = Upstream::spawn(|call| match call.number {
+        0 => Script::never(),
+        _ => ollama::reply(call),
+    });
+    let gateway = gateway_for(&upstream, "max_concurrency = 1").await;
+    let leaving = client(&gateway, false).await;
+    upstream.calls(1).await;
+    let url = gateway.url("/v1/chat");
+    let next = tokio::spawn(async move { post_json(&url, &chat("hi")).await });
+    says(&gateway, "queued", 1).await;
+    leaving.fin();
+    assert_eq!(next.await.unwrap().status, 200);
+    assert_eq!(upstream.peak(), 1);
+    gateway.end(2).await;
+}
+
+#[tokio::test]
+async fn who_leaves_between_two_attempts_ends_the_retries() {
+    let upstream = Upstream::spawn(|_| ollama::error(503, "busy").header("retry-after", "15"));
+    let gateway = gateway_for(&upstream, "").await;
+    for (number, leave) in WAYS.into_iter().enumerate() {
+        let client = client(&gateway, number == 0).await;
+        upstream.answered(number).await;
+        says(&gateway, "retries_in_flight", 1).await;
+        // The slot is not held while nothing runs.
+        says(&gateway, "in_flight", 0).await;
+        leave(client);
+        says(&gateway, "retries_in_flight", 0).await;
+    }
+    gateway.adds_up(2).await;
+    assert_eq!(upstream.calls_so_far().len(), 2);
+    let cancelled = [("outcome", "cancelled")];
+    let metrics = gateway.metrics().await;
+    assert_eq!(metrics.sum("llm_gateway_requests_total", &cancelled), 2.0);
+    gateway.end(2).await;
+}
+
+#[tokio::test]
+async fn who_leaves_in_the_middle_of_its_request_reaches_nobody() {
+    let upstream = Upstream::ollama();
+    let gateway = gateway_for(&upstream, "").await;
+    for leave in WAYS {
+        let mut client = Raw::connect(gateway.address()).await;
+        let request = post_bytes("/v1/chat", &[], &chat("hi"));
+        client.send(&request[..request.len() - 5]).await;
+        leave(client);
+    }
+    gateway.adds_up(2).await;
+    assert_eq!(upstream.calls_so_far().len(), 0);
+    gateway.end(2).await;
+}
