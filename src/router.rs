@@ -62,7 +62,12 @@ impl RouterActor {
     /// Starts the router and its provider actors on this thread.
     #[must_use]
     pub fn start_for(routing: Arc<Routing>) -> Addr<Self> {
-        Self { routing, providers: HashMap::new() }.start()
+        Self::create(|context| {
+            // Here and not in `started`: until then the mailbox would have actix's own 16 places, too few for a burst
+            // that comes before the actor first runs.
+            context.set_mailbox_capacity(MAILBOX);
+            Self { routing, providers: HashMap::new() }
+        })
     }
 
     /// Hands the job to its next candidate. `last` is why the candidate before did not take it.
@@ -131,10 +136,6 @@ impl RouterActor {
 
 impl Actor for RouterActor {
     type Context = Context<Self>;
-
-    fn started(&mut self, context: &mut Self::Context) {
-        context.set_mailbox_capacity(MAILBOX);
-    }
 }
 
 impl Handler<Submit> for RouterActor {
