@@ -25,10 +25,13 @@ mod leaving;
 mod ledger;
 mod line;
 mod live;
+mod memory;
 mod panics;
 mod patience;
 mod retry;
+mod secrets;
 mod shutdown;
+mod slow;
 mod soak;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod upstream;
