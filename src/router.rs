@@ -62,7 +62,11 @@ impl RouterActor {
     /// Starts the router and its provider actors on this thread.
     #[must_use]
     pub fn start_for(routing: Arc<Routing>) -> Addr<Self> {
-        Self { routing, providers: HashMap::new() }.start()
+        Self::create(|context| {
+            // Not in `started`: messages may come before that, and the default holds 16.
+            context.set_mailbox_capacity(MAILBOX);
+            Self { routing, providers: HashMap::new() }
+        })
     }
 
     /// Hands the job to its next candidate. `last` is why the candidate before did not take it.
@@ -133,10 +137,6 @@ impl RouterActor {
 
 impl Actor for RouterActor {
     type Context = Context<Self>;
-
-    fn started(&mut self, context: &mut Self::Context) {
-        context.set_mailbox_capacity(MAILBOX);
-    }
 }
 
 impl Handler<Submit> for RouterActor {

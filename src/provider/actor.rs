@@ -107,7 +107,11 @@ impl ProviderActor {
         let client = Client::new(&provider.settings);
         let (_, retry) = policies(&provider.settings);
         let lane = Rc::new(Lane { provider: Arc::clone(provider), client });
-        Self { lane, retry, router }.start()
+        Self::create(|context| {
+            // Not in `started`: messages may come before that, and the default holds 16.
+            context.set_mailbox_capacity(MAILBOX);
+            Self { lane, retry, router }
+        })
     }
 
     fn admit(&self, turn: Turn, address: Addr<Self>) {
@@ -183,10 +187,6 @@ impl ProviderActor {
 
 impl Actor for ProviderActor {
     type Context = Context<Self>;
-
-    fn started(&mut self, context: &mut Self::Context) {
-        context.set_mailbox_capacity(MAILBOX);
-    }
 }
 
 impl Handler<Dispatch> for ProviderActor {
