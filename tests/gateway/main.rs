@@ -11,12 +11,15 @@
 //! | [`harness`] | the gateway's own process: its addresses, log, metrics and end |
 #![cfg(test)]
 
+mod burst;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod client;
+mod commands;
 mod failures;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod harness;
 mod leaving;
+mod native;
 mod patience;
 mod shutdown;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
