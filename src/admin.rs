@@ -20,6 +20,7 @@ use serde_json::json;
 
 use crate::http::Front;
 use crate::provider::breaker::BreakerState;
+use crate::provider::gate::snapshot::Snapshot;
 use crate::secret::Secret;
 use crate::telemetry::{ProviderState, metrics};
 
@@ -68,12 +69,7 @@ async fn scrape(admin: Data<Admin>) -> HttpResponse {
             in_flight: u64::from(status.gate.in_flight),
             queued: status.gate.queued,
             limit: u64::from(status.gate.limit),
-            breaker: match status.gate.breaker.state {
-                BreakerState::Closed => 0,
-                BreakerState::HalfOpen => 1,
-                BreakerState::Open => 2,
-                BreakerState::AuthFailed => 3,
-            },
+            breaker: worst_breaker(&status.gate),
             mailbox: u64::try_from(status.mailbox_depth).unwrap_or(u64::MAX),
         }
         .emit();
@@ -81,6 +77,18 @@ async fn scrape(admin: Data<Admin>) -> HttpResponse {
     HttpResponse::Ok()
         .content_type("text/plain; version=0.0.4; charset=utf-8")
         .body(metrics::render())
+}
+
+/// The state of the provider's breaker or of that of its worst model, as the gauge has it.
+fn worst_breaker(gate: &Snapshot) -> i64 {
+    let number = |state: BreakerState| match state {
+        BreakerState::Closed => 0,
+        BreakerState::HalfOpen => 1,
+        BreakerState::Open => 2,
+        BreakerState::AuthFailed => 3,
+    };
+    let models = gate.models.iter().map(|model| number(model.breaker.state));
+    models.fold(number(gate.breaker.state), i64::max)
 }
 
 async fn providers(admin: Data<Admin>) -> HttpResponse {

@@ -9,6 +9,7 @@
 pub mod demo;
 pub mod keys;
 pub mod probe;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,6 +17,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use actix_rt::task::JoinHandle;
 use actix_web::dev::ServerHandle;
 use actix_web::web::Data;
 use parking_lot::Mutex;
@@ -23,7 +25,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::admin::{self, Admin};
 use crate::backend;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Fingerprint};
 use crate::http::{self, Front};
 use crate::provider::Provider;
 use crate::provider::settings::BackendName;
@@ -39,6 +41,8 @@ pub struct App {
     main: Running,
     admin: Running,
     current: Arc<Current>,
+    /// Watches the configuration file.
+    watch: Option<JoinHandle<()>>,
 }
 
 /// A listener that serves.
@@ -54,12 +58,18 @@ pub struct Source {
     pub explicit: Option<PathBuf>,
     /// The environment at the start.
     pub environment: BTreeMap<String, String>,
+    /// The file that was read, which is watched; `None` when there is none.
+    pub file: Option<PathBuf>,
+    /// What it said.
+    pub fingerprint: Fingerprint,
 }
 
 /// The configuration in force.
 struct Current {
     config: Mutex<Config>,
     source: Option<Source>,
+    /// What the file was when it was last read, whatever came of it.
+    tried: Mutex<Fingerprint>,
 }
 
 /// Why the application did not start.
@@ -85,7 +95,9 @@ impl App {
         let routing = Arc::new(routing(&config, None));
         let front = Data::new(Front::new(&config.server, &config.keys, routing));
         let token = config.admin.token.clone();
-        let current = Arc::new(Current { config: Mutex::new(config), source });
+        let tried = source.as_ref().map(|source| source.fingerprint.clone()).unwrap_or_default();
+        let current =
+            Arc::new(Current { config: Mutex::new(config), source, tried: Mutex::new(tried) });
         let started = |listen| move |error| StartError { listen, error };
         let admin = {
             let (front, current) = (front.clone(), Arc::clone(&current));
@@ -102,7 +114,8 @@ impl App {
             run(main, |listener| http::serve(listener, front.clone())).map_err(started(server))?;
         log::info!(target: "llm_gateway", "gateway listening on http://{}", main.address);
         log::info!(target: "llm_gateway", "admin listening on http://{}", admin.address);
-        Ok(Self { front, main, admin, current })
+        let watch = watch_file(&current, &front);
+        Ok(Self { front, main, admin, current, watch })
     }
 
     /// Where clients connect.
@@ -129,6 +142,9 @@ impl App {
     /// Stops in order: readiness first, then no new work, time for what runs, and the listeners last.
     pub async fn stop(self) {
         log::info!(target: "llm_gateway", "stopping");
+        if let Some(watch) = &self.watch {
+            watch.abort();
+        }
         self.front.drain().await;
         // Nothing runs any more, but what was answered last may not have been written yet.
         self.main.server.stop(true).await;
@@ -144,6 +160,10 @@ impl Current {
         };
         // One reload at a time, and none sees half of another.
         let mut current = self.config.lock();
+        if let Some(file) = &source.file {
+            // Before it is read: what is written from now on will be seen as a change.
+            *self.tried.lock() = config::fingerprint(file);
+        }
         let loaded = config::load(source.explicit.as_deref(), &source.environment);
         let loaded = loaded.map_err(|problems| {
             log::error!(target: "llm_gateway", "the configuration is refused and the old one stays:\n{problems}");
@@ -173,6 +193,19 @@ impl Current {
     }
 }
 
+/// Watches the configuration file where there is one.
+fn watch_file(current: &Arc<Current>, front: &Data<Front>) -> Option<JoinHandle<()>> {
+    let file = current.source.as_ref()?.file.clone()?;
+    let (current, front) = (Arc::clone(current), front.clone());
+    let tried = {
+        let current = Arc::clone(&current);
+        move || current.tried.lock().clone()
+    };
+    // What is wrong with the file is in the log; the old configuration stays.
+    let reload = move || drop(current.reload(&front));
+    Some(actix_rt::spawn(watch::watch(file, tried, reload)))
+}
+
 /// Providers and rules of a configuration. Providers whose settings stay are kept; of those that change the gate is.
 fn routing(config: &Config, before: Option<(&Config, &Routing)>) -> Routing {
     let provider = |(name, settings): (&String, &crate::provider::settings::ProviderSettings)| {
@@ -182,8 +215,8 @@ fn routing(config: &Config, before: Option<(&Config, &Routing)>) -> Routing {
         match known {
             Some((same, provider)) if same == settings => Arc::clone(provider),
             known => {
-                let gate = known.map(|(_, provider)| Arc::clone(&provider.gate));
-                Provider::new(name, settings.clone(), spoken(settings.backend), gate)
+                let before = known.map(|(_, provider)| &**provider);
+                Provider::new(name, settings.clone(), spoken(settings.backend), before)
             }
         }
     };
@@ -202,10 +235,10 @@ fn routing(config: &Config, before: Option<(&Config, &Routing)>) -> Routing {
 /// The code that speaks a backend's API.
 fn spoken(name: BackendName) -> &'static dyn backend::Backend {
     match name {
-        BackendName::Ollama
-        | BackendName::Openai
-        | BackendName::Gemini
-        | BackendName::Anthropic => &backend::Ollama,
+        BackendName::Ollama => &backend::Ollama,
+        BackendName::Openai => &backend::OpenAi,
+        BackendName::Gemini => &backend::Gemini,
+        BackendName::Anthropic => &backend::Anthropic,
     }
 }
 

@@ -7,15 +7,40 @@
 //! The one thing to know: a transport that ends cleanly proves nothing. Only [`Decoder::finish`] tells whether the
 //! answer was whole.
 
+mod anthropic;
+mod calls;
+mod gemini;
+mod history;
+mod links;
+mod names;
 mod ollama;
+mod openai;
+mod stream;
+#[cfg(test)]
+mod testing;
 
 use std::fmt;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::chat::{Api, ChatEvent, ChatRequest, GatewayError};
 use crate::wire::ndjson::LineTooLong;
 
+pub use anthropic::Anthropic;
+pub use gemini::Gemini;
 pub use ollama::Ollama;
+pub use openai::OpenAi;
+
+/// Every backend, by the name that configurations use.
+pub const BACKENDS: &[(&str, &dyn Backend)] =
+    &[("ollama", &Ollama), ("openai", &OpenAi), ("gemini", &Gemini), ("anthropic", &Anthropic)];
+
+/// The backend of that name.
+#[must_use]
+pub fn backend(name: &str) -> Option<&'static dyn Backend> {
+    BACKENDS.iter().find(|(own, _)| *own == name).map(|(_, backend)| *backend)
+}
 
 /// The most that one undivided piece of an answer may hold: a line, an event or a unary body.
 pub const MAX_PIECE: usize = 32 * 1024 * 1024;
@@ -56,7 +81,7 @@ pub struct UpstreamRequest {
     pub headers: Vec<(&'static str, String)>,
     /// The JSON body, sent by POST.
     pub body: Vec<u8>,
-    /// What the client asked for and the API has no place for.
+    /// What the client asked for and the API has no place for, by OpenAI's names where it has one.
     pub dropped: Vec<String>,
 }
 
@@ -157,9 +182,51 @@ fn class_of_status(status: u16) -> RejectionClass {
         408 | 504 => RejectionClass::Timeout,
         429 => RejectionClass::RateLimited,
         503 | 529 => RejectionClass::Overloaded,
-        400 | 405..=407 | 409..=428 | 430..=499 => RejectionClass::BadRequest,
+        400 | 405..=407 | 410..=428 | 430..=499 => RejectionClass::BadRequest,
+        // 409 among them: two of the provider's own steps met, which is not the request's fault.
         _ => RejectionClass::Broken,
     }
+}
+
+/// Takes apart the fields that only the client's own API knows: all of them when the provider speaks `api`.
+///
+/// # Errors
+///
+/// `InvalidRequest` naming a field that the provider has no place for and that would change the result.
+fn foreign_fields<'a>(
+    request: &'a ChatRequest,
+    api: Api,
+    dropped: &mut Vec<String>,
+) -> Result<Vec<(&'a str, &'a Value)>, GatewayError> {
+    /// They decide about the answer's shape or content rather than tune it.
+    const DECISIVE: &[&str] = &[
+        "logit_bias",
+        "modalities",
+        "audio",
+        "web_search_options",
+        "mcp_servers",
+        "container",
+        "cachedContent",
+    ];
+    let Some(extra) = &request.extra else { return Ok(Vec::new()) };
+    if extra.api == api {
+        return Ok(extra.fields.iter().map(|(name, value)| (name.as_str(), value)).collect());
+    }
+    for (name, value) in &extra.fields {
+        let is_default = match value {
+            Value::Null => true,
+            Value::Object(fields) => fields.is_empty() && name == "logit_bias",
+            Value::Array(items) => items.iter().all(|item| item == "text"),
+            Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+        };
+        if DECISIVE.contains(&name.as_str()) && !is_default {
+            return Err(GatewayError::invalid(format!(
+                "{name}: this provider has nothing like it, leave it out"
+            )));
+        }
+        dropped.push(name.clone());
+    }
+    Ok(Vec::new())
 }
 
 /// The first 300 characters of a provider's words, on one line.

@@ -19,7 +19,7 @@ mod tests;
 mod tree;
 
 pub use problem::{Origin, Problem, Problems};
-pub use source::read_environment;
+pub use source::{Fingerprint, fingerprint, read_environment};
 
 use crate::admin::settings::AdminSettings;
 use crate::http::settings::{AuthSettings, KeySettings, ServerSettings};
@@ -65,6 +65,8 @@ pub struct Loaded {
     pub config: Config,
     /// The file it came from; `None` when there is none and defaults apply.
     pub file: Option<PathBuf>,
+    /// What that file said.
+    pub fingerprint: Fingerprint,
     /// What works and is still worth changing.
     pub warnings: Vec<Problem>,
 }
@@ -80,8 +82,9 @@ pub fn load(
     explicit: Option<&Path>,
     environment: &BTreeMap<String, String>,
 ) -> Result<Loaded, Problems> {
-    let (file, mut tree, mut problems) = match source::read_file(explicit, environment) {
-        Ok(source) => source,
+    let read = source::read_file(explicit, environment);
+    let source::FileRead { path: file, fingerprint, mut tree, mut problems } = match read {
+        Ok(read) => read,
         Err(problem) => return Err(Problems(vec![problem])),
     };
     complete::add_built_in_provider(&mut tree);
@@ -106,7 +109,7 @@ pub fn load(
     warnings.sort();
     let providers = config.providers.into_iter();
     config.providers = providers.map(|(name, settings)| (name, settings.resolved())).collect();
-    Ok(Loaded { config, file, warnings })
+    Ok(Loaded { config, file, fingerprint, warnings })
 }
 
 /// The configuration as TOML with secrets masked, for people to read: `check` and the admin page.

@@ -125,7 +125,8 @@ fn serve(explicit: Option<PathBuf>) -> ExitCode {
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }
-    let source = Source { explicit, environment };
+    let (file, fingerprint) = (loaded.file, loaded.fingerprint);
+    let source = Source { explicit, environment, file, fingerprint };
     system(|| async {
         let mut signals = Signals::new()?;
         let app = App::start(loaded.config, Some(source)).map_err(Failure::from)?;

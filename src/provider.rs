@@ -52,7 +52,7 @@ use concurrency::Concurrency;
 use gate::Limits;
 use gate::snapshot::Snapshot;
 use retry::RetryPolicy;
-use settings::{BackendName, ProviderSettings};
+use settings::{BackendName, MaxConcurrency, ProviderSettings};
 use slot::SharedGate;
 
 pub use actor::{Bounce, Dispatch, ProviderActor};
@@ -71,7 +71,7 @@ pub struct Provider {
     /// Messages that wait in the mailboxes of its actors.
     mailbox: AtomicUsize,
     last_error: Mutex<Option<LastError>>,
-    counts: Counts,
+    counts: Arc<Counts>,
 }
 
 /// What a provider has done since the start of the process.
@@ -124,23 +124,20 @@ pub struct LastError {
 }
 
 impl Provider {
-    /// A provider at rest, or one with a gate that is already in use.
+    /// A provider at rest, or one that takes the place of `before`: it goes on with that one's gate and counts.
     #[must_use]
     pub fn new(
         name: &str,
         settings: ProviderSettings,
         backend: &'static dyn Backend,
-        gate: Option<Arc<SharedGate>>,
+        before: Option<&Self>,
     ) -> Arc<Self> {
-        let limits = limits(&settings);
-        let (breaker, retry) = policies(&settings);
-        let gate = match gate {
-            Some(gate) => {
-                gate.change(limits);
-                gate.change_policies(breaker, retry);
-                gate
+        let gate = match before {
+            Some(before) => before.gate_for(&settings),
+            None => {
+                let (breaker, retry) = policies(&settings);
+                SharedGate::new(limits(&settings), breaker, retry)
             }
-            None => SharedGate::new(limits, breaker, retry),
         };
         Arc::new(Self {
             name: Arc::from(name),
@@ -149,9 +146,15 @@ impl Provider {
             gate,
             backend,
             mailbox: AtomicUsize::new(0),
-            last_error: Mutex::new(None),
-            counts: Counts::default(),
+            last_error: Mutex::new(before.and_then(|before| before.last_error.lock().clone())),
+            counts: before.map_or_else(Arc::default, |before| Arc::clone(&before.counts)),
         })
+    }
+
+    /// What `max_concurrency = "auto"` means here.
+    #[must_use]
+    pub fn auto(&self) -> Concurrency {
+        auto(&self.settings)
     }
 
     /// What may be seen of it now.
@@ -170,6 +173,32 @@ impl Provider {
             completion_tokens: counted(&self.counts.completion_tokens),
             last_error: self.last_error.lock().clone(),
         }
+    }
+
+    /// The gate, for this provider under other settings. A limit that a knob has set stays until the settings say
+    /// something else about that same limit.
+    fn gate_for(&self, settings: &ProviderSettings) -> Arc<SharedGate> {
+        let (before, after) = (limits(&self.settings), limits(settings));
+        let mut now = self.gate.limits();
+        if before.max_concurrency != after.max_concurrency {
+            now.max_concurrency = after.max_concurrency;
+        }
+        if before.max_queue != after.max_queue {
+            now.max_queue = after.max_queue;
+        }
+        if before.max_queue_wait != after.max_queue_wait {
+            now.max_queue_wait = after.max_queue_wait;
+        }
+        self.gate.change(now);
+        let (breaker, retry) = policies(settings);
+        self.gate.change_policies(breaker, retry);
+        let who = |settings: &ProviderSettings| {
+            (settings.backend, settings.base_url().to_owned(), settings.api_key.clone())
+        };
+        if who(&self.settings) != who(settings) {
+            self.gate.forget_failures();
+        }
+        Arc::clone(&self.gate)
     }
 
     /// Counts the tokens of an answer.
@@ -203,10 +232,18 @@ impl Provider {
 
 fn limits(settings: &ProviderSettings) -> Limits {
     Limits {
-        max_concurrency: Concurrency::Fixed(settings.max_concurrency),
+        max_concurrency: match settings.max_concurrency {
+            MaxConcurrency::Fixed(limit) => Concurrency::Fixed(limit),
+            MaxConcurrency::Auto => auto(settings),
+        },
         max_queue: settings.max_queue,
         max_queue_wait: settings.max_queue_wait,
     }
+}
+
+fn auto(settings: &ProviderSettings) -> Concurrency {
+    let bounds = &settings.auto_concurrency;
+    Concurrency::Auto { min: bounds.min, max: bounds.max }
 }
 
 fn policies(settings: &ProviderSettings) -> (BreakerPolicy, RetryPolicy) {
@@ -222,3 +259,6 @@ fn policies(settings: &ProviderSettings) -> (BreakerPolicy, RetryPolicy) {
     };
     (breaker, retry)
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,7 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 use crate::chat::{ErrorKind, GatewayError};
 use crate::job::{Candidate, Job};
 use crate::provider::{Bounce, Dispatch, Provider, ProviderActor};
-use crate::telemetry::FellBack;
+use crate::telemetry::{ActorKind, FellBack, Restarted};
 use route::{Asked, Routes};
 
 /// How many messages may wait for a worker's router. Its handlers take microseconds.
@@ -109,10 +109,8 @@ impl RouterActor {
                     return Some((dispatch.into_job(), error));
                 }
                 Err(SendError::Closed(dispatch)) => {
-                    log::error!(
-                        "the actor of provider `{}` died and is started again",
-                        provider.name
-                    );
+                    let name = Some(&*provider.name);
+                    Restarted { actor: ActorKind::Provider, provider: name }.emit();
                     self.providers.remove(&provider.name);
                     dispatch
                 }
@@ -187,3 +185,6 @@ impl Handler<Reconfigure> for RouterActor {
         self.routing = routing;
     }
 }
+
+#[cfg(test)]
+mod tests;

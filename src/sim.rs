@@ -17,7 +17,7 @@
 //! | `engine` | the scheduler with its lock, wakers and timer |
 //! | `scheduler` | who runs and who waits, pure |
 //! | `field`, `ask`, `embedding` | what clients ask, pure |
-//! | `answer`, `text`, `schema` | what is said, pure |
+//! | `answer`, `text`, `schema`, `clue` | what is said, pure |
 //! | `wire`, `openai`, `refusal` | how it is written |
 //! | `name`, `catalog` | model names and what each model can do, pure |
 
@@ -40,6 +40,7 @@ use self::engine::Engine;
 mod answer;
 mod ask;
 mod catalog;
+mod clue;
 mod embedding;
 mod engine;
 mod field;

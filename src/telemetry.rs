@@ -8,6 +8,7 @@
 //! [`AttemptEnded`]; nothing else counts either.
 
 mod events;
+mod health;
 pub mod logging;
 pub mod metrics;
 pub mod settings;
@@ -16,3 +17,4 @@ pub use events::{
     Admitted, AttemptEnded, AttemptOutcome, FellBack, Outcome, ProviderState, RequestEnded,
     Retried, Timing, TokensUsed, UpstreamCancelled,
 };
+pub use health::{ActorKind, BreakerOpened, Restarted};

@@ -7,3 +7,4 @@ pub mod fields;
 pub mod image;
 pub mod json;
 pub mod ndjson;
+pub mod sse;

@@ -12,6 +12,7 @@ use crate::chat::GatewayError;
 use crate::provider::Provider;
 use crate::provider::concurrency::Concurrency;
 use crate::provider::gate::Limits;
+use crate::provider::settings::AUTO;
 use crate::wire::fields::Fields;
 use crate::wire::json::read_object;
 
@@ -31,11 +32,11 @@ async fn change(admin: Data<Admin>, name: Path<String>, body: Bytes) -> HttpResp
     let Some(provider) = admin.front.routing().provider(&name).cloned() else {
         return unknown(&name);
     };
-    match limits(provider.gate.limits(), &body) {
+    match limits(provider.gate.limits(), provider.auto(), &body) {
         Ok(limits) => {
             provider.gate.change(limits);
             log::info!(
-                "provider `{name}`: max_concurrency {:?}, max_queue {}, max_queue_wait {} ms",
+                "provider `{name}`: max_concurrency {}, max_queue {}, max_queue_wait {} ms",
                 limits.max_concurrency,
                 limits.max_queue,
                 limits.max_queue_wait.as_millis()
@@ -46,11 +47,14 @@ async fn change(admin: Data<Admin>, name: Path<String>, body: Bytes) -> HttpResp
     }
 }
 
-/// The limits with the changes of `body`, which are all taken or none.
-fn limits(mut limits: Limits, body: &[u8]) -> Result<Limits, GatewayError> {
+/// The limits with the changes of `body`, which are all taken or none. `auto` is what the word means here.
+fn limits(mut limits: Limits, auto: Concurrency, body: &[u8]) -> Result<Limits, GatewayError> {
     let mut body = read_object(body)?;
     let mut fields = Fields::new();
-    if let Some(most) = fields.integer(&mut body, "max_concurrency", 1, MOST) {
+    if body.get("max_concurrency").is_some_and(|word| word == AUTO) {
+        body.remove("max_concurrency");
+        limits.max_concurrency = auto;
+    } else if let Some(most) = fields.integer(&mut body, "max_concurrency", 1, MOST) {
         limits.max_concurrency = Concurrency::Fixed(u32::try_from(most).unwrap_or(u32::MAX));
     }
     if let Some(most) = fields.integer(&mut body, "max_queue", 0, MOST) {
@@ -93,6 +97,12 @@ fn unknown(name: &str) -> HttpResponse {
 mod tests {
     use super::*;
 
+    const FOUND_OUT: Concurrency = Concurrency::Auto { min: 2, max: 6 };
+
+    fn limits(before: Limits, body: &[u8]) -> Result<Limits, GatewayError> {
+        super::limits(before, FOUND_OUT, body)
+    }
+
     fn before() -> Limits {
         Limits {
             max_concurrency: Concurrency::Fixed(4),
@@ -110,12 +120,21 @@ mod tests {
     }
 
     #[test]
+    fn the_word_auto_stands_for_the_configured_bounds() {
+        let after = limits(before(), br#"{"max_concurrency": "auto"}"#).unwrap();
+        assert_eq!(after, Limits { max_concurrency: FOUND_OUT, ..before() });
+        let back = limits(after, br#"{"max_concurrency": 4, "max_queue": 64}"#).unwrap();
+        assert_eq!(back, before());
+    }
+
+    #[test]
     fn a_change_that_makes_no_sense_is_refused_whole() {
         for body in [
             &br#"{"max_concurrency": 0}"#[..],
             br#"{"max_concurrency": 8, "max_queue": -1}"#,
             br#"{"max_concurency": 8}"#,
             br#"{"max_concurrency": "8"}"#,
+            br#"{"max_concurrency": "auto", "max_queue": -1}"#,
             b"[]",
             b"",
         ] {

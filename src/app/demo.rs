@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use super::{App, StartError};
 use crate::config::Config;
+use crate::provider::settings::MaxConcurrency;
 use crate::sim::{self, Sim, SimSettings};
 
 /// A running demonstration.
@@ -30,7 +31,7 @@ pub fn start() -> Result<Demo, StartError> {
     config.admin.listen = free_or_any(config.admin.listen);
     for provider in config.providers.values_mut() {
         provider.base_url = format!("http://{}", sim.addr());
-        provider.max_concurrency = 2;
+        provider.max_concurrency = MaxConcurrency::Fixed(2);
     }
     Ok(Demo { app: App::start(config, None)?, sim })
 }

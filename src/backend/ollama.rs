@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Backend, DecodeError, Decoder, MAX_PIECE, Rejection, RejectionClass, UpstreamRequest,
-    class_of_status, shorten,
+    calls::mint, class_of_status, shorten,
 };
 use crate::chat::{
     Api, ChatEvent, ChatRequest, Completion, Finish, GatewayError, TokenLogprob, ToolCallPiece,
@@ -165,24 +165,6 @@ fn read_line(
         events.push(ChatEvent::Done(Completion { finish, stop_sequence: None, usage }));
     }
     Ok(())
-}
-
-/// An id for a call that came without one: unique within the answer, and as unlikely to meet another answer's as
-/// `seed` is.
-fn mint(seed: u64, index: u32) -> String {
-    const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
-    // SplitMix64 spreads neighbouring indexes over the whole range (Steele, Lea, Flood 2014).
-    let mut state = seed.wrapping_add(u64::from(index).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    state ^= state >> 31;
-    let mut id = String::from("call_");
-    for _ in 0..12 {
-        let digit = usize::try_from(state % 36).unwrap_or(0);
-        id.push(char::from(DIGITS.get(digit).copied().unwrap_or(b'0')));
-        state /= 36;
-    }
-    id
 }
 
 /// One line of an answer. Unknown fields are Ollama's to add.

@@ -9,12 +9,23 @@
 use super::environment::{FILE_VARIABLE, concerns_us};
 use super::problem::{Origin, Problem, Problems};
 use super::tree::Tree;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 /// The file that is read when it exists and no other was named.
 const USUAL_FILE: &str = "config/gateway.toml";
+
+/// What a configuration file said at one time: enough to tell whether it says something else now. A file that cannot
+/// be read says nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fingerprint(Option<[u8; 32]>);
+
+/// Looks at a file.
+pub fn fingerprint(path: &Path) -> Fingerprint {
+    Fingerprint(std::fs::read(path).ok().map(|text| Sha256::digest(text).into()))
+}
 
 /// The environment of this program, and under it `.env` in the current directory when there is one.
 ///
@@ -24,13 +35,26 @@ pub fn read_environment() -> Result<BTreeMap<String, String>, Problems> {
     merge_environment(Path::new(".env"), std::env::vars_os())
 }
 
-/// The file, its tree, and what is wrong with its syntax.
+/// What was read of a file.
+#[derive(Default)]
+pub struct FileRead {
+    /// Where it is; `None` when there is none.
+    pub path: Option<PathBuf>,
+    /// What it said.
+    pub fingerprint: Fingerprint,
+    /// Its values.
+    pub tree: Tree,
+    /// What is wrong with its syntax.
+    pub problems: Vec<Problem>,
+}
+
+/// Chooses and reads the file.
 pub fn read_file(
     explicit: Option<&Path>,
     environment: &BTreeMap<String, String>,
-) -> Result<(Option<PathBuf>, Tree, Vec<Problem>), Problem> {
+) -> Result<FileRead, Problem> {
     let Some(path) = choose_file(explicit, environment, Path::new(USUAL_FILE)) else {
-        return Ok((None, Tree::default(), Vec::new()));
+        return Ok(FileRead::default());
     };
     let unreadable = |reason: String| Problem {
         origin: Origin::File { path: path.clone(), line: 0 },
@@ -38,9 +62,10 @@ pub fn read_file(
         message: format!("cannot be read: {reason}"),
     };
     let text = std::fs::read(&path).map_err(|error| unreadable(error.to_string()))?;
+    let fingerprint = Fingerprint(Some(Sha256::digest(&text).into()));
     let text = String::from_utf8(text).map_err(|error| unreadable(error.to_string()))?;
     let (tree, problems) = Tree::parse(&path, &text);
-    Ok((Some(path), tree, problems))
+    Ok(FileRead { path: Some(path), fingerprint, tree, problems })
 }
 
 fn choose_file(

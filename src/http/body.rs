@@ -148,6 +148,7 @@ impl AnswerBody {
                     self.encoder = exchange.encoder(&self.request);
                 }
                 self.state = State::Streaming(events);
+                self.waiting_since = Instant::now();
             }
             Err(error) => self.fail(&error, out),
         }

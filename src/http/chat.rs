@@ -24,7 +24,7 @@ use crate::dialect::{Dialect, Encoder};
 use crate::job::{Answer, EventStream, Job, Reply, Tried};
 use crate::policy::DataPolicy;
 use crate::router::Submit;
-use crate::telemetry::Outcome;
+use crate::telemetry::{ActorKind, Outcome, Restarted};
 
 /// Answers a chat request in `dialect`.
 ///
@@ -99,7 +99,7 @@ fn enter(job: Job, front: &Front) {
                 return job.fail(GatewayError::new(ErrorKind::Overloaded, message));
             }
             Err(SendError::Closed(submit)) => {
-                log::error!("a router died and is started again");
+                Restarted { actor: ActorKind::Router, provider: None }.emit();
                 submit
             }
         };

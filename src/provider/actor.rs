@@ -240,7 +240,8 @@ async fn wait(
     turn.job.tried.queued += ticket.waited();
     drop(ticket);
     match granted {
-        Ok(slot) => run(lane, turn, slot, address).await,
+        // Boxed, so that those who wait do not each hold the room that only those who run need.
+        Ok(slot) => Box::pin(run(lane, turn, slot, address)).await,
         Err(refusal) => bounce(&router, turn.job, refused(&lane.provider.name, refusal)),
     }
 }

@@ -27,7 +27,7 @@ use super::slot::Slot;
 use crate::backend::{DecodeError, Decoder, UpstreamRequest};
 use crate::chat::{ChatEvent, ChatRequest, ErrorKind, GatewayError, Usage};
 use crate::job::{EVENTS, Job};
-use crate::telemetry::{AttemptEnded, AttemptOutcome, UpstreamCancelled};
+use crate::telemetry::{AttemptEnded, AttemptOutcome, BreakerOpened, UpstreamCancelled};
 
 use client::{Body, Head};
 pub(super) use client::{Client, Connection};
@@ -38,10 +38,6 @@ const MAX_REJECTION: usize = 64 * 1024;
 const REJECTION_TIME: Duration = Duration::from_secs(5);
 /// How long the end of the body may lag behind the end of the answer before the connection is given up.
 const END_TIME: Duration = Duration::from_millis(250);
-
-/// How long a client may take to make room for the error that ends its answer: as long as it may take no bytes at all
-/// before it is cut off.
-const TELL_TIME: Duration = Duration::from_secs(30);
 
 /// Runs one attempt. Gives the job back with the reason when it could not be answered.
 ///
@@ -84,22 +80,26 @@ pub(super) async fn run(
     match opened {
         Ok(answering) => {
             slot.answering();
-            let (sender, events) = mpsc::channel(EVENTS);
+            // One place more than for events: a failure must not wait for a reader that is behind.
+            let (sender, events) = mpsc::channel(EVENTS + 1);
+            let last_place = sender.clone().try_reserve_owned().ok();
             job.answer(events);
-            let pump = Pump { provider, model: &model, deadline, sender };
-            let (outcome, how, error) = pump.run(answering).await;
-            slot.ended(how);
-            let cause = error.as_ref().map(GatewayError::to_string);
+            let pump = Pump { provider, model: &model, deadline, sender, last_place };
+            let (outcome, how, cause) = pump.run(answering).await;
+            let opened = slot.ended(how);
             ended(outcome, cause.as_deref());
-            if let Some(error) = error {
-                pump.tell(error).await;
+            if opened {
+                BreakerOpened { provider: &provider.name, outcome }.emit();
             }
             None
         }
         Err(failed) => {
-            slot.ended(failed.failure.ended());
+            let opened = slot.ended(failed.failure.ended());
             let cause = failed.error.to_string();
             ended(failed.outcome(), Some(&cause));
+            if opened {
+                BreakerOpened { provider: &provider.name, outcome: failed.outcome() }.emit();
+            }
             if failed.failure == Failure::ClientGone {
                 return None;
             }
@@ -115,6 +115,13 @@ fn prepare(provider: &Provider, job: &Job) -> Result<(UpstreamRequest, Arc<str>)
         let error = GatewayError::internal("an attempt without a candidate");
         return Err(Failed::new(Failure::LocalResource, error));
     };
+    // A turn that came at the very moment the client left, or the deadline passed, is not used.
+    if job.reply.is_closed() {
+        return Err(Failed::client_gone());
+    }
+    if job.deadline(provider.settings.timeouts.total) <= Instant::now() {
+        return Err(Failed::deadline(&provider.name));
+    }
     // The router has filtered by policy already. This is the last place before bytes are written.
     if !job.may_go_to(provider.trust) {
         let error = GatewayError::new(
@@ -243,8 +250,13 @@ struct Pump<'a> {
     provider: &'a Provider,
     model: &'a str,
     deadline: Instant,
-    sender: mpsc::Sender<Result<ChatEvent, GatewayError>>,
+    sender: mpsc::Sender<Piece>,
+    /// Kept for the failure, should there be one.
+    last_place: Option<mpsc::OwnedPermit<Piece>>,
 }
+
+/// What the channel of an answer carries.
+type Piece = Result<ChatEvent, GatewayError>;
 
 /// Why a pump stopped before the end.
 enum Stopped {
@@ -256,7 +268,7 @@ enum Stopped {
 impl Pump<'_> {
     /// Carries events until the answer ends. Says how the attempt is counted, what it means for the gate, and why
     /// it failed.
-    async fn run(&self, answering: Answering) -> (AttemptOutcome, Ended, Option<GatewayError>) {
+    async fn run(mut self, answering: Answering) -> (AttemptOutcome, Ended, Option<String>) {
         match self.carry(answering).await {
             Ok(usage) => {
                 self.provider.count_tokens(self.model, usage);
@@ -268,7 +280,8 @@ impl Pump<'_> {
                 (AttemptOutcome::Cancelled, Ended::Neutral, None)
             }
             Err(Stopped::Failed(error)) => {
-                self.provider.failed(&error.to_string());
+                let cause = error.to_string();
+                self.provider.failed(&cause);
                 let (outcome, ended) = match error.kind {
                     ErrorKind::Timeout if Instant::now() >= self.deadline => {
                         (AttemptOutcome::Timeout, Ended::Neutral)
@@ -276,16 +289,12 @@ impl Pump<'_> {
                     ErrorKind::Timeout => (AttemptOutcome::Timeout, Failure::Cut.ended()),
                     _ => (AttemptOutcome::Broken, Failure::Cut.ended()),
                 };
-                (outcome, ended, Some(error))
+                if let Some(place) = self.last_place.take() {
+                    place.send(Err(error));
+                }
+                (outcome, ended, Some(cause))
             }
         }
-    }
-
-    /// Tells the client why its answer ends here, once it has taken in what was sent before. The slot is free by then,
-    /// so that a slow client costs nobody else.
-    async fn tell(&self, error: GatewayError) {
-        // A client that left meanwhile, or takes nothing in, needs no error event.
-        drop(tokio::time::timeout(TELL_TIME, self.sender.send(Err(error))).await);
     }
 
     async fn carry(&self, answering: Answering) -> Result<Usage, Stopped> {

@@ -117,6 +117,11 @@ impl Breaker {
         self.policy = policy;
     }
 
+    /// Begins anew, closed.
+    pub fn forget(&mut self, now: Instant) {
+        *self = Self::new(self.policy, now);
+    }
+
     /// What an arrival finds now.
     pub fn door(&self, now: Instant) -> Door {
         match self.state {

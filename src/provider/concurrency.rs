@@ -4,7 +4,10 @@
 //! congestion only: 429, 503, 529, no first event in time. It refuses to look at latency: how long a model call takes follows
 //! the length of its answer, so gradients of latency (Netflix's Gradient2, Envoy's) would shrink the limit for long answers.
 
+use std::fmt;
 use std::time::{Duration, Instant};
+
+use serde::{Serialize, Serializer};
 
 /// What the operator allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +21,15 @@ pub enum Concurrency {
         /// Never more; at least `min`.
         max: u32,
     },
+}
+
+/// The bounds of a limit that is found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Bounds {
+    /// Never fewer.
+    pub min: u32,
+    /// Never more.
+    pub max: u32,
 }
 
 /// The present limit.
@@ -74,10 +86,40 @@ impl SlotLimit {
 }
 
 impl Concurrency {
+    /// The bounds, unless the limit is fixed.
+    pub fn auto(self) -> Option<Bounds> {
+        match self {
+            Self::Fixed(_) => None,
+            Self::Auto { .. } => {
+                let (min, max) = self.bounds();
+                Some(Bounds { min, max })
+            }
+        }
+    }
+
     fn bounds(self) -> (u32, u32) {
         match self {
             Self::Fixed(limit) => (limit.max(1), limit.max(1)),
             Self::Auto { min, max } => (min.max(1), max.max(min).max(1)),
+        }
+    }
+}
+
+/// As in the configuration: the number, or `"auto"`.
+impl Serialize for Concurrency {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Fixed(limit) => serializer.serialize_u32(*limit),
+            Self::Auto { .. } => serializer.serialize_str("auto"),
+        }
+    }
+}
+
+impl fmt::Display for Concurrency {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(limit) => write!(formatter, "{limit}"),
+            Self::Auto { min, max } => write!(formatter, "auto ({min} to {max})"),
         }
     }
 }

@@ -133,14 +133,15 @@ impl<W> Gate<W> {
         self.grant(at, wakes);
     }
 
-    /// An attempt has ended: its slot goes to the next in line, and its result to breaker, cooldown and limit.
+    /// An attempt has ended: its slot goes to the next in line, and its result to breaker, cooldown and limit. Says whether it
+    /// opened a breaker.
     pub fn end(
         &mut self,
         permit: Permit,
         ended: Ended,
         at: &mut Moment<'_>,
         wakes: &mut Vec<Wake<W>>,
-    ) {
+    ) -> bool {
         let running = self.in_flight;
         self.in_flight = self.in_flight.saturating_sub(1);
         if permit.priority == Priority::Batch {
@@ -149,8 +150,9 @@ impl<W> Gate<W> {
         if let Some(model) = self.models.get_mut(permit.lane) {
             model.in_flight = model.in_flight.saturating_sub(1);
         }
-        self.judge(&permit, ended, running, at, wakes);
+        let opened = self.judge(&permit, ended, running, at, wakes);
         self.grant(at, wakes);
+        opened
     }
 
     /// A waiting job is no longer wanted. Returns its waker, or `None` when it does not wait any more: then it was or will be woken.
@@ -187,6 +189,13 @@ impl<W> Gate<W> {
         self.breaker.change(breaker);
         self.models.change(breaker);
         self.retry = retry;
+    }
+
+    /// Forgets every failure and pause: the provider has another address or other credentials now.
+    pub fn forget_failures(&mut self, at: &mut Moment<'_>, wakes: &mut Vec<Wake<W>>) {
+        self.breaker.forget(at.now);
+        self.models.forget(at.now);
+        self.grant(at, wakes);
     }
 
     /// Takes no new jobs; those that wait or come again are still served.

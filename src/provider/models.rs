@@ -55,6 +55,14 @@ impl Models {
         self.models.iter_mut().for_each(|model| model.breaker.change(policy));
     }
 
+    /// Begins anew with every breaker and cooldown; what runs and waits is kept.
+    pub fn forget(&mut self, now: Instant) {
+        for model in &mut self.models {
+            model.breaker.forget(now);
+            model.cooldown = Cooldown::default();
+        }
+    }
+
     /// The model's lane, given out if it has none. `waits` tells which lanes somebody waits in.
     pub fn lane(&mut self, name: &Arc<str>, now: Instant, waits: impl Fn(Lane) -> bool) -> Lane {
         if let Some(lane) = self.lanes.get(name) {

@@ -6,11 +6,15 @@
 //! What a reader would get wrong: [`ProviderSettings::default`] leaves what depends on the backend
 //! unset. Ask the methods, which always answer; in a loaded configuration the fields are filled in.
 
+mod concurrency;
+
 use crate::policy::Trust;
 use crate::secret::Secret;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::time::Duration;
+
+pub use concurrency::{AUTO, AutoConcurrency, MaxConcurrency};
 
 /// `[providers.NAME]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,9 +38,11 @@ pub struct ProviderSettings {
     pub trust: Option<Trust>,
     /// Globs of the model names it serves. Default `["*"]`.
     pub models: Vec<String>,
-    /// Calls at one time, all workers together, 1 to 100 000. Default 4, a loaded Ollama's usual
-    /// number of parallel requests.
-    pub max_concurrency: u32,
+    /// Calls at one time, all workers together: 1 to 100 000, or `"auto"`. Default 4, a loaded
+    /// Ollama's usual number of parallel requests.
+    pub max_concurrency: MaxConcurrency,
+    /// The bounds of `max_concurrency = "auto"`.
+    pub auto_concurrency: AutoConcurrency,
     /// Requests that may wait for a slot. Default 64; 0: nobody waits.
     pub max_queue: u32,
     /// How long one may wait for a slot. Default 30 s, more than 0.
@@ -247,7 +253,8 @@ impl Default for ProviderSettings {
             default_model: String::new(),
             trust: None,
             models: vec!["*".to_owned()],
-            max_concurrency: 4,
+            max_concurrency: MaxConcurrency::Fixed(4),
+            auto_concurrency: AutoConcurrency::default(),
             max_queue: 64,
             max_queue_wait: Duration::from_secs(30),
             timeouts: Timeouts::default(),

@@ -137,6 +137,11 @@ impl SharedGate {
         self.inner.lock().gate.change_policies(breaker, retry);
     }
 
+    /// Forgets every failure and pause; see [`Gate::forget_failures`].
+    pub fn forget_failures(self: &Arc<Self>) {
+        self.step(|inner, at, wakes| inner.gate.forget_failures(at, wakes));
+    }
+
     /// The limits now in force.
     pub fn limits(&self) -> Limits {
         self.inner.lock().gate.limits()
@@ -215,9 +220,12 @@ impl SharedGate {
 }
 
 impl Slot {
-    /// Ends the attempt, frees the slot and lets the gate know how it went.
-    pub fn ended(mut self, ended: Ended) {
-        self.ended = ended;
+    /// Ends the attempt, frees the slot and lets the gate know how it went. Says whether that opened a breaker.
+    pub fn ended(mut self, ended: Ended) -> bool {
+        let permit = self.permit.take();
+        permit.is_some_and(|permit| {
+            self.gate.step(|inner, at, wakes| inner.gate.end(permit, ended, at, wakes))
+        })
     }
 
     /// The first event of the answer is here: if this attempt is a breaker's probe, it has succeeded; see [`Gate::answering`].
@@ -243,6 +251,7 @@ impl Drop for Slot {
     fn drop(&mut self) {
         if let Some(permit) = self.permit.take() {
             let ended = self.ended;
+            // Without a verdict no breaker opens.
             self.gate.step(|inner, at, wakes| inner.gate.end(permit, ended, at, wakes));
         }
     }

@@ -25,6 +25,8 @@ const LOCAL_HINTS: [&str; 2] = ["local", "secure"];
 #[derive(Debug)]
 pub struct Routes {
     providers: Vec<RoutedProvider>,
+    /// For each provider, its patterns and how specific each is.
+    patterns: Vec<Vec<(usize, WildMatch)>>,
     routes: Vec<Route>,
     hints: BTreeMap<String, Vec<String>>,
     default: Vec<String>,
@@ -86,7 +88,12 @@ impl Routes {
             targets: route.targets.clone(),
             fallback: route.fallback.clone(),
         };
+        let patterns = |provider: &RoutedProvider| {
+            let models = provider.models.iter();
+            models.map(|glob| (specificity(glob), WildMatch::new(glob))).collect()
+        };
         Self {
+            patterns: providers.iter().map(patterns).collect(),
             providers,
             routes: routes.iter().map(compile).collect(),
             hints: hints.clone(),
@@ -190,9 +197,9 @@ impl Choice<'_> {
         }
     }
 
-    fn each(&mut self, providers: &[String], model: Option<&str>) {
+    fn each<Name: AsRef<str>>(&mut self, providers: &[Name], model: Option<&str>) {
         for provider in providers {
-            self.add(provider, model);
+            self.add(provider.as_ref(), model);
         }
     }
 
@@ -219,17 +226,27 @@ impl Choice<'_> {
     }
 
     /// The providers whose patterns fit the name best; the one with the shortest wait first.
-    fn serving(&self, model: &str, wait: &dyn Fn(&str) -> Duration) -> Option<Vec<String>> {
-        let fit = |provider: &RoutedProvider| {
-            let matching =
-                provider.models.iter().filter(|glob| WildMatch::new(glob).matches(model));
-            matching.map(|glob| specificity(glob)).max()
+    fn serving(&self, model: &str, wait: &dyn Fn(&str) -> Duration) -> Option<Vec<Arc<str>>> {
+        let fit = |patterns: &Vec<(usize, WildMatch)>| {
+            let matching = patterns.iter().filter(|(_, glob)| glob.matches(model));
+            matching.map(|(specificity, _)| *specificity).max()
         };
-        let best = self.routes.providers.iter().filter_map(fit).max()?;
-        let equals = self.routes.providers.iter().filter(|provider| fit(provider) == Some(best));
-        let mut equals: Vec<String> = equals.map(|provider| provider.name.to_string()).collect();
-        equals.sort_by_key(|name| wait(name));
-        Some(equals)
+        let mut best = None;
+        let mut equals = Vec::new();
+        for (provider, patterns) in self.routes.providers.iter().zip(&self.routes.patterns) {
+            let fits = fit(patterns);
+            if fits > best {
+                best = fits;
+                equals.clear();
+            }
+            if fits.is_some() && fits == best {
+                equals.push(Arc::clone(&provider.name));
+            }
+        }
+        if equals.len() > 1 {
+            equals.sort_by_cached_key(|name| wait(name));
+        }
+        (!equals.is_empty()).then_some(equals)
     }
 
     /// The one place where a provider becomes a candidate.

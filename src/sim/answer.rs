@@ -7,16 +7,22 @@
 //!
 //! What a reader would get wrong: a tool is named when its name stands in the message in any
 //! case, with underscores written as such or as spaces (`get_weather`, "get weather"). Every tool
-//! so named is called once, in the order offered. Anything else gets words.
+//! so named is called once, in the order offered. Where none is, those are called of whose name a
+//! word of five letters or more stands in the message ("how is the weather?"). Anything else gets
+//! words. Arguments are made of the numbers and quoted texts of the message.
 
 use serde_json::Value;
 
 use super::ask::{Ask, Format, Tool};
 use super::catalog::Model;
+use super::clue::Clues;
 use super::{schema, text};
 
 #[cfg(test)]
 mod tests;
+
+/// Fewest letters of a word that tells which tool is meant: shorter ones (`get`, `list`) are in every other name.
+const TELLING: usize = 5;
 
 /// Everything a model will say.
 #[derive(Clone, Debug, PartialEq)]
@@ -136,14 +142,14 @@ pub fn plan(ask: &Ask, model: &Model, seed: u64) -> Answer {
     let thinks = model.thinks && ask.think.unwrap_or(true);
     let thought = if thinks { text::thought(seed) } else { String::new() };
     let mut pieces: Vec<Piece> = text::tokens(&thought).into_iter().map(Piece::Thinking).collect();
-    let called = named_tools(ask);
+    let (called, clues) = called_tools(ask);
     if called.is_empty() {
         let mut content = content(&ask.format, seed);
         cut_at_stop(&mut content, &ask.stop);
         pieces.extend(text::tokens(&content).into_iter().map(Piece::Text));
     }
     pieces.extend(called.into_iter().enumerate().map(|(index, tool)| {
-        let arguments = schema::instance(&tool.parameters);
+        let arguments = schema::instance_from(&tool.parameters, clues.clone());
         let arguments = if arguments.is_object() { arguments } else { serde_json::json!({}) };
         let id = text::call_id(seed, index);
         Piece::Call(ToolCall { id, index, name: tool.name.clone(), arguments })
@@ -163,14 +169,27 @@ fn seed_of(ask: &Ask, model: &Model, seed: u64) -> u64 {
     text::seed_of(head.into_iter().chain(turns))
 }
 
-fn named_tools(ask: &Ask) -> Vec<&Tool> {
+/// The tools that the last message calls for, and what it gives them to work with.
+fn called_tools(ask: &Ask) -> (Vec<&Tool>, Clues) {
     let Some(last) = ask.messages.last().filter(|last| last.role == "user") else {
-        return Vec::new();
+        return (Vec::new(), Clues::default());
     };
     let plain = |text: &str| text.to_lowercase().replace('_', " ");
     let asked = plain(&last.content);
+    let words = |text: &str| -> Vec<String> {
+        text.split(|c: char| !c.is_alphanumeric()).map(str::to_owned).collect()
+    };
+    let asked_words = words(&asked);
     let named = |tool: &&Tool| !tool.name.is_empty() && asked.contains(&plain(&tool.name));
-    ask.tools.iter().filter(named).collect()
+    let told = |tool: &&Tool| {
+        let telling = |word: &String| word.chars().count() >= TELLING && asked_words.contains(word);
+        words(&plain(&tool.name)).iter().any(telling)
+    };
+    let mut called: Vec<&Tool> = ask.tools.iter().filter(named).collect();
+    if called.is_empty() {
+        called = ask.tools.iter().filter(told).collect();
+    }
+    (called, Clues::in_message(&last.content))
 }
 
 fn content(format: &Format, seed: u64) -> String {

@@ -2,11 +2,13 @@
 //!
 //! Owns the choice of values. Understands `type`, `properties`, `required`, `items`,
 //! `prefixItems`, `enum`, `const`, `anyOf`, `oneOf`, `allOf`, local `$ref`, the common bounds and
-//! string formats. Refuses to solve `pattern`, `not`, `if`, `uniqueItems` and the like: such
+//! string formats. Numbers and plain strings come from the clues where the next one fits. Refuses to solve `pattern`, `not`, `if`, `uniqueItems` and the like: such
 //! instances may be invalid, as a real model's may. A schema without `required` gets all its
 //! properties, since an empty object would show nothing; both are valid.
 
 use serde_json::{Map, Value, json};
+
+use super::clue::Clues;
 
 /// Deepest nesting answered; below it, and past the budget, everything is null.
 const DEEPEST: usize = 24;
@@ -19,12 +21,18 @@ const LONGEST: u64 = 1024;
 /// Makes the instance. Any JSON is accepted as a schema and always gets an answer; recursion
 /// without end is cut with null.
 pub fn instance(schema: &Value) -> Value {
-    Maker { root: schema, left: MOST_VALUES }.make(schema, 0)
+    instance_from(schema, Clues::default())
+}
+
+/// Makes the instance, with the clues for its numbers and strings as long as there are any.
+pub fn instance_from(schema: &Value, clues: Clues) -> Value {
+    Maker { root: schema, left: MOST_VALUES, clues }.make(schema, 0)
 }
 
 struct Maker<'a> {
     root: &'a Value,
     left: usize,
+    clues: Clues,
 }
 
 impl<'a> Maker<'a> {
@@ -53,8 +61,8 @@ impl<'a> Maker<'a> {
         match kind(schema) {
             "object" => self.object(schema, depth),
             "array" => self.array(schema, depth),
-            "string" => string(schema),
-            "integer" | "number" => number(schema),
+            "string" => string(schema, &mut self.clues),
+            "integer" | "number" => number(schema, &mut self.clues),
             "boolean" => json!(true),
             _ => Value::Null,
         }
@@ -128,7 +136,16 @@ fn kind(schema: &Value) -> &str {
     named.unwrap_or_else(implied)
 }
 
-fn string(schema: &Value) -> Value {
+fn string(schema: &Value, clues: &mut Clues) -> Value {
+    let fits = |quote: &str| {
+        let length = quote.chars().count() as u64;
+        let least = bound(schema, "minLength").is_none_or(|least| length >= least);
+        let most = bound(schema, "maxLength").is_none_or(|most| length <= most);
+        schema.get("format").is_none() && schema.get("pattern").is_none() && least && most
+    };
+    if let Some(quote) = clues.next_quote(fits) {
+        return json!(quote);
+    }
     let sample = match schema.get("format").and_then(Value::as_str) {
         Some("date") => "2026-01-15",
         Some("time") => "09:30:00Z",
@@ -147,16 +164,30 @@ fn string(schema: &Value) -> Value {
     json!(padded.take(most.unwrap_or(usize::MAX)).collect::<String>())
 }
 
-fn number(schema: &Value) -> Value {
+fn number(schema: &Value, clues: &mut Clues) -> Value {
     let limit = |name| schema.get(name).and_then(Value::as_f64);
     let least = limit("minimum").or_else(|| limit("exclusiveMinimum").map(|least| least + 1.0));
     let most = limit("maximum").or_else(|| limit("exclusiveMaximum").map(|most| most - 1.0));
     let step = limit("multipleOf").filter(|step| *step > 0.0);
+    let is_integer = kind(schema) == "integer";
+    let fits = |number: f64| {
+        least.is_none_or(|least| number >= least)
+            && most.is_none_or(|most| number <= most)
+            && step.is_none_or(|step| number % step == 0.0)
+            && !(is_integer && number.fract() != 0.0)
+    };
+    if let Some(number) = clues.next_number(fits) {
+        return written(number, is_integer);
+    }
     let mut value = 1.0_f64;
     value = most.map_or(value, |most| value.min(most));
     value = least.map_or(value, |least| value.max(least));
     value = step.map_or(value, |step| (value / step).ceil() * step);
-    if kind(schema) == "integer" || value.fract() == 0.0 {
+    written(value, is_integer)
+}
+
+fn written(value: f64, is_integer: bool) -> Value {
+    if is_integer || value.fract() == 0.0 {
         // Saturates beyond the range of an integer, which is as good as any number there.
         return json!(value.ceil() as i64);
     }
@@ -200,6 +231,16 @@ mod tests {
         assert_eq!(instance(&json!({"type": "string", "minLength": 9})), json!("example.."));
         assert_eq!(instance(&json!({"type": "number", "maximum": 0.5})), json!(0.5));
         assert_eq!(instance(&json!({"type": "integer", "minimum": 3, "multipleOf": 5})), json!(5));
+    }
+
+    #[test]
+    fn clues_fill_what_they_fit_in_order() {
+        let schema = json!({"type": "object", "properties": {
+            "a": {"type": "integer"}, "b": {"type": "integer", "maximum": 5}, "c": {"type": "number"},
+            "d": {"type": "string"}, "e": {"type": "string", "format": "date"}, "f": {"type": "string"}}});
+        let clues = Clues::in_message("3 and 7.5 of 'one', 'two'");
+        let expected = json!({"a": 3, "b": 1, "c": 7.5, "d": "one", "e": "2026-01-15", "f": "two"});
+        assert_eq!(instance_from(&schema, clues), expected);
     }
 
     #[test]

@@ -325,7 +325,7 @@ pub struct ProviderState<'a> {
     pub queued: u64,
     /// Calls allowed at once.
     pub limit: u64,
-    /// 0 closed, 1 half-open, 2 open, 3 not authorised.
+    /// Its own breaker or its worst model's: 0 closed, 1 half-open, 2 open, 3 not authorised.
     pub breaker: i64,
     /// Messages waiting in mailboxes.
     pub mailbox: u64,

@@ -1,7 +1,7 @@
 //! Where log lines go and how they look: text for people, one JSON object per line for machines.
 //!
 //! Levels and targets are chosen with `RUST_LOG`; without it `info` and above are written, and of actix's own
-//! start and stop messages only warnings. Everything goes to standard error.
+//! start and stop messages only warnings. Everything goes to standard error, panics too.
 
 use std::io::{self, Write};
 
@@ -26,7 +26,26 @@ pub fn start(settings: &LogSettings, filter: Option<&str>) {
     // An error means that logging was started before, as tests do.
     if builder.try_init().is_err() {
         log::debug!("logging was started before");
+        return;
     }
+    log_panics(settings.prompts);
+}
+
+/// Writes panics as log lines like all others. What a panic says may hold a piece of a prompt, as that of a string cut
+/// at the wrong place does, so it is written only where prompts may be.
+fn log_panics(prompts: bool) {
+    std::panic::set_hook(Box::new(move |panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let said = panic.payload();
+        let said =
+            said.downcast_ref::<String>().map(String::as_str).or(said.downcast_ref().copied());
+        match said.filter(|_| prompts) {
+            Some(said) => {
+                log::error!(target: "panic", place = place.as_str(); "panicked: {said:?}")
+            }
+            None => log::error!(target: "panic", place = place.as_str(); "panicked"),
+        }
+    }));
 }
 
 fn write_text(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {

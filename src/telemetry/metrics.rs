@@ -35,6 +35,7 @@ pub(super) struct Metrics {
     pub(super) attempts: IntCounterVec,
     pub(super) retries: IntCounterVec,
     pub(super) fallbacks: IntCounterVec,
+    pub(super) restarts: IntCounterVec,
     pub(super) tokens: IntCounterVec,
     pub(super) cancel: Histogram,
 }
@@ -72,7 +73,7 @@ impl Metrics {
             max_concurrency: gauge("max_concurrency", "Calls a provider may run at once."),
             breaker_state: gauge(
                 "breaker_state",
-                "0 closed, 1 half-open, 2 open, 3 not authorised.",
+                "The provider or its worst model: 0 closed, 1 half-open, 2 open, 3 not authorised.",
             ),
             mailbox_depth: gauge(
                 "mailbox_depth",
@@ -97,6 +98,11 @@ impl Metrics {
                 "fallbacks_total",
                 "Requests handed on to another provider.",
                 &["provider", "reason"],
+            ),
+            restarts: counter(
+                "restarts_total",
+                "Actors that died and were started again.",
+                &["actor"],
             ),
             tokens: counter(
                 "tokens_total",

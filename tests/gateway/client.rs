@@ -61,6 +61,11 @@ pub async fn post_json_with(url: &str, headers: &[(&str, &str)], body: &Value) -
     whole(request(url, headers, body)).await
 }
 
+/// Sends `body` by PATCH and reads the whole answer.
+pub async fn patch_json(url: &str, body: &Value) -> Answer {
+    whole(CLIENT.patch(url).json(body)).await
+}
+
 /// Asks for `url` and reads the whole answer.
 pub async fn get(url: &str) -> Answer {
     whole(CLIENT.get(url)).await

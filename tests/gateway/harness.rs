@@ -133,7 +133,7 @@ impl Gateway {
         self.folder.path().join("gateway.toml")
     }
 
-    /// Replaces the configuration file; nothing is read before a reload.
+    /// Replaces the configuration file; the gateway notices by itself within seconds, or is told to read it.
     pub fn write_config(&self, toml: &str) {
         std::fs::write(self.config_file(), with_listeners(toml)).unwrap();
     }

@@ -8,19 +8,30 @@
 //! | --- | --- |
 //! | [`upstream`] | a provider that misbehaves by script and records what it was asked |
 //! | [`client`] | callers: whole answers, streams, and raw sockets that leave or dawdle |
+//! | [`crowd`] | many clients at once, and the moments when they run or wait |
 //! | [`harness`] | the gateway's own process: its addresses, log, metrics and end |
+//! | [`ledger`] | what everybody saw, joined by request id, and the laws it must obey |
 #![cfg(test)]
 
+mod breaker;
 mod burst;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod client;
 mod commands;
+mod crowd;
 mod failures;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod harness;
+mod hostile;
 mod leaving;
+mod ledger;
+mod line;
+mod live;
 mod native;
+mod panics;
 mod patience;
+mod retry;
 mod shutdown;
+mod soak;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod upstream;

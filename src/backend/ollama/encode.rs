@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use crate::backend::UpstreamRequest;
+use crate::backend::history::arguments;
 use crate::chat::{
     Api, ChatRequest, Effort, Format, GatewayError, ImageSource, Message, Part, Role, Sampling,
     Tool, ToolCall, ToolChoice, ToolResult,
@@ -180,17 +181,8 @@ fn inline(source: &ImageSource) -> Result<&str, GatewayError> {
 }
 
 fn tool_call(call: &ToolCall) -> Result<WireCall<'_>, GatewayError> {
-    let arguments = match call.arguments.trim() {
-        "" => Value::Object(Map::new()),
-        text => serde_json::from_str(text).unwrap_or(Value::Null),
-    };
-    if !arguments.is_object() {
-        let name = &call.name;
-        return Err(GatewayError::invalid(format!(
-            "tool_calls: the arguments of `{name}` must be a JSON object"
-        )));
-    }
-    Ok(WireCall { id: call.id.as_deref(), function: WireFunction { name: &call.name, arguments } })
+    let function = WireFunction { name: &call.name, arguments: arguments(call)? };
+    Ok(WireCall { id: call.id.as_deref(), function })
 }
 
 #[derive(Serialize)]

@@ -7,7 +7,9 @@
 
 use super::Review;
 use crate::config::key_path::KeyPath;
-use crate::provider::settings::{BackendName, ProviderSettings, Timeouts};
+use crate::provider::settings::{
+    AutoConcurrency, BackendName, MaxConcurrency, ProviderSettings, Timeouts,
+};
 use crate::units::format_duration;
 use actix_web::http::Uri;
 use std::time::Duration;
@@ -27,7 +29,10 @@ impl Review<'_> {
             }
             self.provider_secret(&path, provider);
             self.globs(&path.key("models"), &provider.models);
-            self.in_range(&path.key("max_concurrency"), provider.max_concurrency, 1..=100_000);
+            if let MaxConcurrency::Fixed(limit) = provider.max_concurrency {
+                self.in_range(&path.key("max_concurrency"), limit, 1..=100_000);
+            }
+            self.auto_concurrency(&path.key("auto_concurrency"), &provider.auto_concurrency);
             self.positive(&path.key("max_queue_wait"), provider.max_queue_wait);
             self.timeouts(&path.key("timeouts"), &provider.timeouts);
             self.retry_and_breaker(&path, provider);
@@ -65,6 +70,15 @@ impl Review<'_> {
         } else if is_inline && self.is_from_file(&inline) {
             let message = "a key in a file is easily leaked: write api_key_env = \"NAME\"";
             self.warn(&inline, message);
+        }
+    }
+
+    fn auto_concurrency(&mut self, path: &KeyPath, bounds: &AutoConcurrency) {
+        self.in_range(&path.key("min"), bounds.min, 1..=100_000);
+        self.in_range(&path.key("max"), bounds.max, 1..=100_000);
+        if bounds.min > bounds.max {
+            let [min, max] = [bounds.min, bounds.max].map(|bound| bound.to_string());
+            self.contradiction(path, ("min", &min), ("max", &max));
         }
     }
 

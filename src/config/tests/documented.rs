@@ -6,7 +6,8 @@ use crate::config::{Config, effective, load};
 use crate::http::settings::KeySettings;
 use crate::policy::{DataPolicy, Priority, Trust};
 use crate::provider::settings::{
-    BackendName, BreakerSettings, ProviderSettings, RetrySettings, Timeouts,
+    AutoConcurrency, BackendName, BreakerSettings, MaxConcurrency, ProviderSettings, RetrySettings,
+    Timeouts,
 };
 use crate::router::settings::{OnCut, RouteSettings, TargetSettings};
 use crate::secret::Secret;
@@ -67,7 +68,8 @@ fn full_provider() -> ProviderSettings {
         default_model: "g".to_owned(),
         trust: Some(Trust::Local),
         models: Vec::new(),
-        max_concurrency: 1,
+        max_concurrency: MaxConcurrency::Auto,
+        auto_concurrency: AutoConcurrency::default(),
         max_queue: 1,
         max_queue_wait: Duration::from_secs(1),
         timeouts: Timeouts {
@@ -180,7 +182,7 @@ fn the_example_environment_changes_nothing() {
     assert!(variables.len() > environment.len() + 1);
     let config = load_text("", &variables).unwrap().config;
     assert_eq!(config.admin.token, Secret::new("change-me"));
-    assert_eq!(config.providers["ollama"].max_concurrency, 8);
+    assert_eq!(config.providers["ollama"].max_concurrency, MaxConcurrency::Fixed(8));
 }
 
 #[test]

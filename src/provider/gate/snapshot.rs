@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::Gate;
 use crate::provider::breaker::BreakerState;
+use crate::provider::concurrency::{Bounds, Concurrency};
 use crate::provider::refusal::RefusalReason;
 
 /// A gate at one instant.
@@ -17,6 +18,10 @@ use crate::provider::refusal::RefusalReason;
 pub struct Snapshot {
     /// How many attempts may run at once; the adaptive limit's present value.
     pub limit: u32,
+    /// What the operator allows: a number, or `"auto"`.
+    pub max_concurrency: Concurrency,
+    /// Between which bounds the limit is found out; `None` when it is a number.
+    pub auto_concurrency: Option<Bounds>,
     /// How many of them may be used now: fewer while slots come back after the breaker was open.
     pub usable: u32,
     /// Slots of `limit` that nobody holds. At rest it equals `limit`.
@@ -97,6 +102,8 @@ impl<W> Gate<W> {
             self.line.oldest().map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         Snapshot {
             limit,
+            max_concurrency: self.limits.max_concurrency,
+            auto_concurrency: self.limits.max_concurrency.auto(),
             usable,
             free: limit.saturating_sub(self.in_flight),
             in_flight: self.in_flight,

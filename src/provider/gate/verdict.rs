@@ -8,7 +8,8 @@ use crate::provider::line::Lane;
 use crate::provider::refusal::RefusalReason;
 
 impl<W> Gate<W> {
-    /// Takes note of how an attempt ended while `running` (itself included) were in flight.
+    /// Takes note of how an attempt ended while `running` (itself included) were in flight. Says whether that opened a
+    /// breaker.
     pub(super) fn judge(
         &mut self,
         permit: &Permit,
@@ -16,7 +17,7 @@ impl<W> Gate<W> {
         running: u32,
         at: &mut Moment<'_>,
         wakes: &mut Vec<Wake<W>>,
-    ) {
+    ) -> bool {
         let (lane, probe, now) = (permit.lane, permit.probe, at.now);
         let held = now.saturating_duration_since(permit.started);
         match ended {
@@ -34,14 +35,16 @@ impl<W> Gate<W> {
                 if congested {
                     self.slots.congested(now);
                 }
-                self.fail(lane, probe, whole_provider, at, wakes);
+                return self.fail(lane, probe, whole_provider, at, wakes);
             }
             Ended::AuthFailed => {
                 self.hold.add(held, true);
                 self.release(lane, Probe { provider: false, ..probe });
-                if self.breaker.fail_auth(probe.provider, now, (at.unit)()) {
+                let opened = self.breaker.fail_auth(probe.provider, now, (at.unit)());
+                if opened {
                     self.empty(None, RefusalReason::AuthFailed, at, wakes);
                 }
+                return opened;
             }
             Ended::RateLimited { retry_after } => {
                 self.hold.add(held, true);
@@ -58,6 +61,7 @@ impl<W> Gate<W> {
                 self.release(lane, probe);
             }
         }
+        false
     }
 
     /// A hard failure counts against the provider or against the model, never against both; the other one's probe says nothing.
@@ -68,19 +72,23 @@ impl<W> Gate<W> {
         whole_provider: bool,
         at: &mut Moment<'_>,
         wakes: &mut Vec<Wake<W>>,
-    ) {
+    ) -> bool {
         let unit = (at.unit)();
         if whole_provider {
             self.release(lane, Probe { provider: false, ..probe });
-            if self.breaker.fail(probe.provider, at.now, unit) {
+            let opened = self.breaker.fail(probe.provider, at.now, unit);
+            if opened {
                 self.empty(None, RefusalReason::BreakerOpen, at, wakes);
             }
+            opened
         } else {
             self.release(lane, Probe { model: false, ..probe });
             let model = self.models.get_mut(lane);
-            if model.is_some_and(|model| model.breaker.fail(probe.model, at.now, unit)) {
+            let opened = model.is_some_and(|model| model.breaker.fail(probe.model, at.now, unit));
+            if opened {
                 self.empty(Some(lane), RefusalReason::BreakerOpen, at, wakes);
             }
+            opened
         }
     }
 

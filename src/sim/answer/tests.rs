@@ -64,6 +64,29 @@ fn a_tool_is_called_when_the_user_names_it_and_not_otherwise() {
 }
 
 #[test]
+fn a_telling_word_calls_a_tool_unless_another_is_named_in_full() {
+    let forecast = Tool { name: "weather_forecast".into(), ..weather() };
+    let called = |question: &str| {
+        let tools = vec![weather(), forecast.clone()];
+        let answer = planned(&Ask { tools, ..ask("mistral", question) });
+        answer.calls().iter().map(|call| call.name.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(called("How is the WEATHER in Oslo?"), ["get_weather", "weather_forecast"]);
+    assert_eq!(called("get_weather, please"), ["get_weather"]);
+    assert!(called("get me a rug that is weatherproof").is_empty());
+}
+
+#[test]
+fn arguments_come_from_the_message() {
+    let question = "Create what get_weather says of '你好' and 3";
+    let answer = planned(&Ask { tools: vec![weather(), weather()], ..ask("mistral", question) });
+    for call in answer.calls() {
+        assert_eq!(call.arguments, json!({"city": "你好"}));
+    }
+    assert_eq!(answer.calls().len(), 2);
+}
+
+#[test]
 fn after_a_tools_result_the_model_speaks() {
     let mut question = Ask { tools: vec![weather()], ..ask("mistral", "use get_weather") };
     question.messages.push(Message::new("tool", "get_weather says 3 degrees"));

@@ -62,6 +62,12 @@ impl Raw {
         within("bytes are taken", self.stream.write_all(bytes)).await.unwrap();
     }
 
+    /// Sends `bytes`, as far as the other side takes them.
+    pub async fn offer(&mut self, bytes: &[u8]) -> Result<(), End> {
+        let sent = within("bytes are taken or refused", self.stream.write_all(bytes)).await;
+        sent.or(Err(End::Reset))
+    }
+
     /// Sends `bytes` one by one with `gap` between them, until all are sent or nobody takes them.
     pub async fn send_slowly(&mut self, bytes: &[u8], gap: Duration) -> Result<(), End> {
         let mut ticks = tokio::time::interval(gap);
@@ -87,6 +93,11 @@ impl Raw {
                 panic!("{end:?} before {text:?}: {so_far}");
             }
         }
+    }
+
+    /// Awaits more bytes; the error is how the other side ended the connection instead.
+    pub async fn some(&mut self) -> Result<(), End> {
+        within("some bytes", self.more()).await
     }
 
     /// Reads one head and the body that its `content-length` announces; takes both away.
@@ -170,7 +181,8 @@ impl Raw {
         Self { stream, read: Vec::new() }
     }
 
-    fn text(&self) -> String {
+    /// Everything read and not yet taken away.
+    pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.read).into_owned()
     }
 

@@ -1,0 +1,270 @@
+//! Writing a chat for Anthropic.
+
+use serde_json::{Value, json};
+
+use super::VERSION;
+use super::shape::{Block, Body, Declaration, OWN, Turn};
+use super::thinking::{REDACTED, Thinking, is_own};
+use crate::backend::history::{self, arguments, instructions, refuse_images};
+use crate::backend::links::{Links, fits_as_id};
+use crate::backend::names::ToolNames;
+use crate::backend::{UpstreamRequest, foreign_fields};
+use crate::chat::{Api, ChatRequest, Format, GatewayError, Message, Part, Role, Tool, ToolChoice};
+use crate::wire::json;
+
+/// The longest id of a call that is sent, in bytes. Anthropic's own have 30.
+const LONGEST_ID: usize = 64;
+
+/// What stands in for a JSON mode, which the API does not have.
+const JSON_MODE: &str = "Answer with one JSON object and nothing else.";
+
+/// Builds the call.
+pub(super) fn chat(
+    request: &ChatRequest,
+    model: &str,
+    api_key: Option<&str>,
+) -> Result<UpstreamRequest, GatewayError> {
+    let stop_sequences = check(request)?;
+    let mut dropped = Vec::new();
+    let passed = foreign_fields(request, Api::Anthropic, &mut dropped)?;
+    let metadata = metadata(request, &mut dropped);
+    let names = ToolNames::new(request);
+    let thinking = Thinking::of(request);
+    let messages = messages(request, thinking.is_on(), &names, &mut dropped)?;
+    if messages.is_empty() {
+        return Err(GatewayError::invalid("messages: this provider needs a user message"));
+    }
+    history::name_untold(request, &mut dropped);
+    name_untold(request, thinking, &mut dropped);
+    let sampling = &request.sampling;
+    let body = Body {
+        model,
+        max_tokens: thinking.max_tokens,
+        system: system(request)?,
+        messages,
+        stream: true,
+        // Others' go up to 2, these to 1; thinking takes none but the default.
+        temperature: sampling.temperature.filter(|_| !thinking.is_on()).map(|value| value.min(1.0)),
+        top_p: sampling.top_p,
+        top_k: sampling.top_k.filter(|_| !thinking.is_on()),
+        stop_sequences,
+        tools: request.tools.iter().map(|tool| declaration(tool, &names)).collect(),
+        tool_choice: choice(request, &names),
+        thinking: thinking.field(),
+        output_config: match &request.format {
+            Format::Schema { schema, .. } => {
+                Some(json!({"format": {"type": "json_schema", "schema": schema}}))
+            }
+            Format::Text | Format::Json => None,
+        },
+        metadata,
+        passed: passed.into_iter().filter(|(name, _)| !OWN.contains(name)).collect(),
+    };
+    let mut headers = vec![("anthropic-version", VERSION.to_owned())];
+    headers.extend(api_key.map(|key| ("x-api-key", key.to_owned())));
+    let path = "/v1/messages".to_owned();
+    Ok(UpstreamRequest { path, headers, body: json::to_vec(&body), dropped })
+}
+
+/// Refuses what cannot be asked, and gives the stop texts without empty ones.
+fn check(request: &ChatRequest) -> Result<Vec<&str>, GatewayError> {
+    if request.n.is_some_and(|n| n > 1) {
+        return Err(GatewayError::invalid("n: this provider gives one answer, ask for n = 1"));
+    }
+    if request.logprobs.is_some() {
+        return Err(GatewayError::invalid("logprobs: this provider has none, leave it out"));
+    }
+    let stops = request.sampling.stop.iter().map(String::as_str);
+    let stops: Vec<&str> = stops.filter(|stop| !stop.is_empty()).collect();
+    if stops.iter().any(|stop| stop.trim().is_empty()) {
+        return Err(GatewayError::invalid(
+            "stop: this provider takes no text of white space alone",
+        ));
+    }
+    Ok(stops)
+}
+
+/// Names what the API has no field for.
+fn name_untold(request: &ChatRequest, thinking: Thinking, dropped: &mut Vec<String>) {
+    let sampling = &request.sampling;
+    let is_set = |value: Option<f64>, neutral: f64| value.is_some_and(|value| value != neutral);
+    for (name, is_lost) in [
+        ("reasoning_effort", thinking.is_dropped),
+        ("temperature", thinking.is_on() && is_set(sampling.temperature, 1.0)),
+        ("top_k", thinking.is_on() && sampling.top_k.is_some()),
+        ("min_p", is_set(sampling.min_p, 0.0)),
+        ("presence_penalty", is_set(sampling.presence_penalty, 0.0)),
+        ("frequency_penalty", is_set(sampling.frequency_penalty, 0.0)),
+        ("repeat_penalty", is_set(sampling.repeat_penalty, 1.0)),
+        ("seed", sampling.seed.is_some()),
+    ] {
+        if is_lost {
+            dropped.push(name.to_owned());
+        }
+    }
+}
+
+fn system(request: &ChatRequest) -> Result<Option<String>, GatewayError> {
+    let told = instructions(request)?;
+    let mode = match request.format {
+        Format::Json => Some(JSON_MODE.to_owned()),
+        Format::Text | Format::Schema { .. } => None,
+    };
+    Ok(match (told, mode) {
+        (Some(told), Some(mode)) => Some(format!("{told}\n\n{mode}")),
+        (told, mode) => told.or(mode),
+    })
+}
+
+/// OpenAI's names for the user, who has a place here.
+fn metadata(request: &ChatRequest, dropped: &mut Vec<String>) -> Option<Value> {
+    let extra = request.extra.as_ref().filter(|extra| extra.api == Api::OpenAi)?;
+    let told = ["safety_identifier", "user"]
+        .into_iter()
+        .find_map(|name| Some((name, extra.fields.get(name)?.as_str()?)));
+    let (name, user) = told?;
+    dropped.retain(|other| other != name);
+    Some(json!({"user_id": user}))
+}
+
+fn messages<'a>(
+    request: &'a ChatRequest,
+    thinks: bool,
+    names: &'a ToolNames,
+    dropped: &mut Vec<String>,
+) -> Result<Vec<Turn<'a>>, GatewayError> {
+    let mut links = Links::new(request, |id| fits_as_id(id, LONGEST_ID))?;
+    let mut turns: Vec<Turn<'a>> = Vec::with_capacity(request.messages.len());
+    for message in &request.messages {
+        let (role, content) = match message.role {
+            Role::System => continue,
+            Role::User => ("user", user(message)),
+            Role::Assistant => {
+                ("assistant", assistant(message, &mut links, thinks, names, dropped)?)
+            }
+            Role::Tool => ("user", results(message, &mut links)),
+        };
+        match turns.last_mut() {
+            // The results of one turn's calls belong in one message, with what the user adds.
+            Some(last) if last.role == role => last.content.extend(content),
+            _ if content.is_empty() => {}
+            _ => turns.push(Turn { role, content }),
+        }
+    }
+    for turn in turns.iter_mut().filter(|turn| turn.role == "user") {
+        // Results come first; the order is otherwise kept.
+        turn.content.sort_by_key(|block| !matches!(block, Block::ToolResult { .. }));
+    }
+    trim_prefill(&mut turns);
+    Ok(turns)
+}
+
+/// A last assistant message is continued; it may not end in white space.
+fn trim_prefill(turns: &mut Vec<Turn<'_>>) {
+    let Some(last) = turns.last_mut().filter(|turn| turn.role == "assistant") else { return };
+    if let Some(Block::Text { text }) = last.content.last_mut() {
+        *text = text.trim_end();
+        if text.is_empty() {
+            last.content.pop();
+        }
+    }
+    if last.content.is_empty() {
+        turns.pop();
+    }
+}
+
+/// A user who says nothing says a space.
+fn user(message: &Message) -> Vec<Block<'_>> {
+    let mut blocks = shown(&message.content);
+    if blocks.is_empty() {
+        blocks.push(Block::Text { text: " " });
+    }
+    blocks
+}
+
+/// The texts and pictures. Empty texts are refused by the API and left out.
+fn shown(parts: &[Part]) -> Vec<Block<'_>> {
+    let blocks = parts.iter().filter_map(|part| match part {
+        Part::Text(text) if !text.is_empty() => Some(Block::Text { text }),
+        Part::Image(image) => Some(Block::image(image)),
+        Part::Text(_) | Part::Reasoning { .. } | Part::ToolCall(_) | Part::ToolResult(_) => None,
+    });
+    blocks.collect()
+}
+
+fn assistant<'a>(
+    message: &'a Message,
+    links: &mut Links<'a>,
+    thinks: bool,
+    names: &'a ToolNames,
+    dropped: &mut Vec<String>,
+) -> Result<Vec<Block<'a>>, GatewayError> {
+    refuse_images(message)?;
+    let mut blocks = Vec::with_capacity(message.content.len());
+    for part in &message.content {
+        match part {
+            Part::Text(text) if !text.is_empty() => blocks.push(Block::Text { text }),
+            Part::Text(_) | Part::Image(_) | Part::ToolResult(_) => {}
+            Part::Reasoning { text, signature } => match signature.as_deref() {
+                Some(signature) if thinks && is_own(signature) => {
+                    blocks.push(match signature.strip_prefix(REDACTED) {
+                        Some(data) => Block::RedactedThinking { data },
+                        None => Block::Thinking { thinking: text, signature },
+                    });
+                }
+                // Thinking without this provider's proof is refused: it is left out, never made up.
+                Some(_) | None if dropped.iter().any(|name| name == "reasoning") => {}
+                Some(_) | None => dropped.push("reasoning".to_owned()),
+            },
+            Part::ToolCall(call) => blocks.push(Block::ToolUse {
+                id: links.call(),
+                name: names.outbound(&call.name),
+                input: arguments(call)?,
+            }),
+        }
+    }
+    Ok(blocks)
+}
+
+fn results<'a>(message: &'a Message, links: &mut Links<'a>) -> Vec<Block<'a>> {
+    let results = message.content.iter().filter_map(|part| match part {
+        Part::ToolResult(result) => Some(result),
+        Part::Text(_) | Part::Image(_) | Part::Reasoning { .. } | Part::ToolCall(_) => None,
+    });
+    let blocks = results.map(|result| Block::ToolResult {
+        tool_use_id: links.result().0,
+        content: shown(&result.content),
+        is_error: result.is_error,
+    });
+    blocks.collect()
+}
+
+fn declaration<'a>(tool: &'a Tool, names: &'a ToolNames) -> Declaration<'a> {
+    Declaration {
+        name: names.outbound(&tool.name),
+        description: tool.description.as_deref(),
+        input_schema: match &tool.parameters {
+            Some(schema) => schema.clone(),
+            None => json!({"type": "object", "properties": {}}),
+        },
+        strict: tool.strict.filter(|strict| *strict),
+    }
+}
+
+fn choice(request: &ChatRequest, names: &ToolNames) -> Option<Value> {
+    if request.tools.is_empty() {
+        return None;
+    }
+    let alone = request.parallel_tool_calls == Some(false);
+    let mut choice = match &request.tool_choice {
+        ToolChoice::Auto if !alone => return None,
+        ToolChoice::Auto => json!({"type": "auto"}),
+        ToolChoice::None => return Some(json!({"type": "none"})),
+        ToolChoice::Required => json!({"type": "any"}),
+        ToolChoice::Named(name) => json!({"type": "tool", "name": names.outbound(name)}),
+    };
+    if let Some(fields) = choice.as_object_mut().filter(|_| alone) {
+        fields.insert("disable_parallel_tool_use".to_owned(), json!(true));
+    }
+    Some(choice)
+}

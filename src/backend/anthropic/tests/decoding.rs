@@ -1,0 +1,200 @@
+//! What is read from Anthropic, however it is cut, and what is not taken for an answer.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::backend::DecodeError;
+use crate::backend::testing::{Read, calls, cut, done, stream, tool};
+use crate::chat::{ChatEvent, Finish, Usage};
+
+fn decode_for(request: &ChatRequest, pieces: &[&[u8]]) -> Read {
+    crate::backend::testing::decode(&Anthropic, request, pieces)
+}
+
+fn decode(body: &str) -> Read {
+    decode_for(&ChatRequest::default(), &[body.as_bytes()])
+}
+
+fn text(text: &str) -> ChatEvent {
+    ChatEvent::Text(text.into())
+}
+
+/// A text block, and the end for this reason.
+fn answer(reason: &str) -> String {
+    stream(&[
+        r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#,
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"ä"}}"#,
+        r#"{"type":"content_block_stop","index":0}"#,
+        &r#"{"type":"message_delta","delta":{"stop_reason":"REASON","stop_sequence":null}}"#
+            .replace("REASON", reason),
+        r#"{"type":"message_stop"}"#,
+    ])
+}
+
+#[test]
+fn only_message_stop_ends_an_answer() {
+    let body = answer("end_turn");
+    let whole = body.rfind('}').unwrap() + 1;
+    for end in 0..=body.len() {
+        let (_, ended) = decode_for(&ChatRequest::default(), &[&body.as_bytes()[..end]]);
+        let expected = if end < whole { Err(DecodeError::Cut) } else { Ok(()) };
+        assert_eq!(ended, expected, "at {end}");
+    }
+}
+
+#[test]
+fn reasons_to_stop_are_understood() {
+    for (reason, finish) in [
+        ("end_turn", Finish::Stop),
+        ("stop_sequence", Finish::Stop),
+        ("pause_turn", Finish::Stop),
+        ("tool_use", Finish::Stop),
+        ("max_tokens", Finish::Length),
+        ("model_context_window_exceeded", Finish::Length),
+        ("refusal", Finish::ContentFilter),
+        ("unheard_of", Finish::Stop),
+    ] {
+        let expected = vec![text("ä"), done(finish, Usage::default())];
+        assert_eq!(decode(&answer(reason)), (expected, Ok(())), "{reason}");
+    }
+    let stopped =
+        answer("stop_sequence").replace("\"stop_sequence\":null", "\"stop_sequence\":\"END\"");
+    let (events, _) = decode(&stopped);
+    let Some(ChatEvent::Done(end)) = events.last() else { panic!("{events:?}") };
+    assert_eq!(end.stop_sequence.as_deref(), Some("END"));
+}
+
+#[test]
+fn counts_of_start_and_end_are_put_together() {
+    let body = stream(&[
+        r#"{"type":"message_start","message":{"usage":{"input_tokens":5,"cache_read_input_tokens":3,"cache_creation_input_tokens":2,"output_tokens":1}}}"#,
+        r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":7}}"#,
+        r#"{"type":"message_delta","delta":{},"usage":{"output_tokens":9,"output_tokens_details":{"thinking_tokens":4}}}"#,
+        r#"{"type":"message_stop"}"#,
+    ]);
+    let usage = Usage {
+        prompt: Some(10),
+        completion: Some(9),
+        cached: Some(3),
+        cache_written: Some(2),
+        reasoning: Some(4),
+    };
+    assert_eq!(decode(&body), (vec![done(Finish::Stop, usage)], Ok(())));
+}
+
+#[test]
+fn thinking_keeps_its_signatures_apart() {
+    let body = stream(&[
+        r#"{"type":"ping"}"#,
+        r#"{"type":"content_block_start","content_block":{"type":"thinking","thinking":"","signature":""}}"#,
+        r#"{"type":"content_block_delta","delta":{"type":"thinking_delta","thinking":"hm"}}"#,
+        r#"{"type":"content_block_delta","delta":{"type":"signature_delta","signature":"c2ln"}}"#,
+        r#"{"type":"content_block_stop"}"#,
+        r#"{"type":"content_block_start","content_block":{"type":"redacted_thinking","data":"eA=="}}"#,
+        r#"{"type":"content_block_stop"}"#,
+        r#"{"type":"content_block_delta","delta":{"type":"citations_delta","citation":{}}}"#,
+        r#"{"type":"never_heard_of","delta":{"type":"text_delta"}}"#,
+        r#"{"type":"message_stop"}"#,
+    ]);
+    let expected = vec![
+        ChatEvent::Reasoning("hm".into()),
+        ChatEvent::Signature("c2ln".into()),
+        ChatEvent::Signature("redacted:eA==".into()),
+        done(Finish::Stop, Usage::default()),
+    ];
+    assert_eq!(decode(&body), (expected, Ok(())));
+}
+
+#[test]
+fn calls_are_counted_apart_from_other_blocks_and_have_arguments() {
+    let body = stream(&[
+        r#"{"type":"content_block_start","index":1,"content_block":{"type":"server_tool_use","id":"s","name":"web_search","input":{}}}"#,
+        r#"{"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":"{\"q\":1}"}}"#,
+        r#"{"type":"content_block_stop","index":1}"#,
+        r#"{"type":"content_block_start","index":2,"content_block":{"type":"tool_use","id":"a","name":"fs_read","input":{}}}"#,
+        r#"{"type":"content_block_delta","index":2,"delta":{"type":"input_json_delta","partial_json":""}}"#,
+        r#"{"type":"content_block_delta","index":2,"delta":{"type":"input_json_delta","partial_json":"{\"x\":1}"}}"#,
+        r#"{"type":"content_block_stop","index":2}"#,
+        r#"{"type":"content_block_start","index":3,"content_block":{"type":"tool_use","id":"b","name":"g","input":{}}}"#,
+        r#"{"type":"content_block_stop","index":3}"#,
+        r#"{"type":"message_delta","delta":{"stop_reason":"tool_use"}}"#,
+        r#"{"type":"message_stop"}"#,
+    ]);
+    let request = ChatRequest { tools: vec![tool("fs.read")], ..ChatRequest::default() };
+    let (events, ended) = decode_for(&request, &[body.as_bytes()]);
+    assert_eq!(ended, Ok(()));
+    let calls = calls(&events);
+    let told: Vec<_> = calls
+        .iter()
+        .map(|call| (call.index, call.id.as_deref(), call.name.as_deref(), call.arguments.as_str()))
+        .collect();
+    let expected = [(0, Some("a"), Some("fs.read"), "{\"x\":1}"), (1, Some("b"), Some("g"), "{}")];
+    assert_eq!(told, expected);
+    assert!(matches!(events.last(), Some(ChatEvent::Done(end)) if end.finish == Finish::ToolCalls));
+}
+
+#[test]
+fn a_whole_answer_to_a_streamed_request_is_read() {
+    let body = r#"{"type":"message","content":[{"type":"thinking","thinking":"hm","signature":"s"},
+        {"type":"text","text":"a"},{"type":"tool_use","id":"1","name":"f","input":{"x":1}}],
+        "stop_reason":"tool_use","stop_sequence":null,"usage":{"input_tokens":1,"output_tokens":2}}"#;
+    let (events, ended) = decode(body);
+    assert_eq!((events.len(), ended), (5, Ok(())));
+    assert_eq!(calls(&events)[0].arguments, "{\"x\":1}");
+    let unstopped = body.replace("\"stop_reason\":\"tool_use\"", "\"stop_reason\":null");
+    assert_eq!(decode(&unstopped).1, Err(DecodeError::Cut));
+    assert_eq!(decode(&body[..body.len() - 1]).1, Err(DecodeError::Cut));
+}
+
+#[test]
+fn an_error_within_a_success_is_a_failure_of_its_class() {
+    for (kind, class) in [
+        ("overloaded_error", Class::Overloaded),
+        ("api_error", Class::Broken),
+        ("rate_limit_error", Class::RateLimited),
+        ("unheard_of", Class::Broken),
+    ] {
+        let body = error(kind, "said", Value::Null);
+        for body in [body.clone(), stream(&[&body]), format!("event: error\n{}", stream(&[&body]))]
+        {
+            let (_, ended) = decode(&body);
+            let Err(DecodeError::Reported(rejection)) = ended else { panic!("{body}: {ended:?}") };
+            assert_eq!((rejection.class, rejection.message.as_str()), (class, "said"), "{body}");
+        }
+    }
+}
+
+#[test]
+fn the_events_name_stands_in_for_a_missing_type() {
+    let (events, ended) = decode("event: message_stop\ndata: {}\n\n");
+    assert_eq!((events, ended), (vec![done(Finish::Stop, Usage::default())], Ok(())));
+}
+
+#[test]
+fn what_anthropic_never_answers_is_malformed() {
+    for body in ["<html></html>", "data: {\"delta\":1}\n\n", "data: oops\n\n", "{\"a\":}"] {
+        let (_, ended) = decode(body);
+        assert!(matches!(ended, Err(DecodeError::Malformed(_))), "{body}: {ended:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn cuts_never_matter(cuts in proptest::collection::vec(0usize..420, 0..8)) {
+        let body = answer("end_turn").replace("data:", "event: x\ndata:");
+        let whole = decode(&body);
+        prop_assert_eq!(&whole.1, &Ok(()));
+        prop_assert_eq!(decode_for(&ChatRequest::default(), &cut(&body, cuts)), whole);
+    }
+
+    #[test]
+    fn no_bytes_make_the_decoder_panic_or_succeed_without_an_end(
+        mut body in proptest::collection::vec(any::<u8>(), 0..300),
+        opening in "(event: message|data: |\\{|data: \\{\"type\":\"message)?",
+    ) {
+        body.splice(0..0, opening.into_bytes());
+        let (events, ended) = decode_for(&ChatRequest::default(), &[&body]);
+        let has_end = matches!(events.last(), Some(ChatEvent::Done(_)));
+        prop_assert_eq!(ended.is_ok(), has_end);
+    }
+}

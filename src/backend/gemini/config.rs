@@ -1,0 +1,141 @@
+//! Writing Gemini's `generationConfig`, whose rules differ by the model's generation.
+
+use serde_json::{Map, Value, json};
+
+use crate::chat::{ChatRequest, Effort, Format, GatewayError};
+
+/// The most stop texts that the API takes.
+const MOST_STOPS: usize = 5;
+
+/// How a model takes its thinking, by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Generation {
+    /// Before 2.5: no thinking, but penalties.
+    Plain,
+    /// 2.5, and names that tell no version: a budget of tokens.
+    Budget,
+    /// 3 and later: a level, and signatures that must return.
+    Level,
+}
+
+impl Generation {
+    /// By the model's name, without `models/`.
+    pub(super) fn of(model: &str) -> Self {
+        let Some(version) = model.strip_prefix("gemini-") else {
+            return if model.starts_with("gemma") { Self::Plain } else { Self::Budget };
+        };
+        let major = version.split(|letter: char| !letter.is_ascii_digit()).next();
+        match major.and_then(|major| major.parse::<u32>().ok()) {
+            Some(3..) => Self::Level,
+            Some(2) if !version.starts_with("2.0") => Self::Budget,
+            Some(_) => Self::Plain,
+            None => Self::Budget,
+        }
+    }
+}
+
+/// Writes what tunes an answer, and names what has no place.
+pub(super) fn generation(
+    request: &ChatRequest,
+    model: &str,
+    generation: Generation,
+    dropped: &mut Vec<String>,
+) -> Result<Map<String, Value>, GatewayError> {
+    let sampling = &request.sampling;
+    let stops: Vec<&String> = sampling.stop.iter().filter(|stop| !stop.is_empty()).collect();
+    if stops.len() > MOST_STOPS {
+        return Err(GatewayError::invalid(format!(
+            "stop: this provider takes at most {MOST_STOPS} texts"
+        )));
+    }
+    let mut untold = |name: &str, is_set: bool| {
+        if is_set {
+            dropped.push(name.to_owned());
+        }
+    };
+    untold("min_p", sampling.min_p.is_some_and(|p| p != 0.0));
+    untold("repeat_penalty", sampling.repeat_penalty.is_some_and(|penalty| penalty != 1.0));
+    // Models since 2.5 answer 400 to any penalty but zero.
+    let mut penalty = |name: &str, value: Option<f64>| {
+        let value = value.filter(|value| *value != 0.0);
+        untold(name, value.is_some() && generation != Generation::Plain);
+        value.filter(|_| generation == Generation::Plain).map(|value| json!(value))
+    };
+    let presence = penalty("presence_penalty", sampling.presence_penalty);
+    let frequency = penalty("frequency_penalty", sampling.frequency_penalty);
+    let (media_type, schema) = match &request.format {
+        Format::Text => (None, None),
+        Format::Json => (Some(json!("application/json")), None),
+        Format::Schema { schema, .. } => (Some(json!("application/json")), Some(schema.clone())),
+    };
+    let fields = [
+        ("temperature", sampling.temperature.map(|value| json!(value))),
+        ("topP", sampling.top_p.map(|value| json!(value))),
+        ("topK", sampling.top_k.map(|value| json!(value))),
+        ("maxOutputTokens", sampling.max_tokens.map(|value| json!(value))),
+        ("presencePenalty", presence),
+        ("frequencyPenalty", frequency),
+        ("seed", sampling.seed.map(|seed| json!(fold_seed(seed)))),
+        ("stopSequences", (!stops.is_empty()).then(|| json!(stops))),
+        ("responseMimeType", media_type),
+        ("responseJsonSchema", schema),
+        ("responseLogprobs", request.logprobs.map(|_| json!(true))),
+        ("logprobs", request.logprobs.filter(|top| *top > 0).map(|top| json!(top))),
+        ("thinkingConfig", thinking(request, model, generation, dropped)),
+    ];
+    let set = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    Ok(set.collect())
+}
+
+/// Seeds are 32 bits here: larger ones keep their low 31.
+fn fold_seed(seed: i64) -> i64 {
+    if i32::try_from(seed).is_ok() { seed } else { seed & i64::from(i32::MAX) }
+}
+
+/// Amounts of thinking: the tokens are those by which Google's own OpenAI endpoint reads efforts.
+fn thinking(
+    request: &ChatRequest,
+    model: &str,
+    generation: Generation,
+    dropped: &mut Vec<String>,
+) -> Option<Value> {
+    let effort = request.effort?;
+    let off = effort == Effort::None;
+    // 2.5 Pro cannot be kept from thinking.
+    let is_stubborn = off && generation == Generation::Budget && model.contains("pro");
+    if generation == Generation::Plain || is_stubborn {
+        // Not to think is what a plain model does anyway.
+        if !off || is_stubborn {
+            dropped.push("reasoning_effort".to_owned());
+        }
+        return None;
+    }
+    let mut config = Map::new();
+    if !off {
+        // Without it thinking is charged for, but not shown.
+        config.insert("includeThoughts".to_owned(), json!(true));
+    }
+    if generation == Generation::Level {
+        let level = match effort {
+            Effort::On => None,
+            Effort::None => Some("MINIMAL"),
+            Effort::Low | Effort::Budget(..=1024) => Some("LOW"),
+            Effort::Medium | Effort::Budget(1025..=8192) => Some("MEDIUM"),
+            Effort::High | Effort::Max | Effort::Budget(8193..) => Some("HIGH"),
+        };
+        config.extend(level.map(|level| ("thinkingLevel".to_owned(), json!(level))));
+    } else {
+        let budget = match effort {
+            // The model decides.
+            Effort::On => -1,
+            Effort::None => 0,
+            Effort::Low => 1024,
+            Effort::Medium => 8192,
+            Effort::High | Effort::Max => 24_576,
+            Effort::Budget(tokens) => i64::from(tokens),
+        };
+        let most = request.sampling.max_tokens.map_or(i64::MAX, |most| i64::from(most) - 1);
+        config.insert("thinkingBudget".to_owned(), json!(budget.min(most)));
+    }
+    Some(Value::Object(config))
+}

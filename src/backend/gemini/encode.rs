@@ -1,0 +1,325 @@
+//! Writing a chat for Gemini.
+
+use std::borrow::Cow;
+
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value, json};
+
+use super::config::{self, Generation};
+use super::signature;
+use crate::backend::history::{
+    arguments, images, instructions, media_type, name_untold, plain_result_text, refuse_images,
+};
+use crate::backend::links::Links;
+use crate::backend::names::ToolNames;
+use crate::backend::{UpstreamRequest, foreign_fields};
+use crate::chat::{
+    Api, ChatRequest, GatewayError, Image, ImageSource, Message, Part, Role, Tool, ToolChoice,
+    ToolResult,
+};
+use crate::wire::json;
+
+/// Builds the call.
+pub(super) fn chat(
+    request: &ChatRequest,
+    model: &str,
+    api_key: Option<&str>,
+) -> Result<UpstreamRequest, GatewayError> {
+    if request.n.is_some_and(|n| n > 1) {
+        return Err(GatewayError::invalid("n: this provider gives one answer, ask for n = 1"));
+    }
+    let model = model.strip_prefix("models/").unwrap_or(model);
+    let generation = Generation::of(model);
+    let mut dropped = Vec::new();
+    let passed = foreign_fields(request, Api::Gemini, &mut dropped)?;
+    let passed = passed.into_iter().filter(|(name, _)| !OWN.contains(name)).collect();
+    let names = ToolNames::new(request);
+    let contents = contents(request, generation, &names, &mut dropped)?;
+    if contents.is_empty() {
+        return Err(GatewayError::invalid("messages: this provider needs a user message"));
+    }
+    name_untold(request, &mut dropped);
+    if request.parallel_tool_calls == Some(false) {
+        dropped.push("parallel_tool_calls".to_owned());
+    }
+    if request.tools.iter().any(|tool| tool.strict == Some(true)) {
+        dropped.push("strict".to_owned());
+    }
+    let body = Body {
+        system_instruction: instructions(request)?.map(|text| Instruction {
+            parts: [WirePart { text: Some(Cow::Owned(text)), ..WirePart::default() }],
+        }),
+        contents,
+        tools: tools(&request.tools, &names),
+        tool_config: tool_config(&request.tool_choice, &names),
+        generation_config: config::generation(request, model, generation, &mut dropped)?,
+        passed,
+    };
+    Ok(UpstreamRequest {
+        path: format!("/v1beta/{}:streamGenerateContent?alt=sse", path_of(model)?),
+        headers: api_key.map(|key| ("x-goog-api-key", key.to_owned())).into_iter().collect(),
+        body: json::to_vec(&body),
+        dropped,
+    })
+}
+
+/// The model's path: `/` and `:` as they are, whatever could leave the path escaped.
+fn path_of(model: &str) -> Result<String, GatewayError> {
+    if model.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
+        return Err(GatewayError::invalid("model: this is no name of a model"));
+    }
+    let mut path = String::from(if model.starts_with("tunedModels/") { "" } else { "models/" });
+    for byte in model.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => path.push(char::from(byte)),
+            b'-' | b'.' | b'_' | b'~' | b'/' | b':' | b'@' => path.push(char::from(byte)),
+            _ => path.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    Ok(path)
+}
+
+fn contents<'a>(
+    request: &'a ChatRequest,
+    generation: Generation,
+    names: &'a ToolNames,
+    dropped: &mut Vec<String>,
+) -> Result<Vec<WireContent<'a>>, GatewayError> {
+    let mut links = Links::new(request, |id| !id.is_empty())?;
+    let mut written: Vec<WireContent<'a>> = Vec::with_capacity(request.messages.len());
+    let mut follows_result = false;
+    for message in &request.messages {
+        let (role, parts) = match message.role {
+            Role::System => continue,
+            Role::User => ("user", user(message)?),
+            Role::Assistant => ("model", model(message, &mut links, generation, names, dropped)?),
+            Role::Tool => ("user", results(message, &mut links, names)?),
+        };
+        let is_result = message.role == Role::Tool;
+        match written.last_mut() {
+            // All answers to one turn of the model belong in one entry.
+            Some(last) if is_result && follows_result => last.parts.extend(parts),
+            _ if parts.is_empty() => {}
+            _ => written.push(WireContent { role, parts }),
+        }
+        follows_result = is_result;
+    }
+    Ok(written)
+}
+
+/// Empty texts are left out, since some models refuse them; a user who says nothing says a space.
+fn user(message: &Message) -> Result<Vec<WirePart<'_>>, GatewayError> {
+    let mut parts = Vec::with_capacity(message.content.len());
+    for part in &message.content {
+        match part {
+            Part::Text(text) if !text.is_empty() => parts.push(WirePart::text(text)),
+            Part::Image(image) => parts.push(picture(image)?),
+            Part::Text(_) | Part::Reasoning { .. } | Part::ToolCall(_) | Part::ToolResult(_) => {}
+        }
+    }
+    if parts.is_empty() {
+        parts.push(WirePart::text(" "));
+    }
+    Ok(parts)
+}
+
+fn model<'a>(
+    message: &'a Message,
+    links: &mut Links<'a>,
+    generation: Generation,
+    names: &'a ToolNames,
+    dropped: &mut Vec<String>,
+) -> Result<Vec<WirePart<'a>>, GatewayError> {
+    refuse_images(message)?;
+    let mut parts = Vec::with_capacity(message.content.len());
+    // The signature that belongs to the next call, and whether this turn has called before.
+    let mut proof: Option<String> = None;
+    let mut has_called = false;
+    for part in &message.content {
+        match part {
+            Part::Text(text) if !text.is_empty() => parts.push(WirePart::text(text)),
+            Part::Text(_) | Part::Image(_) | Part::ToolResult(_) => {}
+            Part::Reasoning { signature, .. } => match signature.as_deref().map(signature::own) {
+                Some(Some(own)) => proof = Some(own.to_owned()),
+                Some(None) | None if dropped.iter().any(|name| name == "reasoning") => {}
+                Some(None) | None => dropped.push("reasoning".to_owned()),
+            },
+            Part::ToolCall(call) => {
+                let id = links.call();
+                let (id, folded) = signature::unfold(&id);
+                let mut proof = proof.take().or(folded);
+                // Of several calls in one turn only the first is signed.
+                if proof.is_none() && !has_called && generation == Generation::Level {
+                    proof = Some(signature::STAND_IN.to_owned());
+                }
+                has_called = true;
+                let name = names.outbound(&call.name);
+                parts.push(WirePart {
+                    function_call: Some(json!({"id": id, "name": name, "args": arguments(call)?})),
+                    thought_signature: proof,
+                    ..WirePart::default()
+                });
+            }
+        }
+    }
+    Ok(parts)
+}
+
+fn results<'a>(
+    message: &'a Message,
+    links: &mut Links<'a>,
+    names: &ToolNames,
+) -> Result<Vec<WirePart<'a>>, GatewayError> {
+    let mut parts = Vec::new();
+    let mut pictures = Vec::new();
+    for part in &message.content {
+        let Part::ToolResult(result) = part else { continue };
+        let (id, name) = links.result();
+        let (id, _) = signature::unfold(&id);
+        let name = names.outbound(name);
+        let function_response = json!({"id": id, "name": name, "response": response(result)});
+        parts.push(WirePart { function_response: Some(function_response), ..WirePart::default() });
+        for image in images(result) {
+            pictures.push(picture(image)?);
+        }
+    }
+    parts.append(&mut pictures);
+    Ok(parts)
+}
+
+/// The answer of a tool must be an object.
+fn response(result: &ToolResult) -> Value {
+    let text = plain_result_text(result);
+    if result.is_error {
+        return json!({"error": text});
+    }
+    match serde_json::from_str::<Map<String, Value>>(&text) {
+        Ok(object) => Value::Object(object),
+        Err(_) => json!({"result": text}),
+    }
+}
+
+fn picture(image: &Image) -> Result<WirePart<'_>, GatewayError> {
+    match &image.source {
+        ImageSource::Inline { media_type: declared, base64 } => Ok(WirePart {
+            inline_data: Some(Blob { mime_type: media_type(declared, base64), data: base64 }),
+            ..WirePart::default()
+        }),
+        // Google fetches public `https` links and its own files by itself.
+        ImageSource::Url(url) if url.starts_with("https://") || url.starts_with("gs://") => {
+            Ok(WirePart { file_data: Some(File { file_uri: url }), ..WirePart::default() })
+        }
+        ImageSource::Url(_) => Err(GatewayError::invalid(
+            "image_url: this provider takes https addresses or images in the request, send a data: URI",
+        )),
+    }
+}
+
+fn tools(tools: &[Tool], names: &ToolNames) -> Option<Value> {
+    let declarations = tools.iter().map(|tool| {
+        let mut declaration = Map::new();
+        declaration.insert("name".to_owned(), json!(names.outbound(&tool.name)));
+        if let Some(description) = &tool.description {
+            declaration.insert("description".to_owned(), json!(description));
+        }
+        // An object without properties is refused by some models; no schema means no arguments.
+        if let Some(schema) = tool.parameters.as_ref().filter(|schema| has_properties(schema)) {
+            declaration.insert("parametersJsonSchema".to_owned(), schema.clone());
+        }
+        Value::Object(declaration)
+    });
+    let declarations: Vec<Value> = declarations.collect();
+    (!declarations.is_empty()).then(|| json!([{"functionDeclarations": declarations}]))
+}
+
+fn has_properties(schema: &Value) -> bool {
+    let keys = ["properties", "$ref", "anyOf", "oneOf", "allOf", "additionalProperties"];
+    keys.iter().filter_map(|key| schema.get(*key)).any(|inner| match inner {
+        Value::Object(fields) => !fields.is_empty(),
+        Value::Array(_) | Value::String(_) => true,
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    })
+}
+
+fn tool_config(choice: &ToolChoice, names: &ToolNames) -> Option<Value> {
+    let calling = match choice {
+        ToolChoice::Auto => return None,
+        ToolChoice::None => json!({"mode": "NONE"}),
+        ToolChoice::Required => json!({"mode": "ANY"}),
+        ToolChoice::Named(name) => {
+            json!({"mode": "ANY", "allowedFunctionNames": [names.outbound(name)]})
+        }
+    };
+    Some(json!({"functionCallingConfig": calling}))
+}
+
+/// The fields that the gateway itself decides; a client's own of that name is not passed on.
+const OWN: &[&str] = &["contents", "systemInstruction", "tools", "toolConfig", "generationConfig"];
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system_instruction: Option<Instruction<'a>>,
+    contents: Vec<WireContent<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tools: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_config: Option<Value>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    generation_config: Map<String, Value>,
+    #[serde(flatten, serialize_with = "entries")]
+    passed: Vec<(&'a str, &'a Value)>,
+}
+
+fn entries<S: Serializer>(fields: &[(&str, &Value)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(fields.iter().copied())
+}
+
+#[derive(Serialize)]
+struct Instruction<'a> {
+    parts: [WirePart<'a>; 1],
+}
+
+#[derive(Serialize)]
+struct WireContent<'a> {
+    role: &'static str,
+    parts: Vec<WirePart<'a>>,
+}
+
+/// One of the fields, and a signature beside a call.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WirePart<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inline_data: Option<Blob<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file_data: Option<File<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    function_call: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    function_response: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thought_signature: Option<String>,
+}
+
+impl<'a> WirePart<'a> {
+    fn text(text: &'a str) -> Self {
+        Self { text: Some(Cow::Borrowed(text)), ..Self::default() }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Blob<'a> {
+    mime_type: &'a str,
+    data: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct File<'a> {
+    file_uri: &'a str,
+}

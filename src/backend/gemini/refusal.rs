@@ -1,0 +1,126 @@
+//! Reading Google's errors.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::backend::{Rejection, RejectionClass, class_of_status, shorten};
+
+/// Reads an answer whose status is not 2xx.
+pub(super) fn read(status: u16, body: &[u8], model: &str) -> Rejection {
+    let body = serde_json::from_slice::<Value>(body).ok();
+    match body.as_ref().and_then(envelope) {
+        Some(error) => classed(status, error, model),
+        None => {
+            // What answers without Google's envelope is not Google's API, or something before it.
+            let class = match class_of_status(status) {
+                RejectionClass::UnknownModel => RejectionClass::Broken,
+                class => class,
+            };
+            Rejection { class, message: format!("status {status}"), retry_after: None }
+        }
+    }
+}
+
+/// Reads the `error` of an answer that began as a success.
+pub(super) fn in_band(error: &Value) -> Rejection {
+    let code = error.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
+    classed(code.filter(|code| (400..600).contains(code)).unwrap_or(500), error, "")
+}
+
+/// The error in its envelope, which is at times a list of one.
+fn envelope(body: &Value) -> Option<&Value> {
+    let body = match body {
+        Value::Array(items) => items.first()?,
+        other => other,
+    };
+    body.get("error").filter(|error| error.is_object())
+}
+
+fn classed(status: u16, error: &Value, model: &str) -> Rejection {
+    let said = error.get("message").and_then(Value::as_str).unwrap_or_default();
+    let lower = said.to_ascii_lowercase();
+    let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    let state = error.get("status").and_then(Value::as_str).unwrap_or_default();
+    let class = match class_of_status(status) {
+        RejectionClass::BadRequest
+            if is_key(error) || says(&["api key not valid", "api key expired"]) =>
+        {
+            RejectionClass::Auth
+        }
+        RejectionClass::BadRequest if state == "FAILED_PRECONDITION" && says(&["billing"]) => {
+            RejectionClass::QuotaExhausted
+        }
+        RejectionClass::BadRequest if state == "FAILED_PRECONDITION" && says(&["location"]) => {
+            RejectionClass::Auth
+        }
+        RejectionClass::BadRequest
+            if says(&["maximum number of tokens", "input token count", "context length"]) =>
+        {
+            RejectionClass::ContextTooLong
+        }
+        // Cancelled; somebody else's leaving may have caused it.
+        RejectionClass::BadRequest if status == 499 => RejectionClass::Broken,
+        // Google adds a delay of some seconds to an exhausted day too, and lists both limits together.
+        RejectionClass::RateLimited
+            if is_daily(error) || says(&["spending cap", "spend limit"]) =>
+        {
+            RejectionClass::QuotaExhausted
+        }
+        class => class,
+    };
+    let retry_after = match class {
+        RejectionClass::RateLimited | RejectionClass::Overloaded => {
+            delay(error).or_else(|| told_delay(said))
+        }
+        _ => None,
+    };
+    let message = match class {
+        _ if !said.is_empty() => shorten(said),
+        RejectionClass::UnknownModel => format!("model '{model}' not found"),
+        _ => format!("status {status}"),
+    };
+    Rejection { class, message, retry_after }
+}
+
+/// The details of that type.
+fn details<'a>(error: &'a Value, kind: &'a str) -> impl Iterator<Item = &'a Value> {
+    let all = error.get("details").and_then(Value::as_array).into_iter().flatten();
+    all.filter(move |detail| {
+        let named = detail.get("@type").and_then(Value::as_str).unwrap_or_default();
+        named.ends_with(kind)
+    })
+}
+
+/// Whether it is about the gateway's own key, which Google calls the caller's mistake.
+fn is_key(error: &Value) -> bool {
+    let mut reasons =
+        details(error, "google.rpc.ErrorInfo").filter_map(|detail| detail.get("reason"));
+    reasons.any(|reason| reason == "API_KEY_INVALID")
+}
+
+/// Whether one of the limits is a day's.
+fn is_daily(error: &Value) -> bool {
+    let failures = details(error, "google.rpc.QuotaFailure");
+    let lists = failures.filter_map(|detail| detail.get("violations").and_then(Value::as_array));
+    let mut limits = lists.flatten().filter_map(|violation| violation.get("quotaId")?.as_str());
+    limits.any(|limit| limit.contains("PerDay"))
+}
+
+fn delay(error: &Value) -> Option<Duration> {
+    let mut delays = details(error, "google.rpc.RetryInfo");
+    seconds(delays.find_map(|detail| detail.get("retryDelay")?.as_str())?)
+}
+
+/// `… Please retry in 45.57s.`
+fn told_delay(said: &str) -> Option<Duration> {
+    let (_, rest) = said.split_once("retry in ")?;
+    let end = rest.find('s')?;
+    seconds(rest.get(..=end)?)
+}
+
+/// A duration as protocol buffers write it: `19.5s`.
+fn seconds(text: &str) -> Option<Duration> {
+    let seconds: f64 = text.strip_suffix('s')?.parse().ok()?;
+    Duration::try_from_secs_f64(seconds.max(0.0)).ok()
+}

@@ -1,0 +1,192 @@
+//! What is read from Gemini, however it is cut, and what is not taken for an answer.
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::backend::DecodeError;
+use crate::backend::testing::{Read, calls, cut, done, stream, tool};
+use crate::chat::{ChatEvent, Finish, Usage};
+
+fn decode_for(request: &ChatRequest, pieces: &[&[u8]]) -> Read {
+    crate::backend::testing::decode(&Gemini, request, pieces)
+}
+
+fn decode(body: &str) -> Read {
+    decode_for(&ChatRequest::default(), &[body.as_bytes()])
+}
+
+fn text(text: &str) -> ChatEvent {
+    ChatEvent::Text(text.into())
+}
+
+fn candidate(candidate: serde_json::Value) -> String {
+    json!({"candidates": [candidate]}).to_string()
+}
+
+const STOP: &str = r#"{"candidates":[{"content":{"role":"model"},"finishReason":"STOP"}]}"#;
+
+#[test]
+fn thoughts_are_not_text_and_usage_is_the_last_one() {
+    let body = concat!(
+        "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"hm\",\"thought\":true}]}}],\"usageMetadata\":{\"promptTokenCount\":5}}\r\n\r\n",
+        "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"so\"}]}},{\"index\":1,\"content\":{\"parts\":[{\"text\":\"other\"}]}}]}\r\n\r\n",
+        "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"\"}]},\"finishReason\":\"STOP\"}],\"usageMetadata\":{\"promptTokenCount\":5,\"toolUsePromptTokenCount\":2,\"candidatesTokenCount\":3,\"thoughtsTokenCount\":4,\"cachedContentTokenCount\":1}}\r\n\r\n",
+    );
+    let usage = Usage {
+        prompt: Some(7),
+        completion: Some(7),
+        cached: Some(1),
+        cache_written: None,
+        reasoning: Some(4),
+    };
+    let expected = vec![ChatEvent::Reasoning("hm".into()), text("so"), done(Finish::Stop, usage)];
+    assert_eq!(decode(body), (expected, Ok(())));
+}
+
+#[test]
+fn a_stream_is_cut_wherever_it_stops_before_its_reason_to_finish() {
+    let body = stream(&[r#"{"candidates":[{"content":{"parts":[{"text":"ä"}]}}]}"#, STOP]);
+    let whole = body.rfind('}').unwrap() + 1;
+    for end in 0..body.len() {
+        let (_, ended) = decode_for(&ChatRequest::default(), &[&body.as_bytes()[..end]]);
+        let expected = if end < whole { Err(DecodeError::Cut) } else { Ok(()) };
+        assert_eq!(ended, expected, "at {end}");
+    }
+    let unspecified = STOP.replace("STOP", "FINISH_REASON_UNSPECIFIED");
+    assert_eq!(decode(&stream(&[&unspecified])).1, Err(DecodeError::Cut));
+}
+
+#[test]
+fn reasons_to_finish_are_understood() {
+    for (reason, finish) in [
+        ("STOP", Finish::Stop),
+        ("MAX_TOKENS", Finish::Length),
+        ("SAFETY", Finish::ContentFilter),
+        ("RECITATION", Finish::ContentFilter),
+        ("SPII", Finish::ContentFilter),
+        ("IMAGE_SAFETY", Finish::ContentFilter),
+        ("OTHER", Finish::Stop),
+        ("LANGUAGE", Finish::Stop),
+        ("UNHEARD_OF", Finish::Stop),
+    ] {
+        let (events, ended) = decode(&STOP.replace("STOP", reason));
+        assert_eq!((events, ended), (vec![done(finish, Usage::default())], Ok(())), "{reason}");
+    }
+}
+
+#[test]
+fn a_blocked_prompt_is_filtered_not_broken() {
+    let blocked =
+        r#"{"promptFeedback":{"blockReason":"SAFETY"},"usageMetadata":{"promptTokenCount":3}}"#;
+    let (events, ended) = decode(&stream(&[blocked]));
+    assert_eq!(ended, Ok(()));
+    let [ChatEvent::Done(end)] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((end.finish, end.usage.prompt), (Finish::ContentFilter, Some(3)));
+}
+
+#[test]
+fn a_malformed_call_fails_before_any_output_and_stops_after_it() {
+    let malformed =
+        candidate(json!({"finishReason": "MALFORMED_FUNCTION_CALL", "finishMessage": "why"}));
+    let (_, ended) = decode(&stream(&[&malformed]));
+    let Err(DecodeError::Reported(rejection)) = ended else { panic!("{ended:?}") };
+    assert_eq!(rejection.class, Class::Broken);
+    assert!(rejection.message.ends_with("MALFORMED_FUNCTION_CALL: why"), "{}", rejection.message);
+    let said = candidate(json!({"content": {"parts": [{"text": "a"}]}}));
+    let (events, ended) = decode(&stream(&[&said, &malformed]));
+    let expected = vec![text("a"), done(Finish::Stop, Usage::default())];
+    assert_eq!((events, ended), (expected, Ok(())));
+}
+
+#[test]
+fn calls_come_whole_with_ids_and_signatures() {
+    let first =
+        json!({"functionCall": {"name": "fs_read", "args": {"x": 1}}, "thoughtSignature": "c2ln"});
+    let parts = json!([
+        first,
+        {"functionCall": {"id": "fc-2", "name": "g"}, "thoughtSignature": "bW9yZQ=="},
+        {"functionCall": {"name": "h", "args": {}}},
+    ]);
+    let body = stream(&[&candidate(json!({"content": {"parts": parts}})), STOP]);
+    let request = ChatRequest { tools: vec![tool("fs.read")], ..ChatRequest::default() };
+    let (events, ended) = decode_for(&request, &[body.as_bytes()]);
+    assert_eq!(ended, Ok(()));
+    assert_eq!(events[0], ChatEvent::Signature("gemini:c2ln".into()));
+    assert!(matches!(events[1], ChatEvent::ToolCall(_)));
+    assert_eq!(events[2], ChatEvent::Signature("gemini:bW9yZQ==".into()));
+    let calls = calls(&events);
+    let ids: Vec<_> = calls.iter().map(|call| call.id.as_deref().unwrap()).collect();
+    assert!(ids[0].starts_with("call_") && ids[0].ends_with("_sig_c2ln"), "{ids:?}");
+    assert!(ids[1] == "fc-2" && ids[2].starts_with("call_") && !ids[2].contains("_sig_"));
+    let told: Vec<_> = calls
+        .iter()
+        .map(|call| (call.index, call.name.as_deref().unwrap(), call.arguments.as_str()))
+        .collect();
+    assert_eq!(told, [(0, "fs.read", "{\"x\":1}"), (1, "g", "{}"), (2, "h", "{}")]);
+    assert!(matches!(events.last(), Some(ChatEvent::Done(end)) if end.finish == Finish::ToolCalls));
+}
+
+#[test]
+fn log_probabilities_get_bytes_where_the_token_is_whole_text() {
+    let token = |token: &str| json!({"token": token, "logProbability": -0.5});
+    let result = json!({"chosenCandidates": [token("ä"), token("\u{fffd}")],
+        "topCandidates": [{"candidates": [token("b")]}]});
+    let body = candidate(json!({"finishReason": "STOP", "logprobsResult": result}));
+    let (events, _) = decode(&body);
+    let ChatEvent::Logprobs(tokens) = &events[0] else { panic!("{events:?}") };
+    assert_eq!(tokens[0].bytes.as_deref(), Some("ä".as_bytes()));
+    assert_eq!((tokens[0].top[0].token.as_str(), &tokens[1].bytes), ("b", &None));
+}
+
+#[test]
+fn a_list_of_answers_is_read_as_a_stream_of_them() {
+    let said = candidate(json!({"content": {"parts": [{"text": "a"}]}}));
+    let (events, ended) = decode(&format!("[{said}\r\n,\r\n{STOP}]"));
+    let expected = vec![text("a"), done(Finish::Stop, Usage::default())];
+    assert_eq!((events, ended), (expected, Ok(())));
+    assert_eq!(decode(&format!("[{said}\r\n")).1, Err(DecodeError::Cut));
+}
+
+#[test]
+fn an_error_within_a_success_is_a_failure_of_its_class() {
+    let busy = r#"{"error":{"code":503,"message":"busy","status":"UNAVAILABLE"}}"#;
+    for body in [busy.to_owned(), format!("[{busy}]"), stream(&[busy]), stream(&[STOP, busy])] {
+        let (_, ended) = decode(&body);
+        let Err(DecodeError::Reported(rejection)) = ended else { panic!("{body}: {ended:?}") };
+        assert_eq!((rejection.class, rejection.message.as_str()), (Class::Overloaded, "busy"));
+    }
+}
+
+#[test]
+fn what_google_never_answers_is_malformed() {
+    for body in ["<html></html>", "data: {\"candidates\":1}\n\n", "data: oops\n\n", "{\"a\":}"] {
+        let (_, ended) = decode(body);
+        assert!(matches!(ended, Err(DecodeError::Malformed(_))), "{body}: {ended:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn cuts_never_matter(cuts in proptest::collection::vec(0usize..300, 0..8)) {
+        let body = stream(&[
+            r#"{"candidates":[{"content":{"parts":[{"text":"Grüße 🦙"}]}}]}"#,
+            r#"{"candidates":[{"content":{"parts":[{"functionCall":{"name":"f"},"thoughtSignature":"c2ln"}]}}]}"#,
+            STOP,
+        ]).replace('\n', "\r\n");
+        let whole = decode(&body);
+        prop_assert_eq!(&whole.1, &Ok(()));
+        prop_assert_eq!(decode_for(&ChatRequest::default(), &cut(&body, cuts)), whole);
+    }
+
+    #[test]
+    fn no_bytes_make_the_decoder_panic_or_succeed_without_an_end(
+        mut body in proptest::collection::vec(any::<u8>(), 0..300),
+        opening in "(data: |\\[|\\{|data: \\{\"candidates\":\\[\\{)?",
+    ) {
+        body.splice(0..0, opening.into_bytes());
+        let (events, ended) = decode_for(&ChatRequest::default(), &[&body]);
+        let has_end = matches!(events.last(), Some(ChatEvent::Done(_)));
+        prop_assert_eq!(ended.is_ok(), has_end);
+    }
+}

@@ -1,0 +1,123 @@
+//! Reading a conversation for APIs that are stricter about it than the canonical model.
+//!
+//! It owns what several backends need of messages: instructions, pictures, arguments and results in the shapes
+//! they take. [`links`](super::links) pairs calls with results, [`names`](super::names) fits tool names.
+
+use serde_json::{Map, Value};
+
+use crate::chat::{
+    ChatRequest, GatewayError, Image, ImageSource, Message, Part, Role, ToolCall, ToolResult,
+};
+
+/// Names what messages hold and most APIs have no place for.
+pub(super) fn name_untold(request: &ChatRequest, dropped: &mut Vec<String>) {
+    let messages = || request.messages.iter();
+    let mut parts = messages().flat_map(|message| &message.content);
+    if messages().any(|message| message.name.is_some()) {
+        dropped.push("name".to_owned());
+    }
+    if parts.any(|part| matches!(part, Part::Image(Image { detail: Some(_), .. }))) {
+        dropped.push("detail".to_owned());
+    }
+}
+
+/// The arguments of a call, which all APIs but OpenAI's want as an object.
+///
+/// # Errors
+///
+/// `InvalidRequest` when the text is no JSON object.
+pub(super) fn arguments(call: &ToolCall) -> Result<Value, GatewayError> {
+    let arguments = match call.arguments.trim() {
+        "" => Value::Object(Map::new()),
+        text => serde_json::from_str(text).unwrap_or(Value::Null),
+    };
+    if !arguments.is_object() {
+        let name = shown(&call.name);
+        return Err(GatewayError::invalid(format!(
+            "tool_calls: the arguments of `{name}` must be a JSON object"
+        )));
+    }
+    Ok(arguments)
+}
+
+/// The system messages' text, joined by blank lines. Later ones are moved to the front with the first.
+///
+/// # Errors
+///
+/// `InvalidRequest` when one holds a picture.
+pub(super) fn instructions(request: &ChatRequest) -> Result<Option<String>, GatewayError> {
+    let mut texts = Vec::new();
+    for message in request.messages.iter().filter(|message| message.role == Role::System) {
+        refuse_images(message)?;
+        let text = message.joined_text();
+        if !text.trim().is_empty() {
+            texts.push(text);
+        }
+    }
+    Ok(if texts.is_empty() { None } else { Some(texts.join("\n\n")) })
+}
+
+/// Refuses pictures in a message whose role takes text only.
+///
+/// # Errors
+///
+/// `InvalidRequest` when it holds one.
+pub(super) fn refuse_images(message: &Message) -> Result<(), GatewayError> {
+    if !message.content.iter().any(|part| matches!(part, Part::Image(_))) {
+        return Ok(());
+    }
+    let role = message.role.as_str();
+    Err(GatewayError::invalid(format!(
+        "image_url: {role} messages take text only, move the image to a user message"
+    )))
+}
+
+/// What an inline picture is: by its first bytes, since clients mislabel, else as declared.
+pub(super) fn media_type<'a>(declared: &'a str, base64: &str) -> &'a str {
+    const SIGNS: &[(&str, &str)] = &[
+        ("iVBORw0KGgo", "image/png"),
+        ("/9j/", "image/jpeg"),
+        ("R0lGOD", "image/gif"),
+        ("UklGR", "image/webp"),
+    ];
+    let found = SIGNS.iter().find(|(sign, _)| base64.starts_with(sign));
+    found.map_or(declared, |(_, media_type)| media_type)
+}
+
+/// The pictures of a tool's answer.
+pub(super) fn images(result: &ToolResult) -> impl Iterator<Item = &Image> {
+    result.content.iter().filter_map(|part| match part {
+        Part::Image(image) => Some(image),
+        Part::Text(_) | Part::Reasoning { .. } | Part::ToolCall(_) | Part::ToolResult(_) => None,
+    })
+}
+
+/// The picture as a `data:` URI, or the address it has.
+pub(super) fn address(image: &Image) -> String {
+    match &image.source {
+        ImageSource::Url(url) => url.clone(),
+        ImageSource::Inline { media_type: declared, base64 } => {
+            format!("data:{};base64,{base64}", media_type(declared, base64))
+        }
+    }
+}
+
+/// The text of a tool's answer, marked when it failed, for APIs that have no field for that.
+pub(super) fn result_text(result: &ToolResult) -> String {
+    let text = plain_result_text(result);
+    if result.is_error { format!("Error: {text}") } else { text }
+}
+
+/// The text of a tool's answer: its parts, joined by line feeds.
+pub(super) fn plain_result_text(result: &ToolResult) -> String {
+    let texts = result.content.iter().filter_map(|part| match part {
+        Part::Text(text) => Some(text.as_str()),
+        Part::Image(_) | Part::Reasoning { .. } | Part::ToolCall(_) | Part::ToolResult(_) => None,
+    });
+    texts.collect::<Vec<_>>().join("\n")
+}
+
+/// The start of a client's own word, for an error message.
+pub(super) fn shown(text: &str) -> String {
+    text.chars().take(64).collect()
+}

@@ -1,0 +1,193 @@
+//! Pairing tool calls with their results.
+//!
+//! Every call gets an id and every result the id and name of its call, whatever the client's own API leaves
+//! out. Results that answer nothing are refused.
+//!
+//! The one thing to know: ids are made by position, so the same conversation always yields the same ids, and a
+//! provider's prompt cache stays warm.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use super::history::shown;
+use crate::chat::{ChatRequest, GatewayError, Part, ToolResult};
+
+/// The ids of a conversation's calls and results, in the order in which they appear.
+#[derive(Debug)]
+pub(super) struct Links<'a> {
+    calls: std::vec::IntoIter<String>,
+    results: std::vec::IntoIter<(String, &'a str)>,
+}
+
+impl<'a> Links<'a> {
+    /// Pairs the calls and results of `request`. An id of which `fits` says no is replaced on both sides.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidRequest` when a result answers no call before it.
+    pub(super) fn new(
+        request: &'a ChatRequest,
+        fits: impl Fn(&str) -> bool,
+    ) -> Result<Self, GatewayError> {
+        let parts = || request.messages.iter().flat_map(|message| &message.content);
+        let own = parts().filter_map(|part| match part {
+            Part::ToolCall(call) => call.id.as_deref(),
+            Part::Text(_) | Part::Image(_) | Part::Reasoning { .. } | Part::ToolResult(_) => None,
+        });
+        let taken: HashSet<&str> = own.collect();
+        let mut calls = Seen::default();
+        let mut results = Vec::new();
+        for part in parts() {
+            match part {
+                Part::ToolCall(call) => {
+                    let own = call.id.as_deref();
+                    let id = match own.filter(|id| fits(id)) {
+                        Some(id) => id.to_owned(),
+                        None => calls.made_id(&taken),
+                    };
+                    calls.add(own, id, &call.name);
+                }
+                Part::ToolResult(result) => results.push(calls.answered_by(result)?),
+                Part::Text(_) | Part::Image(_) | Part::Reasoning { .. } => {}
+            }
+        }
+        let ids: Vec<String> = calls.all.into_iter().map(|call| call.id).collect();
+        Ok(Self { calls: ids.into_iter(), results: results.into_iter() })
+    }
+
+    /// The id of the next call.
+    pub(super) fn call(&mut self) -> String {
+        self.calls.next().unwrap_or_default()
+    }
+
+    /// The id and the tool's name of the next result.
+    pub(super) fn result(&mut self) -> (String, &'a str) {
+        self.results.next().unwrap_or_default()
+    }
+}
+
+/// The calls seen so far. Every lookup takes constant time, because clients decide how many there are.
+#[derive(Debug, Default)]
+struct Seen<'a> {
+    all: Vec<Call<'a>>,
+    /// The latest call of each of the client's own ids.
+    by_id: HashMap<&'a str, usize>,
+    /// The calls of each tool, oldest first; some may be answered.
+    by_name: HashMap<&'a str, VecDeque<usize>>,
+    /// All calls, oldest first; some may be answered.
+    waiting: VecDeque<usize>,
+}
+
+#[derive(Debug)]
+struct Call<'a> {
+    id: String,
+    name: &'a str,
+    is_answered: bool,
+}
+
+impl<'a> Seen<'a> {
+    /// An id by position that no client's own id is.
+    fn made_id(&self, taken: &HashSet<&str>) -> String {
+        let mut id = format!("call_{}", self.all.len());
+        while taken.contains(id.as_str()) {
+            id.push('x');
+        }
+        id
+    }
+
+    fn add(&mut self, own: Option<&'a str>, id: String, name: &'a str) {
+        let index = self.all.len();
+        self.all.push(Call { id, name, is_answered: false });
+        self.by_name.entry(name).or_default().push_back(index);
+        self.waiting.push_back(index);
+        if let Some(own) = own {
+            self.by_id.insert(own, index);
+        }
+    }
+
+    /// The call that `result` answers: by id, else the oldest of that tool, else the oldest that waits.
+    fn answered_by(&mut self, result: &ToolResult) -> Result<(String, &'a str), GatewayError> {
+        let index = match (result.call_id.as_deref(), result.name.as_deref()) {
+            (Some(id), _) => self.by_id.get(id).copied(),
+            (None, Some(name)) => {
+                self.by_name.get_mut(name).and_then(|queue| oldest(queue, &self.all))
+            }
+            (None, None) => oldest(&mut self.waiting, &self.all),
+        };
+        let Some(call) = index.and_then(|index| self.all.get_mut(index)) else {
+            return Err(GatewayError::invalid(match result.call_id.as_deref() {
+                Some(id) => format!("tool_call_id: no earlier message calls `{}`", shown(id)),
+                None => "messages: a tool message must follow the call that it answers".to_owned(),
+            }));
+        };
+        call.is_answered = true;
+        Ok((call.id.clone(), call.name))
+    }
+}
+
+/// Takes the oldest call that waits.
+fn oldest(queue: &mut VecDeque<usize>, all: &[Call<'_>]) -> Option<usize> {
+    while let Some(index) = queue.pop_front() {
+        if all.get(index).is_some_and(|call| !call.is_answered) {
+            return Some(index);
+        }
+    }
+    None
+}
+
+/// Whether an id is made of letters, digits, `_` and `-`, at most `longest` of them.
+pub(super) fn fits_as_id(id: &str, longest: usize) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    !id.is_empty() && id.len() <= longest && id.bytes().all(is_allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::testing::{call, message, result, user};
+    use crate::chat::Role;
+
+    fn named(name: &str) -> Part {
+        let Part::ToolResult(result) = result(None, "") else { panic!("a result") };
+        Part::ToolResult(ToolResult { name: Some(name.into()), ..result })
+    }
+
+    fn paired(calls: Vec<Part>, results: Vec<Part>) -> Result<Vec<String>, GatewayError> {
+        let count = results.len();
+        let mut request = user("hi");
+        request.messages.push(message(Role::Assistant, calls));
+        request.messages.push(message(Role::Tool, results));
+        let mut links = Links::new(&request, |id| fits_as_id(id, 40))?;
+        Ok((0..count).map(|_| links.result().0).collect())
+    }
+
+    #[test]
+    fn results_without_ids_go_to_the_tool_they_name_and_then_by_order() {
+        let calls = || vec![call(None, "f", ""), call(None, "g", ""), call(None, "f", "")];
+        let pairs = |results| paired(calls(), results).unwrap();
+        assert_eq!(pairs(vec![named("g"), named("f"), named("f")]), ["call_1", "call_0", "call_2"]);
+        let unnamed = || result(None, "");
+        assert_eq!(pairs(vec![unnamed(), named("f"), unnamed()]), ["call_0", "call_2", "call_1"]);
+        assert!(paired(calls(), vec![named("h")]).is_err());
+        assert!(paired(calls(), vec![named("g"), named("g")]).is_err());
+    }
+
+    #[test]
+    fn a_made_id_is_nobodys_own() {
+        let calls = vec![call(Some("call_1"), "f", ""), call(None, "g", "")];
+        let results = vec![result(None, ""), result(Some("call_1"), "")];
+        assert_eq!(paired(calls, results).unwrap(), ["call_1", "call_1"]);
+        let calls = vec![call(Some("call_1"), "f", ""), call(None, "g", "")];
+        let results = vec![result(Some("call_1"), ""), result(None, "")];
+        assert_eq!(paired(calls, results).unwrap(), ["call_1", "call_1x"]);
+    }
+
+    #[test]
+    fn an_id_used_twice_means_the_latest_call() {
+        let calls = vec![call(Some("a"), "f", ""), call(Some("a"), "g", "")];
+        let mut request = user("hi");
+        request.messages.push(message(Role::Assistant, calls));
+        request.messages.push(message(Role::Tool, vec![result(Some("a"), "")]));
+        let mut links = Links::new(&request, |_| true).unwrap();
+        assert_eq!(links.result(), ("a".to_owned(), "g"));
+    }
+}

@@ -1,0 +1,119 @@
+//! Tool names in the letters a provider allows, and back.
+//!
+//! OpenAI, Anthropic and Gemini take 64 letters, digits, `_` and `-`; names of MCP servers hold dots and slashes.
+//!
+//! The one thing to know: the table is built from the request alone, so that the decoder of an answer knows the
+//! same names as the encoder of its request, without anything being handed over.
+
+use std::collections::{HashMap, HashSet};
+
+use super::links::fits_as_id;
+use crate::chat::{ChatRequest, Part, ToolChoice};
+
+/// The longest name allowed, in letters.
+const LONGEST: usize = 64;
+
+/// The names that had to be changed.
+#[derive(Debug, Default)]
+pub(super) struct ToolNames {
+    /// By the client's name.
+    outbound: HashMap<String, String>,
+    /// By the provider's name.
+    inbound: HashMap<String, String>,
+}
+
+impl ToolNames {
+    pub(super) fn new(request: &ChatRequest) -> Self {
+        let (fit, unfit): (Vec<&str>, Vec<&str>) =
+            all_names(request).partition(|name| fits_as_id(name, LONGEST));
+        let mut names = Self::default();
+        if unfit.is_empty() {
+            return names;
+        }
+        let fit: HashSet<&str> = fit.into_iter().collect();
+        // Where to go on numbering each stem, so that many alike do not count from the start.
+        let mut numbers: HashMap<String, u32> = HashMap::new();
+        for own in unfit {
+            if names.outbound.contains_key(own) {
+                continue;
+            }
+            let stem: String = own.chars().map(letter).take(LONGEST).collect();
+            let number = numbers.entry(stem.clone()).or_insert(1);
+            let mut name = stem.clone();
+            while name.is_empty()
+                || fit.contains(name.as_str())
+                || names.inbound.contains_key(&name)
+            {
+                *number = number.saturating_add(1);
+                let tail = format!("_{number}");
+                let kept = LONGEST.saturating_sub(tail.len());
+                name = stem.chars().take(kept).chain(tail.chars()).collect();
+            }
+            names.inbound.insert(name.clone(), own.to_owned());
+            names.outbound.insert(own.to_owned(), name);
+        }
+        names
+    }
+
+    /// The provider's name for the client's.
+    pub(super) fn outbound<'a>(&'a self, name: &'a str) -> &'a str {
+        self.outbound.get(name).map_or(name, String::as_str)
+    }
+
+    /// The client's name for the provider's.
+    pub(super) fn inbound(&self, name: String) -> String {
+        self.inbound.get(&name).cloned().unwrap_or(name)
+    }
+}
+
+fn all_names(request: &ChatRequest) -> impl Iterator<Item = &str> {
+    let parts = request.messages.iter().flat_map(|message| &message.content);
+    let called = parts.filter_map(|part| match part {
+        Part::ToolCall(call) => Some(call.name.as_str()),
+        Part::Text(_) | Part::Image(_) | Part::Reasoning { .. } | Part::ToolResult(_) => None,
+    });
+    let chosen = match &request.tool_choice {
+        ToolChoice::Named(name) => Some(name.as_str()),
+        ToolChoice::Auto | ToolChoice::None | ToolChoice::Required => None,
+    };
+    request.tools.iter().map(|tool| tool.name.as_str()).chain(called).chain(chosen)
+}
+
+fn letter(letter: char) -> char {
+    if letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-') { letter } else { '_' }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::testing::{tool, user};
+    use proptest::prelude::*;
+
+    fn names(of: &[&str]) -> ToolNames {
+        let mut request = user("hi");
+        request.tools = of.iter().map(|name| tool(name)).collect();
+        ToolNames::new(&request)
+    }
+
+    #[test]
+    fn names_that_fit_are_left_alone_and_others_avoid_them() {
+        let names = names(&["a.b", "a/b", "a_b", "ok-1", "a.b", ""]);
+        let told = ["a_b", "ok-1", "a.b", "a/b", ""].map(|name| names.outbound(name));
+        assert_eq!(told, ["a_b", "ok-1", "a_b_2", "a_b_3", "_2"]);
+        assert_eq!(names.inbound("a_b_3".into()), "a/b");
+        assert_eq!(names.inbound("unheard_of".into()), "unheard_of");
+    }
+
+    proptest! {
+        #[test]
+        fn every_name_fits_and_finds_its_way_back(own in proptest::collection::vec("[a-c./_é]{0,3}|[a.]{60,70}", 0..12)) {
+            let own: Vec<&str> = own.iter().map(String::as_str).collect();
+            let names = names(&own);
+            for name in own {
+                let fit = names.outbound(name);
+                prop_assert!(fits_as_id(fit, LONGEST), "{}", fit);
+                prop_assert_eq!(names.inbound(fit.to_owned()), name);
+            }
+        }
+    }
+}

@@ -1,0 +1,409 @@
+//! Writing a chat for OpenAI and its imitators.
+
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
+
+use crate::backend::history::{address, images, refuse_images, result_text};
+use crate::backend::links::Links;
+use crate::backend::names::ToolNames;
+use crate::backend::{UpstreamRequest, foreign_fields};
+use crate::chat::{
+    Api, ChatRequest, Effort, Format, GatewayError, Image, Message, Part, Role, Tool, ToolChoice,
+    ToolResult,
+};
+use crate::wire::json;
+
+/// The most stop texts that the API takes.
+const MOST_STOPS: usize = 4;
+
+/// The longest id of a call that OpenAI takes back, in bytes.
+const LONGEST_ID: usize = 40;
+
+/// Builds the call.
+pub(super) fn chat(
+    request: &ChatRequest,
+    model: &str,
+    api_key: Option<&str>,
+) -> Result<UpstreamRequest, GatewayError> {
+    let mut dropped = Vec::new();
+    let stop = check(request)?;
+    let passed = foreign_fields(request, Api::OpenAi, &mut dropped)?;
+    let passed = passed.into_iter().filter(|(name, _)| !OWN.contains(name)).collect();
+    let names = ToolNames::new(request);
+    let sampling = &request.sampling;
+    let family = Family::of(model);
+    // Reasoning models refuse any sampling but the default; saying the default is not worth naming.
+    let mut tuned = |name: &str, value: Option<f64>, neutral: f64| match value {
+        Some(value) if family == Family::OpenAiReasoning => {
+            if value != neutral {
+                dropped.push(name.to_owned());
+            }
+            None
+        }
+        value => value,
+    };
+    let temperature = tuned("temperature", sampling.temperature, 1.0);
+    let top_p = tuned("top_p", sampling.top_p, 1.0);
+    let presence_penalty = tuned("presence_penalty", set(sampling.presence_penalty), 0.0);
+    let frequency_penalty = tuned("frequency_penalty", set(sampling.frequency_penalty), 0.0);
+    name_untold(request, &mut dropped);
+    let limit = sampling.max_tokens;
+    let has_tools = !request.tools.is_empty();
+    let body = Body {
+        model,
+        messages: messages(request, &names)?,
+        stream: true,
+        stream_options: StreamOptions { include_usage: true },
+        max_tokens: limit.filter(|_| family == Family::Other),
+        max_completion_tokens: limit.filter(|_| family != Family::Other),
+        temperature,
+        top_p,
+        presence_penalty,
+        frequency_penalty,
+        seed: sampling.seed,
+        stop,
+        tools: request.tools.iter().map(|tool| declaration(tool, &names)).collect(),
+        tool_choice: choice(request, &names),
+        parallel_tool_calls: request.parallel_tool_calls.filter(|_| has_tools),
+        response_format: format(&request.format),
+        reasoning_effort: request.effort.map(effort),
+        logprobs: request.logprobs.map(|_| true),
+        top_logprobs: request.logprobs.filter(|top| *top > 0),
+        passed,
+    };
+    let headers = api_key.map(|key| ("authorization", format!("Bearer {key}")));
+    Ok(UpstreamRequest {
+        path: "/chat/completions".to_owned(),
+        headers: headers.into_iter().collect(),
+        body: json::to_vec(&body),
+        dropped,
+    })
+}
+
+/// Refuses what cannot be asked, and gives the stop texts without empty ones.
+fn check(request: &ChatRequest) -> Result<Vec<&str>, GatewayError> {
+    if request.n.is_some_and(|n| n > 1) {
+        return Err(GatewayError::invalid("n: this gateway gives one answer, ask for n = 1"));
+    }
+    if request.messages.is_empty() {
+        return Err(GatewayError::invalid("messages: at least one message is needed"));
+    }
+    let stops = request.sampling.stop.iter().map(String::as_str);
+    let stops: Vec<&str> = stops.filter(|stop| !stop.is_empty()).collect();
+    if stops.len() > MOST_STOPS {
+        return Err(GatewayError::invalid(format!(
+            "stop: this provider takes at most {MOST_STOPS} texts"
+        )));
+    }
+    Ok(stops)
+}
+
+/// The penalty, unless it is none.
+fn set(penalty: Option<f64>) -> Option<f64> {
+    penalty.filter(|penalty| *penalty != 0.0)
+}
+
+/// Names what the API has no field for.
+fn name_untold(request: &ChatRequest, dropped: &mut Vec<String>) {
+    let sampling = &request.sampling;
+    let has_reasoning = request
+        .messages
+        .iter()
+        .flat_map(|message| &message.content)
+        .any(|part| matches!(part, Part::Reasoning { .. }));
+    for (name, is_set) in [
+        ("top_k", sampling.top_k.is_some()),
+        ("min_p", sampling.min_p.is_some_and(|p| p != 0.0)),
+        ("repeat_penalty", sampling.repeat_penalty.is_some_and(|penalty| penalty != 1.0)),
+        // Earlier thinking is not part of this API; servers that want it back want it in ways of their own.
+        ("reasoning", has_reasoning),
+    ] {
+        if is_set {
+            dropped.push(name.to_owned());
+        }
+    }
+}
+
+/// Whose model a name says it is, which decides about a few fields.
+///
+/// OpenAI's own models take `max_completion_tokens`, and the reasoning ones refuse the older `max_tokens`, which
+/// is all that many imitators know. The reasoning ones also refuse any sampling but the default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Family {
+    OpenAi,
+    OpenAiReasoning,
+    Other,
+}
+
+impl Family {
+    pub(super) fn of(model: &str) -> Self {
+        // Aggregators put the vendor first: `openai/gpt-5`. A fine-tune says so first: `ft:gpt-4o:…`.
+        let name = model.rsplit('/').next().unwrap_or(model);
+        let name = name.strip_prefix("ft:").unwrap_or(name);
+        if name.starts_with("gpt-oss") {
+            return Self::Other;
+        }
+        if let Some(version) = name.strip_prefix("gpt-") {
+            let number = version.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+            let reasons = number.parse::<u32>().is_ok_and(|number| number >= 5);
+            let chats = version.contains("chat");
+            return if reasons && !chats { Self::OpenAiReasoning } else { Self::OpenAi };
+        }
+        if name.starts_with("chatgpt-") {
+            return Self::OpenAi;
+        }
+        match name.as_bytes() {
+            [b'o', digit, ..] if digit.is_ascii_digit() => Self::OpenAiReasoning,
+            _ => Self::Other,
+        }
+    }
+}
+
+fn messages(request: &ChatRequest, names: &ToolNames) -> Result<Vec<WireMessage>, GatewayError> {
+    let mut links = Links::new(request, |id| !id.is_empty() && id.len() <= LONGEST_ID)?;
+    let mut written = Vec::with_capacity(request.messages.len());
+    // Tool messages hold text only: their pictures follow in a user message, after the last of them.
+    let mut pictures = Vec::new();
+    for message in &request.messages {
+        if message.role != Role::Tool {
+            flush(&mut pictures, &mut written);
+        }
+        match message.role {
+            Role::System => written.push(plain(message)?),
+            Role::User => written.push(user(message)),
+            Role::Assistant => written.push(assistant(message, &mut links, names)?),
+            Role::Tool => {
+                for part in &message.content {
+                    if let Part::ToolResult(result) = part {
+                        written.push(answered(result, &mut links));
+                        pictures.extend(images(result).map(picture));
+                    }
+                }
+            }
+        }
+    }
+    flush(&mut pictures, &mut written);
+    Ok(written)
+}
+
+fn flush(pictures: &mut Vec<Value>, written: &mut Vec<WireMessage>) {
+    if !pictures.is_empty() {
+        let content = Content::Parts(std::mem::take(pictures));
+        written.push(WireMessage { content, ..WireMessage::new(Role::User) });
+    }
+}
+
+/// A message of text only. Parts are joined, because imitators' templates often want one string.
+fn plain(message: &Message) -> Result<WireMessage, GatewayError> {
+    refuse_images(message)?;
+    let content = Content::Text(message.joined_text());
+    Ok(WireMessage { content, name: message.name.clone(), ..WireMessage::new(message.role) })
+}
+
+fn user(message: &Message) -> WireMessage {
+    let has_images = message.content.iter().any(|part| matches!(part, Part::Image(_)));
+    let content = if has_images {
+        let parts = message.content.iter().filter_map(|part| match part {
+            Part::Text(text) => Some(json!({"type": "text", "text": text})),
+            Part::Image(image) => Some(picture(image)),
+            Part::Reasoning { .. } | Part::ToolCall(_) | Part::ToolResult(_) => None,
+        });
+        Content::Parts(parts.collect())
+    } else {
+        Content::Text(message.joined_text())
+    };
+    WireMessage { content, name: message.name.clone(), ..WireMessage::new(message.role) }
+}
+
+fn picture(image: &Image) -> Value {
+    let mut inner = json!({"url": address(image)});
+    if let (Some(detail), Some(inner)) = (&image.detail, inner.as_object_mut()) {
+        inner.insert("detail".to_owned(), json!(detail));
+    }
+    json!({"type": "image_url", "image_url": inner})
+}
+
+fn assistant(
+    message: &Message,
+    links: &mut Links<'_>,
+    names: &ToolNames,
+) -> Result<WireMessage, GatewayError> {
+    let mut written = plain(message)?;
+    for part in &message.content {
+        if let Part::ToolCall(call) = part {
+            let arguments = if call.arguments.trim().is_empty() { "{}" } else { &call.arguments };
+            let function = json!({"name": names.outbound(&call.name), "arguments": arguments});
+            let call = json!({"id": links.call(), "type": "function", "function": function});
+            written.tool_calls.push(call);
+        }
+    }
+    let is_empty = matches!(&written.content, Content::Text(text) if text.is_empty());
+    if is_empty && !written.tool_calls.is_empty() {
+        written.content = Content::Null;
+    }
+    Ok(written)
+}
+
+fn answered(result: &ToolResult, links: &mut Links<'_>) -> WireMessage {
+    let (id, _) = links.result();
+    let content = Content::Text(result_text(result));
+    WireMessage { content, tool_call_id: Some(id), ..WireMessage::new(Role::Tool) }
+}
+
+fn declaration(tool: &Tool, names: &ToolNames) -> Value {
+    let mut function = json!({"name": names.outbound(&tool.name)});
+    if let Some(fields) = function.as_object_mut() {
+        let optional = [
+            ("description", tool.description.as_ref().map(|text| json!(text))),
+            ("parameters", tool.parameters.clone()),
+            ("strict", tool.strict.map(|strict| json!(strict))),
+        ];
+        let set = optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+        fields.extend(set);
+    }
+    json!({"type": "function", "function": function})
+}
+
+fn choice(request: &ChatRequest, names: &ToolNames) -> Option<Value> {
+    match &request.tool_choice {
+        ToolChoice::Auto => None,
+        // Without tools there is nothing to forbid, and OpenAI refuses to be told so.
+        ToolChoice::None => (!request.tools.is_empty()).then(|| json!("none")),
+        ToolChoice::Required => Some(json!("required")),
+        ToolChoice::Named(name) => {
+            Some(json!({"type": "function", "function": {"name": names.outbound(name)}}))
+        }
+    }
+}
+
+fn format(format: &Format) -> Option<Value> {
+    match format {
+        Format::Text => None,
+        Format::Json => Some(json!({"type": "json_object"})),
+        Format::Schema { name, description, schema, strict } => {
+            let mut inner = json!({"name": name.as_deref().unwrap_or("answer"), "schema": schema});
+            if let Some(fields) = inner.as_object_mut() {
+                let description = description.as_ref().map(|text| json!(text));
+                fields.extend(description.map(|text| ("description".to_owned(), text)));
+                fields.extend(strict.map(|strict| ("strict".to_owned(), json!(strict))));
+            }
+            Some(json!({"type": "json_schema", "json_schema": inner}))
+        }
+    }
+}
+
+fn effort(effort: Effort) -> &'static str {
+    match effort {
+        Effort::None => "none",
+        Effort::Low | Effort::Budget(..=1024) => "low",
+        // What OpenAI thinks when told nothing; said aloud, it also wakes models that do not think by default.
+        Effort::On | Effort::Medium | Effort::Budget(1025..=8192) => "medium",
+        // `xhigh` and `max` are known to few models, `high` to all that know efforts.
+        Effort::High | Effort::Max | Effort::Budget(8193..) => "high",
+    }
+}
+
+/// The fields that the gateway itself decides; a client's own of that name is not passed on.
+const OWN: &[&str] = &[
+    "model",
+    "messages",
+    "stream",
+    "stream_options",
+    "n",
+    "max_tokens",
+    "max_completion_tokens",
+    "temperature",
+    "top_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "seed",
+    "stop",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "response_format",
+    "reasoning_effort",
+    "logprobs",
+    "top_logprobs",
+];
+
+#[derive(Serialize)]
+struct Body<'a> {
+    model: &'a str,
+    messages: Vec<WireMessage>,
+    stream: bool,
+    stream_options: StreamOptions,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_completion_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_p: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    presence_penalty: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frequency_penalty: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<i64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stop: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_choice: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parallel_tool_calls: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_format: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_effort: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logprobs: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_logprobs: Option<u8>,
+    #[serde(flatten, serialize_with = "entries")]
+    passed: Vec<(&'a str, &'a Value)>,
+}
+
+fn entries<S: Serializer>(fields: &[(&str, &Value)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(fields.iter().copied())
+}
+
+#[derive(Serialize)]
+struct StreamOptions {
+    include_usage: bool,
+}
+
+#[derive(Serialize)]
+struct WireMessage {
+    role: &'static str,
+    content: Content,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_call_id: Option<String>,
+}
+
+impl WireMessage {
+    fn new(role: Role) -> Self {
+        Self {
+            role: role.as_str(),
+            content: Content::Null,
+            name: None,
+            tool_calls: Vec::new(),
+            tool_call_id: None,
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Content {
+    Null,
+    Text(String),
+    Parts(Vec<Value>),
+}

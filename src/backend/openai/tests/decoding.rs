@@ -1,0 +1,263 @@
+//! What is read from OpenAI, however it is cut, and what is not taken for an answer.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::backend::testing::{Read, calls, cut, done, stream, tool};
+use crate::backend::{DecodeError, RejectionClass};
+use crate::chat::{ChatEvent, Finish, Usage};
+
+fn decode_for(request: &ChatRequest, pieces: &[&[u8]]) -> Read {
+    crate::backend::testing::decode(&OpenAi, request, pieces)
+}
+
+fn decode(body: &str) -> Read {
+    decode_for(&ChatRequest::default(), &[body.as_bytes()])
+}
+
+fn text(text: &str) -> ChatEvent {
+    ChatEvent::Text(text.into())
+}
+
+const STOP: &str = r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#;
+
+#[test]
+fn a_stream_in_imitators_habits_is_read() {
+    let body = concat!(
+        ": OPENROUTER PROCESSING\r\n\r\n",
+        "data:{\"created\":1.5,\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":\"\"}]}\r\n\r\n",
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"reasoning_content\":\"hm\"}}],\"usage\":{\"prompt_tokens\":3}}\r\n\r\n",
+        "data: {\"choices\":[{\"delta\":{\"reasoning\":\"so\",\"content\":null,\"tool_calls\":null}}]}\r\n\r\n",
+        "data: {\"choices\":[{\"delta\":{\"content\":[{\"type\":\"text\",\"text\":\"a\"}]}},{\"index\":1,\"delta\":{\"content\":\"other\"}}]}\r\n\r\n",
+        "data: {\"choices\":[{\"delta\":null,\"finish_reason\":\"eos\"}],\"usage\":{\"prompt_tokens\":3.0,\"completion_tokens\":\"4\"}}\r\n\r\n",
+        "data: {\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":5,\"prompt_tokens_details\":{\"cached_tokens\":2},\"completion_tokens_details\":{\"reasoning_tokens\":1}}}\r\n\r\n",
+        "data: [DONE]\r\n\r\ndata: not read\r\n\r\n",
+    );
+    let usage = Usage {
+        prompt: Some(3),
+        completion: Some(5),
+        cached: Some(2),
+        cache_written: None,
+        reasoning: Some(1),
+    };
+    let thought = |text: &str| ChatEvent::Reasoning(text.into());
+    let expected = vec![thought("hm"), thought("so"), text("a"), done(Finish::Stop, usage)];
+    assert_eq!(decode(body), (expected, Ok(())));
+}
+
+#[test]
+fn the_reason_to_finish_is_the_end_marker_and_done_is_not() {
+    let begun = r#"{"choices":[{"delta":{"content":"a"}}]}"#;
+    let ended = done(Finish::Stop, Usage::default());
+    assert_eq!(decode(&stream(&[begun, STOP])), (vec![text("a"), ended], Ok(())));
+    for cut in [stream(&[begun, "[DONE]"]), stream(&[begun]), String::new(), " \n".into()] {
+        let (events, ended) = decode(&cut);
+        assert_eq!(ended, Err(DecodeError::Cut), "{cut}");
+        assert!(!events.iter().any(|event| matches!(event, ChatEvent::Done(_))));
+    }
+}
+
+#[test]
+fn a_stream_is_cut_wherever_it_stops_before_its_reason_to_finish() {
+    let body = stream(&[r#"{"choices":[{"delta":{"content":"ä"}}]}"#, STOP]);
+    let whole = body.rfind('}').unwrap() + 1;
+    for end in 0..body.len() {
+        let (_, ended) = decode_for(&ChatRequest::default(), &[&body.as_bytes()[..end]]);
+        let expected = if end < whole { Err(DecodeError::Cut) } else { Ok(()) };
+        assert_eq!(ended, expected, "at {end}");
+    }
+}
+
+#[test]
+fn reasons_to_finish_are_understood() {
+    for (reason, finish) in [
+        ("stop", Finish::Stop),
+        ("length", Finish::Length),
+        ("content_filter", Finish::ContentFilter),
+        ("tool_calls", Finish::Stop),
+        ("unheard_of", Finish::Stop),
+    ] {
+        let (events, ended) = decode(&stream(&[&STOP.replace("stop", reason)]));
+        assert_eq!((events, ended), (vec![done(finish, Usage::default())], Ok(())), "{reason}");
+    }
+    for (reason, class) in [
+        ("error", RejectionClass::Broken),
+        ("insufficient_system_resource", RejectionClass::Overloaded),
+    ] {
+        let (_, ended) = decode(&stream(&[&STOP.replace("stop", reason)]));
+        let Err(DecodeError::Reported(rejection)) = ended else { panic!("{ended:?}") };
+        assert_eq!(rejection.class, class);
+    }
+}
+
+#[test]
+fn a_whole_answer_to_a_streamed_request_is_read() {
+    let body = r#" {"choices":[{"message":{"content":null,"refusal":"I can't.","tool_calls":[]},
+        "logprobs":{"content":[{"token":"I","logprob":-0.5,"bytes":[73],"top_logprobs":[]}]},
+        "finish_reason":"stop"}],"usage":{"prompt_tokens":1,"completion_tokens":2}}"#;
+    let (events, ended) = decode(body);
+    assert_eq!(ended, Ok(()));
+    let [ChatEvent::Text(said), ChatEvent::Logprobs(tokens), ChatEvent::Done(end)] = &events[..]
+    else {
+        panic!("{events:?}")
+    };
+    assert_eq!((said.as_str(), tokens[0].token.as_str()), ("I can't.", "I"));
+    assert_eq!((end.finish, end.usage.total()), (Finish::Stop, 3));
+    let (_, ended) = decode(&body.replace("\"stop\"", "null"));
+    assert_eq!(ended, Err(DecodeError::Cut));
+    let (_, ended) = decode(&body[..body.len() - 1]);
+    assert_eq!(ended, Err(DecodeError::Cut));
+}
+
+/// The calls that come of these `tool_calls` lists, one chunk each: id, name and arguments, joined per call.
+fn joined_calls(lists: &[&str]) -> Result<Vec<(String, String, String)>, DecodeError> {
+    let chunks: Vec<String> = lists
+        .iter()
+        .map(|list| format!("{{\"choices\":[{{\"delta\":{{\"tool_calls\":{list}}}}}]}}"))
+        .collect();
+    let mut chunks: Vec<&str> = chunks.iter().map(String::as_str).collect();
+    chunks.push(STOP);
+    let (events, ended) = decode(&stream(&chunks));
+    ended?;
+    let Some(ChatEvent::Done(end)) = events.last() else { panic!("{events:?}") };
+    assert_eq!(end.finish, Finish::ToolCalls);
+    let mut joined: Vec<(String, String, String)> = Vec::new();
+    for piece in calls(&events) {
+        if piece.index as usize == joined.len() {
+            joined.push((piece.id.unwrap(), piece.name.unwrap(), String::new()));
+        }
+        joined[piece.index as usize].2.push_str(&piece.arguments);
+    }
+    Ok(joined)
+}
+
+fn triple(id: &str, name: &str, arguments: &str) -> (String, String, String) {
+    (id.into(), name.into(), arguments.into())
+}
+
+#[test]
+fn fragments_of_calls_are_joined_however_they_are_told_apart() {
+    let expected = vec![triple("a", "f", "{\"x\":1}"), triple("b", "g", "{}")];
+    let table: &[&[&str]] = &[
+        // By the book.
+        &[
+            r#"[{"index":0,"id":"a","type":"function","function":{"name":"f","arguments":""}}]"#,
+            r#"[{"index":0,"function":{"arguments":"{\"x\""}}]"#,
+            r#"[{"index":0,"function":{"arguments":":1}"}}]"#,
+            r#"[{"index":1,"id":"b","function":{"name":"g","arguments":""}}]"#,
+        ],
+        // Indexes from 1, id and name said again.
+        &[
+            r#"[{"index":1,"id":"a","function":{"name":"f","arguments":"{\"x\""}}]"#,
+            r#"[{"index":1,"id":"a","function":{"name":"f","arguments":":1}"}}]"#,
+            r#"[{"index":2,"id":"b","function":{"name":"g","arguments":"{}"}}]"#,
+        ],
+        // Whole calls in one chunk without indexes, arguments as an object.
+        &[
+            r#"[{"id":"a","function":{"name":"f","arguments":{"x":1}}},{"id":"b","function":{"name":"g"}}]"#,
+        ],
+        // Whole calls that all have index 0.
+        &[
+            r#"[{"index":0,"id":"a","function":{"name":"f","arguments":"{\"x\":1}"}}]"#,
+            r#"[{"index":0,"id":"b","function":{"name":"g","arguments":null}}]"#,
+        ],
+        // The name comes after the first arguments.
+        &[
+            r#"[{"index":0,"id":"a","function":{"arguments":"{\"x\""}}]"#,
+            r#"[{"index":0,"function":{"name":"f","arguments":":1}"}},{"index":1,"id":"b","function":{"name":"g"}}]"#,
+        ],
+    ];
+    for lists in table {
+        assert_eq!(joined_calls(lists).unwrap(), expected, "{lists:?}");
+    }
+}
+
+#[test]
+fn calls_without_ids_get_one_each() {
+    let list = r#"[{"function":{"name":"f","arguments":"{}"}},{"id":"","function":{"name":"g","arguments":"{}"}}]"#;
+    let joined = joined_calls(&[list]).unwrap();
+    assert_eq!(joined.len(), 2);
+    assert!(joined[0].0.starts_with("call_") && joined[0].0 != joined[1].0, "{joined:?}");
+}
+
+#[test]
+fn calls_that_cannot_be_put_in_order_are_malformed() {
+    let nameless = joined_calls(&[r#"[{"index":0,"id":"a","function":{"arguments":"{}"}}]"#]);
+    assert!(matches!(nameless, Err(DecodeError::Malformed(_))), "{nameless:?}");
+    let interleaved = joined_calls(&[
+        r#"[{"index":0,"id":"a","function":{"name":"f","arguments":"{"}}]"#,
+        r#"[{"index":1,"id":"b","function":{"name":"g","arguments":"{"}}]"#,
+        r#"[{"index":0,"function":{"arguments":"}"}}]"#,
+    ]);
+    assert!(matches!(interleaved, Err(DecodeError::Malformed(_))), "{interleaved:?}");
+}
+
+#[test]
+fn calls_come_back_under_the_clients_own_names() {
+    let request = ChatRequest { tools: vec![tool("fs.read")], ..ChatRequest::default() };
+    let list =
+        r#"{"choices":[{"delta":{"tool_calls":[{"id":"a","function":{"name":"fs_read"}}]}}]}"#;
+    let (events, _) = decode_for(&request, &[stream(&[list, STOP]).as_bytes()]);
+    assert_eq!(calls(&events)[0].name.as_deref(), Some("fs.read"));
+}
+
+#[test]
+fn an_error_within_a_success_is_a_failure_of_its_class() {
+    use RejectionClass as Class;
+    for (error, class, words) in [
+        (r#"{"error":{"message":"boom","code":502}}"#, Class::Broken, "boom"),
+        (
+            r#"{"error":{"message":"busy","code":"server_is_overloaded"}}"#,
+            Class::Overloaded,
+            "busy",
+        ),
+        (r#"{"error":{"message":"slow","type":"rate_limit_error"}}"#, Class::RateLimited, "slow"),
+        (r#"{"error":{"message":"x","code":"insufficient_quota"}}"#, Class::QuotaExhausted, "x"),
+        (r#"{"error":"runner stopped"}"#, Class::Broken, "runner stopped"),
+        (r#"{"detail":"in words"}"#, Class::Broken, "in words"),
+        (r#"{"object":"error","message":"no","code":400}"#, Class::BadRequest, "no"),
+        (r#"{"error":{"message":"late","code":504},"choices":[]}"#, Class::Timeout, "late"),
+    ] {
+        for body in [error.to_owned(), stream(&[error])] {
+            let (_, ended) = decode(&body);
+            let Err(DecodeError::Reported(rejection)) = ended else { panic!("{body}: {ended:?}") };
+            assert_eq!((rejection.class, rejection.message.as_str()), (class, words), "{body}");
+        }
+    }
+}
+
+#[test]
+fn what_no_server_answers_is_malformed() {
+    for body in ["<html>oops</html>", "data: {\"choices\":1}\n\n", "data: oops\n\n", "{\"a\":}"] {
+        let (_, ended) = decode(body);
+        assert!(matches!(ended, Err(DecodeError::Malformed(_))), "{body}: {ended:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn cuts_never_matter(cuts in proptest::collection::vec(0usize..600, 0..8)) {
+        let body = stream(&[
+            r#"{"choices":[{"delta":{"role":"assistant","content":"Grüße 🦙"}}]}"#,
+            r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":"{"}}]}}]}"#,
+            r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"arguments":"}"}}]}}]}"#,
+            STOP,
+            r#"{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}"#,
+            "[DONE]",
+        ]);
+        let whole = decode(&body);
+        prop_assert_eq!(&whole.1, &Ok(()));
+        prop_assert_eq!(decode_for(&ChatRequest::default(), &cut(&body, cuts)), whole);
+    }
+
+    #[test]
+    fn no_bytes_make_the_decoder_panic_or_succeed_without_an_end(
+        mut body in proptest::collection::vec(any::<u8>(), 0..300),
+        opening in "(data: |\\{|data: \\{\"choices\":\\[\\{)?",
+    ) {
+        body.splice(0..0, opening.into_bytes());
+        let (events, ended) = decode_for(&ChatRequest::default(), &[&body]);
+        let has_end = matches!(events.last(), Some(ChatEvent::Done(_)));
+        prop_assert_eq!(ended.is_ok(), has_end);
+    }
+}

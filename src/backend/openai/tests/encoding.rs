@@ -1,0 +1,223 @@
+//! What is sent to OpenAI, what is left out, and what is refused.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::backend::testing::{
+    answered, call, extra, inline, linked, message, refusal, result, text, thought, tool, user,
+};
+use crate::chat::{Effort, Format, Role, Sampling, ToolChoice};
+
+fn encode_for(request: &ChatRequest, model: &str) -> (Value, Vec<String>) {
+    crate::backend::testing::encode(&OpenAi, request, model)
+}
+
+fn encode(request: &ChatRequest) -> Value {
+    encode_for(request, "llama3.1").0
+}
+
+#[test]
+fn a_plain_request_is_streamed_and_asks_for_usage() {
+    let body = json!({"model": "llama3.1", "messages": [{"role": "user", "content": "hi"}],
+        "stream": true, "stream_options": {"include_usage": true}});
+    assert_eq!(encode(&user("hi")), body);
+    let call = OpenAi.encode(&user("hi"), "m", Some("sk-1")).unwrap();
+    assert_eq!(call.path, "/chat/completions");
+    assert_eq!(call.headers, [("authorization", "Bearer sk-1".to_owned())]);
+}
+
+#[test]
+fn openais_own_models_get_the_new_name_of_the_token_limit_and_others_the_old() {
+    let mut request = user("hi");
+    request.sampling.max_tokens = Some(9);
+    for model in ["gpt-4o", "openai/gpt-5-mini", "o3", "o4-mini", "chatgpt-4o-latest", "gpt-6"] {
+        let (body, _) = encode_for(&request, model);
+        assert_eq!(
+            (&body["max_completion_tokens"], &body["max_tokens"]),
+            (&json!(9), &Value::Null)
+        );
+    }
+    for model in ["llama3.1", "gpt-oss:20b", "openai/gpt-oss-120b", "opus", "mistral-large"] {
+        let (body, _) = encode_for(&request, model);
+        assert_eq!(
+            (&body["max_tokens"], &body["max_completion_tokens"]),
+            (&json!(9), &Value::Null)
+        );
+    }
+}
+
+#[test]
+fn sampling_is_passed_and_what_has_no_field_is_named() {
+    let mut request = user("hi");
+    request.sampling = Sampling {
+        temperature: Some(0.7),
+        top_p: Some(0.9),
+        top_k: Some(40),
+        min_p: Some(0.1),
+        presence_penalty: Some(0.5),
+        frequency_penalty: Some(0.0),
+        repeat_penalty: Some(1.1),
+        seed: Some(-3),
+        stop: vec![String::new(), "END".into()],
+        max_tokens: None,
+    };
+    request.logprobs = Some(0);
+    let (body, dropped) = encode_for(&request, "m");
+    let told = json!({"temperature": 0.7, "top_p": 0.9, "presence_penalty": 0.5, "seed": -3,
+        "stop": ["END"], "logprobs": true});
+    for (name, value) in told.as_object().unwrap() {
+        assert_eq!(&body[name], value, "{name}");
+    }
+    assert_eq!(body["frequency_penalty"], Value::Null);
+    assert_eq!(dropped, ["top_k", "min_p", "repeat_penalty"]);
+    let (body, dropped) = encode_for(&request, "o3");
+    assert_eq!(body["temperature"], Value::Null);
+    let all = ["temperature", "top_p", "presence_penalty", "top_k", "min_p", "repeat_penalty"];
+    assert_eq!(dropped, all);
+}
+
+#[test]
+fn neutral_sampling_to_a_reasoning_model_is_not_worth_naming() {
+    let mut request = user("hi");
+    request.sampling.temperature = Some(1.0);
+    let (body, dropped) = encode_for(&request, "gpt-5");
+    assert_eq!((&body["temperature"], dropped.len()), (&Value::Null, 0));
+}
+
+#[test]
+fn what_would_change_the_result_is_refused_by_name() {
+    let refused = |change: fn(&mut ChatRequest)| refusal(&OpenAi, change);
+    assert!(refused(|request| request.n = Some(2)).starts_with("n:"));
+    assert!(refused(|request| request.messages.clear()).starts_with("messages:"));
+    assert!(refused(|request| request.sampling.stop = vec!["x".into(); 5]).starts_with("stop:"));
+    let add =
+        |role, part| refusal(&OpenAi, |request| request.messages.push(message(role, vec![part])));
+    assert!(add(Role::System, linked("https://example.org/x.png")).starts_with("image_url:"));
+    assert!(add(Role::Assistant, inline("AAAA")).starts_with("image_url:"));
+    assert!(add(Role::Tool, result(Some("x"), "42")).starts_with("tool_call_id:"));
+    assert!(add(Role::Tool, result(None, "42")).starts_with("messages:"));
+}
+
+#[test]
+fn pictures_go_inline_or_by_address_and_are_what_their_bytes_say() {
+    let mut request = user("look");
+    let pictures = [inline("/9j/AA=="), linked("https://example.org/x.png")];
+    request.messages[0].content.extend(pictures);
+    let content = json!([{"type": "text", "text": "look"},
+        {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,/9j/AA==", "detail": "low"}},
+        {"type": "image_url", "image_url": {"url": "https://example.org/x.png", "detail": "low"}}]);
+    assert_eq!(encode(&request)["messages"][0]["content"], content);
+}
+
+#[test]
+fn calls_and_results_are_paired_even_without_ids() {
+    let mut request = user("hi");
+    let long = "x".repeat(41);
+    let calls =
+        vec![call(None, "a", ""), call(Some(&long), "b", "{}"), call(Some("own"), "c", "1")];
+    request.messages.push(message(Role::Assistant, calls));
+    let answers = vec![result(None, "A"), result(Some(&long), "B"), result(Some("own"), "C")];
+    request.messages.push(message(Role::Tool, answers));
+    let messages = encode(&request)["messages"].clone();
+    assert_eq!(messages[1]["content"], Value::Null);
+    let calls = messages[1]["tool_calls"].as_array().unwrap();
+    let ids: Vec<_> = calls.iter().map(|call| call["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["call_0", "call_1", "own"]);
+    assert_eq!(calls[0]["function"], json!({"name": "a", "arguments": "{}"}));
+    assert_eq!(calls[2]["function"]["arguments"], "1");
+    for (index, (id, text)) in ids.into_iter().zip(["A", "B", "C"]).enumerate() {
+        let answer = json!({"role": "tool", "content": text, "tool_call_id": id});
+        assert_eq!(messages[index + 2], answer);
+    }
+}
+
+#[test]
+fn a_failed_result_says_so_and_its_pictures_follow_after_the_last_result() {
+    let mut request = user("hi");
+    let both = vec![call(Some("1"), "a", "{}"), call(Some("2"), "b", "{}")];
+    request.messages.push(message(Role::Assistant, both));
+    let content = vec![text("no"), linked("https://example.org/x.png")];
+    let failed = answered(Some("1"), content, true);
+    request.messages.push(message(Role::Tool, vec![failed]));
+    request.messages.push(message(Role::Tool, vec![result(Some("2"), "yes")]));
+    let messages = encode(&request)["messages"].clone();
+    assert_eq!(messages[2]["content"], "Error: no");
+    assert_eq!(messages[3]["content"], "yes");
+    assert_eq!(messages[4]["role"], "user");
+    assert_eq!(messages[4]["content"][0]["type"], "image_url");
+}
+
+#[test]
+fn tools_are_declared_and_chosen_under_names_that_are_allowed() {
+    let mut request = user("hi");
+    request.tools = vec![tool("fs.read"), tool("fs_read")];
+    request.tools[1].strict = Some(true);
+    request.tools[1].parameters = Some(json!({"type": "object"}));
+    request.tool_choice = ToolChoice::Named("fs.read".into());
+    request.parallel_tool_calls = Some(false);
+    let body = encode(&request);
+    assert_eq!(body["tools"][0], json!({"type": "function", "function": {"name": "fs_read_2"}}));
+    let function = json!({"name": "fs_read", "parameters": {"type": "object"}, "strict": true});
+    assert_eq!(body["tools"][1]["function"], function);
+    assert_eq!(body["tool_choice"], json!({"type": "function", "function": {"name": "fs_read_2"}}));
+    assert_eq!(body["parallel_tool_calls"], false);
+    for (choice, told) in [
+        (ToolChoice::Auto, Value::Null),
+        (ToolChoice::None, json!("none")),
+        (ToolChoice::Required, json!("required")),
+    ] {
+        request.tool_choice = choice;
+        assert_eq!(encode(&request)["tool_choice"], told);
+    }
+    request.tools.clear();
+    request.tool_choice = ToolChoice::None;
+    let body = encode(&request);
+    assert_eq!((&body["tool_choice"], &body["parallel_tool_calls"]), (&Value::Null, &Value::Null));
+}
+
+#[test]
+fn formats_and_efforts_have_their_fields() {
+    let mut request = user("hi");
+    request.format = Format::Json;
+    assert_eq!(encode(&request)["response_format"], json!({"type": "json_object"}));
+    let schema = json!({"type": "object"});
+    request.format = Format::Schema {
+        name: None,
+        description: Some("d".into()),
+        schema: schema.clone(),
+        strict: Some(true),
+    };
+    let inner = json!({"name": "answer", "schema": schema, "description": "d", "strict": true});
+    let told = json!({"type": "json_schema", "json_schema": inner});
+    assert_eq!(encode(&request)["response_format"], told);
+    for (effort, told) in [
+        (Effort::None, "none"),
+        (Effort::Low, "low"),
+        (Effort::On, "medium"),
+        (Effort::Max, "high"),
+        (Effort::Budget(1024), "low"),
+        (Effort::Budget(8192), "medium"),
+        (Effort::Budget(9000), "high"),
+    ] {
+        request.effort = Some(effort);
+        assert_eq!(encode(&request)["reasoning_effort"], told);
+    }
+}
+
+#[test]
+fn an_openai_clients_own_fields_pass_and_foreign_ones_are_named_or_refused() {
+    let fields = json!({"user": "u", "logit_bias": {"5": 1}, "stream": false, "n": 3});
+    let mut request = user("hi");
+    request.extra = extra(Api::OpenAi, fields.clone());
+    let (body, dropped) = encode_for(&request, "m");
+    assert_eq!((&body["user"], &body["logit_bias"]), (&json!("u"), &json!({"5": 1})));
+    assert_eq!((&body["stream"], &body["n"]), (&json!(true), &Value::Null));
+    assert_eq!(dropped, [""; 0]);
+    let refused = refusal(&OpenAi, |request| request.extra = extra(Api::Ollama, fields));
+    assert!(refused.starts_with("logit_bias:"));
+    request.extra = extra(Api::Ollama, json!({"keep_alive": "5m"}));
+    request.messages.push(message(Role::Assistant, vec![thought("hm", None), text("so")]));
+    let (body, dropped) = encode_for(&request, "m");
+    assert_eq!(dropped, ["keep_alive", "reasoning"]);
+    assert_eq!(body["messages"][1], json!({"role": "assistant", "content": "so"}));
+}

@@ -1,0 +1,86 @@
+"""One gateway in front of a simulated Ollama, for the whole session.
+
+What a reader would get wrong: when the session ends, everything must have come to rest and add up, and the gateway
+must stop in order, or the session fails.
+"""
+
+import os
+import re
+import time
+import types
+import urllib.request
+
+import pytest
+
+from running import PATIENCE, running
+from scripted import scripted_ollama
+
+KEY = "sk-for-clients"
+# May use only the model mistral.
+NARROW_KEY = "sk-for-mistral-only"
+MAX_BODY = 1 << 20
+
+# Clients must not find an address, a key or a proxy in the developer's environment.
+for name in list(os.environ):
+    if re.match(r"(OPENAI|OLLAMA|ANTHROPIC|LANGCHAIN|LANGSMITH)_|(https?|all|no)_proxy$", name, re.IGNORECASE):
+        del os.environ[name]
+
+CONFIGURATION = """
+[server]
+listen = "127.0.0.1:0"
+max_body = "{max_body}B"
+[admin]
+listen = "127.0.0.1:0"
+[[keys]]
+name = "clients"
+key = "{key}"
+[[keys]]
+name = "narrow"
+key = "{narrow_key}"
+models = ["mistral"]
+[providers.ollama]
+base_url = "{sim}"
+[providers.failing]
+backend = "ollama"
+base_url = "{failing}"
+models = ["fail-*"]
+breaker = {{ failures = 1000 }}
+retry = {{ max_retries = 0 }}
+# Apart, because a provider that does not let us in is left alone for a while.
+[providers.closed]
+backend = "ollama"
+base_url = "{failing}"
+models = ["fail-401"]
+"""
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory):
+    """The running gateway: its `url`, `admin_url`, the `key` of its clients and the `narrow_key`."""
+    folder = tmp_path_factory.mktemp("gateway")
+    # Fast, with slots enough for whatever tests run at a time.
+    fast = ["--slots", 8, "--load-ms", 0, "--first-token-ms", 1, "--tokens-per-second", 100000]
+    with running(["sim", "--listen", "127.0.0.1:0", *fast], folder) as sim, scripted_ollama() as failing:
+        text = CONFIGURATION.format(
+            max_body=MAX_BODY, key=KEY, narrow_key=NARROW_KEY, sim=sim.address("listening on"), failing=failing,
+        )
+        file = folder / "gateway.toml"
+        file.write_text(text)
+        with running(["serve", "--config", file], folder) as serve:
+            url = serve.address("gateway listening on")
+            admin_url = serve.address("admin listening on")
+            yield types.SimpleNamespace(url=url, admin_url=admin_url, key=KEY, narrow_key=NARROW_KEY, max_body=MAX_BODY)
+            comes_to_rest(admin_url)
+
+
+def comes_to_rest(admin_url):
+    """Awaits that nothing runs or waits any more."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        with urllib.request.urlopen(f"{admin_url}/metrics", timeout=PATIENCE) as answer:
+            lines = answer.read().decode().splitlines()
+        busy = [line for line in lines if re.match(r"llm_gateway_(in_flight|queued)\b.* [^0]", line)]
+        if not busy:
+            return
+        assert time.monotonic() < deadline, busy
+        time.sleep(0.05)

@@ -1,0 +1,78 @@
+"""LangChain's standard suite for chat models, through ChatOpenAI and ChatOllama.
+
+The suite decides what to ask from the capabilities declared below. What it skips for want of them:
+
+| skipped | reason |
+| --- | --- |
+| forced tool calls (`test_tool_choice`) | Ollama cannot be told to call a tool, and its model is not asked about one |
+| JSON mode | the suite wants particular keys, which the simulated model does not read from the prompt |
+| images, also from tools | the suite fetches its pictures from the internet; there is a test with one of our own below |
+| PDF, audio, Anthropic's blocks | neither client sends them to Ollama |
+| recorded calls (VCR) | recordings are of other servers |
+"""
+
+import pytest
+from langchain_core.messages import HumanMessage
+from langchain_ollama import ChatOllama
+from langchain_openai import ChatOpenAI
+from langchain_tests.integration_tests import ChatModelIntegrationTests
+
+PICTURE = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
+)
+
+
+class Standard(ChatModelIntegrationTests):
+    """What holds for both clients."""
+
+    @pytest.fixture(autouse=True)
+    def _gateway(self, gateway):
+        # The suite builds its models from properties, which cannot ask for a fixture.
+        type(self).gateway = gateway
+
+    @property
+    def has_tool_choice(self):
+        return False
+
+    @property
+    def model_override_value(self):
+        return "mistral"
+
+    def test_a_picture_changes_the_answer(self, model):
+        picture = {"type": "image", "base64": PICTURE, "mime_type": "image/png"}
+        text = {"type": "text", "text": "What is it?"}
+        assert model.invoke([HumanMessage([text, picture])]).content != model.invoke([HumanMessage([text])]).content
+
+    def test_a_stream_joins_to_the_whole_answer(self, model):
+        assert "".join(chunk.content for chunk in model.stream("Why?")) == model.invoke("Why?").content
+
+
+class TestChatOpenAI(Standard):
+    @property
+    def chat_model_class(self):
+        return ChatOpenAI
+
+    def test_the_responses_api_answers_the_same(self, model):
+        by_responses = self.chat_model_class(**self.chat_model_params, use_responses_api=True)
+        assert by_responses.invoke("Why?").text == model.invoke("Why?").text
+        assert "".join(chunk.text for chunk in by_responses.stream("Why?")) == model.invoke("Why?").text
+
+    @property
+    def chat_model_params(self):
+        return {"model": "llama3.1", "base_url": f"{self.gateway.url}/v1", "api_key": self.gateway.key, "stream_usage": True}
+
+
+class TestChatOllama(Standard):
+    @property
+    def chat_model_class(self):
+        return ChatOllama
+
+    def test_reasoning_is_kept_apart_from_the_content(self, gateway):
+        model = self.chat_model_class(**{**self.chat_model_params, "model": "qwen3", "reasoning": True})
+        answer = model.invoke("Why?")
+        assert answer.content and answer.additional_kwargs["reasoning_content"]
+
+    @property
+    def chat_model_params(self):
+        headers = {"authorization": f"Bearer {self.gateway.key}"}
+        return {"model": "llama3.1", "base_url": self.gateway.url, "client_kwargs": {"headers": headers}}

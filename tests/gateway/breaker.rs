@@ -1,0 +1,210 @@
+//! Providers that are dead, half-dead or locked: who pays for finding out, and who must not notice.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::client::{Answer, chat, post_json};
+use crate::crowd::{answers, chat_with, count, send, send_many, shows, snapshot, waiting};
+use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::patience::eventually;
+use crate::upstream::{Gate, Upstream, black_hole, ollama, refusing};
+
+const NO_RETRIES: &str = "retry = { max_retries = 0 }";
+
+async fn ask(gateway: &Gateway) -> Answer {
+    post_json(&gateway.url("/v1/chat"), &chat("hi")).await
+}
+
+fn is_shut(answer: &Answer) -> bool {
+    let seconds = answer.header("retry-after").and_then(|text| text.parse::<u64>().ok());
+    answer.status == 503
+        && answer.json()["code"] == "provider_unavailable"
+        && seconds.is_some_and(|seconds| (1..=60).contains(&seconds))
+}
+
+/// Awaits the moment when the breaker of the only model is in this state.
+async fn model_is(gateway: &Gateway, state: &str) {
+    let is_there = async || {
+        let view = snapshot(gateway, "ollama").await;
+        (view["models"][0]["breaker"]["state"] == state).then_some(())
+    };
+    eventually(|| format!("the breaker is {state}"), is_there).await;
+}
+
+/// A provider that fails while the switch is on, and whose answers wait at the gate otherwise.
+fn flapping(broken: &Arc<AtomicBool>, gate: &Gate) -> Upstream {
+    let (broken, gate) = (Arc::clone(broken), gate.clone());
+    Upstream::spawn(move |call| match broken.load(Ordering::SeqCst) {
+        true => ollama::error(500, "broken"),
+        false => ollama::reply(call).head_hold(&gate),
+    })
+}
+
+#[tokio::test]
+async fn five_pay_for_a_dead_provider_and_the_rest_are_refused_at_the_door() {
+    let dead = refusing();
+    let lines = format!("{NO_RETRIES}\nbreaker = {{ failures = 5, open = '60s' }}");
+    let gateway = spawn_gateway(&provider("ollama", "ollama", &dead.url(), &lines)).await;
+    for _ in 0..5 {
+        let answer = ask(&gateway).await;
+        assert_eq!((answer.status, &answer.json()["code"]), (502, &"bad_upstream".into()));
+    }
+    gateway.logged("a provider is left alone for a while: it keeps failing").await;
+    let refused = answers(send_many(&gateway, &[], "hi", 200)).await;
+    assert!(refused.iter().all(is_shut));
+    let metrics = gateway.metrics().await;
+    assert_eq!(metrics.sum("llm_gateway_upstream_attempts_total", &[("outcome", "connect")]), 5.0);
+    assert_eq!(metrics.sum("llm_gateway_admissions_total", &[("decision", "breaker")]), 200.0);
+    assert_eq!(metrics.sum("llm_gateway_breaker_state", &[]), 2.0);
+    gateway.end(205).await;
+}
+
+#[tokio::test]
+async fn a_broken_provider_gets_one_probe_per_step_and_each_step_is_longer() {
+    let broken = Arc::new(AtomicBool::new(true));
+    let upstream = flapping(&broken, &Gate::closed());
+    let breaker = "breaker = { failures = 3, open = '200ms', max_open = '800ms' }";
+    let lines = format!("{NO_RETRIES}\n{breaker}");
+    let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), &lines)).await;
+    let mut sent = 0;
+    while upstream.calls_so_far().len() < 3 + 3 {
+        let batch = answers(send_many(&gateway, &[], "hi", 2)).await;
+        assert!(batch.iter().all(|answer| answer.status == 502 || is_shut(answer)));
+        sent += 2;
+    }
+    let calls = upstream.calls_so_far();
+    let last_of_three = upstream.answered(2).await;
+    assert!(calls[3].arrived.duration_since(last_of_three) >= Duration::from_millis(160));
+    // Doubled each time, less a fifth of jitter.
+    for (probe, least) in [(3, 320), (4, 640)] {
+        let pause = calls[probe + 1].arrived.duration_since(calls[probe].arrived);
+        assert!(pause >= Duration::from_millis(least), "{pause:?} after probe {probe}");
+    }
+    gateway.end(sent).await;
+}
+
+#[tokio::test]
+async fn one_probe_at_a_time_and_full_capacity_after_two_of_them() {
+    let (broken, gate) = (Arc::new(AtomicBool::new(true)), Gate::closed());
+    let upstream = flapping(&broken, &gate);
+    let breaker = "breaker = { failures = 1, open = '50ms', max_open = '50ms' }";
+    let lines = format!("max_concurrency = 4\n{NO_RETRIES}\n{breaker}");
+    let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), &lines)).await;
+    assert_eq!(ask(&gateway).await.status, 502);
+    broken.store(false, Ordering::SeqCst);
+    let mut sent = 1;
+    for probe in 1..=2 {
+        model_is(&gateway, "half_open").await;
+        let probing = send(&gateway, &[], chat("probe"));
+        upstream.calls(1 + probe).await;
+        let others = answers(send_many(&gateway, &[], "other", 20)).await;
+        assert!(others.iter().all(is_shut), "while a probe runs nobody else does");
+        assert_eq!(upstream.calls_so_far().len(), 1 + probe);
+        gate.let_through(1);
+        assert_eq!(probing.await.unwrap().status, 200);
+        sent += 21;
+    }
+    gate.open();
+    model_is(&gateway, "closed").await;
+    // Slots come back over ten seconds; nobody is turned away meanwhile.
+    let crowd = answers(send_many(&gateway, &[], "crowd", 12)).await;
+    assert_eq!(count(&crowd, 200), 12);
+    assert!(upstream.peak() <= 4);
+    gateway.end(sent + 12).await;
+}
+
+#[tokio::test]
+async fn whoever_waits_when_a_breaker_opens_is_answered_at_once() {
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let upstream = Upstream::spawn(move |_| ollama::error(500, "broken").head_hold(&held));
+    let breaker = "breaker = { failures = 1, open = '60s' }";
+    let lines = format!("max_concurrency = 1\n{NO_RETRIES}\n{breaker}");
+    let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), &lines)).await;
+    let sent = send_many(&gateway, &[], "hi", 6);
+    waiting(&gateway, "ollama", 5).await;
+    gate.open();
+    let answers = answers(sent).await;
+    assert_eq!(count(&answers, 502), 1);
+    assert_eq!(answers.iter().filter(|answer| is_shut(answer)).count(), 5);
+    assert_eq!(gateway.metrics().await.sum("llm_gateway_breaker_state", &[]), 2.0);
+    assert_eq!(upstream.calls_so_far().len(), 1);
+    gateway.end(6).await;
+}
+
+#[tokio::test]
+async fn whoever_waits_when_a_breaker_opens_is_answered_elsewhere_where_that_is_allowed() {
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let failing = Upstream::spawn(move |_| ollama::error(500, "broken").head_hold(&held));
+    let healthy = Upstream::ollama();
+    let breaker = "breaker = { failures = 1, open = '60s' }";
+    let lines = format!("max_concurrency = 1\n{NO_RETRIES}\n{breaker}");
+    let route = "[[routes]]\nmodel = 'chat'\ntargets = [{ provider = 'ollama', model = 'llama3.1' }]\n\
+                 fallback = [{ provider = 'spare', model = 'llama3.1' }]\n";
+    let one = provider("ollama", "ollama", &failing.url(), &lines);
+    let other = provider("spare", "ollama", &healthy.url(), "");
+    let gateway = spawn_gateway(&format!("{one}{other}{route}")).await;
+    let asked = || {
+        let mut body = chat("hi");
+        body["model"] = "chat".into();
+        send(&gateway, &[], body)
+    };
+    let sent: Vec<_> = (0..6).map(|_| asked()).collect();
+    waiting(&gateway, "ollama", 5).await;
+    gate.open();
+    let answers = answers(sent).await;
+    assert_eq!(count(&answers, 200), 6);
+    assert!(answers.iter().all(|answer| answer.header("x-gateway-provider") == Some("spare")));
+    assert_eq!((failing.calls_so_far().len(), healthy.calls_so_far().len()), (1, 6));
+    let metrics = gateway.metrics().await;
+    assert_eq!(metrics.sum("llm_gateway_fallbacks_total", &[("provider", "ollama")]), 6.0);
+    gateway.end(6).await;
+}
+
+#[tokio::test]
+async fn refused_credentials_close_a_provider_at_once_until_they_are_changed() {
+    let upstream = Upstream::spawn(|call| match call.header("authorization") {
+        Some("Bearer right") => ollama::reply(call),
+        _ => ollama::error(401, "who are you, sk-planted?"),
+    });
+    let with_key = |api_key: &str| {
+        provider("ollama", "ollama", &upstream.url(), &format!("api_key = '{api_key}'"))
+    };
+    let gateway = spawn_gateway(&with_key("wrong")).await;
+    let first = ask(&gateway).await;
+    assert_eq!((first.status, upstream.calls_so_far().len()), (502, 1), "and not retried");
+    assert!(!first.text().contains("planted"));
+    let line = gateway.logged("it does not accept the gateway's credentials").await;
+    assert!(line.contains("ERROR"), "{line}");
+    assert!(is_shut(&ask(&gateway).await));
+    let view = snapshot(&gateway, "ollama").await;
+    assert_eq!(view["breaker"]["state"], "auth_failed");
+    assert!(view["breaker"]["left_ms"].as_u64().unwrap() <= 72_000, "tried again each minute");
+    assert_eq!(gateway.metrics().await.sum("llm_gateway_breaker_state", &[]), 3.0);
+    gateway.write_config(&with_key("right"));
+    assert_eq!(crate::crowd::press(&gateway, "reload").await.status, 200);
+    assert_eq!(ask(&gateway).await.status, 200);
+    assert_eq!(upstream.calls_so_far().len(), 2);
+    gateway.end(3).await;
+}
+
+#[tokio::test]
+async fn a_black_hole_takes_nothing_from_its_neighbour() {
+    let (hole, upstream) = (black_hole(), Upstream::ollama());
+    let lines = "max_concurrency = 4\ntimeouts = { connect = '15s' }";
+    let one = provider("hole", "ollama", &hole.url(), lines);
+    let gateway =
+        spawn_gateway(&format!("{}{one}", provider("ollama", "ollama", &upstream.url(), ""))).await;
+    let lost: Vec<_> =
+        (0..20).map(|_| send(&gateway, &[], chat_with("hole", "nobody hears"))).collect();
+    waiting(&gateway, "hole", 16).await;
+    for _ in 0..50 {
+        assert_eq!(ask(&gateway).await.status, 200);
+    }
+    assert!(lost.iter().all(|one| !one.is_finished()), "the neighbour waited for the hole");
+    shows(&gateway, "hole", "in_flight", 4).await;
+    lost.iter().for_each(tokio::task::JoinHandle::abort);
+    gateway.end(70).await;
+}

@@ -1,0 +1,217 @@
+//! Defects: code that panics in the middle of an attempt costs one answer and nothing else.
+//!
+//! The gateway has no switch that makes it panic, so these tests use its parts within the test's own process, with a
+//! backend that panics where it is told to.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use llm_gateway::backend::{Backend, DecodeError, Decoder, Ollama, Rejection, UpstreamRequest};
+use llm_gateway::chat::{Api, ChatEvent, ChatRequest, ErrorKind, GatewayError, Message, Role};
+use llm_gateway::job::{Answer, Caller, Globs, Job, Place, Reply, Tried};
+use llm_gateway::policy::{Priority, Trust};
+use llm_gateway::provider::Provider;
+use llm_gateway::provider::settings::{MaxConcurrency, ProviderSettings};
+use llm_gateway::router::route::{RoutedProvider, Routes};
+use llm_gateway::router::settings::{DefaultSettings, Hints};
+use llm_gateway::router::{RouterActor, Routing, Submit};
+use tokio::sync::oneshot;
+
+use crate::patience::{eventually, within};
+use crate::upstream::{Upstream, ollama};
+
+/// Where a request makes the backend panic: it says so itself.
+const STEPS: [&str; 6] = ["encode", "decoder", "first piece", "later piece", "end", "rejection"];
+
+/// Ollama's API, spoken by somebody who panics where the request says.
+struct Panicking;
+
+/// The state of reading an answer, which ends in a panic.
+struct PanickingDecoder {
+    inner: Box<dyn Decoder>,
+    step: String,
+    pieces: usize,
+}
+
+/// What is asked, in one word.
+fn step(request: &ChatRequest) -> String {
+    request.model.clone().unwrap_or_default()
+}
+
+fn panic_at(here: &str, step: &str) {
+    assert!(here != step, "as a defect might");
+}
+
+impl Backend for Panicking {
+    fn api(&self) -> Api {
+        Ollama.api()
+    }
+
+    fn encode(
+        &self,
+        request: &ChatRequest,
+        model: &str,
+        api_key: Option<&str>,
+    ) -> Result<UpstreamRequest, GatewayError> {
+        panic_at("encode", &step(request));
+        Ollama.encode(request, model, api_key)
+    }
+
+    fn decoder(&self, request: &ChatRequest, seed: u64) -> Box<dyn Decoder> {
+        let step = step(request);
+        panic_at("decoder", &step);
+        Box::new(PanickingDecoder { inner: Ollama.decoder(request, seed), step, pieces: 0 })
+    }
+
+    fn rejection(&self, status: u16, body: &[u8], model: &str) -> Rejection {
+        panic_at("rejection", model);
+        Ollama.rejection(status, body, model)
+    }
+
+    fn unreachable_hint(&self) -> &'static str {
+        Ollama.unreachable_hint()
+    }
+}
+
+impl Decoder for PanickingDecoder {
+    fn feed(&mut self, bytes: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {
+        self.pieces += 1;
+        panic_at(if self.pieces == 1 { "first piece" } else { "later piece" }, &self.step);
+        self.inner.feed(bytes, events)
+    }
+
+    fn finish(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {
+        panic_at("end", &self.step);
+        self.inner.finish(events)
+    }
+}
+
+/// One provider with two slots, spoken to by the panicking backend.
+fn routing(upstream: &Upstream) -> Arc<Routing> {
+    let settings = ProviderSettings {
+        base_url: upstream.url(),
+        max_concurrency: MaxConcurrency::Fixed(2),
+        ..ProviderSettings::default()
+    };
+    let routed = RoutedProvider {
+        name: Arc::from("ollama"),
+        trust: Trust::Local,
+        default_model: Arc::from("llama3.1"),
+        models: vec!["*".to_owned()],
+    };
+    let default = DefaultSettings { providers: vec!["ollama".to_owned()] };
+    Arc::new(Routing {
+        providers: vec![Provider::new("ollama", settings.resolved(), &Panicking, None)],
+        routes: Routes::new(vec![routed], &[], &Hints::new(), &default),
+    })
+}
+
+fn job(model: &str) -> (Job, oneshot::Receiver<Answer>) {
+    let all = Globs::new(&["*".to_owned()]);
+    let (reply, answer) = Reply::new();
+    let request = ChatRequest {
+        model: Some(model.to_owned()),
+        messages: vec![Message::text(Role::User, "hi")],
+        stream: true,
+        ..ChatRequest::default()
+    };
+    let caller = Caller {
+        name: Arc::from("test"),
+        weight: 1,
+        priority: Priority::Interactive,
+        policy: None,
+        models: all.clone(),
+        providers: all,
+    };
+    let job = Job {
+        request_id: Arc::from(model),
+        id: uuid::Uuid::new_v4(),
+        request: Arc::new(request),
+        caller: Arc::new(caller),
+        policy: None,
+        arrived: Instant::now(),
+        deadline: None,
+        candidates: VecDeque::new(),
+        tried: Tried::default(),
+        place: Place::default(),
+        reply,
+    };
+    (job, answer)
+}
+
+/// How a job ends: `Ok` with the number of its events, or why not.
+async fn ended(answer: oneshot::Receiver<Answer>) -> Result<usize, ErrorKind> {
+    let answer = within("an answer", answer).await.expect("every job is answered");
+    let mut events = answer.outcome.map_err(|error| error.kind)?;
+    let mut count = 0;
+    while let Some(event) = within("the next event", events.recv()).await {
+        let is_done = matches!(event.map_err(|error| error.kind)?, ChatEvent::Done(_));
+        count += 1;
+        if is_done {
+            return Ok(count);
+        }
+    }
+    // An end without a last event is how a vanished attempt is noticed.
+    Err(ErrorKind::Internal)
+}
+
+/// Streams with the end by itself, cut where the end is to be looked for, or refuses.
+fn upstream() -> Upstream {
+    Upstream::spawn(|call| match call.json()["model"].as_str() {
+        Some("rejection") => ollama::error(500, "x"),
+        Some("end") => ollama::opened(&["a"]),
+        _ => ollama::answer(&["a", "b", "c"]).paced(std::time::Duration::from_millis(5)),
+    })
+}
+
+#[actix::test]
+async fn a_panic_anywhere_in_an_attempt_costs_one_answer_and_no_slot() {
+    let upstream = upstream();
+    let routing = routing(&upstream);
+    let router = RouterActor::start_for(Arc::clone(&routing));
+    for _ in 0..5 {
+        for step in STEPS {
+            let (job, answer) = job(step);
+            router.try_send(Submit(job)).unwrap();
+            assert_eq!(ended(answer).await, Err(ErrorKind::Internal), "a panic in: {step}");
+            let (next, answer) = self::job("llama3.1");
+            router.try_send(Submit(next)).unwrap();
+            assert_eq!(ended(answer).await, Ok(4), "after a panic in: {step}");
+        }
+    }
+    all_free(&routing).await;
+}
+
+#[actix::test]
+async fn panics_among_sixty_jobs_hold_up_nobody() {
+    let upstream = upstream();
+    let routing = routing(&upstream);
+    let router = RouterActor::start_for(Arc::clone(&routing));
+    let models = STEPS.into_iter().chain(["llama3.1"; 4]).cycle().take(60);
+    let sent: Vec<_> = models
+        .map(|model| {
+            let (job, answer) = job(model);
+            router.try_send(Submit(job)).unwrap();
+            (model, answer)
+        })
+        .collect();
+    for (model, answer) in sent {
+        let expected = if STEPS.contains(&model) { Err(ErrorKind::Internal) } else { Ok(4) };
+        assert_eq!(ended(answer).await, expected, "{model}");
+    }
+    assert!(upstream.peak() <= 2);
+    all_free(&routing).await;
+}
+
+async fn all_free(routing: &Routing) {
+    let gate = &routing.providers[0].gate;
+    eventually(
+        || format!("every slot is free: {:?}", gate.snapshot()),
+        async || {
+            let now = gate.snapshot();
+            (now.free == now.limit && now.queued == 0 && now.in_flight == 0).then_some(())
+        },
+    )
+    .await;
+}
