@@ -6,8 +6,11 @@ use crate::client::post_json;
 use crate::harness::spawn_gateway;
 use crate::upstream::{Script, Upstream, ollama};
 
+/// A model, and what the provider does when it is asked for it.
+type Case = (&'static str, fn() -> Script);
+
 /// Every kind of broken beginning; each contains `PLANTED` where it contains anything.
-const CASES: [(&str, fn() -> Script); 15] = [
+const CASES: [Case; 15] = [
     ("hang-up", Script::hang_up),
     ("reset", Script::reset),
     ("no-http", || Script::raw("SSH-2.0-PLANTED\r\n")),
