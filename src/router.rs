@@ -63,7 +63,8 @@ impl RouterActor {
     #[must_use]
     pub fn start_for(routing: Arc<Routing>) -> Addr<Self> {
         Self::create(|context| {
-            // Not in `started`: messages may come before that, and the default holds 16.
+            // Here and not in `started`: until then the mailbox would have actix's own 16 places, too few for a burst
+            // that comes before the actor first runs.
             context.set_mailbox_capacity(MAILBOX);
             Self { routing, providers: HashMap::new() }
         })

@@ -108,7 +108,7 @@ impl ProviderActor {
         let (_, retry) = policies(&provider.settings);
         let lane = Rc::new(Lane { provider: Arc::clone(provider), client });
         Self::create(|context| {
-            // Not in `started`: messages may come before that, and the default holds 16.
+            // Here and not in `started`: a burst may come before the actor first runs.
             context.set_mailbox_capacity(MAILBOX);
             Self { lane, retry, router }
         })

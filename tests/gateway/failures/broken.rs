@@ -6,10 +6,9 @@ use crate::client::post_json;
 use crate::harness::spawn_gateway;
 use crate::upstream::{Script, Upstream, ollama};
 
-/// A model, and what the provider does when it is asked for it.
+/// Every kind of broken beginning; each contains `PLANTED` where it contains anything.
 type Case = (&'static str, fn() -> Script);
 
-/// Every kind of broken beginning; each contains `PLANTED` where it contains anything.
 const CASES: [Case; 15] = [
     ("hang-up", Script::hang_up),
     ("reset", Script::reset),

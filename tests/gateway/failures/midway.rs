@@ -13,12 +13,11 @@ use crate::upstream::{Script, Upstream, ollama};
 const EVERYTHING: u64 = u64::MAX;
 const MEBIBYTE: u64 = 1 << 20;
 
-/// A model, the code that follows, and how an answer breaks when that model is asked for.
-type Case = (&'static str, &'static str, fn(Script) -> Script);
-
-/// Every way to break after two tokens.
+/// Every way to break after two tokens, with the code that follows.
 ///
 /// A reset takes what the kernel has not handed over with it, hence its pause.
+type Case = (&'static str, &'static str, fn(Script) -> Script);
+
 const CASES: [Case; 11] = [
     ("cut", "bad_upstream", |script| script.cut_at(EVERYTHING)),
     ("cut-in-a-line", "bad_upstream", |script| {
