@@ -89,6 +89,14 @@ pub async fn spawn_gateway_under(limits: &str, toml: &str) -> Gateway {
     Gateway::start(command, folder).await
 }
 
+/// Starts the demonstration and awaits both its listeners.
+pub async fn spawn_demo() -> Gateway {
+    let folder = TempDir::new().unwrap();
+    let mut command = command(&["demo"], &[]);
+    command.current_dir(folder.path());
+    Gateway::start(command, folder).await
+}
+
 /// Runs a command of the binary to its end in an empty folder.
 pub async fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Printed {
     let folder = TempDir::new().unwrap();

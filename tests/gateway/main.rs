@@ -14,8 +14,10 @@
 #![cfg(test)]
 
 mod breaker;
+mod burst;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod client;
+mod commands;
 mod crowd;
 mod failures;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
@@ -26,6 +28,7 @@ mod ledger;
 mod line;
 mod live;
 mod memory;
+mod native;
 mod panics;
 mod patience;
 mod retry;
