@@ -14,6 +14,7 @@ mod drain;
 mod exchange;
 mod health;
 mod intake;
+mod models;
 mod panics;
 pub mod settings;
 mod shard;
@@ -29,6 +30,7 @@ use actix_http::HttpService;
 use actix_http::error::DispatchError;
 use actix_service::{ServiceFactoryExt, fn_service, map_config};
 use actix_web::dev::{AppConfig, Server};
+use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::rt::net::TcpStream;
 use actix_web::web::{self, Data, Payload};
 use actix_web::{App, HttpRequest, HttpResponse, middleware};
@@ -36,7 +38,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::chat::{ErrorKind, GatewayError, Origin};
-use crate::dialect::{DIALECTS, Dialect};
+use crate::dialect::{DIALECTS, dialect_of};
 use crate::router::{Reconfigure, RouterActor, Routing};
 use auth::Callers;
 use connection::{Connection, HEAD_TIME, KEEP_ALIVE};
@@ -186,19 +188,11 @@ fn routes(config: &mut web::ServiceConfig) {
                 chat::chat(*dialect, request, payload, front)
             };
             let resource = web::resource(*path).route(web::post().to(handler));
-            config.service(resource.default_service(web::to(wrong_method)));
+            config.service(resource.default_service(web::to(not_post)));
         }
     }
+    models::routes(config);
     health::routes(config);
-}
-
-/// The dialect whose clients use this path; the native one where none does.
-fn dialect_of(path: &str) -> &'static dyn Dialect {
-    let native: &'static dyn Dialect = &crate::dialect::Native;
-    DIALECTS
-        .iter()
-        .find(|dialect| dialect.paths().contains(&path))
-        .map_or(native, |dialect| *dialect)
 }
 
 async fn nowhere(request: HttpRequest) -> HttpResponse {
@@ -207,11 +201,19 @@ async fn nowhere(request: HttpRequest) -> HttpResponse {
     refuse(&request, &error)
 }
 
-async fn wrong_method(request: HttpRequest) -> HttpResponse {
-    let error = GatewayError::new(ErrorKind::MethodNotAllowed, "this path takes POST only");
-    let mut response = refuse(&request, &error.from(Origin::Client));
-    let allow = actix_web::http::header::HeaderValue::from_static("POST");
-    response.headers_mut().insert(actix_web::http::header::ALLOW, allow);
+async fn not_post(request: HttpRequest) -> HttpResponse {
+    wrong_method(&request, "POST")
+}
+
+async fn not_get(request: HttpRequest) -> HttpResponse {
+    wrong_method(&request, "GET, HEAD")
+}
+
+fn wrong_method(request: &HttpRequest, allow: &'static str) -> HttpResponse {
+    let message = format!("this path takes {allow} only");
+    let error = GatewayError::new(ErrorKind::MethodNotAllowed, message);
+    let mut response = refuse(request, &error.from(Origin::Client));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
     response
 }
 

@@ -25,7 +25,7 @@ use super::retry::Failure;
 use super::retry_after::retry_after;
 use super::slot::Slot;
 use crate::backend::{DecodeError, Decoder, UpstreamRequest};
-use crate::chat::{ChatEvent, ChatRequest, ErrorKind, GatewayError, Usage};
+use crate::chat::{Ask, ChatEvent, ErrorKind, GatewayError, Usage};
 use crate::job::{EVENTS, Job};
 use crate::telemetry::{AttemptEnded, AttemptOutcome, BreakerOpened, UpstreamCancelled};
 
@@ -51,11 +51,12 @@ pub(super) async fn run(
     connection: Connection,
 ) -> Option<(Job, Failed)> {
     let provider = &*lane.provider;
-    let (call, model) = match prepare(provider, &job) {
+    let (mut call, model) = match prepare(provider, &job) {
         Ok(prepared) => prepared,
         // Nothing was sent, so no attempt is counted.
         Err(failed) => return Some((job, failed)),
     };
+    job.tried.dropped = std::mem::take(&mut call.dropped);
     job.tried.attempts += 1;
     provider.counts.attempts.fetch_add(1, Ordering::Relaxed);
     job.tried.here += u32::from(connection == Connection::Pooled || !job.tried.free_used);
@@ -138,7 +139,7 @@ fn prepare(provider: &Provider, job: &Job) -> Result<(UpstreamRequest, Arc<str>)
 /// An attempt before its first event.
 struct Exchange<'a> {
     lane: &'a Lane,
-    request: &'a ChatRequest,
+    request: &'a Ask,
     id: Uuid,
     model: &'a str,
     deadline: Instant,
@@ -301,14 +302,7 @@ impl Pump<'_> {
         let Answering { mut body, mut decoder, mut events } = answering;
         loop {
             for event in events.drain(..) {
-                let usage = match &event {
-                    ChatEvent::Done(completion) => Some(completion.usage),
-                    ChatEvent::Text(_)
-                    | ChatEvent::Reasoning(_)
-                    | ChatEvent::Signature(_)
-                    | ChatEvent::ToolCall(_)
-                    | ChatEvent::Logprobs(_) => None,
-                };
+                let usage = event.done().map(|completion| completion.usage);
                 self.deliver(event).await?;
                 if let Some(usage) = usage {
                     body.end(END_TIME).await;
