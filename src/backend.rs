@@ -131,6 +131,14 @@ pub enum DecodeError {
     Reported(Rejection),
 }
 
+impl From<serde_json::Error> for DecodeError {
+    /// Says what is wrong and where, but not in serde's words: they quote the answer, which no log may hold.
+    fn from(error: serde_json::Error) -> Self {
+        let what = if error.is_data() { "JSON of another shape" } else { "not JSON" };
+        Self::Malformed(format!("{what} from line {} column {} on", error.line(), error.column()))
+    }
+}
+
 impl From<LineTooLong> for DecodeError {
     fn from(_: LineTooLong) -> Self {
         Self::TooLarge

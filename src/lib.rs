@@ -82,7 +82,8 @@
 //! | [`app`] | starts and stops everything in order; reloads |
 //!
 //! Settings live beside what they tune, in files named `settings.rs`. `tests/gateway` runs the real binary against a
-//! scripted upstream; `tests/golden.rs` reads what providers answer from `tests/fixtures`.
+//! scripted upstream, `tests/clients` drives it with the official clients, and `tests/golden.rs` reads what providers
+//! answer from `tests/fixtures`.
 //!
 //! # To add something
 //!

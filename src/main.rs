@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use llm_gateway::app::{App, Source, StartError, demo, keys, probe};
+use llm_gateway::app::{App, Source, StartError, demo, descriptors, keys, probe};
 use llm_gateway::config::{self, Loaded};
 use llm_gateway::sim;
 use llm_gateway::telemetry::logging;
@@ -89,7 +89,10 @@ struct SimArguments {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return explain(&error),
+    };
     let explicit = arguments.config;
     match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(explicit),
@@ -99,6 +102,14 @@ fn main() -> ExitCode {
         Command::Keys { command: KeysCommand::New { name } } => new_key(&name),
         Command::Health { url } => health(url, explicit),
     }
+}
+
+/// Prints the help that was asked for, or what is wrong with the arguments.
+fn explain(error: &clap::Error) -> ExitCode {
+    // Nobody can be told that the output is closed.
+    drop(error.print());
+    // clap's own status for wrong arguments is 2, which is none of ours.
+    if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 fn serve(explicit: Option<PathBuf>) -> ExitCode {
@@ -114,6 +125,7 @@ fn serve(explicit: Option<PathBuf>) -> ExitCode {
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }
+    descriptors::raise_limit();
     let (file, fingerprint) = (loaded.file, loaded.fingerprint);
     let source = Source { explicit, environment, file, fingerprint };
     system(|| async {

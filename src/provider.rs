@@ -241,6 +241,14 @@ impl Provider {
         (!Secret::is_empty(key)).then(|| key.expose())
     }
 
+    /// A provider's words without the gateway's own key, which some quote when they refuse it.
+    fn without_key(&self, words: String) -> String {
+        match self.api_key() {
+            Some(key) if words.contains(key) => words.replace(key, "***"),
+            Some(_) | None => words,
+        }
+    }
+
     /// The model's name where it may be a label: configured names only, since callers choose the others.
     fn model_label<'a>(&self, model: &'a str) -> &'a str {
         let configured = self.settings.default_model() == model

@@ -74,7 +74,12 @@ impl RouterActor {
     /// Starts the router and its provider actors on this thread.
     #[must_use]
     pub fn start_for(routing: Arc<Routing>) -> Addr<Self> {
-        Self { routing, providers: HashMap::new() }.start()
+        Self::create(|context| {
+            // Here and not in `started`: until then the mailbox would have actix's own 16 places, too few for a burst
+            // that comes before the actor first runs.
+            context.set_mailbox_capacity(MAILBOX);
+            Self { routing, providers: HashMap::new() }
+        })
     }
 
     /// Hands the job to the first candidate whose kind of provider can answer it.
@@ -188,10 +193,6 @@ impl RouterActor {
 
 impl Actor for RouterActor {
     type Context = Context<Self>;
-
-    fn started(&mut self, context: &mut Self::Context) {
-        context.set_mailbox_capacity(MAILBOX);
-    }
 }
 
 impl Handler<Submit> for RouterActor {

@@ -146,8 +146,7 @@ fn read_line(
     if *done {
         return Ok(());
     }
-    let line: Line =
-        serde_json::from_slice(line).map_err(|error| DecodeError::Malformed(error.to_string()))?;
+    let line: Line = serde_json::from_slice(line)?;
     if let Some(error) = line.error {
         return Err(DecodeError::Reported(rejection(500, error, "")));
     }

@@ -127,7 +127,11 @@ impl ChatEvent {
     pub fn size(&self) -> usize {
         match self {
             Self::Text(text) | Self::Reasoning(text) | Self::Signature(text) => text.len(),
-            Self::ToolCall(piece) => piece.arguments.len(),
+            Self::ToolCall(piece) => {
+                let named = [&piece.id, &piece.name].into_iter().flatten().map(String::len);
+                // A piece without a word in it still takes a place.
+                64 + piece.arguments.len() + named.sum::<usize>()
+            }
             Self::Logprobs(tokens) => tokens.iter().map(|token| 64 * (1 + token.top.len())).sum(),
             Self::Whole(Whole::Embeddings(vectors)) => {
                 vectors.iter().map(|vector| vector.len() * size_of::<f32>()).sum()

@@ -149,7 +149,14 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        if !self.ended {
+        if self.ended {
+            return;
+        }
+        if std::thread::panicking() {
+            // The client is still there and is told by whoever catches the panic.
+            self.status = Some(500);
+            self.emit(Outcome::UpstreamError, Some(&GatewayError::internal("a handler panicked")));
+        } else {
             self.emit(Outcome::Cancelled, None);
         }
     }
@@ -187,7 +194,7 @@ pub fn error_response(
 }
 
 /// When to come back: what the error says, else one to two seconds, spread so that the refused do not return
-/// together. Quota that is gone does not come back in a minute, and the body says so.
+/// together; at most a minute, even where a quota is gone for longer, which the body says.
 fn retry_after(error: &GatewayError, status: u16) -> Option<Duration> {
     if !matches!(status, 429 | 503 | 529) {
         return None;

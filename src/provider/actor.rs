@@ -113,7 +113,11 @@ impl ProviderActor {
         let client = Client::new(&provider.settings);
         let (_, retry) = policies(&provider.settings);
         let lane = Rc::new(Lane { provider: Arc::clone(provider), client });
-        Self { lane, retry, router }.start()
+        Self::create(|context| {
+            // Here and not in `started`: a burst may come before the actor first runs.
+            context.set_mailbox_capacity(MAILBOX);
+            Self { lane, retry, router }
+        })
     }
 
     fn admit(&self, turn: Turn, address: Addr<Self>) {
@@ -189,10 +193,6 @@ impl ProviderActor {
 
 impl Actor for ProviderActor {
     type Context = Context<Self>;
-
-    fn started(&mut self, context: &mut Self::Context) {
-        context.set_mailbox_capacity(MAILBOX);
-    }
 }
 
 impl Handler<Dispatch> for ProviderActor {

@@ -96,7 +96,7 @@ pub(super) async fn run(
         }
         Err(failed) => {
             let opened = slot.ended(failed.failure.ended());
-            let cause = failed.error.to_string();
+            let cause = failed.logged();
             ended(failed.outcome(), Some(&cause));
             if opened {
                 BreakerOpened { provider: &provider.name, outcome: failed.outcome() }.emit();
@@ -175,7 +175,7 @@ impl Exchange<'_> {
         while events.is_empty() {
             let piece = self.in_time(body.next()).await?;
             decode(&mut *decoder, piece, &mut events).map_err(|error| {
-                Failed::undecodable(&provider.name, Failure::DiedBeforeFirstEvent, error)
+                Failed::undecodable(provider, Failure::DiedBeforeFirstEvent, error)
             })?;
         }
         Ok(Answering { body, decoder, events })
@@ -223,7 +223,7 @@ impl Exchange<'_> {
             Some(false) => Failure::DoNotRetry,
             Some(true) | None => Failure::of_status(head.status, rejection.retry_after),
         };
-        Failed::rejected(&provider.name, failure, rejection)
+        Failed::rejected(provider, failure, rejection)
     }
 }
 
@@ -316,7 +316,7 @@ impl Pump<'_> {
                 for event in events.drain(..) {
                     self.deliver(event).await?;
                 }
-                let failed = Failed::undecodable(&self.provider.name, Failure::Cut, error);
+                let failed = Failed::undecodable(self.provider, Failure::Cut, error);
                 let mut error = failed.error;
                 error.kind = ErrorKind::BadUpstream;
                 return Err(Stopped::Failed(error));

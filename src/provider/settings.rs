@@ -95,7 +95,8 @@ pub struct Timeouts {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RetrySettings {
-    /// Further attempts after the first, 0 to 10. Default 2, what the official SDKs do.
+    /// Further attempts after the first, 0 to 10; more than 2 count as 2, because a request makes three calls at most.
+    /// Default 2, what the official SDKs do.
     pub max_retries: u32,
     /// The first pause is random between nothing and this, and the limit doubles each time. Default
     /// 500 ms, more than 0.

@@ -16,10 +16,7 @@ use crate::chat::{ErrorKind, GatewayError, Origin};
 use crate::job::{Caller, Candidate};
 use crate::policy::{DataPolicy, Trust};
 
-use super::settings::{DefaultSettings, Hints, RouteSettings, TargetSettings};
-
-/// Hints and generic names that restrict a request to local providers.
-const LOCAL_HINTS: [&str; 2] = ["local", "secure"];
+use super::settings::{DefaultSettings, Hints, LOCAL_HINTS, RouteSettings, TargetSettings};
 
 /// The routing rules, compiled.
 #[derive(Debug)]

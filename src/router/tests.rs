@@ -112,6 +112,16 @@ async fn a_provider_actor_that_died_is_started_again_for_the_next_job() {
 }
 
 #[actix::test]
+async fn the_first_burst_of_a_new_router_fits_into_its_mailbox() {
+    let router = RouterActor::start_for(routing());
+    let jobs: Vec<_> = (0..MAILBOX).map(|_| job()).collect();
+    for (job, answer) in jobs {
+        assert!(router.try_send(Submit(job)).is_ok());
+        drop(answer);
+    }
+}
+
+#[actix::test]
 async fn a_job_in_the_mailbox_of_a_dying_actor_is_answered_once() {
     let router = RouterActor::start_for(routing());
     let (first, answer) = job();

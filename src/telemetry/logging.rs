@@ -15,9 +15,11 @@ use super::settings::{LogFormat, LogSettings};
 /// What is written without `RUST_LOG`.
 const DEFAULT_FILTER: &str = "info,actix_server=warn,actix_http=off";
 
-/// Starts logging for the process. `filter` is the value of `RUST_LOG`. A second call changes nothing.
+/// Starts logging for the process. `filter` is the value of `RUST_LOG`; empty counts as
+/// not set. A second call changes nothing.
 pub fn start(settings: &LogSettings, filter: Option<&str>) {
     let mut builder = env_logger::Builder::new();
+    let filter = filter.filter(|filter| !filter.is_empty());
     builder.parse_filters(filter.unwrap_or(DEFAULT_FILTER));
     match settings.format {
         LogFormat::Text => builder.format(write_text),

@@ -70,6 +70,18 @@ async fn of_two_thousand_at_once_never_more_than_eight_run_and_each_is_answered(
     gateway.end(2_000).await;
 }
 
+#[tokio::test]
+async fn the_very_first_burst_finds_the_whole_line() {
+    let gate = Gate::closed();
+    let upstream = held(&gate);
+    let gateway = in_front_of(&upstream, "max_concurrency = 8\nmax_queue = 200", "").await;
+    let sent = send_many(&gateway, &[], "burst", 208);
+    waiting(&gateway, "ollama", 200).await;
+    gate.open();
+    assert_eq!(count(&answers(sent).await, 200), 208);
+    gateway.end(208).await;
+}
+
 const TWO_KEYS: &str = "[[keys]]\nname = 'many'\nkey = 'sk-many'\nweight = 3\n\
                         [[keys]]\nname = 'few'\nkey = 'sk-few'\n";
 

@@ -14,8 +14,10 @@
 #![cfg(test)]
 
 mod breaker;
+mod burst;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod client;
+mod commands;
 mod crowd;
 mod embeddings;
 mod failures;
@@ -26,11 +28,15 @@ mod leaving;
 mod ledger;
 mod line;
 mod live;
+mod memory;
 mod models;
+mod native;
 mod panics;
 mod patience;
 mod retry;
+mod secrets;
 mod shutdown;
+mod slow;
 mod soak;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod upstream;

@@ -7,7 +7,9 @@ use crate::harness::spawn_gateway;
 use crate::upstream::{Script, Upstream, ollama};
 
 /// Every kind of broken beginning; each contains `PLANTED` where it contains anything.
-const CASES: [(&str, fn() -> Script); 15] = [
+type Case = (&'static str, fn() -> Script);
+
+const CASES: [Case; 15] = [
     ("hang-up", Script::hang_up),
     ("reset", Script::reset),
     ("no-http", || Script::raw("SSH-2.0-PLANTED\r\n")),

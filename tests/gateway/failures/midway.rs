@@ -16,7 +16,9 @@ const MEBIBYTE: u64 = 1 << 20;
 /// Every way to break after two tokens, with the code that follows.
 ///
 /// A reset takes what the kernel has not handed over with it, hence its pause.
-const CASES: [(&str, &str, fn(Script) -> Script); 11] = [
+type Case = (&'static str, &'static str, fn(Script) -> Script);
+
+const CASES: [Case; 11] = [
     ("cut", "bad_upstream", |script| script.cut_at(EVERYTHING)),
     ("cut-in-a-line", "bad_upstream", |script| {
         script.piece(ollama::line("PLANTED").slice(..30)).cut_at(EVERYTHING)

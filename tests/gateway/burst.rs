@@ -1,0 +1,125 @@
+//! A burst of clients, far more than fit, in front of the simulated Ollama: nobody is let through beyond the limit,
+//! everybody gets an honest answer, and afterwards everything is as it was.
+
+use std::collections::BTreeMap;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use llm_gateway::sim::{self, SimSettings, SimSnapshot};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use crate::client::{Answer, chat, post_json_with, streamed_chat};
+use crate::harness::{Metrics, provider, spawn_gateway};
+
+const CLIENTS: usize = 1_000;
+const LIMIT: usize = 8;
+
+/// The simulator on a thread of its own, with the system it needs.
+struct Simulator {
+    url: String,
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<SimSnapshot>,
+}
+
+impl Simulator {
+    fn start(settings: SimSettings) -> Self {
+        let (started, address) = std::sync::mpsc::channel();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            actix::System::new().block_on(async move {
+                let sim = sim::start(settings).unwrap();
+                started.send(sim.addr()).unwrap();
+                // A test that fails drops the sender, which is an end as well.
+                stopped.await.ok();
+                let seen = sim.snapshot();
+                sim.stop().await;
+                seen
+            })
+        });
+        Self { url: format!("http://{}", address.recv().unwrap()), stop, thread }
+    }
+
+    /// Stops it and returns what it saw.
+    fn stop(self) -> SimSnapshot {
+        self.stop.send(()).unwrap();
+        self.thread.join().unwrap()
+    }
+}
+
+/// All clients at once: half of them stream, a tenth have a short deadline.
+async fn everybody(url: &str) -> Vec<Answer> {
+    let mut clients = JoinSet::new();
+    for number in 0..CLIENTS {
+        let url = url.to_owned();
+        clients.spawn(async move {
+            let body = if number % 2 == 0 { chat("hi") } else { streamed_chat("hi") };
+            let deadline: &[_] =
+                if number % 10 == 0 { &[("x-request-timeout-ms", "300")] } else { &[] };
+            post_json_with(&url, deadline, &body).await
+        });
+    }
+    clients.join_all().await
+}
+
+fn check_refusals(answers: &[Answer]) {
+    let mut seconds = BTreeMap::<u64, usize>::new();
+    for answer in answers.iter().filter(|answer| [429, 503].contains(&answer.status)) {
+        let after = answer.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=60).contains(&after), "{after}");
+        *seconds.entry(after).or_default() += 1;
+        let code = answer.json()["code"].as_str().unwrap().to_owned();
+        assert!(["overloaded", "rate_limited"].contains(&code.as_str()), "{}", answer.text());
+    }
+    assert!(seconds.len() > 1, "all refused clients would come back at once: {seconds:?}");
+}
+
+fn check_counters(metrics: &Metrics, by_status: &BTreeMap<u16, usize>) {
+    let count = |outcome| metrics.sum("llm_gateway_requests_total", &[("outcome", outcome)]);
+    let answered = |status| by_status.get(&status).copied().unwrap_or(0) as f64;
+    assert_eq!(count("ok"), answered(200));
+    assert_eq!(count("rate_limited"), answered(429));
+    assert_eq!(count("overloaded"), answered(503));
+    assert_eq!(count("timeout"), answered(504));
+    assert_eq!(metrics.sum("llm_gateway_requests_total", &[]), CLIENTS as f64);
+    // Everybody was decided about once, since nothing is tried twice here.
+    assert_eq!(metrics.sum("llm_gateway_admissions_total", &[]), CLIENTS as f64);
+    let attempts =
+        |labels: &[(&str, &str)]| metrics.sum("llm_gateway_upstream_attempts_total", labels);
+    assert_eq!(attempts(&[("outcome", "ok")]), answered(200));
+    assert_eq!(attempts(&[]), attempts(&[("outcome", "ok")]) + attempts(&[("outcome", "timeout")]));
+}
+
+#[tokio::test]
+async fn a_burst_is_served_within_the_limit_and_everybody_is_answered() {
+    let simulator = Simulator::start(SimSettings {
+        slots: 64,
+        load: Duration::from_millis(50),
+        first_token: Duration::from_millis(50),
+        tokens_per_second: 0.0,
+        ..SimSettings::default()
+    });
+    let line = format!("max_concurrency = {LIMIT}\nmax_queue = 64");
+    let gateway = spawn_gateway(&provider("ollama", "ollama", &simulator.url, &line)).await;
+    let answers = everybody(&gateway.url("/v1/chat")).await;
+
+    let mut by_status = BTreeMap::<u16, usize>::new();
+    for answer in &answers {
+        *by_status.entry(answer.status).or_default() += 1;
+    }
+    assert_eq!(answers.len(), CLIENTS);
+    let known = |answer: &&Answer| [200, 429, 503, 504].contains(&answer.status);
+    let other = answers.iter().find(|answer| !known(answer));
+    assert!(other.is_none(), "{by_status:?} {other:?}");
+    assert!(by_status[&200] >= LIMIT, "{by_status:?}");
+    check_refusals(&answers);
+
+    gateway.settled().await;
+    gateway.adds_up(CLIENTS).await;
+    check_counters(&gateway.metrics().await, &by_status);
+    gateway.end(CLIENTS).await;
+    let seen = simulator.stop();
+    assert!(seen.most_running <= LIMIT, "{seen:?}");
+    assert_eq!((seen.running, seen.waiting, seen.refused), (0, 0, 0), "{seen:?}");
+    assert!(seen.finished >= by_status[&200] as u64, "{seen:?}");
+}

@@ -1,0 +1,227 @@
+//! The commands: what they print, and the exit status that scripts and containers rely on.
+
+use std::net::TcpListener;
+use std::process::Stdio;
+
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
+
+use crate::client::{chat, get, post_json, post_json_with, stream, streamed_chat};
+use crate::harness::{Printed, Signal, provider, run, run_in, spawn_demo, spawn_gateway};
+use crate::patience::{eventually, within};
+use crate::upstream::{Gate, Upstream, ollama};
+
+/// Runs a command with this configuration file; says the file's name too.
+async fn run_with(toml: &str, arguments: &[&str], variables: &[(&str, &str)]) -> (Printed, String) {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("gateway.toml");
+    std::fs::write(&file, toml).unwrap();
+    let file = file.to_str().unwrap();
+    let printed = run(&[arguments, &["--config", file]].concat(), variables).await;
+    (printed, file.to_owned())
+}
+
+#[tokio::test]
+async fn every_problem_of_a_configuration_is_listed_with_its_place_and_nothing_starts() {
+    let bad = "[server]\nworker = 3\ndrain = \"soon\"\n[providers.ollama]\nmax_concurency = 3\n\
+        [[routes]]\nmodel = \"x\"\ntargets = [{ provider = \"nobody\" }]\n";
+    for command in ["check", "serve"] {
+        let (printed, file) = run_with(bad, &[command], &[]).await;
+        assert_eq!(printed.status, Some(78), "{printed:?}");
+        let lines: Vec<&str> = printed.stderr.lines().collect();
+        let tells = |start: &str, word: &str| {
+            let start = format!("error: {file}:{start}");
+            lines.iter().any(|line| line.starts_with(&start) && line.contains(word))
+        };
+        assert!(tells("2: server.worker: ", "did you mean `workers`?"), "{lines:#?}");
+        assert!(tells("3: server.drain: ", ""), "{lines:#?}");
+        assert!(tells("5: providers.ollama.max_concurency: ", "did you mean"), "{lines:#?}");
+        assert!(tells("8: routes[0].targets[0].provider: ", "nobody"), "{lines:#?}");
+        assert_eq!((lines.len(), printed.stdout.as_str()), (4, ""), "{lines:#?}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_is_78() {
+    for arguments in [["check", "--config", "nowhere.toml"], ["serve", "--config", "nowhere.toml"]]
+    {
+        let printed = run(&arguments, &[]).await;
+        assert_eq!(printed.status, Some(78), "{printed:?}");
+        assert!(printed.stderr.contains("nowhere.toml"), "{printed:?}");
+    }
+}
+
+#[tokio::test]
+async fn check_prints_what_is_in_force_and_masks_every_secret() {
+    let toml = "[admin]\ntoken = \"token-planted\"\n[[keys]]\nname = \"a\"\nkey = \"sk-planted\"\n\
+        [[keys]]\nname = \"b\"\nenv = \"B_KEY\"\n[providers.ollama]\napi_key = \"key-planted\"\n";
+    let environment = [
+        ("B_KEY", "sk-b-planted"),
+        ("LLM_GATEWAY__PROVIDERS__OLLAMA__MAX_CONCURRENCY", "8"),
+        ("OLLAMA_BASE_URL", "http://ollama:11434"),
+    ];
+    let (printed, file) = run_with(toml, &["check"], &environment).await;
+    assert_eq!(printed.status, Some(0), "{printed:?}");
+    assert!(!printed.stdout.contains("planted") && !printed.stderr.contains("planted"));
+    let effective: toml::Table = printed.stdout.parse().unwrap();
+    let ollama = &effective["providers"]["ollama"];
+    assert_eq!(ollama["max_concurrency"].as_integer(), Some(8));
+    assert_eq!(ollama["base_url"].as_str(), Some("http://ollama:11434"));
+    assert_eq!(ollama["max_queue"].as_integer(), Some(64));
+    // Secrets in a file work, and are warned about with their place.
+    assert!(printed.stderr.contains(&format!("warning: {file}:5: keys[0].key: ")), "{printed:?}");
+}
+
+#[tokio::test]
+async fn a_public_listener_without_keys_is_refused_unless_that_is_said_to_be_meant() {
+    let public = "[server]\nlisten = \"0.0.0.0:0\"\n";
+    let (printed, file) = run_with(public, &["serve"], &[]).await;
+    assert_eq!(printed.status, Some(78), "{printed:?}");
+    assert!(
+        printed.stderr.starts_with(&format!("error: {file}:2: server.listen: ")),
+        "{printed:?}"
+    );
+    assert!(printed.stderr.contains("auth.anonymous"), "{printed:?}");
+    for allowed in ["[auth]\nanonymous = true\n", "[[keys]]\nname = \"a\"\nkey = \"sk-a\"\n"] {
+        let (printed, _) = run_with(&format!("{public}{allowed}"), &["check"], &[]).await;
+        assert_eq!(printed.status, Some(0), "{printed:?}");
+    }
+    let console = "[admin]\nlisten = \"0.0.0.0:0\"\n";
+    let (printed, _) = run_with(console, &["check"], &[]).await;
+    assert!(printed.status == Some(78) && printed.stderr.contains("admin.token"), "{printed:?}");
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_69() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().map(|address| (taken, address.to_string())).unwrap();
+    for (server, admin) in [(taken.1.as_str(), "127.0.0.1:0"), ("127.0.0.1:0", taken.1.as_str())] {
+        let toml = format!("[server]\nlisten = \"{server}\"\n[admin]\nlisten = \"{admin}\"\n");
+        let (printed, _) = run_with(&toml, &["serve"], &[]).await;
+        assert_eq!(printed.status, Some(69), "{printed:?}");
+        assert!(printed.stderr.contains(&format!("error: cannot listen on {}", taken.1)));
+    }
+    let printed = run(&["sim", "--listen", &taken.1], &[]).await;
+    assert_eq!(printed.status, Some(69), "{printed:?}");
+}
+
+#[tokio::test]
+async fn without_a_command_it_serves_and_without_a_flag_the_file_is_found() {
+    let folder = TempDir::new().unwrap();
+    let bad = |key: &str| format!("[server]\n{key} = 1\n");
+    std::fs::create_dir(folder.path().join("config")).unwrap();
+    std::fs::write(folder.path().join("config/gateway.toml"), bad("usual")).unwrap();
+    std::fs::write(folder.path().join("named.toml"), bad("named")).unwrap();
+    let printed = run_in(folder.path(), &[], &[]).await;
+    assert!(printed.status == Some(78) && printed.stderr.contains("server.usual"), "{printed:?}");
+    let named = [("LLM_GATEWAY_CONFIG", "named.toml")];
+    let printed = run_in(folder.path(), &[], &named).await;
+    assert!(printed.status == Some(78) && printed.stderr.contains("server.named"), "{printed:?}");
+}
+
+#[tokio::test]
+async fn wrong_arguments_are_1_and_help_is_0() {
+    for arguments in [&["swerve"][..], &["serve", "--port", "1"], &["keys"], &["keys", "new"]] {
+        let printed = run(arguments, &[]).await;
+        assert!(printed.status == Some(1) && !printed.stderr.is_empty(), "{printed:?}");
+    }
+    for arguments in [["--help"], ["--version"]] {
+        let printed = run(&arguments, &[]).await;
+        assert!(printed.status == Some(0) && printed.stdout.contains("llm-gateway"), "{printed:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_new_key_works_once_its_lines_are_pasted() {
+    let printed = run(&["keys", "new", "--name", "team-a"], &[]).await;
+    assert_eq!(printed.status, Some(0), "{printed:?}");
+    let (above, lines) = printed.stdout.split_once("[[keys]]").unwrap();
+    let key = above.split_whitespace().find(|word| word.starts_with("sk-")).unwrap();
+    assert!(!lines.contains(key), "{lines}");
+    let upstream = Upstream::ollama();
+    let provider = provider("ollama", "ollama", &upstream.url(), "");
+    let gateway = spawn_gateway(&format!("{provider}\n[[keys]]{lines}")).await;
+    let url = gateway.url("/v1/chat");
+    assert_eq!(post_json(&url, &chat("hi")).await.status, 401);
+    assert_eq!(post_json_with(&url, &[("x-api-key", key)], &chat("hi")).await.status, 200);
+    assert!(gateway.logged("outcome=ok").await.contains("caller=team-a"));
+    assert!(!gateway.log_lines().iter().any(|line| line.contains(key)));
+    gateway.end(2).await;
+}
+
+#[tokio::test]
+async fn health_is_0_while_ready_and_1_while_stopping_and_when_nobody_is_there() {
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let upstream = Upstream::spawn(move |call| ollama::reply(call).head_hold(&held));
+    let config = provider("ollama", "ollama", &upstream.url(), "");
+    let mut gateway = spawn_gateway(&config).await;
+    let address = gateway.address().to_string();
+    let url = gateway.url("/readyz");
+    let by_url = ["health", "--url", &url];
+    assert_eq!(run(&by_url, &[]).await.status, Some(0));
+    let by_file = format!("[server]\nlisten = \"{address}\"\n");
+    assert_eq!(run_with(&by_file, &["health"], &[]).await.0.status, Some(0));
+
+    let chat_url = gateway.url("/v1/chat");
+    let running = tokio::spawn(async move { post_json(&chat_url, &chat("hi")).await });
+    upstream.calls(1).await;
+    gateway.signal(Signal::Term);
+    gateway.logged("stopping").await;
+    let printed = run(&by_url, &[]).await;
+    assert!(printed.status == Some(1) && printed.stderr.contains("503"), "{printed:?}");
+    gate.open();
+    assert_eq!(running.await.unwrap().status, 200);
+    assert_eq!(gateway.exited().await.code(), Some(0));
+    assert_eq!(run(&by_url, &[]).await.status, Some(1));
+}
+
+#[tokio::test]
+async fn the_demonstration_answers_without_a_file_a_model_or_a_key() {
+    let gateway = spawn_demo().await;
+    let curl = format!("curl http://{}/v1/chat", gateway.address());
+    eventually(
+        || format!("{curl} is printed: {:#?}", gateway.printed_lines()),
+        async || gateway.printed_lines().iter().any(|line| line.contains(&curl)).then_some(()),
+    )
+    .await;
+    let answer = post_json(&gateway.url("/v1/chat"), &chat("Why is the sky blue?")).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(!answer.json()["content"].as_str().unwrap().is_empty());
+    let streamed = stream(&gateway.url("/v1/chat"), &streamed_chat("hi")).await;
+    assert!(streamed.rest().await.text().ends_with("data: [DONE]\n\n"));
+    gateway.end(2).await;
+}
+
+#[tokio::test]
+async fn the_simulator_alone_answers_as_ollama_does_and_stops_in_order() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_llm-gateway"));
+    command.env_clear().args(["sim", "--listen", "127.0.0.1:0", "--load-ms", "0"]);
+    command.args(["--first-token-ms", "1", "--tokens-per-second", "0", "--seed", "7"]);
+    let mut sim = command.stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut log = BufReader::new(sim.stderr.take().unwrap()).lines();
+    let url = within("the simulator listens", async {
+        loop {
+            let line = log.next_line().await.unwrap().unwrap();
+            if let Some((_, url)) = line.split_once("listening on ") {
+                return url.trim().to_owned();
+            }
+        }
+    })
+    .await;
+    assert!(get(&format!("{url}/api/version")).await.json()["version"].is_string());
+    let answer = post_json(&format!("{url}/api/chat"), &{
+        let mut chat = chat("hi");
+        chat["model"] = "llama3.1".into();
+        chat["stream"] = false.into();
+        chat
+    })
+    .await;
+    assert_eq!((answer.status, &answer.json()["done"]), (200, &true.into()));
+    let pid = sim.id().unwrap().to_string();
+    let signalled = std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+    assert!(signalled.success());
+    let status = within("the end of the simulator", sim.wait()).await.unwrap();
+    assert_eq!(status.code(), Some(0));
+}
