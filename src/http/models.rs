@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::drain::draining;
 use super::exchange::{Exchange, Wishes};
 use super::{Front, not_get, refuse, shard};
-use crate::chat::{ErrorKind, GatewayError, Listing, Offer, Origin};
+use crate::chat::{ErrorKind, GatewayError, Listing, Origin};
 use crate::dialect::{self, Anthropic, Dialect, Ollama, OpenAiChat};
 use crate::policy::DataPolicy;
 use crate::provider::Provider;
@@ -68,20 +68,20 @@ fn readable(
 }
 
 async fn models(request: HttpRequest, front: Data<Front>) -> HttpResponse {
-    let (dialect, write): (&'static dyn Dialect, fn(&[Offer]) -> Value) =
-        match is_anthropic(&request) {
-            true => (&Anthropic, dialect::anthropic_models),
-            false => (&OpenAiChat, dialect::openai_models),
-        };
+    let is_anthropic = is_anthropic(&request);
+    let write = match is_anthropic {
+        true => dialect::anthropic_models,
+        false => dialect::openai_models,
+    };
     let list = |menu: &Menu<'_>| Ok(write(&menu.offers(Listing::Installed)));
-    answer(dialect, Listing::Installed, &request, &front, list).await
+    answer(listed_by(is_anthropic), Listing::Installed, &request, &front, list).await
 }
 
 async fn model(request: HttpRequest, front: Data<Front>) -> HttpResponse {
-    let (dialect, write): (&'static dyn Dialect, fn(&Offer) -> Value) = match is_anthropic(&request)
-    {
-        true => (&Anthropic, dialect::anthropic_model),
-        false => (&OpenAiChat, dialect::openai_model),
+    let is_anthropic = is_anthropic(&request);
+    let write = match is_anthropic {
+        true => dialect::anthropic_model,
+        false => dialect::openai_model,
     };
     let name = unescaped(request.match_info().query("id"));
     let one = |menu: &Menu<'_>| match menu.offer(&name) {
@@ -92,7 +92,7 @@ async fn model(request: HttpRequest, front: Data<Front>) -> HttpResponse {
             Err(GatewayError::new(ErrorKind::ModelNotFound, message).from(Origin::Client))
         }
     };
-    answer(dialect, Listing::Installed, &request, &front, one).await
+    answer(listed_by(is_anthropic), Listing::Installed, &request, &front, one).await
 }
 
 async fn installed(request: HttpRequest, front: Data<Front>) -> HttpResponse {
@@ -180,6 +180,10 @@ async fn refresh(listing: Listing, providers: impl Iterator<Item = &Arc<Provider
     };
     // What is not heard by then is heard by the next request.
     drop(tokio::time::timeout(PATIENCE, all_fresh).await);
+}
+
+fn listed_by(is_anthropic: bool) -> &'static dyn Dialect {
+    if is_anthropic { &Anthropic } else { &OpenAiChat }
 }
 
 /// Anthropic's clients ask on the same path as OpenAI's, and always send this header.

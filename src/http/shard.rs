@@ -33,7 +33,6 @@ pub(super) fn browse(front: &Front, browse: Browse) {
     drop(send(front, browse));
 }
 
-#[expect(clippy::result_large_err, reason = "the message itself comes back")]
 fn send<M>(front: &Front, message: M) -> Result<(), SendError<M>>
 where
     RouterActor: Handler<M>,

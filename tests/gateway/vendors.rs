@@ -27,7 +27,7 @@ fn calling(name: &str, arguments: &Value) -> Script {
 /// A gateway whose only model has another name for clients.
 async fn with_alias(upstream: &Upstream) -> Gateway {
     let route =
-        "[[routes]]\nmodel = 'fast'\ntargets = [{ provider = 'ollama', model = 'llama3.1' }]\n";
+        "[[routes]]\nmodel = 'quick'\ntargets = [{ provider = 'ollama', model = 'llama3.1' }]\n";
     let config = format!("{}{route}", provider("ollama", "ollama", &upstream.url(), ""));
     spawn_gateway(&config).await
 }
@@ -36,12 +36,12 @@ async fn with_alias(upstream: &Upstream) -> Gateway {
 fn questions() -> [(&'static str, Value); 6] {
     let messages = json!([{ "role": "user", "content": "hi" }]);
     [
-        ("/v1/chat/completions", json!({ "model": "fast", "messages": messages })),
-        ("/v1/completions", json!({ "model": "fast", "prompt": "hi" })),
-        ("/v1/responses", json!({ "model": "fast", "input": "hi" })),
-        ("/v1/messages", json!({ "model": "fast", "max_tokens": 9, "messages": messages })),
-        ("/api/chat", json!({ "model": "fast", "messages": messages, "stream": false })),
-        ("/api/generate", json!({ "model": "fast", "prompt": "hi", "stream": false })),
+        ("/v1/chat/completions", json!({ "model": "quick", "messages": messages })),
+        ("/v1/completions", json!({ "model": "quick", "prompt": "hi" })),
+        ("/v1/responses", json!({ "model": "quick", "input": "hi" })),
+        ("/v1/messages", json!({ "model": "quick", "max_tokens": 9, "messages": messages })),
+        ("/api/chat", json!({ "model": "quick", "messages": messages, "stream": false })),
+        ("/api/generate", json!({ "model": "quick", "prompt": "hi", "stream": false })),
     ]
 }
 
@@ -66,7 +66,7 @@ async fn whole_answers_carry_the_name_that_was_asked_for() {
             "{path}: {}",
             answer.text()
         );
-        assert_eq!(answer.json()["model"], "fast", "{path}");
+        assert_eq!(answer.json()["model"], "quick", "{path}");
         assert_eq!(answer.header("x-gateway-model"), Some("llama3.1"), "{path}");
         let is_anthropic = path.starts_with("/v1/messages");
         let id = answer.header("request-id");
@@ -92,7 +92,7 @@ async fn streams_end_as_each_vendor_ends_them() {
         let pieces = stream(&gateway.url(path), &body).await.rest().await;
         assert!(pieces.ended_properly, "{path}");
         let text = pieces.text();
-        assert!(text.contains("\"fast\"") && text.contains("Hel"), "{path}: {text}");
+        assert!(text.contains("\"quick\"") && text.contains("Hel"), "{path}: {text}");
         assert!(text.trim_end().lines().rev().take(3).any(|line| line.contains(end)), "{text}");
     }
     gateway.end(6).await;

@@ -71,8 +71,11 @@ pub(in crate::provider) struct Head {
     pub body: Body,
 }
 
-/// The body of an answer.
-pub(in crate::provider) struct Body(ClientResponse<BoxedPayloadStream>);
+/// The body of an answer. Its end is told again to whoever asks again; awc would panic.
+pub(in crate::provider) struct Body {
+    response: ClientResponse<BoxedPayloadStream>,
+    has_ended: bool,
+}
 
 /// Why a body ended early.
 pub(super) type BodyError = PayloadError;
@@ -159,7 +162,7 @@ impl Client {
             retry_after: header("retry-after"),
             retry_after_ms: header("retry-after-ms"),
             should_retry: header("x-should-retry").and_then(|value| value.parse().ok()),
-            body: Body(response),
+            body: Body { response, has_ended: false },
         })
     }
 }
@@ -177,7 +180,12 @@ impl Stream for Body {
     type Item = Result<Bytes, BodyError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_next_unpin(context)
+        if self.has_ended {
+            return Poll::Ready(None);
+        }
+        let piece = std::task::ready!(self.response.poll_next_unpin(context));
+        self.has_ended = !matches!(piece, Some(Ok(_)));
+        Poll::Ready(piece)
     }
 }
 
