@@ -7,6 +7,7 @@
 //! is forgotten, whatever else changes about it.
 
 pub mod demo;
+pub mod descriptors;
 pub mod keys;
 pub mod probe;
 mod watch;

@@ -1,6 +1,6 @@
 //! What providers speak.
 //!
-//! A [`Backend`] turns a [`ChatRequest`] into the call its kind of provider understands, and whatever comes back
+//! A [`Backend`] turns an [`Ask`] into the call its kind of provider understands, and whatever comes back
 //! into events. It is pure: it never sees a socket, a clock or a log, and it never decides what happens after a
 //! failure, only what the failure means.
 //!
@@ -12,19 +12,21 @@ mod calls;
 mod gemini;
 mod history;
 mod links;
+mod listed;
 mod names;
 mod ollama;
 mod openai;
 mod stream;
 #[cfg(test)]
 mod testing;
+mod whole;
 
 use std::fmt;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::chat::{Api, ChatEvent, ChatRequest, GatewayError};
+use crate::chat::{Api, Ask, ChatEvent, ChatRequest, Extra, GatewayError, Listing, Model};
 use crate::wire::ndjson::LineTooLong;
 
 pub use anthropic::Anthropic;
@@ -50,20 +52,34 @@ pub trait Backend: Sync {
     /// The API, to tell whether a client's unknown fields mean something here.
     fn api(&self) -> Api;
 
-    /// Builds the call for `request`, to be answered by `model`.
+    /// What `ask` wants and the API has no word for at all; `None` when it can be asked.
+    fn lacks(&self, ask: &Ask) -> Option<&'static str>;
+
+    /// Builds the call for `ask`, to be answered by `model`.
     ///
     /// # Errors
     ///
-    /// `InvalidRequest` naming the field, when the API cannot express something that would change the result.
+    /// `InvalidRequest` naming the field, when the API cannot express something that would change the result, or
+    /// [lacks](Backend::lacks) the whole.
     fn encode(
         &self,
-        request: &ChatRequest,
+        ask: &Ask,
         model: &str,
         api_key: Option<&str>,
     ) -> Result<UpstreamRequest, GatewayError>;
 
-    /// Begins to read the answer to `request`. `seed` makes ids that the provider did not give.
-    fn decoder(&self, request: &ChatRequest, seed: u64) -> Box<dyn Decoder>;
+    /// Begins to read the answer to `ask`. `seed` makes ids that the provider did not give.
+    fn decoder(&self, ask: &Ask, seed: u64) -> Box<dyn Decoder>;
+
+    /// The question which models there are; `None` when the API cannot be asked.
+    fn listing(&self, listing: Listing, api_key: Option<&str>) -> Option<UpstreamRequest>;
+
+    /// Reads the whole answer to [`Backend::listing`].
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError::Malformed`] when it is not what the API answers.
+    fn read_listing(&self, listing: Listing, body: &[u8]) -> Result<Vec<Model>, DecodeError>;
 
     /// Reads an answer whose status is not 2xx.
     fn rejection(&self, status: u16, body: &[u8], model: &str) -> Rejection;
@@ -79,7 +95,7 @@ pub struct UpstreamRequest {
     pub path: String,
     /// Headers beside the content type, names in lower case.
     pub headers: Vec<(&'static str, String)>,
-    /// The JSON body, sent by POST.
+    /// The JSON body, sent by POST; without one the call is a GET.
     pub body: Vec<u8>,
     /// What the client asked for and the API has no place for, by OpenAI's names where it has one.
     pub dropped: Vec<String>,
@@ -113,6 +129,14 @@ pub enum DecodeError {
     TooLarge,
     /// The provider said, within the answer, that it failed.
     Reported(Rejection),
+}
+
+impl From<serde_json::Error> for DecodeError {
+    /// Says what is wrong and where, but not in serde's words: they quote the answer, which no log may hold.
+    fn from(error: serde_json::Error) -> Self {
+        let what = if error.is_data() { "JSON of another shape" } else { "not JSON" };
+        Self::Malformed(format!("{what} from line {} column {} on", error.line(), error.column()))
+    }
 }
 
 impl From<LineTooLong> for DecodeError {
@@ -198,6 +222,15 @@ fn foreign_fields<'a>(
     api: Api,
     dropped: &mut Vec<String>,
 ) -> Result<Vec<(&'a str, &'a Value)>, GatewayError> {
+    own_fields(request.extra.as_ref(), api, dropped)
+}
+
+/// As [`foreign_fields`], of any request.
+fn own_fields<'a>(
+    extra: Option<&'a Extra>,
+    api: Api,
+    dropped: &mut Vec<String>,
+) -> Result<Vec<(&'a str, &'a Value)>, GatewayError> {
     /// They decide about the answer's shape or content rather than tune it.
     const DECISIVE: &[&str] = &[
         "logit_bias",
@@ -208,7 +241,7 @@ fn foreign_fields<'a>(
         "container",
         "cachedContent",
     ];
-    let Some(extra) = &request.extra else { return Ok(Vec::new()) };
+    let Some(extra) = extra else { return Ok(Vec::new()) };
     if extra.api == api {
         return Ok(extra.fields.iter().map(|(name, value)| (name.as_str(), value)).collect());
     }
@@ -227,6 +260,12 @@ fn foreign_fields<'a>(
         dropped.push(name.clone());
     }
     Ok(Vec::new())
+}
+
+/// Refuses what an API has no word for.
+fn lacking(what: Option<&'static str>) -> GatewayError {
+    let what = what.unwrap_or("answer to this");
+    GatewayError::invalid(format!("this provider has no {what}, name another's model"))
 }
 
 /// The first 300 characters of a provider's words, on one line.

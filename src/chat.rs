@@ -6,12 +6,19 @@
 //! The one thing to know: an absent count or setting is `None`, never zero. What a client did not say is left
 //! to the provider, and what a provider did not say is not made up.
 
+mod ask;
 mod error;
+pub mod estimate;
 mod event;
+mod model;
 mod request;
 
+pub use ask::{Ask, EmbedRequest, ShowRequest};
 pub use error::{ErrorKind, FieldProblem, GatewayError, Origin};
-pub use event::{ChatEvent, Completion, Finish, TokenLogprob, ToolCallPiece, Usage, Waiting};
+pub use event::{
+    ChatEvent, Completion, Finish, TokenLogprob, ToolCallPiece, Usage, Waiting, Whole,
+};
+pub use model::{Listing, Model, Offer, untagged};
 pub use request::{
     AnswerShape, Api, ChatRequest, Effort, Extra, Format, Image, ImageSource, Message, Part, Role,
     Sampling, Tool, ToolCall, ToolChoice, ToolResult,

@@ -1,7 +1,7 @@
 //! What clients speak.
 //!
-//! A [`Dialect`] is one client-facing way to ask for a chat: it turns a body into a [`ChatRequest`], the events of
-//! an answer into bytes, and an error into its own envelope. It is pure and knows neither HTTP nor providers.
+//! A [`Dialect`] is one client-facing way to ask: it turns a body into an [`Ask`], the events of an answer into
+//! bytes, and an error into its own envelope. It is pure and knows neither HTTP nor providers.
 //!
 //! To add one, write a file here and add its line to [`DIALECTS`]; it names its own paths.
 
@@ -9,18 +9,26 @@ mod anthropic;
 mod native;
 mod ollama;
 mod openai;
+mod single;
+#[cfg(test)]
+mod testing;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use uuid::Uuid;
 
-use crate::chat::{ChatEvent, ChatRequest, GatewayError, Waiting};
+use crate::chat::{Ask, ChatEvent, GatewayError, Waiting};
 
-pub use anthropic::Anthropic;
+pub use anthropic::{
+    Anthropic, AnthropicCount, model as anthropic_model, models as anthropic_models,
+};
 pub use native::Native;
-pub use ollama::Ollama;
-pub use openai::{OpenAiChat, OpenAiCompletions, OpenAiResponses};
+pub use ollama::{Ollama, VERSION as OLLAMA_VERSION, installed, loaded};
+pub use openai::{
+    OpenAiChat, OpenAiCompletions, OpenAiEmbeddings, OpenAiResponses, model as openai_model,
+    models as openai_models,
+};
 
 /// Every dialect, in the order in which paths are matched.
 pub const DIALECTS: &[&dyn Dialect] = &[
@@ -28,12 +36,32 @@ pub const DIALECTS: &[&dyn Dialect] = &[
     &OpenAiChat,
     &OpenAiCompletions,
     &OpenAiResponses,
+    &OpenAiEmbeddings,
     &Ollama::Chat,
     &Ollama::Generate,
+    &Ollama::Embed,
+    &Ollama::Embeddings,
+    &Ollama::Show,
     &Anthropic,
+    &AnthropicCount,
 ];
 
-/// One client-facing way to ask for a chat.
+/// The dialect in which everything at `path` is answered, errors about the path itself included.
+#[must_use]
+pub fn dialect_of(path: &str) -> &'static dyn Dialect {
+    /// Where a vendor's clients ask, the longer beginnings first.
+    const BEGINNINGS: [(&str, &dyn Dialect); 4] = [
+        ("/v1/messages", &Anthropic),
+        ("/api/v1/", &Native),
+        ("/v1/", &OpenAiChat),
+        ("/api/", &Ollama::Chat),
+    ];
+    let exact = DIALECTS.iter().find(|dialect| dialect.paths().contains(&path)).copied();
+    let begins = || BEGINNINGS.iter().find(|(beginning, _)| path.starts_with(beginning));
+    exact.or_else(|| begins().map(|(_, dialect)| *dialect)).unwrap_or(&Native)
+}
+
+/// One client-facing way to ask.
 pub trait Dialect: Sync {
     /// The name in metrics and logs: one of a closed set.
     fn name(&self) -> &'static str;
@@ -51,13 +79,18 @@ pub trait Dialect: Sync {
     /// # Errors
     ///
     /// `InvalidRequest` or `SchemaMismatch`, naming what would be right.
-    fn decode(&self, body: &[u8]) -> Result<ChatRequest, GatewayError>;
+    fn decode(&self, body: &[u8]) -> Result<Ask, GatewayError>;
 
-    /// Begins to write one answer, streamed or whole as `request` asks.
-    fn encoder(&self, request: &ChatRequest, head: AnswerHead) -> Box<dyn Encoder>;
+    /// Begins to write one answer, streamed or whole as `ask` wants it. `ask` is what [`Dialect::decode`] gave.
+    fn encoder(&self, ask: &Ask, head: AnswerHead) -> Box<dyn Encoder>;
 
     /// Writes an error that comes instead of an answer.
     fn error(&self, error: &GatewayError, request_id: &str) -> ErrorBody;
+
+    /// The header in which clients of this API look for the request's id, beside `x-request-id`.
+    fn request_id_header(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 /// What is known of an answer before its first event.
@@ -80,7 +113,17 @@ pub trait Encoder: Send {
 
     /// Appends what the client is to read of `event`, which came `at` after the request's arrival. The encoder of
     /// a whole answer appends nothing before [`ChatEvent::Done`].
-    fn event(&mut self, event: ChatEvent, at: Duration, out: &mut Vec<u8>);
+    ///
+    /// # Errors
+    ///
+    /// `BadUpstream` when the dialect cannot say what the model answered. Nothing may be given afterwards; a stream
+    /// is ended by [`Encoder::failure`], a whole answer becomes the error.
+    fn event(
+        &mut self,
+        event: ChatEvent,
+        at: Duration,
+        out: &mut Vec<u8>,
+    ) -> Result<(), GatewayError>;
 
     /// Appends what tells a client that a stream failed midway. Nothing follows it.
     fn failure(&mut self, error: &GatewayError, out: &mut Vec<u8>);

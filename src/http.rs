@@ -9,45 +9,47 @@
 mod auth;
 mod body;
 mod chat;
+mod connection;
 mod drain;
 mod exchange;
 mod health;
 mod intake;
+mod models;
 mod panics;
 pub mod settings;
 mod shard;
 
-use std::any::Any;
+use std::future::ready;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use actix::Addr;
-use actix_web::dev::Server;
+use actix_http::HttpService;
+use actix_http::error::DispatchError;
+use actix_service::{ServiceFactoryExt, fn_service, map_config};
+use actix_web::dev::{AppConfig, Server};
+use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::rt::net::TcpStream;
 use actix_web::web::{self, Data, Payload};
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, middleware};
+use actix_web::{App, HttpRequest, HttpResponse, middleware};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use socket2::SockRef;
 
 use crate::chat::{ErrorKind, GatewayError, Origin};
-use crate::dialect::{DIALECTS, Dialect};
+use crate::dialect::{DIALECTS, dialect_of};
 use crate::router::{Reconfigure, RouterActor, Routing};
 use auth::Callers;
+use connection::{Connection, HEAD_TIME, KEEP_ALIVE};
 use drain::Drain;
 use exchange::error_response;
 use intake::Budget;
 use settings::{KeySettings, ServerSettings};
 
-/// How long the head of a connection's first request may take.
-const HEAD_TIME: Duration = Duration::from_secs(10);
-/// How long a connection without a request is kept: longer than common load balancers keep theirs (60 s), so that
-/// it is they who close.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// How much of an answer the kernel may hold for a client that does not read. Doubled by Linux.
-const SEND_BUFFER: usize = 64 * 1024;
+/// How long what a client still sends is thrown away after an answer that came before the end of its body, so that
+/// it reads that answer instead of a reset.
+const LINGER: Duration = Duration::from_secs(1);
 /// How many seconds clients have to take in the last bytes of their answers when the gateway stops. Idle connections
 /// are closed without waiting for it.
 const LAST_BYTES: u64 = 3;
@@ -140,40 +142,46 @@ pub fn serve(listener: TcpListener, front: Data<Front>) -> std::io::Result<Serve
         workers => workers,
     };
     let stall = settings.write_stall;
-    let server = HttpServer::new(move || {
-        App::new()
+    let server = Server::build();
+    // Tells connections that rest between two requests that the server stops.
+    let stopping = server.graceful_shutdown_signal();
+    let service = move || {
+        let app = App::new()
             .app_data(front.clone())
             .wrap(middleware::from_fn(panics::catch))
+            .wrap(middleware::from_fn(connection::begin))
             .configure(routes)
-            .default_service(web::to(nowhere))
-    })
-    .workers(workers)
-    .keep_alive(KEEP_ALIVE)
-    .client_request_timeout(HEAD_TIME)
-    // Half a connection is no client: without this a client's leaving is noticed only when it is written to.
-    .h1_allow_half_closed(false)
-    // A body is asked for more only when everything before was taken by the kernel. A body that fails makes actix
-    // forget what it has not written, which would be the error event of a client that reads slowly.
-    .h1_write_buffer_size(1)
-    .on_connect(move |connection, _| prepare(connection, stall))
-    .disable_signals()
-    .shutdown_timeout(LAST_BYTES)
-    .listen(listener)?;
-    Ok(server.run())
-}
-
-/// Sets the options of a client's socket. A client that acknowledges nothing, or takes nothing in, for `stall` is
-/// reset by the kernel (`TCP_USER_TIMEOUT` covers a closed window too), which ends its exchange.
-fn prepare(connection: &dyn Any, stall: Duration) {
-    let Some(stream) = connection.downcast_ref::<TcpStream>() else { return };
-    let socket = SockRef::from(stream);
-    let set = socket
-        .set_tcp_nodelay(true)
-        .and_then(|()| socket.set_tcp_user_timeout(Some(stall)))
-        .and_then(|()| socket.set_send_buffer_size(SEND_BUFFER));
-    if let Err(error) = set {
-        log::debug!("the options of a client's socket cannot be set: {error}");
-    }
+            .default_service(web::to(nowhere));
+        // The host and address are those of links that an application makes; this one makes none.
+        let stopping = stopping.clone();
+        let app = map_config(app, |()| AppConfig::default());
+        let requests = HttpService::build()
+            .keep_alive(KEEP_ALIVE)
+            .client_request_timeout(HEAD_TIME)
+            .client_disconnect_timeout(LINGER)
+            // Half a connection is no client: without this a client's leaving is noticed only when it is written to.
+            .h1_allow_half_closed(false)
+            // A body is asked for more only when everything before was taken by the kernel. A body that fails makes
+            // actix forget what it has not written, which would be the error event of a client that reads slowly.
+            .h1_write_buffer_size(1)
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            .on_connect_ext(Connection::introduce)
+            .h1(app);
+        let connect = fn_service(move |stream: TcpStream| {
+            let peer = stream.peer_addr().ok();
+            ready(Ok::<_, DispatchError>((Connection::new(stream, stall), peer)))
+        });
+        connect.and_then(requests)
+    };
+    Ok(server
+        .workers(workers)
+        .disable_signals()
+        .shutdown_timeout(LAST_BYTES)
+        .listen("gateway", listener, service)?
+        .run())
 }
 
 fn routes(config: &mut web::ServiceConfig) {
@@ -183,19 +191,11 @@ fn routes(config: &mut web::ServiceConfig) {
                 chat::chat(*dialect, request, payload, front)
             };
             let resource = web::resource(*path).route(web::post().to(handler));
-            config.service(resource.default_service(web::to(wrong_method)));
+            config.service(resource.default_service(web::to(not_post)));
         }
     }
+    models::routes(config);
     health::routes(config);
-}
-
-/// The dialect whose clients use this path; the native one where none does.
-fn dialect_of(path: &str) -> &'static dyn Dialect {
-    let native: &'static dyn Dialect = &crate::dialect::Native;
-    DIALECTS
-        .iter()
-        .find(|dialect| dialect.paths().contains(&path))
-        .map_or(native, |dialect| *dialect)
 }
 
 async fn nowhere(request: HttpRequest) -> HttpResponse {
@@ -204,11 +204,19 @@ async fn nowhere(request: HttpRequest) -> HttpResponse {
     refuse(&request, &error)
 }
 
-async fn wrong_method(request: HttpRequest) -> HttpResponse {
-    let error = GatewayError::new(ErrorKind::MethodNotAllowed, "this path takes POST only");
-    let mut response = refuse(&request, &error.from(Origin::Client));
-    let allow = actix_web::http::header::HeaderValue::from_static("POST");
-    response.headers_mut().insert(actix_web::http::header::ALLOW, allow);
+async fn not_post(request: HttpRequest) -> HttpResponse {
+    wrong_method(&request, "POST")
+}
+
+async fn not_get(request: HttpRequest) -> HttpResponse {
+    wrong_method(&request, "GET, HEAD")
+}
+
+fn wrong_method(request: &HttpRequest, allow: &'static str) -> HttpResponse {
+    let message = format!("this path takes {allow} only");
+    let error = GatewayError::new(ErrorKind::MethodNotAllowed, message);
+    let mut response = refuse(request, &error.from(Origin::Client));
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
     response
 }
 

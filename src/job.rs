@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 use wildmatch::WildMatch;
 
-use crate::chat::{ChatEvent, ChatRequest, GatewayError, Waiting};
+use crate::chat::{Ask, ChatEvent, Completion, Finish, GatewayError, Usage, Waiting, Whole};
 use crate::policy::{DataPolicy, Priority, Trust};
 
 /// Events that may wait between a provider and a slow client. With 16 pieces of at most one read each, a stalled
@@ -74,7 +74,7 @@ pub struct Job {
     /// A random id of the answer.
     pub id: Uuid,
     /// What is asked.
-    pub request: Arc<ChatRequest>,
+    pub request: Arc<Ask>,
     /// Who asks.
     pub caller: Arc<Caller>,
     /// Where the content may go.
@@ -125,6 +125,10 @@ pub struct Tried {
     pub queued: Duration,
     /// Time spent waiting for providers, before the first event.
     pub upstream: Duration,
+    /// What the client asked for and the last provider asked has no place for.
+    pub dropped: Vec<String>,
+    /// Whether the answer is the gateway's own estimate.
+    pub is_estimate: bool,
 }
 
 impl Job {
@@ -147,6 +151,20 @@ impl Job {
         reply.send(Answer { served: tried.served(), outcome: Ok(events) });
     }
 
+    /// Answers with an estimate of the prompt's tokens, in the name of the first candidate.
+    pub fn estimate(mut self, tokens: u64) {
+        self.tried.candidate = self.candidates.pop_front();
+        self.tried.is_estimate = true;
+        let (sender, events) = mpsc::channel(2);
+        let (finish, usage) = (Finish::Stop, Usage::default());
+        let done = Completion { finish, stop_sequence: None, usage };
+        for event in [ChatEvent::Whole(Whole::Tokens(tokens)), ChatEvent::Done(done)] {
+            // There is room for both, and the receiver is at hand.
+            drop(sender.try_send(Ok(event)));
+        }
+        self.answer(events);
+    }
+
     /// Answers with a failure.
     pub fn fail(self, error: GatewayError) {
         let Self { tried, reply, .. } = self;
@@ -156,8 +174,15 @@ impl Job {
 
 impl Tried {
     fn served(self) -> Option<Served> {
-        let Self { candidate, attempts, queued, upstream, .. } = self;
-        candidate.map(|candidate| Served { candidate, attempts, queued, upstream })
+        let Self { candidate, attempts, queued, upstream, dropped, is_estimate, .. } = self;
+        candidate.map(|candidate| Served {
+            candidate,
+            attempts,
+            queued,
+            upstream,
+            dropped,
+            is_estimate,
+        })
     }
 }
 
@@ -227,6 +252,10 @@ pub struct Served {
     pub queued: Duration,
     /// Time spent waiting for providers, before the first event.
     pub upstream: Duration,
+    /// What the client asked for and the provider has no place for.
+    pub dropped: Vec<String>,
+    /// Whether the answer is the gateway's own estimate.
+    pub is_estimate: bool,
 }
 
 /// The bounded channel of an answer's events. It ends after [`ChatEvent::Done`] or an error; an end without

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use llm_gateway::app::{App, Source, StartError, demo, keys, probe};
+use llm_gateway::app::{App, Source, StartError, demo, descriptors, keys, probe};
 use llm_gateway::config::{self, Loaded};
 use llm_gateway::sim;
 use llm_gateway::telemetry::logging;
@@ -125,6 +125,7 @@ fn serve(explicit: Option<PathBuf>) -> ExitCode {
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }
+    descriptors::raise_limit();
     let (file, fingerprint) = (loaded.file, loaded.fingerprint);
     let source = Source { explicit, environment, file, fingerprint };
     system(|| async {

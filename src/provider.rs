@@ -11,6 +11,8 @@
 
 mod actor;
 mod attempt;
+pub mod catalogue;
+mod discovery;
 mod refused;
 
 pub mod settings;
@@ -43,11 +45,12 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::backend::Backend;
-use crate::chat::Usage;
+use crate::chat::{Ask, Listing, Usage};
 use crate::policy::Trust;
 use crate::secret::Secret;
 use crate::telemetry::TokensUsed;
 use breaker::BreakerPolicy;
+use catalogue::Catalogue;
 use concurrency::Concurrency;
 use gate::Limits;
 use gate::snapshot::Snapshot;
@@ -55,7 +58,7 @@ use retry::RetryPolicy;
 use settings::{BackendName, MaxConcurrency, ProviderSettings};
 use slot::SharedGate;
 
-pub use actor::{Bounce, Dispatch, ProviderActor};
+pub use actor::{Bounce, Discover, Dispatch, ProviderActor};
 
 /// One configured provider, shared by all workers.
 pub struct Provider {
@@ -67,6 +70,8 @@ pub struct Provider {
     pub trust: Trust,
     /// Its admission. It outlives a change of settings.
     pub gate: Arc<SharedGate>,
+    /// What it has said about its models.
+    pub catalogue: Catalogue,
     backend: &'static dyn Backend,
     /// Messages that wait in the mailboxes of its actors.
     mailbox: AtomicUsize,
@@ -144,6 +149,7 @@ impl Provider {
             trust: settings.trust(),
             settings,
             gate,
+            catalogue: Catalogue::default(),
             backend,
             mailbox: AtomicUsize::new(0),
             last_error: Mutex::new(before.and_then(|before| before.last_error.lock().clone())),
@@ -173,6 +179,19 @@ impl Provider {
             completion_tokens: counted(&self.counts.completion_tokens),
             last_error: self.last_error.lock().clone(),
         }
+    }
+
+    /// What `ask` wants and this kind of provider has no word for.
+    #[must_use]
+    pub fn lacks(&self, ask: &Ask) -> Option<&'static str> {
+        self.backend.lacks(ask)
+    }
+
+    /// Whether it has listed its models and this one was not among them.
+    #[must_use]
+    pub fn lacks_model(&self, name: &str) -> bool {
+        let models = self.catalogue.shelf(Listing::Installed).models();
+        models.is_some_and(|models| !models.iter().any(|model| model.is_called(name)))
     }
 
     /// The gate, for this provider under other settings. A limit that a knob has set stays until the settings say
@@ -220,6 +239,14 @@ impl Provider {
     fn api_key(&self) -> Option<&str> {
         let key = &self.settings.api_key;
         (!Secret::is_empty(key)).then(|| key.expose())
+    }
+
+    /// A provider's words without the gateway's own key, which some quote when they refuse it.
+    fn without_key(&self, words: String) -> String {
+        match self.api_key() {
+            Some(key) if words.contains(key) => words.replace(key, "***"),
+            Some(_) | None => words,
+        }
     }
 
     /// The model's name where it may be a label: configured names only, since callers choose the others.

@@ -6,6 +6,7 @@
 //! The one thing to know: the router never waits for a provider. A job leaves it by `try_send` and comes back as a
 //! [`Bounce`] with the reason, or not at all because it was answered.
 
+pub mod menu;
 pub mod route;
 pub mod settings;
 
@@ -16,9 +17,10 @@ use std::time::Duration;
 use actix::dev::SendError;
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 
-use crate::chat::{ErrorKind, GatewayError};
+use crate::chat::estimate::prompt_tokens;
+use crate::chat::{Ask, ErrorKind, GatewayError, Listing, Origin};
 use crate::job::{Candidate, Job};
-use crate::provider::{Bounce, Dispatch, Provider, ProviderActor};
+use crate::provider::{Bounce, Discover, Dispatch, Provider, ProviderActor};
 use crate::telemetry::{ActorKind, FellBack, Restarted};
 use route::{Asked, Routes};
 
@@ -53,6 +55,16 @@ pub struct RouterActor {
 #[rtype(result = "()")]
 pub struct Submit(pub Job);
 
+/// Somebody wants to know which models there are at these providers.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Browse {
+    /// Which list.
+    pub listing: Listing,
+    /// The providers whose lists are not fresh.
+    pub providers: Vec<Arc<Provider>>,
+}
+
 /// The configuration changed.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -68,6 +80,51 @@ impl RouterActor {
             context.set_mailbox_capacity(MAILBOX);
             Self { routing, providers: HashMap::new() }
         })
+    }
+
+    /// Hands the job to the first candidate whose kind of provider can answer it.
+    fn begin(&mut self, mut job: Job, context: &Context<Self>) {
+        if let Ask::CountTokens(chat) = &*job.request {
+            // Only the provider that would answer the conversation can be asked how long it is.
+            let counts =
+                job.candidates.front().is_some_and(|first| self.lacks(first, &job).is_none());
+            if !counts {
+                let tokens = prompt_tokens(chat);
+                return job.estimate(tokens);
+            }
+        }
+        let mut lacking = None;
+        let candidates = std::mem::take(&mut job.candidates);
+        job.candidates = candidates
+            .into_iter()
+            .filter(|candidate| {
+                let lacks = self.lacks(candidate, &job);
+                lacking = lacks.map(|what| (candidate.provider.clone(), what)).or(lacking.take());
+                lacks.is_none()
+            })
+            .collect();
+        match lacking {
+            Some((provider, what)) if job.candidates.is_empty() => {
+                let error = match &*job.request {
+                    // Ollama's clients try several names and understand this.
+                    Ask::Show(show) => GatewayError::new(
+                        ErrorKind::ModelNotFound,
+                        format!("model '{}' not found at any Ollama", show.model),
+                    )
+                    .from(Origin::Client),
+                    Ask::Chat(_) | Ask::Embed(_) | Ask::CountTokens(_) => GatewayError::invalid(
+                        format!("provider `{provider}` has no {what}, name another's model"),
+                    ),
+                };
+                job.fail(error);
+            }
+            Some(_) | None => self.dispatch(job, None, context),
+        }
+    }
+
+    /// What the candidate's kind of provider cannot be asked of this job.
+    fn lacks(&self, candidate: &Candidate, job: &Job) -> Option<&'static str> {
+        self.routing.provider(&candidate.provider)?.lacks(&job.request)
     }
 
     /// Hands the job to its next candidate. `last` is why the candidate before did not take it.
@@ -143,23 +200,38 @@ impl Handler<Submit> for RouterActor {
 
     fn handle(&mut self, Submit(mut job): Submit, context: &mut Self::Context) {
         let asked = Asked {
-            model: job.request.model.as_deref(),
-            hint: job.request.hint.as_deref(),
+            model: job.request.model(),
+            hint: job.request.hint(),
             policy: job.policy,
             caller: &job.caller,
         };
         let wait = |name: &str| {
-            let provider = self.routing.provider(name);
-            let model = job.request.model.as_deref().unwrap_or_default();
-            provider.map_or(Duration::MAX, |provider| provider.gate.expected_wait(model))
+            let model = job.request.model().unwrap_or_default();
+            match self.routing.provider(name) {
+                // One that is known not to have the model comes last.
+                Some(provider) if provider.lacks_model(model) => Duration::MAX,
+                Some(provider) => provider.gate.expected_wait(model),
+                None => Duration::MAX,
+            }
         };
         match self.routing.routes.plan(asked, &mut |below| fastrand::u32(..below), &wait) {
             Ok(plan) => {
                 job.policy = plan.policy;
                 job.candidates = plan.candidates;
-                self.dispatch(job, None, context);
+                self.begin(job, context);
             }
             Err(error) => job.fail(error),
+        }
+    }
+}
+
+impl Handler<Browse> for RouterActor {
+    type Result = ();
+
+    fn handle(&mut self, Browse { listing, providers }: Browse, context: &mut Self::Context) {
+        for provider in &providers {
+            // A full mailbox costs a look; whoever waits for it goes on with what is known.
+            drop(self.provider_actor(provider, context).try_send(Discover(listing)));
         }
     }
 }

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use llm_gateway::backend::{BACKENDS, Backend, DecodeError, Rejection, RejectionClass, backend};
 use llm_gateway::chat::{
-    ChatEvent, ChatRequest, Completion, Effort, Finish, Message, Role, Sampling, Tool,
+    Ask, ChatEvent, ChatRequest, Completion, Effort, Finish, Message, Role, Sampling, Tool,
 };
 use llm_gateway::provider::settings::BackendName;
 use serde_json::{Value, json};
@@ -99,7 +99,7 @@ fn cuts(case: &Case) -> Vec<Vec<&[u8]>> {
 }
 
 fn read(backend: &dyn Backend, pieces: &[&[u8]]) -> (Read, Result<(), DecodeError>) {
-    let mut decoder = backend.decoder(&ChatRequest::default(), 11);
+    let mut decoder = backend.decoder(&Ask::Chat(ChatRequest::default()), 11);
     let mut events = Vec::new();
     let mut ended = Ok(());
     for piece in pieces {
@@ -116,7 +116,7 @@ fn read(backend: &dyn Backend, pieces: &[&[u8]]) -> (Read, Result<(), DecodeErro
             ChatEvent::Text(text) => read.text.push_str(&text),
             ChatEvent::Reasoning(text) => read.reasoning.push_str(&text),
             ChatEvent::Signature(signature) => read.signature.push_str(&signature),
-            ChatEvent::Logprobs(_) => {}
+            ChatEvent::Logprobs(_) | ChatEvent::Whole(_) => {}
             ChatEvent::Done(completion) => read.end = Some(completion),
             ChatEvent::ToolCall(piece) => {
                 let index = piece.index as usize;
@@ -305,7 +305,7 @@ fn requests_are_written_as_recorded() {
             headers.values().filter_map(Value::as_str).find(|value| value.contains("fixture"));
         let key = key.map(|value| value.trim_start_matches("Bearer "));
         let model = case.request["model"].as_str().unwrap_or("gemini-test-1");
-        let call = case.backend.encode(&asked(&case), model, key).unwrap();
+        let call = case.backend.encode(&Ask::Chat(asked(&case)), model, key).unwrap();
         let body: Value = serde_json::from_slice(&call.body).unwrap();
         assert_eq!(bare(body), bare(case.request.clone()), "{}", case.name);
         assert_eq!(call.dropped, [""; 0], "{}", case.name);

@@ -8,6 +8,7 @@
 //! decides the answer's shape wins. A forced tool call, a limit below 1025 tokens, or a tool loop that began
 //! without thinking turn thinking off, which is then named as dropped.
 
+mod beside;
 mod decode;
 mod encode;
 mod refusal;
@@ -15,8 +16,9 @@ mod shape;
 mod thinking;
 
 use super::stream::EventDecoder;
-use super::{Backend, Decoder, Rejection, UpstreamRequest};
-use crate::chat::{Api, ChatRequest, GatewayError};
+use super::whole::{nothing, whole};
+use super::{Backend, DecodeError, Decoder, Rejection, UpstreamRequest, lacking};
+use crate::chat::{Api, Ask, GatewayError, Listing, Model};
 
 /// The version of the API that is spoken. The later 2026-10-21 has no `temperature`, `top_p` and `top_k`.
 pub const VERSION: &str = "2023-06-01";
@@ -34,17 +36,44 @@ impl Backend for Anthropic {
         Api::Anthropic
     }
 
+    fn lacks(&self, ask: &Ask) -> Option<&'static str> {
+        match ask {
+            Ask::Chat(_) | Ask::CountTokens(_) => None,
+            Ask::Embed(_) => Some("embeddings"),
+            Ask::Show(_) => Some("description of models"),
+        }
+    }
+
     fn encode(
         &self,
-        request: &ChatRequest,
+        ask: &Ask,
         model: &str,
         api_key: Option<&str>,
     ) -> Result<UpstreamRequest, GatewayError> {
-        encode::chat(request, model, api_key)
+        match ask {
+            Ask::Chat(request) => encode::chat(request, model, api_key),
+            Ask::CountTokens(request) => beside::count(request, model, api_key),
+            Ask::Embed(_) | Ask::Show(_) => Err(lacking(self.lacks(ask))),
+        }
     }
 
-    fn decoder(&self, request: &ChatRequest, seed: u64) -> Box<dyn Decoder> {
-        Box::new(EventDecoder::new(decode::Messages::new(request, seed)))
+    fn decoder(&self, ask: &Ask, seed: u64) -> Box<dyn Decoder> {
+        match ask {
+            Ask::Chat(request) => Box::new(EventDecoder::new(decode::Messages::new(request, seed))),
+            Ask::CountTokens(_) => whole(beside::tokens, 0),
+            Ask::Embed(_) | Ask::Show(_) => nothing(),
+        }
+    }
+
+    fn listing(&self, listing: Listing, api_key: Option<&str>) -> Option<UpstreamRequest> {
+        match listing {
+            Listing::Installed => Some(beside::listing(api_key)),
+            Listing::Loaded => None,
+        }
+    }
+
+    fn read_listing(&self, _listing: Listing, body: &[u8]) -> Result<Vec<Model>, DecodeError> {
+        beside::models(body)
     }
 
     fn rejection(&self, status: u16, body: &[u8], model: &str) -> Rejection {

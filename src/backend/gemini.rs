@@ -9,6 +9,7 @@
 //! [`crate::chat::ChatEvent::Signature`], for clients that keep thinking, and folded into the id of a call that
 //! came without one, for clients that keep only that. `signature.rs` has the details.
 
+mod beside;
 mod config;
 mod decode;
 mod encode;
@@ -16,8 +17,9 @@ mod refusal;
 mod signature;
 
 use super::stream::EventDecoder;
-use super::{Backend, Decoder, Rejection, UpstreamRequest};
-use crate::chat::{Api, ChatRequest, GatewayError};
+use super::whole::{nothing, whole};
+use super::{Backend, DecodeError, Decoder, Rejection, UpstreamRequest, lacking};
+use crate::chat::{Api, Ask, GatewayError, Listing, Model};
 
 /// Google's Gemini; the provider's base address has no path.
 #[derive(Debug)]
@@ -28,17 +30,46 @@ impl Backend for Gemini {
         Api::Gemini
     }
 
+    fn lacks(&self, ask: &Ask) -> Option<&'static str> {
+        match ask {
+            Ask::Chat(_) | Ask::Embed(_) => None,
+            Ask::Show(_) => Some("description of models"),
+            Ask::CountTokens(_) => Some("count of tokens"),
+        }
+    }
+
     fn encode(
         &self,
-        request: &ChatRequest,
+        ask: &Ask,
         model: &str,
         api_key: Option<&str>,
     ) -> Result<UpstreamRequest, GatewayError> {
-        encode::chat(request, model, api_key)
+        match ask {
+            Ask::Chat(request) => encode::chat(request, model, api_key),
+            Ask::Embed(request) => beside::embed(request, model, api_key),
+            Ask::Show(_) | Ask::CountTokens(_) => Err(lacking(self.lacks(ask))),
+        }
     }
 
-    fn decoder(&self, request: &ChatRequest, seed: u64) -> Box<dyn Decoder> {
-        Box::new(EventDecoder::new(decode::Responses::new(request, seed)))
+    fn decoder(&self, ask: &Ask, seed: u64) -> Box<dyn Decoder> {
+        match ask {
+            Ask::Chat(request) => {
+                Box::new(EventDecoder::new(decode::Responses::new(request, seed)))
+            }
+            Ask::Embed(request) => whole(beside::embeddings, request.input.len()),
+            Ask::Show(_) | Ask::CountTokens(_) => nothing(),
+        }
+    }
+
+    fn listing(&self, listing: Listing, api_key: Option<&str>) -> Option<UpstreamRequest> {
+        match listing {
+            Listing::Installed => Some(beside::listing(api_key)),
+            Listing::Loaded => None,
+        }
+    }
+
+    fn read_listing(&self, _listing: Listing, body: &[u8]) -> Result<Vec<Model>, DecodeError> {
+        beside::models(body)
     }
 
     fn rejection(&self, status: u16, body: &[u8], model: &str) -> Rejection {

@@ -7,6 +7,7 @@
 //! come only with the first token, and that is how a model that loads is told from a model that hangs. A line
 //! with `error` may follow a status of 200, and a stream may end without `done`; neither is a success.
 
+mod beside;
 mod encode;
 
 use serde::Deserialize;
@@ -14,11 +15,13 @@ use serde_json::value::RawValue;
 
 use super::{
     Backend, DecodeError, Decoder, MAX_PIECE, Rejection, RejectionClass, UpstreamRequest,
-    calls::mint, class_of_status, shorten,
+    calls::mint,
+    class_of_status, lacking, shorten,
+    whole::{nothing, whole},
 };
 use crate::chat::{
-    Api, ChatEvent, ChatRequest, Completion, Finish, GatewayError, TokenLogprob, ToolCallPiece,
-    Usage,
+    Api, Ask, ChatEvent, Completion, Finish, GatewayError, Listing, Model, TokenLogprob,
+    ToolCallPiece, Usage,
 };
 use crate::wire::ndjson::Lines;
 
@@ -31,17 +34,44 @@ impl Backend for Ollama {
         Api::Ollama
     }
 
+    fn lacks(&self, ask: &Ask) -> Option<&'static str> {
+        match ask {
+            Ask::Chat(_) | Ask::Embed(_) | Ask::Show(_) => None,
+            Ask::CountTokens(_) => Some("count of tokens"),
+        }
+    }
+
     fn encode(
         &self,
-        request: &ChatRequest,
+        ask: &Ask,
         model: &str,
         api_key: Option<&str>,
     ) -> Result<UpstreamRequest, GatewayError> {
-        encode::chat(request, model, api_key)
+        match ask {
+            Ask::Chat(request) => encode::chat(request, model, api_key),
+            Ask::Embed(request) => Ok(beside::embed(request, model, api_key)),
+            Ask::Show(request) => Ok(beside::show(request, model, api_key)),
+            Ask::CountTokens(_) => Err(lacking(self.lacks(ask))),
+        }
     }
 
-    fn decoder(&self, _request: &ChatRequest, seed: u64) -> Box<dyn Decoder> {
-        Box::new(ChatDecoder { lines: Lines::new(MAX_PIECE), calls: 0, seed, done: false })
+    fn decoder(&self, ask: &Ask, seed: u64) -> Box<dyn Decoder> {
+        match ask {
+            Ask::Chat(_) => {
+                Box::new(ChatDecoder { lines: Lines::new(MAX_PIECE), calls: 0, seed, done: false })
+            }
+            Ask::Embed(request) => whole(beside::embeddings, request.input.len()),
+            Ask::Show(_) => whole(beside::description, 0),
+            Ask::CountTokens(_) => nothing(),
+        }
+    }
+
+    fn listing(&self, listing: Listing, api_key: Option<&str>) -> Option<UpstreamRequest> {
+        Some(beside::listing(listing, api_key))
+    }
+
+    fn read_listing(&self, _listing: Listing, body: &[u8]) -> Result<Vec<Model>, DecodeError> {
+        beside::models(body)
     }
 
     fn rejection(&self, status: u16, body: &[u8], model: &str) -> Rejection {
@@ -116,8 +146,7 @@ fn read_line(
     if *done {
         return Ok(());
     }
-    let line: Line =
-        serde_json::from_slice(line).map_err(|error| DecodeError::Malformed(error.to_string()))?;
+    let line: Line = serde_json::from_slice(line)?;
     if let Some(error) = line.error {
         return Err(DecodeError::Reported(rejection(500, error, "")));
     }

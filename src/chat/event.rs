@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 /// One step of an answer.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -23,8 +24,21 @@ pub enum ChatEvent {
     ToolCall(ToolCallPiece),
     /// Log probabilities of the tokens of the text before it.
     Logprobs(Vec<TokenLogprob>),
+    /// A result that comes in one piece, of a request that is no chat.
+    Whole(Whole),
     /// The end. Nothing follows.
     Done(Completion),
+}
+
+/// A result that comes in one piece.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub enum Whole {
+    /// One vector for each text, in the order of the texts.
+    Embeddings(Vec<Vec<f32>>),
+    /// A provider's own document.
+    Document(Map<String, Value>),
+    /// The tokens of a prompt.
+    Tokens(u64),
 }
 
 /// More of a tool call.
@@ -113,9 +127,31 @@ impl ChatEvent {
     pub fn size(&self) -> usize {
         match self {
             Self::Text(text) | Self::Reasoning(text) | Self::Signature(text) => text.len(),
-            Self::ToolCall(piece) => piece.arguments.len(),
+            Self::ToolCall(piece) => {
+                let named = [&piece.id, &piece.name].into_iter().flatten().map(String::len);
+                // A piece without a word in it still takes a place.
+                64 + piece.arguments.len() + named.sum::<usize>()
+            }
             Self::Logprobs(tokens) => tokens.iter().map(|token| 64 * (1 + token.top.len())).sum(),
-            Self::Done(_) => 0,
+            Self::Whole(Whole::Embeddings(vectors)) => {
+                vectors.iter().map(|vector| vector.len() * size_of::<f32>()).sum()
+            }
+            // One document was within bounds when it was read.
+            Self::Whole(Whole::Document(_) | Whole::Tokens(_)) | Self::Done(_) => 0,
+        }
+    }
+
+    /// How the answer ended, when this is its end.
+    #[must_use]
+    pub fn done(&self) -> Option<&Completion> {
+        match self {
+            Self::Done(completion) => Some(completion),
+            Self::Text(_)
+            | Self::Reasoning(_)
+            | Self::Signature(_)
+            | Self::ToolCall(_)
+            | Self::Logprobs(_)
+            | Self::Whole(_) => None,
         }
     }
 }

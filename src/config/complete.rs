@@ -38,7 +38,7 @@ pub fn name_backends(tree: &mut Tree) -> Vec<Problem> {
         if BackendName::ALL.iter().any(|backend| backend.as_str() == name) {
             tree.set(&backend, Value::String(name), &tree.origin(&path));
         } else {
-            let message = format!("missing: write {}", BackendName::available());
+            let message = format!("missing: write {}", BackendName::all());
             problems.push(Problem::new(tree.origin(&path), &backend, message));
         }
     }

@@ -26,9 +26,10 @@ pub const SHORT_NAMES: [(&str, ShortName); 10] = [
     ("PORT", set_port),
     ("API_KEYS", add_keys),
     ("OLLAMA_BASE_URL", set_ollama_base_url),
+    // Before those that change every provider.
+    ("GEMINI_API_KEY", set_gemini_api_key),
     ("PROVIDER_TIMEOUT_SECONDS", set_total_timeouts),
     ("PROVIDER_MAX_RETRIES", set_max_retries),
-    ("GEMINI_API_KEY", |overlay, _, variable| overlay.no_effect_yet(variable)),
     ("REDIS_URL", check_redis_url),
     ("CACHE_TTL_SECONDS", |overlay, _, variable| overlay.check_number(variable, 0.0)),
     ("RATE_LIMITER_CAPACITY", |overlay, _, variable| overlay.check_number(variable, 1.0)),
@@ -184,6 +185,24 @@ fn set_ollama_base_url(
     } else {
         let message = "has no effect: no provider is named `ollama`";
         overlay.warnings.push(Problem::environment(variable.name, message));
+    }
+    Ok(())
+}
+
+/// Gives the provider `gemini` its key, and makes the provider when nobody wrote one. A key that was written, or the
+/// name of the variable that holds one, stays.
+fn set_gemini_api_key(
+    _: &mut Overlay,
+    tree: &mut Tree,
+    variable: Variable<'_>,
+) -> Result<(), String> {
+    let gemini = KeyPath::of("providers").key(BackendName::Gemini.as_str());
+    let is_written = |key: &str| {
+        let text = tree.get(&gemini.key(key)).and_then(Value::as_str);
+        text.is_some_and(|text| !text.is_empty())
+    };
+    if !is_written("api_key") && !is_written("api_key_env") {
+        variable.set(tree, &gemini.key("api_key"), Value::String(variable.value.to_owned()));
     }
     Ok(())
 }

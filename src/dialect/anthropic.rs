@@ -7,18 +7,31 @@
 //! `output_config.effort`. Its signature is empty unless the provider gave one, and an empty one that comes back
 //! is dropped.
 
+mod count;
 mod message;
 mod messages;
+mod models;
 mod request;
 mod stream;
 mod whole;
 
 use serde_json::{Value, json};
 
+use super::single::misdirected;
 use super::{AnswerHead, Dialect, Encoder, ErrorBody};
-use crate::chat::{ChatRequest, ErrorKind, GatewayError};
+use crate::chat::{Ask, ErrorKind, GatewayError};
 use crate::wire::fields::Fields;
 use crate::wire::json;
+use request::Limit;
+
+pub use count::AnthropicCount;
+pub use models::{one as model, some as models};
+
+/// The name of both routes in metrics and logs.
+const NAME: &str = "anthropic";
+
+/// Where Anthropic's clients look for the request's id.
+const REQUEST_ID: &str = "request-id";
 
 /// Anthropic's Messages API.
 #[derive(Debug)]
@@ -26,22 +39,23 @@ pub struct Anthropic;
 
 impl Dialect for Anthropic {
     fn name(&self) -> &'static str {
-        "anthropic"
+        NAME
     }
 
     fn paths(&self) -> &'static [&'static str] {
         &["/v1/messages"]
     }
 
-    fn decode(&self, body: &[u8]) -> Result<ChatRequest, GatewayError> {
+    fn decode(&self, body: &[u8]) -> Result<Ask, GatewayError> {
         let mut body = json::read_object(body)?;
         let mut fields = Fields::new();
-        let request = request::read(&mut fields, &mut body);
+        let request = request::read(&mut fields, &mut body, Limit::Required);
         fields.finish()?;
-        Ok(request)
+        Ok(Ask::Chat(request))
     }
 
-    fn encoder(&self, request: &ChatRequest, head: AnswerHead) -> Box<dyn Encoder> {
+    fn encoder(&self, ask: &Ask, head: AnswerHead) -> Box<dyn Encoder> {
+        let Ask::Chat(request) = ask else { return misdirected() };
         let head = message::Head::new(request, &head);
         if request.stream {
             Box::new(stream::Streamed::new(head))
@@ -51,10 +65,19 @@ impl Dialect for Anthropic {
     }
 
     fn error(&self, error: &GatewayError, request_id: &str) -> ErrorBody {
-        let (status, _) = class(error.kind);
-        let body = json!({"type": "error", "error": detail(error), "request_id": request_id});
-        ErrorBody { status, body: json::to_vec(&body) }
+        error_body(error, request_id)
     }
+
+    fn request_id_header(&self) -> Option<&'static str> {
+        Some(REQUEST_ID)
+    }
+}
+
+/// Writes an error that comes instead of an answer.
+fn error_body(error: &GatewayError, request_id: &str) -> ErrorBody {
+    let (status, _) = class(error.kind);
+    let body = json!({"type": "error", "error": detail(error), "request_id": request_id});
+    ErrorBody { status, body: json::to_vec(&body) }
 }
 
 /// The status and type of an error.

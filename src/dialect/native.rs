@@ -11,10 +11,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::single::misdirected;
 use super::{AnswerHead, Dialect, Encoder, ErrorBody};
 use crate::chat::{
-    ChatEvent, ChatRequest, Completion, ErrorKind, FieldProblem, Finish, GatewayError, Message,
-    Part, Role, Sampling, ToolResult, Usage, Waiting,
+    Ask, ChatEvent, ChatRequest, Completion, ErrorKind, FieldProblem, Finish, GatewayError,
+    Message, Part, Role, Sampling, ToolResult, Usage, Waiting,
 };
 use crate::wire::fields::{Fields, Object};
 use crate::wire::json;
@@ -32,7 +33,7 @@ impl Dialect for Native {
         &["/v1/chat", "/api/v1/chat"]
     }
 
-    fn decode(&self, body: &[u8]) -> Result<ChatRequest, GatewayError> {
+    fn decode(&self, body: &[u8]) -> Result<Ask, GatewayError> {
         let mut body = json::read_object(body)?;
         let mut fields = Fields::new();
         let request = ChatRequest {
@@ -48,10 +49,11 @@ impl Dialect for Native {
             ..ChatRequest::default()
         };
         fields.finish()?;
-        Ok(request)
+        Ok(Ask::Chat(request))
     }
 
-    fn encoder(&self, request: &ChatRequest, head: AnswerHead) -> Box<dyn Encoder> {
+    fn encoder(&self, ask: &Ask, head: AnswerHead) -> Box<dyn Encoder> {
+        let Ask::Chat(request) = ask else { return misdirected() };
         if request.stream {
             Box::new(Streamed { head })
         } else {
@@ -132,7 +134,12 @@ impl Encoder for Whole {
         "application/json"
     }
 
-    fn event(&mut self, event: ChatEvent, _at: Duration, out: &mut Vec<u8>) {
+    fn event(
+        &mut self,
+        event: ChatEvent,
+        _at: Duration,
+        out: &mut Vec<u8>,
+    ) -> Result<(), GatewayError> {
         match event {
             ChatEvent::Text(text) if self.content.is_empty() => self.content = text,
             ChatEvent::Text(text) => self.content.push_str(&text),
@@ -150,8 +157,10 @@ impl Encoder for Whole {
             ChatEvent::Reasoning(_)
             | ChatEvent::Signature(_)
             | ChatEvent::ToolCall(_)
-            | ChatEvent::Logprobs(_) => {}
+            | ChatEvent::Logprobs(_)
+            | ChatEvent::Whole(_) => {}
         }
+        Ok(())
     }
 
     fn failure(&mut self, _error: &GatewayError, _out: &mut Vec<u8>) {}
@@ -187,7 +196,12 @@ impl Encoder for Streamed {
         "text/event-stream"
     }
 
-    fn event(&mut self, event: ChatEvent, _at: Duration, out: &mut Vec<u8>) {
+    fn event(
+        &mut self,
+        event: ChatEvent,
+        _at: Duration,
+        out: &mut Vec<u8>,
+    ) -> Result<(), GatewayError> {
         match event {
             ChatEvent::Text(text) => self.piece(Some(&text), None, out),
             ChatEvent::Done(completion) => {
@@ -197,8 +211,10 @@ impl Encoder for Streamed {
             ChatEvent::Reasoning(_)
             | ChatEvent::Signature(_)
             | ChatEvent::ToolCall(_)
-            | ChatEvent::Logprobs(_) => {}
+            | ChatEvent::Logprobs(_)
+            | ChatEvent::Whole(_) => {}
         }
+        Ok(())
     }
 
     fn failure(&mut self, error: &GatewayError, out: &mut Vec<u8>) {

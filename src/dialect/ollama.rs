@@ -1,20 +1,25 @@
-//! Ollama's own API: `/api/chat` and `/api/generate`.
+//! Ollama's own API: `/api/chat`, `/api/generate`, embeddings, and what it says about models.
 //!
-//! It owns the shapes of both requests and of their answers, lines of JSON or one document. It refuses by name
+//! It owns the shapes of requests and of their answers, lines of JSON or one document. It refuses by name
 //! what makes a generation something else than a chat: `raw`, `template`, `context` and `suffix`.
 //!
 //! The one thing to know: an answer is streamed unless the client says otherwise, and there is no sign of life
 //! that a waiting client would accept, because its Python client fails on a blank line.
 
 mod answer;
+mod embed;
+mod models;
 mod request;
 
 use serde_json::json;
 
+use super::single::{misdirected, single};
 use super::{AnswerHead, Dialect, Encoder, ErrorBody};
-use crate::chat::{ChatRequest, ErrorKind, GatewayError};
+use crate::chat::{Ask, ErrorKind, GatewayError, Whole};
 use crate::wire::fields::Fields;
 use crate::wire::json;
+
+pub use models::{VERSION, installed, loaded};
 
 /// Ollama's own API, one value per route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +28,12 @@ pub enum Ollama {
     Chat,
     /// `/api/generate`: one prompt.
     Generate,
+    /// `/api/embed`: vectors of texts.
+    Embed,
+    /// `/api/embeddings`: the vector of one text, as it was asked for before.
+    Embeddings,
+    /// `/api/show`: what is known about a model.
+    Show,
 }
 
 impl Dialect for Ollama {
@@ -34,6 +45,9 @@ impl Dialect for Ollama {
         match self {
             Self::Chat => &["/api/chat"],
             Self::Generate => &["/api/generate"],
+            Self::Embed => &["/api/embed"],
+            Self::Embeddings => &["/api/embeddings"],
+            Self::Show => &["/api/show"],
         }
     }
 
@@ -41,22 +55,33 @@ impl Dialect for Ollama {
         true
     }
 
-    fn decode(&self, body: &[u8]) -> Result<ChatRequest, GatewayError> {
+    fn decode(&self, body: &[u8]) -> Result<Ask, GatewayError> {
         if body.iter().all(u8::is_ascii_whitespace) {
             return Err(GatewayError::invalid("missing request body"));
         }
         let mut body = json::read_object(body)?;
         let mut fields = Fields::new();
-        let request = match self {
-            Self::Chat => request::chat(&mut fields, &mut body)?,
-            Self::Generate => request::generate(&mut fields, &mut body)?,
+        let ask = match self {
+            Self::Chat => Ask::Chat(request::chat(&mut fields, &mut body)?),
+            Self::Generate => Ask::Chat(request::generate(&mut fields, &mut body)?),
+            Self::Embed => Ask::Embed(embed::many(&mut fields, &mut body)?),
+            Self::Embeddings => Ask::Embed(embed::one(&mut fields, &mut body)?),
+            Self::Show => Ask::Show(request::show(&mut fields, &mut body)?),
         };
         fields.finish()?;
-        Ok(request)
+        Ok(ask)
     }
 
-    fn encoder(&self, request: &ChatRequest, head: AnswerHead) -> Box<dyn Encoder> {
-        Box::new(answer::Answer::new(*self, request, &head))
+    fn encoder(&self, ask: &Ask, head: AnswerHead) -> Box<dyn Encoder> {
+        match ask {
+            Ask::Chat(request) => Box::new(answer::Answer::new(*self, request, &head)),
+            Ask::Embed(_) => embed::encoder(*self, ask.model().unwrap_or(&head.model).to_owned()),
+            Ask::Show(_) => single(|result, _, _| match result {
+                Whole::Document(document) => Some(json::to_vec(&document)),
+                Whole::Embeddings(_) | Whole::Tokens(_) => None,
+            }),
+            Ask::CountTokens(_) => misdirected(),
+        }
     }
 
     fn error(&self, error: &GatewayError, _request_id: &str) -> ErrorBody {

@@ -1,6 +1,6 @@
-//! OpenAI's API: chat completions, legacy completions, responses.
+//! OpenAI's API: chat completions, legacy completions, responses, embeddings, lists of models.
 //!
-//! This file owns what the three routes share when they answer: the error envelope, finish reasons, token counts,
+//! This file owns what the routes share when they answer: the error envelope, finish reasons, token counts,
 //! the shape of log probabilities. Each route has a file below, `request` and `tools` hold what they share when
 //! they read. Unknown request fields are kept for providers of the same API, never refused, because clients add
 //! fields every month.
@@ -11,7 +11,9 @@
 mod chat;
 mod completions;
 mod content;
+mod embeddings;
 mod image;
+mod models;
 mod request;
 mod responses;
 mod tools;
@@ -30,9 +32,11 @@ use crate::wire::json;
 
 pub use chat::OpenAiChat;
 pub use completions::OpenAiCompletions;
+pub use embeddings::OpenAiEmbeddings;
+pub use models::{one as model, some as models};
 pub use responses::OpenAiResponses;
 
-/// The name of all three routes in metrics and logs.
+/// The name of all routes in metrics and logs.
 const NAME: &str = "openai";
 
 /// The rule of a field that is known and refused.

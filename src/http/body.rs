@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 
 use super::drain::draining;
 use super::exchange::Exchange;
-use crate::chat::{ChatEvent, ChatRequest, GatewayError};
+use crate::chat::{Ask, ChatEvent, GatewayError};
 use crate::dialect::Encoder;
 use crate::job::{Answer, EventStream};
 use crate::telemetry::Outcome;
@@ -32,7 +32,7 @@ const BATCH: usize = 8 * 1024;
 pub struct AnswerBody {
     state: State,
     exchange: Option<Exchange>,
-    request: Arc<ChatRequest>,
+    request: Arc<Ask>,
     encoder: Box<dyn Encoder>,
     heartbeat: Heartbeat,
     stopped: Option<Pin<Box<dyn Future<Output = ()>>>>,
@@ -77,7 +77,7 @@ impl AnswerBody {
         exchange: Exchange,
         encoder: Box<dyn Encoder>,
         events: EventStream,
-        request: Arc<ChatRequest>,
+        request: Arc<Ask>,
         heartbeat: Duration,
     ) -> Self {
         Self::new(State::Streaming(events), exchange, encoder, request, heartbeat)
@@ -90,7 +90,7 @@ impl AnswerBody {
         exchange: Exchange,
         encoder: Box<dyn Encoder>,
         answer: oneshot::Receiver<Answer>,
-        request: Arc<ChatRequest>,
+        request: Arc<Ask>,
         heartbeat: Duration,
     ) -> Self {
         Self::new(State::Waiting(answer), exchange, encoder, request, heartbeat)
@@ -100,7 +100,7 @@ impl AnswerBody {
         state: State,
         exchange: Exchange,
         encoder: Box<dyn Encoder>,
-        request: Arc<ChatRequest>,
+        request: Arc<Ask>,
         heartbeat: Duration,
     ) -> Self {
         let heartbeat = Heartbeat { every: heartbeat, timer: None };
@@ -161,15 +161,10 @@ impl AnswerBody {
         match event {
             Some(Ok(event)) => {
                 exchange.first.get_or_insert(since_arrival);
-                let usage = match &event {
-                    ChatEvent::Done(completion) => Some(completion.usage),
-                    ChatEvent::Text(_)
-                    | ChatEvent::Reasoning(_)
-                    | ChatEvent::Signature(_)
-                    | ChatEvent::ToolCall(_)
-                    | ChatEvent::Logprobs(_) => None,
-                };
-                self.encoder.event(event, since_arrival, out);
+                let usage = event.done().map(|completion| completion.usage);
+                if let Err(error) = self.encoder.event(event, since_arrival, out) {
+                    return self.fail(&error, out);
+                }
                 if let Some(usage) = usage {
                     exchange.usage = usage;
                     self.state = State::Ended;

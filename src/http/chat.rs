@@ -1,4 +1,4 @@
-//! The one chat handler, for every dialect.
+//! The one handler of everything that providers answer, chats above all, for every dialect.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,14 +19,14 @@ use super::exchange::{Exchange, Wishes};
 use super::intake::{self, Bounds, Buffered};
 use super::shard;
 use crate::backend::MAX_PIECE;
-use crate::chat::{ChatEvent, ChatRequest, ErrorKind, GatewayError, Origin};
+use crate::chat::{Ask, ErrorKind, GatewayError, Origin};
 use crate::dialect::{Dialect, Encoder};
 use crate::job::{Answer, EventStream, Job, Reply, Tried};
 use crate::policy::DataPolicy;
 use crate::router::Submit;
 use crate::telemetry::{ActorKind, Outcome, Restarted};
 
-/// Answers a chat request in `dialect`.
+/// Answers a request in `dialect`.
 ///
 /// # Cancellation
 ///
@@ -55,7 +55,7 @@ async fn submit(
     mut payload: Payload,
     front: &Front,
     buffered: &mut Buffered,
-) -> Result<(Arc<ChatRequest>, oneshot::Receiver<Answer>), GatewayError> {
+) -> Result<(Arc<Ask>, oneshot::Receiver<Answer>), GatewayError> {
     if front.drain.has_begun() {
         return Err(draining());
     }
@@ -68,13 +68,13 @@ async fn submit(
     let settings = front.settings.load();
     let bounds = Bounds { size: settings.max_body, time: settings.body_timeout };
     let body = intake::read(request.headers(), &mut payload, bounds, buffered).await?;
-    let chat = Arc::new(exchange.dialect.decode(&body)?);
+    let ask = Arc::new(exchange.dialect.decode(&body)?);
     drop(body);
     let (reply, answer) = Reply::new();
     let job = Job {
         request_id: Arc::clone(&exchange.request_id),
         id: exchange.id,
-        request: Arc::clone(&chat),
+        request: Arc::clone(&ask),
         caller,
         policy: wishes.local.then_some(DataPolicy::Local),
         arrived: exchange.arrived,
@@ -85,7 +85,7 @@ async fn submit(
         reply,
     };
     enter(job, front);
-    Ok((chat, answer))
+    Ok((ask, answer))
 }
 
 /// Puts the job into the router's mailbox; a router that has died is started again, once.
@@ -111,12 +111,12 @@ fn enter(job: Job, front: &Front) {
 /// of life gets its headers early when the answer takes long.
 async fn answer_with(
     mut exchange: Exchange,
-    request: Arc<ChatRequest>,
+    request: Arc<Ask>,
     mut answer: oneshot::Receiver<Answer>,
     front: &Front,
 ) -> HttpResponse {
     let heartbeat = front.settings.load().heartbeat_after;
-    let early = request.stream && exchange.encoder(&request).heartbeat(None, &mut Vec::new());
+    let early = request.stream() && exchange.encoder(&request).heartbeat(None, &mut Vec::new());
     let answered = tokio::select! {
         answered = &mut answer => answered,
         () = exchange.stopped() => return exchange.fail(&draining()),
@@ -137,7 +137,7 @@ async fn answer_with(
         Err(error) => return exchange.fail(&error),
     };
     let encoder = exchange.encoder(&request);
-    if request.stream {
+    if request.stream() {
         exchange.status = Some(200);
         let mut response = streamed(&exchange, encoder.content_type());
         response.body(AnswerBody::streaming(exchange, encoder, events, request, heartbeat))
@@ -185,15 +185,10 @@ async fn whole(
             let error = GatewayError::upstream(ErrorKind::BadUpstream, message);
             return exchange.fail(&error);
         }
-        let done = match &event {
-            ChatEvent::Done(completion) => Some(completion.usage),
-            ChatEvent::Text(_)
-            | ChatEvent::Reasoning(_)
-            | ChatEvent::Signature(_)
-            | ChatEvent::ToolCall(_)
-            | ChatEvent::Logprobs(_) => None,
-        };
-        encoder.event(event, at, &mut out);
+        let done = event.done().map(|completion| completion.usage);
+        if let Err(error) = encoder.event(event, at, &mut out) {
+            return exchange.fail(&error);
+        }
         if let Some(usage) = done {
             exchange.usage = usage;
             exchange.status = Some(200);

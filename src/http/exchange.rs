@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::drain::Active;
 use super::intake::Buffered;
-use crate::chat::{ChatRequest, ErrorKind, GatewayError, Origin, Usage};
+use crate::chat::{Ask, ErrorKind, GatewayError, Origin, Usage};
 use crate::dialect::{AnswerHead, Dialect, Encoder};
 use crate::job::{Caller, Place, Served};
 use crate::telemetry::{Outcome, RequestEnded, Timing};
@@ -77,7 +77,7 @@ impl Exchange {
 
     /// Begins to write the answer, by whoever is known to give it.
     #[must_use]
-    pub fn encoder(&self, request: &ChatRequest) -> Box<dyn Encoder> {
+    pub fn encoder(&self, ask: &Ask) -> Box<dyn Encoder> {
         let nobody = || Arc::from("");
         let candidate = self.served.as_ref().map(|served| &served.candidate);
         let head = AnswerHead {
@@ -86,7 +86,7 @@ impl Exchange {
             provider: candidate.map_or_else(nobody, |candidate| Arc::clone(&candidate.provider)),
             model: candidate.map_or_else(nobody, |candidate| Arc::clone(&candidate.model)),
         };
-        self.dialect.encoder(request, head)
+        self.dialect.encoder(ask, head)
     }
 
     /// Waits until a stopping gateway waits no longer.
@@ -116,7 +116,7 @@ impl Exchange {
     #[must_use]
     pub fn response(&self, status: StatusCode) -> HttpResponseBuilder {
         let mut response = HttpResponse::build(status);
-        headers(&mut response, &self.request_id, self.served.as_ref());
+        headers(&mut response, self.dialect, &self.request_id, self.served.as_ref());
         response
     }
 
@@ -173,7 +173,7 @@ pub fn error_response(
     let written = dialect.error(error, request_id);
     let status = StatusCode::from_u16(written.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = HttpResponse::build(status);
-    headers(&mut response, request_id, served);
+    headers(&mut response, dialect, request_id, served);
     if let Some(after) = retry_after(error, written.status) {
         response.insert_header(("retry-after", whole_seconds(after).to_string()));
         response.insert_header(("retry-after-ms", after.as_millis().to_string()));
@@ -209,8 +209,16 @@ fn whole_seconds(after: Duration) -> u64 {
     after.as_secs() + u64::from(after.subsec_nanos() > 0)
 }
 
-fn headers(response: &mut HttpResponseBuilder, request_id: &str, served: Option<&Served>) {
+fn headers(
+    response: &mut HttpResponseBuilder,
+    dialect: &dyn Dialect,
+    request_id: &str,
+    served: Option<&Served>,
+) {
     response.insert_header(("x-request-id", request_id));
+    if let Some(name) = dialect.request_id_header() {
+        response.insert_header((name, request_id));
+    }
     if let Some(served) = served {
         response.insert_header(("x-gateway-provider", &*served.candidate.provider));
         // A model's name is the client's text; one that is no header value is left out.
@@ -219,7 +227,32 @@ fn headers(response: &mut HttpResponseBuilder, request_id: &str, served: Option<
         }
         response.insert_header(("x-gateway-attempts", served.attempts.to_string()));
         response.insert_header(("x-gateway-queue-ms", served.queued.as_millis().to_string()));
+        if let Some(dropped) = dropped(&served.dropped) {
+            response.insert_header(("x-gateway-dropped", dropped));
+        }
+        if served.is_estimate {
+            response.insert_header(("x-gateway-estimate", "true"));
+        }
     }
+}
+
+/// The fields that the provider had no place for, once each. Their names are the client's text: long ones and those
+/// that are no plain words are left out, and so is what would make the header longer than most servers take.
+fn dropped(names: &[String]) -> Option<String> {
+    const LONGEST: usize = 1024;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+    let mut told: Vec<&str> = Vec::new();
+    let mut length = 0;
+    for name in names.iter().filter(|name| !name.is_empty() && name.bytes().all(plain)) {
+        length += name.len() + 2;
+        if length > LONGEST {
+            break;
+        }
+        if !told.contains(&name.as_str()) {
+            told.push(name);
+        }
+    }
+    (!told.is_empty()).then(|| told.join(", "))
 }
 
 /// The id of a request that becomes no exchange.
@@ -298,6 +331,14 @@ mod tests {
         assert_eq!(seconds(Some(600_000), 529), Some(60));
         assert_eq!(seconds(Some(5_000), 502), None);
         assert!(matches!(seconds(None, 503), Some(1..=2)));
+    }
+
+    #[test]
+    fn what_was_dropped_is_told_in_plain_words() {
+        let names = ["top_k", "a\r\nb", "", "top_k", "options.num_ctx"].map(str::to_owned);
+        assert_eq!(dropped(&names).as_deref(), Some("top_k, options.num_ctx"));
+        assert_eq!(dropped(&[]), None);
+        assert_eq!(dropped(&["x".repeat(2000)]), None);
     }
 
     #[test]

@@ -4,16 +4,17 @@ use actix_web::HttpResponse;
 use actix_web::web::{self, Data};
 use serde_json::json;
 
-use super::Front;
+use super::{Front, not_get};
 
 /// `GET` and `HEAD` of the health paths.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     for path in ["/api/v1/health", "/livez", "/healthz"] {
-        config
-            .service(web::resource(path).route(web::get().to(alive)).route(web::head().to(alive)));
+        let resource = web::resource(path).route(web::get().to(alive)).route(web::head().to(alive));
+        config.service(resource.default_service(web::to(not_get)));
     }
-    config
-        .service(web::resource("/readyz").route(web::get().to(ready)).route(web::head().to(ready)));
+    let resource =
+        web::resource("/readyz").route(web::get().to(ready)).route(web::head().to(ready));
+    config.service(resource.default_service(web::to(not_get)));
 }
 
 async fn alive() -> HttpResponse {

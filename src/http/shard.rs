@@ -8,11 +8,11 @@
 
 use std::cell::RefCell;
 
-use actix::Addr;
 use actix::dev::SendError;
+use actix::{Addr, Handler, Message};
 
 use super::Front;
-use crate::router::{RouterActor, Submit};
+use crate::router::{Browse, RouterActor, Submit};
 
 thread_local! {
     static ROUTER: RefCell<Option<(usize, Addr<RouterActor>)>> = const { RefCell::new(None) };
@@ -25,11 +25,25 @@ thread_local! {
 /// The job, when the mailbox is full, or closed because the router died; the next call starts another.
 #[expect(clippy::result_large_err, reason = "the job itself comes back, to be answered")]
 pub(super) fn submit(front: &Front, submit: Submit) -> Result<(), SendError<Submit>> {
+    send(front, submit)
+}
+
+/// Asks this thread's router to have providers looked at. A full mailbox costs the look and nothing else.
+pub(super) fn browse(front: &Front, browse: Browse) {
+    drop(send(front, browse));
+}
+
+#[expect(clippy::result_large_err, reason = "the message itself comes back")]
+fn send<M>(front: &Front, message: M) -> Result<(), SendError<M>>
+where
+    RouterActor: Handler<M>,
+    M: Message<Result = ()> + Send + 'static,
+{
     ROUTER.with_borrow_mut(|router| {
         let known = router.take().filter(|(of, _)| *of == front.number);
         let (_, address) =
             router.insert(known.unwrap_or_else(|| (front.number, front.start_router())));
-        let sent = address.try_send(submit);
+        let sent = address.try_send(message);
         if matches!(sent, Err(SendError::Closed(_))) {
             *router = None;
         }

@@ -15,13 +15,14 @@ use actix::dev::SendError;
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, WeakRecipient};
 
 use super::attempt::{self, Client, Connection};
+use super::discovery;
 use super::gate::Arrival;
 use super::line::Share;
 use super::refused::{Failed, refused};
 use super::retry::{self, Next, RetryPolicy, Standing};
 use super::slot::{Admission, RetryPermit, Slot, Ticket};
 use super::{Provider, policies};
-use crate::chat::{ErrorKind, GatewayError, Waiting};
+use crate::chat::{ErrorKind, GatewayError, Listing, Waiting};
 use crate::job::{Candidate, Job};
 use crate::telemetry::{Admitted, Retried};
 
@@ -52,6 +53,11 @@ pub struct Dispatch {
     job: Job,
     depth: Depth,
 }
+
+/// The provider's models are to be looked at, if that was not done lately.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Discover(pub Listing);
 
 /// A job is handed back, with the reason.
 #[derive(Message)]
@@ -200,6 +206,14 @@ impl Handler<Dispatch> for ProviderActor {
     }
 }
 
+impl Handler<Discover> for ProviderActor {
+    type Result = ();
+
+    fn handle(&mut self, Discover(listing): Discover, _context: &mut Self::Context) {
+        drop(actix::spawn(discovery::look(Rc::clone(&self.lane), listing)));
+    }
+}
+
 impl Handler<Again> for ProviderActor {
     type Result = ();
 
@@ -230,7 +244,7 @@ async fn wait(
             // Dropping the ticket leaves the line.
             () = turn.job.reply.closed() => return,
             granted = ticket.granted() => break granted,
-            () = actix_rt::time::sleep(PLACE_EVERY), if turn.job.request.stream => {
+            () = actix_rt::time::sleep(PLACE_EVERY), if turn.job.request.stream() => {
                 let place = ticket.place();
                 turn.job.place.set(place.map(|(ahead, expected)| Waiting { ahead, expected }));
             }

@@ -25,7 +25,7 @@ use super::retry::Failure;
 use super::retry_after::retry_after;
 use super::slot::Slot;
 use crate::backend::{DecodeError, Decoder, UpstreamRequest};
-use crate::chat::{ChatEvent, ChatRequest, ErrorKind, GatewayError, Usage};
+use crate::chat::{Ask, ChatEvent, ErrorKind, GatewayError, Usage};
 use crate::job::{EVENTS, Job};
 use crate::telemetry::{AttemptEnded, AttemptOutcome, BreakerOpened, UpstreamCancelled};
 
@@ -51,11 +51,12 @@ pub(super) async fn run(
     connection: Connection,
 ) -> Option<(Job, Failed)> {
     let provider = &*lane.provider;
-    let (call, model) = match prepare(provider, &job) {
+    let (mut call, model) = match prepare(provider, &job) {
         Ok(prepared) => prepared,
         // Nothing was sent, so no attempt is counted.
         Err(failed) => return Some((job, failed)),
     };
+    job.tried.dropped = std::mem::take(&mut call.dropped);
     job.tried.attempts += 1;
     provider.counts.attempts.fetch_add(1, Ordering::Relaxed);
     job.tried.here += u32::from(connection == Connection::Pooled || !job.tried.free_used);
@@ -95,7 +96,7 @@ pub(super) async fn run(
         }
         Err(failed) => {
             let opened = slot.ended(failed.failure.ended());
-            let cause = failed.error.to_string();
+            let cause = failed.logged();
             ended(failed.outcome(), Some(&cause));
             if opened {
                 BreakerOpened { provider: &provider.name, outcome: failed.outcome() }.emit();
@@ -138,7 +139,7 @@ fn prepare(provider: &Provider, job: &Job) -> Result<(UpstreamRequest, Arc<str>)
 /// An attempt before its first event.
 struct Exchange<'a> {
     lane: &'a Lane,
-    request: &'a ChatRequest,
+    request: &'a Ask,
     id: Uuid,
     model: &'a str,
     deadline: Instant,
@@ -174,7 +175,7 @@ impl Exchange<'_> {
         while events.is_empty() {
             let piece = self.in_time(body.next()).await?;
             decode(&mut *decoder, piece, &mut events).map_err(|error| {
-                Failed::undecodable(&provider.name, Failure::DiedBeforeFirstEvent, error)
+                Failed::undecodable(provider, Failure::DiedBeforeFirstEvent, error)
             })?;
         }
         Ok(Answering { body, decoder, events })
@@ -222,7 +223,7 @@ impl Exchange<'_> {
             Some(false) => Failure::DoNotRetry,
             Some(true) | None => Failure::of_status(head.status, rejection.retry_after),
         };
-        Failed::rejected(&provider.name, failure, rejection)
+        Failed::rejected(provider, failure, rejection)
     }
 }
 
@@ -301,14 +302,7 @@ impl Pump<'_> {
         let Answering { mut body, mut decoder, mut events } = answering;
         loop {
             for event in events.drain(..) {
-                let usage = match &event {
-                    ChatEvent::Done(completion) => Some(completion.usage),
-                    ChatEvent::Text(_)
-                    | ChatEvent::Reasoning(_)
-                    | ChatEvent::Signature(_)
-                    | ChatEvent::ToolCall(_)
-                    | ChatEvent::Logprobs(_) => None,
-                };
+                let usage = event.done().map(|completion| completion.usage);
                 self.deliver(event).await?;
                 if let Some(usage) = usage {
                     body.end(END_TIME).await;
@@ -322,7 +316,7 @@ impl Pump<'_> {
                 for event in events.drain(..) {
                     self.deliver(event).await?;
                 }
-                let failed = Failed::undecodable(&self.provider.name, Failure::Cut, error);
+                let failed = Failed::undecodable(self.provider, Failure::Cut, error);
                 let mut error = failed.error;
                 error.kind = ErrorKind::BadUpstream;
                 return Err(Stopped::Failed(error));

@@ -4,6 +4,7 @@ use crate::backend::{DecodeError, Rejection, RejectionClass};
 use crate::chat::{ErrorKind, GatewayError};
 use crate::telemetry::AttemptOutcome;
 
+use super::Provider;
 use super::refusal::{Refusal, RefusalReason};
 use super::retry::Failure;
 
@@ -65,8 +66,9 @@ impl Failed {
     }
 
     /// The provider refused, with a status or within its answer.
-    pub fn rejected(provider: &str, failure: Failure, rejection: Rejection) -> Self {
-        let said = rejection.message;
+    pub fn rejected(provider: &Provider, failure: Failure, rejection: Rejection) -> Self {
+        let said = provider.without_key(rejection.message);
+        let provider = &provider.name;
         let failed = |what: &str| format!("provider `{provider}` {what}: {said}");
         let retry_after = rejection.retry_after.or(match failure {
             Failure::Status { retry_after, .. }
@@ -117,7 +119,7 @@ impl Failed {
     }
 
     /// The answer could not be read.
-    pub fn undecodable(provider: &str, failure: Failure, error: DecodeError) -> Self {
+    pub fn undecodable(provider: &Provider, failure: Failure, error: DecodeError) -> Self {
         let why = match &error {
             DecodeError::Reported(rejection) => {
                 return Self::rejected(provider, failure, rejection.clone());
@@ -127,8 +129,30 @@ impl Failed {
             DecodeError::Malformed(_) => "answered something that is not its API",
             DecodeError::TooLarge => "answered more at once than can be held",
         };
-        let message = format!("provider `{provider}` {why}");
+        let message = format!("provider `{}` {why}", provider.name);
         Self::new(failure, GatewayError::upstream(ErrorKind::BadUpstream, message).because(error))
+    }
+
+    /// What may be logged of it. A provider that refuses a request may quote it: that is the caller's alone.
+    pub fn logged(&self) -> String {
+        match self.failure {
+            Failure::Rejected | Failure::ContextLength | Failure::ContentFilter => {
+                format!("the request was refused: {}", self.error.kind.code())
+            }
+            Failure::LocalResource
+            | Failure::Connect
+            | Failure::ResetReused
+            | Failure::DiedBeforeFirstEvent
+            | Failure::FirstEventTimeout
+            | Failure::Status { .. }
+            | Failure::RateLimited { .. }
+            | Failure::Quota { .. }
+            | Failure::DoNotRetry
+            | Failure::Auth
+            | Failure::Cut
+            | Failure::ClientGone
+            | Failure::DeadlinePassed => self.error.to_string(),
+        }
     }
 
     /// The label under which the attempt is counted.

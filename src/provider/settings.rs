@@ -186,18 +186,9 @@ impl BackendName {
     /// Every backend, in the order of the documentation.
     pub const ALL: [Self; 4] = [Self::Ollama, Self::Openai, Self::Gemini, Self::Anthropic];
 
-    /// Whether this build can speak to it; a configuration that asks for another is refused.
-    pub fn is_available(self) -> bool {
-        match self {
-            Self::Ollama => true,
-            Self::Openai | Self::Gemini | Self::Anthropic => false,
-        }
-    }
-
-    /// The words for the available backends, as a message lists them.
-    pub fn available() -> String {
-        let available = Self::ALL.into_iter().filter(|backend| backend.is_available());
-        available.map(Self::as_str).collect::<Vec<_>>().join(" or ")
+    /// The words for the backends, as a message lists them.
+    pub fn all() -> String {
+        Self::ALL.map(Self::as_str).join(" or ")
     }
 
     /// The word in the configuration.

@@ -45,6 +45,8 @@ pub struct RoutedProvider {
 #[derive(Debug)]
 struct Route {
     model: WildMatch,
+    /// The name, when the pattern is one.
+    alias: Option<String>,
     targets: Vec<TargetSettings>,
     fallback: Vec<TargetSettings>,
 }
@@ -82,6 +84,7 @@ impl Routes {
     ) -> Self {
         let compile = |route: &RouteSettings| Route {
             model: WildMatch::new(&route.model),
+            alias: Some(&route.model).filter(|model| !model.contains(['*', '?'])).cloned(),
             targets: route.targets.clone(),
             fallback: route.fallback.clone(),
         };
@@ -122,6 +125,11 @@ impl Routes {
             (true, Some(error)) => Err(error),
             (true, None) => Err(not_found(asked)),
         }
+    }
+
+    /// The names that routes make up: those without a wildcard.
+    pub fn aliases(&self) -> impl Iterator<Item = &str> {
+        self.routes.iter().filter_map(|route| route.alias.as_deref())
     }
 
     /// The strictest of the header's, the key's and the hint's policy.

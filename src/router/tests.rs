@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::backend::Ollama;
-use crate::chat::ChatRequest;
+use crate::chat::{Ask, ChatRequest};
 use crate::job::{Answer, Caller, Globs, Place, Reply, Tried};
 use crate::policy::{Priority, Trust};
 use crate::provider::settings::ProviderSettings;
@@ -74,7 +74,7 @@ fn job() -> (Job, oneshot::Receiver<Answer>) {
     let job = Job {
         request_id: Arc::from("1"),
         id: Uuid::new_v4(),
-        request: Arc::new(ChatRequest::default()),
+        request: Arc::new(Ask::Chat(ChatRequest::default())),
         caller: Arc::new(caller),
         policy: None,
         arrived: std::time::Instant::now(),

@@ -71,6 +71,13 @@ pub async fn get(url: &str) -> Answer {
     whole(CLIENT.get(url)).await
 }
 
+/// Sends a request without a body, with these headers, and reads the whole answer.
+pub async fn ask(method: &str, url: &str, headers: &[(&str, &str)]) -> Answer {
+    let request = CLIENT.request(method.parse().unwrap(), url);
+    whole(headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)))
+        .await
+}
+
 /// Sends `body` and returns once the head of the answer is there.
 pub async fn stream(url: &str, body: &Value) -> Streamed {
     stream_with(url, &[], body).await

@@ -78,6 +78,17 @@ pub async fn spawn_gateway_with(toml: &str, variables: &[(&str, &str)]) -> Gatew
     Gateway::start(command, folder).await
 }
 
+/// Like [`spawn_gateway`], after the shell has run `limits`, such as `ulimit -n 64`.
+pub async fn spawn_gateway_under(limits: &str, toml: &str) -> Gateway {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("gateway.toml");
+    std::fs::write(&file, with_listeners(toml)).unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("{limits}; exec \"$0\" serve --config gateway.toml")]);
+    command.arg(env!("CARGO_BIN_EXE_llm-gateway")).env_clear().current_dir(folder.path());
+    Gateway::start(command, folder).await
+}
+
 /// Starts the demonstration and awaits both its listeners.
 pub async fn spawn_demo() -> Gateway {
     let folder = TempDir::new().unwrap();
@@ -182,6 +193,14 @@ impl Gateway {
     /// How many descriptors the process holds now.
     pub fn open_descriptors(&self) -> usize {
         std::fs::read_dir(self.proc("fd")).unwrap().count()
+    }
+
+    /// The soft and the hard limit of descriptors that the process works under.
+    pub fn descriptor_limits(&self) -> (String, String) {
+        let limits = std::fs::read_to_string(self.proc("limits")).unwrap();
+        let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+        let mut columns = line.split_whitespace().map(str::to_owned);
+        (columns.next().unwrap(), columns.next().unwrap())
     }
 
     /// Awaits rest: nothing in flight, nothing queued, every slot free.

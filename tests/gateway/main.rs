@@ -19,6 +19,7 @@ mod burst;
 mod client;
 mod commands;
 mod crowd;
+mod embeddings;
 mod failures;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod harness;
@@ -27,11 +28,16 @@ mod leaving;
 mod ledger;
 mod line;
 mod live;
+mod memory;
+mod models;
 mod native;
 mod panics;
 mod patience;
 mod retry;
+mod secrets;
 mod shutdown;
+mod slow;
 mod soak;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod upstream;
+mod vendors;

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use llm_gateway::backend::{Backend, DecodeError, Decoder, Ollama, Rejection, UpstreamRequest};
-use llm_gateway::chat::{Api, ChatEvent, ChatRequest, ErrorKind, GatewayError, Message, Role};
+use llm_gateway::chat::{
+    Api, Ask, ChatEvent, ChatRequest, ErrorKind, GatewayError, Listing, Message, Model, Role,
+};
 use llm_gateway::job::{Answer, Caller, Globs, Job, Place, Reply, Tried};
 use llm_gateway::policy::{Priority, Trust};
 use llm_gateway::provider::Provider;
@@ -35,8 +37,8 @@ struct PanickingDecoder {
 }
 
 /// What is asked, in one word.
-fn step(request: &ChatRequest) -> String {
-    request.model.clone().unwrap_or_default()
+fn step(ask: &Ask) -> String {
+    ask.model().unwrap_or_default().to_owned()
 }
 
 fn panic_at(here: &str, step: &str) {
@@ -48,20 +50,32 @@ impl Backend for Panicking {
         Ollama.api()
     }
 
+    fn lacks(&self, ask: &Ask) -> Option<&'static str> {
+        Ollama.lacks(ask)
+    }
+
+    fn listing(&self, listing: Listing, api_key: Option<&str>) -> Option<UpstreamRequest> {
+        Ollama.listing(listing, api_key)
+    }
+
+    fn read_listing(&self, listing: Listing, body: &[u8]) -> Result<Vec<Model>, DecodeError> {
+        Ollama.read_listing(listing, body)
+    }
+
     fn encode(
         &self,
-        request: &ChatRequest,
+        ask: &Ask,
         model: &str,
         api_key: Option<&str>,
     ) -> Result<UpstreamRequest, GatewayError> {
-        panic_at("encode", &step(request));
-        Ollama.encode(request, model, api_key)
+        panic_at("encode", &step(ask));
+        Ollama.encode(ask, model, api_key)
     }
 
-    fn decoder(&self, request: &ChatRequest, seed: u64) -> Box<dyn Decoder> {
-        let step = step(request);
+    fn decoder(&self, ask: &Ask, seed: u64) -> Box<dyn Decoder> {
+        let step = step(ask);
         panic_at("decoder", &step);
-        Box::new(PanickingDecoder { inner: Ollama.decoder(request, seed), step, pieces: 0 })
+        Box::new(PanickingDecoder { inner: Ollama.decoder(ask, seed), step, pieces: 0 })
     }
 
     fn rejection(&self, status: u16, body: &[u8], model: &str) -> Rejection {
@@ -127,7 +141,7 @@ fn job(model: &str) -> (Job, oneshot::Receiver<Answer>) {
     let job = Job {
         request_id: Arc::from(model),
         id: uuid::Uuid::new_v4(),
-        request: Arc::new(request),
+        request: Arc::new(Ask::Chat(request)),
         caller: Arc::new(caller),
         policy: None,
         arrived: Instant::now(),

@@ -64,7 +64,7 @@ pub(super) fn chat(
 }
 
 /// The model's path: `/` and `:` as they are, whatever could leave the path escaped.
-fn path_of(model: &str) -> Result<String, GatewayError> {
+pub(super) fn path_of(model: &str) -> Result<String, GatewayError> {
     if model.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
         return Err(GatewayError::invalid("model: this is no name of a model"));
     }

@@ -4,19 +4,19 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::chat::{
-    Extra, Format, Image, ImageSource, Message, Part, Role, Sampling, Tool, ToolCall, ToolChoice,
-    ToolResult,
+    ChatRequest, Extra, Format, Image, ImageSource, Message, Part, Role, Sampling, Tool, ToolCall,
+    ToolChoice, ToolResult,
 };
 use proptest::prelude::*;
 
 fn encode(request: &ChatRequest) -> Value {
-    let call = Ollama.encode(request, "llama3.1", None).unwrap();
+    let call = Ollama.encode(&Ask::Chat(request.clone()), "llama3.1", None).unwrap();
     assert_eq!(call.path, "/api/chat");
     serde_json::from_slice(&call.body).unwrap()
 }
 
 fn decode(pieces: &[&[u8]]) -> (Vec<ChatEvent>, Result<(), DecodeError>) {
-    let mut decoder = Ollama.decoder(&ChatRequest::default(), 7);
+    let mut decoder = Ollama.decoder(&Ask::Chat(ChatRequest::default()), 7);
     let mut events = Vec::new();
     for piece in pieces {
         if let Err(error) = decoder.feed(piece, &mut events) {
@@ -84,7 +84,7 @@ fn parts_become_one_text_and_a_list_of_images() {
     let message = json!({"role": "user", "content": "look\nhere", "images": ["AAAA"]});
     assert_eq!(encode(&request)["messages"][0], message);
     request.messages[0].content.push(image(ImageSource::Url("https://example.org/x.png".into())));
-    let error = Ollama.encode(&request, "m", None).unwrap_err();
+    let error = Ollama.encode(&Ask::Chat(request.clone()), "m", None).unwrap_err();
     assert!(error.message.starts_with("image_url:"), "{error}");
 }
 
@@ -140,7 +140,13 @@ fn calls_carry_objects_and_results_the_tools_name() {
         json!({"role": "tool", "content": "Error: 42", "tool_name": "add", "tool_call_id": "call_1"})
     );
     request.messages[1] = message(Role::Assistant, call("[1]"));
-    assert!(Ollama.encode(&request, "m", None).unwrap_err().message.contains("`add`"));
+    assert!(
+        Ollama
+            .encode(&Ask::Chat(request.clone()), "m", None)
+            .unwrap_err()
+            .message
+            .contains("`add`")
+    );
 }
 
 #[test]
@@ -149,7 +155,13 @@ fn several_answers_are_refused_and_one_is_not() {
     request.n = Some(1);
     encode(&request);
     request.n = Some(2);
-    assert!(Ollama.encode(&request, "m", None).unwrap_err().message.starts_with("n:"));
+    assert!(
+        Ollama
+            .encode(&Ask::Chat(request.clone()), "m", None)
+            .unwrap_err()
+            .message
+            .starts_with("n:")
+    );
 }
 
 #[test]
@@ -160,7 +172,7 @@ fn an_ollama_clients_own_fields_pass_and_others_are_named_as_dropped() {
     request.sampling.seed = Some(2);
     request.format = Format::Json;
     request.extra = Some(Extra { api: Api::Ollama, fields: fields.clone() });
-    let call = Ollama.encode(&request, "m", Some("k")).unwrap();
+    let call = Ollama.encode(&Ask::Chat(request.clone()), "m", Some("k")).unwrap();
     assert_eq!(call.dropped, ["odd"]);
     assert_eq!(call.headers, [("authorization", "Bearer k".to_owned())]);
     let body: Value = serde_json::from_slice(&call.body).unwrap();
@@ -168,7 +180,7 @@ fn an_ollama_clients_own_fields_pass_and_others_are_named_as_dropped() {
     assert_eq!(body["format"], "json");
     assert_eq!(body["options"]["num_ctx"], 8192);
     request.extra = Some(Extra { api: Api::OpenAi, fields });
-    let call = Ollama.encode(&request, "m", None).unwrap();
+    let call = Ollama.encode(&Ask::Chat(request.clone()), "m", None).unwrap();
     assert_eq!(call.dropped, ["keep_alive", "options", "odd"]);
 }
 

@@ -7,9 +7,7 @@
 
 use super::Review;
 use crate::config::key_path::KeyPath;
-use crate::provider::settings::{
-    AutoConcurrency, BackendName, MaxConcurrency, ProviderSettings, Timeouts,
-};
+use crate::provider::settings::{AutoConcurrency, MaxConcurrency, ProviderSettings, Timeouts};
 use crate::units::format_duration;
 use actix_web::http::Uri;
 use std::time::Duration;
@@ -23,7 +21,6 @@ impl Review<'_> {
         for (name, provider) in &self.config.providers {
             let path = path.key(name);
             self.provider_name(&path, name);
-            self.backend(&path.key("backend"), provider.backend);
             if let Err(message) = check_base_url(provider.base_url()) {
                 self.problem(&path.key("base_url"), message);
             }
@@ -45,13 +42,6 @@ impl Review<'_> {
             let message = "a provider's name has letters, digits, `.`, `_` and `-` only, because \
                            clients write `provider/model`";
             self.problem(path, message);
-        }
-    }
-
-    fn backend(&mut self, path: &KeyPath, backend: BackendName) {
-        if !backend.is_available() {
-            let available = BackendName::available();
-            self.problem(path, format!("`{backend}` is not available yet: write {available}"));
         }
     }
 

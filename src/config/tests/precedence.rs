@@ -3,6 +3,7 @@
 use super::{load_text, warnings};
 use crate::config::{Config, Origin};
 use crate::policy::{Priority, Trust};
+use crate::provider::settings::BackendName;
 use crate::secret::Secret;
 use std::time::Duration;
 
@@ -67,7 +68,6 @@ fn a_total_timeout_from_the_environment_shortens_the_steps_in_the_file() {
 #[test]
 fn names_whose_feature_does_not_exist_yet_are_warned_about() {
     let variables = [
-        ("GEMINI_API_KEY", "sk-planted"),
         ("REDIS_URL", "redis://localhost:6379"),
         ("CACHE_TTL_SECONDS", "0"),
         ("RATE_LIMITER_CAPACITY", "60"),
@@ -75,12 +75,33 @@ fn names_whose_feature_does_not_exist_yet_are_warned_about() {
     ];
     let loaded = load_text("", &variables).unwrap();
     let lines = "environment: CACHE_TTL_SECONDS: has no effect yet\n\
-                 environment: GEMINI_API_KEY: has no effect yet\n\
                  environment: RATE_LIMITER_CAPACITY: has no effect yet\n\
                  environment: RATE_LIMITER_REFILL_RATE: has no effect yet\n\
                  environment: REDIS_URL: has no effect yet";
     assert_eq!(warnings(&loaded), lines);
     assert_eq!(loaded.config, Config::default());
+}
+
+#[test]
+fn a_key_for_gemini_makes_the_provider() {
+    let config = config("", &[("GEMINI_API_KEY", "sk-g"), ("PROVIDER_MAX_RETRIES", "1")]);
+    let gemini = &config.providers["gemini"];
+    assert_eq!(gemini.backend, BackendName::Gemini);
+    assert_eq!((gemini.api_key.expose(), gemini.retry.max_retries), ("sk-g", 1));
+    assert_eq!(config.providers.keys().collect::<Vec<_>>(), ["ollama", "gemini"]);
+    assert_eq!(config.hints["online"], ["gemini"]);
+    assert_eq!(config.hints["local"], ["ollama"]);
+}
+
+#[test]
+fn a_key_for_gemini_that_was_written_stays() {
+    let text = "[providers.gemini]\napi_key_env = 'OWN'\nmax_queue = 3\n";
+    let with_own = [("GEMINI_API_KEY", "sk-g"), ("OWN", "sk-own")];
+    let gemini = config(text, &with_own).providers["gemini"].clone();
+    assert_eq!((gemini.api_key.expose(), gemini.max_queue), ("sk-own", 3));
+    let text = "[providers.gemini]\nmax_queue = 3\n";
+    let gemini = config(text, &with_own).providers["gemini"].clone();
+    assert_eq!((gemini.api_key.expose(), gemini.max_queue), ("sk-g", 3));
 }
 
 #[test]

@@ -9,13 +9,22 @@ use super::messages;
 use crate::chat::{Api, ChatRequest, Effort, Extra, Format, Sampling, Tool, ToolChoice};
 use crate::wire::fields::{Fields, Object};
 
+/// Whether `max_tokens` must be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Limit {
+    /// As in a request for a message.
+    Required,
+    /// As in a request that only counts.
+    Optional,
+}
+
 /// Reads a request; problems are noted in `fields`.
-pub(super) fn read(fields: &mut Fields, body: &mut Object) -> ChatRequest {
+pub(super) fn read(fields: &mut Fields, body: &mut Object, limit: Limit) -> ChatRequest {
     let model = fields.required_text(body, "model");
     if model.as_ref().is_some_and(String::is_empty) {
         fields.problem("model", "too_short", "String should have at least 1 character");
     }
-    let sampling = sampling(fields, body);
+    let sampling = sampling(fields, body, limit);
     let (tool_choice, parallel_tool_calls) = tool_choice(fields, body);
     let (effort, format) = output_config(fields, body);
     let mut request = ChatRequest {
@@ -37,8 +46,8 @@ pub(super) fn read(fields: &mut Fields, body: &mut Object) -> ChatRequest {
     request
 }
 
-fn sampling(fields: &mut Fields, body: &mut Object) -> Sampling {
-    if body.get("max_tokens").is_none_or(Value::is_null) {
+fn sampling(fields: &mut Fields, body: &mut Object, limit: Limit) -> Sampling {
+    if limit == Limit::Required && body.get("max_tokens").is_none_or(Value::is_null) {
         fields.problem("max_tokens", "missing", "Field required");
     }
     Sampling {

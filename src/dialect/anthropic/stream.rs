@@ -71,7 +71,10 @@ impl Streamed {
             ChatEvent::Text(text) => self.text(text, out),
             ChatEvent::Reasoning(text) if self.head.wants_thinking => self.think(text, out),
             ChatEvent::Signature(proof) if self.head.wants_thinking => self.sign(proof, out),
-            ChatEvent::Reasoning(_) | ChatEvent::Signature(_) | ChatEvent::Logprobs(_) => {}
+            ChatEvent::Reasoning(_)
+            | ChatEvent::Signature(_)
+            | ChatEvent::Logprobs(_)
+            | ChatEvent::Whole(_) => {}
             ChatEvent::ToolCall(piece) => self.call(piece, out),
             ChatEvent::Done(done) => self.end(&done, out),
         }
@@ -185,11 +188,17 @@ impl Encoder for Streamed {
         "text/event-stream"
     }
 
-    fn event(&mut self, event: ChatEvent, _at: Duration, out: &mut Vec<u8>) {
+    fn event(
+        &mut self,
+        event: ChatEvent,
+        _at: Duration,
+        out: &mut Vec<u8>,
+    ) -> Result<(), GatewayError> {
         if !self.has_ended {
             self.begin(out);
             self.say(event, out);
         }
+        Ok(())
     }
 
     fn failure(&mut self, error: &GatewayError, out: &mut Vec<u8>) {

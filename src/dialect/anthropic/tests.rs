@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use uuid::Uuid;
 
 use super::*;
-use crate::chat::{ChatEvent, Completion, Effort, Finish, ToolCallPiece, Usage};
+use crate::chat::{ChatEvent, ChatRequest, Completion, Effort, Finish, ToolCallPiece, Usage};
 use crate::dialect::Waiting;
 use proptest::prelude::*;
 
@@ -25,14 +25,14 @@ fn encoder(stream: bool, effort: Option<Effort>) -> Box<dyn Encoder> {
         provider: Arc::from("ollama"),
         model: Arc::from("other"),
     };
-    Anthropic.encoder(&request, head)
+    Anthropic.encoder(&Ask::Chat(request), head)
 }
 
 fn written(stream: bool, effort: Option<Effort>, events: Vec<ChatEvent>) -> String {
     let mut encoder = encoder(stream, effort);
     let mut out = Vec::new();
     for event in events {
-        encoder.event(event, Duration::ZERO, &mut out);
+        encoder.event(event, Duration::ZERO, &mut out).unwrap();
     }
     String::from_utf8(out).unwrap()
 }
@@ -179,10 +179,10 @@ fn whole_messages_look_as_anthropics_do() {
 fn a_failure_midway_is_an_error_event() {
     let mut encoder = encoder(true, None);
     let mut out = Vec::new();
-    encoder.event(text("The village"), Duration::ZERO, &mut out);
+    encoder.event(text("The village"), Duration::ZERO, &mut out).unwrap();
     let error = GatewayError::upstream(ErrorKind::BadUpstream, "upstream ended early");
     encoder.failure(&error, &mut out);
-    encoder.event(done(Finish::Stop), Duration::ZERO, &mut out);
+    encoder.event(done(Finish::Stop), Duration::ZERO, &mut out).unwrap();
     same(&String::from_utf8(out).unwrap(), golden!("messages-error.sse"));
 }
 
@@ -192,7 +192,7 @@ fn a_waiting_client_reads_the_start_and_pings() {
     let mut out = Vec::new();
     assert!(encoder.heartbeat(Some(Waiting { ahead: 3, expected: Duration::ZERO }), &mut out));
     assert!(encoder.heartbeat(None, &mut out));
-    encoder.event(text("a"), Duration::ZERO, &mut out);
+    encoder.event(text("a"), Duration::ZERO, &mut out).unwrap();
     let found = String::from_utf8(out).unwrap();
     assert!(found.contains(": waiting, 3 ahead\n\n"));
     let kinds: Vec<Value> = events(&found).iter().map(|event| event["type"].clone()).collect();

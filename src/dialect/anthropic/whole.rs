@@ -111,15 +111,24 @@ impl Encoder for Whole {
         "application/json"
     }
 
-    fn event(&mut self, event: ChatEvent, _at: Duration, out: &mut Vec<u8>) {
+    fn event(
+        &mut self,
+        event: ChatEvent,
+        _at: Duration,
+        out: &mut Vec<u8>,
+    ) -> Result<(), GatewayError> {
         match event {
             ChatEvent::Text(text) => self.text(text),
             ChatEvent::Reasoning(text) if self.head.wants_thinking => self.think(text),
             ChatEvent::Signature(proof) if self.head.wants_thinking => self.sign(proof),
-            ChatEvent::Reasoning(_) | ChatEvent::Signature(_) | ChatEvent::Logprobs(_) => {}
+            ChatEvent::Reasoning(_)
+            | ChatEvent::Signature(_)
+            | ChatEvent::Logprobs(_)
+            | ChatEvent::Whole(_) => {}
             ChatEvent::ToolCall(piece) => self.call(piece),
             ChatEvent::Done(done) => self.write(&done, out),
         }
+        Ok(())
     }
 
     fn failure(&mut self, _error: &GatewayError, _out: &mut Vec<u8>) {}

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::*;
+use crate::dialect::testing::chat;
 use proptest::prelude::*;
 
 fn problems(body: &Value) -> Vec<(String, &'static str)> {
@@ -20,12 +21,12 @@ fn encoder(stream: bool) -> Box<dyn Encoder> {
         provider: Arc::from("ollama"),
         model: Arc::from("llama3.1"),
     };
-    Native.encoder(&request, head)
+    Native.encoder(&Ask::Chat(request), head)
 }
 
 fn write(encoder: &mut dyn Encoder, event: ChatEvent) -> String {
     let mut out = Vec::new();
-    encoder.event(event, Duration::ZERO, &mut out);
+    encoder.event(event, Duration::ZERO, &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -44,7 +45,7 @@ fn a_full_request_is_read() {
         "messages": [{"role": "system", "content": "Be brief."}, {"role": "tool", "content": "42"}],
         "unknown": {"is": "ignored"},
     });
-    let request = Native.decode(body.to_string().as_bytes()).unwrap();
+    let request = chat(Native.decode(body.to_string().as_bytes()).unwrap());
     assert_eq!(request.model.as_deref(), Some("llama3.1"));
     assert_eq!(request.hint.as_deref(), Some("local"));
     assert_eq!(request.sampling.max_tokens, Some(512));
@@ -60,7 +61,7 @@ fn nulls_are_absent() {
         "messages": [{"role": "user", "content": "hi"}],
         "model": null, "model_hint": null, "max_tokens": null, "temperature": null, "stream": null,
     });
-    let request = Native.decode(body.to_string().as_bytes()).unwrap();
+    let request = chat(Native.decode(body.to_string().as_bytes()).unwrap());
     assert_eq!(request.model, None);
     assert!(!request.stream);
 }

@@ -14,7 +14,8 @@ use serde_json::{Map, Value, json};
 
 use super::{Ollama, words};
 use crate::chat::{
-    ChatEvent, ChatRequest, Completion, Finish, GatewayError, TokenLogprob, ToolCallPiece,
+    ChatEvent, ChatRequest, Completion, ErrorKind, Finish, GatewayError, TokenLogprob,
+    ToolCallPiece,
 };
 use crate::dialect::{AnswerHead, Encoder, Waiting};
 use crate::wire::json;
@@ -75,7 +76,7 @@ impl Answer {
             ChatEvent::Text(text) => append(&mut self.said.content, text),
             ChatEvent::Reasoning(text) => append(&mut self.said.thinking, text),
             ChatEvent::Logprobs(tokens) if self.wants_logprobs => self.said.logprobs.extend(tokens),
-            ChatEvent::Logprobs(_) | ChatEvent::Signature(_) => {}
+            ChatEvent::Logprobs(_) | ChatEvent::Signature(_) | ChatEvent::Whole(_) => {}
             ChatEvent::ToolCall(piece) => self.grow_call(piece)?,
             ChatEvent::Done(done) => self.finish(&done, at, out)?,
         }
@@ -143,7 +144,9 @@ impl Answer {
                 let message = LineMessage { role: "assistant", content, thinking, calls };
                 (Some(message), None, None)
             }
-            Ollama::Generate => (None, Some(said.content.as_str()), thinking),
+            Ollama::Generate | Ollama::Embed | Ollama::Embeddings | Ollama::Show => {
+                (None, Some(said.content.as_str()), thinking)
+            }
         };
         let line = Line {
             model: &self.model,
@@ -193,22 +196,25 @@ impl Encoder for Answer {
         if self.stream { "application/x-ndjson" } else { "application/json" }
     }
 
-    fn event(&mut self, event: ChatEvent, at: Duration, out: &mut Vec<u8>) {
+    fn event(
+        &mut self,
+        event: ChatEvent,
+        at: Duration,
+        out: &mut Vec<u8>,
+    ) -> Result<(), GatewayError> {
         if self.ended {
-            return;
+            return Ok(());
         }
         if !matches!(event, ChatEvent::Done(_)) {
             self.first.get_or_insert(at);
             self.last = at;
         }
-        match self.take(event, at, out) {
-            Ok(()) if self.stream && !self.said.is_empty() => self.write(None, at, out),
-            Ok(()) => {}
-            Err(error) => {
-                self.ended = true;
-                write_error(&error, out);
-            }
+        let taken = self.take(event, at, out);
+        taken.map_err(|message| GatewayError::upstream(ErrorKind::BadUpstream, message))?;
+        if self.stream && !self.said.is_empty() {
+            self.write(None, at, out);
         }
+        Ok(())
     }
 
     fn failure(&mut self, error: &GatewayError, out: &mut Vec<u8>) {

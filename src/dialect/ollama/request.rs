@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::chat::{
     Api, ChatRequest, Effort, Extra, Format, GatewayError, Image, ImageSource, Message, Part, Role,
-    Sampling, Tool, ToolCall, ToolResult,
+    Sampling, ShowRequest, Tool, ToolCall, ToolResult,
 };
 use crate::wire::fields::{Fields, Object, take};
 use crate::wire::image;
@@ -48,13 +48,29 @@ pub(super) fn generate(
     Ok(closed(request, body))
 }
 
-/// Reads what both routes share; the messages are still missing.
-fn shared(fields: &mut Fields, body: &mut Object) -> Result<ChatRequest, GatewayError> {
+/// Reads the question about a model.
+pub(super) fn show(fields: &mut Fields, body: &mut Object) -> Result<ShowRequest, GatewayError> {
+    // The old name of the field.
+    if let Some(name) = body.swap_remove("name").filter(|_| body.get("model").is_none_or(is_empty))
+    {
+        body.insert("model".to_owned(), name);
+    }
+    let model = model_name(fields, body)?;
+    Ok(ShowRequest { model, verbose: fields.flag(body, "verbose").unwrap_or(false) })
+}
+
+/// Takes the model's name, which must be there.
+pub(super) fn model_name(fields: &mut Fields, body: &mut Object) -> Result<String, GatewayError> {
     if body.get("model").is_none_or(is_empty) {
         return Err(GatewayError::invalid("model is required"));
     }
+    Ok(fields.text(body, "model").unwrap_or_default())
+}
+
+/// Reads what both routes share; the messages are still missing.
+fn shared(fields: &mut Fields, body: &mut Object) -> Result<ChatRequest, GatewayError> {
     Ok(ChatRequest {
-        model: fields.text(body, "model"),
+        model: Some(model_name(fields, body)?),
         stream: fields.flag(body, "stream").unwrap_or(true),
         sampling: options(fields, body),
         format: format(body)?,
@@ -77,13 +93,17 @@ fn is_empty(value: &Value) -> bool {
 
 /// Keeps what is left of `body` for a provider of the same API.
 fn closed(mut request: ChatRequest, body: &mut Object) -> ChatRequest {
-    body.retain(|_, value| !value.is_null());
-    if !body.is_empty() {
-        request.extra = Some(Extra { api: Api::Ollama, fields: std::mem::take(body) });
-    }
+    request.extra = kept(body);
     // Loading a model is answered by one document, even to a client that streams.
     request.stream &= !request.messages.is_empty();
     request
+}
+
+/// What nobody took, for a provider of the same API.
+pub(super) fn kept(body: &mut Object) -> Option<Extra> {
+    body.retain(|_, value| !value.is_null());
+    let fields = std::mem::take(body);
+    (!fields.is_empty()).then_some(Extra { api: Api::Ollama, fields })
 }
 
 /// Takes the options that every provider knows; puts back the others.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::*;
-use crate::chat::{ChatEvent, Completion, Finish, TokenLogprob, ToolCallPiece, Usage};
+use crate::chat::{ChatEvent, ChatRequest, Completion, Finish, TokenLogprob, ToolCallPiece, Usage};
 use proptest::prelude::*;
 
 fn asked(stream: bool) -> ChatRequest {
@@ -27,7 +27,7 @@ fn encoder(route: Ollama, stream: bool) -> Box<dyn Encoder> {
         provider: Arc::from("ollama"),
         model: Arc::from("other"),
     };
-    route.encoder(&asked(stream), head)
+    route.encoder(&Ask::Chat(asked(stream)), head)
 }
 
 /// What a client reads of `events`, one per second from the first second after the arrival.
@@ -35,7 +35,7 @@ fn written(route: Ollama, stream: bool, events: Vec<ChatEvent>) -> String {
     let mut encoder = encoder(route, stream);
     let mut out = Vec::new();
     for (second, event) in (1..).zip(events) {
-        encoder.event(event, Duration::from_secs(second), &mut out);
+        encoder.event(event, Duration::from_secs(second), &mut out).unwrap();
     }
     String::from_utf8(out).unwrap()
 }
@@ -132,10 +132,10 @@ fn whole_answers_look_as_ollamas_do() {
 fn a_failure_midway_is_an_error_line() {
     let mut encoder = encoder(Ollama::Chat, true);
     let mut out = Vec::new();
-    encoder.event(text("The village"), Duration::from_secs(1), &mut out);
+    encoder.event(text("The village"), Duration::from_secs(1), &mut out).unwrap();
     let error = GatewayError::upstream(ErrorKind::BadUpstream, "upstream ended early");
     encoder.failure(&error, &mut out);
-    encoder.event(done(Finish::Stop), Duration::from_secs(2), &mut out);
+    encoder.event(done(Finish::Stop), Duration::from_secs(2), &mut out).unwrap();
     same(&String::from_utf8(out).unwrap(), golden!("chat-error.ndjson"));
 }
 
@@ -166,10 +166,20 @@ fn calls_come_whole_on_lines_of_their_own() {
 #[test]
 fn arguments_that_are_no_object_end_the_answer_with_an_error() {
     for arguments in ["{\"x\":", "[1]", "nonsense"] {
-        let events = vec![call(0, Some("a"), Some("add"), arguments), done(Finish::ToolCalls)];
-        let found = lines(&written(Ollama::Chat, true, events));
-        assert_eq!(found.len(), 1);
-        assert!(found[0]["error"].as_str().unwrap().contains("`add`"));
+        for stream in [true, false] {
+            let mut encoder = encoder(Ollama::Chat, stream);
+            let mut out = Vec::new();
+            let call = call(0, Some("a"), Some("add"), arguments);
+            encoder.event(call, Duration::ZERO, &mut out).unwrap();
+            let error = encoder.event(done(Finish::ToolCalls), Duration::ZERO, &mut out);
+            let error = error.unwrap_err();
+            assert_eq!(error.kind, ErrorKind::BadUpstream);
+            assert!(error.message.contains("`add`"));
+            encoder.failure(&error, &mut out);
+            let found = lines(std::str::from_utf8(&out).unwrap());
+            assert_eq!(found.len(), usize::from(stream), "the whole answer is the error");
+            assert!(found.iter().all(|line| line["error"].as_str().unwrap().contains("`add`")));
+        }
     }
     // Cut by the limit, which the reason tells.
     let events = vec![call(0, Some("a"), Some("add"), "{\"x\":"), done(Finish::Length)];
@@ -182,9 +192,9 @@ fn arguments_that_are_no_object_end_the_answer_with_an_error() {
 fn times_are_nanoseconds_from_the_arrival() {
     let mut encoder = encoder(Ollama::Chat, true);
     let mut out = Vec::new();
-    encoder.event(text("a"), Duration::from_millis(1500), &mut out);
-    encoder.event(text("b"), Duration::from_millis(1750), &mut out);
-    encoder.event(done(Finish::Stop), Duration::from_millis(2000), &mut out);
+    encoder.event(text("a"), Duration::from_millis(1500), &mut out).unwrap();
+    encoder.event(text("b"), Duration::from_millis(1750), &mut out).unwrap();
+    encoder.event(done(Finish::Stop), Duration::from_millis(2000), &mut out).unwrap();
     let found = lines(std::str::from_utf8(&out).unwrap());
     assert_eq!(found[1]["created_at"], "2026-11-22T10:00:00.250000000Z");
     let last = &found[2];

@@ -16,8 +16,10 @@ use serde::Serialize;
 
 use super::{Counts, Logprob};
 use crate::chat::{
-    ChatEvent, ChatRequest, Completion, Finish, GatewayError, TokenLogprob, ToolCall, ToolCallPiece,
+    Ask, ChatEvent, ChatRequest, Completion, Finish, GatewayError, TokenLogprob, ToolCall,
+    ToolCallPiece,
 };
+use crate::dialect::single::misdirected;
 use crate::dialect::{AnswerHead, Dialect, Encoder, ErrorBody, Waiting};
 use crate::wire::json;
 
@@ -35,11 +37,12 @@ impl Dialect for OpenAiChat {
         &["/v1/chat/completions", "/chat/completions"]
     }
 
-    fn decode(&self, body: &[u8]) -> Result<ChatRequest, GatewayError> {
-        request::decode(body)
+    fn decode(&self, body: &[u8]) -> Result<Ask, GatewayError> {
+        request::decode(body).map(Ask::Chat)
     }
 
-    fn encoder(&self, request: &ChatRequest, head: AnswerHead) -> Box<dyn Encoder> {
+    fn encoder(&self, ask: &Ask, head: AnswerHead) -> Box<dyn Encoder> {
+        let Ask::Chat(request) = ask else { return misdirected() };
         let identity = Identity::new(request, &head);
         if request.stream {
             Box::new(stream::Streamed::new(request, identity))
@@ -139,7 +142,12 @@ impl Encoder for Whole {
         "application/json"
     }
 
-    fn event(&mut self, event: ChatEvent, _at: Duration, out: &mut Vec<u8>) {
+    fn event(
+        &mut self,
+        event: ChatEvent,
+        _at: Duration,
+        out: &mut Vec<u8>,
+    ) -> Result<(), GatewayError> {
         match event {
             ChatEvent::Text(text) if self.content.is_empty() => self.content = text,
             ChatEvent::Text(text) => self.content.push_str(&text),
@@ -147,8 +155,9 @@ impl Encoder for Whole {
             ChatEvent::ToolCall(piece) => self.add_call(piece),
             ChatEvent::Logprobs(tokens) if self.with_logprobs => self.logprobs.extend(tokens),
             ChatEvent::Done(completion) => self.write(&completion, out),
-            ChatEvent::Logprobs(_) | ChatEvent::Signature(_) => {}
+            ChatEvent::Logprobs(_) | ChatEvent::Signature(_) | ChatEvent::Whole(_) => {}
         }
+        Ok(())
     }
 
     fn failure(&mut self, _error: &GatewayError, _out: &mut Vec<u8>) {}

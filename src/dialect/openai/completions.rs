@@ -12,7 +12,8 @@ use serde_json::Value;
 
 use super::INVALID_VALUE;
 use super::request::{check_logit_bias, model, refuse, rest, sampling, stream_usage};
-use crate::chat::{AnswerShape, ChatRequest, GatewayError, Message, Role, Sampling};
+use crate::chat::{AnswerShape, Ask, ChatRequest, GatewayError, Message, Role, Sampling};
+use crate::dialect::single::misdirected;
 use crate::dialect::{AnswerHead, Dialect, Encoder, ErrorBody};
 use crate::wire::fields::{Fields, Object, take};
 use crate::wire::json;
@@ -33,7 +34,7 @@ impl Dialect for OpenAiCompletions {
         &["/v1/completions", "/completions"]
     }
 
-    fn decode(&self, body: &[u8]) -> Result<ChatRequest, GatewayError> {
+    fn decode(&self, body: &[u8]) -> Result<Ask, GatewayError> {
         let mut body = json::read_object(body)?;
         let mut fields = Fields::new();
         refuse(&mut fields, &mut body, "suffix", "only the end of a text can be completed");
@@ -60,10 +61,11 @@ impl Dialect for OpenAiCompletions {
         check_logit_bias(&mut fields, &mut body);
         fields.finish()?;
         request.extra = rest(body);
-        Ok(request)
+        Ok(Ask::Chat(request))
     }
 
-    fn encoder(&self, request: &ChatRequest, head: AnswerHead) -> Box<dyn Encoder> {
+    fn encoder(&self, ask: &Ask, head: AnswerHead) -> Box<dyn Encoder> {
+        let Ask::Chat(request) = ask else { return misdirected() };
         answer::encoder(request, &head)
     }
 

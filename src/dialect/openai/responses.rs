@@ -13,7 +13,8 @@ mod object;
 mod output;
 mod request;
 
-use crate::chat::{ChatRequest, GatewayError};
+use crate::chat::{Ask, GatewayError};
+use crate::dialect::single::misdirected;
 use crate::dialect::{AnswerHead, Dialect, Encoder, ErrorBody};
 
 /// OpenAI's responses.
@@ -29,11 +30,12 @@ impl Dialect for OpenAiResponses {
         &["/v1/responses", "/responses"]
     }
 
-    fn decode(&self, body: &[u8]) -> Result<ChatRequest, GatewayError> {
-        request::decode(body)
+    fn decode(&self, body: &[u8]) -> Result<Ask, GatewayError> {
+        request::decode(body).map(Ask::Chat)
     }
 
-    fn encoder(&self, request: &ChatRequest, head: AnswerHead) -> Box<dyn Encoder> {
+    fn encoder(&self, ask: &Ask, head: AnswerHead) -> Box<dyn Encoder> {
+        let Ask::Chat(request) = ask else { return misdirected() };
         Box::new(answer::Answer::new(request, &head))
     }
 

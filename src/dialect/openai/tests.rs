@@ -4,16 +4,17 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::dialect::testing::chat;
 use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::chat::{ChatEvent, Completion, ToolCallPiece};
+use crate::chat::{Ask, ChatEvent, Completion, ToolCallPiece};
 use crate::dialect::Dialect;
 
 /// Reads `body`, which must fit.
 pub(super) fn decode(dialect: &dyn Dialect, body: &Value) -> ChatRequest {
-    dialect.decode(body.to_string().as_bytes()).unwrap()
+    chat(dialect.decode(body.to_string().as_bytes()).unwrap())
 }
 
 /// The first problem of `body` and the error's own form of it.
@@ -42,10 +43,10 @@ pub(super) fn refuses(dialect: &dyn Dialect, base: &Value, cases: &[(Value, &str
 
 /// What a client reads of `events`.
 pub(super) fn answer(dialect: &dyn Dialect, request: &ChatRequest, events: &[ChatEvent]) -> String {
-    let mut encoder = dialect.encoder(request, head());
+    let mut encoder = dialect.encoder(&Ask::Chat(request.clone()), head());
     let mut out = Vec::new();
     for event in events {
-        encoder.event(event.clone(), Duration::ZERO, &mut out);
+        encoder.event(event.clone(), Duration::ZERO, &mut out).unwrap();
     }
     shortened(out)
 }
@@ -57,10 +58,10 @@ pub(super) fn failed(
     events: &[ChatEvent],
     error: &GatewayError,
 ) -> String {
-    let mut encoder = dialect.encoder(request, head());
+    let mut encoder = dialect.encoder(&Ask::Chat(request.clone()), head());
     let mut out = Vec::new();
     for event in events {
-        encoder.event(event.clone(), Duration::ZERO, &mut out);
+        encoder.event(event.clone(), Duration::ZERO, &mut out).unwrap();
     }
     encoder.failure(error, &mut out);
     shortened(out)
@@ -76,7 +77,7 @@ fn shortened(out: Vec<u8>) -> String {
     String::from_utf8(out).unwrap().replace(&format!("{NIL}0"), ID).replace(NIL, ID)
 }
 
-fn head() -> AnswerHead {
+pub(super) fn head() -> AnswerHead {
     AnswerHead {
         id: Uuid::nil(),
         created: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_341_600),

@@ -128,9 +128,13 @@ impl Client {
             Connection::Pooled => &self.pooled,
             Connection::Fresh => &self.fresh,
         };
-        let mut request = client
-            .post(format!("{}{}", self.base, call.path))
-            .insert_header(("content-type", "application/json"))
+        let address = format!("{}{}", self.base, call.path);
+        let mut request = if call.body.is_empty() {
+            client.get(address)
+        } else {
+            client.post(address).insert_header(("content-type", "application/json"))
+        };
+        request = request
             .insert_header(("user-agent", concat!("llm-gateway/", env!("CARGO_PKG_VERSION"))))
             .insert_header(("x-request-id", request_id))
             .no_decompress();

@@ -62,10 +62,9 @@ impl Raw {
         within("bytes are taken", self.stream.write_all(bytes)).await.unwrap();
     }
 
-    /// Sends `bytes`, as far as the other side takes them.
-    pub async fn offer(&mut self, bytes: &[u8]) -> Result<(), End> {
-        let sent = within("bytes are taken or refused", self.stream.write_all(bytes)).await;
-        sent.or(Err(End::Reset))
+    /// Sends `bytes`, and says whether the other side took them all.
+    pub async fn offer(&mut self, bytes: &[u8]) -> bool {
+        within("bytes are taken or refused", self.stream.write_all(bytes)).await.is_ok()
     }
 
     /// Sends `bytes` one by one with `gap` between them, until all are sent or nobody takes them.

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::backend::DecodeError;
 use crate::backend::testing::{Read, calls, cut, done, stream, tool};
-use crate::chat::{ChatEvent, Finish, Usage};
+use crate::chat::{ChatEvent, ChatRequest, Finish, Usage};
 
 fn decode_for(request: &ChatRequest, pieces: &[&[u8]]) -> Read {
     crate::backend::testing::decode(&Gemini, request, pieces)

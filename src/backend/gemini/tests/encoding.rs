@@ -6,7 +6,7 @@ use super::*;
 use crate::backend::testing::{
     answered, call, extra, inline, linked, message, refusal, result, text, thought, tool, user,
 };
-use crate::chat::{Effort, Format, Message, Role, Sampling, ToolChoice};
+use crate::chat::{ChatRequest, Effort, Format, Message, Role, Sampling, ToolChoice};
 
 fn encode_for(request: &ChatRequest, model: &str) -> (Value, Vec<String>) {
     crate::backend::testing::encode(&Gemini, request, model)
@@ -18,7 +18,7 @@ fn encode(request: &ChatRequest) -> Value {
 
 #[test]
 fn a_plain_request_goes_to_the_models_path_with_the_key_in_a_header() {
-    let call = Gemini.encode(&user("hi"), "gemini-2.5-flash", Some("k")).unwrap();
+    let call = Gemini.encode(&Ask::Chat(user("hi")), "gemini-2.5-flash", Some("k")).unwrap();
     assert_eq!(call.path, "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse");
     assert_eq!(call.headers, [("x-goog-api-key", "k".to_owned())]);
     let body: Value = serde_json::from_slice(&call.body).unwrap();
@@ -27,7 +27,8 @@ fn a_plain_request_goes_to_the_models_path_with_the_key_in_a_header() {
 
 #[test]
 fn no_model_name_leaves_its_path() {
-    let path = |model: &str| Gemini.encode(&user("hi"), model, None).map(|call| call.path);
+    let path =
+        |model: &str| Gemini.encode(&Ask::Chat(user("hi")), model, None).map(|call| call.path);
     let method = ":streamGenerateContent?alt=sse";
     for (model, written) in [
         ("models/gemini-3", "models/gemini-3"),

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::backend::testing::{Read, calls, cut, done, stream, tool};
 use crate::backend::{DecodeError, RejectionClass};
-use crate::chat::{ChatEvent, Finish, Usage};
+use crate::chat::{ChatEvent, ChatRequest, Finish, Usage};
 
 fn decode_for(request: &ChatRequest, pieces: &[&[u8]]) -> Read {
     crate::backend::testing::decode(&OpenAi, request, pieces)

@@ -6,6 +6,7 @@ use super::*;
 use crate::chat::{
     ErrorKind, GatewayError, Image, ImageSource, Message, Part, Role, ToolCall, ToolResult,
 };
+use crate::dialect::testing::chat;
 use crate::dialect::{Anthropic, Dialect};
 use proptest::prelude::*;
 
@@ -19,7 +20,7 @@ fn body(changes: Value) -> Value {
 }
 
 fn read(changes: Value) -> ChatRequest {
-    Anthropic.decode(body(changes).to_string().as_bytes()).unwrap()
+    chat(Anthropic.decode(body(changes).to_string().as_bytes()).unwrap())
 }
 
 fn refused(changes: Value) -> GatewayError {

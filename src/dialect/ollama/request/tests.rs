@@ -3,11 +3,12 @@
 use serde_json::json;
 
 use super::*;
+use crate::dialect::testing;
 use crate::dialect::{Dialect, Ollama};
 use proptest::prelude::*;
 
 fn chat(body: &Value) -> ChatRequest {
-    Ollama::Chat.decode(body.to_string().as_bytes()).unwrap()
+    testing::chat(Ollama::Chat.decode(body.to_string().as_bytes()).unwrap())
 }
 
 fn refusal(route: Ollama, body: &str) -> String {
@@ -71,7 +72,9 @@ fn what_means_no_limit_is_absent() {
 fn nothing_to_answer_loads_the_model_and_is_never_streamed() {
     let request = chat(&json!({"model": "m", "stream": true, "keep_alive": 0}));
     assert!(!request.stream && request.messages.is_empty());
-    let request = Ollama::Generate.decode(br#"{"model":"m","prompt":"","system":"s"}"#).unwrap();
+    let request = testing::chat(
+        Ollama::Generate.decode(br#"{"model":"m","prompt":"","system":"s"}"#).unwrap(),
+    );
     assert!(!request.stream && request.messages.is_empty());
 }
 
@@ -122,7 +125,7 @@ fn a_prompt_becomes_a_conversation() {
         "model": "m", "prompt": "look", "system": "Be brief.", "images": ["/9j/"], "raw": false, "context": [],
         "suffix": "", "stream": false, "think": true, "format": "json",
     });
-    let request = Ollama::Generate.decode(body.to_string().as_bytes()).unwrap();
+    let request = testing::chat(Ollama::Generate.decode(body.to_string().as_bytes()).unwrap());
     assert_eq!(request.messages[0], Message::text(Role::System, "Be brief."));
     assert_eq!(request.messages[1].content.len(), 2);
     assert_eq!((request.stream, request.format), (false, Format::Json));

@@ -143,7 +143,12 @@ impl Encoder for Streamed {
         "text/event-stream"
     }
 
-    fn event(&mut self, event: ChatEvent, _at: Duration, out: &mut Vec<u8>) {
+    fn event(
+        &mut self,
+        event: ChatEvent,
+        _at: Duration,
+        out: &mut Vec<u8>,
+    ) -> Result<(), GatewayError> {
         match event {
             ChatEvent::Text(text) => {
                 self.begin(Some(""), out);
@@ -159,8 +164,9 @@ impl Encoder for Streamed {
                 self.choice(Delta::Nothing {}, logprobs(&tokens), None, out);
             }
             ChatEvent::Done(completion) => self.end(&completion, out),
-            ChatEvent::Logprobs(_) | ChatEvent::Signature(_) => {}
+            ChatEvent::Logprobs(_) | ChatEvent::Signature(_) | ChatEvent::Whole(_) => {}
         }
+        Ok(())
     }
 
     fn failure(&mut self, error: &GatewayError, out: &mut Vec<u8>) {

@@ -114,14 +114,23 @@ impl Encoder for Whole {
         "application/json"
     }
 
-    fn event(&mut self, event: ChatEvent, _at: Duration, out: &mut Vec<u8>) {
+    fn event(
+        &mut self,
+        event: ChatEvent,
+        _at: Duration,
+        out: &mut Vec<u8>,
+    ) -> Result<(), GatewayError> {
         match event {
             ChatEvent::Text(text) if self.text.is_empty() => self.text = text,
             ChatEvent::Text(text) => self.text.push_str(&text),
             ChatEvent::Logprobs(tokens) => self.tokens.add(tokens),
             ChatEvent::Done(completion) => self.write(&completion, out),
-            ChatEvent::Reasoning(_) | ChatEvent::Signature(_) | ChatEvent::ToolCall(_) => {}
+            ChatEvent::Reasoning(_)
+            | ChatEvent::Signature(_)
+            | ChatEvent::ToolCall(_)
+            | ChatEvent::Whole(_) => {}
         }
+        Ok(())
     }
 
     fn failure(&mut self, _error: &GatewayError, _out: &mut Vec<u8>) {}
@@ -151,7 +160,12 @@ impl Encoder for Streamed {
         "text/event-stream"
     }
 
-    fn event(&mut self, event: ChatEvent, _at: Duration, out: &mut Vec<u8>) {
+    fn event(
+        &mut self,
+        event: ChatEvent,
+        _at: Duration,
+        out: &mut Vec<u8>,
+    ) -> Result<(), GatewayError> {
         match event {
             ChatEvent::Text(text) => self.piece(&text, None, out),
             ChatEvent::Logprobs(tokens) => {
@@ -168,8 +182,12 @@ impl Encoder for Streamed {
                 }
                 done(out);
             }
-            ChatEvent::Reasoning(_) | ChatEvent::Signature(_) | ChatEvent::ToolCall(_) => {}
+            ChatEvent::Reasoning(_)
+            | ChatEvent::Signature(_)
+            | ChatEvent::ToolCall(_)
+            | ChatEvent::Whole(_) => {}
         }
+        Ok(())
     }
 
     fn failure(&mut self, error: &GatewayError, out: &mut Vec<u8>) {

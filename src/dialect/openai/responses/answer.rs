@@ -242,15 +242,21 @@ impl Encoder for Answer {
         if self.events.streamed { "text/event-stream" } else { "application/json" }
     }
 
-    fn event(&mut self, event: ChatEvent, _at: Duration, out: &mut Vec<u8>) {
+    fn event(
+        &mut self,
+        event: ChatEvent,
+        _at: Duration,
+        out: &mut Vec<u8>,
+    ) -> Result<(), GatewayError> {
         match event {
             ChatEvent::Text(text) => self.add_text(&text, false, out),
             ChatEvent::Reasoning(text) => self.add_text(&text, true, out),
             ChatEvent::ToolCall(piece) => self.add_call(piece, out),
             ChatEvent::Logprobs(tokens) if self.with_logprobs => self.add_logprobs(tokens),
             ChatEvent::Done(completion) => self.end(&completion, out),
-            ChatEvent::Logprobs(_) | ChatEvent::Signature(_) => {}
+            ChatEvent::Logprobs(_) | ChatEvent::Signature(_) | ChatEvent::Whole(_) => {}
         }
+        Ok(())
     }
 
     fn failure(&mut self, error: &GatewayError, out: &mut Vec<u8>) {

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::chat::ChatRequest;
 use crate::chat::{ChatEvent, ErrorKind, Finish, TokenLogprob};
 use crate::dialect::openai::tests::{
     answer, any_answer, decode, end, events_of, failed, piece, tide_table, village,

@@ -1,0 +1,97 @@
+//! What Anthropic is asked beside messages: how many tokens a prompt has, and the list of models.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::{VERSION, encode};
+use crate::backend::listed::seconds;
+use crate::backend::whole::parse;
+use crate::backend::{DecodeError, UpstreamRequest};
+use crate::chat::{ChatRequest, GatewayError, Model, Usage, Whole};
+use crate::wire::json;
+
+/// The fields of a message's request that only matter when it is answered, and that a count refuses.
+const UNCOUNTED: [&str; 7] =
+    ["max_tokens", "stream", "temperature", "top_p", "top_k", "stop_sequences", "metadata"];
+
+/// The call for a count: what would be sent for an answer, less what does not belong to the prompt.
+pub(super) fn count(
+    request: &ChatRequest,
+    model: &str,
+    key: Option<&str>,
+) -> Result<UpstreamRequest, GatewayError> {
+    let call = encode::chat(request, model, key)?;
+    let body: Map<String, Value> =
+        serde_json::from_slice(&call.body).map_err(GatewayError::internal)?;
+    let counted = body.into_iter().filter(|(name, _)| !UNCOUNTED.contains(&name.as_str()));
+    let body = json::to_vec(&counted.collect::<Map<String, Value>>());
+    Ok(UpstreamRequest { path: "/v1/messages/count_tokens".to_owned(), body, ..call })
+}
+
+/// The question which models there are: one page, as large as they come.
+pub(super) fn listing(key: Option<&str>) -> UpstreamRequest {
+    let mut headers = vec![("anthropic-version", VERSION.to_owned())];
+    headers.extend(key.map(|key| ("x-api-key", key.to_owned())));
+    let (body, dropped) = (Vec::new(), Vec::new());
+    UpstreamRequest { path: "/v1/models?limit=1000".to_owned(), headers, body, dropped }
+}
+
+/// Reads a count. It costs nothing, so it is no usage.
+pub(super) fn tokens(body: &[u8]) -> Result<(Whole, Usage), DecodeError> {
+    let answer: Counted = parse(body)?;
+    Ok((Whole::Tokens(answer.input_tokens), Usage::default()))
+}
+
+/// Reads the list of models.
+pub(super) fn models(body: &[u8]) -> Result<Vec<Model>, DecodeError> {
+    let answer: Listed = parse(body)?;
+    let model = |entry: Entry| Model {
+        name: entry.id,
+        created: entry.created_at.as_deref().and_then(seconds),
+        owner: Some("anthropic".to_owned()),
+        entry: None,
+    };
+    Ok(answer.data.into_iter().map(model).collect())
+}
+
+#[derive(Deserialize)]
+struct Counted {
+    input_tokens: u64,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    data: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    id: String,
+    #[serde(default)]
+    created_at: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::testing::user;
+
+    #[test]
+    fn a_count_asks_for_the_prompt_alone() {
+        let mut request = user("hi");
+        request.sampling.temperature = Some(0.5);
+        let call = count(&request, "claude", Some("k")).unwrap();
+        assert_eq!(call.path, "/v1/messages/count_tokens");
+        let body: Map<String, Value> = serde_json::from_slice(&call.body).unwrap();
+        assert_eq!(body.keys().collect::<Vec<_>>(), ["model", "messages"]);
+        let golden = include_bytes!("../../../tests/fixtures/dialect/anthropic/count_tokens.json");
+        assert_eq!(tokens(golden).unwrap(), (Whole::Tokens(30), Usage::default()));
+    }
+
+    #[test]
+    fn the_list_is_read() {
+        let body = br#"{"data": [{"id": "claude", "created_at": "2026-11-22T10:00:00Z"}]}"#;
+        let models = models(body).unwrap();
+        assert_eq!((models[0].name.as_str(), models[0].created), ("claude", Some(1_795_341_600)));
+    }
+}

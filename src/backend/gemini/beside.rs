@@ -1,0 +1,144 @@
+//! What Gemini is asked beside chats: vectors and the list of models.
+//!
+//! The one thing to know: vectors cut to fewer dimensions are not of length 1 with older models, and are passed on as
+//! they come.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::encode::path_of;
+use crate::backend::listed::seconds;
+use crate::backend::whole::parse;
+use crate::backend::{DecodeError, UpstreamRequest, own_fields};
+use crate::chat::{Api, EmbedRequest, GatewayError, Model, Usage, Whole};
+use crate::wire::json;
+
+/// What a listed model must be able to do, one of these.
+const USEFUL: [&str; 2] = ["generateContent", "embedContent"];
+
+/// The call for vectors.
+pub(super) fn embed(
+    request: &EmbedRequest,
+    model: &str,
+    key: Option<&str>,
+) -> Result<UpstreamRequest, GatewayError> {
+    if request.input.is_empty() {
+        return Err(GatewayError::invalid("input: this provider needs a text"));
+    }
+    let mut dropped = Vec::new();
+    // Clients of this API do not ask here, so none of the fields fits; some must be refused.
+    own_fields(request.extra.as_ref(), Api::Gemini, &mut dropped)?;
+    let path = path_of(model.strip_prefix("models/").unwrap_or(model))?;
+    let one = |text: &String| {
+        let mut one = json!({"model": path, "content": {"parts": [{"text": text}]}});
+        if let (Some(dimensions), Some(one)) = (request.dimensions, one.as_object_mut()) {
+            one.insert("outputDimensionality".to_owned(), json!(dimensions));
+        }
+        one
+    };
+    let requests: Vec<Value> = request.input.iter().map(one).collect();
+    let body = json::to_vec(&json!({"requests": requests}));
+    let path = format!("/v1beta/{path}:batchEmbedContents");
+    Ok(UpstreamRequest { path, headers: headers(key), body, dropped })
+}
+
+/// The question which models there are: one page, as large as they come.
+pub(super) fn listing(key: Option<&str>) -> UpstreamRequest {
+    let (body, dropped) = (Vec::new(), Vec::new());
+    let path = "/v1beta/models?pageSize=1000".to_owned();
+    UpstreamRequest { path, headers: headers(key), body, dropped }
+}
+
+/// Reads vectors.
+pub(super) fn embeddings(body: &[u8]) -> Result<(Whole, Usage), DecodeError> {
+    let answer: Embedded = parse(body)?;
+    let vectors = answer.embeddings.into_iter().map(|entry| entry.values).collect();
+    let prompt = answer.usage_metadata.and_then(|usage| usage.prompt_token_count);
+    Ok((Whole::Embeddings(vectors), Usage { prompt, ..Usage::default() }))
+}
+
+/// Reads the list of models, less those that do something else than chat and embed.
+pub(super) fn models(body: &[u8]) -> Result<Vec<Model>, DecodeError> {
+    let answer: Listed = parse(body)?;
+    let is_useful = |entry: &Entry| {
+        let methods = &entry.supported_generation_methods;
+        methods.is_empty() || methods.iter().any(|method| USEFUL.contains(&method.as_str()))
+    };
+    let model = |entry: Entry| Model {
+        name: entry.name.strip_prefix("models/").unwrap_or(&entry.name).to_owned(),
+        created: entry.create_time.as_deref().and_then(seconds),
+        owner: Some("google".to_owned()),
+        entry: None,
+    };
+    Ok(answer.models.into_iter().filter(is_useful).map(model).collect())
+}
+
+fn headers(key: Option<&str>) -> Vec<(&'static str, String)> {
+    key.map(|key| ("x-goog-api-key", key.to_owned())).into_iter().collect()
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Embedded {
+    embeddings: Vec<EmbeddedEntry>,
+    #[serde(default)]
+    usage_metadata: Option<Counts>,
+}
+
+#[derive(Deserialize)]
+struct EmbeddedEntry {
+    values: Vec<f32>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Counts {
+    #[serde(default)]
+    prompt_token_count: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    #[serde(default)]
+    models: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Entry {
+    name: String,
+    #[serde(default)]
+    create_time: Option<String>,
+    #[serde(default)]
+    supported_generation_methods: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vectors_are_asked_for_in_one_batch() {
+        let input = vec!["a".to_owned(), "b".to_owned()];
+        let request = EmbedRequest { input, dimensions: Some(8), ..EmbedRequest::default() };
+        let call = embed(&request, "gemini-embedding-001", Some("k")).unwrap();
+        assert_eq!(call.path, "/v1beta/models/gemini-embedding-001:batchEmbedContents");
+        let body: Value = serde_json::from_slice(&call.body).unwrap();
+        assert_eq!(body["requests"][1]["content"]["parts"][0]["text"], "b");
+        assert_eq!(body["requests"][1]["model"], "models/gemini-embedding-001");
+        assert_eq!(body["requests"][1]["outputDimensionality"], 8);
+        let (result, usage) = embeddings(br#"{"embeddings": [{"values": [1, 0.5]}]}"#).unwrap();
+        assert_eq!(result, Whole::Embeddings(vec![vec![1.0, 0.5]]));
+        assert_eq!(usage.prompt, None);
+    }
+
+    #[test]
+    fn only_models_that_chat_or_embed_are_listed() {
+        let body = json!({"models": [
+            {"name": "models/chat", "supportedGenerationMethods": ["generateContent"]},
+            {"name": "models/film", "supportedGenerationMethods": ["predictLongRunning"]},
+        ]});
+        let models = models(body.to_string().as_bytes()).unwrap();
+        assert_eq!(models.iter().map(|model| &*model.name).collect::<Vec<_>>(), ["chat"]);
+    }
+}

@@ -1,0 +1,152 @@
+//! What Ollama is asked beside chats: vectors, a model's description, the lists of models.
+//!
+//! The one thing to know: `/api/tags` says what is installed, and only `/api/ps` what is loaded.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::backend::listed::{seconds, text};
+use crate::backend::whole::parse;
+use crate::backend::{DecodeError, UpstreamRequest};
+use crate::chat::{Api, EmbedRequest, Listing, Model, ShowRequest, Usage, Whole};
+use crate::wire::json;
+
+/// Fields of Ollama's own API that go on as they are.
+const PASSED_ON: &[&str] = &["truncate", "options", "keep_alive"];
+
+/// The call for vectors.
+pub(super) fn embed(request: &EmbedRequest, model: &str, key: Option<&str>) -> UpstreamRequest {
+    let mut dropped = Vec::new();
+    let mut passed = Map::new();
+    if let Some(extra) = &request.extra {
+        for (name, value) in &extra.fields {
+            if extra.api == Api::Ollama && PASSED_ON.contains(&name.as_str()) {
+                passed.insert(name.clone(), value.clone());
+            } else {
+                dropped.push(name.clone());
+            }
+        }
+    }
+    let body = Embed { model, input: &request.input, dimensions: request.dimensions, passed };
+    let body = json::to_vec(&body);
+    UpstreamRequest { path: "/api/embed".to_owned(), headers: headers(key), body, dropped }
+}
+
+/// The question about a model.
+pub(super) fn show(request: &ShowRequest, model: &str, key: Option<&str>) -> UpstreamRequest {
+    let body = json::to_vec(&Show { model, verbose: request.verbose.then_some(true) });
+    let dropped = Vec::new();
+    UpstreamRequest { path: "/api/show".to_owned(), headers: headers(key), body, dropped }
+}
+
+/// The question which models there are.
+pub(super) fn listing(listing: Listing, key: Option<&str>) -> UpstreamRequest {
+    let path = match listing {
+        Listing::Installed => "/api/tags",
+        Listing::Loaded => "/api/ps",
+    };
+    let (body, dropped) = (Vec::new(), Vec::new());
+    UpstreamRequest { path: path.to_owned(), headers: headers(key), body, dropped }
+}
+
+/// Reads vectors.
+pub(super) fn embeddings(body: &[u8]) -> Result<(Whole, Usage), DecodeError> {
+    let answer: Embedded = parse(body)?;
+    let usage = Usage { prompt: answer.prompt_eval_count, ..Usage::default() };
+    Ok((Whole::Embeddings(answer.embeddings), usage))
+}
+
+/// Reads a model's description.
+pub(super) fn description(body: &[u8]) -> Result<(Whole, Usage), DecodeError> {
+    Ok((Whole::Document(parse(body)?), Usage::default()))
+}
+
+/// Reads a list of models, entry by entry as they are.
+pub(super) fn models(body: &[u8]) -> Result<Vec<Model>, DecodeError> {
+    let answer: Listed = parse(body)?;
+    let model = |entry: Map<String, Value>| {
+        let name = text(&entry, "name").or_else(|| text(&entry, "model"))?.to_owned();
+        let created = text(&entry, "modified_at").and_then(seconds);
+        // Ollama's own `/v1/models` names the namespace, which is `library` for models without one.
+        let owner = name.rsplit_once('/').map_or("library", |(owner, _)| owner).to_owned();
+        Some(Model { name, created, owner: Some(owner), entry: Some(entry) })
+    };
+    Ok(answer.models.unwrap_or_default().into_iter().filter_map(model).collect())
+}
+
+fn headers(key: Option<&str>) -> Vec<(&'static str, String)> {
+    key.map(|key| ("authorization", format!("Bearer {key}"))).into_iter().collect()
+}
+
+#[derive(Serialize)]
+struct Embed<'a> {
+    model: &'a str,
+    input: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dimensions: Option<u32>,
+    #[serde(flatten)]
+    passed: Map<String, Value>,
+}
+
+#[derive(Serialize)]
+struct Show<'a> {
+    model: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verbose: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct Embedded {
+    embeddings: Vec<Vec<f32>>,
+    #[serde(default)]
+    prompt_eval_count: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    /// A server without any model may say `null`.
+    models: Option<Vec<Map<String, Value>>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn vectors_are_asked_for_and_read() {
+        let fields = json!({"truncate": false, "user": "u"});
+        let fields = fields.as_object().unwrap().clone();
+        let extra = crate::chat::Extra { api: Api::Ollama, fields };
+        let request = EmbedRequest {
+            input: vec!["a".into(), "b".into()],
+            dimensions: Some(8),
+            extra: Some(extra),
+            ..EmbedRequest::default()
+        };
+        let call = embed(&request, "m", Some("k"));
+        let body: Value = serde_json::from_slice(&call.body).unwrap();
+        let expected =
+            json!({"model": "m", "input": ["a", "b"], "dimensions": 8, "truncate": false});
+        assert_eq!(body, expected);
+        assert_eq!((call.path.as_str(), call.dropped), ("/api/embed", vec!["user".to_owned()]));
+        assert_eq!(call.headers, [("authorization", "Bearer k".to_owned())]);
+        let golden = include_bytes!("../../../tests/fixtures/dialect/ollama/embed.json");
+        let (result, usage) = embeddings(golden).unwrap();
+        assert_eq!(result, Whole::Embeddings(vec![vec![0.5, -0.25, 0.125]]));
+        assert_eq!(usage.prompt, Some(2));
+    }
+
+    #[test]
+    fn lists_keep_each_entry_as_it_is() {
+        let golden = include_bytes!("../../../tests/fixtures/dialect/ollama/tags.json");
+        let models = models(golden).unwrap();
+        assert_eq!(models[0].name, "tiny-chat:1b");
+        assert_eq!(models[0].created, Some(1_793_520_000));
+        assert_eq!(models[0].owner.as_deref(), Some("library"));
+        let golden: Value = serde_json::from_slice(golden).unwrap();
+        assert_eq!(json!(models[0].entry), golden["models"][0]);
+        assert!(super::models(br#"{"models": null}"#).unwrap().is_empty());
+        assert!(super::models(b"<html>").is_err());
+    }
+}

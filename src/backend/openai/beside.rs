@@ -1,0 +1,134 @@
+//! What OpenAI and its imitators are asked beside chats: vectors and the list of models.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::backend::whole::parse;
+use crate::backend::{DecodeError, UpstreamRequest, own_fields};
+use crate::chat::{Api, EmbedRequest, GatewayError, Model, Usage, Whole};
+use crate::wire::json;
+
+/// The call for vectors.
+pub(super) fn embed(
+    request: &EmbedRequest,
+    model: &str,
+    key: Option<&str>,
+) -> Result<UpstreamRequest, GatewayError> {
+    if request.input.is_empty() {
+        return Err(GatewayError::invalid("input: this provider needs a text"));
+    }
+    let mut dropped = Vec::new();
+    let passed = own_fields(request.extra.as_ref(), Api::OpenAi, &mut dropped)?;
+    let passed = passed.into_iter().map(|(name, value)| (name.to_owned(), value.clone())).collect();
+    let (input, dimensions) = (&request.input, request.dimensions);
+    let body = json::to_vec(&Embed { model, input, encoding_format: "float", dimensions, passed });
+    Ok(UpstreamRequest { path: "/embeddings".to_owned(), headers: headers(key), body, dropped })
+}
+
+/// The question which models there are.
+pub(super) fn listing(key: Option<&str>) -> UpstreamRequest {
+    let (body, dropped) = (Vec::new(), Vec::new());
+    UpstreamRequest { path: "/models".to_owned(), headers: headers(key), body, dropped }
+}
+
+/// Reads vectors, which may come in any order.
+pub(super) fn embeddings(body: &[u8]) -> Result<(Whole, Usage), DecodeError> {
+    let mut answer: Embedded = parse(body)?;
+    answer.data.sort_by_key(|entry| entry.index);
+    let vectors = answer.data.into_iter().map(|entry| entry.embedding).collect();
+    let prompt = answer.usage.and_then(|usage| usage.prompt_tokens);
+    Ok((Whole::Embeddings(vectors), Usage { prompt, ..Usage::default() }))
+}
+
+/// Reads the list of models.
+pub(super) fn models(body: &[u8]) -> Result<Vec<Model>, DecodeError> {
+    let answer: Listed = parse(body)?;
+    let model = |entry: Entry| Model {
+        name: entry.id,
+        created: entry.created,
+        owner: entry.owned_by.filter(|owner| !owner.is_empty()),
+        entry: None,
+    };
+    Ok(answer.data.into_iter().map(model).collect())
+}
+
+fn headers(key: Option<&str>) -> Vec<(&'static str, String)> {
+    key.map(|key| ("authorization", format!("Bearer {key}"))).into_iter().collect()
+}
+
+#[derive(Serialize)]
+struct Embed<'a> {
+    model: &'a str,
+    input: &'a [String],
+    encoding_format: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dimensions: Option<u32>,
+    #[serde(flatten)]
+    passed: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+struct Embedded {
+    data: Vec<EmbeddedEntry>,
+    #[serde(default)]
+    usage: Option<Counts>,
+}
+
+#[derive(Deserialize)]
+struct EmbeddedEntry {
+    #[serde(default)]
+    index: u64,
+    embedding: Vec<f32>,
+}
+
+#[derive(Deserialize)]
+struct Counts {
+    #[serde(default)]
+    prompt_tokens: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    data: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    id: String,
+    #[serde(default)]
+    created: Option<u64>,
+    #[serde(default)]
+    owned_by: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn vectors_are_asked_for_as_numbers_and_put_in_order() {
+        let mut request = EmbedRequest { as_base64: true, ..EmbedRequest::default() };
+        assert!(embed(&request, "m", None).unwrap_err().message.starts_with("input:"));
+        request.input = vec!["a".into(), "b".into()];
+        let call = embed(&request, "m", Some("k")).unwrap();
+        let body: Value = serde_json::from_slice(&call.body).unwrap();
+        assert_eq!(body, json!({"model": "m", "input": ["a", "b"], "encoding_format": "float"}));
+        let answer = json!({"data": [
+            {"index": 1, "embedding": [2.0]}, {"index": 0, "embedding": [1]},
+        ], "usage": {"prompt_tokens": 4, "total_tokens": 4}});
+        let (result, usage) = embeddings(answer.to_string().as_bytes()).unwrap();
+        assert_eq!(result, Whole::Embeddings(vec![vec![1.0], vec![2.0]]));
+        assert_eq!(usage.prompt, Some(4));
+    }
+
+    #[test]
+    fn the_list_is_read() {
+        let golden = include_bytes!("../../../tests/fixtures/dialect/openai/models.json");
+        let models = models(golden).unwrap();
+        assert_eq!(
+            (models[0].name.as_str(), models[0].created),
+            ("tiny-chat:1b", Some(1_795_341_600))
+        );
+    }
+}

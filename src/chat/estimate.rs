@@ -1,0 +1,70 @@
+//! About how many tokens a prompt has, for clients that must know before anybody counts.
+//!
+//! It owns a rule of thumb: four bytes of text are a token, as Ollama's own estimate has it, and a picture is as many
+//! as the larger ones are at Anthropic.
+//!
+//! The one thing to know: it is an estimate and has to be marked as one wherever it is shown.
+
+use super::{ChatRequest, Part, Tool, ToolCall};
+
+/// Bytes of text per token.
+const BYTES: usize = 4;
+/// What a picture counts: 1568 × 1568 pixels at 750 pixels per token, less what most are smaller.
+const PICTURE: u64 = 1600;
+/// What a message or a tool counts beside its text.
+const FRAME: u64 = 4;
+
+/// About how many tokens the prompt of `request` has; at least 1.
+#[must_use]
+pub fn prompt_tokens(request: &ChatRequest) -> u64 {
+    let messages = request.messages.iter();
+    let messages: u64 = messages.map(|message| FRAME + parts(&message.content)).sum();
+    let tools: u64 = request.tools.iter().map(tool).sum();
+    (messages + tools).max(1)
+}
+
+fn parts(parts: &[Part]) -> u64 {
+    let part = |part: &Part| match part {
+        Part::Text(said) => text(said),
+        Part::Image(_) => PICTURE,
+        Part::Reasoning { text: thought, signature: _ } => text(thought),
+        Part::ToolCall(ToolCall { name, arguments, id: _ }) => text(name) + text(arguments),
+        Part::ToolResult(result) => FRAME + self::parts(&result.content),
+    };
+    parts.iter().map(part).sum()
+}
+
+fn tool(tool: &Tool) -> u64 {
+    let schema = tool.parameters.as_ref().map(ToString::to_string).unwrap_or_default();
+    FRAME + text(&tool.name) + text(tool.description.as_deref().unwrap_or_default()) + text(&schema)
+}
+
+fn text(text: &str) -> u64 {
+    u64::try_from(text.len().div_ceil(BYTES)).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::{Message, Role};
+
+    #[test]
+    fn text_tools_and_pictures_all_count() {
+        let mut request = ChatRequest::default();
+        assert_eq!(prompt_tokens(&request), 1);
+        request.messages = vec![Message::text(Role::User, "x".repeat(400))];
+        assert_eq!(prompt_tokens(&request), 104);
+        let parameters = Some(serde_json::json!({"type": "object"}));
+        let tool = Tool { name: "look".into(), description: None, parameters, strict: None };
+        request.tools = vec![tool];
+        assert_eq!(prompt_tokens(&request), 104 + 4 + 1 + 5);
+        let source = crate::chat::ImageSource::Url("http://x/y".into());
+        let image = crate::chat::Image { source, detail: None };
+        request.messages.push(Message {
+            role: Role::User,
+            content: vec![Part::Image(image)],
+            name: None,
+        });
+        assert_eq!(prompt_tokens(&request), 104 + 10 + 1604);
+    }
+}

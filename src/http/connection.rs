@@ -1,0 +1,277 @@
+//! A client's connection: the socket, its options, and a bound on the time between two requests.
+//!
+//! It owns the timer that actix-web lacks: actix bounds the head of a connection's first request only, and it
+//! reads on without end when a body is left over after the answer. It refuses to wait longer than [`HEAD_TIME`]
+//! for a request once its first byte is there.
+//!
+//! The one thing to know: a socket sees bytes and not requests. What they mean it learns from [`Turn`]: from a
+//! request's arrival at [`begin`] until its answer's body is dropped the client is served and no time is taken;
+//! bodies have their own timer, and the kernel bounds writing.
+
+use std::cell::Cell;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix_rt::time::{Instant, Sleep, sleep};
+use actix_web::Error;
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::dev::{Extensions, ServiceRequest, ServiceResponse};
+use actix_web::middleware::Next;
+use actix_web::rt::net::TcpStream;
+use bytes::Bytes;
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// How long the head of a request may take.
+pub(super) const HEAD_TIME: Duration = Duration::from_secs(10);
+/// How long a connection without a request is kept: longer than common load balancers keep theirs (60 s), so that
+/// it is they who close.
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// How much of an answer the kernel may hold for a client that does not read. Doubled by Linux.
+const SEND_BUFFER: usize = 64 * 1024;
+
+/// A client's socket.
+pub(super) struct Connection<T = TcpStream> {
+    stream: T,
+    turn: Rc<Turn>,
+    /// Ends the present wait; kept for the next one, as a timer costs an allocation.
+    timer: Option<Pin<Box<Sleep>>>,
+    /// What the timer was set for.
+    timed: Wait,
+}
+
+/// Whose turn it is: shared by a socket and the requests that came over it.
+#[derive(Debug)]
+struct Turn {
+    /// How many requests are being served.
+    serving: Cell<usize>,
+    wait: Cell<Wait>,
+}
+
+/// What a connection waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    /// Nothing: a request is served.
+    Served,
+    /// The first byte of a request.
+    Byte,
+    /// The rest of its head.
+    Head,
+}
+
+/// A body that ends its request's turn when it is dropped.
+pub(super) struct Served<B> {
+    body: B,
+    _turn: Option<Guard>,
+}
+
+struct Guard(Rc<Turn>);
+
+impl Connection {
+    /// Takes a socket over and sets its options. A client that acknowledges nothing, or takes nothing in, for
+    /// `stall` is reset by the kernel (`TCP_USER_TIMEOUT` covers a closed window too), which ends its exchange.
+    pub fn new(stream: TcpStream, stall: Duration) -> Self {
+        let socket = SockRef::from(&stream);
+        let set = socket
+            .set_tcp_nodelay(true)
+            .and_then(|()| socket.set_tcp_user_timeout(Some(stall)))
+            .and_then(|()| socket.set_send_buffer_size(SEND_BUFFER));
+        if let Err(error) = set {
+            log::debug!("the options of a client's socket cannot be set: {error}");
+        }
+        Self::over(stream)
+    }
+}
+
+impl<T> Connection<T> {
+    /// Makes the turn known to the requests of this connection.
+    pub fn introduce(&self, extensions: &mut Extensions) {
+        extensions.insert(Rc::clone(&self.turn));
+    }
+
+    fn over(stream: T) -> Self {
+        let turn = Turn { serving: Cell::new(0), wait: Cell::new(Wait::Byte) };
+        Self { stream, turn: Rc::new(turn), timer: None, timed: Wait::Served }
+    }
+
+    /// Fails when what is waited for takes too long.
+    fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        let wait = self.turn.wait.get();
+        let time = match wait {
+            Wait::Served => return Ok(()),
+            Wait::Byte => KEEP_ALIVE,
+            Wait::Head => HEAD_TIME,
+        };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(time)));
+        if self.timed != wait {
+            self.timed = wait;
+            timer.as_mut().reset(Instant::now() + time);
+        }
+        match timer.as_mut().poll(context) {
+            Poll::Pending => Ok(()),
+            Poll::Ready(()) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Connection<T> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut this.stream).poll_read(context, buffer);
+        let came = matches!(read, Poll::Ready(Ok(()))) && buffer.filled().len() > before;
+        if this.turn.serving.get() > 0 {
+            this.timed = Wait::Served;
+        } else if came {
+            this.turn.wait.set(Wait::Head);
+        } else if read.is_pending() {
+            this.check(context)?;
+        }
+        read
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Connection<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+/// Begins a request's turn, which lasts until the body of its answer is dropped.
+pub(super) async fn begin<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<Served<B>>, Error> {
+    let turn = request.conn_data::<Rc<Turn>>().map(Turn::begin);
+    let response = next.call(request).await?;
+    Ok(response.map_body(|_, body| Served { body, _turn: turn }))
+}
+
+impl Turn {
+    fn begin(self: &Rc<Self>) -> Guard {
+        self.serving.set(self.serving.get() + 1);
+        self.wait.set(Wait::Served);
+        Guard(Rc::clone(self))
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let Self(turn) = self;
+        turn.serving.set(turn.serving.get().saturating_sub(1));
+        if turn.serving.get() == 0 {
+            turn.wait.set(Wait::Byte);
+        }
+    }
+}
+
+impl<B: MessageBody + Unpin> MessageBody for Served<B> {
+    type Error = B::Error;
+
+    fn size(&self) -> BodySize {
+        self.body.size()
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, B::Error>>> {
+        Pin::new(&mut self.body).poll_next(context)
+    }
+
+    fn try_into_bytes(self) -> Result<Bytes, Self> {
+        let Self { body, _turn: turn } = self;
+        body.try_into_bytes().map_err(|body| Self { body, _turn: turn })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+
+    /// A connection that nobody has used yet, and the client's end of it.
+    fn connection() -> (Connection<DuplexStream>, DuplexStream) {
+        let (server, client) = tokio::io::duplex(64);
+        (Connection::over(server), client)
+    }
+
+    async fn read(connection: &mut Connection<DuplexStream>) -> io::ErrorKind {
+        loop {
+            match connection.read(&mut [0; 8]).await {
+                Ok(0) => return io::ErrorKind::UnexpectedEof,
+                Ok(_) => {}
+                Err(error) => return error.kind(),
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_without_a_request_is_given_up_after_its_time() {
+        let (mut connection, _client) = connection();
+        let began = Instant::now();
+        assert_eq!(read(&mut connection).await, io::ErrorKind::TimedOut);
+        assert_eq!(began.elapsed(), KEEP_ALIVE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_begins_must_end_however_steadily_it_drips() {
+        let (mut connection, mut client) = connection();
+        drop(connection.turn.begin());
+        let began = Instant::now();
+        let dripping = tokio::spawn(async move {
+            while client.write_all(b"x").await.is_ok() {
+                sleep(Duration::from_secs(1)).await;
+            }
+        });
+        assert_eq!(read(&mut connection).await, io::ErrorKind::TimedOut);
+        assert_eq!(began.elapsed(), HEAD_TIME);
+        drop(connection);
+        dripping.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_is_served_may_take_as_long_as_it_likes() {
+        let (mut connection, mut client) = connection();
+        client.write_all(b"x").await.unwrap();
+        assert_eq!(connection.read(&mut [0; 8]).await.unwrap(), 1);
+        let served = connection.turn.begin();
+        let waited = tokio::time::timeout(Duration::from_secs(3600), read(&mut connection)).await;
+        assert!(waited.is_err(), "{waited:?}");
+        drop(served);
+        let began = Instant::now();
+        assert_eq!(read(&mut connection).await, io::ErrorKind::TimedOut);
+        assert_eq!(began.elapsed(), KEEP_ALIVE);
+    }
+}

@@ -1,0 +1,205 @@
+//! Which models there are, in every vendor's form, and the paths on which a server of models would be managed.
+//!
+//! It owns the lists and the refusal of management: nothing here is ever passed on to a provider. A list is made of
+//! what providers said lately; the request that finds it stale has them asked again and waits a little.
+//!
+//! The one thing to know: nobody waits longer than [`PATIENCE`], and for a provider that does not answer only the
+//! first one in a while does.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::http::StatusCode;
+use actix_web::web::{self, Data};
+use actix_web::{HttpRequest, HttpResponse};
+use serde_json::{Value, json};
+
+use super::drain::draining;
+use super::exchange::{Exchange, Wishes};
+use super::{Front, not_get, refuse, shard};
+use crate::chat::{ErrorKind, GatewayError, Listing, Offer, Origin};
+use crate::dialect::{self, Anthropic, Dialect, Ollama, OpenAiChat};
+use crate::policy::DataPolicy;
+use crate::provider::Provider;
+use crate::router::Browse;
+use crate::router::menu::Menu;
+use crate::telemetry::Outcome;
+use crate::wire::json;
+
+/// How long a request for a list waits for providers that are being asked.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What would change a provider's models.
+const MANAGEMENT: [&str; 9] = [
+    "/api/pull",
+    "/api/push",
+    "/api/create",
+    "/api/copy",
+    "/api/delete",
+    "/api/blobs/{digest:.*}",
+    "/api/me",
+    "/api/signout",
+    "/api/experimental/{rest:.*}",
+];
+
+/// The paths of lists, liveness and management.
+pub(super) fn routes(config: &mut web::ServiceConfig) {
+    for path in ["/v1/models", "/models"] {
+        readable(config, path, web::get().to(models), web::head().to(models));
+    }
+    readable(config, "/v1/models/{id:.*}", web::get().to(model), web::head().to(model));
+    readable(config, "/api/tags", web::get().to(installed), web::head().to(installed));
+    readable(config, "/api/ps", web::get().to(loaded), web::head().to(loaded));
+    readable(config, "/api/version", web::get().to(version), web::head().to(version));
+    readable(config, "/", web::get().to(alive), web::head().to(alive));
+    for path in MANAGEMENT {
+        config.service(web::resource(path).default_service(web::to(unmanageable)));
+    }
+}
+
+fn readable(
+    config: &mut web::ServiceConfig,
+    path: &str,
+    get: actix_web::Route,
+    head: actix_web::Route,
+) {
+    let resource = web::resource(path).route(get).route(head);
+    config.service(resource.default_service(web::to(not_get)));
+}
+
+async fn models(request: HttpRequest, front: Data<Front>) -> HttpResponse {
+    let (dialect, write): (&'static dyn Dialect, fn(&[Offer]) -> Value) =
+        match is_anthropic(&request) {
+            true => (&Anthropic, dialect::anthropic_models),
+            false => (&OpenAiChat, dialect::openai_models),
+        };
+    let list = |menu: &Menu<'_>| Ok(write(&menu.offers(Listing::Installed)));
+    answer(dialect, Listing::Installed, &request, &front, list).await
+}
+
+async fn model(request: HttpRequest, front: Data<Front>) -> HttpResponse {
+    let (dialect, write): (&'static dyn Dialect, fn(&Offer) -> Value) = match is_anthropic(&request)
+    {
+        true => (&Anthropic, dialect::anthropic_model),
+        false => (&OpenAiChat, dialect::openai_model),
+    };
+    let name = unescaped(request.match_info().query("id"));
+    let one = |menu: &Menu<'_>| match menu.offer(&name) {
+        Some(offer) => Ok(write(&offer)),
+        None => {
+            let shown: String = name.chars().take(128).collect();
+            let message = format!("the model `{shown}` does not exist or is not for this key");
+            Err(GatewayError::new(ErrorKind::ModelNotFound, message).from(Origin::Client))
+        }
+    };
+    answer(dialect, Listing::Installed, &request, &front, one).await
+}
+
+async fn installed(request: HttpRequest, front: Data<Front>) -> HttpResponse {
+    let list = |menu: &Menu<'_>| Ok(dialect::installed(&menu.offers(Listing::Installed)));
+    answer(&Ollama::Chat, Listing::Installed, &request, &front, list).await
+}
+
+async fn loaded(request: HttpRequest, front: Data<Front>) -> HttpResponse {
+    let list = |menu: &Menu<'_>| Ok(dialect::loaded(&menu.offers(Listing::Loaded)));
+    answer(&Ollama::Chat, Listing::Loaded, &request, &front, list).await
+}
+
+/// Liveness for Ollama's clients: no key, nothing counted.
+async fn version() -> HttpResponse {
+    HttpResponse::Ok().json(json!({"version": dialect::OLLAMA_VERSION}))
+}
+
+/// The words that Ollama's clients look for.
+async fn alive() -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("Ollama is running")
+}
+
+async fn unmanageable(request: HttpRequest) -> HttpResponse {
+    let message = "models are not managed through this gateway, ask whoever runs the provider";
+    refuse(&request, &GatewayError::new(ErrorKind::NotAllowed, message).from(Origin::Client))
+}
+
+/// Answers with what `write` makes of the caller's menu.
+async fn answer(
+    dialect: &'static dyn Dialect,
+    listing: Listing,
+    request: &HttpRequest,
+    front: &Front,
+    write: impl Fn(&Menu<'_>) -> Result<Value, GatewayError>,
+) -> HttpResponse {
+    let mut exchange = Exchange::begin(dialect, request, front.drain.enter());
+    let body = match menu(&mut exchange, listing, request, front, write).await {
+        Ok(body) => body,
+        Err(error) => return exchange.fail(&error),
+    };
+    exchange.status = Some(200);
+    let mut response = exchange.response(StatusCode::OK);
+    exchange.end(Outcome::Ok, None);
+    response.content_type("application/json").body(json::to_vec(&body))
+}
+
+async fn menu(
+    exchange: &mut Exchange,
+    listing: Listing,
+    request: &HttpRequest,
+    front: &Front,
+    write: impl Fn(&Menu<'_>) -> Result<Value, GatewayError>,
+) -> Result<Value, GatewayError> {
+    if front.drain.has_begun() {
+        return Err(draining());
+    }
+    let caller = front.callers.load().identify(request.headers())?;
+    exchange.caller = Some(Arc::clone(&caller));
+    let local = Wishes::read(request)?.local;
+    let policy = local.then_some(DataPolicy::Local).or(caller.policy);
+    let routing = front.routing();
+    let is_open = |provider: &&Arc<Provider>| {
+        caller.providers.matches(&provider.name)
+            && policy.is_none_or(|policy| policy.allows(provider.trust))
+    };
+    let asked = Instant::now();
+    refresh(listing, routing.providers.iter().filter(is_open), front).await;
+    exchange.upstream += asked.elapsed();
+    write(&Menu { routing: &routing, caller: &caller, policy })
+}
+
+/// Has the providers looked at whose lists are not fresh, and waits for those a little.
+async fn refresh(listing: Listing, providers: impl Iterator<Item = &Arc<Provider>>, front: &Front) {
+    let now = Instant::now();
+    let is_stale = |provider: &&Arc<Provider>| !provider.catalogue.shelf(listing).is_fresh(now);
+    let stale: Vec<Arc<Provider>> = providers.filter(is_stale).cloned().collect();
+    if stale.is_empty() {
+        return;
+    }
+    shard::browse(front, Browse { listing, providers: stale.clone() });
+    let all_fresh = async {
+        for provider in &stale {
+            provider.catalogue.shelf(listing).fresh().await;
+        }
+    };
+    // What is not heard by then is heard by the next request.
+    drop(tokio::time::timeout(PATIENCE, all_fresh).await);
+}
+
+/// Anthropic's clients ask on the same path as OpenAI's, and always send this header.
+fn is_anthropic(request: &HttpRequest) -> bool {
+    request.headers().contains_key("anthropic-version")
+}
+
+/// The name of a model in a path. actix has decoded everything but what could change the path's meaning.
+fn unescaped(name: &str) -> String {
+    name.replace("%2F", "/").replace("%2f", "/").replace("%2B", "+").replace("%25", "%")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_paths_may_hold_slashes_either_way() {
+        assert_eq!(unescaped("hf.co%2Forg%2fname:Q4"), "hf.co/org/name:Q4");
+        assert_eq!(unescaped("hf.co/org/name:Q4"), "hf.co/org/name:Q4");
+        assert_eq!(unescaped("a%252F"), "a%2F");
+    }
+}

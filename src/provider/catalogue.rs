@@ -1,0 +1,154 @@
+//! What a provider has said about its models, for everybody on every worker.
+//!
+//! It owns one shelf for each [`Listing`]: the last list, when somebody last looked, and whether somebody is looking
+//! now. It never asks a provider itself.
+//!
+//! The one thing to know: a look that failed counts as a look. What was heard before stays, and nobody waits again
+//! for a dead provider before the next look is due.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::chat::{Listing, Model};
+
+/// For how long a look is good enough. Clients list models when a user opens a menu, and after installing one.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// What is known of a provider's models.
+#[derive(Debug, Default)]
+pub struct Catalogue {
+    installed: Shelf,
+    loaded: Shelf,
+}
+
+/// One list of a provider.
+#[derive(Debug, Default)]
+pub struct Shelf {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    models: Option<Arc<[Model]>>,
+    looked: Option<Instant>,
+    is_looking: bool,
+}
+
+/// The one look that is going on. Dropping it ends it.
+#[derive(Debug)]
+pub struct Look<'a> {
+    shelf: &'a Shelf,
+    found: Option<Vec<Model>>,
+}
+
+impl Catalogue {
+    /// The shelf of that list.
+    #[must_use]
+    pub fn shelf(&self, listing: Listing) -> &Shelf {
+        match listing {
+            Listing::Installed => &self.installed,
+            Listing::Loaded => &self.loaded,
+        }
+    }
+}
+
+impl Shelf {
+    /// The last list; `None` when none was ever heard.
+    #[must_use]
+    pub fn models(&self) -> Option<Arc<[Model]>> {
+        self.state.lock().models.clone()
+    }
+
+    /// Whether somebody looked lately, with or without success.
+    #[must_use]
+    pub fn is_fresh(&self, now: Instant) -> bool {
+        let looked = self.state.lock().looked;
+        looked.is_some_and(|looked| now.saturating_duration_since(looked) < FRESH)
+    }
+
+    /// Begins a look, unless one is going on or was made lately.
+    pub fn look(&self, now: Instant) -> Option<Look<'_>> {
+        let mut state = self.state.lock();
+        let is_fresh =
+            state.looked.is_some_and(|looked| now.saturating_duration_since(looked) < FRESH);
+        if is_fresh || state.is_looking {
+            return None;
+        }
+        state.is_looking = true;
+        Some(Look { shelf: self, found: None })
+    }
+
+    /// Waits until somebody has looked lately.
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop at any time.
+    pub async fn fresh(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.is_fresh(Instant::now()) {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+impl Look<'_> {
+    /// Ends the look with what was found.
+    pub fn found(mut self, models: Vec<Model>) {
+        self.found = Some(models);
+    }
+}
+
+impl Drop for Look<'_> {
+    fn drop(&mut self) {
+        let mut state = self.shelf.state.lock();
+        if let Some(models) = self.found.take() {
+            state.models = Some(models.into());
+        }
+        state.looked = Some(Instant::now());
+        state.is_looking = false;
+        drop(state);
+        self.shelf.changed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model(name: &str) -> Model {
+        Model { name: name.into(), ..Model::default() }
+    }
+
+    #[tokio::test]
+    async fn one_looks_and_the_others_wait_for_it() {
+        let shelf = Shelf::default();
+        let look = shelf.look(Instant::now()).unwrap();
+        assert!(shelf.look(Instant::now()).is_none());
+        let waiting = shelf.fresh();
+        look.found(vec![model("a")]);
+        waiting.await;
+        assert_eq!(shelf.models().unwrap()[0].name, "a");
+        assert!(shelf.look(Instant::now()).is_none());
+        assert!(shelf.look(Instant::now() + FRESH).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_failed_look_keeps_what_was_known_and_ends_the_waiting() {
+        let shelf = Shelf::default();
+        shelf.look(Instant::now()).unwrap().found(vec![model("a")]);
+        drop(shelf.look(Instant::now() + FRESH).unwrap());
+        shelf.fresh().await;
+        assert_eq!(shelf.models().unwrap()[0].name, "a");
+        let never = Shelf::default();
+        drop(never.look(Instant::now()));
+        never.fresh().await;
+        assert!(never.models().is_none());
+    }
+}

@@ -1,0 +1,132 @@
+//! Which models a caller may ask for, and by which names.
+//!
+//! It owns the merging of what all providers list. Whether a name may be asked for, and who would answer, is never
+//! decided here: every name is put to the routing rules as if it had been asked for, with the caller's scope and the
+//! data policy, and is offered when they lead to the provider that has the model.
+//!
+//! The one thing to know: a model that its bare name does not lead to is offered as `provider/model`.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use wildmatch::WildMatch;
+
+use super::Routing;
+use super::route::Asked;
+use crate::chat::{Listing, Model, Offer, untagged};
+use crate::job::{Caller, Candidate};
+use crate::policy::DataPolicy;
+use crate::provider::Provider;
+
+/// The names that one caller may ask for.
+#[derive(Debug, Clone, Copy)]
+pub struct Menu<'a> {
+    /// The providers and rules.
+    pub routing: &'a Routing,
+    /// Who asks.
+    pub caller: &'a Caller,
+    /// Where content may go.
+    pub policy: Option<DataPolicy>,
+}
+
+impl Menu<'_> {
+    /// What is offered: each provider's models in the file's order, then the names that routes make up.
+    #[must_use]
+    pub fn offers(&self, listing: Listing) -> Vec<Offer> {
+        let mut offers = Vec::new();
+        let mut names = HashSet::new();
+        for provider in &self.routing.providers {
+            for (name, model) in self.models_of(provider, listing) {
+                if let Some(name) = self.name_of(provider, &name)
+                    && names.insert(name.clone())
+                {
+                    offers.push(Offer { name, provider: Arc::clone(&provider.name), model });
+                }
+            }
+        }
+        match listing {
+            Listing::Installed => {}
+            Listing::Loaded => return offers,
+        }
+        for alias in self.routing.routes.aliases() {
+            if !names.contains(alias)
+                && let Some(candidate) = self.plan(alias).into_iter().next()
+            {
+                names.insert(alias.to_owned());
+                let model = self.known(&candidate);
+                offers.push(Offer { name: alias.to_owned(), provider: candidate.provider, model });
+            }
+        }
+        offers
+    }
+
+    /// The offer of one name; `None` when nobody is known to answer to it.
+    #[must_use]
+    pub fn offer(&self, name: &str) -> Option<Offer> {
+        let offers = self.offers(Listing::Installed);
+        let found = offers.into_iter().find(|offer| untagged(&offer.name) == untagged(name));
+        if let Some(offer) = found {
+            return Some(Offer { name: name.to_owned(), ..offer });
+        }
+        // The long form, and names that only a route's pattern matches.
+        let known = |candidate: Candidate| {
+            let model = Some(self.known(&candidate)?);
+            Some(Offer { name: name.to_owned(), provider: candidate.provider, model })
+        };
+        self.plan(name).into_iter().find_map(known)
+    }
+
+    /// The provider's models that its patterns let it serve, with what is known of each.
+    fn models_of(&self, provider: &Provider, listing: Listing) -> Vec<(String, Option<Model>)> {
+        let globs = &provider.settings.models;
+        let serves = |name: &str| globs.iter().any(|glob| WildMatch::new(glob).matches(name));
+        let heard = provider.catalogue.shelf(listing).models();
+        let mut models: Vec<(String, Option<Model>)> = Vec::new();
+        for model in heard.iter().flat_map(|models| models.iter()) {
+            let name = [model.name.as_str(), untagged(&model.name)];
+            if let Some(name) = name.into_iter().find(|name| serves(name)) {
+                models.push((name.to_owned(), Some(model.clone())));
+            }
+        }
+        if listing == Listing::Installed {
+            // What the operator names is served, whether or not the provider can be heard; the default model stands
+            // in for a list that was never heard.
+            let named = globs.iter().filter(|glob| !glob.contains(['*', '?'])).map(String::as_str);
+            let default = provider.settings.default_model();
+            let stands_in = heard.is_none() && !default.is_empty() && serves(default);
+            for name in named.chain(stands_in.then_some(default)) {
+                if !models.iter().any(|(known, _)| untagged(known) == untagged(name)) {
+                    models.push((name.to_owned(), None));
+                }
+            }
+        }
+        models
+    }
+
+    /// The name by which the rules lead to this model at this provider, the short one if possible.
+    fn name_of(&self, provider: &Provider, model: &str) -> Option<String> {
+        let leads = |name: &str| {
+            self.plan(name)
+                .iter()
+                .any(|candidate| candidate.provider == provider.name && *candidate.model == *model)
+        };
+        let long = || format!("{}/{model}", provider.name);
+        if leads(model) { Some(model.to_owned()) } else { Some(long()).filter(|name| leads(name)) }
+    }
+
+    /// What a candidate's provider says about the model; `None` when it does not list it or was never heard.
+    fn known(&self, candidate: &Candidate) -> Option<Model> {
+        let provider = self.routing.provider(&candidate.provider)?;
+        let models = provider.catalogue.shelf(Listing::Installed).models()?;
+        models.iter().find(|model| model.is_called(&candidate.model)).cloned()
+    }
+
+    /// Whoever would be asked, in order.
+    fn plan(&self, name: &str) -> Vec<Candidate> {
+        let (policy, caller) = (self.policy, self.caller);
+        let asked = Asked { model: Some(name), hint: None, policy, caller };
+        let plan = self.routing.routes.plan(asked, &mut |_| 0, &|_| Duration::ZERO);
+        plan.map(|plan| plan.candidates.into()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,181 @@
+//! Which models there are, in every vendor's form, and who may see which.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::client::{ask, get, post_json, post_json_with};
+use crate::harness::{provider, spawn_gateway};
+use crate::upstream::{Script, Upstream, refusing, silent};
+
+/// An OpenAI-like provider that lists these models and answers nothing else.
+fn listing(models: &'static [&'static str]) -> Upstream {
+    Upstream::spawn_whole(move |call| {
+        let entry =
+            |id: &&str| json!({ "id": id, "object": "model", "created": 7, "owned_by": "o" });
+        match (call.method.as_str(), call.path.as_str()) {
+            ("GET", "/v1/models") => Script::json(
+                200,
+                &json!({ "object": "list", "data": models.iter().map(entry).collect::<Vec<_>>() }),
+            ),
+            _ => Script::status(404),
+        }
+    })
+}
+
+fn names(list: &Value, key: &str) -> Vec<String> {
+    list.as_array().unwrap().iter().map(|one| one[key].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn the_lists_of_all_providers_are_one_list_in_every_form() {
+    let (local, cloud) = (Upstream::ollama(), listing(&["gpt-a", "org/gpt-b"]));
+    let gateway = spawn_gateway(&format!(
+        "{}{}\n[[routes]]\nmodel = 'fast'\ntargets = [{{ provider = 'ollama', model = 'llama3.1' }}]\n",
+        provider("ollama", "ollama", &local.url(), "models = ['llama*']"),
+        provider("cloud", "openai", &format!("{}/v1", cloud.url()), "models = ['gpt-*', 'org/*']"),
+    ))
+    .await;
+    let all = ["llama3.1", "gpt-a", "org/gpt-b", "fast"];
+    let list = get(&gateway.url("/v1/models")).await.json();
+    assert_eq!(names(&list["data"], "id"), all);
+    assert_eq!(list["data"][1]["owned_by"], "o");
+    let version = [("anthropic-version", "2023-06-01")];
+    let anthropic = ask("GET", &gateway.url("/v1/models"), &version).await;
+    assert!(anthropic.header("request-id").is_some());
+    let anthropic = anthropic.json();
+    assert_eq!(names(&anthropic["data"], "id"), all);
+    assert_eq!((&anthropic["has_more"], &anthropic["last_id"]), (&json!(false), &json!("fast")));
+    assert_eq!(anthropic["data"][1]["created_at"], "1970-01-01T00:00:07Z");
+    let tags = get(&gateway.url("/api/tags")).await.json();
+    assert_eq!(names(&tags["models"], "model"), all);
+    assert_eq!(tags["models"][0]["details"]["family"], "llama");
+    assert_eq!(tags["models"][3]["details"]["family"], "llama", "an alias is what it stands for");
+    assert_eq!(get(&gateway.url("/api/ps")).await.json(), json!({ "models": [] }));
+    for path in ["org/gpt-b", "org%2Fgpt-b", "cloud%2Forg/gpt-b", "llama3.1:latest", "fast"] {
+        let one = get(&gateway.url(&format!("/v1/models/{path}"))).await;
+        assert_eq!(one.status, 200, "{path}: {}", one.text());
+        assert_eq!(one.json()["id"], path.replace("%2F", "/"));
+    }
+    let none = get(&gateway.url("/v1/models/nothing")).await;
+    assert_eq!((none.status, &none.json()["error"]["code"]), (404, &json!("model_not_found")));
+    gateway.end(10).await;
+}
+
+#[tokio::test]
+async fn a_key_sees_what_it_may_use_and_a_local_request_what_is_local() {
+    let (local, cloud) = (Upstream::ollama(), listing(&["gpt-a", "gpt-b"]));
+    let gateway = spawn_gateway(&format!(
+        "{}{}\n[[keys]]\nname = 'all'\nkey = 'k-all'\n[[keys]]\nname = 'some'\nkey = 'k-some'\n\
+         models = ['gpt-a']\n[[keys]]\nname = 'home'\nkey = 'k-home'\nproviders = ['ollama']\n",
+        provider("ollama", "ollama", &local.url(), "models = ['llama*']"),
+        provider("cloud", "openai", &format!("{}/v1", cloud.url()), "models = ['gpt-*']"),
+    ))
+    .await;
+    let url = gateway.url("/v1/models");
+    for (key, policy, seen) in [
+        ("k-all", None, &["llama3.1", "gpt-a", "gpt-b"][..]),
+        ("k-some", None, &["gpt-a"]),
+        ("k-home", None, &["llama3.1"]),
+        ("k-all", Some("local"), &["llama3.1"]),
+    ] {
+        let mut headers = vec![("x-api-key", key)];
+        headers.extend(policy.map(|policy| ("x-gateway-data-policy", policy)));
+        assert_eq!(names(&ask("GET", &url, &headers).await.json()["data"], "id"), seen, "{key}");
+    }
+    let hidden = gateway.url("/v1/models/gpt-b");
+    assert_eq!(ask("GET", &hidden, &[("x-api-key", "k-some")]).await.status, 404);
+    assert_eq!(get(&url).await.status, 401);
+    let tags = get(&gateway.url("/api/tags")).await;
+    assert_eq!((tags.status, tags.json()["error"].is_string()), (401, true));
+    gateway.end(7).await;
+}
+
+#[tokio::test]
+async fn providers_that_do_not_answer_hold_nobody_up() {
+    let alive = Upstream::ollama();
+    let (refusing, silent) = (refusing(), silent());
+    let gateway = spawn_gateway(&format!(
+        "{}{}{}",
+        provider("ollama", "ollama", &alive.url(), "models = ['llama*']"),
+        provider("gone", "openai", &refusing.url(), "models = ['gone-1']"),
+        provider("mute", "openai", &silent.url(), "models = ['mute-*']"),
+    ))
+    .await;
+    let began = Instant::now();
+    let list = get(&gateway.url("/v1/models")).await.json();
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    // What the operator named is there although nobody could be asked.
+    assert_eq!(names(&list["data"], "id"), ["llama3.1", "gone-1"]);
+    gateway.end(1).await;
+}
+
+#[tokio::test]
+async fn a_list_is_asked_for_once_in_a_while() {
+    let upstream = Upstream::ollama();
+    let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), "")).await;
+    for _ in 0..20 {
+        assert_eq!(get(&gateway.url("/api/tags")).await.status, 200);
+    }
+    let asked = upstream.questions_so_far().len();
+    assert!((1..20).contains(&asked), "{asked} questions for 20 requests");
+    gateway.end(20).await;
+}
+
+#[tokio::test]
+async fn a_model_is_shown_by_the_ollama_that_has_it() {
+    let (local, cloud) = (Upstream::ollama(), listing(&["gpt-a"]));
+    let gateway = spawn_gateway(&format!(
+        "{}{}",
+        provider("ollama", "ollama", &local.url(), "models = ['llama*']"),
+        provider("cloud", "openai", &format!("{}/v1", cloud.url()), "models = ['gpt-*']"),
+    ))
+    .await;
+    for key in ["model", "name"] {
+        let shown = post_json(&gateway.url("/api/show"), &json!({ key: "llama3.1" })).await;
+        assert_eq!(shown.status, 200, "{}", shown.text());
+        assert_eq!(shown.json()["capabilities"][0], "completion");
+        assert_eq!(shown.header("x-gateway-provider"), Some("ollama"));
+    }
+    let foreign = post_json(&gateway.url("/api/show"), &json!({ "model": "gpt-a" })).await;
+    assert_eq!(foreign.status, 404, "{}", foreign.text());
+    assert!(foreign.json()["error"].is_string());
+    assert_eq!(cloud.calls_so_far().len(), 0);
+    gateway.end(3).await;
+}
+
+#[tokio::test]
+async fn models_are_not_managed_here() {
+    let upstream = Upstream::ollama();
+    let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), "")).await;
+    for path in ["pull", "push", "create", "copy", "blobs/sha256:0"] {
+        let url = gateway.url(&format!("/api/{path}"));
+        let refused = post_json(&url, &json!({ "model": "llama3.1" })).await;
+        assert_eq!((refused.status, refused.json()["error"].is_string()), (403, true), "{path}");
+    }
+    assert_eq!(ask("DELETE", &gateway.url("/api/delete"), &[]).await.status, 403);
+    assert_eq!(ask("HEAD", &gateway.url("/api/blobs/sha256:0"), &[]).await.status, 403);
+    assert!(upstream.calls_so_far().is_empty() && upstream.questions_so_far().is_empty());
+    gateway.end(0).await;
+}
+
+#[tokio::test]
+async fn liveness_is_ollama_s_own_and_needs_no_key() {
+    let upstream = Upstream::ollama();
+    let keys = "[[keys]]\nname = 'a'\nkey = 'k'\n";
+    let config = format!("{}{keys}", provider("ollama", "ollama", &upstream.url(), ""));
+    let gateway = spawn_gateway(&config).await;
+    let alive = get(&gateway.url("/")).await;
+    assert_eq!((alive.status, alive.text().as_str()), (200, "Ollama is running"));
+    assert_eq!(ask("HEAD", &gateway.url("/"), &[]).await.status, 200);
+    assert!(get(&gateway.url("/api/version")).await.json()["version"].is_string());
+    let url = gateway.url("/v1/messages/count_tokens");
+    let body = json!({ "model": "llama3.1", "messages": [{ "role": "user", "content": "hello" }] });
+    let counted = post_json_with(&url, &[("x-api-key", "k")], &body).await;
+    assert_eq!(counted.status, 200, "{}", counted.text());
+    assert!(counted.json()["input_tokens"].as_u64().unwrap() > 0);
+    assert_eq!(counted.header("x-gateway-estimate"), Some("true"));
+    assert_eq!(counted.header("x-gateway-attempts"), Some("0"));
+    assert!(upstream.calls_so_far().is_empty());
+    gateway.end(1).await;
+}
