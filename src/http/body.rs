@@ -46,8 +46,6 @@ enum State {
     Waiting(oneshot::Receiver<Answer>),
     /// Events.
     Streaming(EventStream),
-    /// The error event was handed over; it is flushed before the connection breaks.
-    Flushing,
     /// Nothing more: the connection breaks.
     Broken,
     /// Nothing more.
@@ -127,7 +125,7 @@ impl AnswerBody {
                     Poll::Pending => break,
                     Poll::Ready(event) => event,
                 },
-                State::Flushing | State::Broken | State::Ended => break,
+                State::Broken | State::Ended => break,
             };
             self.event(event, &mut out);
         }
@@ -189,7 +187,7 @@ impl AnswerBody {
 
     fn fail(&mut self, error: &GatewayError, out: &mut Vec<u8>) {
         self.encoder.failure(error, out);
-        self.state = State::Flushing;
+        self.state = State::Broken;
         if let Some(exchange) = self.exchange.take() {
             exchange.end(Outcome::from(error.kind), Some(error));
         }
@@ -215,12 +213,6 @@ impl MessageBody for AnswerBody {
         match this.state {
             State::Ended => Poll::Ready(None),
             State::Broken => Poll::Ready(Some(Err(CutOff))),
-            State::Flushing => {
-                // An error would drop what actix has not written yet; being pending once makes it write.
-                this.state = State::Broken;
-                context.waker().wake_by_ref();
-                Poll::Pending
-            }
             State::Waiting(_) | State::Streaming(_) => {
                 let mut out = Vec::new();
                 if this.poll_stopped(context).is_ready() {
