@@ -122,7 +122,7 @@ impl Usage {
 }
 
 impl ChatEvent {
-    /// About how many bytes of text it carries.
+    /// About how many bytes it holds.
     #[must_use]
     pub fn size(&self) -> usize {
         match self {

@@ -1,7 +1,7 @@
 //! What the gateway may hold: request bodies, answers on their way, and answers that must be whole.
 //!
 //! `LLM_GATEWAY_FLOOD_MIB` (default 24) is how much is streamed to show that memory does not grow
-//! with it; 1024 is what `tests/run soak` takes.
+//! with it; `tests/run soak` takes 512.
 
 use parking_lot::Mutex;
 

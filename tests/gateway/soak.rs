@@ -1,7 +1,7 @@
 //! Random requests against failing providers while operators turn every knob, and then the sums.
 //!
 //! It owns the dice. A run prints its seed; `LLM_GATEWAY_SOAK_SEED` repeats its choices, and
-//! `LLM_GATEWAY_SOAK_SECONDS` (default 4) says how long new requests are sent.
+//! `LLM_GATEWAY_SOAK_SECONDS` (default 4, `tests/run soak` takes 30) says how long new requests are sent.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
