@@ -161,9 +161,6 @@ pub fn serve(listener: TcpListener, front: Data<Front>) -> std::io::Result<Serve
             .client_disconnect_timeout(LINGER)
             // Half a connection is no client: without this a client's leaving is noticed only when it is written to.
             .h1_allow_half_closed(false)
-            // A body is asked for more only when everything before was taken by the kernel. A body that fails makes
-            // actix forget what it has not written, which would be the error event of a client that reads slowly.
-            .h1_write_buffer_size(1)
             .graceful_shutdown_signal(move || {
                 let stopping = stopping.clone();
                 async move { stopping.notified().await }

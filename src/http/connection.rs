@@ -48,6 +48,8 @@ pub(super) struct Connection<T = TcpStream> {
 struct Turn {
     /// How many requests are being served.
     serving: Cell<usize>,
+    /// Whether the kernel took less than it was given.
+    blocked: Cell<bool>,
     wait: Cell<Wait>,
 }
 
@@ -63,9 +65,13 @@ enum Wait {
 }
 
 /// A body that ends its request's turn when it is dropped.
-pub(super) struct Served<B> {
+///
+/// When it fails, actix forgets what it has not written yet, which would be the error event of a client that reads
+/// slowly. The failure is therefore held back until the kernel has taken everything before it.
+pub(super) struct Served<B: MessageBody> {
     body: B,
-    _turn: Option<Guard>,
+    turn: Option<Guard>,
+    failure: Option<B::Error>,
 }
 
 struct Guard(Rc<Turn>);
@@ -93,7 +99,8 @@ impl<T> Connection<T> {
     }
 
     fn over(stream: T) -> Self {
-        let turn = Turn { serving: Cell::new(0), wait: Cell::new(Wait::Byte) };
+        let turn =
+            Turn { serving: Cell::new(0), blocked: Cell::new(false), wait: Cell::new(Wait::Byte) };
         Self { stream, turn: Rc::new(turn), timer: None, timed: Wait::Served }
     }
 
@@ -144,7 +151,9 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Connection<T> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.turn.note(&written, context);
+        written
     }
 
     fn poll_write_vectored(
@@ -152,7 +161,9 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Connection<T> {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.turn.note(&written, context);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -175,10 +186,17 @@ pub(super) async fn begin<B: MessageBody>(
 ) -> Result<ServiceResponse<Served<B>>, Error> {
     let turn = request.conn_data::<Rc<Turn>>().map(Turn::begin);
     let response = next.call(request).await?;
-    Ok(response.map_body(|_, body| Served { body, _turn: turn }))
+    Ok(response.map_body(|_, body| Served { body, turn, failure: None }))
 }
 
 impl Turn {
+    /// Notes whether the kernel takes what it is given. A body that waits for that is asked again when it does.
+    fn note(&self, written: &Poll<io::Result<usize>>, context: &mut Context<'_>) {
+        if self.blocked.replace(written.is_pending()) && written.is_ready() {
+            context.waker().wake_by_ref();
+        }
+    }
+
     fn begin(self: &Rc<Self>) -> Guard {
         self.serving.set(self.serving.get() + 1);
         self.wait.set(Wait::Served);
@@ -196,7 +214,10 @@ impl Drop for Guard {
     }
 }
 
-impl<B: MessageBody + Unpin> MessageBody for Served<B> {
+impl<B: MessageBody + Unpin> MessageBody for Served<B>
+where
+    B::Error: Unpin,
+{
     type Error = B::Error;
 
     fn size(&self) -> BodySize {
@@ -207,12 +228,27 @@ impl<B: MessageBody + Unpin> MessageBody for Served<B> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, B::Error>>> {
-        Pin::new(&mut self.body).poll_next(context)
+        let this = &mut *self;
+        if this.failure.is_none() {
+            match Pin::new(&mut this.body).poll_next(context) {
+                Poll::Ready(Some(Err(failure))) => {
+                    // Being pending once makes actix write; whether that worked is known at the next call.
+                    this.failure = Some(failure);
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                other => return other,
+            }
+        }
+        if this.turn.as_ref().is_some_and(|Guard(turn)| turn.blocked.get()) {
+            return Poll::Pending;
+        }
+        Poll::Ready(this.failure.take().map(Err))
     }
 
     fn try_into_bytes(self) -> Result<Bytes, Self> {
-        let Self { body, _turn: turn } = self;
-        body.try_into_bytes().map_err(|body| Self { body, _turn: turn })
+        let Self { body, turn, failure } = self;
+        body.try_into_bytes().map_err(|body| Self { body, turn, failure })
     }
 }
 
