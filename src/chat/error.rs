@@ -176,6 +176,13 @@ impl GatewayError {
         Self::new(kind, message).from(Origin::Provider)
     }
 
+    /// The data policy leaves no provider.
+    #[must_use]
+    pub fn no_provider_for_policy() -> Self {
+        let message = "no provider that the data policy allows serves this request";
+        Self::new(ErrorKind::NoProviderForPolicy, message)
+    }
+
     /// A defect of the gateway; the cause is for the log.
     #[must_use]
     pub fn internal(cause: impl fmt::Display) -> Self {

@@ -59,6 +59,7 @@ pub(super) async fn run(
     job.tried.dropped = std::mem::take(&mut call.dropped);
     job.tried.attempts += 1;
     provider.counts.attempts.fetch_add(1, Ordering::Relaxed);
+    // The free call after a stale connection, and only that one, is made on a fresh one and not counted here.
     job.tried.here += u32::from(connection == Connection::Pooled || !job.tried.free_used);
     let started = Instant::now();
     let deadline = job.deadline(provider.settings.timeouts.total);
@@ -125,10 +126,7 @@ fn prepare(provider: &Provider, job: &Job) -> Result<(UpstreamRequest, Arc<str>)
     }
     // The router has filtered by policy already. This is the last place before bytes are written.
     if !job.may_go_to(provider.trust) {
-        let error = GatewayError::new(
-            ErrorKind::NoProviderForPolicy,
-            "no provider that the data policy allows serves this request",
-        );
+        let error = GatewayError::no_provider_for_policy();
         return Err(Failed::new(Failure::LocalResource, error));
     }
     let call = provider.backend.encode(&job.request, &candidate.model, provider.api_key());

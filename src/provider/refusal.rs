@@ -1,7 +1,7 @@
 //! Why a job was turned away, and when it may come back.
 //!
-//! Owns the closed list of reasons and the bounds of `Retry-After`. Which status a reason becomes is decided with all other errors,
-//! at the edge; [`RefusalReason::is_callers_own`] says whose fault it is.
+//! Owns the closed list of reasons and the bounds of `Retry-After`. Which kind of error a reason becomes is
+//! `refused.rs`'s to say.
 
 use std::time::Duration;
 
@@ -66,21 +66,6 @@ impl Refusal {
 }
 
 impl RefusalReason {
-    /// Whether the caller's own use is the reason (429), not the provider's state (503, or 504 for a deadline).
-    pub fn is_callers_own(self) -> bool {
-        match self {
-            Self::OverShare | Self::PushedOut => true,
-            Self::QueueFull
-            | Self::PredictedWait
-            | Self::WaitedTooLong
-            | Self::DeadlinePassed
-            | Self::BreakerOpen
-            | Self::CoolingDown
-            | Self::AuthFailed
-            | Self::Draining => false,
-        }
-    }
-
     /// The label of the metric that counts decisions at the door.
     pub fn decision(self) -> &'static str {
         match self {

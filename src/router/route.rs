@@ -258,10 +258,7 @@ impl Choice<'_> {
     fn add(&mut self, provider: &str, model: Option<&str>) {
         let Some(provider) = self.routes.provider(provider) else { return };
         if self.policy.is_some_and(|policy| !policy.allows(provider.trust)) {
-            self.barred = Some(GatewayError::new(
-                ErrorKind::NoProviderForPolicy,
-                "no provider that the data policy allows serves this request",
-            ));
+            self.barred = Some(GatewayError::no_provider_for_policy());
             return;
         }
         let runs = model.map_or_else(|| Arc::clone(&provider.default_model), Arc::from);

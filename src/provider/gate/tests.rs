@@ -243,7 +243,6 @@ fn an_interactive_newcomer_pushes_the_newest_batch_job_out_of_a_full_line() {
     let newcomer = bench.come(bench.arrival("c"));
     assert_eq!(bench.reason(newcomer), None);
     assert_eq!(batch.map(|job| bench.reason(job)), [None, Some(PushedOut)]);
-    assert!(PushedOut.is_callers_own());
 }
 
 #[test]
