@@ -63,6 +63,8 @@ impl RetryBudget {
 mod tests {
     use std::time::Duration;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -100,6 +102,44 @@ mod tests {
             }
             assert_eq!(taken, allowed);
             assert_eq!(budget.left(0, now + Duration::from_secs(60)), 1);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_history_lets_more_retries_run_or_begin_than_the_budget_has(
+            steps in prop::collection::vec((0u8..6, 0u64..8_000, 0u64..200), 1..300)
+        ) {
+            let mut now = Instant::now();
+            let mut budget = RetryBudget::new(now);
+            let (mut requests, mut retries) = (Vec::new(), Vec::new());
+            let mut running = 0u64;
+            for (step, millis, load) in steps {
+                now += Duration::from_millis(millis);
+                let within = |times: &[Instant], seconds| {
+                    let begins = |time: &&Instant| now - **time <= Duration::from_secs(seconds);
+                    times.iter().filter(begins).count()
+                };
+                match step {
+                    0..=2 => {
+                        budget.count_request(now);
+                        requests.push(now);
+                    }
+                    3 if running > 0 => {
+                        budget.give_back();
+                        running -= 1;
+                    }
+                    _ if budget.take(load, now) => {
+                        retries.push(now);
+                        running += 1;
+                        prop_assert!(running <= (load / 10).max(1));
+                        // A minute is kept in steps of 5 s, so that its oldest step may be forgotten already.
+                        prop_assert!(within(&retries, 54) <= (within(&requests, 60) / 5).max(10));
+                    }
+                    _ => {}
+                }
+                prop_assert_eq!(u64::from(budget.running()), running);
+            }
         }
     }
 }
