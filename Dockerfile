@@ -30,9 +30,14 @@ RUN find src -name '*.rs' -exec touch {} + \
 
 FROM gcr.io/distroless/cc-debian12:nonroot
 
+# What was built, for whoever finds the image: --build-arg VERSION=… --build-arg REVISION="$(git rev-parse HEAD)"
+ARG VERSION=0.1.0
+ARG REVISION=unknown
 LABEL org.opencontainers.image.title="llm-gateway" \
       org.opencontainers.image.description="An actor-based gateway between bursty HTTP clients and slow, expensive model servers" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.base.name="gcr.io/distroless/cc-debian12:nonroot"
 
 COPY --from=build /build/target/dist/llm-gateway /usr/local/bin/llm-gateway

@@ -11,6 +11,8 @@ use prometheus::{
     exponential_buckets,
 };
 
+use super::health::ActorKind;
+
 /// Model calls take from tens of milliseconds to ten minutes.
 const SECONDS: &[f64] = &[
     0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 600.0,
@@ -99,11 +101,7 @@ impl Metrics {
                 "Requests handed on to another provider.",
                 &["provider", "reason"],
             ),
-            restarts: counter(
-                "restarts_total",
-                "Actors that died and were started again.",
-                &["actor"],
-            ),
+            restarts: restarts(),
             tokens: counter(
                 "tokens_total",
                 "Tokens as counted by the provider.",
@@ -180,6 +178,16 @@ fn registered<C: Collector + Clone + 'static>(collector: C) -> C {
     collector
 }
 
+/// At 0 for each kind of actor from the start, so that the first restart is a step that an alert can see.
+fn restarts() -> IntCounterVec {
+    let restarts =
+        counter("restarts_total", "Actors that died and were started again.", &["actor"]);
+    for actor in [ActorKind::Router, ActorKind::Provider] {
+        restarts.with_label_values(&[actor.as_str()]).inc_by(0);
+    }
+    restarts
+}
+
 /// 20 µs to 0.65 s, doubling.
 #[expect(clippy::expect_used, reason = "constant arguments; wrong ones fail every test")]
 fn overhead_buckets() -> Vec<f64> {
@@ -195,5 +203,6 @@ mod tests {
         let text = String::from_utf8(render()).unwrap();
         assert!(text.contains("llm_gateway_build_info{version="), "{text}");
         assert!(text.contains("process_resident_memory_bytes"), "{text}");
+        assert!(text.contains(r#"llm_gateway_restarts_total{actor="provider"} 0"#), "{text}");
     }
 }
