@@ -15,6 +15,7 @@ mod exchange;
 mod health;
 mod intake;
 mod models;
+mod openapi;
 mod panics;
 pub mod settings;
 mod shard;
@@ -193,6 +194,7 @@ fn routes(config: &mut web::ServiceConfig) {
     }
     models::routes(config);
     health::routes(config);
+    openapi::routes(config);
 }
 
 async fn nowhere(request: HttpRequest) -> HttpResponse {

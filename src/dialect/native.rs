@@ -38,8 +38,8 @@ impl Dialect for Native {
         let mut fields = Fields::new();
         let request = ChatRequest {
             messages: messages(&mut fields, &mut body),
-            model: fields.text(&mut body, "model"),
-            hint: fields.text(&mut body, "model_hint"),
+            model: word(&mut fields, &mut body, "model"),
+            hint: word(&mut fields, &mut body, "model_hint"),
             sampling: Sampling {
                 max_tokens: fields.unsigned(&mut body, "max_tokens", 1),
                 temperature: fields.number(&mut body, "temperature", 0.0, 2.0),
@@ -71,6 +71,11 @@ impl Dialect for Native {
         let body = json!({"detail": detail, "code": error.kind.code(), "request_id": request_id});
         ErrorBody { status: error.kind.status(), body: json::to_vec(&body) }
     }
+}
+
+/// A name; an empty one counts as absent, as forms send it.
+fn word(fields: &mut Fields, body: &mut Object, key: &str) -> Option<String> {
+    fields.text(body, key).filter(|word| !word.is_empty())
 }
 
 fn messages(fields: &mut Fields, body: &mut Object) -> Vec<Message> {

@@ -56,6 +56,14 @@ fn a_full_request_is_read() {
 }
 
 #[test]
+fn empty_names_are_absent() {
+    let body =
+        br#"{"messages": [{"role": "user", "content": "hi"}], "model": "", "model_hint": ""}"#;
+    let Ask::Chat(request) = Native.decode(body).unwrap() else { panic!("not a chat") };
+    assert_eq!((request.model, request.hint), (None, None));
+}
+
+#[test]
 fn nulls_are_absent() {
     let body = json!({
         "messages": [{"role": "user", "content": "hi"}],

@@ -1,0 +1,51 @@
+//! The OpenAPI document of the main listener, as it stands beside this file.
+//!
+//! The one thing to know: it is written by hand and held to the truth by tests: every path that is served is in it,
+//! every path in it is served, and generated requests meet no answer that it does not tell of.
+
+use actix_web::HttpResponse;
+use actix_web::web;
+
+use super::not_get;
+
+/// The document.
+const DOCUMENT: &str = include_str!("openapi.json");
+
+/// `GET` and `HEAD` of the document. No key, nothing counted.
+pub(super) fn routes(config: &mut web::ServiceConfig) {
+    let resource = web::resource("/openapi.json")
+        .route(web::get().to(document))
+        .route(web::head().to(document));
+    config.service(resource.default_service(web::to(not_get)));
+}
+
+async fn document() -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(DOCUMENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::DIALECTS;
+    use serde_json::Value;
+
+    fn document() -> Value {
+        serde_json::from_str(DOCUMENT).unwrap()
+    }
+
+    #[test]
+    fn it_tells_the_version_that_runs() {
+        assert_eq!(document()["info"]["version"], env!("CARGO_PKG_VERSION"));
+    }
+
+    #[test]
+    fn it_has_every_path_of_every_dialect() {
+        let document = document();
+        let paths = document["paths"].as_object().unwrap();
+        for path in DIALECTS.iter().flat_map(|dialect| dialect.paths()) {
+            // OpenAI's clients may leave the version out of their base address.
+            let versioned = format!("/v1{path}");
+            assert!(paths.contains_key(*path) || paths.contains_key(&versioned), "{path}");
+        }
+    }
+}
