@@ -98,6 +98,7 @@ async fn providers(admin: Data<Admin>) -> HttpResponse {
         "providers": providers,
         "buffered_bytes": admin.front.buffered(),
         "draining": admin.front.is_draining(),
+        "redis": admin.front.redis(),
     }))
 }
 

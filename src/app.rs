@@ -30,6 +30,7 @@ use crate::config::{self, Config, Fingerprint};
 use crate::http::{self, Front};
 use crate::provider::Provider;
 use crate::provider::settings::BackendName;
+use crate::redis::Link;
 use crate::router::Routing;
 use crate::router::route::{RoutedProvider, Routes};
 
@@ -42,6 +43,8 @@ pub struct App {
     main: Running,
     admin: Running,
     current: Arc<Current>,
+    /// The Redis that replicas share.
+    link: Option<Link>,
     /// Watches the configuration file.
     watch: Option<JoinHandle<()>>,
 }
@@ -94,7 +97,8 @@ impl App {
         let main = bind(server).map_err(|error| StartError { listen: server, error })?;
         let admin = bind(console).map_err(|error| StartError { listen: console, error })?;
         let routing = Arc::new(routing(&config, None));
-        let front = Data::new(Front::new(&config.server, &config.keys, routing));
+        let link = Link::start(&config.redis);
+        let front = Data::new(Front::new(&config.server, &config.keys, routing, link.clone()));
         let token = config.admin.token.clone();
         let tried = source.as_ref().map(|source| source.fingerprint.clone()).unwrap_or_default();
         let current =
@@ -116,7 +120,7 @@ impl App {
         log::info!(target: "llm_gateway", "gateway listening on http://{}", main.address);
         log::info!(target: "llm_gateway", "admin listening on http://{}", admin.address);
         let watch = watch_file(&current, &front);
-        Ok(Self { front, main, admin, current, watch })
+        Ok(Self { front, main, admin, current, link, watch })
     }
 
     /// Where clients connect.
@@ -147,6 +151,10 @@ impl App {
             watch.abort();
         }
         self.front.drain().await;
+        if let Some(link) = &self.link {
+            // Without an answer the others hear of it seconds later.
+            link.leave().await.ok();
+        }
         // Nothing runs any more, but what was answered last may not have been written yet.
         self.main.server.stop(true).await;
         self.admin.server.stop(false).await;
@@ -180,6 +188,7 @@ impl Current {
             ("server.write_stall", after.server.write_stall != current.server.write_stall),
             ("admin.listen", after.admin.listen != current.admin.listen),
             ("admin.token", after.admin.token != current.admin.token),
+            ("redis", after.redis != current.redis),
             ("log.format", after.log.format != current.log.format),
         ] {
             if differs {

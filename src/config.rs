@@ -24,6 +24,7 @@ pub use source::{Fingerprint, fingerprint, read_environment};
 use crate::admin::settings::AdminSettings;
 use crate::http::settings::{AuthSettings, KeySettings, ServerSettings};
 use crate::provider::settings::{BackendName, ProviderSettings};
+use crate::redis::settings::RedisSettings;
 use crate::router::settings::{DefaultSettings, Hints, RouteSettings};
 use crate::telemetry::settings::LogSettings;
 use indexmap::IndexMap;
@@ -54,6 +55,8 @@ pub struct Config {
     pub hints: Hints,
     /// Where a request goes that nothing else matched.
     pub default: DefaultSettings,
+    /// What replicas share.
+    pub redis: RedisSettings,
     /// How events are logged.
     pub log: LogSettings,
 }
@@ -130,6 +133,7 @@ impl Default for Config {
             routes: Vec::new(),
             hints: Hints::new(),
             default: DefaultSettings::default(),
+            redis: RedisSettings::default(),
             log: LogSettings::default(),
         };
         complete::fill_in_hints(&mut config, &tree::Tree::default());

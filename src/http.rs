@@ -40,6 +40,7 @@ use parking_lot::Mutex;
 
 use crate::chat::{ErrorKind, GatewayError, Origin};
 use crate::dialect::{DIALECTS, dialect_of};
+use crate::redis::Link;
 use crate::router::{Reconfigure, RouterActor, Routing};
 use auth::Callers;
 use connection::{Connection, HEAD_TIME, KEEP_ALIVE};
@@ -65,12 +66,18 @@ pub struct Front {
     routers: Mutex<Vec<Addr<RouterActor>>>,
     budget: Arc<Budget>,
     drain: Arc<Drain>,
+    link: Option<Link>,
 }
 
 impl Front {
     /// A front that is ready for work.
     #[must_use]
-    pub fn new(settings: &ServerSettings, keys: &[KeySettings], routing: Arc<Routing>) -> Self {
+    pub fn new(
+        settings: &ServerSettings,
+        keys: &[KeySettings],
+        routing: Arc<Routing>,
+        link: Option<Link>,
+    ) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         Self {
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
@@ -80,6 +87,7 @@ impl Front {
             routers: Mutex::new(Vec::new()),
             budget: Budget::new(settings.max_buffered),
             drain: Drain::new(),
+            link,
         }
     }
 
@@ -113,6 +121,13 @@ impl Front {
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.drain.has_begun()
+    }
+
+    /// How it stands with the Redis: `ok` or `degraded`; `None` when there is none to share.
+    #[must_use]
+    pub fn redis(&self) -> Option<&'static str> {
+        let link = self.link.as_ref()?;
+        Some(if link.is_degraded() { "degraded" } else { "ok" })
     }
 
     /// Turns new work away, gives what runs its time, and ends the rest. Returns when nothing runs.

@@ -60,7 +60,7 @@
 //! 4  http     admin     sim
 //! 3  router
 //! 2  provider
-//! 1  dialect  backend   wire   job   telemetry
+//! 1  dialect  backend   wire   job   redis   telemetry
 //! 0  chat     policy    units  secret
 //! ```
 //!
@@ -72,6 +72,7 @@
 //! | [`backend`] | what providers speak, in the table [`backend::BACKENDS`]; pure |
 //! | [`wire`] | framings and JSON shapes that both sides share; pure |
 //! | [`job`] | a request on its way, its return address, the stream of its answer |
+//! | [`redis`] | the link to the Redis that replicas share, where there is one |
 //! | [`telemetry`] | internal events: each is a struct whose `emit` writes the log line and moves the metric |
 //! | [`provider`] | the gate and its parts, the actor, the attempt (the only place that names the HTTP client) |
 //! | [`router`] | the actor that hands jobs over and on; the routing rules, pure |
@@ -118,6 +119,8 @@ pub mod http;
 pub mod router;
 
 pub mod provider;
+
+pub mod redis;
 
 pub mod telemetry;
 

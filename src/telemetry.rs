@@ -11,6 +11,7 @@ mod events;
 mod health;
 pub mod logging;
 pub mod metrics;
+mod redis;
 pub mod settings;
 
 pub use events::{
@@ -18,3 +19,4 @@ pub use events::{
     Retried, Timing, TokensUsed, UpstreamCancelled,
 };
 pub use health::{ActorKind, BreakerOpened, Restarted};
+pub use redis::{RedisFound, RedisLost, RedisOperated, RedisOutcome};

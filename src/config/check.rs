@@ -49,6 +49,7 @@ impl<'a> Review<'a> {
         review.keys();
         review.providers();
         review.routes();
+        review.redis();
         review
     }
 
@@ -91,6 +92,21 @@ impl<'a> Review<'a> {
             );
             self.problem_of_either(&admin.key("listen"), &server, message);
         }
+    }
+
+    fn redis(&mut self) {
+        let redis = &self.config.redis;
+        let path = KeyPath::of("redis");
+        if let Some(problem) = redis.url.problem() {
+            self.problem(&path.key("url"), problem);
+        }
+        if redis.prefix.is_empty() || redis.prefix.contains(char::is_whitespace) {
+            self.problem(&path.key("prefix"), "write what every key begins with, without spaces");
+        }
+        if !(Duration::from_millis(1)..=Duration::from_secs(10)).contains(&redis.timeout) {
+            self.problem(&path.key("timeout"), r#"write "1ms" to "10s""#);
+        }
+        self.in_range(&path.key("replicas"), redis.replicas, 1..=1000);
     }
 
     /// Notes a problem, unless the value at the path, around it or below it did not fit anyway.

@@ -30,7 +30,7 @@ pub const SHORT_NAMES: [(&str, ShortName); 10] = [
     ("GEMINI_API_KEY", set_gemini_api_key),
     ("PROVIDER_TIMEOUT_SECONDS", set_total_timeouts),
     ("PROVIDER_MAX_RETRIES", set_max_retries),
-    ("REDIS_URL", check_redis_url),
+    ("REDIS_URL", set_redis_url),
     ("CACHE_TTL_SECONDS", |overlay, _, variable| overlay.check_number(variable, 0.0)),
     ("RATE_LIMITER_CAPACITY", |overlay, _, variable| overlay.check_number(variable, 1.0)),
     ("RATE_LIMITER_REFILL_RATE", |overlay, _, variable| overlay.check_number(variable, 1e-6)),
@@ -229,16 +229,10 @@ fn set_max_retries(_: &mut Overlay, tree: &mut Tree, variable: Variable<'_>) -> 
     Ok(())
 }
 
-fn check_redis_url(
-    overlay: &mut Overlay,
-    _: &mut Tree,
-    variable: Variable<'_>,
-) -> Result<(), String> {
-    let host = variable.value.strip_prefix("redis://").or(variable.value.strip_prefix("rediss://"));
-    match host {
-        Some(host) if !host.is_empty() => overlay.no_effect_yet(variable),
-        Some(_) | None => Err("write redis://HOST:PORT".to_owned()),
-    }
+fn set_redis_url(_: &mut Overlay, tree: &mut Tree, variable: Variable<'_>) -> Result<(), String> {
+    let url = KeyPath::of("redis").key("url");
+    variable.set(tree, &url, Value::String(variable.value.to_owned()));
+    Ok(())
 }
 
 /// The key as the tree spells it. Variables are in capitals and cannot hold a `-`.

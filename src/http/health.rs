@@ -27,5 +27,9 @@ async fn ready(front: Data<Front>) -> HttpResponse {
             .insert_header(("retry-after", "5"))
             .json(json!({"status": "draining"}));
     }
-    HttpResponse::Ok().json(json!({"status": "ok"}))
+    match front.redis() {
+        // A gateway without its Redis works all the same, so this is a detail and no reason to send clients away.
+        Some(redis) => HttpResponse::Ok().json(json!({"status": "ok", "redis": redis})),
+        None => HttpResponse::Ok().json(json!({"status": "ok"})),
+    }
 }

@@ -7,8 +7,8 @@ use std::sync::LazyLock;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, TextEncoder,
-    exponential_buckets,
+    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    TextEncoder, exponential_buckets,
 };
 
 use super::health::ActorKind;
@@ -136,8 +136,16 @@ fn opts(name: &str, help: &str) -> Opts {
     clippy::expect_used,
     reason = "names and labels are constants; a wrong one fails every test"
 )]
-fn counter(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+pub(super) fn counter(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     registered(IntCounterVec::new(opts(name, help), labels).expect("a constant description"))
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "names and labels are constants; a wrong one fails every test"
+)]
+pub(super) fn number(name: &str, help: &str) -> IntGauge {
+    registered(IntGauge::with_opts(opts(name, help)).expect("a constant description"))
 }
 
 fn gauge(name: &str, help: &str) -> IntGaugeVec {

@@ -7,7 +7,7 @@ use crate::text::{self, Named};
 /// The floors, from the ground up; a module may name modules of lower floors.
 const FLOORS: [&[&str]; 7] = [
     &["chat", "policy", "units", "secret"],
-    &["dialect", "backend", "wire", "job", "telemetry"],
+    &["dialect", "backend", "wire", "job", "redis", "telemetry"],
     &["provider", "cache", "limit"],
     &["router"],
     &["http", "admin", "sim"],
@@ -16,13 +16,14 @@ const FLOORS: [&[&str]; 7] = [
 ];
 
 /// Who may name whom on the same floor.
-const SIDEWAYS: [(&str, &str); 5] = [
+const SIDEWAYS: [(&str, &str); 6] = [
     ("app", "config"),
     // The console shows and turns what the front end owns.
     ("admin", "http"),
     ("dialect", "wire"),
     ("backend", "wire"),
     ("job", "telemetry"),
+    ("redis", "telemetry"),
 ];
 
 /// Files and folders that compute and do nothing else.

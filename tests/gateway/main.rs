@@ -10,6 +10,7 @@
 //! | [`client`] | callers: whole answers, streams, and raw sockets that leave or dawdle |
 //! | [`crowd`] | many clients at once, and the moments when they run or wait |
 //! | [`harness`] | the gateway's own process: its addresses, log, metrics and end |
+//! | [`redis`] | a real Redis that can be stopped, frozen and started again |
 //! | [`ledger`] | what everybody saw, joined by request id, and the laws it must obey |
 #![cfg(test)]
 
@@ -33,6 +34,9 @@ mod models;
 mod native;
 mod panics;
 mod patience;
+#[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
+mod redis;
+mod replicas;
 mod retry;
 mod secrets;
 mod shutdown;

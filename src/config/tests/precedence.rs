@@ -1,9 +1,10 @@
 //! Environment over file over defaults, and what is concluded from what.
 
 use super::{load_text, warnings};
-use crate::config::{Config, Origin};
+use crate::config::{Config, Origin, effective};
 use crate::policy::{Priority, Trust};
 use crate::provider::settings::BackendName;
+use crate::redis::settings::RedisUrl;
 use crate::secret::Secret;
 use std::time::Duration;
 
@@ -66,9 +67,20 @@ fn a_total_timeout_from_the_environment_shortens_the_steps_in_the_file() {
 }
 
 #[test]
+fn the_address_of_redis_comes_from_either_name_and_is_shown_without_its_password() {
+    let short = ("REDIS_URL", "redis://:sk-planted@cache:6379/1");
+    let loaded = load_text("[redis]\nurl = 'redis://other'\n", &[short]).unwrap();
+    assert_eq!(loaded.config.redis.url, RedisUrl::new(short.1));
+    assert_eq!(loaded.warnings, []);
+    let shown = effective(&loaded.config);
+    assert!(shown.contains(r#"url = "redis://:***@cache:6379/1""#), "{shown}");
+    let long = ("LLM_GATEWAY__REDIS__URL", "rediss://elsewhere");
+    assert_eq!(config("", &[short, long]).redis.url, RedisUrl::new(long.1));
+}
+
+#[test]
 fn names_whose_feature_does_not_exist_yet_are_warned_about() {
     let variables = [
-        ("REDIS_URL", "redis://localhost:6379"),
         ("CACHE_TTL_SECONDS", "0"),
         ("RATE_LIMITER_CAPACITY", "60"),
         ("RATE_LIMITER_REFILL_RATE", "1.5"),
@@ -76,8 +88,7 @@ fn names_whose_feature_does_not_exist_yet_are_warned_about() {
     let loaded = load_text("", &variables).unwrap();
     let lines = "environment: CACHE_TTL_SECONDS: has no effect yet\n\
                  environment: RATE_LIMITER_CAPACITY: has no effect yet\n\
-                 environment: RATE_LIMITER_REFILL_RATE: has no effect yet\n\
-                 environment: REDIS_URL: has no effect yet";
+                 environment: RATE_LIMITER_REFILL_RATE: has no effect yet";
     assert_eq!(warnings(&loaded), lines);
     assert_eq!(loaded.config, Config::default());
 }

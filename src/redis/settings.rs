@@ -1,0 +1,166 @@
+//! The section `[redis]`: where the Redis is that replicas share.
+//!
+//! Owns the fields, their units and their defaults, and the address's masking. Refuses unknown fields; whether the
+//! address can be used is checked when the configuration is loaded, by [`RedisUrl::problem`].
+//!
+//! What a reader would get wrong: an empty address is not an error. It means that there is one gateway, which keeps
+//! everything in memory.
+
+use std::fmt;
+use std::time::Duration;
+
+use ::redis::IntoConnectionInfo;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::secret::{MASK, Secret};
+
+/// `[redis]`: what several gateways share.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RedisSettings {
+    /// `redis://HOST:PORT/NUMBER` or `rediss://…` for TLS, with `USER:PASSWORD@` before the host where they are
+    /// needed. Default empty: no Redis.
+    pub url: RedisUrl,
+    /// What every key begins with, so that two groups of gateways can use one Redis. Default `llm-gateway`.
+    pub prefix: String,
+    /// How long an operation may take before the gateway goes on without it, 1 ms to 10 s. Default 50 ms.
+    #[serde(with = "crate::units::duration")]
+    pub timeout: Duration,
+    /// How many gateways share this Redis, as long as Redis itself has not said so: a gateway that starts while Redis
+    /// is away takes this part of every limit. 1 to 1000. Default 1.
+    pub replicas: u32,
+}
+
+/// The address of a Redis. Its password is never shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct RedisUrl(Secret);
+
+impl Default for RedisSettings {
+    fn default() -> Self {
+        Self {
+            url: RedisUrl::default(),
+            prefix: "llm-gateway".to_owned(),
+            timeout: Duration::from_millis(50),
+            replicas: 1,
+        }
+    }
+}
+
+impl RedisUrl {
+    /// Wraps the text, which may be wrong.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(Secret::new(text))
+    }
+
+    /// Whether there is no Redis.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What is wrong with an address that is not empty, and what would be right.
+    #[must_use]
+    pub fn problem(&self) -> Option<&'static str> {
+        let rest = self.rest()?;
+        let host = rest.and_then(|rest| rest.rsplit('@').next()).unwrap_or_default();
+        let is_right = !host.is_empty()
+            && !host.starts_with(['/', ':', '?', '#'])
+            && self.0.expose().into_connection_info().is_ok();
+        (!is_right).then_some("write redis://HOST:PORT, or rediss://HOST:PORT for TLS")
+    }
+
+    /// The address with its password. Every call is a place to look at when a secret has leaked.
+    pub(super) fn expose(&self) -> &str {
+        self.0.expose()
+    }
+
+    /// What follows the scheme: `None` without an address, `Some(None)` with another scheme.
+    fn rest(&self) -> Option<Option<&str>> {
+        let text = self.0.expose();
+        let rest = text.strip_prefix("redis://").or_else(|| text.strip_prefix("rediss://"));
+        (!text.is_empty()).then_some(rest)
+    }
+
+    /// The address as it may be shown: with a mask for the password, or for everything when it is not understood.
+    fn shown(&self) -> String {
+        let text = self.0.expose();
+        match self.rest() {
+            None => String::new(),
+            Some(None) => MASK.to_owned(),
+            Some(Some(rest)) => {
+                let scheme = text.strip_suffix(rest).unwrap_or_default();
+                let Some((user, host)) = rest.rsplit_once('@') else { return text.to_owned() };
+                match user.split_once(':') {
+                    Some((user, _)) => format!("{scheme}{user}:{MASK}@{host}"),
+                    None => format!("{scheme}{MASK}@{host}"),
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for RedisUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.shown())
+    }
+}
+
+impl fmt::Debug for RedisUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.shown(), formatter)
+    }
+}
+
+impl Serialize for RedisUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.shown())
+    }
+}
+
+impl<'de> Deserialize<'de> for RedisUrl {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Secret::deserialize(deserializer).map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_its_password() {
+        for (written, shown) in [
+            ("", ""),
+            ("redis://localhost:6379", "redis://localhost:6379"),
+            ("redis://:sk-planted@cache/1", "redis://:***@cache/1"),
+            ("rediss://me:sk-pl@nted@cache:6380/0", "rediss://me:***@cache:6380/0"),
+            ("redis://sk-planted@cache", "redis://***@cache"),
+            ("http://me:sk-planted@cache", "***"),
+            ("sk-planted", "***"),
+        ] {
+            let url = RedisUrl::new(written);
+            let json = serde_json::to_string(&url).unwrap();
+            assert_eq!(format!("{url} {url:?} {json}"), format!("{shown} {shown:?} {shown:?}"));
+        }
+    }
+
+    #[test]
+    fn only_addresses_of_a_redis_are_right() {
+        for right in ["", "redis://a", "rediss://a:1/2", "redis://:p@a:6379", "redis://[::1]:6379"]
+        {
+            assert_eq!(RedisUrl::new(right).problem(), None, "{right}");
+        }
+        for wrong in [
+            "localhost:6379",
+            "http://a",
+            "redis://",
+            "redis:///0",
+            "redis://:6379",
+            "redis://a:port",
+            "redis://a/one",
+            "redis://me:p@",
+        ] {
+            assert!(RedisUrl::new(wrong).problem().is_some(), "{wrong}");
+        }
+    }
+}
