@@ -1,7 +1,10 @@
 //! Random requests against failing providers while operators turn every knob, and then the sums.
 //!
 //! It owns the dice. A run prints its seed; `LLM_GATEWAY_SOAK_SEED` repeats its choices, and
-//! `LLM_GATEWAY_SOAK_SECONDS` (default 4, `tests/run soak` takes 30) says how long new requests are sent.
+//! `LLM_GATEWAY_SOAK_SECONDS` (default 4, `tests/run soak` takes 60) says how long new requests are sent. [`steady`] is
+//! the same for an ordinary load, and looks at what the process holds.
+
+mod steady;
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -18,6 +21,35 @@ use crate::upstream::{Call, Script, Upstream, ollama};
 const CLIENTS: u64 = 48;
 /// The highest limit that an operator sets.
 const MOST: usize = 8;
+
+/// What a prompt may order that is not simply answered.
+const FAULTS: [&str; 15] = [
+    "reset",
+    "hang up",
+    "never",
+    "stall",
+    "cut",
+    "reset midway",
+    "closing",
+    "long",
+    "error midway",
+    "500",
+    "503",
+    "429",
+    "400",
+    "nonsense",
+    "once",
+];
+
+/// What one client is to do.
+struct Wish {
+    /// What the provider is asked to do.
+    order: &'static str,
+    /// How long the client allows.
+    deadline: Option<Duration>,
+    /// Whether the client leaves before the end.
+    leaves: bool,
+}
 
 #[tokio::test]
 async fn whatever_happens_every_request_ends_once_and_every_slot_comes_back() {
@@ -129,29 +161,17 @@ async fn request(address: std::net::SocketAddr, id: String, dice: &mut Rng) -> S
         0..70 => "fine",
         70..75 => "slow head",
         75..80 => "slow body",
-        roll => {
-            const FAULTS: [&str; 15] = [
-                "reset",
-                "hang up",
-                "never",
-                "stall",
-                "cut",
-                "reset midway",
-                "closing",
-                "long",
-                "error midway",
-                "500",
-                "503",
-                "429",
-                "400",
-                "nonsense",
-                "once",
-            ];
-            FAULTS[roll as usize % FAULTS.len()]
-        }
+        _ => dice.choice(FAULTS).unwrap(),
     };
-    let body = if dice.bool() { chat(order) } else { streamed_chat(order) };
     let deadline = dice.u32(..100).lt(&20).then(|| Duration::from_millis(dice.u64(1..300)));
+    let leaves = dice.u32(..100) < 25;
+    send(address, id, Wish { order, deadline, leaves }, dice).await
+}
+
+/// Sends one request, streamed or not, and reads its answer unless the client is to leave.
+async fn send(address: std::net::SocketAddr, id: String, wish: Wish, dice: &mut Rng) -> Seen {
+    let Wish { order, deadline, leaves } = wish;
+    let body = if dice.bool() { chat(order) } else { streamed_chat(order) };
     let allowed = deadline.map(|deadline| deadline.as_millis().to_string());
     let mut headers = vec![("x-request-id", id.as_str()), ("connection", "close")];
     if let Some(allowed) = &allowed {
@@ -160,13 +180,12 @@ async fn request(address: std::net::SocketAddr, id: String, dice: &mut Rng) -> S
     let bytes = post_bytes("/v1/chat", &headers, &body);
     let sent = Instant::now();
     let mut raw = Raw::connect(address).await;
-    let ending = match dice.u32(..100) {
-        0..25 => leave(raw, &bytes, dice).await,
-        _ => {
-            raw.send(&bytes).await;
-            let (text, end) = raw.read_to_end().await;
-            ending(&text, end)
-        }
+    let ending = if leaves {
+        leave(raw, &bytes, dice).await
+    } else {
+        raw.send(&bytes).await;
+        let (text, end) = raw.read_to_end().await;
+        ending(&text, end)
     };
     Seen { id, sent, deadline, ending }
 }
