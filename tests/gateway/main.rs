@@ -38,6 +38,7 @@ mod patience;
 mod redis;
 mod replicas;
 mod retry;
+mod rolling;
 mod secrets;
 mod shutdown;
 mod slow;

@@ -48,6 +48,11 @@ impl Raw {
         Self::over(stream)
     }
 
+    /// Connects, unless nobody listens there.
+    pub async fn try_connect(address: SocketAddr) -> std::io::Result<Self> {
+        within("a connection or none", TcpStream::connect(address)).await.map(Self::over)
+    }
+
     /// Connects with a receive buffer of about `bytes`, so that not reading is soon felt.
     pub async fn with_small_buffer(address: SocketAddr, bytes: u32) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
