@@ -3,13 +3,14 @@
 //! It owns what is started and in which order it stops. It refuses to start in part: when one listener cannot be
 //! bound, nothing runs.
 //!
-//! The one thing to know: a reload keeps the gate of every provider whose name stays, so that no slot, line or breaker
-//! is forgotten, whatever else changes about it.
+//! The one thing to know: a reload keeps the gate of every provider whose name stays, or comes back while calls of it
+//! still run, so that no slot, line or breaker is forgotten, whatever else changes about it.
 
 pub mod demo;
 pub mod descriptors;
 pub mod keys;
 pub mod probe;
+mod providers;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -22,17 +23,13 @@ use actix_rt::task::JoinHandle;
 use actix_web::dev::ServerHandle;
 use actix_web::web::Data;
 use parking_lot::Mutex;
+use providers::Providers;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::admin::{self, Admin};
-use crate::backend;
 use crate::config::{self, Config, Fingerprint};
 use crate::http::{self, Front};
-use crate::provider::Provider;
-use crate::provider::settings::BackendName;
 use crate::redis::Link;
-use crate::router::Routing;
-use crate::router::route::{RoutedProvider, Routes};
 
 /// Connections that may wait to be accepted. The standard library's 128 is too few for a burst of clients.
 const BACKLOG: i32 = 4096;
@@ -71,6 +68,8 @@ pub struct Source {
 /// The configuration in force.
 struct Current {
     config: Mutex<Config>,
+    /// Locked only while `config` is.
+    providers: Mutex<Providers>,
     source: Option<Source>,
     /// What the file was when it was last read, whatever came of it.
     tried: Mutex<Fingerprint>,
@@ -96,13 +95,18 @@ impl App {
         let (server, console) = (config.server.listen, config.admin.listen);
         let main = bind(server).map_err(|error| StartError { listen: server, error })?;
         let admin = bind(console).map_err(|error| StartError { listen: console, error })?;
-        let routing = Arc::new(routing(&config, None));
+        let mut providers = Providers::default();
+        let routing = Arc::new(providers.routing(&config));
         let link = Link::start(&config.redis);
         let front = Data::new(Front::new(&config.server, &config.keys, routing, link.clone()));
         let token = config.admin.token.clone();
         let tried = source.as_ref().map(|source| source.fingerprint.clone()).unwrap_or_default();
-        let current =
-            Arc::new(Current { config: Mutex::new(config), source, tried: Mutex::new(tried) });
+        let current = Arc::new(Current {
+            config: Mutex::new(config),
+            providers: Mutex::new(providers),
+            source,
+            tried: Mutex::new(tried),
+        });
         let started = |listen| move |error| StartError { listen, error };
         let admin = {
             let (front, current) = (front.clone(), Arc::clone(&current));
@@ -195,7 +199,7 @@ impl Current {
                 log::warn!(target: "llm_gateway", "{key} changes with the next start");
             }
         }
-        let routing = Arc::new(routing(&after, Some((&current, &front.routing()))));
+        let routing = Arc::new(self.providers.lock().routing(&after));
         front.change(&after.server, &after.keys, routing);
         *current = after;
         log::info!(target: "llm_gateway", "the configuration was read again");
@@ -214,42 +218,6 @@ fn watch_file(current: &Arc<Current>, front: &Data<Front>) -> Option<JoinHandle<
     // What is wrong with the file is in the log; the old configuration stays.
     let reload = move || drop(current.reload(&front));
     Some(actix_rt::spawn(watch::watch(file, tried, reload)))
-}
-
-/// Providers and rules of a configuration. Providers whose settings stay are kept; of those that change the gate is.
-fn routing(config: &Config, before: Option<(&Config, &Routing)>) -> Routing {
-    let provider = |(name, settings): (&String, &crate::provider::settings::ProviderSettings)| {
-        let known = before.and_then(|(config, routing)| {
-            Some((config.providers.get(name)?, routing.provider(name)?))
-        });
-        match known {
-            Some((same, provider)) if same == settings => Arc::clone(provider),
-            known => {
-                let before = known.map(|(_, provider)| &**provider);
-                Provider::new(name, settings.clone(), spoken(settings.backend), before)
-            }
-        }
-    };
-    let providers: Vec<Arc<Provider>> = config.providers.iter().map(provider).collect();
-    let routed = |provider: &Arc<Provider>| RoutedProvider {
-        name: Arc::clone(&provider.name),
-        trust: provider.trust,
-        default_model: Arc::from(provider.settings.default_model()),
-        models: provider.settings.models.clone(),
-    };
-    let routed = providers.iter().map(routed).collect();
-    let routes = Routes::new(routed, &config.routes, &config.hints, &config.default);
-    Routing { providers, routes }
-}
-
-/// The code that speaks a backend's API.
-fn spoken(name: BackendName) -> &'static dyn backend::Backend {
-    match name {
-        BackendName::Ollama => &backend::Ollama,
-        BackendName::Openai => &backend::OpenAi,
-        BackendName::Gemini => &backend::Gemini,
-        BackendName::Anthropic => &backend::Anthropic,
-    }
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {

@@ -34,16 +34,6 @@ pub use gemini::Gemini;
 pub use ollama::Ollama;
 pub use openai::OpenAi;
 
-/// Every backend, by the name that configurations use.
-pub const BACKENDS: &[(&str, &dyn Backend)] =
-    &[("ollama", &Ollama), ("openai", &OpenAi), ("gemini", &Gemini), ("anthropic", &Anthropic)];
-
-/// The backend of that name.
-#[must_use]
-pub fn backend(name: &str) -> Option<&'static dyn Backend> {
-    BACKENDS.iter().find(|(own, _)| *own == name).map(|(_, backend)| *backend)
-}
-
 /// The most that one undivided piece of an answer may hold: a line, an event or a unary body.
 pub const MAX_PIECE: usize = 32 * 1024 * 1024;
 

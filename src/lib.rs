@@ -69,7 +69,7 @@
 //! | [`chat`] | the canonical request, event and error; pure |
 //! | [`policy`], [`units`], [`secret`] | words for priority and trust; durations and sizes; text that does not print itself |
 //! | [`dialect`] | what clients speak, in the table [`dialect::DIALECTS`]; pure |
-//! | [`backend`] | what providers speak, in the table [`backend::BACKENDS`]; pure |
+//! | [`backend`] | what providers speak, listed in [`provider::settings::BackendName`]; pure |
 //! | [`wire`] | framings and JSON shapes that both sides share; pure |
 //! | [`job`] | a request on its way, its return address, the stream of its answer |
 //! | [`redis`] | the link to the Redis that replicas share, where there is one |
@@ -91,7 +91,7 @@
 //! | to add | touch |
 //! | --- | --- |
 //! | a dialect | `src/dialect/NAME.rs` and its line in [`dialect::DIALECTS`]; it names its own paths |
-//! | a backend | `src/backend/NAME.rs`, its line in [`backend::BACKENDS`], [`provider::settings::BackendName`] and its arm in `app::spoken`; a folder of fixtures, which `tests/golden.rs` finds |
+//! | a backend | `src/backend/NAME.rs` and [`provider::settings::BackendName`], where the compiler lists the rest; a folder of fixtures, which `tests/golden.rs` finds |
 //! | a configuration key | the settings struct and `config/gateway.toml`; a test fails until both agree |
 //! | a check of the configuration | `src/config/check/`, and a case in `src/config/tests/bad.txt` |
 //! | an internal event | a struct in `src/telemetry/events.rs`, and one `emit` where the thing happens |

@@ -15,7 +15,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use llm_gateway::backend::{BACKENDS, Backend, DecodeError, Rejection, RejectionClass, backend};
+use llm_gateway::backend::{Backend, DecodeError, Rejection, RejectionClass};
 use llm_gateway::chat::{
     Ask, ChatEvent, ChatRequest, Completion, Effort, Finish, Message, Role, Sampling, Tool,
 };
@@ -75,7 +75,7 @@ fn read_case(folder: &Path) -> Case {
     let backend_name = folder.parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
     Case {
         name: format!("{backend_name}/{}", folder.file_name().unwrap().to_str().unwrap()),
-        backend: backend(&backend_name).expect("every folder is named after a backend"),
+        backend: backend(&backend_name),
         backend_name,
         body,
         sizes,
@@ -199,13 +199,17 @@ fn check_rejection(case: &Case, rejection: &Rejection) {
     }
 }
 
+/// The backend that a folder is named after.
+fn backend(name: &str) -> &'static dyn Backend {
+    let found = BackendName::ALL.into_iter().find(|backend| backend.as_str() == name);
+    found.unwrap_or_else(|| panic!("no backend is named {name}")).spoken()
+}
+
 #[test]
-fn every_backend_can_be_configured_and_has_cases() {
+fn every_backend_has_cases() {
     let cases = cases();
-    let configured = BackendName::ALL.map(BackendName::as_str);
-    assert!(BACKENDS.iter().map(|(name, _)| *name).eq(configured));
-    for (name, _) in BACKENDS {
-        let count = cases.iter().filter(|case| case.backend_name == *name).count();
+    for name in BackendName::ALL {
+        let count = cases.iter().filter(|case| case.backend_name == name.as_str()).count();
         assert!(count >= 10, "{name} has {count} cases");
     }
 }

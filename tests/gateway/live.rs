@@ -224,6 +224,30 @@ async fn a_provider_that_is_taken_out_answers_whom_it_has_and_nobody_else() {
 }
 
 #[tokio::test]
+async fn a_provider_that_comes_back_keeps_within_its_limit() {
+    let gate = Gate::closed();
+    let (old, new) = (held(&gate), Upstream::ollama());
+    let stays = provider("ollama", "ollama", &new.url(), "");
+    let goes = provider("old", "ollama", &old.url(), "max_concurrency = 1");
+    let both = format!("{stays}{goes}");
+    let gateway = spawn_gateway(&both).await;
+    let hi = || chat_with("old", "hi");
+    let mut sent = vec![send(&gateway, &[], hi()), send(&gateway, &[], hi())];
+    waiting(&gateway, "old", 1).await;
+    for config in [&stays, &both] {
+        gateway.write_config(config);
+        assert_eq!(press(&gateway, "reload").await.status, 200);
+    }
+    assert_eq!(snapshot(&gateway, "old").await["in_flight"], 1);
+    sent.push(send(&gateway, &[], hi()));
+    waiting(&gateway, "old", 2).await;
+    gate.open();
+    assert_eq!(count(&answers(sent).await, 200), 3);
+    assert_eq!((old.calls_so_far().len(), old.peak()), (3, 1));
+    gateway.end(3).await;
+}
+
+#[tokio::test]
 async fn a_provider_that_is_changed_keeps_its_slots_and_its_line() {
     let gate = Gate::closed();
     let upstream = held(&gate);

@@ -1,0 +1,126 @@
+//! The providers that are alive, those that a reload has taken out among them while calls of theirs still run.
+//!
+//! It owns what carries a gate from one configuration to the next. It refuses to keep what nobody uses: a provider at
+//! rest that comes back begins anew.
+//!
+//! The one thing to know: an older version of a provider may outlive a newer one, because its calls take longer. All
+//! versions share one gate, so that a name is forgotten only when nobody holds that.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::provider::Provider;
+use crate::router::Routing;
+use crate::router::route::{RoutedProvider, Routes};
+
+/// The latest version of every provider by name.
+#[derive(Debug, Default)]
+pub struct Providers(BTreeMap<Arc<str>, Arc<Provider>>);
+
+impl Providers {
+    /// Providers and rules of a configuration. Providers whose settings stay are kept; of those that change the gate
+    /// is.
+    pub fn routing(&mut self, config: &Config) -> Routing {
+        self.0.retain(|_, provider| is_in_use(provider));
+        let mut providers = Vec::new();
+        for (name, settings) in &config.providers {
+            let known = self.0.get(name.as_str());
+            let provider = match known {
+                Some(provider) if provider.settings == *settings => Arc::clone(provider),
+                Some(_) | None => {
+                    let before = known.map(Arc::as_ref);
+                    Provider::new(name, settings.clone(), settings.backend.spoken(), before)
+                }
+            };
+            self.0.insert(Arc::clone(&provider.name), Arc::clone(&provider));
+            providers.push(provider);
+        }
+        let routed = providers.iter().map(routed).collect();
+        let routes = Routes::new(routed, &config.routes, &config.hints, &config.default);
+        Routing { providers, routes }
+    }
+}
+
+/// Whether anybody but the list itself holds the provider or its gate. Only who holds one can pass it on, so that what
+/// is not in use stays so.
+fn is_in_use(provider: &Arc<Provider>) -> bool {
+    Arc::strong_count(provider) > 1 || Arc::strong_count(&provider.gate) > 1
+}
+
+fn routed(provider: &Arc<Provider>) -> RoutedProvider {
+    RoutedProvider {
+        name: Arc::clone(&provider.name),
+        trust: provider.trust,
+        default_model: Arc::from(provider.settings.default_model()),
+        models: provider.settings.models.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::policy::Priority;
+    use crate::provider::gate::Arrival;
+    use crate::provider::line::Share;
+    use crate::provider::slot::{Admission, Slot};
+
+    fn with(max_queue: u32) -> Config {
+        let mut config = Config::default();
+        config.providers["ollama"].max_queue = max_queue;
+        config
+    }
+
+    fn without() -> Config {
+        let mut config = Config::default();
+        let settings = config.providers.shift_remove("ollama").unwrap();
+        config.providers.insert("other".to_owned(), settings);
+        config
+    }
+
+    fn started(routing: &Routing) -> Slot {
+        let arrival = Arrival {
+            share: Share { caller: Arc::from("a"), weight: 1, priority: Priority::Interactive },
+            model: Arc::from("m"),
+            deadline: Instant::now() + Duration::from_secs(600),
+            again: false,
+            elsewhere: false,
+        };
+        match routing.provider("ollama").unwrap().gate.admit(arrival) {
+            Admission::Run(slot) => slot,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn in_flight(routing: &Routing) -> u32 {
+        routing.provider("ollama").unwrap().gate.snapshot().in_flight
+    }
+
+    #[test]
+    fn a_provider_that_comes_back_while_calls_run_takes_its_gate_up_again() {
+        let mut providers = Providers::default();
+        let first = providers.routing(&with(1));
+        let oldest = started(&first);
+        let second = providers.routing(&with(2));
+        let older = started(&second);
+        drop((first, second, providers.routing(&without())));
+        // A reload in between does not make it forget either, nor does the end of the newer version's call.
+        drop((older, providers.routing(&without())));
+        let back = providers.routing(&with(3));
+        assert_eq!(in_flight(&back), 1);
+        assert_eq!(back.provider("ollama").unwrap().gate.limits().max_queue, 3);
+        drop(oldest);
+        assert_eq!(in_flight(&back), 0);
+    }
+
+    #[test]
+    fn a_provider_that_comes_back_at_rest_begins_anew() {
+        let mut providers = Providers::default();
+        drop(started(&providers.routing(&with(1))));
+        drop(providers.routing(&without()));
+        let back = providers.routing(&with(1));
+        assert_eq!(back.provider("ollama").unwrap().gate.snapshot().granted, 0);
+    }
+}

@@ -1,0 +1,98 @@
+//! The kinds of provider APIs: their words in the configuration, their code, and what is usual for each.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::backend::{Anthropic, Backend, Gemini, Ollama, OpenAi};
+use crate::policy::Trust;
+
+/// A kind of provider API.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BackendName {
+    /// Ollama's own API.
+    #[default]
+    Ollama,
+    /// OpenAI's chat completions, and whatever is compatible with them.
+    Openai,
+    /// Google's Gemini API.
+    Gemini,
+    /// Anthropic's Messages API.
+    Anthropic,
+}
+
+impl BackendName {
+    /// Every backend, in the order of the documentation.
+    pub const ALL: [Self; 4] = [Self::Ollama, Self::Openai, Self::Gemini, Self::Anthropic];
+
+    /// The words for the backends, as a message lists them.
+    pub fn all() -> String {
+        Self::ALL.map(Self::as_str).join(" or ")
+    }
+
+    /// The word in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ollama => "ollama",
+            Self::Openai => "openai",
+            Self::Gemini => "gemini",
+            Self::Anthropic => "anthropic",
+        }
+    }
+
+    /// The code that speaks it: the table of all backends.
+    pub fn spoken(self) -> &'static dyn Backend {
+        match self {
+            Self::Ollama => &Ollama,
+            Self::Openai => &OpenAi,
+            Self::Gemini => &Gemini,
+            Self::Anthropic => &Anthropic,
+        }
+    }
+
+    /// The address that the provider's own clients use by default.
+    pub fn base_url(self) -> &'static str {
+        match self {
+            Self::Ollama => "http://localhost:11434",
+            Self::Openai => "https://api.openai.com/v1",
+            Self::Gemini => "https://generativelanguage.googleapis.com",
+            Self::Anthropic => "https://api.anthropic.com",
+        }
+    }
+
+    /// The model for requests that name none, where the original service had one; else empty.
+    pub fn default_model(self) -> &'static str {
+        match self {
+            Self::Ollama => "llama3.1",
+            Self::Gemini => "gemini-2.5-flash",
+            Self::Openai | Self::Anthropic => "",
+        }
+    }
+
+    /// Who usually runs it: the operator runs Ollama, somebody else the rest.
+    pub fn trust(self) -> Trust {
+        match self {
+            Self::Ollama => Trust::Local,
+            Self::Openai | Self::Gemini | Self::Anthropic => Trust::Cloud,
+        }
+    }
+}
+
+impl fmt::Display for BackendName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backend_is_written_as_it_prints() {
+        for backend in BackendName::ALL {
+            assert_eq!(serde_json::json!(backend), serde_json::json!(backend.to_string()));
+        }
+    }
+}
