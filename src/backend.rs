@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::chat::{Api, Ask, ChatEvent, ChatRequest, Extra, GatewayError, Listing, Model};
+use crate::chat::{Api, Ask, ChatEvent, ChatRequest, Extra, GatewayError, Listing, Model, Naming};
 use crate::wire::ndjson::LineTooLong;
 
 pub use anthropic::Anthropic;
@@ -41,6 +41,11 @@ pub const MAX_PIECE: usize = 32 * 1024 * 1024;
 pub trait Backend: Sync {
     /// The API, to tell whether a client's unknown fields mean something here.
     fn api(&self) -> Api;
+
+    /// How its providers read the names of models.
+    fn naming(&self) -> Naming {
+        Naming::Plain
+    }
 
     /// What `ask` wants and the API has no word for at all; `None` when it can be asked.
     fn lacks(&self, ask: &Ask) -> Option<&'static str>;

@@ -18,7 +18,7 @@ pub use error::{ErrorKind, FieldProblem, GatewayError, Origin};
 pub use event::{
     ChatEvent, Completion, Finish, TokenLogprob, ToolCallPiece, Usage, Waiting, Whole,
 };
-pub use model::{Listing, Model, Offer, untagged};
+pub use model::{Listing, Model, Naming, Offer, untagged};
 pub use request::{
     AnswerShape, Api, ChatRequest, Effort, Extra, Format, Image, ImageSource, Message, Part, Role,
     Sampling, Tool, ToolCall, ToolChoice, ToolResult,

@@ -15,7 +15,9 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 use wildmatch::WildMatch;
 
-use crate::chat::{Ask, ChatEvent, Completion, Finish, GatewayError, Usage, Waiting, Whole};
+use crate::chat::{
+    Ask, ChatEvent, Completion, Finish, GatewayError, Naming, Usage, Waiting, Whole,
+};
 use crate::policy::{DataPolicy, Priority, Trust};
 
 /// Events that may wait between a provider and a slow client. With 16 pieces of at most one read each, a stalled
@@ -54,6 +56,12 @@ impl Globs {
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
         self.0.iter().any(|pattern| pattern.matches(name))
+    }
+
+    /// Whether one of the patterns matches the name of a model, however it can be said.
+    #[must_use]
+    pub fn matches_model(&self, name: &str, naming: Naming) -> bool {
+        naming.any(name, |name| self.matches(name))
     }
 }
 

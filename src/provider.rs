@@ -45,7 +45,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::backend::Backend;
-use crate::chat::{Ask, Listing, Usage};
+use crate::chat::{Ask, Listing, Naming, Usage};
 use crate::policy::Trust;
 use crate::secret::Secret;
 use crate::telemetry::TokensUsed;
@@ -187,6 +187,12 @@ impl Provider {
         self.backend.lacks(ask)
     }
 
+    /// How it reads the names of models.
+    #[must_use]
+    pub fn naming(&self) -> Naming {
+        self.backend.naming()
+    }
+
     /// Whether it has listed its models and this one was not among them.
     #[must_use]
     pub fn lacks_model(&self, name: &str) -> bool {
@@ -250,10 +256,12 @@ impl Provider {
     }
 
     /// The model's name where it may be a label: configured names only, since callers choose the others.
-    fn model_label<'a>(&self, model: &'a str) -> &'a str {
-        let configured = self.settings.default_model() == model
-            || self.settings.models.iter().any(|name| name == model);
-        if configured { model } else { "other" }
+    fn model_label(&self, model: &str) -> &str {
+        let default = self.settings.default_model();
+        let mut configured = self.settings.models.iter().map(String::as_str).chain([default]);
+        configured
+            .find(|configured| self.naming().any(model, |name| name == *configured))
+            .unwrap_or("other")
     }
 }
 

@@ -54,6 +54,7 @@ fn routed(provider: &Arc<Provider>) -> RoutedProvider {
         trust: provider.trust,
         default_model: Arc::from(provider.settings.default_model()),
         models: provider.settings.models.clone(),
+        naming: provider.naming(),
     }
 }
 

@@ -20,7 +20,7 @@ use super::{
     whole::{nothing, whole},
 };
 use crate::chat::{
-    Api, Ask, ChatEvent, Completion, Finish, GatewayError, Listing, Model, TokenLogprob,
+    Api, Ask, ChatEvent, Completion, Finish, GatewayError, Listing, Model, Naming, TokenLogprob,
     ToolCallPiece, Usage,
 };
 use crate::wire::ndjson::Lines;
@@ -32,6 +32,10 @@ pub struct Ollama;
 impl Backend for Ollama {
     fn api(&self) -> Api {
         Api::Ollama
+    }
+
+    fn naming(&self) -> Naming {
+        Naming::Tagged
     }
 
     fn lacks(&self, ask: &Ask) -> Option<&'static str> {

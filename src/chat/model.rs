@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+/// The tag that is understood.
+const LATEST: &str = ":latest";
+
 /// A model as its provider lists it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Model {
@@ -37,6 +40,34 @@ pub struct Offer {
     pub model: Option<Model>,
 }
 
+/// How a kind of provider reads the names of models.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Naming {
+    /// A name is what it says.
+    Plain,
+    /// A name without a tag means the one tagged `latest`: Ollama.
+    Tagged,
+}
+
+impl Naming {
+    /// Whether `fits` takes the name in any of the ways in which it can be said.
+    #[must_use]
+    pub fn any(self, name: &str, fits: impl Fn(&str) -> bool) -> bool {
+        if fits(name) {
+            return true;
+        }
+        match self {
+            Self::Plain => false,
+            Self::Tagged => match name.strip_suffix(LATEST) {
+                Some(bare) => fits(bare),
+                // A colon before a slash is a registry's port.
+                None if has_tag(name) => false,
+                None => fits(&format!("{name}{LATEST}")),
+            },
+        }
+    }
+}
+
 impl Model {
     /// Whether `name` means this model: Ollama's names end in `:latest` where they have no tag.
     #[must_use]
@@ -48,5 +79,27 @@ impl Model {
 /// A name without the tag that is understood.
 #[must_use]
 pub fn untagged(name: &str) -> &str {
-    name.strip_suffix(":latest").unwrap_or(name)
+    name.strip_suffix(LATEST).unwrap_or(name)
+}
+
+fn has_tag(name: &str) -> bool {
+    name.rsplit('/').next().is_some_and(|last| last.contains(':'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_tag_means_the_latest_where_names_have_tags() {
+        let same = |naming: Naming, one: &str, other: &str| naming.any(one, |name| name == other);
+        for (one, other) in [("m", "m:latest"), ("h:5000/o/m", "h:5000/o/m:latest")] {
+            assert!(same(Naming::Tagged, one, other) && same(Naming::Tagged, other, one));
+            assert!(!same(Naming::Plain, one, other) && !same(Naming::Plain, other, one));
+            assert!(same(Naming::Plain, one, one));
+        }
+        for (one, other) in [("m", "m:7b"), ("m:7b", "m"), ("m:7b", "m:latest"), ("m", "mm")] {
+            assert!(!same(Naming::Tagged, one, other), "{one} {other}");
+        }
+    }
 }

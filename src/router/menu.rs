@@ -10,12 +10,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use wildmatch::WildMatch;
-
 use super::Routing;
 use super::route::Asked;
 use crate::chat::{Listing, Model, Offer, untagged};
-use crate::job::{Caller, Candidate};
+use crate::job::{Caller, Candidate, Globs};
 use crate::policy::DataPolicy;
 use crate::provider::Provider;
 
@@ -79,8 +77,9 @@ impl Menu<'_> {
 
     /// The provider's models that its patterns let it serve, with what is known of each.
     fn models_of(&self, provider: &Provider, listing: Listing) -> Vec<(String, Option<Model>)> {
-        let globs = &provider.settings.models;
-        let serves = |name: &str| globs.iter().any(|glob| WildMatch::new(glob).matches(name));
+        let patterns = &provider.settings.models;
+        let globs = Globs::new(patterns);
+        let serves = |name: &str| globs.matches_model(name, provider.naming());
         let heard = provider.catalogue.shelf(listing).models();
         let mut models: Vec<(String, Option<Model>)> = Vec::new();
         for model in heard.iter().flat_map(|models| models.iter()) {
@@ -92,7 +91,8 @@ impl Menu<'_> {
         if listing == Listing::Installed {
             // What the operator names is served, whether or not the provider can be heard; the default model stands
             // in for a list that was never heard.
-            let named = globs.iter().filter(|glob| !glob.contains(['*', '?'])).map(String::as_str);
+            let named =
+                patterns.iter().filter(|glob| !glob.contains(['*', '?'])).map(String::as_str);
             let default = provider.settings.default_model();
             let stands_in = heard.is_none() && !default.is_empty() && serves(default);
             for name in named.chain(stands_in.then_some(default)) {

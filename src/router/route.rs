@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use wildmatch::WildMatch;
 
-use crate::chat::{ErrorKind, GatewayError, Origin};
+use crate::chat::{ErrorKind, GatewayError, Naming, Origin};
 use crate::job::{Caller, Candidate};
 use crate::policy::{DataPolicy, Trust};
 
@@ -40,11 +40,15 @@ pub struct RoutedProvider {
     pub default_model: Arc<str>,
     /// Patterns of the models it serves.
     pub models: Vec<String>,
+    /// How it reads their names.
+    pub naming: Naming,
 }
 
 #[derive(Debug)]
 struct Route {
     model: WildMatch,
+    /// How the name asked for is read: as all of its targets read names.
+    naming: Naming,
     /// The name, when the pattern is one.
     alias: Option<String>,
     targets: Vec<TargetSettings>,
@@ -84,6 +88,7 @@ impl Routes {
     ) -> Self {
         let compile = |route: &RouteSettings| Route {
             model: WildMatch::new(&route.model),
+            naming: shared_naming(&providers, &route.targets),
             alias: Some(&route.model).filter(|model| !model.contains(['*', '?'])).cloned(),
             targets: route.targets.clone(),
             fallback: route.fallback.clone(),
@@ -94,8 +99,8 @@ impl Routes {
         };
         Self {
             patterns: providers.iter().map(patterns).collect(),
-            providers,
             routes: routes.iter().map(compile).collect(),
+            providers,
             hints: hints.clone(),
             default: default.providers.clone(),
         }
@@ -148,6 +153,12 @@ impl Routes {
     }
 }
 
+impl Route {
+    fn matches(&self, model: &str) -> bool {
+        self.naming.any(model, |name| self.model.matches(name))
+    }
+}
+
 /// One choice in the making.
 struct Choice<'a> {
     routes: &'a Routes,
@@ -178,7 +189,7 @@ impl Choice<'_> {
         };
         if let Some((provider, name)) = split_provider(routes, model) {
             self.add(provider, Some(name));
-        } else if let Some(route) = routes.routes.iter().find(|route| route.model.matches(model)) {
+        } else if let Some(route) = routes.routes.iter().find(|route| route.matches(model)) {
             self.route(route, model, draw);
         } else if let Some(providers) = routes.hints.get(model) {
             self.each(providers, None);
@@ -232,14 +243,15 @@ impl Choice<'_> {
 
     /// The providers whose patterns fit the name best; the one with the shortest wait first.
     fn serving(&self, model: &str, wait: &dyn Fn(&str) -> Duration) -> Option<Vec<Arc<str>>> {
-        let fit = |patterns: &Vec<(usize, WildMatch)>| {
-            let matching = patterns.iter().filter(|(_, glob)| glob.matches(model));
+        let fit = |patterns: &Vec<(usize, WildMatch)>, naming: Naming| {
+            let fits = |glob: &WildMatch| naming.any(model, |name| glob.matches(name));
+            let matching = patterns.iter().filter(|(_, glob)| fits(glob));
             matching.map(|(specificity, _)| *specificity).max()
         };
         let mut best = None;
         let mut equals = Vec::new();
         for (provider, patterns) in self.routes.providers.iter().zip(&self.routes.patterns) {
-            let fits = fit(patterns);
+            let fits = fit(patterns, provider.naming);
             if fits > best {
                 best = fits;
                 equals.clear();
@@ -265,8 +277,9 @@ impl Choice<'_> {
         let caller = self.asked.caller;
         let asks_for = self.asked.model.unwrap_or(&runs);
         let allowed = caller.providers.matches(&provider.name)
-            && caller.models.matches(&runs)
-            && (self.routes.hints.contains_key(asks_for) || caller.models.matches(asks_for));
+            && caller.models.matches_model(&runs, provider.naming)
+            && (self.routes.hints.contains_key(asks_for)
+                || caller.models.matches_model(asks_for, provider.naming));
         if !allowed {
             self.barred = Some(
                 GatewayError::new(
@@ -288,6 +301,15 @@ impl Choice<'_> {
 fn split_provider<'a>(routes: &Routes, name: &'a str) -> Option<(&'a str, &'a str)> {
     let (provider, model) = name.split_once('/')?;
     (routes.provider(provider).is_some() && !model.is_empty()).then_some((provider, model))
+}
+
+/// How all of these targets read names.
+fn shared_naming(providers: &[RoutedProvider], targets: &[TargetSettings]) -> Naming {
+    let is_tagged = |target: &TargetSettings| {
+        let provider = providers.iter().find(|provider| *provider.name == *target.provider);
+        provider.is_some_and(|provider| provider.naming == Naming::Tagged)
+    };
+    if targets.iter().all(is_tagged) { Naming::Tagged } else { Naming::Plain }
 }
 
 /// An exact name beats every glob, a longer glob a shorter one.

@@ -52,6 +52,7 @@ fn routing() -> Arc<Routing> {
         trust: Trust::Local,
         default_model: Arc::from("m"),
         models: vec!["*".to_owned()],
+        naming: crate::chat::Naming::Tagged,
     };
     let default = DefaultSettings { providers: vec!["ollama".to_owned()] };
     Arc::new(Routing {

@@ -16,7 +16,7 @@ from running import PATIENCE, running
 from scripted import scripted_ollama
 
 KEY = "sk-for-clients"
-# May use only the model mistral, under any of its tags.
+# May use only the model mistral, which is listed as mistral:latest.
 NARROW_KEY = "sk-for-mistral-only"
 MAX_BODY = 1 << 20
 
@@ -37,7 +37,7 @@ key = "{key}"
 [[keys]]
 name = "narrow"
 key = "{narrow_key}"
-models = ["mistral*"]
+models = ["mistral"]
 [providers.ollama]
 base_url = "{sim}"
 [providers.failing]

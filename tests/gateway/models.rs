@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::client::{ask, get, post_json, post_json_with};
 use crate::harness::{provider, spawn_gateway};
-use crate::upstream::{Script, Upstream, refusing, silent};
+use crate::upstream::{Script, Upstream, ollama, refusing, silent};
 
 /// An OpenAI-like provider that lists these models and answers nothing else.
 fn listing(models: &'static [&'static str]) -> Upstream {
@@ -89,6 +89,34 @@ async fn a_key_sees_what_it_may_use_and_a_local_request_what_is_local() {
     let tags = get(&gateway.url("/api/tags")).await;
     assert_eq!((tags.status, tags.json()["error"].is_string()), (401, true));
     gateway.end(7).await;
+}
+
+#[tokio::test]
+async fn a_key_for_a_bare_name_may_use_the_model_that_ollama_lists_as_latest() {
+    let upstream = Upstream::spawn_whole(|call| match call.path.as_str() {
+        "/api/tags" => {
+            let names = ["mistral:latest", "mistral:7b", "mistral-nemo:latest"];
+            Script::json(200, &json!({ "models": names.map(|name| json!({ "name": name })) }))
+        }
+        _ => ollama::reply(call),
+    });
+    let gateway = spawn_gateway(&format!(
+        "{}\n[[keys]]\nname = 'narrow'\nkey = 'k'\nmodels = ['mistral']\n",
+        provider("ollama", "ollama", &upstream.url(), ""),
+    ))
+    .await;
+    let key = [("x-api-key", "k")];
+    let tags = ask("GET", &gateway.url("/api/tags"), &key).await.json();
+    assert_eq!(names(&tags["models"], "name"), ["mistral:latest"]);
+    for (model, status) in
+        [("mistral", 200), ("mistral:latest", 200), ("mistral:7b", 403), ("mistral-nemo", 403)]
+    {
+        let body = json!({ "model": model, "stream": false,
+            "messages": [{ "role": "user", "content": "hi" }] });
+        let answer = post_json_with(&gateway.url("/api/chat"), &key, &body).await;
+        assert_eq!(answer.status, status, "{model}: {}", answer.text());
+    }
+    gateway.end(5).await;
 }
 
 #[tokio::test]

@@ -113,6 +113,7 @@ fn routing(upstream: &Upstream) -> Arc<Routing> {
         trust: Trust::Local,
         default_model: Arc::from("llama3.1"),
         models: vec!["*".to_owned()],
+        naming: llm_gateway::chat::Naming::Tagged,
     };
     let default = DefaultSettings { providers: vec!["ollama".to_owned()] };
     Arc::new(Routing {

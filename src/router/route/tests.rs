@@ -25,6 +25,7 @@ fn provider(name: &str, trust: Trust, default_model: &str, models: &[&str]) -> R
         trust,
         default_model: Arc::from(default_model),
         models: models.iter().map(|glob| (*glob).to_owned()).collect(),
+        naming: if name == "cloud" { Naming::Plain } else { Naming::Tagged },
     }
 }
 
@@ -46,14 +47,26 @@ fn routes() -> Routes {
         vec![
             provider("ollama", Trust::Local, "llama3.1", &["*"]),
             provider("cloud", Trust::Cloud, "big", &["big*", "exact"]),
-            provider("twin", Trust::Local, "big", &["big*"]),
+            provider("twin", Trust::Local, "big", &["big*", "tagged:latest"]),
         ],
-        &[RouteSettings {
-            model: "chat-*".into(),
-            targets: vec![target("cloud", "big", 3), target("ollama", "small", 1)],
-            fallback: vec![target("twin", "big", 1)],
-            ..RouteSettings::default()
-        }],
+        &[
+            RouteSettings {
+                model: "chat-*".into(),
+                targets: vec![target("cloud", "big", 3), target("ollama", "small", 1)],
+                fallback: vec![target("twin", "big", 1)],
+                ..RouteSettings::default()
+            },
+            RouteSettings {
+                model: "alias".into(),
+                targets: vec![target("twin", "big", 1)],
+                ..RouteSettings::default()
+            },
+            RouteSettings {
+                model: "mixed".into(),
+                targets: vec![target("twin", "big", 1), target("cloud", "big", 1)],
+                ..RouteSettings::default()
+            },
+        ],
         &hints.into(),
         &DefaultSettings { providers: vec!["ollama".into(), "cloud".into()] },
     )
@@ -128,6 +141,25 @@ fn a_key_reaches_only_its_models_and_providers_under_any_name() {
     let local = caller(&["*"], &["ollama"], None);
     assert_eq!(plan_as(&local, None, None, None), list(&["ollama llama3.1"]));
     assert_eq!(plan_as(&local, Some("cloud/x"), None, None), Err(ErrorKind::NotAllowed));
+}
+
+#[test]
+fn ollamas_implicit_tag_is_the_same_name_to_every_pattern() {
+    let narrow = caller(&["small", "exact", "x:latest"], &["*"], None);
+    let plan_narrow = |model| plan_as(&narrow, Some(model), None, None);
+    assert_eq!(plan_narrow("small:latest"), list(&["ollama small:latest"]));
+    assert_eq!(plan_narrow("ollama/small:latest"), Err(ErrorKind::NotAllowed));
+    assert_eq!(plan_narrow("x"), list(&["ollama x"]));
+    for other in ["small:7b", "x:7b", "smaller:latest"] {
+        assert_eq!(plan_narrow(other), Err(ErrorKind::NotAllowed), "{other}");
+    }
+    // Elsewhere a colon is a letter like any other.
+    assert_eq!(plan(Some("exact:latest"), None), list(&["ollama exact:latest"]));
+    assert_eq!(plan_narrow("cloud/exact:latest"), Err(ErrorKind::NotAllowed));
+    assert_eq!(plan(Some("tagged"), None), list(&["twin tagged"]));
+    assert_eq!(plan(Some("alias:latest"), None), list(&["twin big"]));
+    assert_eq!(plan(Some("alias:7b"), None), list(&["ollama alias:7b"]));
+    assert_eq!(plan(Some("mixed:latest"), None), list(&["ollama mixed:latest"]));
 }
 
 #[test]
