@@ -50,18 +50,13 @@ pub trait Backend: Sync {
     /// What `ask` wants and the API has no word for at all; `None` when it can be asked.
     fn lacks(&self, ask: &Ask) -> Option<&'static str>;
 
-    /// Builds the call for `ask`, to be answered by `model`.
+    /// Builds the call for `ask`, to be answered by `target`.
     ///
     /// # Errors
     ///
     /// `InvalidRequest` naming the field, when the API cannot express something that would change the result, or
     /// [lacks](Backend::lacks) the whole.
-    fn encode(
-        &self,
-        ask: &Ask,
-        model: &str,
-        api_key: Option<&str>,
-    ) -> Result<UpstreamRequest, GatewayError>;
+    fn encode(&self, ask: &Ask, target: Target<'_>) -> Result<UpstreamRequest, GatewayError>;
 
     /// Begins to read the answer to `ask`. `seed` makes ids that the provider did not give.
     fn decoder(&self, ask: &Ask, seed: u64) -> Box<dyn Decoder>;
@@ -81,6 +76,25 @@ pub trait Backend: Sync {
 
     /// What an operator can do when the provider cannot be reached: a clause for the error message.
     fn unreachable_hint(&self) -> &'static str;
+}
+
+/// Who answers a call.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
+    /// The model's name at the provider.
+    pub model: &'a str,
+    /// The gateway's own key.
+    pub api_key: Option<&'a str>,
+    /// Whether the model can think; `None` when nobody knows.
+    pub thinks: Option<bool>,
+}
+
+impl<'a> Target<'a> {
+    /// A model of which nothing more is known.
+    #[must_use]
+    pub fn new(model: &'a str, api_key: Option<&'a str>) -> Self {
+        Self { model, api_key, thinks: None }
+    }
 }
 
 /// A call ready to be sent.

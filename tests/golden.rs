@@ -15,7 +15,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use llm_gateway::backend::{Backend, DecodeError, Rejection, RejectionClass};
+use llm_gateway::backend::{Backend, DecodeError, Rejection, RejectionClass, Target};
 use llm_gateway::chat::{
     Ask, ChatEvent, ChatRequest, Completion, Effort, Finish, Message, Role, Sampling, Tool,
 };
@@ -309,7 +309,7 @@ fn requests_are_written_as_recorded() {
             headers.values().filter_map(Value::as_str).find(|value| value.contains("fixture"));
         let key = key.map(|value| value.trim_start_matches("Bearer "));
         let model = case.request["model"].as_str().unwrap_or("gemini-test-1");
-        let call = case.backend.encode(&Ask::Chat(asked(&case)), model, key).unwrap();
+        let call = case.backend.encode(&Ask::Chat(asked(&case)), Target::new(model, key)).unwrap();
         let body: Value = serde_json::from_slice(&call.body).unwrap();
         assert_eq!(bare(body), bare(case.request.clone()), "{}", case.name);
         assert_eq!(call.dropped, [""; 0], "{}", case.name);

@@ -17,7 +17,7 @@ mod thinking;
 
 use super::stream::EventDecoder;
 use super::whole::{nothing, whole};
-use super::{Backend, DecodeError, Decoder, Rejection, UpstreamRequest, lacking};
+use super::{Backend, DecodeError, Decoder, Rejection, Target, UpstreamRequest, lacking};
 use crate::chat::{Api, Ask, GatewayError, Listing, Model};
 
 /// The version of the API that is spoken. The later 2026-10-21 has no `temperature`, `top_p` and `top_k`.
@@ -44,12 +44,8 @@ impl Backend for Anthropic {
         }
     }
 
-    fn encode(
-        &self,
-        ask: &Ask,
-        model: &str,
-        api_key: Option<&str>,
-    ) -> Result<UpstreamRequest, GatewayError> {
+    fn encode(&self, ask: &Ask, target: Target<'_>) -> Result<UpstreamRequest, GatewayError> {
+        let Target { model, api_key, .. } = target;
         match ask {
             Ask::Chat(request) => encode::chat(request, model, api_key),
             Ask::CountTokens(request) => beside::count(request, model, api_key),

@@ -18,7 +18,7 @@ mod signature;
 
 use super::stream::EventDecoder;
 use super::whole::{nothing, whole};
-use super::{Backend, DecodeError, Decoder, Rejection, UpstreamRequest, lacking};
+use super::{Backend, DecodeError, Decoder, Rejection, Target, UpstreamRequest, lacking};
 use crate::chat::{Api, Ask, GatewayError, Listing, Model};
 
 /// Google's Gemini; the provider's base address has no path.
@@ -32,22 +32,18 @@ impl Backend for Gemini {
 
     fn lacks(&self, ask: &Ask) -> Option<&'static str> {
         match ask {
-            Ask::Chat(_) | Ask::Embed(_) => None,
+            Ask::Chat(_) | Ask::Embed(_) | Ask::CountTokens(_) => None,
             Ask::Show(_) => Some("description of models"),
-            Ask::CountTokens(_) => Some("count of tokens"),
         }
     }
 
-    fn encode(
-        &self,
-        ask: &Ask,
-        model: &str,
-        api_key: Option<&str>,
-    ) -> Result<UpstreamRequest, GatewayError> {
+    fn encode(&self, ask: &Ask, target: Target<'_>) -> Result<UpstreamRequest, GatewayError> {
+        let Target { model, api_key, .. } = target;
         match ask {
             Ask::Chat(request) => encode::chat(request, model, api_key),
             Ask::Embed(request) => beside::embed(request, model, api_key),
-            Ask::Show(_) | Ask::CountTokens(_) => Err(lacking(self.lacks(ask))),
+            Ask::CountTokens(request) => beside::count(request, model, api_key),
+            Ask::Show(_) => Err(lacking(self.lacks(ask))),
         }
     }
 
@@ -57,7 +53,8 @@ impl Backend for Gemini {
                 Box::new(EventDecoder::new(decode::Responses::new(request, seed)))
             }
             Ask::Embed(request) => whole(beside::embeddings, request.input.len()),
-            Ask::Show(_) | Ask::CountTokens(_) => nothing(),
+            Ask::CountTokens(_) => whole(beside::tokens, 0),
+            Ask::Show(_) => nothing(),
         }
     }
 

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    Backend, DecodeError, Decoder, MAX_PIECE, Rejection, RejectionClass, UpstreamRequest,
+    Backend, DecodeError, Decoder, MAX_PIECE, Rejection, RejectionClass, Target, UpstreamRequest,
     calls::mint,
     class_of_status, lacking, shorten,
     whole::{nothing, whole},
@@ -45,14 +45,10 @@ impl Backend for Ollama {
         }
     }
 
-    fn encode(
-        &self,
-        ask: &Ask,
-        model: &str,
-        api_key: Option<&str>,
-    ) -> Result<UpstreamRequest, GatewayError> {
+    fn encode(&self, ask: &Ask, target: Target<'_>) -> Result<UpstreamRequest, GatewayError> {
+        let Target { model, api_key, .. } = target;
         match ask {
-            Ask::Chat(request) => encode::chat(request, model, api_key),
+            Ask::Chat(request) => encode::chat(request, target),
             Ask::Embed(request) => Ok(beside::embed(request, model, api_key)),
             Ask::Show(request) => Ok(beside::show(request, model, api_key)),
             Ask::CountTokens(_) => Err(lacking(self.lacks(ask))),

@@ -14,7 +14,7 @@ mod refusal;
 
 use super::stream::EventDecoder;
 use super::whole::{nothing, whole};
-use super::{Backend, DecodeError, Decoder, Rejection, UpstreamRequest, lacking};
+use super::{Backend, DecodeError, Decoder, Rejection, Target, UpstreamRequest, lacking};
 use crate::chat::{Api, Ask, GatewayError, Listing, Model};
 
 /// OpenAI's chat completions; the provider's base address ends in `/v1`.
@@ -34,12 +34,8 @@ impl Backend for OpenAi {
         }
     }
 
-    fn encode(
-        &self,
-        ask: &Ask,
-        model: &str,
-        api_key: Option<&str>,
-    ) -> Result<UpstreamRequest, GatewayError> {
+    fn encode(&self, ask: &Ask, target: Target<'_>) -> Result<UpstreamRequest, GatewayError> {
+        let Target { model, api_key, .. } = target;
         match ask {
             Ask::Chat(request) => encode::chat(request, model, api_key),
             Ask::Embed(request) => beside::embed(request, model, api_key),

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Backend, DecodeError};
+use super::{Backend, DecodeError, Target};
 use crate::chat::{
     Api, Ask, ChatEvent, ChatRequest, Completion, Extra, Finish, Image, ImageSource, Message, Part,
     Role, Tool, ToolCall, ToolCallPiece, ToolResult, Usage,
@@ -66,7 +66,7 @@ pub(super) fn encode(
     request: &ChatRequest,
     model: &str,
 ) -> (Value, Vec<String>) {
-    let call = backend.encode(&Ask::Chat(request.clone()), model, None).unwrap();
+    let call = backend.encode(&Ask::Chat(request.clone()), Target::new(model, None)).unwrap();
     (serde_json::from_slice(&call.body).unwrap(), call.dropped)
 }
 
@@ -74,7 +74,7 @@ pub(super) fn encode(
 pub(super) fn refusal(backend: &dyn Backend, change: impl FnOnce(&mut ChatRequest)) -> String {
     let mut request = user("hi");
     change(&mut request);
-    backend.encode(&Ask::Chat(request), "m", None).unwrap_err().message.into_owned()
+    backend.encode(&Ask::Chat(request), Target::new("m", None)).unwrap_err().message.into_owned()
 }
 
 pub(super) fn decode(backend: &dyn Backend, request: &ChatRequest, pieces: &[&[u8]]) -> Read {

@@ -19,12 +19,13 @@ use uuid::Uuid;
 
 use super::Provider;
 use super::actor::Lane;
+use super::discovery;
 use super::gate::Ended;
 use super::refused::Failed;
 use super::retry::Failure;
 use super::retry_after::retry_after;
 use super::slot::Slot;
-use crate::backend::{DecodeError, Decoder, UpstreamRequest};
+use crate::backend::{DecodeError, Decoder, Target, UpstreamRequest};
 use crate::chat::{Ask, ChatEvent, ErrorKind, GatewayError, Usage};
 use crate::job::{EVENTS, Job};
 use crate::telemetry::{AttemptEnded, AttemptOutcome, BreakerOpened, UpstreamCancelled};
@@ -51,7 +52,8 @@ pub(super) async fn run(
     connection: Connection,
 ) -> Option<(Job, Failed)> {
     let provider = &*lane.provider;
-    let (mut call, model) = match prepare(provider, &job) {
+    let thinks = what_is_known(lane, &mut job).await;
+    let (mut call, model) = match prepare(provider, &job, thinks) {
         Ok(prepared) => prepared,
         // Nothing was sent, so no attempt is counted.
         Err(failed) => return Some((job, failed)),
@@ -111,8 +113,28 @@ pub(super) async fn run(
     }
 }
 
+/// Whether the model can think, where that decides how it is asked. Waits no longer than the client and the
+/// deadline allow, about which `prepare` has the last word.
+async fn what_is_known(lane: &Lane, job: &mut Job) -> Option<bool> {
+    let deadline = job.deadline(lane.provider.settings.timeouts.total);
+    let candidate = job.tried.candidate.as_ref()?;
+    if !job.may_go_to(lane.provider.trust) {
+        return None;
+    }
+    let asked = discovery::thinks(lane, &job.request, &candidate.model);
+    tokio::select! {
+        biased;
+        () = job.reply.closed() => None,
+        known = timeout_at(deadline.into(), asked) => known.ok().flatten(),
+    }
+}
+
 /// The call to be made, unless the job may not go to this provider or the provider's API cannot express it.
-fn prepare(provider: &Provider, job: &Job) -> Result<(UpstreamRequest, Arc<str>), Failed> {
+fn prepare(
+    provider: &Provider,
+    job: &Job,
+    thinks: Option<bool>,
+) -> Result<(UpstreamRequest, Arc<str>), Failed> {
     let Some(candidate) = &job.tried.candidate else {
         let error = GatewayError::internal("an attempt without a candidate");
         return Err(Failed::new(Failure::LocalResource, error));
@@ -129,7 +151,8 @@ fn prepare(provider: &Provider, job: &Job) -> Result<(UpstreamRequest, Arc<str>)
         let error = GatewayError::no_provider_for_policy();
         return Err(Failed::new(Failure::LocalResource, error));
     }
-    let call = provider.backend.encode(&job.request, &candidate.model, provider.api_key());
+    let target = Target { model: &candidate.model, api_key: provider.api_key(), thinks };
+    let call = provider.backend.encode(&job.request, target);
     let call = call.map_err(|error| Failed::new(Failure::Rejected, error))?;
     Ok((call, Arc::clone(&candidate.model)))
 }

@@ -1,15 +1,17 @@
 //! What a provider has said about its models, for everybody on every worker.
 //!
 //! It owns one shelf for each [`Listing`]: the last list, when somebody last looked, and whether somebody is looking
-//! now. It never asks a provider itself.
+//! now; and of models that were described, whether they can think. It never asks a provider itself.
 //!
 //! The one thing to know: a look that failed counts as a look. What was heard before stays, and nobody waits again
 //! for a dead provider before the next look is due.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
 use crate::chat::{Listing, Model};
@@ -17,11 +19,19 @@ use crate::chat::{Listing, Model};
 /// For how long a look is good enough. Clients list models when a user opens a menu, and after installing one.
 const FRESH: Duration = Duration::from_secs(5);
 
+/// For how long it is believed what a model can do. A model changes when somebody installs it anew.
+const BELIEVED: Duration = Duration::from_secs(300);
+
+/// Of how many models it is remembered what they can do. Their names come from callers.
+const MOST_DESCRIBED: usize = 256;
+
 /// What is known of a provider's models.
 #[derive(Debug, Default)]
 pub struct Catalogue {
     installed: Shelf,
     loaded: Shelf,
+    /// Whether a model can think, and since when that is known.
+    described: Mutex<HashMap<Arc<str>, (Option<bool>, Instant)>>,
 }
 
 /// One list of a provider.
@@ -54,6 +64,34 @@ impl Catalogue {
             Listing::Loaded => &self.loaded,
         }
     }
+
+    /// Whether a model was described lately, and then whether it can think as far as that was told.
+    #[must_use]
+    pub fn thinks(&self, model: &str, now: Instant) -> Option<Option<bool>> {
+        let described = self.described.lock();
+        let (thinks, since) = described.get(model)?;
+        (now.saturating_duration_since(*since) < BELIEVED).then_some(*thinks)
+    }
+
+    /// Remembers what a model's description says.
+    pub fn describe(
+        &self,
+        model: &Arc<str>,
+        description: Option<&Map<String, Value>>,
+        now: Instant,
+    ) {
+        let mut described = self.described.lock();
+        if described.len() >= MOST_DESCRIBED && !described.contains_key(model) {
+            described.clear();
+        }
+        described.insert(Arc::clone(model), (description.and_then(thinks), now));
+    }
+}
+
+/// Whether an Ollama's description of a model says that it can think. Older servers do not say.
+fn thinks(description: &Map<String, Value>) -> Option<bool> {
+    let capabilities = description.get("capabilities")?.as_array()?;
+    Some(capabilities.iter().any(|one| one == "thinking"))
 }
 
 impl Shelf {
@@ -137,6 +175,27 @@ mod tests {
         assert_eq!(shelf.models().unwrap()[0].name, "a");
         assert!(shelf.look(Instant::now()).is_none());
         assert!(shelf.look(Instant::now() + FRESH).is_some());
+    }
+
+    #[test]
+    fn a_description_is_believed_for_a_while_and_the_table_has_a_bound() {
+        let (catalogue, now) = (Catalogue::default(), Instant::now());
+        let told = |text: &str| serde_json::from_str::<Map<String, Value>>(text).unwrap();
+        let (wise, plain) = (Arc::from("wise"), Arc::from("plain"));
+        catalogue.describe(&wise, Some(&told(r#"{"capabilities": ["thinking"]}"#)), now);
+        catalogue.describe(&plain, Some(&told(r#"{"capabilities": ["tools"]}"#)), now);
+        catalogue.describe(&Arc::from("old"), Some(&told("{}")), now);
+        catalogue.describe(&Arc::from("mute"), None, now);
+        assert_eq!(catalogue.thinks("wise", now), Some(Some(true)));
+        assert_eq!(catalogue.thinks("plain", now), Some(Some(false)));
+        assert_eq!(catalogue.thinks("old", now), Some(None));
+        assert_eq!(catalogue.thinks("mute", now), Some(None));
+        assert_eq!(catalogue.thinks("other", now), None);
+        assert_eq!(catalogue.thinks("wise", now + BELIEVED), None);
+        for number in 0..10_000 {
+            catalogue.describe(&Arc::from(format!("invented-{number}")), None, now);
+            assert!(catalogue.described.lock().len() <= MOST_DESCRIBED);
+        }
     }
 
     #[tokio::test]

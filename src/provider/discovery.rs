@@ -1,16 +1,19 @@
-//! Asking a provider which models it has.
+//! Asking a provider which models it has, and what one of them can do.
 //!
 //! A look takes no slot and counts as no attempt: it is short, it says nothing of a caller, and a provider whose slots
 //! are all taken must still be found. It is bounded in time and size, and its failure is nobody's failure.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
+use serde_json::{Map, Value};
 
 use super::actor::Lane;
 use super::attempt::Connection;
-use crate::chat::{Listing, Model};
+use crate::backend::{Target, UpstreamRequest};
+use crate::chat::{Ask, ChatEvent, Effort, Listing, Model, ShowRequest, Whole};
 
 /// How long a look may take, connecting included.
 const LOOK_TIME: Duration = Duration::from_secs(5);
@@ -34,6 +37,57 @@ async fn ask(lane: &Lane, listing: Listing) -> Result<Vec<Model>, String> {
     let provider = &lane.provider;
     let call = provider.backend.listing(listing, provider.api_key());
     let Some(call) = call else { return Ok(Vec::new()) };
+    let body = read(lane, call).await?;
+    provider.backend.read_listing(listing, &body).map_err(|error| error.to_string())
+}
+
+/// Whether `model` can think, where `ask` wants that and the kind of provider describes its models. `None` when
+/// nobody knows; then the provider is left to say so itself.
+pub(super) async fn thinks(lane: &Lane, ask: &Ask, model: &Arc<str>) -> Option<bool> {
+    let provider = &lane.provider;
+    let wanted = ask.chat().and_then(|chat| chat.effort).filter(|effort| *effort != Effort::None);
+    wanted?;
+    let show = Ask::Show(ShowRequest { model: model.to_string(), verbose: false });
+    if provider.lacks(&show).is_some() {
+        return None;
+    }
+    if let Some(known) = provider.catalogue.thinks(model, Instant::now()) {
+        return known;
+    }
+    let described = tokio::time::timeout(LOOK_TIME, describe(lane, &show, model)).await;
+    let described = described.unwrap_or_else(|_| Err("no answer in time".to_owned()));
+    if let Err(why) = &described {
+        log::debug!("provider `{}` does not describe a model: {why}", provider.name);
+    }
+    let now = Instant::now();
+    // A failure is remembered too, or every request of a broken provider would wait for another one.
+    provider.catalogue.describe(model, described.as_ref().ok(), now);
+    provider.catalogue.thinks(model, now).flatten()
+}
+
+async fn describe(lane: &Lane, show: &Ask, model: &str) -> Result<Map<String, Value>, String> {
+    let provider = &lane.provider;
+    let call = provider.backend.encode(show, Target::new(model, provider.api_key()));
+    let body = read(lane, call.map_err(|error| error.to_string())?).await?;
+    let (mut decoder, mut events) = (provider.backend.decoder(show, 0), Vec::new());
+    let decoded = decoder.feed(&body, &mut events).and_then(|()| decoder.finish(&mut events));
+    decoded.map_err(|error| error.to_string())?;
+    let document = events.into_iter().find_map(|event| match event {
+        ChatEvent::Whole(Whole::Document(document)) => Some(document),
+        ChatEvent::Whole(Whole::Embeddings(_) | Whole::Tokens(_))
+        | ChatEvent::Text(_)
+        | ChatEvent::Reasoning(_)
+        | ChatEvent::Signature(_)
+        | ChatEvent::ToolCall(_)
+        | ChatEvent::Logprobs(_)
+        | ChatEvent::Done(_) => None,
+    });
+    document.ok_or_else(|| "no description".to_owned())
+}
+
+/// Sends a question and reads the whole answer.
+async fn read(lane: &Lane, call: UpstreamRequest) -> Result<Vec<u8>, String> {
+    let provider = &lane.provider;
     // A kept connection may be dead; a fresh one shows whether the provider is.
     let sent = lane.client.send(call, "discovery", Connection::Fresh).await;
     let mut head = sent.map_err(|error| error.into_failed(provider).error.to_string())?;
@@ -48,5 +102,5 @@ async fn ask(lane: &Lane, listing: Listing) -> Result<Vec<Model>, String> {
         }
         body.extend_from_slice(&piece);
     }
-    provider.backend.read_listing(listing, &body).map_err(|error| error.to_string())
+    Ok(body)
 }

@@ -20,6 +20,7 @@ mod burst;
 mod client;
 mod commands;
 mod crowd;
+mod dialects;
 mod embeddings;
 mod failures;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]

@@ -7,7 +7,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use llm_gateway::backend::{Backend, DecodeError, Decoder, Ollama, Rejection, UpstreamRequest};
+use llm_gateway::backend::{
+    Backend, DecodeError, Decoder, Ollama, Rejection, Target, UpstreamRequest,
+};
 use llm_gateway::chat::{
     Api, Ask, ChatEvent, ChatRequest, ErrorKind, GatewayError, Listing, Message, Model, Role,
 };
@@ -62,14 +64,9 @@ impl Backend for Panicking {
         Ollama.read_listing(listing, body)
     }
 
-    fn encode(
-        &self,
-        ask: &Ask,
-        model: &str,
-        api_key: Option<&str>,
-    ) -> Result<UpstreamRequest, GatewayError> {
+    fn encode(&self, ask: &Ask, target: Target<'_>) -> Result<UpstreamRequest, GatewayError> {
         panic_at("encode", &step(ask));
-        Ollama.encode(ask, model, api_key)
+        Ollama.encode(ask, target)
     }
 
     fn decoder(&self, ask: &Ask, seed: u64) -> Box<dyn Decoder> {

@@ -1,16 +1,16 @@
-//! What Gemini is asked beside chats: vectors and the list of models.
+//! What Gemini is asked beside chats: vectors, the length of a prompt, the list of models.
 //!
 //! The one thing to know: vectors cut to fewer dimensions are not of length 1 with older models, and are passed on as
 //! they come.
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::encode::path_of;
+use super::encode::{self, path_of};
 use crate::backend::listed::seconds;
 use crate::backend::whole::parse;
 use crate::backend::{DecodeError, UpstreamRequest, own_fields};
-use crate::chat::{Api, EmbedRequest, GatewayError, Model, Usage, Whole};
+use crate::chat::{Api, ChatRequest, EmbedRequest, GatewayError, Model, Usage, Whole};
 use crate::wire::json;
 
 /// What a listed model must be able to do, one of these.
@@ -42,6 +42,22 @@ pub(super) fn embed(
     Ok(UpstreamRequest { path, headers: headers(key), body, dropped })
 }
 
+/// The call that only counts: the whole request for an answer, wrapped, so that instructions and tools count.
+pub(super) fn count(
+    request: &ChatRequest,
+    model: &str,
+    key: Option<&str>,
+) -> Result<UpstreamRequest, GatewayError> {
+    let mut call = encode::chat(request, model, key)?;
+    let path = path_of(model.strip_prefix("models/").unwrap_or(model))?;
+    let mut wrapped: Map<String, Value> = serde_json::from_slice(&call.body)
+        .map_err(|error| GatewayError::internal(format!("a body of our own: {error}")))?;
+    wrapped.insert("model".to_owned(), json!(path));
+    call.body = json::to_vec(&json!({"generateContentRequest": wrapped}));
+    call.path = format!("/v1beta/{path}:countTokens");
+    Ok(call)
+}
+
 /// The question which models there are: one page, as large as they come.
 pub(super) fn listing(key: Option<&str>) -> UpstreamRequest {
     let (body, dropped) = (Vec::new(), Vec::new());
@@ -55,6 +71,12 @@ pub(super) fn embeddings(body: &[u8]) -> Result<(Whole, Usage), DecodeError> {
     let vectors = answer.embeddings.into_iter().map(|entry| entry.values).collect();
     let prompt = answer.usage_metadata.and_then(|usage| usage.prompt_token_count);
     Ok((Whole::Embeddings(vectors), Usage { prompt, ..Usage::default() }))
+}
+
+/// Reads a count.
+pub(super) fn tokens(body: &[u8]) -> Result<(Whole, Usage), DecodeError> {
+    let answer: Counted = parse(body)?;
+    Ok((Whole::Tokens(answer.total_tokens), Usage::default()))
 }
 
 /// Reads the list of models, less those that do something else than chat and embed.
@@ -98,6 +120,14 @@ struct Counts {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Counted {
+    /// Left out when it is 0, as proto3 does.
+    #[serde(default)]
+    total_tokens: u64,
+}
+
+#[derive(Deserialize)]
 struct Listed {
     #[serde(default)]
     models: Vec<Entry>,
@@ -116,6 +146,8 @@ struct Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::testing::{tool, user};
+    use crate::chat::{Message, Role};
 
     #[test]
     fn vectors_are_asked_for_in_one_batch() {
@@ -130,6 +162,26 @@ mod tests {
         let (result, usage) = embeddings(br#"{"embeddings": [{"values": [1, 0.5]}]}"#).unwrap();
         assert_eq!(result, Whole::Embeddings(vec![vec![1.0, 0.5]]));
         assert_eq!(usage.prompt, None);
+    }
+
+    #[test]
+    fn a_prompt_is_counted_with_its_instructions_and_tools() {
+        let mut request = user("how long is this?");
+        request.messages.insert(0, Message::text(Role::System, "be brief"));
+        request.tools.push(tool("f"));
+        let call = count(&request, "gemini-2.5-flash", Some("k")).unwrap();
+        assert_eq!(call.path, "/v1beta/models/gemini-2.5-flash:countTokens");
+        assert_eq!(call.headers, [("x-goog-api-key", "k".to_owned())]);
+        let body: Value = serde_json::from_slice(&call.body).unwrap();
+        let wrapped = &body["generateContentRequest"];
+        assert_eq!(wrapped["model"], "models/gemini-2.5-flash");
+        assert_eq!(wrapped["systemInstruction"]["parts"][0]["text"], "be brief");
+        assert_eq!(wrapped["contents"][0]["parts"][0]["text"], "how long is this?");
+        assert_eq!(wrapped["tools"][0]["functionDeclarations"][0]["name"], "f");
+        let told = |body: &[u8]| tokens(body).unwrap().0;
+        assert_eq!(told(br#"{"totalTokens": 31, "promptTokensDetails": []}"#), Whole::Tokens(31));
+        assert_eq!(told(b"{}"), Whole::Tokens(0));
+        assert_eq!(tokens(b"{\"totalTo").unwrap_err(), DecodeError::Cut);
     }
 
     #[test]

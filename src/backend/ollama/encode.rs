@@ -6,8 +6,8 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
-use crate::backend::UpstreamRequest;
 use crate::backend::history::arguments;
+use crate::backend::{Target, UpstreamRequest};
 use crate::chat::{
     Api, ChatRequest, Effort, Format, GatewayError, ImageSource, Message, Part, Role, Sampling,
     Tool, ToolCall, ToolChoice, ToolResult,
@@ -23,9 +23,9 @@ type Passed<'a> = Vec<(&'a str, &'a Value)>;
 /// Builds the call.
 pub(super) fn chat(
     request: &ChatRequest,
-    model: &str,
-    api_key: Option<&str>,
+    target: Target<'_>,
 ) -> Result<UpstreamRequest, GatewayError> {
+    let Target { model, api_key, thinks } = target;
     if request.n.is_some_and(|n| n > 1) {
         return Err(GatewayError::invalid("n: this provider gives one answer, ask for n = 1"));
     }
@@ -36,6 +36,11 @@ pub(super) fn chat(
     }
     if request.tool_choice == ToolChoice::Required {
         dropped.push("tool_choice".to_owned());
+    }
+    // A model that cannot think refuses to; not to think is fine with it.
+    let is_lost = |effort: &Effort| thinks == Some(false) && *effort != Effort::None;
+    if request.effort.as_ref().is_some_and(is_lost) {
+        dropped.push("reasoning_effort".to_owned());
     }
     let body = Body {
         model,
@@ -48,7 +53,7 @@ pub(super) fn chat(
             Format::Json => Some(json!("json")),
             Format::Schema { schema, .. } => Some(schema.clone()),
         },
-        think: request.effort.map(think),
+        think: request.effort.filter(|effort| !is_lost(effort)).map(think),
         logprobs: request.logprobs.map(|_| true),
         top_logprobs: request.logprobs.filter(|top| *top > 0),
         options: Options { sampling: &request.sampling, own: options },

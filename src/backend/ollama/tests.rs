@@ -10,7 +10,7 @@ use crate::chat::{
 use proptest::prelude::*;
 
 fn encode(request: &ChatRequest) -> Value {
-    let call = Ollama.encode(&Ask::Chat(request.clone()), "llama3.1", None).unwrap();
+    let call = Ollama.encode(&Ask::Chat(request.clone()), Target::new("llama3.1", None)).unwrap();
     assert_eq!(call.path, "/api/chat");
     serde_json::from_slice(&call.body).unwrap()
 }
@@ -84,7 +84,7 @@ fn parts_become_one_text_and_a_list_of_images() {
     let message = json!({"role": "user", "content": "look\nhere", "images": ["AAAA"]});
     assert_eq!(encode(&request)["messages"][0], message);
     request.messages[0].content.push(image(ImageSource::Url("https://example.org/x.png".into())));
-    let error = Ollama.encode(&Ask::Chat(request.clone()), "m", None).unwrap_err();
+    let error = Ollama.encode(&Ask::Chat(request.clone()), Target::new("m", None)).unwrap_err();
     assert!(error.message.starts_with("image_url:"), "{error}");
 }
 
@@ -142,7 +142,7 @@ fn calls_carry_objects_and_results_the_tools_name() {
     request.messages[1] = message(Role::Assistant, call("[1]"));
     assert!(
         Ollama
-            .encode(&Ask::Chat(request.clone()), "m", None)
+            .encode(&Ask::Chat(request.clone()), Target::new("m", None))
             .unwrap_err()
             .message
             .contains("`add`")
@@ -157,7 +157,7 @@ fn several_answers_are_refused_and_one_is_not() {
     request.n = Some(2);
     assert!(
         Ollama
-            .encode(&Ask::Chat(request.clone()), "m", None)
+            .encode(&Ask::Chat(request.clone()), Target::new("m", None))
             .unwrap_err()
             .message
             .starts_with("n:")
@@ -172,7 +172,7 @@ fn an_ollama_clients_own_fields_pass_and_others_are_named_as_dropped() {
     request.sampling.seed = Some(2);
     request.format = Format::Json;
     request.extra = Some(Extra { api: Api::Ollama, fields: fields.clone() });
-    let call = Ollama.encode(&Ask::Chat(request.clone()), "m", Some("k")).unwrap();
+    let call = Ollama.encode(&Ask::Chat(request.clone()), Target::new("m", Some("k"))).unwrap();
     assert_eq!(call.dropped, ["odd"]);
     assert_eq!(call.headers, [("authorization", "Bearer k".to_owned())]);
     let body: Value = serde_json::from_slice(&call.body).unwrap();
@@ -180,7 +180,7 @@ fn an_ollama_clients_own_fields_pass_and_others_are_named_as_dropped() {
     assert_eq!(body["format"], "json");
     assert_eq!(body["options"]["num_ctx"], 8192);
     request.extra = Some(Extra { api: Api::OpenAi, fields });
-    let call = Ollama.encode(&Ask::Chat(request.clone()), "m", None).unwrap();
+    let call = Ollama.encode(&Ask::Chat(request.clone()), Target::new("m", None)).unwrap();
     assert_eq!(call.dropped, ["keep_alive", "options", "odd"]);
 }
 

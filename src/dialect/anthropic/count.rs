@@ -1,7 +1,7 @@
 //! `POST /v1/messages/count_tokens`: how long a prompt is, before it is sent.
 //!
-//! The one thing to know: only Anthropic's own servers can be asked. For every other provider the count is the
-//! gateway's estimate, and the answer's header `x-gateway-estimate: true` says so.
+//! The one thing to know: only Anthropic's and Google's own servers can be asked. For every other provider the
+//! count is the gateway's estimate, and the answer's header `x-gateway-estimate: true` says so.
 
 use serde_json::json;
 

@@ -18,7 +18,7 @@ fn messages(request: &ChatRequest) -> Value {
 
 #[test]
 fn a_plain_request_is_streamed_and_has_the_limit_that_the_api_demands() {
-    let call = Anthropic.encode(&Ask::Chat(user("hi")), "claude", Some("k")).unwrap();
+    let call = Anthropic.encode(&Ask::Chat(user("hi")), Target::new("claude", Some("k"))).unwrap();
     assert_eq!(call.path, "/v1/messages");
     let headers = [("anthropic-version", "2023-06-01".to_owned()), ("x-api-key", "k".to_owned())];
     assert_eq!(call.headers, headers);

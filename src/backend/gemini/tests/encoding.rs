@@ -18,7 +18,8 @@ fn encode(request: &ChatRequest) -> Value {
 
 #[test]
 fn a_plain_request_goes_to_the_models_path_with_the_key_in_a_header() {
-    let call = Gemini.encode(&Ask::Chat(user("hi")), "gemini-2.5-flash", Some("k")).unwrap();
+    let call =
+        Gemini.encode(&Ask::Chat(user("hi")), Target::new("gemini-2.5-flash", Some("k"))).unwrap();
     assert_eq!(call.path, "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse");
     assert_eq!(call.headers, [("x-goog-api-key", "k".to_owned())]);
     let body: Value = serde_json::from_slice(&call.body).unwrap();
@@ -27,8 +28,9 @@ fn a_plain_request_goes_to_the_models_path_with_the_key_in_a_header() {
 
 #[test]
 fn no_model_name_leaves_its_path() {
-    let path =
-        |model: &str| Gemini.encode(&Ask::Chat(user("hi")), model, None).map(|call| call.path);
+    let path = |model: &str| {
+        Gemini.encode(&Ask::Chat(user("hi")), Target::new(model, None)).map(|call| call.path)
+    };
     let method = ":streamGenerateContent?alt=sse";
     for (model, written) in [
         ("models/gemini-3", "models/gemini-3"),

@@ -21,7 +21,7 @@ fn a_plain_request_is_streamed_and_asks_for_usage() {
     let body = json!({"model": "llama3.1", "messages": [{"role": "user", "content": "hi"}],
         "stream": true, "stream_options": {"include_usage": true}});
     assert_eq!(encode(&user("hi")), body);
-    let call = OpenAi.encode(&Ask::Chat(user("hi")), "m", Some("sk-1")).unwrap();
+    let call = OpenAi.encode(&Ask::Chat(user("hi")), Target::new("m", Some("sk-1"))).unwrap();
     assert_eq!(call.path, "/chat/completions");
     assert_eq!(call.headers, [("authorization", "Bearer sk-1".to_owned())]);
 }
