@@ -9,6 +9,9 @@ use crate::chat::{
     ChatRequest, GatewayError, Image, ImageSource, Message, Part, Role, ToolCall, ToolResult,
 };
 
+/// What marks for a prompt cache are called where they are dropped.
+const CACHE_MARK: &str = "cache_control";
+
 /// Names what messages hold and most APIs have no place for.
 pub(super) fn name_untold(request: &ChatRequest, dropped: &mut Vec<String>) {
     let messages = || request.messages.iter();
@@ -18,6 +21,22 @@ pub(super) fn name_untold(request: &ChatRequest, dropped: &mut Vec<String>) {
     }
     if parts.any(|part| matches!(part, Part::Image(Image { detail: Some(_), .. }))) {
         dropped.push("detail".to_owned());
+    }
+}
+
+/// Names marks for a prompt cache, which only Anthropic's API can be given.
+pub(super) fn name_cache_marks(request: &ChatRequest, dropped: &mut Vec<String>) {
+    fn marked(parts: &[Part]) -> bool {
+        parts.iter().any(|part| match part {
+            Part::CacheMark(_) => true,
+            Part::ToolResult(result) => marked(&result.content),
+            Part::Text(_) | Part::Image(_) | Part::Reasoning { .. } | Part::ToolCall(_) => false,
+        })
+    }
+    let is_marked = request.messages.iter().any(|message| marked(&message.content))
+        || request.tools.iter().any(|tool| tool.cache_mark.is_some());
+    if is_marked && !dropped.iter().any(|name| name == CACHE_MARK) {
+        dropped.push(CACHE_MARK.to_owned());
     }
 }
 
@@ -88,7 +107,11 @@ pub(super) fn media_type<'a>(declared: &'a str, base64: &str) -> &'a str {
 pub(super) fn images(result: &ToolResult) -> impl Iterator<Item = &Image> {
     result.content.iter().filter_map(|part| match part {
         Part::Image(image) => Some(image),
-        Part::Text(_) | Part::Reasoning { .. } | Part::ToolCall(_) | Part::ToolResult(_) => None,
+        Part::Text(_)
+        | Part::Reasoning { .. }
+        | Part::ToolCall(_)
+        | Part::ToolResult(_)
+        | Part::CacheMark(_) => None,
     })
 }
 
@@ -112,7 +135,11 @@ pub(super) fn result_text(result: &ToolResult) -> String {
 pub(super) fn plain_result_text(result: &ToolResult) -> String {
     let texts = result.content.iter().filter_map(|part| match part {
         Part::Text(text) => Some(text.as_str()),
-        Part::Image(_) | Part::Reasoning { .. } | Part::ToolCall(_) | Part::ToolResult(_) => None,
+        Part::Image(_)
+        | Part::Reasoning { .. }
+        | Part::ToolCall(_)
+        | Part::ToolResult(_)
+        | Part::CacheMark(_) => None,
     });
     texts.collect::<Vec<_>>().join("\n")
 }

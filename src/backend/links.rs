@@ -31,7 +31,11 @@ impl<'a> Links<'a> {
         let parts = || request.messages.iter().flat_map(|message| &message.content);
         let own = parts().filter_map(|part| match part {
             Part::ToolCall(call) => call.id.as_deref(),
-            Part::Text(_) | Part::Image(_) | Part::Reasoning { .. } | Part::ToolResult(_) => None,
+            Part::Text(_)
+            | Part::Image(_)
+            | Part::Reasoning { .. }
+            | Part::ToolResult(_)
+            | Part::CacheMark(_) => None,
         });
         let taken: HashSet<&str> = own.collect();
         let mut calls = Seen::default();
@@ -47,7 +51,7 @@ impl<'a> Links<'a> {
                     calls.add(own, id, &call.name);
                 }
                 Part::ToolResult(result) => results.push(calls.answered_by(result)?),
-                Part::Text(_) | Part::Image(_) | Part::Reasoning { .. } => {}
+                Part::Text(_) | Part::Image(_) | Part::Reasoning { .. } | Part::CacheMark(_) => {}
             }
         }
         let ids: Vec<String> = calls.all.into_iter().map(|call| call.id).collect();

@@ -70,7 +70,11 @@ fn all_names(request: &ChatRequest) -> impl Iterator<Item = &str> {
     let parts = request.messages.iter().flat_map(|message| &message.content);
     let called = parts.filter_map(|part| match part {
         Part::ToolCall(call) => Some(call.name.as_str()),
-        Part::Text(_) | Part::Image(_) | Part::Reasoning { .. } | Part::ToolResult(_) => None,
+        Part::Text(_)
+        | Part::Image(_)
+        | Part::Reasoning { .. }
+        | Part::ToolResult(_)
+        | Part::CacheMark(_) => None,
     });
     let chosen = match &request.tool_choice {
         ToolChoice::Named(name) => Some(name.as_str()),

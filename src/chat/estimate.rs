@@ -30,6 +30,7 @@ fn parts(parts: &[Part]) -> u64 {
         Part::Reasoning { text: thought, signature: _ } => text(thought),
         Part::ToolCall(ToolCall { name, arguments, id: _ }) => text(name) + text(arguments),
         Part::ToolResult(result) => FRAME + self::parts(&result.content),
+        Part::CacheMark(_) => 0,
     };
     parts.iter().map(part).sum()
 }
@@ -55,7 +56,13 @@ mod tests {
         request.messages = vec![Message::text(Role::User, "x".repeat(400))];
         assert_eq!(prompt_tokens(&request), 104);
         let parameters = Some(serde_json::json!({"type": "object"}));
-        let tool = Tool { name: "look".into(), description: None, parameters, strict: None };
+        let tool = Tool {
+            name: "look".into(),
+            description: None,
+            parameters,
+            strict: None,
+            cache_mark: None,
+        };
         request.tools = vec![tool];
         assert_eq!(prompt_tokens(&request), 104 + 4 + 1 + 5);
         let source = crate::chat::ImageSource::Url("http://x/y".into());

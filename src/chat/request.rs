@@ -150,6 +150,8 @@ pub enum Part {
     ToolCall(ToolCall),
     /// What a called tool answered.
     ToolResult(ToolResult),
+    /// Up to here the prompt is worth keeping: Anthropic's `cache_control` of the part before it, as sent.
+    CacheMark(Value),
 }
 
 /// The text parts of `parts`, joined by line feeds.
@@ -157,7 +159,11 @@ pub enum Part {
 fn join_text(parts: &[Part]) -> String {
     let mut texts = parts.iter().filter_map(|part| match part {
         Part::Text(text) => Some(text.as_str()),
-        Part::Image(_) | Part::Reasoning { .. } | Part::ToolCall(_) | Part::ToolResult(_) => None,
+        Part::Image(_)
+        | Part::Reasoning { .. }
+        | Part::ToolCall(_)
+        | Part::ToolResult(_)
+        | Part::CacheMark(_) => None,
     });
     let mut joined = texts.next().unwrap_or_default().to_owned();
     for text in texts {
@@ -225,6 +231,8 @@ pub struct Tool {
     pub parameters: Option<Value>,
     /// Whether arguments must follow the schema exactly.
     pub strict: Option<bool>,
+    /// Anthropic's `cache_control` of the tool, as sent; see [`Part::CacheMark`].
+    pub cache_mark: Option<Value>,
 }
 
 /// Whether and which tools must be called.

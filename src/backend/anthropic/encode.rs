@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::VERSION;
-use super::shape::{Block, Body, Declaration, OWN, Turn};
+use super::shape::{Block, Body, Declaration, Kind, OWN, System, Turn};
 use super::thinking::{REDACTED, Thinking, is_own};
 use crate::backend::history::{self, arguments, instructions, refuse_images};
 use crate::backend::links::{Links, fits_as_id};
@@ -16,7 +16,7 @@ use crate::wire::json;
 const LONGEST_ID: usize = 64;
 
 /// What stands in for a JSON mode, which the API does not have.
-const JSON_MODE: &str = "Answer with one JSON object and nothing else.";
+pub(super) const JSON_MODE: &str = "Answer with one JSON object and nothing else.";
 
 /// Builds the call.
 pub(super) fn chat(
@@ -104,15 +104,25 @@ fn name_untold(request: &ChatRequest, thinking: Thinking, dropped: &mut Vec<Stri
     }
 }
 
-fn system(request: &ChatRequest) -> Result<Option<String>, GatewayError> {
+fn system(request: &ChatRequest) -> Result<Option<System<'_>>, GatewayError> {
     let told = instructions(request)?;
+    let messages = || request.messages.iter().filter(|message| message.role == Role::System);
+    let is_mark = |part: &Part| matches!(part, Part::CacheMark(_));
+    if messages().any(|message| message.content.iter().any(is_mark)) {
+        let mut blocks: Vec<Block<'_>> =
+            messages().flat_map(|message| shown(&message.content)).collect();
+        if request.format == Format::Json {
+            blocks.push(Kind::Text { text: JSON_MODE }.into());
+        }
+        return Ok(Some(System::Blocks(blocks)));
+    }
     let mode = match request.format {
         Format::Json => Some(JSON_MODE.to_owned()),
         Format::Text | Format::Schema { .. } => None,
     };
     Ok(match (told, mode) {
-        (Some(told), Some(mode)) => Some(format!("{told}\n\n{mode}")),
-        (told, mode) => told.or(mode),
+        (Some(told), Some(mode)) => Some(System::Text(format!("{told}\n\n{mode}"))),
+        (told, mode) => told.or(mode).map(System::Text),
     })
 }
 
@@ -153,7 +163,7 @@ fn messages<'a>(
     }
     for turn in turns.iter_mut().filter(|turn| turn.role == "user") {
         // Results come first; the order is otherwise kept.
-        turn.content.sort_by_key(|block| !matches!(block, Block::ToolResult { .. }));
+        turn.content.sort_by_key(|block| !matches!(block.kind, Kind::ToolResult { .. }));
     }
     trim_prefill(&mut turns);
     Ok(turns)
@@ -162,7 +172,7 @@ fn messages<'a>(
 /// A last assistant message is continued; it may not end in white space.
 fn trim_prefill(turns: &mut Vec<Turn<'_>>) {
     let Some(last) = turns.last_mut().filter(|turn| turn.role == "assistant") else { return };
-    if let Some(Block::Text { text }) = last.content.last_mut() {
+    if let Some(Block { kind: Kind::Text { text }, .. }) = last.content.last_mut() {
         *text = text.trim_end();
         if text.is_empty() {
             last.content.pop();
@@ -177,19 +187,30 @@ fn trim_prefill(turns: &mut Vec<Turn<'_>>) {
 fn user(message: &Message) -> Vec<Block<'_>> {
     let mut blocks = shown(&message.content);
     if blocks.is_empty() {
-        blocks.push(Block::Text { text: " " });
+        blocks.push(Kind::Text { text: " " }.into());
     }
     blocks
 }
 
 /// The texts and pictures. Empty texts are refused by the API and left out.
 fn shown(parts: &[Part]) -> Vec<Block<'_>> {
-    let blocks = parts.iter().filter_map(|part| match part {
-        Part::Text(text) if !text.is_empty() => Some(Block::Text { text }),
-        Part::Image(image) => Some(Block::image(image)),
-        Part::Text(_) | Part::Reasoning { .. } | Part::ToolCall(_) | Part::ToolResult(_) => None,
-    });
-    blocks.collect()
+    let mut blocks = Vec::with_capacity(parts.len());
+    for part in parts {
+        match part {
+            Part::Text(text) if !text.is_empty() => blocks.push(Kind::Text { text }.into()),
+            Part::Image(image) => blocks.push(Kind::image(image).into()),
+            Part::CacheMark(mark) => put_mark(mark, &mut blocks),
+            Part::Text(_) | Part::Reasoning { .. } | Part::ToolCall(_) | Part::ToolResult(_) => {}
+        }
+    }
+    blocks
+}
+
+/// Marks the last block.
+fn put_mark<'a>(mark: &'a Value, blocks: &mut [Block<'a>]) {
+    if let Some(last) = blocks.last_mut() {
+        last.cache_control = Some(mark);
+    }
 }
 
 fn assistant<'a>(
@@ -203,40 +224,44 @@ fn assistant<'a>(
     let mut blocks = Vec::with_capacity(message.content.len());
     for part in &message.content {
         match part {
-            Part::Text(text) if !text.is_empty() => blocks.push(Block::Text { text }),
+            Part::Text(text) if !text.is_empty() => blocks.push(Kind::Text { text }.into()),
+            Part::CacheMark(mark) => put_mark(mark, &mut blocks),
             Part::Text(_) | Part::Image(_) | Part::ToolResult(_) => {}
             Part::Reasoning { text, signature } => match signature.as_deref() {
                 Some(signature) if thinks && is_own(signature) => {
-                    blocks.push(match signature.strip_prefix(REDACTED) {
-                        Some(data) => Block::RedactedThinking { data },
-                        None => Block::Thinking { thinking: text, signature },
-                    });
+                    let thinking = match signature.strip_prefix(REDACTED) {
+                        Some(data) => Kind::RedactedThinking { data },
+                        None => Kind::Thinking { thinking: text, signature },
+                    };
+                    blocks.push(thinking.into());
                 }
                 // Thinking without this provider's proof is refused: it is left out, never made up.
                 Some(_) | None if dropped.iter().any(|name| name == "reasoning") => {}
                 Some(_) | None => dropped.push("reasoning".to_owned()),
             },
-            Part::ToolCall(call) => blocks.push(Block::ToolUse {
-                id: links.call(),
-                name: names.outbound(&call.name),
-                input: arguments(call)?,
-            }),
+            Part::ToolCall(call) => {
+                let (id, name) = (links.call(), names.outbound(&call.name));
+                blocks.push(Kind::ToolUse { id, name, input: arguments(call)? }.into());
+            }
         }
     }
     Ok(blocks)
 }
 
 fn results<'a>(message: &'a Message, links: &mut Links<'a>) -> Vec<Block<'a>> {
-    let results = message.content.iter().filter_map(|part| match part {
-        Part::ToolResult(result) => Some(result),
-        Part::Text(_) | Part::Image(_) | Part::Reasoning { .. } | Part::ToolCall(_) => None,
-    });
-    let blocks = results.map(|result| Block::ToolResult {
-        tool_use_id: links.result().0,
-        content: shown(&result.content),
-        is_error: result.is_error,
-    });
-    blocks.collect()
+    let mut blocks = Vec::with_capacity(message.content.len());
+    for part in &message.content {
+        match part {
+            Part::ToolResult(result) => {
+                let (content, is_error) = (shown(&result.content), result.is_error);
+                let tool_use_id = links.result().0;
+                blocks.push(Kind::ToolResult { tool_use_id, content, is_error }.into());
+            }
+            Part::CacheMark(mark) => put_mark(mark, &mut blocks),
+            Part::Text(_) | Part::Image(_) | Part::Reasoning { .. } | Part::ToolCall(_) => {}
+        }
+    }
+    blocks
 }
 
 fn declaration<'a>(tool: &'a Tool, names: &'a ToolNames) -> Declaration<'a> {
@@ -248,6 +273,7 @@ fn declaration<'a>(tool: &'a Tool, names: &'a ToolNames) -> Declaration<'a> {
             None => json!({"type": "object", "properties": {}}),
         },
         strict: tool.strict.filter(|strict| *strict),
+        cache_control: tool.cache_mark.as_ref(),
     }
 }
 

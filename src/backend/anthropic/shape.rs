@@ -14,7 +14,7 @@ pub(super) struct Body<'a> {
     pub(super) model: &'a str,
     pub(super) max_tokens: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) system: Option<String>,
+    pub(super) system: Option<System<'a>>,
     pub(super) messages: Vec<Turn<'a>>,
     pub(super) stream: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -66,6 +66,16 @@ pub(super) struct Declaration<'a> {
     pub(super) input_schema: Value,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) strict: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cache_control: Option<&'a Value>,
+}
+
+/// The instructions: in blocks only where one of them is marked.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum System<'a> {
+    Text(String),
+    Blocks(Vec<Block<'a>>),
 }
 
 /// A message.
@@ -76,10 +86,25 @@ pub(super) struct Turn<'a> {
     pub(super) content: Vec<Block<'a>>,
 }
 
-/// A part of a message.
+/// A part of a message, and the client's mark that the prompt is worth keeping up to it.
+#[derive(Serialize)]
+pub(super) struct Block<'a> {
+    #[serde(flatten)]
+    pub(super) kind: Kind<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cache_control: Option<&'a Value>,
+}
+
+impl<'a> From<Kind<'a>> for Block<'a> {
+    fn from(kind: Kind<'a>) -> Self {
+        Self { kind, cache_control: None }
+    }
+}
+
+/// What a part of a message is.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub(super) enum Block<'a> {
+pub(super) enum Kind<'a> {
     Text {
         text: &'a str,
     },
@@ -107,7 +132,7 @@ pub(super) enum Block<'a> {
     },
 }
 
-impl<'a> Block<'a> {
+impl<'a> Kind<'a> {
     pub(super) fn image(image: &'a Image) -> Self {
         let source = match &image.source {
             ImageSource::Url(url) => Source::Url { url },
@@ -130,7 +155,9 @@ pub(super) enum Source<'a> {
 /// One text alone is written as a string.
 fn text_or_blocks<S: Serializer>(blocks: &[Block<'_>], serializer: S) -> Result<S::Ok, S::Error> {
     match blocks {
-        [Block::Text { text }] => serializer.serialize_str(text),
+        [Block { kind: Kind::Text { text }, cache_control: None }] => {
+            serializer.serialize_str(text)
+        }
         blocks => serializer.collect_seq(blocks),
     }
 }

@@ -89,7 +89,8 @@ fn is_in_unsigned_loop(messages: &[Message]) -> bool {
             | Part::Text(_)
             | Part::Image(_)
             | Part::ToolCall(_)
-            | Part::ToolResult(_) => false,
+            | Part::ToolResult(_)
+            | Part::CacheMark(_) => false,
         })
     })
 }

@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 use super::config::{self, Generation};
 use super::signature;
 use crate::backend::history::{
-    arguments, images, instructions, media_type, name_untold, plain_result_text, refuse_images,
+    arguments, images, instructions, media_type, name_cache_marks, name_untold, plain_result_text,
+    refuse_images,
 };
 use crate::backend::links::Links;
 use crate::backend::names::ToolNames;
@@ -39,6 +40,7 @@ pub(super) fn chat(
         return Err(GatewayError::invalid("messages: this provider needs a user message"));
     }
     name_untold(request, &mut dropped);
+    name_cache_marks(request, &mut dropped);
     if request.parallel_tool_calls == Some(false) {
         dropped.push("parallel_tool_calls".to_owned());
     }
@@ -114,7 +116,11 @@ fn user(message: &Message) -> Result<Vec<WirePart<'_>>, GatewayError> {
         match part {
             Part::Text(text) if !text.is_empty() => parts.push(WirePart::text(text)),
             Part::Image(image) => parts.push(picture(image)?),
-            Part::Text(_) | Part::Reasoning { .. } | Part::ToolCall(_) | Part::ToolResult(_) => {}
+            Part::Text(_)
+            | Part::Reasoning { .. }
+            | Part::ToolCall(_)
+            | Part::ToolResult(_)
+            | Part::CacheMark(_) => {}
         }
     }
     if parts.is_empty() {
@@ -138,7 +144,7 @@ fn model<'a>(
     for part in &message.content {
         match part {
             Part::Text(text) if !text.is_empty() => parts.push(WirePart::text(text)),
-            Part::Text(_) | Part::Image(_) | Part::ToolResult(_) => {}
+            Part::Text(_) | Part::Image(_) | Part::ToolResult(_) | Part::CacheMark(_) => {}
             Part::Reasoning { signature, .. } => match signature.as_deref().map(signature::own) {
                 Some(Some(own)) => proof = Some(own.to_owned()),
                 Some(None) | None if dropped.iter().any(|name| name == "reasoning") => {}

@@ -6,7 +6,7 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
-use crate::backend::history::arguments;
+use crate::backend::history::{arguments, name_cache_marks};
 use crate::backend::{Target, UpstreamRequest};
 use crate::chat::{
     Api, ChatRequest, Effort, Format, GatewayError, ImageSource, Message, Part, Role, Sampling,
@@ -31,6 +31,7 @@ pub(super) fn chat(
     }
     let mut dropped = Vec::new();
     let (passed, options) = own_fields(request, &mut dropped);
+    name_cache_marks(request, &mut dropped);
     if request.parallel_tool_calls == Some(false) {
         dropped.push("parallel_tool_calls".to_owned());
     }
@@ -148,7 +149,7 @@ fn plain(message: &Message) -> Result<WireMessage<'_>, GatewayError> {
             Part::Image(image) => written.images.push(inline(&image.source)?),
             Part::Reasoning { text, .. } => written.thinking.push_str(text),
             Part::ToolCall(call) => written.tool_calls.push(tool_call(call)?),
-            Part::ToolResult(_) => {}
+            Part::ToolResult(_) | Part::CacheMark(_) => {}
         }
     }
     Ok(written)
@@ -163,7 +164,10 @@ fn tool_result<'a>(
         match part {
             Part::Text(text) => written.add_text(text),
             Part::Image(image) => written.images.push(inline(&image.source)?),
-            Part::Reasoning { .. } | Part::ToolCall(_) | Part::ToolResult(_) => {}
+            Part::Reasoning { .. }
+            | Part::ToolCall(_)
+            | Part::ToolResult(_)
+            | Part::CacheMark(_) => {}
         }
     }
     if result.is_error {

@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use crate::backend::history::{address, images, refuse_images, result_text};
+use crate::backend::history::{address, images, name_cache_marks, refuse_images, result_text};
 use crate::backend::links::Links;
 use crate::backend::names::ToolNames;
 use crate::backend::{UpstreamRequest, foreign_fields};
@@ -47,6 +47,7 @@ pub(super) fn chat(
     let presence_penalty = tuned("presence_penalty", set(sampling.presence_penalty), 0.0);
     let frequency_penalty = tuned("frequency_penalty", set(sampling.frequency_penalty), 0.0);
     name_untold(request, &mut dropped);
+    name_cache_marks(request, &mut dropped);
     let limit = sampling.max_tokens;
     let has_tools = !request.tools.is_empty();
     let body = Body {
@@ -206,7 +207,10 @@ fn user(message: &Message) -> WireMessage {
         let parts = message.content.iter().filter_map(|part| match part {
             Part::Text(text) => Some(json!({"type": "text", "text": text})),
             Part::Image(image) => Some(picture(image)),
-            Part::Reasoning { .. } | Part::ToolCall(_) | Part::ToolResult(_) => None,
+            Part::Reasoning { .. }
+            | Part::ToolCall(_)
+            | Part::ToolResult(_)
+            | Part::CacheMark(_) => None,
         });
         Content::Parts(parts.collect())
     } else {

@@ -71,8 +71,16 @@ fn message(
         fields.problem("content", "missing", "Field required");
         return;
     };
-    let (results, rest): (Vec<Part>, Vec<Part>) =
-        content.into_iter().partition(|part| matches!(part, Part::ToolResult(_)));
+    let mut is_result = false;
+    let (results, rest): (Vec<Part>, Vec<Part>) = content.into_iter().partition(|part| {
+        // A mark stays behind what it marks.
+        is_result = match part {
+            Part::ToolResult(_) => true,
+            Part::CacheMark(_) => is_result,
+            Part::Text(_) | Part::Image(_) | Part::Reasoning { .. } | Part::ToolCall(_) => false,
+        };
+        is_result
+    });
     let has_results = !results.is_empty();
     if has_results {
         messages.push(Message { role: Role::Tool, content: results, name: None });
@@ -97,8 +105,12 @@ fn content(
             items
                 .filter_map(|(index, item)| {
                     let mut item = fields.item(index, item)?;
-                    fields.within(index, |fields| block(fields, &mut item, place, called))
+                    let part =
+                        fields.within(index, |fields| block(fields, &mut item, place, called))?;
+                    Some([Some(part), cache_mark(&mut item).map(Part::CacheMark)])
                 })
+                .flatten()
+                .flatten()
                 .collect()
         })),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {
@@ -135,6 +147,11 @@ fn block(
             None
         }
     }
+}
+
+/// Takes the mark that the prompt is worth keeping up to here.
+pub(super) fn cache_mark(item: &mut Object) -> Option<Value> {
+    take(item, "cache_control").filter(|mark| !mark.is_null())
 }
 
 fn some_text(text: String) -> Option<Part> {

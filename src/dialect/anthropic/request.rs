@@ -88,7 +88,8 @@ fn tool(fields: &mut Fields, item: &mut Object) -> Option<Tool> {
     let description = fields.text(item, "description");
     let schema = fields.required_object(item, "input_schema");
     let strict = fields.flag(item, "strict");
-    Some(Tool { name: name?, description, parameters: Some(Value::Object(schema?)), strict })
+    let (parameters, cache_mark) = (Some(Value::Object(schema?)), messages::cache_mark(item));
+    Some(Tool { name: name?, description, parameters, strict, cache_mark })
 }
 
 /// The choice, and whether several calls in one answer are welcome.

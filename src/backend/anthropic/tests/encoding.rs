@@ -6,7 +6,8 @@ use super::*;
 use crate::backend::testing::{
     answered, call, extra, inline, linked, message, refusal, result, text, thought, tool, user,
 };
-use crate::chat::{ChatRequest, Effort, Format, Message, Role, Sampling, ToolChoice};
+use crate::backend::{BACKENDS, testing};
+use crate::chat::{ChatRequest, Effort, Format, Message, Part, Role, Sampling, Tool, ToolChoice};
 
 fn encode(request: &ChatRequest) -> (Value, Vec<String>) {
     crate::backend::testing::encode(&Anthropic, request, "claude")
@@ -255,4 +256,39 @@ fn own_fields_pass_and_openais_user_finds_its_place() {
     request.extra = extra(Api::OpenAi, json!({"user": "u", "store": true}));
     let (body, dropped) = encode(&request);
     assert_eq!((&body["metadata"], dropped), (&json!({"user_id": "u"}), vec!["store".to_owned()]));
+}
+
+#[test]
+fn marks_for_the_prompt_cache_are_put_where_the_client_put_them() {
+    let mark = || Part::CacheMark(json!({"type": "ephemeral"}));
+    let marked = |mut block: Value| {
+        block["cache_control"] = json!({"type": "ephemeral"});
+        block
+    };
+    let mut request = user("hi");
+    request.messages[0].content.push(mark());
+    let told = vec![text("be brief"), text("and kind"), mark()];
+    request.messages.insert(0, message(Role::System, told));
+    request.messages.push(message(Role::Assistant, vec![call(Some("1"), "f", ""), mark()]));
+    request.messages.push(message(Role::Tool, vec![result(Some("1"), "42"), mark()]));
+    request.tools = vec![Tool { cache_mark: Some(json!({"type": "ephemeral"})), ..tool("f") }];
+    request.format = Format::Json;
+    let (body, dropped) = encode(&request);
+    let said = |text: &str| json!({"type": "text", "text": text});
+    let told =
+        json!([said("be brief"), marked(said("and kind")), said(super::super::encode::JSON_MODE)]);
+    assert_eq!(body["system"], told);
+    assert_eq!(body["messages"][0]["content"], json!([marked(said("hi"))]));
+    let used = json!({"type": "tool_use", "id": "1", "name": "f", "input": {}});
+    assert_eq!(body["messages"][1]["content"], json!([marked(used)]));
+    let answered = json!({"type": "tool_result", "tool_use_id": "1", "content": "42"});
+    assert_eq!(body["messages"][2]["content"], json!([marked(answered)]));
+    assert_eq!(body["tools"][0]["cache_control"], json!({"type": "ephemeral"}));
+    assert_eq!(dropped, [""; 0]);
+    // Nobody else can be told.
+    for (name, backend) in BACKENDS.iter().filter(|(name, _)| *name != "anthropic") {
+        let (body, dropped) = testing::encode(*backend, &request, "m");
+        assert!(!body.to_string().contains("cache"), "{name}: {body}");
+        assert_eq!(dropped, ["cache_control"], "{name}");
+    }
 }

@@ -42,7 +42,8 @@ fn a_full_request_is_read() {
         "metadata": {"user_id": "u"}, "service_tier": "auto", "container": null,
     }));
     assert_eq!(request.model.as_deref(), Some("claude-test-1"));
-    assert_eq!(request.messages[0], Message::text(Role::System, "Be brief."));
+    let mark = Part::CacheMark(json!({"type": "ephemeral"}));
+    assert_eq!(request.messages[0].content, [Part::Text("Be brief.".into()), mark]);
     assert_eq!(request.messages[1], Message::text(Role::User, "hi"));
     assert_eq!(request.sampling.max_tokens, Some(2048));
     assert_eq!(request.sampling.temperature, Some(0.5));
@@ -61,6 +62,27 @@ fn a_full_request_is_read() {
         Value::Object(extra.fields),
         json!({"metadata": {"user_id": "u"}, "service_tier": "auto"})
     );
+}
+
+#[test]
+fn marks_for_the_prompt_cache_stay_behind_what_they_mark() {
+    let mark = json!({"type": "ephemeral", "ttl": "1h"});
+    let used = json!({"type": "tool_use", "id": "1", "name": "f", "input": {}});
+    let answered = json!({"type": "tool_result", "tool_use_id": "1", "cache_control": mark});
+    let asked = json!({"type": "text", "text": "and?", "cache_control": null});
+    let request = read(json!({
+        "tools": [{"name": "f", "input_schema": {"type": "object"}, "cache_control": mark}],
+        "messages": [
+            {"role": "assistant", "content": [used]},
+            {"role": "user", "content": [answered, asked]},
+        ],
+    }));
+    assert_eq!(request.tools[0].cache_mark.as_ref(), Some(&mark));
+    let [_, results, question] = &request.messages[..] else { panic!("{:?}", request.messages) };
+    assert!(
+        matches!(&results.content[..], [Part::ToolResult(_), Part::CacheMark(kept)] if *kept == mark)
+    );
+    assert_eq!(question.content, [Part::Text("and?".into())]);
 }
 
 #[test]

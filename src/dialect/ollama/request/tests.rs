@@ -98,7 +98,11 @@ fn results_without_ids_belong_to_the_calls_before_them() {
             Part::ToolResult(ToolResult { call_id, name, .. }) => {
                 Some((call_id.as_deref(), name.as_deref()))
             }
-            Part::Text(_) | Part::Image(_) | Part::Reasoning { .. } | Part::ToolCall(_) => None,
+            Part::Text(_)
+            | Part::Image(_)
+            | Part::Reasoning { .. }
+            | Part::ToolCall(_)
+            | Part::CacheMark(_) => None,
         })
         .collect();
     assert_eq!(

@@ -104,7 +104,11 @@ fn is_thinking(message: &Message) -> bool {
     message.role == Role::Assistant
         && message.content.iter().all(|part| match part {
             Part::Reasoning { .. } => true,
-            Part::Text(_) | Part::Image(_) | Part::ToolCall(_) | Part::ToolResult(_) => false,
+            Part::Text(_)
+            | Part::Image(_)
+            | Part::ToolCall(_)
+            | Part::ToolResult(_)
+            | Part::CacheMark(_) => false,
         })
 }
 

@@ -53,7 +53,13 @@ fn settings_are_read_and_what_chat_shares_is_kept() {
     assert_eq!(request.effort, Some(Effort::High));
     assert_eq!(request.tool_choice, ToolChoice::Named("add".into()));
     let parameters = Some(json!({"type": "object"}));
-    let add = Tool { name: "add".into(), description: None, parameters, strict: Some(true) };
+    let add = Tool {
+        name: "add".into(),
+        description: None,
+        parameters,
+        strict: Some(true),
+        cache_mark: None,
+    };
     assert_eq!(request.tools, [add]);
     let schema = json!({"type": "object"});
     let name = Some("s".to_owned());
