@@ -7,4 +7,5 @@ pub mod fields;
 pub mod image;
 pub mod json;
 pub mod ndjson;
+pub mod signature;
 pub mod sse;

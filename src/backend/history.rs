@@ -76,6 +76,40 @@ pub(super) fn instructions(request: &ChatRequest) -> Result<Option<String>, Gate
     Ok(if texts.is_empty() { None } else { Some(texts.join("\n\n")) })
 }
 
+/// A gap to be filled.
+pub(super) struct Gap<'a> {
+    /// What stands before it.
+    pub(super) message: &'a Message,
+    /// What the operator or the application says about it.
+    pub(super) instructions: Option<String>,
+}
+
+/// The gap that a request with a `suffix` is about.
+///
+/// # Errors
+///
+/// `InvalidRequest` when there is more than one text before it.
+pub(super) fn gap(request: &ChatRequest) -> Result<Gap<'_>, GatewayError> {
+    let mut said = request.messages.iter().filter(|message| message.role != Role::System);
+    let instructions = instructions(request)?;
+    match (said.next(), said.next()) {
+        (Some(message), None) if message.role == Role::User => Ok(Gap { message, instructions }),
+        _ => Err(GatewayError::invalid("suffix: a gap follows one text, the user's")),
+    }
+}
+
+/// Refuses a gap to be filled, for APIs that only answer.
+///
+/// # Errors
+///
+/// `InvalidRequest` when one is to be filled.
+pub(super) fn refuse_gap(request: &ChatRequest) -> Result<(), GatewayError> {
+    match request.suffix {
+        None => Ok(()),
+        Some(_) => Err(GatewayError::invalid("suffix: this provider fills no gaps, leave it out")),
+    }
+}
+
 /// Refuses pictures in a message whose role takes text only.
 ///
 /// # Errors

@@ -9,6 +9,7 @@
 
 mod beside;
 mod encode;
+mod fill;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -150,8 +151,14 @@ fn read_line(
     if let Some(error) = line.error {
         return Err(DecodeError::Reported(rejection(500, error, "")));
     }
-    let Some(message) = line.message else {
-        return Err(DecodeError::Malformed("a line without `message`".to_owned()));
+    let message = match (line.message, line.response) {
+        (Some(message), _) => message,
+        (None, Some(content)) => {
+            LineMessage { content, thinking: line.thinking, tool_calls: Vec::new() }
+        }
+        (None, None) => {
+            return Err(DecodeError::Malformed("a line without `message`".to_owned()));
+        }
     };
     if !message.thinking.is_empty() {
         events.push(ChatEvent::Reasoning(message.thinking));
@@ -201,6 +208,11 @@ fn read_line(
 struct Line {
     #[serde(default)]
     message: Option<LineMessage>,
+    /// Instead of `message` where a gap was to be filled, `thinking` likewise.
+    #[serde(default)]
+    response: Option<String>,
+    #[serde(default)]
+    thinking: String,
     #[serde(default)]
     done: bool,
     #[serde(default)]

@@ -10,6 +10,7 @@
 mod beside;
 mod decode;
 mod encode;
+mod fill;
 mod refusal;
 
 use super::stream::EventDecoder;

@@ -18,6 +18,8 @@ pub struct ChatRequest {
     pub hint: Option<String>,
     /// The conversation, oldest first. Empty only where the dialect gives that a meaning (loading a model).
     pub messages: Vec<Message>,
+    /// The text behind a gap: what is wanted is the text between the last message, the user's, and this.
+    pub suffix: Option<String>,
     /// Whether the client wants the answer piece by piece.
     pub stream: bool,
     /// How the provider is to choose tokens.

@@ -1,7 +1,7 @@
 //! Ollama's own API: `/api/chat`, `/api/generate`, embeddings, and what it says about models.
 //!
 //! It owns the shapes of requests and of their answers, lines of JSON or one document. It refuses by name
-//! what makes a generation something else than a chat: `raw`, `template`, `context` and `suffix`.
+//! what makes a generation something else than a chat: `raw`, `template` and `context`.
 //!
 //! The one thing to know: an answer is streamed unless the client says otherwise, and there is no sign of life
 //! that a waiting client would accept, because its Python client fails on a blank line.

@@ -75,3 +75,80 @@ async fn gemini_counts_the_tokens_of_its_own_prompts() {
     assert_eq!(answer.header("x-gateway-estimate"), None);
     gateway.end(1).await;
 }
+
+#[tokio::test]
+async fn geminis_signature_comes_back_through_clients_that_echo_their_calls() {
+    let upstream = Upstream::spawn(|call| {
+        let asked = call.json()["contents"].as_array().map_or(0, Vec::len);
+        let part = match asked {
+            1 => json!({ "functionCall": { "id": "g-1", "name": "f", "args": {} },
+                "thoughtSignature": "c2lnbmVk" }),
+            _ => json!({ "text": "done" }),
+        };
+        let candidate = json!({ "content": { "role": "model", "parts": [part] },
+            "finishReason": "STOP" });
+        let answer = json!({ "candidates": [candidate] });
+        Script::status(200)
+            .header("content-type", "text/event-stream")
+            .piece(format!("data: {answer}\n\n"))
+    });
+    let gateway = spawn_gateway(&provider("gemini", "gemini", &upstream.url(), "")).await;
+    let tool = json!({ "type": "function", "function": { "name": "f" } });
+    let mut body = json!({ "model": "gemini-3-pro", "tools": [tool],
+        "messages": [{ "role": "user", "content": "hi" }] });
+    let url = gateway.url("/v1/chat/completions");
+    let message = post_json(&url, &body).await.json()["choices"][0]["message"].clone();
+    assert_eq!(message["tool_calls"][0]["id"], "g-1");
+    let result = json!({ "role": "tool", "tool_call_id": "g-1", "content": "42" });
+    body["messages"].as_array_mut().unwrap().extend([message, result]);
+    let answer = post_json(&url, &body).await;
+    assert_eq!(answer.json()["choices"][0]["message"]["content"], "done", "{}", answer.text());
+    assert_eq!(answer.header("x-gateway-dropped"), None);
+    let second = upstream.calls(2).await[1].json();
+    assert_eq!(second["contents"][1]["parts"][0]["thoughtSignature"], "c2lnbmVk");
+    gateway.end(2).await;
+}
+
+#[tokio::test]
+async fn gaps_are_filled_where_the_provider_can_and_refused_by_name_elsewhere() {
+    let local = Upstream::spawn(|call| match call.path.as_str() {
+        "/api/generate" => {
+            let line = json!({ "response": " c", "done": true, "done_reason": "stop" });
+            Script::status(200).piece(format!("{line}\n"))
+        }
+        _ => ollama::reply(call),
+    });
+    let coder = Upstream::spawn(|call| {
+        assert_eq!(call.path, "/v1/completions");
+        let choice = json!({ "index": 0, "text": " c", "finish_reason": "stop" });
+        Script::json(200, &json!({ "object": "text_completion", "choices": [choice] }))
+    });
+    let other = Upstream::ollama();
+    let gateway = spawn_gateway(&format!(
+        "{}{}{}",
+        provider("local", "ollama", &local.url(), ""),
+        provider("coder", "openai", &format!("{}/v1", coder.url()), ""),
+        provider("claude", "anthropic", &other.url(), ""),
+    ))
+    .await;
+    for (provider, upstream) in [("local", &local), ("coder", &coder)] {
+        let model = format!("{provider}/m");
+        let body = json!({ "model": model, "prompt": "a", "suffix": "b", "stream": false });
+        let answer = post_json(&gateway.url("/v1/completions"), &body).await;
+        assert_eq!(answer.json()["choices"][0]["text"], " c", "{}", answer.text());
+        let answer = post_json(&gateway.url("/api/generate"), &body).await;
+        assert_eq!(answer.json()["response"], " c", "{}", answer.text());
+        for call in upstream.calls(2).await {
+            assert_eq!(
+                (&call.json()["prompt"], &call.json()["suffix"]),
+                (&json!("a"), &json!("b"))
+            );
+        }
+    }
+    let body = json!({ "model": "claude/m", "prompt": "a", "suffix": "b" });
+    let answer = post_json(&gateway.url("/v1/completions"), &body).await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.json()["error"]["message"].as_str().unwrap().starts_with("suffix"));
+    assert!(other.calls_so_far().is_empty());
+    gateway.end(5).await;
+}

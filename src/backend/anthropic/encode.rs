@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::VERSION;
 use super::shape::{Block, Body, Declaration, Kind, OWN, System, Turn};
 use super::thinking::{REDACTED, Thinking, is_own};
-use crate::backend::history::{self, arguments, instructions, refuse_images};
+use crate::backend::history::{self, arguments, instructions, refuse_gap, refuse_images};
 use crate::backend::links::{Links, fits_as_id};
 use crate::backend::names::ToolNames;
 use crate::backend::{UpstreamRequest, foreign_fields};
@@ -24,6 +24,7 @@ pub(super) fn chat(
     model: &str,
     api_key: Option<&str>,
 ) -> Result<UpstreamRequest, GatewayError> {
+    refuse_gap(request)?;
     let stop_sequences = check(request)?;
     let mut dropped = Vec::new();
     let passed = foreign_fields(request, Api::Anthropic, &mut dropped)?;

@@ -9,7 +9,7 @@ use super::config::{self, Generation};
 use super::signature;
 use crate::backend::history::{
     arguments, images, instructions, media_type, name_cache_marks, name_untold, plain_result_text,
-    refuse_images,
+    refuse_gap, refuse_images,
 };
 use crate::backend::links::Links;
 use crate::backend::names::ToolNames;
@@ -19,6 +19,7 @@ use crate::chat::{
     ToolResult,
 };
 use crate::wire::json;
+use crate::wire::signature::geminis;
 
 /// Builds the call.
 pub(super) fn chat(
@@ -29,6 +30,7 @@ pub(super) fn chat(
     if request.n.is_some_and(|n| n > 1) {
         return Err(GatewayError::invalid("n: this provider gives one answer, ask for n = 1"));
     }
+    refuse_gap(request)?;
     let model = model.strip_prefix("models/").unwrap_or(model);
     let generation = Generation::of(model);
     let mut dropped = Vec::new();
@@ -145,7 +147,7 @@ fn model<'a>(
         match part {
             Part::Text(text) if !text.is_empty() => parts.push(WirePart::text(text)),
             Part::Text(_) | Part::Image(_) | Part::ToolResult(_) | Part::CacheMark(_) => {}
-            Part::Reasoning { signature, .. } => match signature.as_deref().map(signature::own) {
+            Part::Reasoning { signature, .. } => match signature.as_deref().map(geminis) {
                 Some(Some(own)) => proof = Some(own.to_owned()),
                 Some(None) | None if dropped.iter().any(|name| name == "reasoning") => {}
                 Some(None) | None => dropped.push("reasoning".to_owned()),

@@ -1,20 +1,17 @@
 //! Carrying thought signatures through clients that know nothing of them.
 //!
 //! A signature is an opaque base64 text that Gemini attaches to a tool call and wants back unchanged. It goes
-//! out marked, so that a conversation that moves between providers never shows one provider's proof to another:
-//! Anthropic's signatures are bare base64, which holds no colon.
+//! out [marked](crate::wire::signature) as Gemini's.
 //!
 //! The one thing to know: ids that Gemini gave are kept as they are, because clients and operators compare them.
 //! Only minted ids carry a signature. Where neither way brings it back, [`STAND_IN`] keeps the newer models from
 //! refusing the conversation.
 
 use crate::chat::ChatEvent;
+use crate::wire::signature::of_gemini;
 
 /// What the newer models accept for calls whose signature is lost, or that another model made.
 pub(super) const STAND_IN: &str = "skip_thought_signature_validator";
-
-/// Marks a signature as Gemini's.
-const MARK: &str = "gemini:";
 
 /// Parts a minted id from the signature folded into it.
 const FOLD: &str = "_sig_";
@@ -27,12 +24,7 @@ const LONGEST: usize = 8 * 1024;
 
 /// The signature as clients are given it.
 pub(super) fn event(signature: &str) -> ChatEvent {
-    ChatEvent::Signature(format!("{MARK}{signature}"))
-}
-
-/// The signature as Gemini gave it, if it was Gemini.
-pub(super) fn own(signature: &str) -> Option<&str> {
-    signature.strip_prefix(MARK)
+    ChatEvent::Signature(of_gemini(signature))
 }
 
 /// A minted id with the signature in it, in the letters that all APIs allow in ids.
@@ -77,6 +69,7 @@ mod tests {
     use super::*;
     use crate::backend::calls::mint;
     use crate::backend::links::fits_as_id;
+    use crate::wire::signature::geminis;
 
     #[test]
     fn a_folded_signature_comes_back_unchanged() {
@@ -106,8 +99,8 @@ mod tests {
 
     #[test]
     fn a_foreign_signature_is_not_geminis() {
-        assert_eq!(own("Zml4dHVyZQ=="), None);
+        assert_eq!(geminis("Zml4dHVyZQ=="), None);
         let ChatEvent::Signature(marked) = event("Zml4dHVyZQ==") else { panic!("a signature") };
-        assert_eq!(own(&marked), Some("Zml4dHVyZQ=="));
+        assert_eq!(geminis(&marked), Some("Zml4dHVyZQ=="));
     }
 }

@@ -6,6 +6,7 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
+use super::fill::{self, Common};
 use crate::backend::history::{arguments, name_cache_marks};
 use crate::backend::{Target, UpstreamRequest};
 use crate::chat::{
@@ -18,7 +19,7 @@ use crate::wire::json;
 const PASSED_ON: &[&str] = &["keep_alive", "truncate", "shift"];
 
 /// Top-level fields that are passed on.
-type Passed<'a> = Vec<(&'a str, &'a Value)>;
+pub(super) type Passed<'a> = Vec<(&'a str, &'a Value)>;
 
 /// Builds the call.
 pub(super) fn chat(
@@ -43,30 +44,37 @@ pub(super) fn chat(
     if request.effort.as_ref().is_some_and(is_lost) {
         dropped.push("reasoning_effort".to_owned());
     }
+    let format = match &request.format {
+        Format::Text => None,
+        Format::Json => Some(json!("json")),
+        Format::Schema { schema, .. } => Some(schema.clone()),
+    };
+    let think = request.effort.filter(|effort| !is_lost(effort)).map(think);
+    let options = Options { sampling: &request.sampling, own: options };
+    if let Some(suffix) = &request.suffix {
+        let common = Common { model, api_key, format, think, options, passed };
+        return fill::gap_before(suffix, request, common, dropped);
+    }
     let body = Body {
         model,
         messages: messages(&request.messages)?,
         // An empty conversation loads or unloads the model, which is answered by one document.
         stream: !request.messages.is_empty(),
         tools: offered(request).map(tool).collect(),
-        format: match &request.format {
-            Format::Text => None,
-            Format::Json => Some(json!("json")),
-            Format::Schema { schema, .. } => Some(schema.clone()),
-        },
-        think: request.effort.filter(|effort| !is_lost(effort)).map(think),
+        format,
+        think,
         logprobs: request.logprobs.map(|_| true),
         top_logprobs: request.logprobs.filter(|top| *top > 0),
-        options: Options { sampling: &request.sampling, own: options },
+        options,
         passed,
     };
-    let headers = api_key.map(|key| ("authorization", format!("Bearer {key}")));
-    Ok(UpstreamRequest {
-        path: "/api/chat".to_owned(),
-        headers: headers.into_iter().collect(),
-        body: json::to_vec(&body),
-        dropped,
-    })
+    let path = "/api/chat".to_owned();
+    Ok(UpstreamRequest { path, headers: headers(api_key), body: json::to_vec(&body), dropped })
+}
+
+/// The headers of every call.
+pub(super) fn headers(api_key: Option<&str>) -> Vec<(&'static str, String)> {
+    api_key.map(|key| ("authorization", format!("Bearer {key}"))).into_iter().collect()
 }
 
 /// Splits the client's unknown fields into those passed on, those that are options, and those dropped.
@@ -180,7 +188,7 @@ fn tool_result<'a>(
     Ok(written)
 }
 
-fn inline(source: &ImageSource) -> Result<&str, GatewayError> {
+pub(super) fn inline(source: &ImageSource) -> Result<&str, GatewayError> {
     match source {
         ImageSource::Inline { base64, .. } => Ok(base64),
         ImageSource::Url(_) => Err(GatewayError::invalid(
@@ -271,13 +279,13 @@ struct WireFunction<'a> {
 }
 
 /// The canonical sampling in Ollama's names, over what an Ollama client set itself.
-struct Options<'a> {
+pub(super) struct Options<'a> {
     sampling: &'a Sampling,
     own: Option<&'a Map<String, Value>>,
 }
 
 impl Options<'_> {
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.own.is_none_or(Map::is_empty) && *self.sampling == Sampling::default()
     }
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::fill::Lists;
 use super::refusal;
 use crate::backend::calls::Calls;
 use crate::backend::names::ToolNames;
@@ -48,9 +49,15 @@ impl Chunks {
         if let Some(delta) = choice.delta.or(choice.message) {
             self.delta(delta, events)?;
         }
-        let probabilities = choice.logprobs.and_then(|logprobs| logprobs.content);
-        if let Some(tokens) = probabilities.filter(|tokens| !tokens.is_empty()) {
-            let tokens = tokens.into_iter().map(TokenLogprob::from).collect();
+        events.extend(choice.text.map(ChatEvent::Text));
+        let tokens = match choice.logprobs {
+            Some(Logprobs::Entries { content: Some(tokens) }) => {
+                tokens.into_iter().map(TokenLogprob::from).collect()
+            }
+            Some(Logprobs::Lists(lists)) => lists.into_tokens(),
+            Some(Logprobs::Entries { content: None }) | None => Vec::new(),
+        };
+        if !tokens.is_empty() {
             events.push(ChatEvent::Logprobs(tokens));
         }
         if let Some(reason) = choice.finish_reason {
@@ -219,6 +226,9 @@ struct Choice {
     delta: Option<Delta>,
     #[serde(default)]
     message: Option<Delta>,
+    /// Instead of both where a gap was to be filled.
+    #[serde(default, deserialize_with = "text")]
+    text: Option<String>,
     #[serde(default)]
     logprobs: Option<Logprobs>,
     #[serde(default, deserialize_with = "text")]
@@ -258,9 +268,13 @@ struct Function {
 }
 
 #[derive(Deserialize)]
-struct Logprobs {
-    #[serde(default)]
-    content: Option<Vec<Token>>,
+#[serde(untagged)]
+enum Logprobs {
+    Lists(Lists),
+    Entries {
+        #[serde(default)]
+        content: Option<Vec<Token>>,
+    },
 }
 
 #[derive(Deserialize)]

@@ -3,6 +3,7 @@
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
+use super::fill;
 use crate::backend::history::{address, images, name_cache_marks, refuse_images, result_text};
 use crate::backend::links::Links;
 use crate::backend::names::ToolNames;
@@ -25,6 +26,9 @@ pub(super) fn chat(
     model: &str,
     api_key: Option<&str>,
 ) -> Result<UpstreamRequest, GatewayError> {
+    if let Some(suffix) = &request.suffix {
+        return fill::gap_before(suffix, request, model, api_key);
+    }
     let mut dropped = Vec::new();
     let stop = check(request)?;
     let passed = foreign_fields(request, Api::OpenAi, &mut dropped)?;
@@ -72,17 +76,17 @@ pub(super) fn chat(
         top_logprobs: request.logprobs.filter(|top| *top > 0),
         passed,
     };
-    let headers = api_key.map(|key| ("authorization", format!("Bearer {key}")));
-    Ok(UpstreamRequest {
-        path: "/chat/completions".to_owned(),
-        headers: headers.into_iter().collect(),
-        body: json::to_vec(&body),
-        dropped,
-    })
+    let path = "/chat/completions".to_owned();
+    Ok(UpstreamRequest { path, headers: headers(api_key), body: json::to_vec(&body), dropped })
+}
+
+/// The headers of every call.
+pub(super) fn headers(api_key: Option<&str>) -> Vec<(&'static str, String)> {
+    api_key.map(|key| ("authorization", format!("Bearer {key}"))).into_iter().collect()
 }
 
 /// Refuses what cannot be asked, and gives the stop texts without empty ones.
-fn check(request: &ChatRequest) -> Result<Vec<&str>, GatewayError> {
+pub(super) fn check(request: &ChatRequest) -> Result<Vec<&str>, GatewayError> {
     if request.n.is_some_and(|n| n > 1) {
         return Err(GatewayError::invalid("n: this gateway gives one answer, ask for n = 1"));
     }
@@ -100,12 +104,12 @@ fn check(request: &ChatRequest) -> Result<Vec<&str>, GatewayError> {
 }
 
 /// The penalty, unless it is none.
-fn set(penalty: Option<f64>) -> Option<f64> {
+pub(super) fn set(penalty: Option<f64>) -> Option<f64> {
     penalty.filter(|penalty| *penalty != 0.0)
 }
 
 /// Names what the API has no field for.
-fn name_untold(request: &ChatRequest, dropped: &mut Vec<String>) {
+pub(super) fn name_untold(request: &ChatRequest, dropped: &mut Vec<String>) {
     let sampling = &request.sampling;
     let has_reasoning = request
         .messages
@@ -376,8 +380,8 @@ fn entries<S: Serializer>(fields: &[(&str, &Value)], serializer: S) -> Result<S:
 }
 
 #[derive(Serialize)]
-struct StreamOptions {
-    include_usage: bool,
+pub(super) struct StreamOptions {
+    pub(super) include_usage: bool,
 }
 
 #[derive(Serialize)]

@@ -28,7 +28,7 @@ pub(super) fn generate(
     body: &mut Object,
 ) -> Result<ChatRequest, GatewayError> {
     let mut request = shared(fields, body)?;
-    for key in ["raw", "template", "context", "suffix"] {
+    for key in ["raw", "template", "context"] {
         if take(body, key).is_some_and(|value| !is_empty(&value)) {
             return Err(GatewayError::invalid(format!(
                 "{key}: prompts are answered as chats here, leave it out or use /api/chat"
@@ -38,12 +38,14 @@ pub(super) fn generate(
     let system = some_text(fields, body, "system");
     let prompt = some_text(fields, body, "prompt");
     let images = images(fields, body);
+    let suffix = some_text(fields, body, "suffix");
     // Without a prompt nothing is asked but that the model be loaded.
     if let Some(prompt) = prompt {
         request.messages.extend(system.map(|system| Message::text(Role::System, system)));
         let mut message = Message::text(Role::User, prompt);
         message.content.extend(images);
         request.messages.push(message);
+        request.suffix = suffix;
     }
     Ok(closed(request, body))
 }

@@ -4,7 +4,8 @@
 //! refuses audio, files and tools that are no functions.
 //!
 //! The one thing to know: thinking goes out as `reasoning_content`. OpenAI has no such field, its SDKs keep it as
-//! an extra one, and most clients of open models read it.
+//! an extra one, and most clients of open models read it. Likewise `extra_content` carries Gemini's signature of a
+//! call, as Google's own OpenAI endpoint does: whoever sends the call back as it came brings it back too.
 
 mod message;
 mod request;
@@ -22,6 +23,7 @@ use crate::chat::{
 use crate::dialect::single::misdirected;
 use crate::dialect::{AnswerHead, Dialect, Encoder, ErrorBody, Waiting};
 use crate::wire::json;
+use crate::wire::signature::geminis;
 
 /// OpenAI's chat completions.
 #[derive(Debug)]
@@ -81,6 +83,10 @@ struct Whole {
     content: String,
     reasoning: String,
     calls: Vec<ToolCall>,
+    /// The signature of each call that has one.
+    proofs: Vec<Option<String>>,
+    /// The signature of the next call.
+    proof: Option<String>,
     logprobs: Vec<TokenLogprob>,
 }
 
@@ -93,6 +99,8 @@ impl Whole {
             content: String::new(),
             reasoning: String::new(),
             calls: Vec::new(),
+            proofs: Vec::new(),
+            proof: None,
             logprobs: Vec::new(),
         }
     }
@@ -103,6 +111,7 @@ impl Whole {
             call.arguments.push_str(&piece.arguments);
         } else {
             let name = piece.name.unwrap_or_default();
+            self.proofs.push(self.proof.take());
             self.calls.push(ToolCall { id: piece.id, name, arguments: piece.arguments });
         }
     }
@@ -116,7 +125,7 @@ impl Whole {
             content: (!silent).then_some(&self.content),
             refusal: (),
             reasoning_content: Some(self.reasoning.as_str()).filter(|text| !text.is_empty()),
-            tool_calls: calls.iter().map(call).collect(),
+            tool_calls: calls.iter().zip(&self.proofs).map(call).collect(),
             function_call: old_call,
         };
         let choice = Choice {
@@ -149,13 +158,19 @@ impl Encoder for Whole {
         out: &mut Vec<u8>,
     ) -> Result<(), GatewayError> {
         match event {
-            ChatEvent::Text(text) if self.content.is_empty() => self.content = text,
-            ChatEvent::Text(text) => self.content.push_str(&text),
+            ChatEvent::Text(text) => {
+                self.proof = None;
+                match self.content.is_empty() {
+                    true => self.content = text,
+                    false => self.content.push_str(&text),
+                }
+            }
             ChatEvent::Reasoning(text) => self.reasoning.push_str(&text),
             ChatEvent::ToolCall(piece) => self.add_call(piece),
             ChatEvent::Logprobs(tokens) if self.with_logprobs => self.logprobs.extend(tokens),
             ChatEvent::Done(completion) => self.write(&completion, out),
-            ChatEvent::Logprobs(_) | ChatEvent::Signature(_) | ChatEvent::Whole(_) => {}
+            ChatEvent::Signature(proof) => self.proof = Some(proof),
+            ChatEvent::Logprobs(_) | ChatEvent::Whole(_) => {}
         }
         Ok(())
     }
@@ -174,8 +189,10 @@ fn finish_reason(finish: Finish, old_functions: bool) -> &'static str {
     super::finish_reason(finish)
 }
 
-fn call(call: &ToolCall) -> Call<'_> {
-    Call { id: call.id.as_deref().unwrap_or_default(), kind: "function", function: function(call) }
+fn call<'a>((call, proof): (&'a ToolCall, &'a Option<String>)) -> Call<'a> {
+    let id = call.id.as_deref().unwrap_or_default();
+    let extra_content = proof.as_deref().and_then(ExtraContent::of);
+    Call { id, kind: "function", function: function(call), extra_content }
 }
 
 /// An empty text is no JSON, and breaks clients that parse the arguments.
@@ -229,6 +246,26 @@ struct Call<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     function: Function<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extra_content: Option<ExtraContent<'a>>,
+}
+
+/// What Google's own OpenAI endpoint puts beside a call, and wants back with it.
+#[derive(Serialize)]
+struct ExtraContent<'a> {
+    google: Google<'a>,
+}
+
+#[derive(Serialize)]
+struct Google<'a> {
+    thought_signature: &'a str,
+}
+
+impl<'a> ExtraContent<'a> {
+    /// A signature that is Gemini's; no other has a place in this API.
+    fn of(proof: &'a str) -> Option<Self> {
+        geminis(proof).map(|thought_signature| Self { google: Google { thought_signature } })
+    }
 }
 
 #[derive(Serialize)]

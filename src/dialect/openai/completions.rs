@@ -1,10 +1,10 @@
 //! `POST /v1/completions`, the API before there were chats.
 //!
 //! It owns the route both ways; `answer` writes. It refuses by name what a chat cannot give: several prompts or
-//! answers, tokens instead of text, the prompt repeated, a suffix.
+//! answers, tokens instead of text, the prompt repeated.
 //!
 //! The one thing to know: the prompt is put to the model as a user's message, so the model's chat template applies
-//! to it. And the default of `max_tokens` is 16, as OpenAI's is.
+//! to it, except where a `suffix` makes it a gap to be filled. And the default of `max_tokens` is 16, as OpenAI's is.
 
 mod answer;
 
@@ -37,7 +37,6 @@ impl Dialect for OpenAiCompletions {
     fn decode(&self, body: &[u8]) -> Result<Ask, GatewayError> {
         let mut body = json::read_object(body)?;
         let mut fields = Fields::new();
-        refuse(&mut fields, &mut body, "suffix", "only the end of a text can be completed");
         refuse(&mut fields, &mut body, "echo", "put the prompt before the answer yourself");
         refuse_several(&mut fields, &mut body, "n");
         refuse_several(&mut fields, &mut body, "best_of");
@@ -47,6 +46,7 @@ impl Dialect for OpenAiCompletions {
             model: model(&mut fields, &mut body),
             hint: fields.text(&mut body, "model_hint"),
             messages: prompt(&mut fields, &mut body).into_iter().collect(),
+            suffix: fields.text(&mut body, "suffix").filter(|suffix| !suffix.is_empty()),
             stream,
             sampling: Sampling { max_tokens: Some(max_tokens), ..sampling(&mut fields, &mut body) },
             logprobs: fields

@@ -127,9 +127,10 @@ fn results_without_ids_belong_to_the_calls_before_them() {
 fn a_prompt_becomes_a_conversation() {
     let body = json!({
         "model": "m", "prompt": "look", "system": "Be brief.", "images": ["/9j/"], "raw": false, "context": [],
-        "suffix": "", "stream": false, "think": true, "format": "json",
+        "suffix": "there", "stream": false, "think": true, "format": "json",
     });
     let request = testing::chat(Ollama::Generate.decode(body.to_string().as_bytes()).unwrap());
+    assert_eq!(request.suffix.as_deref(), Some("there"));
     assert_eq!(request.messages[0], Message::text(Role::System, "Be brief."));
     assert_eq!(request.messages[1].content.len(), 2);
     assert_eq!((request.stream, request.format), (false, Format::Json));
@@ -170,9 +171,7 @@ fn every_refusal_says_what_would_be_right() {
         let said = refusal(Ollama::Chat, body);
         assert!(said.contains(words), "{body}: {said}");
     }
-    for (key, value) in
-        [("raw", "true"), ("template", "\"t\""), ("context", "[1]"), ("suffix", "\"s\"")]
-    {
+    for (key, value) in [("raw", "true"), ("template", "\"t\""), ("context", "[1]")] {
         let body = format!("{{\"model\":\"m\",\"prompt\":\"p\",\"{key}\":{value}}}");
         let said = refusal(Ollama::Generate, &body);
         assert!(said.starts_with(&format!("{key}: ")), "{said}");

@@ -10,7 +10,8 @@ use crate::dialect::openai::content::{self, Allowed};
 use crate::dialect::openai::request::{refuse, shown};
 use crate::dialect::openai::tools::required_object;
 use crate::dialect::openai::{INVALID_VALUE, UNSUPPORTED_VALUE};
-use crate::wire::fields::{Fields, Object};
+use crate::wire::fields::{Fields, Object, take};
+use crate::wire::signature::of_gemini;
 
 /// Takes `messages`, at least one.
 pub(super) fn messages(fields: &mut Fields, body: &mut Object) -> Vec<Message> {
@@ -69,7 +70,7 @@ fn said(fields: &mut Fields, item: &mut Object) -> Vec<Part> {
     let calls = fields.list(item, "tool_calls").unwrap_or_default();
     fields.within("tool_calls", |fields| {
         for (index, value) in calls.into_iter().enumerate() {
-            parts.extend(call(fields, index, value));
+            parts.extend(call(fields, index, value).into_iter().flatten());
         }
     });
     if let Some(mut function) = fields.object(item, "function_call") {
@@ -80,7 +81,8 @@ fn said(fields: &mut Fields, item: &mut Object) -> Vec<Part> {
     parts
 }
 
-fn call(fields: &mut Fields, index: usize, value: Value) -> Option<Part> {
+/// A call, and before it the signature of the thinking that led to it.
+fn call(fields: &mut Fields, index: usize, value: Value) -> Option<Vec<Part>> {
     let mut call = fields.item(index, value)?;
     fields.within(index, |fields| {
         if let Some(kind) = fields.text(&mut call, "type").filter(|kind| kind != "function") {
@@ -89,11 +91,20 @@ fn call(fields: &mut Fields, index: usize, value: Value) -> Option<Part> {
             return None;
         }
         let id = fields.text(&mut call, "id");
+        let proof = proof(&mut call)
+            .map(|signature| Part::Reasoning { text: String::new(), signature: Some(signature) });
         let mut function = required_object(fields, &mut call, "function")?;
         fields
             .within("function", |fields| content::call(fields, &mut function, id))
-            .map(Part::ToolCall)
+            .map(|call| proof.into_iter().chain([Part::ToolCall(call)]).collect())
     })
+}
+
+/// The signature where Google's own OpenAI endpoint puts it. Anything else there is nothing to go by.
+fn proof(call: &mut Object) -> Option<String> {
+    let extra = take(call, "extra_content")?;
+    let signature = extra.pointer("/google/thought_signature")?.as_str()?;
+    Some(of_gemini(signature))
 }
 
 fn result(

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Identity, Logprobs, finish_reason, logprobs};
+use super::{ExtraContent, Identity, Logprobs, finish_reason, logprobs};
 use crate::chat::{ChatEvent, ChatRequest, Completion, GatewayError, ToolCallPiece};
 use crate::dialect::openai::{Counts, data, done, envelope};
 use crate::dialect::{Encoder, Waiting, comment};
@@ -24,6 +24,8 @@ pub(super) struct Streamed {
     old_functions: bool,
     begun: bool,
     call: Option<OpenCall>,
+    /// The signature of the next call.
+    proof: Option<String>,
 }
 
 /// The call being written.
@@ -42,6 +44,7 @@ impl Streamed {
             old_functions: request.shape.old_functions,
             begun: false,
             call: None,
+            proof: None,
         }
     }
 
@@ -73,12 +76,14 @@ impl Streamed {
         } else {
             (Some(piece.id.as_deref().unwrap_or_default()), piece.name.as_deref())
         };
-        self.fragment(piece.index, id, name, &piece.arguments, out);
+        let proof = if is_open { None } else { self.proof.take() };
+        let extra = proof.as_deref().and_then(ExtraContent::of);
+        self.fragment(piece.index, id, name, &piece.arguments, extra, out);
     }
 
     fn end_call(&mut self, out: &mut Vec<u8>) {
         if let Some(OpenCall { index, is_empty: true }) = self.call.take() {
-            self.fragment(index, None, None, "{}", out);
+            self.fragment(index, None, None, "{}", None, out);
         }
     }
 
@@ -88,6 +93,7 @@ impl Streamed {
         id: Option<&str>,
         name: Option<&str>,
         arguments: &str,
+        extra_content: Option<ExtraContent<'_>>,
         out: &mut Vec<u8>,
     ) {
         let function = FunctionPiece { name, arguments };
@@ -95,7 +101,8 @@ impl Streamed {
             return self.delta(Delta::OldCall { function_call: function }, out);
         }
         let kind = id.map(|_| "function");
-        self.delta(Delta::Call { tool_calls: [CallPiece { index, id, kind, function }] }, out);
+        let call = CallPiece { index, id, kind, function, extra_content };
+        self.delta(Delta::Call { tool_calls: [call] }, out);
     }
 
     fn end(&mut self, completion: &Completion, out: &mut Vec<u8>) {
@@ -151,6 +158,7 @@ impl Encoder for Streamed {
     ) -> Result<(), GatewayError> {
         match event {
             ChatEvent::Text(text) => {
+                self.proof = None;
                 self.begin(Some(""), out);
                 self.delta(Delta::Text { content: &text }, out);
             }
@@ -164,7 +172,8 @@ impl Encoder for Streamed {
                 self.choice(Delta::Nothing {}, logprobs(&tokens), None, out);
             }
             ChatEvent::Done(completion) => self.end(&completion, out),
-            ChatEvent::Logprobs(_) | ChatEvent::Signature(_) | ChatEvent::Whole(_) => {}
+            ChatEvent::Signature(proof) => self.proof = Some(proof),
+            ChatEvent::Logprobs(_) | ChatEvent::Whole(_) => {}
         }
         Ok(())
     }
@@ -218,6 +227,8 @@ struct CallPiece<'a> {
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     kind: Option<&'static str>,
     function: FunctionPiece<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extra_content: Option<ExtraContent<'a>>,
 }
 
 #[derive(Serialize)]

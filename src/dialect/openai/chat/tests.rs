@@ -127,6 +127,36 @@ fn a_stream_names_each_call_once_and_leaves_no_arguments_empty() {
 }
 
 #[test]
+fn a_call_carries_geminis_signature_and_brings_it_back() {
+    let answer = |request: &ChatRequest, proof: &str| {
+        let events = vec![
+            ChatEvent::Signature(proof.to_owned()),
+            piece(0, Some(("g-1", "f")), "{}"),
+            piece(1, Some(("g-2", "f")), "{}"),
+            end(Finish::ToolCalls),
+        ];
+        answer(&OpenAiChat, request, &events)
+    };
+    let whole = read(&answer(&decode(&OpenAiChat, &minimal()), "gemini:c2ln"));
+    let message = whole["choices"][0]["message"].clone();
+    let extra = json!({"google": {"thought_signature": "c2ln"}});
+    assert_eq!(message["tool_calls"][0]["extra_content"], extra);
+    assert_eq!(message["tool_calls"][1].get("extra_content"), None);
+    let streamed = answer(&streamed_minimal(), "gemini:c2ln");
+    assert_eq!(streamed.matches(&extra.to_string()).count(), 1, "{streamed}");
+    // Another provider's proof has no place here.
+    assert!(!answer(&streamed_minimal(), "c2ln").contains("extra_content"));
+    let mut back = minimal();
+    back["messages"].as_array_mut().unwrap().push(message);
+    let parts = &decode(&OpenAiChat, &back).messages[1].content;
+    let [Part::Reasoning { text, signature }, Part::ToolCall(_), Part::ToolCall(_)] = &parts[..]
+    else {
+        panic!("{parts:?}")
+    };
+    assert_eq!((text.as_str(), signature.as_deref()), ("", Some("gemini:c2ln")));
+}
+
+#[test]
 fn log_probabilities_are_given_when_asked_for() {
     let token = |text: &str, top| TokenLogprob {
         token: text.to_owned(),

@@ -26,6 +26,9 @@ fn minimal() -> Value {
 fn a_prompt_is_a_users_message() {
     let request = decode(&OpenAiCompletions, &full());
     assert_eq!(request.messages, [Message::text(Role::User, "Once")]);
+    assert_eq!(request.suffix, None, "an empty suffix is none");
+    let gap = json!({"model": "m", "prompt": "Once", "suffix": "end"});
+    assert_eq!(decode(&OpenAiCompletions, &gap).suffix.as_deref(), Some("end"));
     assert_eq!(request.sampling.max_tokens, Some(9));
     assert_eq!(request.sampling.stop, ["\n"]);
     assert_eq!(request.logprobs, Some(2));
@@ -54,7 +57,6 @@ fn what_a_chat_cannot_give_is_refused_by_name() {
             (json!({"prompt": [1]}), "prompt", "unsupported_value"),
             (json!({"prompt": [1, 2]}), "prompt", "unsupported_value"),
             (json!({"prompt": [[1, 2]]}), "prompt", "unsupported_value"),
-            (json!({"suffix": "end"}), "suffix", "unsupported_parameter"),
             (json!({"echo": true}), "echo", "unsupported_parameter"),
             (json!({"n": 2}), "n", "unsupported_value"),
             (json!({"best_of": 2}), "best_of", "unsupported_value"),

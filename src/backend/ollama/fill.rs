@@ -1,0 +1,114 @@
+//! Filling a gap: `/api/generate` with a `suffix`.
+//!
+//! The one thing to know: a model without the capability `insert` is refused by Ollama itself, with 400.
+
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use super::encode::{Options, Passed, headers, inline};
+use crate::backend::UpstreamRequest;
+use crate::backend::history::gap;
+use crate::chat::{ChatRequest, GatewayError, Part};
+use crate::wire::json;
+
+/// What a request for a gap has in common with a chat.
+pub(super) struct Common<'a> {
+    pub(super) model: &'a str,
+    pub(super) api_key: Option<&'a str>,
+    pub(super) format: Option<Value>,
+    pub(super) think: Option<Value>,
+    pub(super) options: Options<'a>,
+    pub(super) passed: Passed<'a>,
+}
+
+/// Builds the call that fills the gap before `suffix`.
+pub(super) fn gap_before(
+    suffix: &str,
+    request: &ChatRequest,
+    common: Common<'_>,
+    dropped: Vec<String>,
+) -> Result<UpstreamRequest, GatewayError> {
+    let gap = gap(request)?;
+    let images = gap.message.content.iter().filter_map(|part| match part {
+        Part::Image(image) => Some(inline(&image.source)),
+        Part::Text(_)
+        | Part::Reasoning { .. }
+        | Part::ToolCall(_)
+        | Part::ToolResult(_)
+        | Part::CacheMark(_) => None,
+    });
+    let body = Body {
+        model: common.model,
+        prompt: gap.message.joined_text(),
+        suffix,
+        system: gap.instructions,
+        images: images.collect::<Result<_, _>>()?,
+        stream: true,
+        format: common.format,
+        think: common.think,
+        logprobs: request.logprobs.map(|_| true),
+        top_logprobs: request.logprobs.filter(|top| *top > 0),
+        options: common.options,
+        passed: common.passed,
+    };
+    let (path, body) = ("/api/generate".to_owned(), json::to_vec(&body));
+    Ok(UpstreamRequest { path, headers: headers(common.api_key), body, dropped })
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    model: &'a str,
+    prompt: String,
+    suffix: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    system: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    images: Vec<&'a str>,
+    stream: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    think: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logprobs: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_logprobs: Option<u8>,
+    #[serde(skip_serializing_if = "Options::is_empty")]
+    options: Options<'a>,
+    #[serde(flatten, serialize_with = "entries")]
+    passed: Passed<'a>,
+}
+
+fn entries<S: Serializer>(fields: &[(&str, &Value)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(fields.iter().copied())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::backend::ollama::Ollama;
+    use crate::backend::testing::{decode, done, encode, message, text, user};
+    use crate::backend::{Backend, Target};
+    use crate::chat::{Ask, ChatEvent, Finish, Role, Usage};
+
+    #[test]
+    fn a_gap_is_asked_for_and_read() {
+        let mut request = user("def f(a, b):\n");
+        request.suffix = Some("return c".into());
+        request.messages.insert(0, message(Role::System, vec![text("python")]));
+        request.sampling.max_tokens = Some(16);
+        let (body, dropped) = encode(&Ollama, &request, "coder");
+        let expected = json!({"model": "coder", "prompt": "def f(a, b):\n", "suffix": "return c",
+            "system": "python", "stream": true, "options": {"num_predict": 16}});
+        assert_eq!((body, dropped.len()), (expected, 0));
+        let call = Ollama.encode(&Ask::Chat(request.clone()), Target::new("coder", None)).unwrap();
+        assert_eq!(call.path, "/api/generate");
+        let lines = "{\"response\":\" c = a\",\"done\":false}\n\
+                     {\"response\":\"\",\"done\":true,\"done_reason\":\"stop\"}\n";
+        let (events, ended) = decode(&Ollama, &request, &[lines.as_bytes()]);
+        assert_eq!(ended, Ok(()));
+        let end = done(Finish::Stop, Usage::default());
+        assert_eq!(events, [ChatEvent::Text(" c = a".into()), end]);
+    }
+}

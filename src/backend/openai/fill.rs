@@ -1,0 +1,194 @@
+//! Filling a gap: `/completions` with a `suffix`, as servers of code models have it.
+//!
+//! It refuses by name what that older API has no word for: instructions, pictures, a format, tools.
+//!
+//! The one thing to know: whether a model can do this is the server's to say. OpenAI's own models cannot any more;
+//! llama.cpp's and vLLM's can when they were trained for it.
+
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::{Map, Value};
+
+use super::encode::{StreamOptions, check, headers, name_untold, set};
+use crate::backend::history::{gap, name_cache_marks, refuse_images};
+use crate::backend::{UpstreamRequest, foreign_fields};
+use crate::chat::{Api, ChatRequest, Format, GatewayError, TokenLogprob};
+use crate::wire::json;
+
+/// The fields that the gateway itself decides; a client's own of that name is not passed on.
+const OWN: &[&str] =
+    &["model", "prompt", "suffix", "stream", "stream_options", "n", "best_of", "echo"];
+
+/// Builds the call that fills the gap before `suffix`.
+pub(super) fn gap_before(
+    suffix: &str,
+    request: &ChatRequest,
+    model: &str,
+    api_key: Option<&str>,
+) -> Result<UpstreamRequest, GatewayError> {
+    let stop = check(request)?;
+    let gap = gap(request)?;
+    refuse_images(gap.message)?;
+    let has_no_place = [
+        ("system", gap.instructions.is_some()),
+        ("format", request.format != Format::Text),
+        ("tools", !request.tools.is_empty()),
+    ];
+    if let Some((name, _)) = has_no_place.into_iter().find(|(_, is_set)| *is_set) {
+        let message = format!("{name}: this provider fills a gap without it, leave it out");
+        return Err(GatewayError::invalid(message));
+    }
+    let mut dropped = Vec::new();
+    let passed = foreign_fields(request, Api::OpenAi, &mut dropped)?;
+    name_untold(request, &mut dropped);
+    name_cache_marks(request, &mut dropped);
+    if request.effort.is_some() {
+        dropped.push("reasoning_effort".to_owned());
+    }
+    let sampling = &request.sampling;
+    let body = Body {
+        model,
+        prompt: gap.message.joined_text(),
+        suffix,
+        stream: true,
+        stream_options: StreamOptions { include_usage: true },
+        max_tokens: sampling.max_tokens,
+        temperature: sampling.temperature,
+        top_p: sampling.top_p,
+        presence_penalty: set(sampling.presence_penalty),
+        frequency_penalty: set(sampling.frequency_penalty),
+        seed: sampling.seed,
+        stop,
+        logprobs: request.logprobs,
+        passed: passed.into_iter().filter(|(name, _)| !OWN.contains(name)).collect(),
+    };
+    let path = "/completions".to_owned();
+    Ok(UpstreamRequest { path, headers: headers(api_key), body: json::to_vec(&body), dropped })
+}
+
+/// Log probabilities as that API has them: lists side by side.
+#[derive(Deserialize)]
+pub(super) struct Lists {
+    tokens: Vec<String>,
+    #[serde(default)]
+    token_logprobs: Vec<Option<f64>>,
+    #[serde(default)]
+    top_logprobs: Option<Vec<Option<Map<String, Value>>>>,
+}
+
+impl Lists {
+    /// The tokens whose probability is told, with their alternatives, the likeliest first.
+    pub(super) fn into_tokens(self) -> Vec<TokenLogprob> {
+        let one = |token: String, logprob: f64, top| {
+            // What could not be shown as text is written by its bytes.
+            let bytes = (!token.starts_with("bytes:")).then(|| token.clone().into_bytes());
+            TokenLogprob { token, logprob, bytes, top }
+        };
+        let mut tops = self.top_logprobs.unwrap_or_default().into_iter();
+        let told = self.tokens.into_iter().zip(self.token_logprobs);
+        let tokens = told.filter_map(|(token, logprob)| {
+            let top = tops.next().flatten().unwrap_or_default().into_iter();
+            let mut top: Vec<TokenLogprob> = top
+                .filter_map(|(token, value)| Some(one(token, value.as_f64()?, Vec::new())))
+                .collect();
+            top.sort_by(|a, b| b.logprob.total_cmp(&a.logprob));
+            Some(one(token, logprob?, top))
+        });
+        tokens.collect()
+    }
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    model: &'a str,
+    prompt: String,
+    suffix: &'a str,
+    stream: bool,
+    stream_options: StreamOptions,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_p: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    presence_penalty: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frequency_penalty: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<i64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stop: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logprobs: Option<u8>,
+    #[serde(flatten, serialize_with = "entries")]
+    passed: Vec<(&'a str, &'a Value)>,
+}
+
+fn entries<S: Serializer>(fields: &[(&str, &Value)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(fields.iter().copied())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::backend::openai::OpenAi;
+    use crate::backend::testing::{decode, done, encode, message, stream, text, user};
+    use crate::backend::{Backend, Target};
+    use crate::chat::{Ask, ChatEvent, Finish, Role, Usage};
+
+    fn asked() -> ChatRequest {
+        ChatRequest { suffix: Some("return c".into()), ..user("def f(a, b):\n") }
+    }
+
+    #[test]
+    fn a_gap_is_asked_for_at_the_older_route() {
+        let mut request = asked();
+        request.logprobs = Some(2);
+        request.sampling.max_tokens = Some(16);
+        let (body, dropped) = encode(&OpenAi, &request, "coder");
+        let expected = json!({"model": "coder", "prompt": "def f(a, b):\n", "suffix": "return c",
+            "stream": true, "stream_options": {"include_usage": true}, "max_tokens": 16, "logprobs": 2});
+        assert_eq!((body, dropped.len()), (expected, 0));
+        let call = OpenAi.encode(&Ask::Chat(request), Target::new("coder", None)).unwrap();
+        assert_eq!(call.path, "/completions");
+    }
+
+    #[test]
+    fn what_the_older_route_has_no_word_for_is_refused() {
+        let changes: [(&str, fn(&mut ChatRequest)); 3] = [
+            ("system", |request| {
+                request.messages.insert(0, message(Role::System, vec![text("x")]))
+            }),
+            ("format", |request| request.format = Format::Json),
+            ("suffix", |request| request.messages.push(message(Role::User, vec![text("x")]))),
+        ];
+        for (name, change) in changes {
+            let mut request = asked();
+            change(&mut request);
+            let error = OpenAi.encode(&Ask::Chat(request), Target::new("m", None)).unwrap_err();
+            assert!(error.message.starts_with(name), "{}", error.message);
+        }
+    }
+
+    #[test]
+    fn its_pieces_are_read_with_their_probabilities() {
+        let body = stream(&[
+            r#"{"choices":[{"index":0,"text":" c =","logprobs":{"tokens":[" c"," ="],
+                "token_logprobs":[-0.5,null],"top_logprobs":[{"x":-2,"y":-1},null]},"finish_reason":null}]}"#,
+            r#"{"choices":[{"index":0,"text":" a","logprobs":null,"finish_reason":"stop"}]}"#,
+            "[DONE]",
+        ]);
+        let body = body.replace("\n                ", "");
+        let (events, ended) = decode(&OpenAi, &asked(), &[body.as_bytes()]);
+        assert_eq!(ended, Ok(()));
+        let [first, ChatEvent::Logprobs(tokens), second, end] = &events[..] else {
+            panic!("{events:?}")
+        };
+        assert_eq!(*first, ChatEvent::Text(" c =".into()));
+        assert_eq!((tokens.len(), tokens[0].top[0].token.as_str()), (1, "y"));
+        assert_eq!(*second, ChatEvent::Text(" a".into()));
+        assert_eq!(*end, done(Finish::Stop, Usage::default()));
+    }
+}
