@@ -58,6 +58,12 @@ pub trait Backend: Sync {
     /// [lacks](Backend::lacks) the whole.
     fn encode(&self, ask: &Ask, target: Target<'_>) -> Result<UpstreamRequest, GatewayError>;
 
+    /// Whether `model` goes on where a last assistant message ends, instead of answering anew. `false` wherever that is
+    /// not known for certain.
+    fn goes_on(&self, _request: &ChatRequest, _model: &str) -> bool {
+        false
+    }
+
     /// Begins to read the answer to `ask`. `seed` makes ids that the provider did not give.
     fn decoder(&self, ask: &Ask, seed: u64) -> Box<dyn Decoder>;
 

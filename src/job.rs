@@ -3,22 +3,28 @@
 //! A [`Job`] is moved, never cloned. Whoever holds it owes the answer; dropping it unanswered answers `internal`,
 //! so that no client waits for somebody who is gone.
 //!
-//! The one thing to know: the answer is given once, at the first event. What happens afterwards travels through
-//! the [`EventStream`], and dropping that stream is how a client's leaving reaches the provider.
+//! The one thing to know: the answer is given at the first event, and the job stays at hand until the last: should the
+//! stream die, it still owes what follows. Dropping the [`EventStream`] is how a client's leaving reaches the provider.
+
+mod reply;
+mod stitch;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use uuid::Uuid;
 use wildmatch::WildMatch;
 
 use crate::chat::{
     Ask, ChatEvent, Completion, Finish, GatewayError, Naming, Usage, Waiting, Whole,
 };
-use crate::policy::{DataPolicy, Priority, Trust};
+use crate::policy::{DataPolicy, OnCut, Priority, Trust};
+
+pub use reply::{Answer, EventStream, Reply};
+pub use stitch::{Differs, Stitch};
 
 /// Events that may wait between a provider and a slow client. With 16 pieces of at most one read each, a stalled
 /// client holds far less than the 256 KiB allowed to it.
@@ -93,8 +99,12 @@ pub struct Job {
     pub deadline: Option<Instant>,
     /// The candidates not yet tried, the next one first.
     pub candidates: VecDeque<Candidate>,
+    /// What happens when its answer dies midway.
+    pub on_cut: OnCut,
     /// What has been tried so far.
     pub tried: Tried,
+    /// What the client has of the answer.
+    pub stitch: Stitch,
     /// Where it stands in a line, for signs of life.
     pub place: Place,
     /// Where the answer goes.
@@ -137,6 +147,10 @@ pub struct Tried {
     pub dropped: Vec<String>,
     /// Whether the answer is the gateway's own estimate.
     pub is_estimate: bool,
+    /// The failure that broke off an answer of which the client has a part.
+    pub cut: Option<GatewayError>,
+    /// Whether another call was made to go on with such an answer.
+    pub is_resumed: bool,
 }
 
 impl Job {
@@ -153,10 +167,22 @@ impl Job {
         self.deadline.map_or(end, |deadline| deadline.min(end))
     }
 
-    /// Answers with a stream of events.
-    pub fn answer(self, events: EventStream) {
-        let Self { tried, reply, .. } = self;
-        reply.send(Answer { served: tried.served(), outcome: Ok(events) });
+    /// Whether an answer that died midway may be asked for elsewhere: with a part of it delivered, when another answer
+    /// can be joined to that; a whole one, which nobody has seen yet, as any other.
+    #[must_use]
+    pub fn may_resume(&self) -> bool {
+        let is_joinable = !self.request.stream() || self.stitch.is_joinable();
+        self.on_cut == OnCut::Resume && !self.candidates.is_empty() && is_joinable
+    }
+
+    /// Answers with a stream of events, and owes from then on what follows it: [`Job::complete`] when nothing does.
+    pub fn answer(&mut self, events: mpsc::Receiver<ChatEvent>) {
+        self.reply.answer(self.tried.served(), events);
+    }
+
+    /// The answer was given to its end.
+    pub fn complete(self) {
+        self.reply.complete();
     }
 
     /// Answers with an estimate of the prompt's tokens, in the name of the first candidate.
@@ -168,85 +194,44 @@ impl Job {
         let done = Completion { finish, stop_sequence: None, usage };
         for event in [ChatEvent::Whole(Whole::Tokens(tokens)), ChatEvent::Done(done)] {
             // There is room for both, and the receiver is at hand.
-            drop(sender.try_send(Ok(event)));
+            drop(sender.try_send(event));
         }
         self.answer(events);
+        self.complete();
     }
 
-    /// Answers with a failure.
-    pub fn fail(self, error: GatewayError) {
+    /// Answers with a failure. A client that has a part of an answer is told why that broke off; what failed
+    /// afterwards, with another provider, is for the log.
+    pub fn fail(mut self, error: GatewayError) {
+        let error = match self.tried.cut.take() {
+            None => error,
+            Some(cut) if cut == error => cut,
+            Some(cut) => {
+                // Only its code: a provider that refuses a request may quote it.
+                let after = format!("not resumed: {}", error.kind.code());
+                let cause =
+                    cut.cause.as_deref().map_or(after.clone(), |cause| format!("{cause}; {after}"));
+                cut.because(cause)
+            }
+        };
         let Self { tried, reply, .. } = self;
-        reply.send(Answer { served: tried.served(), outcome: Err(error) });
+        reply.fail(tried.served(), error);
     }
 }
 
 impl Tried {
-    fn served(self) -> Option<Served> {
-        let Self { candidate, attempts, queued, upstream, dropped, is_estimate, .. } = self;
+    fn served(&self) -> Option<Served> {
+        let candidate = self.candidate.clone();
         candidate.map(|candidate| Served {
             candidate,
-            attempts,
-            queued,
-            upstream,
-            dropped,
-            is_estimate,
+            attempts: self.attempts,
+            queued: self.queued,
+            upstream: self.upstream,
+            dropped: self.dropped.clone(),
+            is_estimate: self.is_estimate,
+            is_resumed: self.is_resumed,
         })
     }
-}
-
-/// The one-shot return address of a job.
-#[derive(Debug)]
-pub struct Reply(Option<oneshot::Sender<Answer>>);
-
-impl Reply {
-    /// A return address and the place where the answer appears.
-    #[must_use]
-    pub fn new() -> (Self, oneshot::Receiver<Answer>) {
-        let (sender, receiver) = oneshot::channel();
-        (Self(Some(sender)), receiver)
-    }
-
-    /// Whether nobody waits for the answer any more.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.0.as_ref().is_none_or(oneshot::Sender::is_closed)
-    }
-
-    /// Waits until nobody waits for the answer any more.
-    ///
-    /// # Cancellation
-    ///
-    /// Safe to drop at any time.
-    pub async fn closed(&mut self) {
-        if let Some(sender) = &mut self.0 {
-            sender.closed().await;
-        }
-    }
-
-    fn send(mut self, answer: Answer) {
-        if let Some(sender) = self.0.take() {
-            // Nobody listens when the client has left; dropping the answer then ends the attempt.
-            drop(sender.send(answer));
-        }
-    }
-}
-
-impl Drop for Reply {
-    fn drop(&mut self) {
-        if let Some(sender) = self.0.take() {
-            let outcome = Err(GatewayError::internal("a job was dropped unanswered"));
-            drop(sender.send(Answer { served: None, outcome }));
-        }
-    }
-}
-
-/// The answer to a job.
-#[derive(Debug)]
-pub struct Answer {
-    /// Who answered, once a provider was chosen.
-    pub served: Option<Served>,
-    /// The events, the first of which is at hand, or why there are none.
-    pub outcome: Result<EventStream, GatewayError>,
 }
 
 /// Who answered a job, and what it took.
@@ -264,33 +249,13 @@ pub struct Served {
     pub dropped: Vec<String>,
     /// Whether the answer is the gateway's own estimate.
     pub is_estimate: bool,
+    /// Whether it goes on with an answer that another provider began.
+    pub is_resumed: bool,
 }
-
-/// The bounded channel of an answer's events. It ends after [`ChatEvent::Done`] or an error; an end without
-/// either means that the attempt vanished.
-pub type EventStream = mpsc::Receiver<Result<ChatEvent, GatewayError>>;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::ErrorKind;
-
-    #[tokio::test]
-    async fn a_job_dropped_unanswered_answers_internal() {
-        let (reply, answer) = Reply::new();
-        drop(reply);
-        let error = answer.await.unwrap().outcome.unwrap_err();
-        assert_eq!(error.kind, ErrorKind::Internal);
-    }
-
-    #[tokio::test]
-    async fn a_reply_knows_when_nobody_waits() {
-        let (mut reply, answer) = Reply::new();
-        assert!(!reply.is_closed());
-        drop(answer);
-        reply.closed().await;
-        assert!(reply.is_closed());
-    }
 
     #[test]
     fn a_list_of_patterns_matches_when_one_does() {

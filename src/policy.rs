@@ -1,6 +1,6 @@
-//! The words for who goes first and where a prompt may go, shared by callers, jobs and providers.
+//! The words for who goes first, where a prompt may go and what follows a cut, shared by callers, jobs and providers.
 //!
-//! Owns three closed sets and their spelling in configuration and headers. Refuses anything with
+//! Owns four closed sets and their spelling in configuration and headers. Refuses anything with
 //! behaviour: what follows from a word is decided by the router and the gate.
 //!
 //! What a reader would get wrong: [`Trust`] says where a provider runs, [`DataPolicy`] what a request
@@ -38,6 +38,17 @@ pub enum Trust {
 pub enum DataPolicy {
     /// Only providers with [`Trust::Local`], whatever fails.
     Local,
+}
+
+/// What happens to an answer that dies midway.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnCut {
+    /// Another provider is asked for it, and what follows the part already delivered is sent.
+    #[default]
+    Resume,
+    /// The client gets one error event and an abnormal end.
+    Error,
 }
 
 impl Priority {

@@ -14,6 +14,7 @@ mod attempt;
 pub mod catalogue;
 mod discovery;
 mod refused;
+mod resume;
 
 pub mod settings;
 

@@ -20,6 +20,7 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 use crate::chat::estimate::prompt_tokens;
 use crate::chat::{Ask, ErrorKind, GatewayError, Listing, Origin};
 use crate::job::{Candidate, Job};
+use crate::policy::OnCut;
 use crate::provider::{Bounce, Discover, Dispatch, Provider, ProviderActor};
 use crate::telemetry::{ActorKind, FellBack, Restarted};
 use route::{Asked, Routes};
@@ -127,22 +128,28 @@ impl RouterActor {
         self.routing.provider(&candidate.provider)?.lacks(&job.request)
     }
 
-    /// Hands the job to its next candidate. `last` is why the candidate before did not take it.
-    fn dispatch(&mut self, mut job: Job, mut last: Option<GatewayError>, context: &Context<Self>) {
+    /// Hands the job to its next candidate. `last` is why the candidate before did not take it, and the label of that.
+    fn dispatch(
+        &mut self,
+        mut job: Job,
+        mut last: Option<(GatewayError, &'static str)>,
+        context: &Context<Self>,
+    ) {
         while let Some(candidate) = job.candidates.pop_front() {
-            if let (Some(error), Some(tried)) = (&last, &job.tried.candidate) {
-                FellBack { provider: &tried.provider, reason: error.kind.code() }.emit();
+            if let (Some((_, reason)), Some(tried)) = (&last, &job.tried.candidate) {
+                FellBack { provider: &tried.provider, reason }.emit();
             }
             match self.hand_over(job, candidate, context) {
                 None => return,
                 Some((back, error)) => {
                     job = back;
-                    last = Some(error);
+                    let reason = error.kind.code();
+                    last = Some((error, reason));
                 }
             }
         }
         let gone = || GatewayError::new(ErrorKind::ModelNotFound, "no provider serves this model");
-        job.fail(last.unwrap_or_else(gone));
+        job.fail(last.map_or_else(gone, |(error, _)| error));
     }
 
     /// Tries to put the job into the provider's mailbox; an actor that has died is started again, once.
@@ -218,6 +225,10 @@ impl Handler<Submit> for RouterActor {
             Ok(plan) => {
                 job.policy = plan.policy;
                 job.candidates = plan.candidates;
+                // Without a route nobody has said that two answers may be joined. A whole answer is never joined:
+                // one that dies before its end is asked for elsewhere like any other that failed.
+                let joined = if job.request.stream() { OnCut::Error } else { OnCut::Resume };
+                job.on_cut = plan.on_cut.unwrap_or(joined);
                 self.begin(job, context);
             }
             Err(error) => job.fail(error),
@@ -239,8 +250,9 @@ impl Handler<Browse> for RouterActor {
 impl Handler<Bounce> for RouterActor {
     type Result = ();
 
-    fn handle(&mut self, Bounce { job, error }: Bounce, context: &mut Self::Context) {
-        self.dispatch(job, Some(error), context);
+    fn handle(&mut self, bounce: Bounce, context: &mut Self::Context) {
+        let Bounce { job, error, reason } = bounce;
+        self.dispatch(job, Some((error, reason)), context);
     }
 }
 

@@ -18,7 +18,7 @@ mod thinking;
 use super::stream::EventDecoder;
 use super::whole::{nothing, whole};
 use super::{Backend, DecodeError, Decoder, Rejection, Target, UpstreamRequest, lacking};
-use crate::chat::{Api, Ask, GatewayError, Listing, Model};
+use crate::chat::{Api, Ask, ChatRequest, GatewayError, Listing, Model};
 
 /// The version of the API that is spoken. The later 2026-10-21 has no `temperature`, `top_p` and `top_k`.
 pub const VERSION: &str = "2023-06-01";
@@ -51,6 +51,12 @@ impl Backend for Anthropic {
             Ask::CountTokens(request) => beside::count(request, model, api_key),
             Ask::Embed(_) | Ask::Show(_) => Err(lacking(self.lacks(ask))),
         }
+    }
+
+    /// The newest models answer 400 to a last assistant message, so that only the old family is trusted to go on; and
+    /// who thinks begins with that.
+    fn goes_on(&self, request: &ChatRequest, model: &str) -> bool {
+        model.starts_with("claude-3") && !thinking::Thinking::of(request).is_on()
     }
 
     fn decoder(&self, ask: &Ask, seed: u64) -> Box<dyn Decoder> {

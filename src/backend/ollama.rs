@@ -21,8 +21,8 @@ use super::{
     whole::{nothing, whole},
 };
 use crate::chat::{
-    Api, Ask, ChatEvent, Completion, Finish, GatewayError, Listing, Model, Naming, TokenLogprob,
-    ToolCallPiece, Usage,
+    Api, Ask, ChatEvent, ChatRequest, Completion, Finish, GatewayError, Listing, Model, Naming,
+    TokenLogprob, ToolCallPiece, Usage,
 };
 use crate::wire::ndjson::Lines;
 
@@ -54,6 +54,11 @@ impl Backend for Ollama {
             Ask::Show(request) => Ok(beside::show(request, model, api_key)),
             Ask::CountTokens(_) => Err(lacking(self.lacks(ask))),
         }
+    }
+
+    /// A chat's template leaves a last assistant message open. A model that is told to think does so first.
+    fn goes_on(&self, request: &ChatRequest, _model: &str) -> bool {
+        request.effort.is_none()
     }
 
     fn decoder(&self, ask: &Ask, seed: u64) -> Box<dyn Decoder> {

@@ -34,6 +34,8 @@ pub struct AnswerBody {
     exchange: Option<Exchange>,
     request: Arc<Ask>,
     encoder: Box<dyn Encoder>,
+    /// Whether the encoder is the answer's own already.
+    has_begun: bool,
     heartbeat: Heartbeat,
     stopped: Option<Pin<Box<dyn Future<Output = ()>>>>,
     /// Since when nothing has come.
@@ -42,7 +44,7 @@ pub struct AnswerBody {
 
 /// What comes next.
 enum State {
-    /// The headers went out early and the answer is still to come.
+    /// The answer is still to come, or what follows one that died midway; the headers went out.
     Waiting(oneshot::Receiver<Answer>),
     /// Events.
     Streaming(EventStream),
@@ -103,36 +105,47 @@ impl AnswerBody {
         request: Arc<Ask>,
         heartbeat: Duration,
     ) -> Self {
-        let heartbeat = Heartbeat { every: heartbeat, timer: None };
-        let exchange = Some(exchange);
-        let waiting_since = Instant::now();
-        Self { state, exchange, request, encoder, heartbeat, stopped: None, waiting_since }
+        Self {
+            has_begun: matches!(state, State::Streaming(_)),
+            state,
+            exchange: Some(exchange),
+            request,
+            encoder,
+            heartbeat: Heartbeat { every: heartbeat, timer: None },
+            stopped: None,
+            waiting_since: Instant::now(),
+        }
     }
 
     /// Takes what is ready; `None` when nothing is.
     fn next_bytes(&mut self, context: &mut Context<'_>) -> Option<Vec<u8>> {
         let mut out = Vec::new();
         while out.len() < BATCH {
-            let event = match &mut self.state {
+            match &mut self.state {
                 State::Waiting(answer) => match Pin::new(answer).poll(context) {
                     Poll::Pending => break,
-                    Poll::Ready(answer) => {
-                        self.begin(answer, &mut out);
-                        continue;
-                    }
+                    Poll::Ready(answer) => self.begin(answer, &mut out),
                 },
                 State::Streaming(events) => match events.poll_recv(context) {
                     Poll::Pending => break,
-                    Poll::Ready(event) => event,
+                    Poll::Ready(Some(event)) => self.event(event, &mut out),
+                    Poll::Ready(None) => self.wait(),
                 },
                 State::Broken | State::Ended => break,
-            };
-            self.event(event, &mut out);
+            }
         }
         (!out.is_empty()).then_some(out)
     }
 
-    /// The answer came after the headers went out.
+    /// The events broke off; somebody may go on with them.
+    fn wait(&mut self) {
+        self.count_wait();
+        if let State::Streaming(events) = mem::replace(&mut self.state, State::Broken) {
+            self.state = State::Waiting(events.then());
+        }
+    }
+
+    /// The answer came after the headers went out, or goes on.
     fn begin(&mut self, answer: Result<Answer, oneshot::error::RecvError>, out: &mut Vec<u8>) {
         let Ok(Answer { served, outcome }) = answer else {
             return self.fail(&GatewayError::internal("a reply was dropped"), out);
@@ -142,8 +155,10 @@ impl AnswerBody {
         }
         match outcome {
             Ok(events) => {
-                if let Some(exchange) = &self.exchange {
+                // An answer that goes on was begun in the name of whoever began it.
+                if let Some(exchange) = self.exchange.as_ref().filter(|_| !self.has_begun) {
                     self.encoder = exchange.encoder(&self.request);
+                    self.has_begun = true;
                 }
                 self.state = State::Streaming(events);
                 self.waiting_since = Instant::now();
@@ -152,29 +167,30 @@ impl AnswerBody {
         }
     }
 
-    fn event(&mut self, event: Option<Result<ChatEvent, GatewayError>>, out: &mut Vec<u8>) {
+    fn event(&mut self, event: ChatEvent, out: &mut Vec<u8>) {
+        self.count_wait();
         let Some(exchange) = &mut self.exchange else { return };
         let since_arrival = exchange.arrived.elapsed();
-        let now = Instant::now();
-        exchange.upstream +=
-            now.saturating_duration_since(mem::replace(&mut self.waiting_since, now));
-        match event {
-            Some(Ok(event)) => {
-                exchange.first.get_or_insert(since_arrival);
-                let usage = event.done().map(|completion| completion.usage);
-                if let Err(error) = self.encoder.event(event, since_arrival, out) {
-                    return self.fail(&error, out);
-                }
-                if let Some(usage) = usage {
-                    exchange.usage = usage;
-                    self.state = State::Ended;
-                    if let Some(exchange) = self.exchange.take() {
-                        exchange.end(Outcome::Ok, None);
-                    }
-                }
+        exchange.first.get_or_insert(since_arrival);
+        let usage = event.done().map(|completion| completion.usage);
+        if let Err(error) = self.encoder.event(event, since_arrival, out) {
+            return self.fail(&error, out);
+        }
+        if let Some(usage) = usage {
+            exchange.usage = usage;
+            self.state = State::Ended;
+            if let Some(exchange) = self.exchange.take() {
+                exchange.end(Outcome::Ok, None);
             }
-            Some(Err(error)) => self.fail(&error, out),
-            None => self.fail(&GatewayError::internal("an attempt vanished"), out),
+        }
+    }
+
+    /// The provider let us wait until now.
+    fn count_wait(&mut self) {
+        let now = Instant::now();
+        let waited = now.saturating_duration_since(mem::replace(&mut self.waiting_since, now));
+        if let Some(exchange) = &mut self.exchange {
+            exchange.upstream += waited;
         }
     }
 

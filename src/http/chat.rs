@@ -21,8 +21,8 @@ use super::shard;
 use crate::backend::MAX_PIECE;
 use crate::chat::{Ask, ErrorKind, GatewayError, Origin};
 use crate::dialect::{Dialect, Encoder};
-use crate::job::{Answer, EventStream, Job, Reply, Tried};
-use crate::policy::DataPolicy;
+use crate::job::{Answer, EventStream, Job, Reply, Stitch, Tried};
+use crate::policy::{DataPolicy, OnCut};
 use crate::router::Submit;
 use crate::telemetry::{ActorKind, Outcome, Restarted};
 
@@ -80,7 +80,9 @@ async fn submit(
         arrived: exchange.arrived,
         deadline: wishes.timeout.map(|timeout| exchange.arrived + timeout),
         candidates: VecDeque::new(),
+        on_cut: OnCut::default(),
         tried: Tried::default(),
+        stitch: Stitch::default(),
         place: exchange.place.clone(),
         reply,
     };
@@ -142,7 +144,7 @@ async fn answer_with(
         let mut response = streamed(&exchange, encoder.content_type());
         response.body(AnswerBody::streaming(exchange, encoder, events, request, heartbeat))
     } else {
-        whole(exchange, encoder, events).await
+        whole(exchange, encoder, events, &request).await
     }
 }
 
@@ -156,11 +158,13 @@ fn streamed(exchange: &Exchange, content_type: &str) -> actix_web::HttpResponseB
     response
 }
 
-/// Collects the events of a unary answer. A failure midway is the whole answer.
+/// Collects the events of a unary answer. When they break off, whoever goes on begins anew, since the client has seen
+/// nothing; a failure midway is the whole answer.
 async fn whole(
     mut exchange: Exchange,
     mut encoder: Box<dyn Encoder>,
     mut events: EventStream,
+    request: &Ask,
 ) -> HttpResponse {
     let mut out = Vec::new();
     let mut held = 0usize;
@@ -171,12 +175,24 @@ async fn whole(
             event = events.recv() => event,
             () = &mut stopped => return exchange.fail(&draining()),
         };
-        exchange.upstream += waiting.elapsed();
-        let event = match event {
-            Some(Ok(event)) => event,
-            Some(Err(error)) => return exchange.fail(&error),
-            None => return exchange.fail(&GatewayError::internal("an attempt vanished")),
+        let Some(event) = event else {
+            let answered = tokio::select! {
+                answered = events.then() => answered,
+                () = &mut stopped => return exchange.fail(&draining()),
+            };
+            let Ok(Answer { served, outcome }) = answered else {
+                return exchange.fail(&GatewayError::internal("an attempt vanished"));
+            };
+            exchange.served = served;
+            events = match outcome {
+                Ok(events) => events,
+                Err(error) => return exchange.fail(&error),
+            };
+            (encoder, held) = (exchange.encoder(request), 0);
+            out.clear();
+            continue;
         };
+        exchange.upstream += waiting.elapsed();
         let at = exchange.arrived.elapsed();
         exchange.first.get_or_insert(at);
         held = held.saturating_add(event.size());

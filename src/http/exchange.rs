@@ -131,6 +131,7 @@ impl Exchange {
             provider: served.map(|served| &*served.candidate.provider),
             model: served.map(|served| &*served.candidate.model),
             attempts: served.map_or(0, |served| served.attempts),
+            is_resumed: served.is_some_and(|served| served.is_resumed),
             status: self.status.unwrap_or(CLIENT_CLOSED),
             outcome,
             code: error.map(|error| error.kind.code()),

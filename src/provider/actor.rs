@@ -30,6 +30,9 @@ use crate::telemetry::{Admitted, Retried};
 /// a worker far behind, and the answer is 503 at once.
 const MAILBOX: usize = 1024;
 
+/// Why a job is handed on whose client has a part of an answer that died.
+const RESUMED: &str = "resumed";
+
 /// How often a streamed request in the line takes note of its place. Signs of life go out less often than that.
 const PLACE_EVERY: Duration = Duration::from_secs(5);
 
@@ -67,6 +70,8 @@ pub struct Bounce {
     pub job: Job,
     /// What to tell the client if nobody else takes the job.
     pub error: GatewayError,
+    /// Why it is handed on, as a label.
+    pub reason: &'static str,
 }
 
 /// A job that was here before wants to run again.
@@ -160,18 +165,25 @@ impl ProviderActor {
     fn decide(&self, mut turn: Turn, failed: Failed, address: Addr<Self>) {
         let provider = &self.lane.provider;
         let tried = &turn.job.tried;
+        let is_midway = failed.failure.is_midway();
         let deadline = turn.job.deadline(provider.settings.timeouts.total);
         let standing = Standing {
             attempts: tried.attempts,
             here: tried.here,
             free_used: tried.free_used,
-            elsewhere: !turn.job.candidates.is_empty(),
+            elsewhere: match is_midway {
+                true => turn.job.may_resume(),
+                false => !turn.job.candidates.is_empty(),
+            },
             left: deadline.saturating_duration_since(Instant::now()),
             needs: Duration::ZERO,
         };
         let (after, fresh, free) =
             match retry::decide(&failed.failure, &standing, &self.retry, fastrand::f64()) {
                 Next::Again { after, fresh, free } => (after, fresh, free),
+                Next::Elsewhere if is_midway && turn.job.request.stream() => {
+                    return hand_on(&self.router, turn.job, failed.error, RESUMED);
+                }
                 Next::Elsewhere => return bounce(&self.router, turn.job, failed.error),
                 Next::Stop => return stop(turn.job, failed.error),
             };
@@ -288,6 +300,12 @@ async fn back_off(mut turn: Turn, after: Duration, address: Addr<ProviderActor>)
 
 /// Hands a job back to the router, which tries the next candidate or answers.
 fn bounce(router: &WeakRecipient<Bounce>, job: Job, error: GatewayError) {
+    let reason = error.kind.code();
+    hand_on(router, job, error, reason);
+}
+
+/// As [`bounce`], with a reason that is not the error's own.
+fn hand_on(router: &WeakRecipient<Bounce>, job: Job, error: GatewayError, reason: &'static str) {
     if job.candidates.is_empty() {
         return stop(job, error);
     }
@@ -295,7 +313,7 @@ fn bounce(router: &WeakRecipient<Bounce>, job: Job, error: GatewayError) {
         // A job bounces at most once per candidate, so these are bounded by the jobs in flight.
         Some(router) => {
             if let Err(SendError::Full(bounce) | SendError::Closed(bounce)) =
-                router.try_send(Bounce { job, error })
+                router.try_send(Bounce { job, error, reason })
             {
                 stop(bounce.job, bounce.error);
             }

@@ -1,12 +1,14 @@
 //! One exchange with a provider for one job: send, classify the head, pump events.
 //!
 //! It owns the connection from connect to last byte and the slot that goes with it. It never decides what follows
-//! a failure; it reports what failed, before the first event to the actor, after it to the client's stream.
+//! a failure; it reports what failed to the actor.
 //!
 //! The one thing to know: this is the commit point. Until the first event is in hand the job can still go
-//! elsewhere; with it the job is answered, and from then on a failure is an error event, never a silent end.
+//! elsewhere; with it the job is answered. What breaks off afterwards goes back to the actor with the job, which still
+//! owes its client the rest: from another provider, or as an error event, never as a silent end.
 
 mod client;
+mod pump;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,6 +24,7 @@ use super::actor::Lane;
 use super::discovery;
 use super::gate::Ended;
 use super::refused::Failed;
+use super::resume;
 use super::retry::Failure;
 use super::retry_after::retry_after;
 use super::slot::Slot;
@@ -32,13 +35,12 @@ use crate::telemetry::{AttemptEnded, AttemptOutcome, BreakerOpened, UpstreamCanc
 
 use client::{Body, Head};
 pub(super) use client::{Client, Connection};
+use pump::Pump;
 
 /// How much of a refusal's body is read.
 const MAX_REJECTION: usize = 64 * 1024;
 /// How long a refusal's body may take; the status alone says enough.
 const REJECTION_TIME: Duration = Duration::from_secs(5);
-/// How long the end of the body may lag behind the end of the answer before the connection is given up.
-const END_TIME: Duration = Duration::from_millis(250);
 
 /// Runs one attempt. Gives the job back with the reason when it could not be answered.
 ///
@@ -53,20 +55,61 @@ pub(super) async fn run(
 ) -> Option<(Job, Failed)> {
     let provider = &*lane.provider;
     let thinks = what_is_known(lane, &mut job).await;
-    let (mut call, model) = match prepare(provider, &job, thinks) {
+    let (mut call, model) = match prepare(provider, &mut job, thinks) {
         Ok(prepared) => prepared,
         // Nothing was sent, so no attempt is counted.
         Err(failed) => return Some((job, failed)),
     };
     job.tried.dropped = std::mem::take(&mut call.dropped);
     job.tried.attempts += 1;
+    job.tried.is_resumed |= job.tried.cut.is_some();
     provider.counts.attempts.fetch_add(1, Ordering::Relaxed);
     // The free call after a stale connection, and only that one, is made on a fresh one and not counted here.
     job.tried.here += u32::from(connection == Connection::Pooled || !job.tried.free_used);
+    let ended = exchange(lane, &mut job, &mut slot, &model, call, connection).await;
+    let (outcome, how, cause) = match &ended {
+        Ok(_) => (AttemptOutcome::Ok, Ended::Success, None),
+        Err(failed) => (failed.outcome(), failed.failure.ended(), Some(failed.logged())),
+    };
+    let opened = slot.ended(how);
+    let (name, cause) = (&provider.name, cause.as_deref());
+    AttemptEnded { provider: name, request_id: &job.request_id, outcome, cause }.emit();
+    if opened {
+        BreakerOpened { provider: name, outcome }.emit();
+    }
+    let failed = match ended {
+        Ok(usage) => {
+            provider.count_tokens(&model, usage);
+            job.complete();
+            return None;
+        }
+        Err(failed) => failed,
+    };
+    if failed.failure == Failure::ClientGone {
+        return None;
+    }
+    if let (Some(cause), true) = (cause, outcome != AttemptOutcome::Cancelled) {
+        provider.failed(cause);
+    }
+    if failed.failure.is_midway() && job.request.stream() {
+        job.tried.cut.get_or_insert_with(|| failed.error.clone());
+    }
+    Some((job, failed))
+}
+
+/// Sends the call, answers the job with the first event, and carries the others. Gives what the answer cost.
+async fn exchange(
+    lane: &Lane,
+    job: &mut Job,
+    slot: &mut Slot,
+    model: &str,
+    call: UpstreamRequest,
+    connection: Connection,
+) -> Result<Usage, Failed> {
+    let provider = &*lane.provider;
     let started = Instant::now();
     let deadline = job.deadline(provider.settings.timeouts.total);
-    let exchange =
-        Exchange { lane, request: &job.request, id: job.id, model: &model, deadline, started };
+    let exchange = Exchange { lane, request: &job.request, id: job.id, model, deadline, started };
     let opened = tokio::select! {
         biased;
         left = async { job.reply.closed().await; Instant::now() } => {
@@ -77,40 +120,11 @@ pub(super) async fn run(
         opened = exchange.open(call, &job.request_id, connection) => opened,
     };
     job.tried.upstream += started.elapsed();
-    let request_id = Arc::clone(&job.request_id);
-    let ended = |outcome: AttemptOutcome, cause: Option<&str>| {
-        AttemptEnded { provider: &provider.name, request_id: &request_id, outcome, cause }.emit();
-    };
-    match opened {
-        Ok(answering) => {
-            slot.answering();
-            // One place more than for events: a failure must not wait for a reader that is behind.
-            let (sender, events) = mpsc::channel(EVENTS + 1);
-            let last_place = sender.clone().try_reserve_owned().ok();
-            job.answer(events);
-            let pump = Pump { provider, model: &model, deadline, sender, last_place };
-            let (outcome, how, cause) = pump.run(answering).await;
-            let opened = slot.ended(how);
-            ended(outcome, cause.as_deref());
-            if opened {
-                BreakerOpened { provider: &provider.name, outcome }.emit();
-            }
-            None
-        }
-        Err(failed) => {
-            let opened = slot.ended(failed.failure.ended());
-            let cause = failed.logged();
-            ended(failed.outcome(), Some(&cause));
-            if opened {
-                BreakerOpened { provider: &provider.name, outcome: failed.outcome() }.emit();
-            }
-            if failed.failure == Failure::ClientGone {
-                return None;
-            }
-            provider.failed(&cause);
-            Some((job, failed))
-        }
-    }
+    let answering = opened?;
+    slot.answering();
+    let (sender, events) = mpsc::channel(EVENTS);
+    job.answer(events);
+    Pump::new(provider, deadline, sender, &mut job.stitch).run(answering).await
 }
 
 /// Whether the model can think, where that decides how it is asked. Waits no longer than the client and the
@@ -132,7 +146,7 @@ async fn what_is_known(lane: &Lane, job: &mut Job) -> Option<bool> {
 /// The call to be made, unless the job may not go to this provider or the provider's API cannot express it.
 fn prepare(
     provider: &Provider,
-    job: &Job,
+    job: &mut Job,
     thinks: Option<bool>,
 ) -> Result<(UpstreamRequest, Arc<str>), Failed> {
     let Some(candidate) = &job.tried.candidate else {
@@ -151,10 +165,12 @@ fn prepare(
         let error = GatewayError::no_provider_for_policy();
         return Err(Failed::new(Failure::LocalResource, error));
     }
-    let target = Target { model: &candidate.model, api_key: provider.api_key(), thinks };
-    let call = provider.backend.encode(&job.request, target);
+    let model = Arc::clone(&candidate.model);
+    let asked = resume::asked(job, provider.backend, &model);
+    let target = Target { model: &model, api_key: provider.api_key(), thinks };
+    let call = provider.backend.encode(&asked, target);
     let call = call.map_err(|error| Failed::new(Failure::Rejected, error))?;
-    Ok((call, Arc::clone(&candidate.model)))
+    Ok((call, model))
 }
 
 /// An attempt before its first event.
@@ -263,116 +279,6 @@ fn decode(
             decoder.finish(events)?;
             // Nothing at all, and yet no error, would loop for ever.
             if events.len() == had { Err(DecodeError::Cut) } else { Ok(()) }
-        }
-    }
-}
-
-/// The way of an answer's events to the client.
-struct Pump<'a> {
-    provider: &'a Provider,
-    model: &'a str,
-    deadline: Instant,
-    sender: mpsc::Sender<Piece>,
-    /// Kept for the failure, should there be one.
-    last_place: Option<mpsc::OwnedPermit<Piece>>,
-}
-
-/// What the channel of an answer carries.
-type Piece = Result<ChatEvent, GatewayError>;
-
-/// Why a pump stopped before the end.
-enum Stopped {
-    /// When that was noticed.
-    ClientLeft(Instant),
-    Failed(GatewayError),
-}
-
-impl Pump<'_> {
-    /// Carries events until the answer ends. Says how the attempt is counted, what it means for the gate, and why
-    /// it failed.
-    async fn run(mut self, answering: Answering) -> (AttemptOutcome, Ended, Option<String>) {
-        match self.carry(answering).await {
-            Ok(usage) => {
-                self.provider.count_tokens(self.model, usage);
-                (AttemptOutcome::Ok, Ended::Success, None)
-            }
-            Err(Stopped::ClientLeft(left)) => {
-                // The body was dropped with `carry`, and its connection with it.
-                UpstreamCancelled { after: left.elapsed() }.emit();
-                (AttemptOutcome::Cancelled, Ended::Neutral, None)
-            }
-            Err(Stopped::Failed(error)) => {
-                let cause = error.to_string();
-                self.provider.failed(&cause);
-                let (outcome, ended) = match error.kind {
-                    ErrorKind::Timeout if Instant::now() >= self.deadline => {
-                        (AttemptOutcome::Timeout, Ended::Neutral)
-                    }
-                    ErrorKind::Timeout => (AttemptOutcome::Timeout, Failure::Cut.ended()),
-                    _ => (AttemptOutcome::Broken, Failure::Cut.ended()),
-                };
-                if let Some(place) = self.last_place.take() {
-                    place.send(Err(error));
-                }
-                (outcome, ended, Some(cause))
-            }
-        }
-    }
-
-    async fn carry(&self, answering: Answering) -> Result<Usage, Stopped> {
-        let Answering { mut body, mut decoder, mut events } = answering;
-        loop {
-            for event in events.drain(..) {
-                let usage = event.done().map(|completion| completion.usage);
-                self.deliver(event).await?;
-                if let Some(usage) = usage {
-                    body.end(END_TIME).await;
-                    return Ok(usage);
-                }
-            }
-            let piece = self.next_piece(&mut body).await?;
-            let decoded = decode(&mut *decoder, piece, &mut events);
-            if let Err(error) = decoded {
-                // What came whole before the failure is still delivered.
-                for event in events.drain(..) {
-                    self.deliver(event).await?;
-                }
-                let failed = Failed::undecodable(self.provider, Failure::Cut, error);
-                let mut error = failed.error;
-                error.kind = ErrorKind::BadUpstream;
-                return Err(Stopped::Failed(error));
-            }
-        }
-    }
-
-    /// Hands one event to the client, however slowly it reads, until the deadline.
-    async fn deliver(&self, event: ChatEvent) -> Result<(), Stopped> {
-        match timeout_at(self.deadline.into(), self.sender.send(Ok(event))).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(Stopped::ClientLeft(Instant::now())),
-            Err(_) => Err(Stopped::Failed(Failed::deadline(&self.provider.name).error)),
-        }
-    }
-
-    /// The next piece of the body, unless the provider stalls, the deadline passes or the client leaves.
-    async fn next_piece(
-        &self,
-        body: &mut Body,
-    ) -> Result<Option<Result<bytes::Bytes, client::BodyError>>, Stopped> {
-        let due = Instant::now() + self.provider.settings.idle();
-        tokio::select! {
-            biased;
-            () = self.sender.closed() => Err(Stopped::ClientLeft(Instant::now())),
-            piece = timeout_at(due.min(self.deadline).into(), body.next()) => match piece {
-                Ok(piece) => Ok(piece),
-                Err(_) if self.deadline <= due => {
-                    Err(Stopped::Failed(Failed::deadline(&self.provider.name).error))
-                }
-                Err(_) => {
-                    let message = format!("provider `{}` stalled", self.provider.name);
-                    Err(Stopped::Failed(GatewayError::upstream(ErrorKind::Timeout, message)))
-                }
-            },
         }
     }
 }

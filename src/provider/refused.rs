@@ -65,6 +65,27 @@ impl Failed {
         Self::new(Failure::DeadlinePassed, GatewayError::new(ErrorKind::Timeout, message))
     }
 
+    /// The answer broke off after its first event; why is for the log.
+    pub fn cut(provider: &Provider, error: DecodeError) -> Self {
+        let mut failed = Self::undecodable(provider, Failure::Cut, error);
+        // Whatever the provider says of itself by now, half an answer is a bad answer.
+        failed.failure = Failure::Cut;
+        failed.error.kind = ErrorKind::BadUpstream;
+        failed
+    }
+
+    /// No piece of the answer came for too long.
+    pub fn stalled(provider: &str) -> Self {
+        let message = format!("provider `{provider}` stalled");
+        Self::new(Failure::Stalled, GatewayError::upstream(ErrorKind::Timeout, message))
+    }
+
+    /// The provider was to go on with an answer of which the client has a part, and gave another.
+    pub fn differs(provider: &str) -> Self {
+        let message = format!("provider `{provider}` gave another answer");
+        Self::new(Failure::Differs, GatewayError::upstream(ErrorKind::BadUpstream, message))
+    }
+
     /// The provider refused, with a status or within its answer.
     pub fn rejected(provider: &Provider, failure: Failure, rejection: Rejection) -> Self {
         let said = provider.without_key(rejection.message);
@@ -150,6 +171,8 @@ impl Failed {
             | Failure::DoNotRetry
             | Failure::Auth
             | Failure::Cut
+            | Failure::Stalled
+            | Failure::Differs
             | Failure::ClientGone
             | Failure::DeadlinePassed => self.error.to_string(),
         }
@@ -161,7 +184,9 @@ impl Failed {
             Failure::LocalResource | Failure::Connect => AttemptOutcome::Connect,
             Failure::ResetReused => AttemptOutcome::Reset,
             Failure::DiedBeforeFirstEvent | Failure::Cut => AttemptOutcome::Broken,
-            Failure::FirstEventTimeout | Failure::DeadlinePassed => AttemptOutcome::Timeout,
+            Failure::FirstEventTimeout | Failure::Stalled | Failure::DeadlinePassed => {
+                AttemptOutcome::Timeout
+            }
             Failure::Status { status: 503 | 529, .. } => AttemptOutcome::Overloaded,
             Failure::Status { .. } | Failure::DoNotRetry => AttemptOutcome::Failed,
             Failure::RateLimited { .. } | Failure::Quota { .. } => AttemptOutcome::RateLimited,
@@ -169,7 +194,7 @@ impl Failed {
                 AttemptOutcome::Rejected
             }
             Failure::Auth => AttemptOutcome::Auth,
-            Failure::ClientGone => AttemptOutcome::Cancelled,
+            Failure::Differs | Failure::ClientGone => AttemptOutcome::Cancelled,
         }
     }
 }

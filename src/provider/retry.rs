@@ -69,8 +69,12 @@ pub enum Failure {
     ContentFilter,
     /// 401 or 403: the provider does not accept our credentials.
     Auth,
-    /// Broken, stalled or malformed after the first event was forwarded.
+    /// Broken or malformed after the first event.
     Cut,
+    /// No further event in time after the first.
+    Stalled,
+    /// Asked to go on with an answer of which the client has a part, it gave another.
+    Differs,
     /// The client is gone.
     ClientGone,
     /// The request's deadline passed.
@@ -86,7 +90,7 @@ pub struct Standing {
     pub here: u32,
     /// Whether the free attempt after a broken reused connection was made.
     pub free_used: bool,
-    /// Whether another candidate is left.
+    /// Whether another candidate is left, and may take what is left of an answer that had begun.
     pub elsewhere: bool,
     /// Time until the deadline.
     pub left: Duration,
@@ -148,12 +152,17 @@ impl Failure {
         }
     }
 
+    /// Whether an answer had begun when it happened.
+    pub fn is_midway(&self) -> bool {
+        matches!(self, Self::Cut | Self::Stalled)
+    }
+
     /// What the failure means for breaker, cooldown and limit.
     pub fn ended(&self) -> Ended {
         let model = |congested| Ended::HardFailure { whole_provider: false, congested };
         match *self {
             Self::Connect => Ended::HardFailure { whole_provider: true, congested: false },
-            Self::DiedBeforeFirstEvent | Self::Cut => model(false),
+            Self::DiedBeforeFirstEvent | Self::Cut | Self::Stalled => model(false),
             Self::FirstEventTimeout => model(true),
             Self::Status { status: 408 | 409, .. } => Ended::Neutral,
             Self::Status { status, .. } => model(matches!(status, 503 | 529)),
@@ -167,6 +176,7 @@ impl Failure {
             | Self::Rejected
             | Self::ContextLength
             | Self::ContentFilter
+            | Self::Differs
             | Self::ClientGone
             | Self::DeadlinePassed => Ended::Neutral,
         }
@@ -189,13 +199,15 @@ impl Failure {
             | Self::ContentFilter
             | Self::Auth
             | Self::Cut
+            | Self::Stalled
+            | Self::Differs
             | Self::ClientGone
             | Self::DeadlinePassed => Here::Never,
         }
     }
 
     /// What the table says about other providers. A context that is too long goes only to a route's larger model, which is for the
-    /// router to know; a cut stream only where it may be resumed.
+    /// router to know; an answer that died midway only where it may be resumed, which is for the job to know.
     fn elsewhere(&self) -> bool {
         match self {
             Self::LocalResource
@@ -208,10 +220,12 @@ impl Failure {
             | Self::Quota { .. }
             | Self::DoNotRetry
             | Self::ContextLength
-            | Self::Auth => true,
+            | Self::Auth
+            | Self::Cut
+            | Self::Stalled => true,
             Self::Rejected
             | Self::ContentFilter
-            | Self::Cut
+            | Self::Differs
             | Self::ClientGone
             | Self::DeadlinePassed => false,
         }

@@ -14,7 +14,7 @@ use wildmatch::WildMatch;
 
 use crate::chat::{ErrorKind, GatewayError, Naming, Origin};
 use crate::job::{Caller, Candidate};
-use crate::policy::{DataPolicy, Trust};
+use crate::policy::{DataPolicy, OnCut, Trust};
 
 use super::settings::{DefaultSettings, Hints, LOCAL_HINTS, RouteSettings, TargetSettings};
 
@@ -53,6 +53,7 @@ struct Route {
     alias: Option<String>,
     targets: Vec<TargetSettings>,
     fallback: Vec<TargetSettings>,
+    on_cut: OnCut,
 }
 
 /// What a request says about where it wants to go.
@@ -75,6 +76,8 @@ pub struct Plan {
     pub candidates: VecDeque<Candidate>,
     /// The policy that was applied, to be applied again before anything is sent.
     pub policy: Option<DataPolicy>,
+    /// What the route says about an answer that dies midway; `None` when no route matched.
+    pub on_cut: Option<OnCut>,
 }
 
 impl Routes {
@@ -92,6 +95,7 @@ impl Routes {
             alias: Some(&route.model).filter(|model| !model.contains(['*', '?'])).cloned(),
             targets: route.targets.clone(),
             fallback: route.fallback.clone(),
+            on_cut: route.on_cut,
         };
         let patterns = |provider: &RoutedProvider| {
             let models = provider.models.iter();
@@ -122,11 +126,13 @@ impl Routes {
         wait: &dyn Fn(&str) -> Duration,
     ) -> Result<Plan, GatewayError> {
         let policy = self.policy(asked);
+        let candidates = VecDeque::new();
         let mut choice =
-            Choice { routes: self, asked, policy, candidates: VecDeque::new(), barred: None };
+            Choice { routes: self, asked, policy, on_cut: None, candidates, barred: None };
         choice.choose(draw, wait)?;
+        let on_cut = choice.on_cut;
         match (choice.candidates.is_empty(), choice.barred) {
-            (false, _) => Ok(Plan { candidates: choice.candidates, policy }),
+            (false, _) => Ok(Plan { candidates: choice.candidates, policy, on_cut }),
             (true, Some(error)) => Err(error),
             (true, None) => Err(not_found(asked)),
         }
@@ -164,6 +170,7 @@ struct Choice<'a> {
     routes: &'a Routes,
     asked: Asked<'a>,
     policy: Option<DataPolicy>,
+    on_cut: Option<OnCut>,
     candidates: VecDeque<Candidate>,
     /// Why the last provider that the rules named was left out.
     barred: Option<GatewayError>,
@@ -221,6 +228,7 @@ impl Choice<'_> {
 
     /// Targets by weight, drawn without replacement, then the fallbacks in order.
     fn route(&mut self, route: &Route, model: &str, draw: &mut dyn FnMut(u32) -> u32) {
+        self.on_cut = Some(route.on_cut);
         let mut targets: Vec<&TargetSettings> = route.targets.iter().collect();
         while !targets.is_empty() {
             let total = targets.iter().map(|target| target.weight).fold(0, u32::saturating_add);

@@ -9,6 +9,8 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+use crate::policy::OnCut;
+
 /// The providers each hint stands for.
 pub type Hints = BTreeMap<String, Vec<String>>;
 
@@ -51,17 +53,6 @@ pub struct TargetSettings {
     pub model: Option<String>,
     /// Share among a route's targets, 1 to 1000; of no effect in `fallback`. Default 1.
     pub weight: u32,
-}
-
-/// What happens to a stream that dies midway.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OnCut {
-    /// The request is run again, and what follows the part already delivered is sent.
-    #[default]
-    Resume,
-    /// The client gets one error event and an abnormal end.
-    Error,
 }
 
 /// `[default]`: where a request goes that nothing else matched.

@@ -9,8 +9,8 @@ use uuid::Uuid;
 use super::*;
 use crate::backend::Ollama;
 use crate::chat::{Ask, ChatRequest};
-use crate::job::{Answer, Caller, Globs, Place, Reply, Tried};
-use crate::policy::{Priority, Trust};
+use crate::job::{Answer, Caller, Globs, Place, Reply, Stitch, Tried};
+use crate::policy::{OnCut, Priority, Trust};
 use crate::provider::settings::ProviderSettings;
 use route::RoutedProvider;
 use settings::DefaultSettings;
@@ -81,7 +81,9 @@ fn job() -> (Job, oneshot::Receiver<Answer>) {
         arrived: std::time::Instant::now(),
         deadline: None,
         candidates: std::collections::VecDeque::new(),
+        on_cut: OnCut::default(),
         tried: Tried::default(),
+        stitch: Stitch::default(),
         place: Place::default(),
         reply,
     };

@@ -93,6 +93,8 @@ pub struct RequestEnded<'a> {
     pub model: Option<&'a str>,
     /// Calls made to any provider.
     pub attempts: u32,
+    /// Whether another provider was called to go on with an answer that died midway.
+    pub is_resumed: bool,
     /// The HTTP status; 499 when the client left before one was sent.
     pub status: u16,
     /// How it ended.
@@ -136,6 +138,7 @@ impl RequestEnded<'_> {
             provider = optional(self.provider),
             model = optional(self.model),
             attempts = self.attempts,
+            resumed = self.is_resumed,
             queue_ms = millis(timing.queued),
             first_ms = timing.first.map_or(0, millis),
             total_ms = millis(timing.total),
@@ -190,7 +193,7 @@ pub enum AttemptOutcome {
     Failed,
     /// It answered nonsense or was cut off.
     Broken,
-    /// The client left, so the call was ended.
+    /// The call was ended because nobody wanted its answer any more: the client left, or has a part of another answer.
     Cancelled,
 }
 

@@ -13,8 +13,8 @@ use llm_gateway::backend::{
 use llm_gateway::chat::{
     Api, Ask, ChatEvent, ChatRequest, ErrorKind, GatewayError, Listing, Message, Model, Role,
 };
-use llm_gateway::job::{Answer, Caller, Globs, Job, Place, Reply, Tried};
-use llm_gateway::policy::{Priority, Trust};
+use llm_gateway::job::{Answer, Caller, Globs, Job, Place, Reply, Stitch, Tried};
+use llm_gateway::policy::{OnCut, Priority, Trust};
 use llm_gateway::provider::Provider;
 use llm_gateway::provider::settings::{MaxConcurrency, ProviderSettings};
 use llm_gateway::router::route::{RoutedProvider, Routes};
@@ -145,7 +145,9 @@ fn job(model: &str) -> (Job, oneshot::Receiver<Answer>) {
         arrived: Instant::now(),
         deadline: None,
         candidates: VecDeque::new(),
+        on_cut: OnCut::default(),
         tried: Tried::default(),
+        stitch: Stitch::default(),
         place: Place::default(),
         reply,
     };
@@ -158,14 +160,13 @@ async fn ended(answer: oneshot::Receiver<Answer>) -> Result<usize, ErrorKind> {
     let mut events = answer.outcome.map_err(|error| error.kind)?;
     let mut count = 0;
     while let Some(event) = within("the next event", events.recv()).await {
-        let is_done = matches!(event.map_err(|error| error.kind)?, ChatEvent::Done(_));
         count += 1;
-        if is_done {
+        if matches!(event, ChatEvent::Done(_)) {
             return Ok(count);
         }
     }
-    // An end without a last event is how a vanished attempt is noticed.
-    Err(ErrorKind::Internal)
+    let then = within("what follows the events", events.then()).await.expect("it is said");
+    Err(then.outcome.expect_err("nobody else is asked").kind)
 }
 
 /// Streams with the end by itself, cut where the end is to be looked for, or refuses.

@@ -4,12 +4,12 @@ use super::{load_text, map};
 use crate::config::environment::{FILE_VARIABLE, SHORT_NAMES};
 use crate::config::{Config, effective, load};
 use crate::http::settings::KeySettings;
-use crate::policy::{DataPolicy, Priority, Trust};
+use crate::policy::{DataPolicy, OnCut, Priority, Trust};
 use crate::provider::settings::{
     AutoConcurrency, BackendName, BreakerSettings, MaxConcurrency, ProviderSettings, RetrySettings,
     Timeouts,
 };
-use crate::router::settings::{OnCut, RouteSettings, TargetSettings};
+use crate::router::settings::{RouteSettings, TargetSettings};
 use crate::secret::Secret;
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -75,7 +75,9 @@ fn each_failure_is_followed_by_what_its_row_says() {
         (Failure::ContentFilter, [Stop, Stop], [Stop, Stop]),
         (status(401), [Elsewhere, Elsewhere], [Stop, Stop]),
         (status(403), [Elsewhere, Elsewhere], [Stop, Stop]),
-        (Failure::Cut, [Stop, Stop], [Stop, Stop]),
+        (Failure::Cut, [Elsewhere, Elsewhere], [Stop, Stop]),
+        (Failure::Stalled, [Elsewhere, Elsewhere], [Stop, Stop]),
+        (Failure::Differs, [Stop, Stop], [Stop, Stop]),
         (Failure::ClientGone, [Stop, Stop], [Stop, Stop]),
         (Failure::DeadlinePassed, [Stop, Stop], [Stop, Stop]),
     ];
@@ -113,6 +115,8 @@ fn each_failure_counts_as_its_row_says() {
         (status(401), Ended::AuthFailed),
         (status(403), Ended::AuthFailed),
         (Failure::Cut, model(false)),
+        (Failure::Stalled, model(false)),
+        (Failure::Differs, Ended::Neutral),
         (Failure::ClientGone, Ended::Neutral),
         (Failure::DeadlinePassed, Ended::Neutral),
     ];

@@ -1,0 +1,175 @@
+//! What a client has of an answer, and how another answer is joined to it.
+//!
+//! It owns the text that was delivered, up to [`MOST`] bytes of it, and the place up to which another answer has
+//! repeated it. It refuses what cannot be joined without a visible seam: calls of tools, log probabilities,
+//! signatures. Pure: it never sees a channel.
+//!
+//! The one thing to know: nothing of another answer is let through before it has repeated all of what was delivered,
+//! text and thinking in the same order. The client then has exactly the other answer, or an error.
+
+use crate::chat::ChatEvent;
+
+/// The most text that is kept for a resumption, in bytes; a client that has more of an answer gets an error.
+pub const MOST: usize = 1024 * 1024;
+
+/// What a client has of an answer.
+#[derive(Debug, Default)]
+pub struct Stitch {
+    delivered: Vec<Run>,
+    size: usize,
+    /// Whether what is delivered is written down, so that another answer may be joined to it.
+    keeps: bool,
+    /// What of `delivered` the present answer has yet to repeat; `None` when nothing.
+    due: Option<Due>,
+    /// Whether the present answer goes on where the delivered text ends, without repeating it.
+    goes_on: bool,
+}
+
+/// The answer is not the one of which the client has a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Differs;
+
+/// Text of one kind, in one stretch.
+#[derive(Debug, PartialEq, Eq)]
+struct Run {
+    kind: Kind,
+    text: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Reasoning,
+}
+
+/// A place in what was delivered.
+#[derive(Debug, Clone, Copy, Default)]
+struct Due {
+    run: usize,
+    byte: usize,
+}
+
+impl Stitch {
+    /// Nothing is delivered yet, and what will be is written down.
+    #[must_use]
+    pub fn keeping() -> Self {
+        Self { keeps: true, ..Self::default() }
+    }
+
+    /// Whether another answer may be joined to what was delivered.
+    #[must_use]
+    pub fn is_joinable(&self) -> bool {
+        self.keeps
+    }
+
+    /// Writes nothing more down. What is delivered already must still be repeated.
+    pub fn stop_keeping(&mut self) {
+        self.keeps = false;
+    }
+
+    /// The delivered text, where it is nothing else and another model may be asked to go on after it. White space at
+    /// its end is refused by some providers and lost by others.
+    #[must_use]
+    pub fn open_end(&self) -> Option<&str> {
+        match self.delivered.as_slice() {
+            [Run { kind: Kind::Text, text }] if text.trim_end().len() == text.len() => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Another answer begins, which has to repeat what was delivered.
+    pub fn repeat(&mut self) {
+        self.due = (!self.delivered.is_empty()).then(Due::default);
+        self.goes_on = false;
+    }
+
+    /// Another answer begins, which goes on after [`Stitch::open_end`].
+    pub fn go_on(&mut self) {
+        self.due = None;
+        self.goes_on = true;
+    }
+
+    /// Takes the next event of the present answer, and gives what of it is to be delivered.
+    ///
+    /// # Errors
+    ///
+    /// [`Differs`] when it is not what was delivered. Nothing may be joined afterwards.
+    pub fn join(&mut self, event: ChatEvent) -> Result<Option<ChatEvent>, Differs> {
+        let rest = match (self.due, event) {
+            // A model that goes on writing does not think first: this one begins anew.
+            (None, ChatEvent::Reasoning(_)) if self.goes_on => return Err(Differs),
+            (None, event) => Some(event),
+            (Some(due), ChatEvent::Text(text)) => {
+                self.check(due, Kind::Text, text)?.map(ChatEvent::Text)
+            }
+            (Some(due), ChatEvent::Reasoning(text)) => {
+                self.check(due, Kind::Reasoning, text)?.map(ChatEvent::Reasoning)
+            }
+            // It belongs to thinking that the client has without it.
+            (Some(_), ChatEvent::Signature(_)) => None,
+            (
+                Some(_),
+                ChatEvent::ToolCall(_)
+                | ChatEvent::Logprobs(_)
+                | ChatEvent::Whole(_)
+                | ChatEvent::Done(_),
+            ) => return Err(Differs),
+        };
+        if let Some(event) = &rest {
+            self.write_down(event);
+        }
+        Ok(rest)
+    }
+
+    /// Compares `text` with what is due, and gives what goes beyond all of it.
+    fn check(&mut self, due: Due, kind: Kind, text: String) -> Result<Option<String>, Differs> {
+        let run = self.delivered.get(due.run).filter(|run| run.kind == kind).ok_or(Differs)?;
+        let wanted = run.text.get(due.byte..).ok_or(Differs)?;
+        if let Some(wanted) = wanted.strip_prefix(text.as_str())
+            && !wanted.is_empty()
+        {
+            self.due = Some(Due { run: due.run, byte: due.byte + text.len() });
+            return Ok(None);
+        }
+        let beyond = text.strip_prefix(wanted).ok_or(Differs)?;
+        if due.run + 1 < self.delivered.len() {
+            // The next stretch is of the other kind.
+            self.due = Some(Due { run: due.run + 1, byte: 0 });
+            return if beyond.is_empty() { Ok(None) } else { Err(Differs) };
+        }
+        self.due = None;
+        Ok((!beyond.is_empty()).then(|| beyond.to_owned()))
+    }
+
+    fn write_down(&mut self, event: &ChatEvent) {
+        if !self.keeps {
+            return;
+        }
+        let (kind, text) = match event {
+            ChatEvent::Text(text) => (Kind::Text, text),
+            ChatEvent::Reasoning(text) => (Kind::Reasoning, text),
+            ChatEvent::Done(_) => return,
+            ChatEvent::Signature(_)
+            | ChatEvent::ToolCall(_)
+            | ChatEvent::Logprobs(_)
+            | ChatEvent::Whole(_) => return self.give_up(),
+        };
+        self.size += text.len();
+        if self.size > MOST {
+            return self.give_up();
+        }
+        match self.delivered.last_mut() {
+            Some(run) if run.kind == kind => run.text.push_str(text),
+            _ => self.delivered.push(Run { kind, text: text.clone() }),
+        }
+    }
+
+    /// What was delivered can no longer be joined to, so it is not held either.
+    fn give_up(&mut self) {
+        self.keeps = false;
+        self.delivered = Vec::new();
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,209 @@
+//! Answers that die and are joined, by hand and at random.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::chat::{Completion, Finish, ToolCallPiece, Usage};
+
+fn text(text: &str) -> ChatEvent {
+    ChatEvent::Text(text.to_owned())
+}
+
+fn reasoning(text: &str) -> ChatEvent {
+    ChatEvent::Reasoning(text.to_owned())
+}
+
+fn done() -> ChatEvent {
+    let (finish, usage) = (Finish::Stop, Usage::default());
+    ChatEvent::Done(Completion { finish, stop_sequence: None, usage })
+}
+
+fn call() -> ChatEvent {
+    let (id, name) = (Some("1".to_owned()), Some("f".to_owned()));
+    ChatEvent::ToolCall(ToolCallPiece { index: 0, id, name, arguments: String::new() })
+}
+
+/// What is delivered of `events`, up to the first that differs.
+fn joined(stitch: &mut Stitch, events: &[ChatEvent]) -> Result<Vec<ChatEvent>, Differs> {
+    let mut delivered = Vec::new();
+    for event in events {
+        delivered.extend(stitch.join(event.clone())?);
+    }
+    Ok(delivered)
+}
+
+/// A client that has these events of an answer that died.
+fn having(events: &[ChatEvent]) -> Stitch {
+    let mut stitch = Stitch::keeping();
+    assert_eq!(joined(&mut stitch, events).unwrap(), events);
+    stitch
+}
+
+#[test]
+fn a_repeated_answer_is_delivered_from_where_the_first_one_died() {
+    let mut stitch = having(&[reasoning("hm"), text("Hel"), text("lo")]);
+    stitch.repeat();
+    let again = [reasoning("h"), reasoning("m"), text("Hello, wor"), text("ld"), done()];
+    assert_eq!(joined(&mut stitch, &again), Ok(vec![text(", wor"), text("ld"), done()]));
+    // It may die as well, and a third goes on from there.
+    stitch.repeat();
+    let third = [reasoning("hm"), text("Hello, world"), text("!"), done()];
+    assert_eq!(joined(&mut stitch, &third), Ok(vec![text("!"), done()]));
+}
+
+#[test]
+fn an_answer_that_differs_or_ends_too_soon_is_refused() {
+    for other in [
+        vec![text("Help")],
+        vec![text("H"), text("i")],
+        vec![text("Hel"), done()],
+        vec![reasoning("Hello")],
+        vec![text("Hel"), reasoning("lo")],
+        vec![call()],
+        vec![text("Hell"), call()],
+        vec![done()],
+    ] {
+        let mut stitch = having(&[text("Hello")]);
+        stitch.repeat();
+        assert_eq!(joined(&mut stitch, &other), Err(Differs), "{other:?}");
+    }
+    let mut stitch = having(&[reasoning("hm"), text("Hello")]);
+    stitch.repeat();
+    assert_eq!(joined(&mut stitch, &[reasoning("hmm")]), Err(Differs));
+}
+
+#[test]
+fn what_cannot_be_joined_is_not_kept() {
+    let signature = ChatEvent::Signature("s".to_owned());
+    for event in [call(), ChatEvent::Logprobs(Vec::new()), signature, text(&"a".repeat(MOST + 1))] {
+        let mut stitch = Stitch::keeping();
+        assert!(stitch.is_joinable());
+        assert_eq!(stitch.join(event.clone()), Ok(Some(event)));
+        assert!(!stitch.is_joinable());
+        assert_eq!(stitch.delivered, []);
+        // It goes on delivering all the same.
+        assert_eq!(stitch.join(text("a")), Ok(Some(text("a"))));
+    }
+    assert!(having(&[text(&"a".repeat(MOST))]).is_joinable());
+}
+
+#[test]
+fn a_call_of_a_tool_may_follow_what_was_repeated() {
+    let mut stitch = having(&[text("Let me look")]);
+    stitch.repeat();
+    let again = [text("Let me look"), call(), done()];
+    assert_eq!(joined(&mut stitch, &again), Ok(vec![call(), done()]));
+    assert!(!stitch.is_joinable());
+}
+
+#[test]
+fn a_signature_within_what_is_repeated_is_left_out_and_one_after_it_is_not() {
+    let signature = || ChatEvent::Signature("s".to_owned());
+    let mut stitch = having(&[reasoning("hm"), text("He")]);
+    stitch.repeat();
+    let again = [reasoning("hm"), signature(), text("Hello")];
+    assert_eq!(joined(&mut stitch, &again), Ok(vec![text("llo")]));
+    let mut stitch = having(&[reasoning("hm")]);
+    stitch.repeat();
+    let again = [reasoning("hm"), signature(), text("Hello")];
+    assert_eq!(joined(&mut stitch, &again), Ok(vec![signature(), text("Hello")]));
+}
+
+#[test]
+fn only_plain_text_that_ends_in_a_word_can_be_gone_on_with() {
+    assert_eq!(having(&[text("Hel"), text("lo")]).open_end(), Some("Hello"));
+    assert_eq!(having(&[text("Hello ")]).open_end(), None);
+    assert_eq!(having(&[text("Hello\n")]).open_end(), None);
+    assert_eq!(having(&[reasoning("hm")]).open_end(), None);
+    assert_eq!(having(&[reasoning("hm"), text("Hello")]).open_end(), None);
+    assert_eq!(having(&[]).open_end(), None);
+}
+
+#[test]
+fn an_answer_that_goes_on_is_delivered_as_it_is_unless_it_begins_to_think() {
+    let mut stitch = having(&[text("Hel")]);
+    stitch.go_on();
+    assert_eq!(joined(&mut stitch, &[text("lo"), done()]), Ok(vec![text("lo"), done()]));
+    // All of it has to be repeated by a third.
+    stitch.repeat();
+    assert_eq!(joined(&mut stitch, &[text("Hello!")]), Ok(vec![text("!")]));
+    let mut stitch = having(&[text("Hel")]);
+    stitch.go_on();
+    assert_eq!(stitch.join(reasoning("hm")), Err(Differs));
+}
+
+/// An answer: stretches of the two kinds in turn, of letters of one and of several bytes.
+fn answer() -> impl Strategy<Value = Vec<(bool, String)>> {
+    prop::collection::vec((any::<bool>(), "[abé€🦀]{1,6}"), 0..6)
+}
+
+/// The same letters, cut into events anew.
+fn cut(answer: &[(bool, String)], sizes: &[usize]) -> Vec<ChatEvent> {
+    let mut sizes = sizes.iter().copied().cycle();
+    let mut events = Vec::new();
+    for (thinks, stretch) in answer {
+        let mut letters = stretch.chars().peekable();
+        while letters.peek().is_some() {
+            let piece: String = letters.by_ref().take(sizes.next().unwrap_or(1)).collect();
+            events.push(if *thinks { reasoning(&piece) } else { text(&piece) });
+        }
+    }
+    events
+}
+
+/// The letters of events with their kinds, and whether the end was among them.
+fn letters(events: &[ChatEvent]) -> (Vec<(bool, char)>, bool) {
+    let mut letters = Vec::new();
+    let mut has_ended = false;
+    for event in events {
+        match event {
+            ChatEvent::Text(text) => letters.extend(text.chars().map(|letter| (false, letter))),
+            ChatEvent::Reasoning(text) => letters.extend(text.chars().map(|letter| (true, letter))),
+            _ => has_ended = true,
+        }
+    }
+    (letters, has_ended)
+}
+
+proptest! {
+    #[test]
+    fn delivered_and_joined_are_the_whole_of_the_last_answer_or_there_is_an_error(
+        first in answer(),
+        other in prop_oneof![Just(None), answer().prop_map(Some)],
+        sizes in prop::collection::vec(1usize..4, 1..5),
+        other_sizes in prop::collection::vec(1usize..4, 1..5),
+        deaths in prop::collection::vec(0usize..30, 1..4),
+    ) {
+        let last = other.unwrap_or_else(|| first.clone());
+        let mut stitch = Stitch::keeping();
+        let mut delivered = Vec::new();
+        let mut attempts: Vec<Vec<ChatEvent>> =
+            deaths.iter().map(|at| cut(&first, &sizes).into_iter().take(*at).collect()).collect();
+        let mut whole = cut(&last, &other_sizes);
+        whole.push(done());
+        attempts.push(whole.clone());
+        let mut differs = false;
+        for attempt in &attempts {
+            stitch.repeat();
+            for event in attempt {
+                match stitch.join(event.clone()) {
+                    Ok(joined) => delivered.extend(joined),
+                    Err(Differs) => {
+                        differs = true;
+                        break;
+                    }
+                }
+            }
+        }
+        let ((had, has_ended), (wanted, _)) = (letters(&delivered), letters(&whole));
+        let before = letters(&attempts[..deaths.len()].concat().into_iter().collect::<Vec<_>>());
+        prop_assert!(!before.1);
+        if differs {
+            prop_assert!(!has_ended, "an answer that differs never ends well");
+            prop_assert!(first != last);
+        } else {
+            prop_assert_eq!(had, wanted);
+            prop_assert!(has_ended);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The way of an answer's events from its provider to the client.
+//!
+//! It owns the body of the answer while it is read, and hands on what the job's stitch lets through. It never decides
+//! what follows a failure.
+//!
+//! The one thing to know: it watches the channel as well as the body, or a client's leaving would be noticed only at
+//! the next piece.
+
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use tokio::sync::mpsc;
+use tokio::time::timeout_at;
+
+use super::client::{Body, BodyError};
+use super::{Answering, decode};
+use crate::chat::{ChatEvent, Usage};
+use crate::job::{Differs, Stitch};
+use crate::provider::Provider;
+use crate::provider::refused::Failed;
+use crate::telemetry::UpstreamCancelled;
+
+/// How long the end of the body may lag behind the end of the answer before the connection is given up.
+const END_TIME: Duration = Duration::from_millis(250);
+
+/// Carries the events of one answer.
+pub(super) struct Pump<'a> {
+    provider: &'a Provider,
+    deadline: Instant,
+    sender: mpsc::Sender<ChatEvent>,
+    stitch: &'a mut Stitch,
+    /// When it was noticed that the client had left.
+    left: Option<Instant>,
+}
+
+impl<'a> Pump<'a> {
+    pub(super) fn new(
+        provider: &'a Provider,
+        deadline: Instant,
+        sender: mpsc::Sender<ChatEvent>,
+        stitch: &'a mut Stitch,
+    ) -> Self {
+        Self { provider, deadline, sender, stitch, left: None }
+    }
+
+    /// Carries events until the answer ends, and gives what it cost. Whatever the end, the body is dropped.
+    pub(super) async fn run(mut self, answering: Answering) -> Result<Usage, Failed> {
+        let ended = self.carry(answering).await;
+        if let Some(left) = self.left {
+            // The body was dropped with `carry`, and its connection with it.
+            UpstreamCancelled { after: left.elapsed() }.emit();
+        }
+        ended
+    }
+
+    async fn carry(&mut self, answering: Answering) -> Result<Usage, Failed> {
+        let Answering { mut body, mut decoder, mut events } = answering;
+        loop {
+            if let Some(usage) = self.deliver(&mut events).await? {
+                body.end(END_TIME).await;
+                return Ok(usage);
+            }
+            let piece = self.next_piece(&mut body).await?;
+            if let Err(error) = decode(&mut *decoder, piece, &mut events) {
+                // What came whole before the failure is still delivered.
+                return match self.deliver(&mut events).await? {
+                    Some(usage) => Ok(usage),
+                    None => Err(Failed::cut(self.provider, error)),
+                };
+            }
+        }
+    }
+
+    /// Hands events to the client, however slowly it reads, until the deadline. Says what the answer cost when its end
+    /// was among them.
+    async fn deliver(&mut self, events: &mut Vec<ChatEvent>) -> Result<Option<Usage>, Failed> {
+        for event in events.drain(..) {
+            let usage = event.done().map(|completion| completion.usage);
+            let joined = self.stitch.join(event);
+            let joined = joined.map_err(|Differs| Failed::differs(&self.provider.name))?;
+            if let Some(event) = joined {
+                match timeout_at(self.deadline.into(), self.sender.send(event)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) => return Err(self.client_left()),
+                    Err(_) => return Err(Failed::deadline(&self.provider.name)),
+                }
+            }
+            if usage.is_some() {
+                return Ok(usage);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next piece of the body, unless the provider stalls, the deadline passes or the client leaves.
+    async fn next_piece(
+        &mut self,
+        body: &mut Body,
+    ) -> Result<Option<Result<bytes::Bytes, BodyError>>, Failed> {
+        let due = Instant::now() + self.provider.settings.idle();
+        tokio::select! {
+            biased;
+            () = self.sender.closed() => Err(self.client_left()),
+            piece = timeout_at(due.min(self.deadline).into(), body.next()) => match piece {
+                Ok(piece) => Ok(piece),
+                Err(_) if self.deadline <= due => Err(Failed::deadline(&self.provider.name)),
+                Err(_) => Err(Failed::stalled(&self.provider.name)),
+            },
+        }
+    }
+
+    fn client_left(&mut self) -> Failed {
+        self.left = Some(Instant::now());
+        Failed::client_gone()
+    }
+}
