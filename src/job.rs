@@ -205,7 +205,7 @@ impl Job {
     pub fn fail(mut self, error: GatewayError) {
         let error = match self.tried.cut.take() {
             None => error,
-            Some(cut) if cut == error => cut,
+            Some(cut) if cut.message == error.message => cut,
             Some(cut) => {
                 // Only its code: a provider that refuses a request may quote it.
                 let after = format!("not resumed: {}", error.kind.code());

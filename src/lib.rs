@@ -28,7 +28,8 @@
 //! - N + M, not N × M: dialects (what clients speak) and backends (what providers speak) know [`chat`] and not each
 //!   other. Both are pure.
 //! - The status line is held until the first event is in hand. Until then a request can be tried again or elsewhere;
-//!   afterwards a failure is an error event and a broken connection, never a clean end. Only a streamed request that
+//!   afterwards another provider goes on where the answer broke off, if it repeats what was delivered, or there is an
+//!   error event and a broken connection, never a clean end. Only a streamed request that
 //!   waits longer than `server.heartbeat_after` gets its headers before that.
 //!
 //! # The path of a request
@@ -45,8 +46,9 @@
 //!    sends a [`provider::Bounce`] back to the router, which tries the next candidate or answers.
 //! 5. The attempt checks the data policy again, has [`backend::Backend::encode`] write the call, sends it, and feeds
 //!    what comes to the [`backend::Decoder`]. The first event answers the [`job::Reply`]; the rest goes through a
-//!    channel of [`job::EVENTS`] events. What fails before that is decided by [`provider::retry`]: again after a
-//!    pause without a slot, elsewhere, or the end.
+//!    channel of [`job::EVENTS`] events. What fails is decided by [`provider::retry`]: again after a pause without a
+//!    slot, elsewhere, or the end. After the first event the job is still at hand: it goes elsewhere where its route
+//!    allows that, and [`job::Stitch`] joins the two answers.
 //! 6. [`http`] writes events with the dialect's [`dialect::Encoder`]: a streamed body with signs of life, or a whole
 //!    one at the end. [`telemetry::RequestEnded`] is the access line and the counter.
 //!

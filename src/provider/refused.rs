@@ -68,8 +68,11 @@ impl Failed {
     /// The answer broke off after its first event; why is for the log.
     pub fn cut(provider: &Provider, error: DecodeError) -> Self {
         let mut failed = Self::undecodable(provider, Failure::Cut, error);
-        // Whatever the provider says of itself by now, half an answer is a bad answer.
-        failed.failure = Failure::Cut;
+        // Whatever the provider says of itself by now, half an answer is a bad answer. Only what a filter refused is
+        // not asked of somebody else.
+        if failed.failure != Failure::ContentFilter {
+            failed.failure = Failure::Cut;
+        }
         failed.error.kind = ErrorKind::BadUpstream;
         failed
     }

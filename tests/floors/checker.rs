@@ -27,11 +27,12 @@ const SIDEWAYS: [(&str, &str); 6] = [
 ];
 
 /// Files and folders that compute and do nothing else.
-const PURE: [&str; 10] = [
+const PURE: [&str; 11] = [
     "chat",
     "dialect",
     "backend",
     "wire",
+    "job/stitch",
     "router/route",
     "provider/gate",
     "provider/line",

@@ -38,6 +38,7 @@ mod patience;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod redis;
 mod replicas;
+mod resume;
 mod retry;
 mod rolling;
 mod secrets;
