@@ -12,6 +12,9 @@
     reason = "a test fails at what it does not expect, wherever it meets it"
 )]
 
+#[path = "golden/offsets.rs"]
+mod offsets;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

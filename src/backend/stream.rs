@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::{DecodeError, Decoder, MAX_PIECE};
 use crate::chat::ChatEvent;
-use crate::wire::sse::{EventTooLarge, Events};
+use crate::wire::sse::{Events, Unsplit};
 
 /// What the pieces of one API's answers mean.
 pub(super) trait Reader: Send {
@@ -98,9 +98,12 @@ impl<R: Reader> Decoder for EventDecoder<R> {
     }
 }
 
-impl From<EventTooLarge> for DecodeError {
-    fn from(_: EventTooLarge) -> Self {
-        Self::TooLarge
+impl From<Unsplit> for DecodeError {
+    fn from(unsplit: Unsplit) -> Self {
+        match unsplit {
+            Unsplit::TooLarge { .. } => Self::TooLarge,
+            Unsplit::NotText => Self::Malformed(unsplit.to_string()),
+        }
     }
 }
 

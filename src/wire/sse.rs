@@ -1,7 +1,8 @@
 //! Server-sent events, split as bytes arrive, by the rules of the WHATWG HTML standard (section 9.2.6).
 //!
 //! It owns the bytes of one unfinished event. It refuses events above a limit, so that a provider that never
-//! sends a blank line cannot fill the memory. `id` and `retry` are passed over: nothing here reconnects.
+//! sends a blank line cannot fill the memory, and fields whose name is no text: a damaged line must not be passed
+//! over as one that is merely unknown, or a part of an answer would be missing unnoticed. `id` and `retry` are passed over: nothing here reconnects.
 //!
 //! The one thing to know: browsers discard a last event without its blank line, [`Events::finish`] delivers it,
 //! because providers do end so. Whether it was whole is for its reader to find out.
@@ -11,16 +12,24 @@ use std::fmt;
 /// The byte order mark that may open a stream.
 const MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// An event grew past the limit.
+/// Why bytes could not be split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EventTooLarge {
-    /// The limit, in bytes.
-    pub limit: usize,
+pub enum Unsplit {
+    /// An event grew past the limit.
+    TooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// A field's name is not UTF-8.
+    NotText,
 }
 
-impl fmt::Display for EventTooLarge {
+impl fmt::Display for Unsplit {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "an event is larger than {} bytes", self.limit)
+        match self {
+            Self::TooLarge { limit } => write!(formatter, "an event is larger than {limit} bytes"),
+            Self::NotText => formatter.write_str("a field's name is not UTF-8"),
+        }
     }
 }
 
@@ -68,8 +77,8 @@ impl Events {
     ///
     /// # Errors
     ///
-    /// `event`'s own, or [`EventTooLarge`] turned into it.
-    pub fn feed<E: From<EventTooLarge>>(
+    /// `event`'s own, or [`Unsplit`] turned into it.
+    pub fn feed<E: From<Unsplit>>(
         &mut self,
         mut bytes: &[u8],
         mut event: impl FnMut(Event<'_>) -> Result<(), E>,
@@ -105,8 +114,8 @@ impl Events {
     ///
     /// # Errors
     ///
-    /// `event`'s own.
-    pub fn finish<E>(
+    /// `event`'s own, or [`Unsplit`] turned into it.
+    pub fn finish<E: From<Unsplit>>(
         &mut self,
         mut event: impl FnMut(Event<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -117,7 +126,7 @@ impl Events {
         self.whole(b"", &mut event)
     }
 
-    fn whole<E>(
+    fn whole<E: From<Unsplit>>(
         &mut self,
         line: &[u8],
         event: &mut impl FnMut(Event<'_>) -> Result<(), E>,
@@ -148,7 +157,8 @@ impl Events {
                 self.name.extend_from_slice(value);
             }
             // Comments have an empty field name; unknown fields are to be passed over.
-            _ => {}
+            _ if std::str::from_utf8(field).is_ok() => {}
+            _ => return Err(Unsplit::NotText.into()),
         }
         Ok(())
     }
@@ -165,10 +175,10 @@ impl Events {
         result
     }
 
-    fn check(&self, more: usize) -> Result<(), EventTooLarge> {
+    fn check(&self, more: usize) -> Result<(), Unsplit> {
         let held = self.line.len().saturating_add(self.data.len()).saturating_add(self.name.len());
         if held.saturating_add(more) > self.limit {
-            return Err(EventTooLarge { limit: self.limit });
+            return Err(Unsplit::TooLarge { limit: self.limit });
         }
         Ok(())
     }
@@ -181,13 +191,13 @@ mod tests {
 
     type Read = Vec<(String, String)>;
 
-    fn read(pieces: &[&[u8]], limit: usize) -> Result<Read, EventTooLarge> {
+    fn read(pieces: &[&[u8]], limit: usize) -> Result<Read, Unsplit> {
         let mut events = Events::new(limit);
         let mut found = Vec::new();
         let mut note = |event: Event<'_>| {
             let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
             found.push((text(event.name), text(event.data)));
-            Ok::<(), EventTooLarge>(())
+            Ok::<(), Unsplit>(())
         };
         for piece in pieces {
             events.feed(piece, &mut note)?;
@@ -220,6 +230,14 @@ mod tests {
     }
 
     #[test]
+    fn a_damaged_field_is_not_passed_over() {
+        for stream in [&b"da\xffta: a\n\n"[..], b"\xffdata: a", b"data\xff\n", b"i\xffd: 1\n"] {
+            assert_eq!(read(&[stream], 64), Err(Unsplit::NotText), "{stream:?}");
+        }
+        assert_eq!(data("dät: x\n\ndata: a\n\n"), ["a"]);
+    }
+
+    #[test]
     fn names_belong_to_one_event_only() {
         let found = read(&[b"event: a\nevent: b\ndata: 1\n\ndata: 2\n\n"], 64).unwrap();
         assert_eq!(found, [("b".into(), "1".into()), (String::new(), "2".into())]);
@@ -238,7 +256,7 @@ mod tests {
 
     #[test]
     fn an_event_above_the_limit_is_refused_before_it_ends() {
-        let refused = Err(EventTooLarge { limit: 12 });
+        let refused = Err(Unsplit::TooLarge { limit: 12 });
         assert_eq!(read(&[b"data: 123456"], 12).unwrap().len(), 1);
         assert_eq!(read(&[b"data: 123456", b"7"], 12), refused);
         assert_eq!(read(&[b"data: 12\n", b"data: 34\n", b"data: 5678\n"], 12), refused);

@@ -33,6 +33,7 @@ mod live;
 mod memory;
 mod models;
 mod native;
+mod offsets;
 mod panics;
 mod patience;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
