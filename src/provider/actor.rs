@@ -171,9 +171,10 @@ impl ProviderActor {
             attempts: tried.attempts,
             here: tried.here,
             free_used: tried.free_used,
-            elsewhere: match is_midway {
-                true => turn.job.may_resume(),
-                false => !turn.job.candidates.is_empty(),
+            elsewhere: if is_midway {
+                turn.job.may_resume()
+            } else {
+                !turn.job.candidates.is_empty()
             },
             left: deadline.saturating_duration_since(Instant::now()),
             needs: Duration::ZERO,

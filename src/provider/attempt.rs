@@ -42,11 +42,11 @@ const MAX_REJECTION: usize = 64 * 1024;
 /// How long a refusal's body may take; the status alone says enough.
 const REJECTION_TIME: Duration = Duration::from_secs(5);
 
-/// Runs one attempt. Gives the job back with the reason when it could not be answered.
+/// Runs one attempt. Gives the job back with the reason when it could not be answered, or not to its end.
 ///
 /// # Cancellation
 ///
-/// Dropping it closes the connection, frees the slot and, before the first event, answers the job `internal`.
+/// Dropping it closes the connection, frees the slot and answers the job `internal`: the whole of it or what is left.
 pub(super) async fn run(
     lane: &Lane,
     mut job: Job,
