@@ -201,3 +201,29 @@ impl Failed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::Ollama;
+    use crate::provider::settings::ProviderSettings;
+
+    #[test]
+    fn what_breaks_off_may_go_on_elsewhere_unless_a_filter_refused_it() {
+        let settings = ProviderSettings::default().resolved();
+        let provider = Provider::new("ollama", settings, &Ollama, None);
+        let reported = |class| {
+            DecodeError::Reported(Rejection { class, message: String::new(), retry_after: None })
+        };
+        for (error, failure) in [
+            (DecodeError::Cut, Failure::Cut),
+            (DecodeError::TooLarge, Failure::Cut),
+            (reported(RejectionClass::Overloaded), Failure::Cut),
+            (reported(RejectionClass::RateLimited), Failure::Cut),
+            (reported(RejectionClass::ContentFilter), Failure::ContentFilter),
+        ] {
+            let failed = Failed::cut(&provider, error);
+            assert_eq!((failed.failure, failed.error.kind), (failure, ErrorKind::BadUpstream));
+        }
+    }
+}
