@@ -11,6 +11,7 @@ pub mod descriptors;
 pub mod keys;
 pub mod probe;
 mod providers;
+pub mod routed;
 mod watch;
 
 use std::collections::BTreeMap;

@@ -6,7 +6,7 @@
 //! The one thing to know: everything about a request ends in its `Exchange`, which counts the outcome once and is
 //! dropped when the client leaves.
 
-mod auth;
+pub mod auth;
 mod body;
 mod chat;
 mod connection;

@@ -10,7 +10,7 @@ mod reply;
 mod stitch;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -78,6 +78,16 @@ pub struct Candidate {
     pub provider: Arc<str>,
     /// The model's name there.
     pub model: Arc<str>,
+    /// How many tokens it takes, where the route that leads to it says so.
+    pub context: Option<u64>,
+}
+
+impl Candidate {
+    /// Whether it is declared to take more tokens than `other`, which nobody knows unless both are declared.
+    #[must_use]
+    pub fn is_larger_than(&self, other: &Self) -> bool {
+        matches!((self.context, other.context), (Some(own), Some(others)) if own > others)
+    }
 }
 
 /// One request on its way.
@@ -107,6 +117,8 @@ pub struct Job {
     pub stitch: Stitch,
     /// Where it stands in a line, for signs of life.
     pub place: Place,
+    /// Where its way is written down, when the client wants to know it.
+    pub route: Option<RouteNote>,
     /// Where the answer goes.
     pub reply: Reply,
 }
@@ -125,6 +137,24 @@ impl Place {
     #[must_use]
     pub fn get(&self) -> Option<Waiting> {
         *self.0.lock()
+    }
+}
+
+/// The way of a job in words, once it is decided; shared with whoever tells the client.
+#[derive(Debug, Clone, Default)]
+pub struct RouteNote(Arc<OnceLock<String>>);
+
+impl RouteNote {
+    /// The way, as the value of a header; `None` before it is decided.
+    #[must_use]
+    pub fn get(&self) -> Option<&str> {
+        self.0.get().map(String::as_str)
+    }
+
+    /// Writes the way down, once.
+    pub fn set(&self, told: String) {
+        // A job is routed once; whatever came first stands.
+        drop(self.0.set(told));
     }
 }
 

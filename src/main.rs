@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use llm_gateway::app::{App, Source, StartError, demo, descriptors, keys, probe};
+use llm_gateway::app::{App, Source, StartError, demo, descriptors, keys, probe, routed};
 use llm_gateway::config::{self, Loaded};
 use llm_gateway::sim;
 use llm_gateway::telemetry::logging;
@@ -41,8 +41,8 @@ enum Command {
     Demo,
     /// Run the simulated Ollama alone
     Sim(SimArguments),
-    /// Validate the configuration and print what is in force, secrets masked
-    Check,
+    /// Validate the configuration; print what is in force, secrets masked, and how names are routed
+    Check(CheckArguments),
     /// Client keys
     Keys {
         #[command(subcommand)]
@@ -54,6 +54,23 @@ enum Command {
         #[arg(long)]
         url: Option<String>,
     },
+}
+
+/// With any of these one request is explained instead, step by step.
+#[derive(clap::Args)]
+struct CheckArguments {
+    /// Explain a request for this model; exit with 1 when nobody would answer it
+    #[arg(long, value_name = "NAME")]
+    route: Option<String>,
+    /// Explain a request with this model_hint
+    #[arg(long, value_name = "HINT")]
+    hint: Option<String>,
+    /// Explain a request of the key of this name
+    #[arg(long, value_name = "NAME")]
+    key: Option<String>,
+    /// Explain a request with `x-gateway-data-policy: local`
+    #[arg(long)]
+    local: bool,
 }
 
 #[derive(Subcommand)]
@@ -98,7 +115,7 @@ fn main() -> ExitCode {
         Command::Serve => serve(explicit),
         Command::Demo => system(run_demo),
         Command::Sim(arguments) => system(|| run_sim(arguments)),
-        Command::Check => check(explicit),
+        Command::Check(arguments) => check(explicit, arguments),
         Command::Keys { command: KeysCommand::New { name } } => new_key(&name),
         Command::Health { url } => health(url, explicit),
     }
@@ -177,7 +194,7 @@ async fn run_sim(arguments: SimArguments) -> Result<(), Failure> {
         .await
 }
 
-fn check(explicit: Option<PathBuf>) -> ExitCode {
+fn check(explicit: Option<PathBuf>, arguments: CheckArguments) -> ExitCode {
     let loaded = match load(explicit) {
         Ok((_, loaded)) => loaded,
         Err(status) => return status,
@@ -185,7 +202,18 @@ fn check(explicit: Option<PathBuf>) -> ExitCode {
     for warning in &loaded.warnings {
         complain(&format!("warning: {warning}"));
     }
-    printed(&config::effective(&loaded.config))
+    let config = &loaded.config;
+    let CheckArguments { route, hint, key, local } = arguments;
+    if route.is_none() && hint.is_none() && key.is_none() && !local {
+        return printed(&format!("{}\n{}", config::effective(config), routed::table(config)));
+    }
+    match routed::explain(config, &routed::Question { model: route, hint, key, local }) {
+        Ok(explained) => {
+            let status = printed(&explained.text);
+            if explained.has_answer { status } else { ExitCode::FAILURE }
+        }
+        Err(error) => failed(&error),
+    }
 }
 
 fn new_key(name: &str) -> ExitCode {

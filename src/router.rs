@@ -10,9 +10,10 @@ pub mod menu;
 pub mod route;
 pub mod settings;
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::dev::SendError;
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
@@ -23,10 +24,14 @@ use crate::job::{Candidate, Job};
 use crate::policy::OnCut;
 use crate::provider::{Bounce, Discover, Dispatch, Provider, ProviderActor};
 use crate::telemetry::{ActorKind, FellBack, Restarted};
+use route::explanation::Explanation;
 use route::{Asked, Routes};
 
 /// How many messages may wait for a worker's router. Its handlers take microseconds.
 const MAILBOX: usize = 1024;
+
+/// Before one of several equals is chosen, their lists of models should be younger than this.
+const STALE: Duration = Duration::from_secs(30);
 
 /// The providers and rules of one configuration, shared by all workers.
 #[derive(Debug)]
@@ -84,7 +89,12 @@ impl RouterActor {
     }
 
     /// Hands the job to the first candidate whose kind of provider can answer it.
-    fn begin(&mut self, mut job: Job, context: &Context<Self>) {
+    fn begin(
+        &mut self,
+        mut job: Job,
+        mut explanation: Option<Explanation>,
+        context: &Context<Self>,
+    ) {
         if let Ask::CountTokens(chat) = &*job.request {
             // Only the provider that would answer the conversation can be asked how long it is.
             let counts =
@@ -100,10 +110,14 @@ impl RouterActor {
             .into_iter()
             .filter(|candidate| {
                 let lacks = self.lacks(candidate, &job);
+                if let (Some(what), Some(explanation)) = (lacks, &mut explanation) {
+                    explanation.unable(candidate, what);
+                }
                 lacking = lacks.map(|what| (candidate.provider.clone(), what)).or(lacking.take());
                 lacks.is_none()
             })
             .collect();
+        tell(&job, explanation.as_ref());
         match lacking {
             Some((provider, what)) if job.candidates.is_empty() => {
                 let error = match &*job.request {
@@ -212,16 +226,28 @@ impl Handler<Submit> for RouterActor {
             policy: job.policy,
             caller: &job.caller,
         };
+        let unheard = RefCell::new(Vec::new());
         let wait = |name: &str| {
             let model = job.request.model().unwrap_or_default();
-            match self.routing.provider(name) {
-                // One that is known not to have the model comes last.
-                Some(provider) if provider.lacks_model(model) => Duration::MAX,
-                Some(provider) => provider.gate.expected_wait(model),
-                None => Duration::MAX,
+            let provider = self.routing.provider(name)?;
+            if !provider.catalogue.shelf(Listing::Installed).is_younger(STALE, Instant::now()) {
+                unheard.borrow_mut().push(Arc::clone(provider));
             }
+            (!provider.lacks_model(model)).then(|| provider.gate.expected_wait(model))
         };
-        match self.routing.routes.plan(asked, &mut |below| fastrand::u32(..below), &wait) {
+        let draw = &mut |below| fastrand::u32(..below);
+        let routes = &self.routing.routes;
+        let (plan, explanation) = if job.route.is_some() {
+            let (plan, explanation) = routes.explain(asked, draw, &wait);
+            (plan, Some(explanation))
+        } else {
+            (routes.plan(asked, draw, &wait), None)
+        };
+        for provider in unheard.into_inner() {
+            // For those who come later: this one does not wait.
+            drop(self.provider_actor(&provider, context).try_send(Discover(Listing::Installed)));
+        }
+        match plan {
             Ok(plan) => {
                 job.policy = plan.policy;
                 job.candidates = plan.candidates;
@@ -229,9 +255,12 @@ impl Handler<Submit> for RouterActor {
                 // one that dies before its end is asked for elsewhere like any other that failed.
                 let joined = if job.request.stream() { OnCut::Error } else { OnCut::Resume };
                 job.on_cut = plan.on_cut.unwrap_or(joined);
-                self.begin(job, context);
+                self.begin(job, explanation, context);
             }
-            Err(error) => job.fail(error),
+            Err(error) => {
+                tell(&job, explanation.as_ref());
+                job.fail(error);
+            }
         }
     }
 }
@@ -268,6 +297,13 @@ impl Handler<Reconfigure> for RouterActor {
             matches!((before, after), (Some(before), Some(after)) if Arc::ptr_eq(before, after))
         });
         self.routing = routing;
+    }
+}
+
+/// Writes down the way of a job whose client wants to know it.
+fn tell(job: &Job, explanation: Option<&Explanation>) {
+    if let (Some(note), Some(explanation)) = (&job.route, explanation) {
+        note.set(explanation.told());
     }
 }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::config::Config;
 use crate::provider::Provider;
+use crate::provider::settings::ProviderSettings;
 use crate::router::Routing;
 use crate::router::route::{RoutedProvider, Routes};
 
@@ -36,26 +37,27 @@ impl Providers {
             self.0.insert(Arc::clone(&provider.name), Arc::clone(&provider));
             providers.push(provider);
         }
-        let routed = providers.iter().map(routed).collect();
-        let routes = Routes::new(routed, &config.routes, &config.hints, &config.default);
-        Routing { providers, routes }
+        Routing { providers, routes: routes(config) }
     }
+}
+
+/// The routing rules of a configuration.
+pub fn routes(config: &Config) -> Routes {
+    let routed = |(name, settings): (&String, &ProviderSettings)| RoutedProvider {
+        name: Arc::from(name.as_str()),
+        trust: settings.trust(),
+        default_model: Arc::from(settings.default_model()),
+        models: settings.models.clone(),
+        naming: settings.backend.spoken().naming(),
+    };
+    let providers = config.providers.iter().map(routed).collect();
+    Routes::new(providers, &config.routes, &config.hints, &config.default)
 }
 
 /// Whether anybody but the list itself holds the provider or its gate. Only who holds one can pass it on, so that what
 /// is not in use stays so.
 fn is_in_use(provider: &Arc<Provider>) -> bool {
     Arc::strong_count(provider) > 1 || Arc::strong_count(&provider.gate) > 1
-}
-
-fn routed(provider: &Arc<Provider>) -> RoutedProvider {
-    RoutedProvider {
-        name: Arc::clone(&provider.name),
-        trust: provider.trust,
-        default_model: Arc::from(provider.settings.default_model()),
-        models: provider.settings.models.clone(),
-        naming: provider.naming(),
-    }
 }
 
 #[cfg(test)]

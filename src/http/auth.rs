@@ -28,25 +28,9 @@ impl Callers {
     /// The callers of these keys. Without keys everybody is one anonymous caller.
     #[must_use]
     pub fn new(keys: &[KeySettings]) -> Self {
-        let caller = |key: &KeySettings| Caller {
-            name: Arc::from(key.name.as_str()),
-            weight: key.weight,
-            priority: key.priority,
-            policy: key.data_policy,
-            models: Globs::new(&key.models),
-            providers: Globs::new(&key.providers),
-        };
-        let everything = ["*".to_owned()];
-        let anonymous = Caller {
-            name: Arc::from("anonymous"),
-            weight: 1,
-            priority: Priority::default(),
-            policy: None,
-            models: Globs::new(&everything),
-            providers: Globs::new(&everything),
-        };
         let entry = |key: &KeySettings| Some((key.digest()?, Arc::new(caller(key))));
-        Self { by_digest: keys.iter().filter_map(entry).collect(), anonymous: Arc::new(anonymous) }
+        let by_digest = keys.iter().filter_map(entry).collect();
+        Self { by_digest, anonymous: Arc::new(anonymous()) }
     }
 
     /// The caller whose key came with a request: `Authorization: Bearer KEY` or `X-API-Key: KEY`.
@@ -68,6 +52,33 @@ impl Callers {
         let digest: [u8; 32] = Sha256::digest(key).into();
         let (known, caller) = self.by_digest.get_key_value(&digest)?;
         bool::from(known.ct_eq(&digest)).then(|| Arc::clone(caller))
+    }
+}
+
+/// Who asks with this key.
+#[must_use]
+pub fn caller(key: &KeySettings) -> Caller {
+    Caller {
+        name: Arc::from(key.name.as_str()),
+        weight: key.weight,
+        priority: key.priority,
+        policy: key.data_policy,
+        models: Globs::new(&key.models),
+        providers: Globs::new(&key.providers),
+    }
+}
+
+/// Everybody, where there are no keys.
+#[must_use]
+pub fn anonymous() -> Caller {
+    let everything = ["*".to_owned()];
+    Caller {
+        name: Arc::from("anonymous"),
+        weight: 1,
+        priority: Priority::default(),
+        policy: None,
+        models: Globs::new(&everything),
+        providers: Globs::new(&everything),
     }
 }
 

@@ -21,7 +21,7 @@ use super::shard;
 use crate::backend::MAX_PIECE;
 use crate::chat::{Ask, ErrorKind, GatewayError, Origin};
 use crate::dialect::{Dialect, Encoder};
-use crate::job::{Answer, EventStream, Job, Reply, Stitch, Tried};
+use crate::job::{Answer, EventStream, Job, Reply, RouteNote, Stitch, Tried};
 use crate::policy::{DataPolicy, OnCut};
 use crate::router::Submit;
 use crate::telemetry::{ActorKind, Outcome, Restarted};
@@ -62,6 +62,7 @@ async fn submit(
     let caller = front.callers.load().identify(request.headers())?;
     exchange.caller = Some(Arc::clone(&caller));
     let wishes = Wishes::read(request)?;
+    exchange.route = wishes.explain.then(RouteNote::default);
     if !exchange.dialect.ignores_content_type() {
         check_content_type(request)?;
     }
@@ -84,6 +85,7 @@ async fn submit(
         tried: Tried::default(),
         stitch: Stitch::default(),
         place: exchange.place.clone(),
+        route: exchange.route.clone(),
         reply,
     };
     enter(job, front);

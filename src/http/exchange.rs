@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::HeaderValue;
+use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use uuid::Uuid;
 
@@ -15,11 +15,13 @@ use super::drain::Active;
 use super::intake::Buffered;
 use crate::chat::{Ask, ErrorKind, GatewayError, Origin, Usage};
 use crate::dialect::{AnswerHead, Dialect, Encoder};
-use crate::job::{Caller, Place, Served};
+use crate::job::{Caller, Place, RouteNote, Served};
 use crate::telemetry::{Outcome, RequestEnded, Timing};
 
 /// nginx's status for a client that left before it was answered, for the log only.
 const CLIENT_CLOSED: u16 = 499;
+/// How the request found its provider, for those who ask with `x-gateway-explain: route`.
+const ROUTE: HeaderName = HeaderName::from_static("x-gateway-route");
 
 /// One request and its answer.
 pub struct Exchange {
@@ -47,6 +49,8 @@ pub struct Exchange {
     pub buffered: Option<Buffered>,
     /// Where its job stands in a line.
     pub place: Place,
+    /// Where its way is written down, when the client asks for it.
+    pub route: Option<RouteNote>,
     /// Keeps a stopping gateway waiting.
     active: Active,
     ended: bool,
@@ -70,6 +74,7 @@ impl Exchange {
             upstream: Duration::ZERO,
             buffered: None,
             place: Place::default(),
+            route: None,
             active,
             ended: false,
         }
@@ -101,7 +106,11 @@ impl Exchange {
     /// Ends with a failure that is the whole answer.
     #[must_use]
     pub fn fail(mut self, error: &GatewayError) -> HttpResponse {
-        let response = error_response(self.dialect, error, &self.request_id, self.served.as_ref());
+        let served = self.served.as_ref();
+        let mut response = error_response(self.dialect, error, &self.request_id, served);
+        if let Some(route) = self.route() {
+            response.headers_mut().insert(ROUTE, route);
+        }
         self.status = Some(response.status().as_u16());
         self.end(Outcome::from(error.kind), Some(error));
         response
@@ -117,7 +126,15 @@ impl Exchange {
     pub fn response(&self, status: StatusCode) -> HttpResponseBuilder {
         let mut response = HttpResponse::build(status);
         headers(&mut response, self.dialect, &self.request_id, self.served.as_ref());
+        if let Some(route) = self.route() {
+            response.insert_header((ROUTE, route));
+        }
         response
+    }
+
+    /// How the request found its provider, when the client asks for it and it is decided.
+    fn route(&self) -> Option<HeaderValue> {
+        HeaderValue::from_str(self.route.as_ref()?.get()?).ok()
     }
 
     fn emit(&mut self, outcome: Outcome, error: Option<&GatewayError>) {
@@ -280,10 +297,12 @@ pub struct Wishes {
     pub timeout: Option<Duration>,
     /// Whether its content must stay on local providers.
     pub local: bool,
+    /// Whether it wants to know how it found its provider.
+    pub explain: bool,
 }
 
 impl Wishes {
-    /// Reads `x-request-timeout-ms` and `x-gateway-data-policy`.
+    /// Reads `x-request-timeout-ms`, `x-gateway-data-policy` and `x-gateway-explain`.
     ///
     /// # Errors
     ///
@@ -299,7 +318,9 @@ impl Wishes {
                 return Err(GatewayError::invalid(message));
             }
         };
-        Ok(Self { timeout, local })
+        // What is not understood here costs nobody anything, so it is no reason to refuse.
+        let explain = header("x-gateway-explain") == Some(b"route");
+        Ok(Self { timeout, local, explain })
     }
 }
 

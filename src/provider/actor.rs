@@ -19,7 +19,7 @@ use super::discovery;
 use super::gate::Arrival;
 use super::line::Share;
 use super::refused::{Failed, refused};
-use super::retry::{self, Next, RetryPolicy, Standing};
+use super::retry::{self, Failure, Next, RetryPolicy, Standing};
 use super::slot::{Admission, RetryPermit, Slot, Ticket};
 use super::{Provider, policies};
 use crate::chat::{ErrorKind, GatewayError, Listing, Waiting};
@@ -164,6 +164,9 @@ impl ProviderActor {
     /// What follows a failed attempt.
     fn decide(&self, mut turn: Turn, failed: Failed, address: Addr<Self>) {
         let provider = &self.lane.provider;
+        if failed.failure == Failure::ContextLength {
+            keep_larger(&mut turn.job);
+        }
         let tried = &turn.job.tried;
         let is_midway = failed.failure.is_midway();
         let deadline = turn.job.deadline(provider.settings.timeouts.total);
@@ -320,6 +323,15 @@ fn hand_on(router: &WeakRecipient<Bounce>, job: Job, error: GatewayError, reason
             }
         }
         None => stop(job, error),
+    }
+}
+
+/// Keeps the candidates that are declared to take more tokens than the one for which the prompt was too long. The others
+/// would refuse it as well, and they stay gone: nobody after this may be smaller.
+fn keep_larger(job: &mut Job) {
+    match job.tried.candidate.clone() {
+        Some(tried) => job.candidates.retain(|candidate| candidate.is_larger_than(&tried)),
+        None => job.candidates.clear(),
     }
 }
 

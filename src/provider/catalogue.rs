@@ -104,8 +104,14 @@ impl Shelf {
     /// Whether somebody looked lately, with or without success.
     #[must_use]
     pub fn is_fresh(&self, now: Instant) -> bool {
+        self.is_younger(FRESH, now)
+    }
+
+    /// Whether somebody looked within the last `age`, with or without success.
+    #[must_use]
+    pub fn is_younger(&self, age: Duration, now: Instant) -> bool {
         let looked = self.state.lock().looked;
-        looked.is_some_and(|looked| now.saturating_duration_since(looked) < FRESH)
+        looked.is_some_and(|looked| now.saturating_duration_since(looked) < age)
     }
 
     /// Begins a look, unless one is going on or was made lately.

@@ -206,8 +206,8 @@ impl Failure {
         }
     }
 
-    /// What the table says about other providers. A context that is too long goes only to a route's larger model, which is for the
-    /// router to know; an answer that died midway only where it may be resumed, which is for the job to know.
+    /// What the table says about other providers. After a context that was too long the candidates that are left are larger ones, which
+    /// is for the actor to see to; an answer that died midway goes only where it may be resumed, which is for the job to know.
     fn elsewhere(&self) -> bool {
         match self {
             Self::LocalResource

@@ -3,8 +3,11 @@
 //! It owns the routing rules: data policy, hints, `provider/model`, routes, patterns, the default. It refuses
 //! with the reason when nothing qualifies. Pure: weights and expected waits come as arguments.
 //!
-//! The one thing to know: the data policy and the caller's scope are filters on providers, applied in the one
-//! place where a provider becomes a candidate, so that no later rule can bring a barred one back.
+//! The one thing to know: [`Routes::explain`] is [`Routes::plan`] with a witness. There is one set of rules, in
+//! `choice.rs`, and whoever explains it watches it at work.
+
+mod choice;
+pub mod explanation;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -12,11 +15,12 @@ use std::time::Duration;
 
 use wildmatch::WildMatch;
 
+use super::settings::{DefaultSettings, Hints, LOCAL_HINTS, RouteSettings, TargetSettings};
 use crate::chat::{ErrorKind, GatewayError, Naming, Origin};
 use crate::job::{Caller, Candidate};
 use crate::policy::{DataPolicy, OnCut, Trust};
-
-use super::settings::{DefaultSettings, Hints, LOCAL_HINTS, RouteSettings, TargetSettings};
+use choice::Choice;
+use explanation::{Explanation, PolicySource};
 
 /// The routing rules, compiled.
 #[derive(Debug)]
@@ -49,6 +53,8 @@ struct Route {
     model: WildMatch,
     /// How the name asked for is read: as all of its targets read names.
     naming: Naming,
+    /// The pattern as it was written.
+    pattern: Arc<str>,
     /// The name, when the pattern is one.
     alias: Option<String>,
     targets: Vec<TargetSettings>,
@@ -63,7 +69,7 @@ pub struct Asked<'a> {
     pub model: Option<&'a str>,
     /// The hint.
     pub hint: Option<&'a str>,
-    /// The policy of header and key together.
+    /// The policy that the request itself insists on; the key's and the hint's are added.
     pub policy: Option<DataPolicy>,
     /// Who asks.
     pub caller: &'a Caller,
@@ -92,6 +98,7 @@ impl Routes {
         let compile = |route: &RouteSettings| Route {
             model: WildMatch::new(&route.model),
             naming: shared_naming(&providers, &route.targets),
+            pattern: Arc::from(route.model.as_str()),
             alias: Some(&route.model).filter(|model| !model.contains(['*', '?'])).cloned(),
             targets: route.targets.clone(),
             fallback: route.fallback.clone(),
@@ -113,7 +120,7 @@ impl Routes {
     /// The candidates for a request.
     ///
     /// `draw(n)` is a random number below `n`, for weights; `wait(name)` the expected wait at a provider, for the
-    /// choice between equals.
+    /// choice between equals, and `None` when the provider is known not to have the model.
     ///
     /// # Errors
     ///
@@ -123,12 +130,64 @@ impl Routes {
         &self,
         asked: Asked<'_>,
         draw: &mut dyn FnMut(u32) -> u32,
-        wait: &dyn Fn(&str) -> Duration,
+        wait: &dyn Fn(&str) -> Option<Duration>,
+    ) -> Result<Plan, GatewayError> {
+        self.decide(asked, draw, wait, None)
+    }
+
+    /// The same decision as [`Routes::plan`], and how it came about.
+    pub fn explain(
+        &self,
+        asked: Asked<'_>,
+        draw: &mut dyn FnMut(u32) -> u32,
+        wait: &dyn Fn(&str) -> Option<Duration>,
+    ) -> (Result<Plan, GatewayError>, Explanation) {
+        let mut explanation = Explanation::default();
+        let plan = self.decide(asked, draw, wait, Some(&mut explanation));
+        (plan, explanation)
+    }
+
+    /// The names that routes make up: those without a wildcard.
+    pub fn aliases(&self) -> impl Iterator<Item = &str> {
+        self.routes.iter().filter_map(|route| route.alias.as_deref())
+    }
+
+    /// The patterns of the routes, in their order.
+    pub fn patterns(&self) -> impl Iterator<Item = &str> {
+        self.routes.iter().map(|route| &*route.pattern)
+    }
+
+    /// The known hints, in the order of their names.
+    pub fn hints(&self) -> impl Iterator<Item = &str> {
+        self.hints.keys().map(String::as_str)
+    }
+
+    /// What is known of the providers, in the file's order.
+    pub fn providers(&self) -> impl Iterator<Item = &RoutedProvider> {
+        self.providers.iter()
+    }
+
+    fn decide(
+        &self,
+        asked: Asked<'_>,
+        draw: &mut dyn FnMut(u32) -> u32,
+        wait: &dyn Fn(&str) -> Option<Duration>,
+        mut witness: Option<&mut Explanation>,
     ) -> Result<Plan, GatewayError> {
         let policy = self.policy(asked);
-        let candidates = VecDeque::new();
-        let mut choice =
-            Choice { routes: self, asked, policy, on_cut: None, candidates, barred: None };
+        if let Some(explanation) = witness.as_deref_mut() {
+            explanation.policy = policy.clone();
+        }
+        let policy = policy.map(|(policy, _)| policy);
+        let mut choice = Choice {
+            routes: self,
+            asked,
+            policy,
+            on_cut: None,
+            candidates: VecDeque::new(),
+            barred: None,
+            witness,
+        };
         choice.choose(draw, wait)?;
         let on_cut = choice.on_cut;
         match (choice.candidates.is_empty(), choice.barred) {
@@ -138,20 +197,22 @@ impl Routes {
         }
     }
 
-    /// The names that routes make up: those without a wildcard.
-    pub fn aliases(&self) -> impl Iterator<Item = &str> {
-        self.routes.iter().filter_map(|route| route.alias.as_deref())
+    /// The strictest of the header's, the key's and the hint's policy, and whose it is.
+    fn policy(&self, asked: Asked<'_>) -> Option<(DataPolicy, PolicySource)> {
+        let generic = asked.model.filter(|name| self.hints.contains_key(*name));
+        let hinted = || {
+            let local = |name: &&str| LOCAL_HINTS.contains(name);
+            let hint = [asked.hint, generic].into_iter().flatten().find(local)?;
+            Some((DataPolicy::Local, PolicySource::Hint(hint.to_owned())))
+        };
+        let own = asked.policy.map(|policy| (policy, PolicySource::Request));
+        let key = || asked.caller.policy.map(|policy| (policy, PolicySource::Key));
+        own.or_else(key).or_else(hinted)
     }
 
-    /// The strictest of the header's, the key's and the hint's policy.
-    fn policy(&self, asked: Asked<'_>) -> Option<DataPolicy> {
-        let generic = asked.model.filter(|name| self.hints.contains_key(*name));
-        let hinted = [asked.hint, generic]
-            .into_iter()
-            .flatten()
-            .any(|name| LOCAL_HINTS.contains(&name))
-            .then_some(DataPolicy::Local);
-        asked.policy.or(asked.caller.policy).or(hinted)
+    /// The first route whose pattern matches, and its place.
+    fn find(&self, model: &str) -> Option<(usize, &Route)> {
+        self.routes.iter().enumerate().find(|(_, route)| route.matches(model))
     }
 
     fn provider(&self, name: &str) -> Option<&RoutedProvider> {
@@ -163,152 +224,6 @@ impl Route {
     fn matches(&self, model: &str) -> bool {
         self.naming.any(model, |name| self.model.matches(name))
     }
-}
-
-/// One choice in the making.
-struct Choice<'a> {
-    routes: &'a Routes,
-    asked: Asked<'a>,
-    policy: Option<DataPolicy>,
-    on_cut: Option<OnCut>,
-    candidates: VecDeque<Candidate>,
-    /// Why the last provider that the rules named was left out.
-    barred: Option<GatewayError>,
-}
-
-impl Choice<'_> {
-    fn choose(
-        &mut self,
-        draw: &mut dyn FnMut(u32) -> u32,
-        wait: &dyn Fn(&str) -> Duration,
-    ) -> Result<(), GatewayError> {
-        let routes = self.routes;
-        if let Some(hint) = self.asked.hint {
-            let Some(providers) = routes.hints.get(hint) else {
-                return Err(unknown_hint(hint, &routes.hints));
-            };
-            self.hinted(providers);
-            return Ok(());
-        }
-        let Some(model) = self.asked.model else {
-            self.each(&routes.default, None);
-            return Ok(());
-        };
-        if let Some((provider, name)) = split_provider(routes, model) {
-            self.add(provider, Some(name));
-        } else if let Some(route) = routes.routes.iter().find(|route| route.matches(model)) {
-            self.route(route, model, draw);
-        } else if let Some(providers) = routes.hints.get(model) {
-            self.each(providers, None);
-        } else if let Some(equals) = self.serving(model, wait) {
-            self.each(&equals, Some(model));
-        } else {
-            self.each(&routes.default, Some(model));
-        }
-        Ok(())
-    }
-
-    /// A hint restricts the providers; the model is then a name on them.
-    fn hinted(&mut self, providers: &[String]) {
-        let routes = self.routes;
-        let name = self.asked.model.filter(|name| !routes.hints.contains_key(*name));
-        match name.and_then(|name| split_provider(routes, name)) {
-            Some((provider, name)) if providers.iter().any(|one| one == provider) => {
-                self.add(provider, Some(name));
-            }
-            _ => self.each(providers, name),
-        }
-    }
-
-    fn each<Name: AsRef<str>>(&mut self, providers: &[Name], model: Option<&str>) {
-        for provider in providers {
-            self.add(provider.as_ref(), model);
-        }
-    }
-
-    /// Targets by weight, drawn without replacement, then the fallbacks in order.
-    fn route(&mut self, route: &Route, model: &str, draw: &mut dyn FnMut(u32) -> u32) {
-        self.on_cut = Some(route.on_cut);
-        let mut targets: Vec<&TargetSettings> = route.targets.iter().collect();
-        while !targets.is_empty() {
-            let total = targets.iter().map(|target| target.weight).fold(0, u32::saturating_add);
-            let mut ticket = draw(total.max(1));
-            let winner =
-                targets.iter().position(|target| match ticket.checked_sub(target.weight) {
-                    Some(left) => {
-                        ticket = left;
-                        false
-                    }
-                    None => true,
-                });
-            let target = targets.remove(winner.unwrap_or(0));
-            self.add(&target.provider, Some(target.model.as_deref().unwrap_or(model)));
-        }
-        for target in &route.fallback {
-            self.add(&target.provider, Some(target.model.as_deref().unwrap_or(model)));
-        }
-    }
-
-    /// The providers whose patterns fit the name best; the one with the shortest wait first.
-    fn serving(&self, model: &str, wait: &dyn Fn(&str) -> Duration) -> Option<Vec<Arc<str>>> {
-        let fit = |patterns: &Vec<(usize, WildMatch)>, naming: Naming| {
-            let fits = |glob: &WildMatch| naming.any(model, |name| glob.matches(name));
-            let matching = patterns.iter().filter(|(_, glob)| fits(glob));
-            matching.map(|(specificity, _)| *specificity).max()
-        };
-        let mut best = None;
-        let mut equals = Vec::new();
-        for (provider, patterns) in self.routes.providers.iter().zip(&self.routes.patterns) {
-            let fits = fit(patterns, provider.naming);
-            if fits > best {
-                best = fits;
-                equals.clear();
-            }
-            if fits.is_some() && fits == best {
-                equals.push(Arc::clone(&provider.name));
-            }
-        }
-        if equals.len() > 1 {
-            equals.sort_by_cached_key(|name| wait(name));
-        }
-        (!equals.is_empty()).then_some(equals)
-    }
-
-    /// The one place where a provider becomes a candidate.
-    fn add(&mut self, provider: &str, model: Option<&str>) {
-        let Some(provider) = self.routes.provider(provider) else { return };
-        if self.policy.is_some_and(|policy| !policy.allows(provider.trust)) {
-            self.barred = Some(GatewayError::no_provider_for_policy());
-            return;
-        }
-        let runs = model.map_or_else(|| Arc::clone(&provider.default_model), Arc::from);
-        let caller = self.asked.caller;
-        let asks_for = self.asked.model.unwrap_or(&runs);
-        let allowed = caller.providers.matches(&provider.name)
-            && caller.models.matches_model(&runs, provider.naming)
-            && (self.routes.hints.contains_key(asks_for)
-                || caller.models.matches_model(asks_for, provider.naming));
-        if !allowed {
-            self.barred = Some(
-                GatewayError::new(
-                    ErrorKind::NotAllowed,
-                    "this key may not use that model or provider",
-                )
-                .from(Origin::Client),
-            );
-            return;
-        }
-        let candidate = Candidate { provider: Arc::clone(&provider.name), model: runs };
-        if !self.candidates.contains(&candidate) {
-            self.candidates.push_back(candidate);
-        }
-    }
-}
-
-/// `provider/model`, where the part before the first slash is a configured provider.
-fn split_provider<'a>(routes: &Routes, name: &'a str) -> Option<(&'a str, &'a str)> {
-    let (provider, model) = name.split_once('/')?;
-    (routes.provider(provider).is_some() && !model.is_empty()).then_some((provider, model))
 }
 
 /// How all of these targets read names.
@@ -323,12 +238,6 @@ fn shared_naming(providers: &[RoutedProvider], targets: &[TargetSettings]) -> Na
 /// An exact name beats every glob, a longer glob a shorter one.
 fn specificity(glob: &str) -> usize {
     if glob.contains(['*', '?']) { glob.len() } else { usize::MAX }
-}
-
-fn unknown_hint(hint: &str, hints: &BTreeMap<String, Vec<String>>) -> GatewayError {
-    let shown: String = hint.chars().take(64).collect();
-    let known: Vec<&str> = hints.keys().map(String::as_str).collect();
-    GatewayError::invalid(format!("unknown model_hint `{shown}`; known are {}", known.join(", ")))
 }
 
 fn not_found(asked: Asked<'_>) -> GatewayError {

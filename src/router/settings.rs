@@ -51,6 +51,10 @@ pub struct TargetSettings {
     /// The model's name there. Default: the name the client asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// How many tokens the model takes, prompt and answer together, at least 1. A prompt that is too long for one target
+    /// goes on only to a later one that is declared to take more. Default: unknown, and then nothing goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context: Option<u64>,
     /// Share among a route's targets, 1 to 1000; of no effect in `fallback`. Default 1.
     pub weight: u32,
 }
@@ -65,7 +69,7 @@ pub struct DefaultSettings {
 
 impl Default for TargetSettings {
     fn default() -> Self {
-        Self { provider: String::new(), model: None, weight: 1 }
+        Self { provider: String::new(), model: None, context: None, weight: 1 }
     }
 }
 

@@ -85,6 +85,7 @@ fn job() -> (Job, oneshot::Receiver<Answer>) {
         tried: Tried::default(),
         stitch: Stitch::default(),
         place: Place::default(),
+        route: None,
         reply,
     };
     (job, answer)

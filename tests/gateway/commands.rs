@@ -52,6 +52,61 @@ async fn a_file_that_cannot_be_read_is_78() {
     }
 }
 
+const ROUTED: &str = "[providers.ollama]\n[providers.gpu]\nbackend = 'ollama'\n\
+    models = ['llama*']\n[providers.openai]\napi_key_env = 'K'\nmodels = ['gpt-*']\n\
+    [[keys]]\nname = 'narrow'\nenv = 'K'\nproviders = ['openai']\n\
+    [[routes]]\nmodel = 'gpt-4o'\ntargets = [{ provider = 'openai' }]\n\
+    fallback = [{ provider = 'ollama', model = 'llama3.1' }]\n\
+    [[routes]]\nmodel = 'fast-*'\ntargets = [{ provider = 'gpu', model = 'small', weight = 3 }, \
+    { provider = 'ollama', model = 'small' }]\n[hints]\nonline = ['openai']\n";
+
+#[tokio::test]
+async fn check_says_who_answers_to_which_name() {
+    let (printed, _) = run_with(ROUTED, &["check"], &[("K", "k")]).await;
+    assert_eq!(printed.status, Some(0), "{printed:?}");
+    for line in [
+        "# no model -> ollama/llama3.1",
+        "# `gpt-4o` -> openai/gpt-4o, then ollama/llama3.1",
+        "# `fast-...` -> gpu/small (weight 3) or ollama/small (weight 1)",
+        "# hint `online` -> openai/(no default model)",
+        "# hint `secure` -> ollama/llama3.1 (local only)",
+        "# hint `gemini` -> nobody",
+        "# `gpu/...` -> gpu/...",
+        "# `llama...` -> gpu/llama...",
+        "# `...` -> ollama/...",
+    ] {
+        assert!(printed.stdout.lines().any(|one| one == line), "{line}: {}", printed.stdout);
+    }
+    let table: toml::Table = printed.stdout.parse().expect("the output is TOML");
+    assert_eq!(table["routes"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn check_explains_one_request_step_by_step() {
+    let explain = async |arguments: &[&str]| {
+        let (printed, _) = run_with(ROUTED, &[&["check"], arguments].concat(), &[("K", "k")]).await;
+        (printed.status.unwrap(), printed.stdout, printed.stderr)
+    };
+    let (status, steps, _) = explain(&["--route", "gpt-4o", "--local"]).await;
+    assert_eq!(
+        steps,
+        "model: gpt-4o\nhint: none\nkey: anonymous\ndata policy: local, the request says so\n\
+         rule: route 1, `gpt-4o`\n\
+         openai/gpt-4o: left out: the data policy allows local providers only\n\
+         ollama/llama3.1: candidate\nresult: ollama/llama3.1\n"
+    );
+    assert_eq!(status, 0);
+    let (status, steps, _) = explain(&["--route", "fast-1", "--key", "narrow"]).await;
+    assert!(steps.contains("gpu/small: left out: the key may not use"), "{steps}");
+    assert!(steps.contains("result: 403 not_allowed"), "{steps}");
+    assert_eq!(status, 1, "nobody would answer");
+    let (status, steps, _) = explain(&["--hint", "nowhere"]).await;
+    assert!(status == 1 && steps.contains("rule: none"), "{steps}");
+    let (status, _, complaint) = explain(&["--key", "stranger"]).await;
+    assert_eq!(complaint, "error: no key is named `stranger`; known are narrow\n");
+    assert_eq!(status, 1);
+}
+
 #[tokio::test]
 async fn check_prints_what_is_in_force_and_masks_every_secret() {
     let toml = "[admin]\ntoken = \"token-planted\"\n[[keys]]\nname = \"a\"\nkey = \"sk-planted\"\n\

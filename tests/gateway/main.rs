@@ -23,6 +23,7 @@ mod crowd;
 mod dialects;
 mod embeddings;
 mod failures;
+mod fallback;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod harness;
 mod hostile;

@@ -149,6 +149,7 @@ fn job(model: &str) -> (Job, oneshot::Receiver<Answer>) {
         tried: Tried::default(),
         stitch: Stitch::default(),
         place: Place::default(),
+        route: None,
         reply,
     };
     (job, answer)

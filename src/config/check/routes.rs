@@ -38,6 +38,11 @@ impl Review<'_> {
                 self.problem(&path.key("model"), message);
             }
             self.in_range(&path.key("weight"), target.weight, 1..=1000);
+            if target.context == Some(0) {
+                let message =
+                    "write how many tokens the model takes, as in 128000, or leave it out";
+                self.problem(&path.key("context"), message);
+            }
         }
     }
 

@@ -30,8 +30,12 @@ fn with_examples() -> String {
 
 /// A configuration in which every field has a value.
 fn with_every_field() -> Config {
-    let target =
-        TargetSettings { provider: "f".to_owned(), model: Some("g".to_owned()), weight: 1 };
+    let target = TargetSettings {
+        provider: "f".to_owned(),
+        model: Some("g".to_owned()),
+        context: Some(1),
+        weight: 1,
+    };
     let route = RouteSettings {
         model: "h".to_owned(),
         targets: vec![target.clone()],

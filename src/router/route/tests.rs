@@ -1,5 +1,6 @@
 //! Every routing rule, by name.
 
+use super::explanation::{Rule, Verdict};
 use super::*;
 use crate::job::Globs;
 use crate::policy::Priority;
@@ -30,7 +31,7 @@ fn provider(name: &str, trust: Trust, default_model: &str, models: &[&str]) -> R
 }
 
 fn target(provider: &str, model: &str, weight: u32) -> TargetSettings {
-    TargetSettings { provider: provider.into(), model: Some(model.into()), weight }
+    TargetSettings { provider: provider.into(), model: Some(model.into()), context: None, weight }
 }
 
 fn routes() -> Routes {
@@ -78,7 +79,7 @@ fn plan_as(
     hint: Option<&str>,
     policy: Option<DataPolicy>,
 ) -> Result<Vec<String>, ErrorKind> {
-    let wait = |name: &str| Duration::from_secs(u64::from(name == "cloud"));
+    let wait = |name: &str| Some(Duration::from_secs(u64::from(name == "cloud")));
     let asked = Asked { model, hint, policy, caller };
     match routes().plan(asked, &mut |_| 0, &wait) {
         Ok(plan) => Ok(plan
@@ -166,7 +167,7 @@ fn ollamas_implicit_tag_is_the_same_name_to_every_pattern() {
 fn an_unknown_hint_is_refused_with_the_known_ones() {
     let asker = caller(&["*"], &["*"], None);
     let asked = Asked { model: None, hint: Some("quick"), policy: None, caller: &asker };
-    let error = routes().plan(asked, &mut |_| 0, &|_| Duration::ZERO).unwrap_err();
+    let error = routes().plan(asked, &mut |_| 0, &|_| Some(Duration::ZERO)).unwrap_err();
     assert_eq!(error.kind, ErrorKind::InvalidRequest);
     assert_eq!(error.message, "unknown model_hint `quick`; known are fast, local, nobody, secure");
     assert_eq!(plan(None, Some("nobody")), Err(ErrorKind::ModelNotFound));
@@ -177,11 +178,97 @@ fn weights_are_honoured_over_all_draws() {
     let asker = caller(&["*"], &["*"], None);
     let asked = Asked { model: Some("chat-1"), hint: None, policy: None, caller: &asker };
     let first = |ticket: u32| {
-        let plan = routes().plan(asked, &mut |below| ticket.min(below - 1), &|_| Duration::ZERO);
+        let plan =
+            routes().plan(asked, &mut |below| ticket.min(below - 1), &|_| Some(Duration::ZERO));
         plan.unwrap().candidates[0].provider.to_string()
     };
     let firsts: Vec<String> = (0..4).map(first).collect();
     assert_eq!(firsts, ["cloud", "cloud", "cloud", "ollama"]);
+}
+
+fn explained(asker: &Caller, model: Option<&str>, hint: Option<&str>) -> Explanation {
+    let asked = Asked { model, hint, policy: None, caller: asker };
+    let wait = |name: &str| (name != "twin").then(|| Duration::from_secs(1));
+    let (plan, explanation) = routes().explain(asked, &mut |_| 0, &wait);
+    let plan = plan.map(|plan| plan.candidates).unwrap_or_default();
+    let kept = explanation.considered.iter().filter(|one| one.verdict == Verdict::Candidate);
+    assert!(
+        kept.map(|one| (&one.provider, &one.model))
+            .eq(plan.iter().map(|candidate| (&candidate.provider, &candidate.model)))
+    );
+    explanation
+}
+
+#[test]
+fn equals_that_are_known_not_to_have_the_model_are_not_asked_unless_nobody_has_it() {
+    let asker = caller(&["*"], &["*"], None);
+    let explanation = explained(&asker, Some("big-2"), None);
+    assert_eq!(explanation.summary(), "cloud/big-2");
+    assert_eq!(explanation.considered[0].verdict, Verdict::NotInstalled);
+    let asked = Asked { model: Some("big-2"), hint: None, policy: None, caller: &asker };
+    let plan = routes().plan(asked, &mut |_| 0, &|_| None).unwrap();
+    let asked: Vec<&str> = plan.candidates.iter().map(|one| &*one.provider).collect();
+    assert_eq!(asked, ["cloud", "twin"], "the lists may be old");
+}
+
+#[test]
+fn a_choice_is_explained_step_by_step() {
+    let asker = caller(&["*"], &["*"], None);
+    let explanation = explained(&asker, Some("chat-1"), None);
+    assert_eq!(
+        explanation.steps(None),
+        [
+            "data policy: none",
+            "rule: route 1, `chat-*`",
+            "cloud/big: candidate, drawn with weight 3",
+            "ollama/small: candidate, drawn with weight 1",
+            "twin/big: candidate",
+            "result: cloud/big (weight 3) or ollama/small (weight 1), then twin/big",
+        ]
+    );
+    let explanation = explained(&asker, Some("secure"), Some("local"));
+    let steps = explanation.steps(None);
+    assert_eq!(steps[0], "data policy: local, the hint `local` says so");
+    assert_eq!(steps[3], "cloud/big: left out: the data policy allows local providers only");
+    for (model, hint, rule) in [
+        (None, None, Some(Rule::Default)),
+        (Some("cloud/x"), None, Some(Rule::ProviderModel)),
+        (Some("fast"), None, Some(Rule::Generic("fast".into()))),
+        (Some("x"), Some("fast"), Some(Rule::Hint("fast".into()))),
+        (Some("exact"), None, Some(Rule::Models)),
+        (None, Some("unheard-of"), None),
+    ] {
+        assert_eq!(explained(&asker, model, hint).rule, rule, "{model:?} {hint:?}");
+    }
+}
+
+#[test]
+fn a_client_is_told_no_name_that_its_key_may_not_use() {
+    let local = caller(&["*"], &["ollama"], None);
+    let told = explained(&local, Some("chat-1"), None).told();
+    assert_eq!(told, "rule=route; tries=ollama/small; left-out=key");
+    let told = explained(&local, Some("cloud/secret"), None).told();
+    assert_eq!(told, "rule=provider/model; tries=none; left-out=key");
+    let careful = caller(&["*"], &["*"], Some(DataPolicy::Local));
+    let told = explained(&careful, Some("fast"), None).told();
+    assert_eq!(told, "rule=hint; tries=ollama/llama3.1; policy=local; left-out=data-policy");
+    let told = explained(&careful, Some("ollama/a;b, c\r\nx: \u{e9}"), None).told();
+    assert_eq!(told, "rule=provider/model; tries=ollama/a?b??c??x:??; policy=local");
+}
+
+#[test]
+fn a_target_is_larger_only_where_both_say_how_much_they_take() {
+    let of = |context| Candidate { provider: Arc::from("a"), model: Arc::from("b"), context };
+    for (own, others, larger) in [
+        (Some(9), Some(8), true),
+        (Some(8), Some(8), false),
+        (Some(8), Some(9), false),
+        (Some(8), None, false),
+        (None, Some(8), false),
+        (None, None, false),
+    ] {
+        assert_eq!(of(own).is_larger_than(&of(others)), larger, "{own:?} {others:?}");
+    }
 }
 
 proptest! {
@@ -198,7 +285,7 @@ proptest! {
             policy: Some(DataPolicy::Local),
             caller: &asker,
         };
-        if let Ok(plan) = routes().plan(asked, &mut |below| ticket % below, &|_| Duration::ZERO) {
+        if let Ok(plan) = routes().plan(asked, &mut |below| ticket % below, &|_| Some(Duration::ZERO)) {
             prop_assert_eq!(plan.policy, Some(DataPolicy::Local));
             prop_assert!(plan.candidates.iter().all(|candidate| &*candidate.provider != "cloud"));
         }

@@ -98,3 +98,37 @@ async fn the_data_policy_keeps_a_request_on_local_providers() {
     assert_eq!(cloud.connections(), 0);
     gateway.end(6).await;
 }
+
+#[tokio::test]
+async fn who_asks_is_told_how_the_provider_was_found_and_no_name_that_is_not_for_its_key() {
+    let (local, cloud) = (Upstream::ollama(), Upstream::ollama());
+    let first = provider("ollama", "ollama", &local.url(), "");
+    let second = provider("far", "ollama", &cloud.url(), "trust = \"cloud\"");
+    let gateway = spawn_gateway(&format!(
+        "{first}{second}[[routes]]\nmodel = 'hush-*'\ntargets = [{{ provider = 'far', model = 'x' }}]\n\
+         fallback = [{{ provider = 'ollama', model = 'y' }}]\n[[keys]]\nname = 'all'\nkey = 'k-all'\n\
+         [[keys]]\nname = 'home'\nkey = 'k-home'\nproviders = ['ollama']\n"
+    ))
+    .await;
+    let url = gateway.url("/v1/chat");
+    let ask = async |key: &str, model: &str, more: &[(&str, &str)]| {
+        let headers = [&[("x-api-key", key)], more].concat();
+        post_json_with(&url, &headers, &asking(Some(model), None)).await
+    };
+    let explain = ("x-gateway-explain", "route");
+    let answer = ask("k-all", "hush-1", &[explain]).await;
+    assert_eq!(answer.header("x-gateway-route"), Some("rule=route; tries=far/x, ollama/y"));
+    let answer = ask("k-home", "hush-1", &[explain]).await;
+    let told = Some("rule=route; tries=ollama/y; left-out=key");
+    assert_eq!((answer.status, answer.header("x-gateway-route")), (200, told));
+    let answer = ask("k-home", "far/secret", &[explain]).await;
+    check_error(&answer, 403, "not_allowed");
+    let told = Some("rule=provider/model; tries=none; left-out=key");
+    assert_eq!(answer.header("x-gateway-route"), told);
+    let local_only = ("x-gateway-data-policy", "local");
+    let answer = ask("k-all", "hush-1", &[explain, local_only]).await;
+    let told = Some("rule=route; tries=ollama/y; policy=local; left-out=data-policy");
+    assert_eq!(answer.header("x-gateway-route"), told);
+    assert_eq!(ask("k-all", "hush-1", &[]).await.header("x-gateway-route"), None);
+    gateway.end(5).await;
+}

@@ -1,0 +1,118 @@
+//! How a configuration routes names, for `llm-gateway check`.
+//!
+//! Owns which names are worth showing and how a request is described on the command line. The decisions are those of
+//! the routing rules, watched; nothing is asked of any provider, so that between equals the file's order stands in for
+//! the shortest wait.
+
+use std::time::Duration;
+
+use super::providers::routes;
+use crate::config::Config;
+use crate::http::auth::{anonymous, caller};
+use crate::job::Caller;
+use crate::policy::DataPolicy;
+use crate::router::route::explanation::Explanation;
+use crate::router::route::{Asked, Plan, Routes};
+
+/// A request to be explained.
+#[derive(Debug, Clone, Default)]
+pub struct Question {
+    /// The model that it asks for.
+    pub model: Option<String>,
+    /// Its `model_hint`.
+    pub hint: Option<String>,
+    /// The name of its key; `None` for a caller that may use everything.
+    pub key: Option<String>,
+    /// Whether it says `x-gateway-data-policy: local`.
+    pub local: bool,
+}
+
+/// A request, explained.
+#[derive(Debug, Clone)]
+pub struct Explained {
+    /// The steps, one per line.
+    pub text: String,
+    /// Whether somebody would answer it.
+    pub has_answer: bool,
+}
+
+/// What stands for any text in the place of a pattern's `*`.
+const ANYTHING: &str = "...";
+
+/// How every name that the configuration knows is routed, as comments of TOML.
+#[must_use]
+pub fn table(config: &Config) -> String {
+    let (routes, anyone) = (routes(config), anonymous());
+    let mut table = String::from(
+        "# Who answers to which name (`...` is any text), for a caller that may use everything:\n#\n",
+    );
+    let mut line = |name: &str, model: Option<&str>, hint: Option<&str>| {
+        let asked = Asked { model, hint, policy: None, caller: &anyone };
+        let (_, explanation) = decide(&routes, asked);
+        let policy = explanation.policy.as_ref();
+        let policy = policy.map_or_else(String::new, |(policy, _)| format!(" ({policy} only)"));
+        table.push_str(&format!("# {name} -> {}{policy}\n", explanation.summary()));
+    };
+    line("no model", None, None);
+    for pattern in routes.patterns() {
+        // A name that the pattern matches, so that a route which an earlier one hides is shown as what it is.
+        let name = pattern.replace('*', ANYTHING).replace('?', ".");
+        line(&format!("`{name}`"), Some(&name), None);
+    }
+    for hint in routes.hints() {
+        line(&format!("hint `{hint}`"), None, Some(hint));
+    }
+    for provider in routes.providers() {
+        let name = format!("{}/{ANYTHING}", provider.name);
+        line(&format!("`{name}`"), Some(&name), None);
+    }
+    let models = config.providers.values().flat_map(|provider| &provider.models);
+    let is_new = |model: &&String| !routes.patterns().any(|pattern| pattern == model.as_str());
+    let mut patterns: Vec<&String> = models.filter(is_new).collect();
+    patterns.sort();
+    patterns.dedup();
+    for pattern in patterns {
+        let name = pattern.replace('*', ANYTHING).replace('?', ".");
+        line(&format!("`{name}`"), Some(&name), None);
+    }
+    table
+}
+
+/// Explains one request.
+///
+/// # Errors
+///
+/// When no key has that name.
+pub fn explain(config: &Config, question: &Question) -> Result<Explained, String> {
+    let caller = caller_of(config, question.key.as_deref())?;
+    let policy = question.local.then_some(DataPolicy::Local);
+    let (model, hint) = (question.model.as_deref(), question.hint.as_deref());
+    let routes = routes(config);
+    let (plan, explanation) = decide(&routes, Asked { model, hint, policy, caller: &caller });
+    let mut text = format!("model: {}\n", model.unwrap_or("none"));
+    text.push_str(&format!("hint: {}\nkey: {}\n", hint.unwrap_or("none"), caller.name));
+    for step in explanation.steps(plan.as_ref().err()) {
+        text.push_str(&step);
+        text.push('\n');
+    }
+    Ok(Explained { text, has_answer: plan.is_ok() })
+}
+
+/// The routing decision, with the first of equals in the file's order.
+fn decide(
+    routes: &Routes,
+    asked: Asked<'_>,
+) -> (Result<Plan, crate::chat::GatewayError>, Explanation) {
+    routes.explain(asked, &mut |_| 0, &|_| Some(Duration::ZERO))
+}
+
+fn caller_of(config: &Config, name: Option<&str>) -> Result<Caller, String> {
+    let Some(name) = name else { return Ok(anonymous()) };
+    match config.keys.iter().find(|key| key.name == name) {
+        Some(key) => Ok(caller(key)),
+        None => {
+            let known: Vec<&str> = config.keys.iter().map(|key| key.name.as_str()).collect();
+            Err(format!("no key is named `{name}`; known are {}", known.join(", ")))
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! One choice in the making: the rules, in the order in which they are asked.
+//!
+//! Owns what each rule names and what becomes of it. It refuses to know who is watching: a witness is told of every
+//! step, and the steps are the same without one.
+//!
+//! The one thing to know: the data policy and the caller's scope are filters on providers, applied in [`Choice::add`],
+//! the one place where a provider becomes a candidate, so that no later rule can bring a barred one back.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use wildmatch::WildMatch;
+
+use super::explanation::{Considered, Explanation, Pick, Rule, Verdict};
+use super::{Asked, Route, Routes};
+use crate::chat::{ErrorKind, GatewayError, Naming, Origin};
+use crate::job::Candidate;
+use crate::policy::{DataPolicy, OnCut};
+use crate::router::settings::TargetSettings;
+
+/// One choice in the making.
+pub(super) struct Choice<'a> {
+    pub routes: &'a Routes,
+    pub asked: Asked<'a>,
+    pub policy: Option<DataPolicy>,
+    /// What the route says of answers that die midway; `None` without one.
+    pub on_cut: Option<OnCut>,
+    pub candidates: VecDeque<Candidate>,
+    /// Why the last provider that the rules named was left out.
+    pub barred: Option<GatewayError>,
+    /// Told of every step, when somebody wants to know.
+    pub witness: Option<&'a mut Explanation>,
+}
+
+/// A provider that a rule names.
+#[derive(Clone, Copy)]
+struct Named<'a> {
+    provider: &'a str,
+    /// The model there; `None` for its default model.
+    model: Option<&'a str>,
+    /// The tokens that it takes, where the route says so.
+    context: Option<u64>,
+    pick: Pick,
+}
+
+impl Choice<'_> {
+    pub fn choose(
+        &mut self,
+        draw: &mut dyn FnMut(u32) -> u32,
+        wait: &dyn Fn(&str) -> Option<Duration>,
+    ) -> Result<(), GatewayError> {
+        let routes = self.routes;
+        if let Some(hint) = self.asked.hint {
+            let Some(providers) = routes.hints.get(hint) else {
+                return Err(unknown_hint(hint, &routes.hints));
+            };
+            self.hinted(hint, providers);
+            return Ok(());
+        }
+        let Some(model) = self.asked.model else {
+            self.matched(|| Rule::Default);
+            self.each(&routes.default, None, Pick::Next);
+            return Ok(());
+        };
+        if let Some((provider, name)) = split_provider(routes, model) {
+            self.matched(|| Rule::ProviderModel);
+            self.one(provider, name);
+        } else if let Some((index, route)) = routes.find(model) {
+            let pattern = &route.pattern;
+            self.matched(|| Rule::Route { number: index + 1, pattern: Arc::clone(pattern) });
+            self.route(route, model, draw);
+        } else if let Some(providers) = routes.hints.get(model) {
+            self.matched(|| Rule::Generic(model.to_owned()));
+            self.each(providers, None, Pick::Next);
+        } else if let Some(equals) = self.serving(model) {
+            self.matched(|| Rule::Models);
+            self.equals(equals, model, wait);
+        } else {
+            self.matched(|| Rule::Default);
+            self.each(&routes.default, Some(model), Pick::Next);
+        }
+        Ok(())
+    }
+
+    /// A hint restricts the providers; the model is then a name on them.
+    fn hinted(&mut self, hint: &str, providers: &[String]) {
+        let routes = self.routes;
+        self.matched(|| Rule::Hint(hint.to_owned()));
+        let name = self.asked.model.filter(|name| !routes.hints.contains_key(*name));
+        match name.and_then(|name| split_provider(routes, name)) {
+            Some((provider, name)) if providers.iter().any(|one| one == provider) => {
+                self.one(provider, name);
+            }
+            _ => self.each(providers, name, Pick::Next),
+        }
+    }
+
+    fn one(&mut self, provider: &str, model: &str) {
+        self.add(Named { provider, model: Some(model), context: None, pick: Pick::Next });
+    }
+
+    fn each<Name: AsRef<str>>(&mut self, providers: &[Name], model: Option<&str>, pick: Pick) {
+        for provider in providers {
+            self.add(Named { provider: provider.as_ref(), model, context: None, pick });
+        }
+    }
+
+    /// Targets by weight, drawn without replacement, then the fallbacks in order.
+    fn route(&mut self, route: &Route, model: &str, draw: &mut dyn FnMut(u32) -> u32) {
+        self.on_cut = Some(route.on_cut);
+        let is_drawn = route.targets.len() > 1;
+        let mut targets: Vec<&TargetSettings> = route.targets.iter().collect();
+        let mut order = Vec::with_capacity(targets.len() + route.fallback.len());
+        while !targets.is_empty() {
+            let total = targets.iter().map(|target| target.weight).fold(0, u32::saturating_add);
+            let mut ticket = draw(total.max(1));
+            let winner =
+                targets.iter().position(|target| match ticket.checked_sub(target.weight) {
+                    Some(left) => {
+                        ticket = left;
+                        false
+                    }
+                    None => true,
+                });
+            let target = targets.remove(winner.unwrap_or(0));
+            order.push((target, if is_drawn { Pick::Weight(target.weight) } else { Pick::Next }));
+        }
+        order.extend(route.fallback.iter().map(|target| (target, Pick::Next)));
+        for (target, pick) in order {
+            let model = Some(target.model.as_deref().unwrap_or(model));
+            self.add(Named { provider: &target.provider, model, context: target.context, pick });
+        }
+    }
+
+    /// The providers whose patterns fit the name best.
+    fn serving(&self, model: &str) -> Option<Vec<Arc<str>>> {
+        let fit = |patterns: &Vec<(usize, WildMatch)>, naming: Naming| {
+            let fits = |glob: &WildMatch| naming.any(model, |name| glob.matches(name));
+            let matching = patterns.iter().filter(|(_, glob)| fits(glob));
+            matching.map(|(specificity, _)| *specificity).max()
+        };
+        let mut best = None;
+        let mut equals = Vec::new();
+        for (provider, patterns) in self.routes.providers.iter().zip(&self.routes.patterns) {
+            let fits = fit(patterns, provider.naming);
+            if fits > best {
+                best = fits;
+                equals.clear();
+            }
+            if fits.is_some() && fits == best {
+                equals.push(Arc::clone(&provider.name));
+            }
+        }
+        (!equals.is_empty()).then_some(equals)
+    }
+
+    /// Equals that have the model, the one with the shortest wait first. When none is known to have it, the lists may be
+    /// old, and all are asked.
+    fn equals(
+        &mut self,
+        equals: Vec<Arc<str>>,
+        model: &str,
+        wait: &dyn Fn(&str) -> Option<Duration>,
+    ) {
+        if equals.len() < 2 {
+            return self.each(&equals, Some(model), Pick::Next);
+        }
+        let waits = equals.into_iter().map(|name| (wait(&name), name));
+        let (mut having, lacking): (Vec<_>, Vec<_>) = waits.partition(|(wait, _)| wait.is_some());
+        if having.is_empty() {
+            let names: Vec<Arc<str>> = lacking.into_iter().map(|(_, name)| name).collect();
+            return self.each(&names, Some(model), Pick::Next);
+        }
+        for (_, name) in lacking {
+            self.considered(&name, model, Pick::Wait, Verdict::NotInstalled);
+        }
+        having.sort_by_key(|(wait, _)| *wait);
+        let pick = if having.len() > 1 { Pick::Wait } else { Pick::Next };
+        let names: Vec<Arc<str>> = having.into_iter().map(|(_, name)| name).collect();
+        self.each(&names, Some(model), pick);
+    }
+
+    /// The one place where a provider becomes a candidate.
+    fn add(&mut self, named: Named<'_>) {
+        let Some(provider) = self.routes.provider(named.provider) else { return };
+        let runs = named.model.map_or_else(|| Arc::clone(&provider.default_model), Arc::from);
+        let verdict = self.verdict(provider, &runs);
+        self.considered(&provider.name, &runs, named.pick, verdict);
+        match verdict {
+            Verdict::Candidate => {
+                let (provider, context) = (Arc::clone(&provider.name), named.context);
+                self.candidates.push_back(Candidate { provider, model: runs, context });
+            }
+            Verdict::DataPolicy => self.barred = Some(GatewayError::no_provider_for_policy()),
+            Verdict::Key => {
+                let message = "this key may not use that model or provider";
+                let error = GatewayError::new(ErrorKind::NotAllowed, message);
+                self.barred = Some(error.from(Origin::Client));
+            }
+            Verdict::Twice | Verdict::NotInstalled | Verdict::Unable(_) => {}
+        }
+    }
+
+    /// What becomes of a provider that a rule names, where it would run the model `runs`.
+    fn verdict(&self, provider: &super::RoutedProvider, runs: &str) -> Verdict {
+        if self.policy.is_some_and(|policy| !policy.allows(provider.trust)) {
+            return Verdict::DataPolicy;
+        }
+        let caller = self.asked.caller;
+        let asks_for = self.asked.model.unwrap_or(runs);
+        let allowed = caller.providers.matches(&provider.name)
+            && caller.models.matches_model(runs, provider.naming)
+            && (self.routes.hints.contains_key(asks_for)
+                || caller.models.matches_model(asks_for, provider.naming));
+        let is_known = |known: &Candidate| known.provider == provider.name && *known.model == *runs;
+        if !allowed {
+            Verdict::Key
+        } else if self.candidates.iter().any(is_known) {
+            Verdict::Twice
+        } else {
+            Verdict::Candidate
+        }
+    }
+
+    fn matched(&mut self, rule: impl FnOnce() -> Rule) {
+        if let Some(witness) = &mut self.witness {
+            witness.rule = Some(rule());
+        }
+    }
+
+    fn considered(&mut self, provider: &Arc<str>, model: &str, pick: Pick, verdict: Verdict) {
+        if let Some(witness) = &mut self.witness {
+            let (provider, model) = (Arc::clone(provider), Arc::from(model));
+            witness.considered.push(Considered { provider, model, pick, verdict });
+        }
+    }
+}
+
+/// `provider/model`, where the part before the first slash is a configured provider.
+fn split_provider<'a>(routes: &Routes, name: &'a str) -> Option<(&'a str, &'a str)> {
+    let (provider, model) = name.split_once('/')?;
+    (routes.provider(provider).is_some() && !model.is_empty()).then_some((provider, model))
+}
+
+fn unknown_hint(hint: &str, hints: &BTreeMap<String, Vec<String>>) -> GatewayError {
+    let shown: String = hint.chars().take(64).collect();
+    let known: Vec<&str> = hints.keys().map(String::as_str).collect();
+    GatewayError::invalid(format!("unknown model_hint `{shown}`; known are {}", known.join(", ")))
+}

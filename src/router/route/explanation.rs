@@ -1,0 +1,255 @@
+//! How a choice came about, to be shown: which rule matched, whom it named, and what became of each.
+//!
+//! Owns the words for it: all of them for the operator ([`Explanation::steps`], [`Explanation::summary`]), and for a
+//! client only those that name what its key may use ([`Explanation::told`]).
+//!
+//! The one thing to know: it is written by the choice itself while it is made, never worked out afterwards.
+
+use std::sync::Arc;
+
+use crate::chat::GatewayError;
+use crate::job::Candidate;
+use crate::policy::DataPolicy;
+
+/// How a choice came about.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Explanation {
+    /// The data policy that was applied, and whose it is.
+    pub policy: Option<(DataPolicy, PolicySource)>,
+    /// The rule that matched; `None` when the request was refused before any could.
+    pub rule: Option<Rule>,
+    /// Whom the rule named, in the order in which they would be tried.
+    pub considered: Vec<Considered>,
+}
+
+/// Whose a data policy is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PolicySource {
+    /// The request's own: the header.
+    Request,
+    /// The caller's key.
+    Key,
+    /// The hint of this name.
+    Hint(String),
+}
+
+/// A routing rule that matched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rule {
+    /// `model_hint`.
+    Hint(String),
+    /// `provider/model`.
+    ProviderModel,
+    /// One of `[[routes]]`.
+    Route {
+        /// Its place in the file, from 1 on.
+        number: usize,
+        /// Its pattern.
+        pattern: Arc<str>,
+    },
+    /// A hint's name in the place of a model's.
+    Generic(String),
+    /// The `models` patterns of the providers.
+    Models,
+    /// `[default]`.
+    Default,
+}
+
+/// A provider that a rule named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Considered {
+    /// The provider.
+    pub provider: Arc<str>,
+    /// The model that would run there; empty when it has no default model.
+    pub model: Arc<str>,
+    /// How its place among the others was found.
+    pub pick: Pick,
+    /// What became of it.
+    pub verdict: Verdict,
+}
+
+/// How the place of a provider among the others was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pick {
+    /// It is next in the file.
+    Next,
+    /// It was drawn, with this weight.
+    Weight(u32),
+    /// It had the shortest wait of those that are left.
+    Wait,
+}
+
+/// What became of a provider that a rule named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may answer.
+    Candidate,
+    /// The data policy keeps the request from it.
+    DataPolicy,
+    /// The key may not use it, or not that model.
+    Key,
+    /// It has listed its models, this one is not among them, and somebody else has it.
+    NotInstalled,
+    /// The same model there is a candidate already.
+    Twice,
+    /// Its API has no word for this in what was asked.
+    Unable(&'static str),
+}
+
+/// The longest value of the header.
+const LONGEST: usize = 1024;
+
+impl Explanation {
+    /// Takes note that a candidate cannot be asked this, because its API has no `what`.
+    pub fn unable(&mut self, candidate: &Candidate, what: &'static str) {
+        for one in &mut self.considered {
+            if one.provider == candidate.provider && one.model == candidate.model {
+                one.verdict = Verdict::Unable(what);
+            }
+        }
+    }
+
+    /// What the client may know, as the value of a header: the rule's kind, those who may answer, and why others may
+    /// not. No pattern, no provider and no model that the key may not use is in it.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let rule = self.rule.as_ref().map_or("none", Rule::kind);
+        let mut told = format!("rule={rule}");
+        let candidates: Vec<String> = self.candidates().map(|one| plain(&one.name())).collect();
+        let none = || "none".to_owned();
+        let tries = if candidates.is_empty() { none() } else { candidates.join(", ") };
+        told.push_str(&format!("; tries={tries}"));
+        if let Some((policy, _)) = &self.policy {
+            told.push_str(&format!("; policy={policy}"));
+        }
+        let mut reasons: Vec<&str> =
+            self.considered.iter().filter_map(|one| one.verdict.reason()).collect();
+        reasons.sort_unstable();
+        reasons.dedup();
+        if !reasons.is_empty() {
+            told.push_str(&format!("; left-out={}", reasons.join(", ")));
+        }
+        told.truncate(LONGEST);
+        told
+    }
+
+    /// Those who may answer on one line: `a/x (weight 3) or b/x (weight 1), then c/y`.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let mut line = String::new();
+        let mut before = None;
+        for one in self.candidates() {
+            let is_among_equals = one.pick != Pick::Next
+                && before.is_some_and(|before| {
+                    std::mem::discriminant(&before) == std::mem::discriminant(&one.pick)
+                });
+            line.push_str(match (before, is_among_equals) {
+                (None, _) => "",
+                (Some(_), true) => " or ",
+                (Some(_), false) => ", then ",
+            });
+            line.push_str(&one.name());
+            if let Pick::Weight(weight) = one.pick {
+                line.push_str(&format!(" (weight {weight})"));
+            }
+            before = Some(one.pick);
+        }
+        let is_by_wait = self.candidates().any(|one| one.pick == Pick::Wait);
+        match (line.is_empty(), is_by_wait) {
+            (true, _) => "nobody".to_owned(),
+            (false, true) => line + " (the shortest wait first)",
+            (false, false) => line,
+        }
+    }
+
+    /// Every step, one per line, for the operator; `refused` is what the client would be told.
+    #[must_use]
+    pub fn steps(&self, refused: Option<&GatewayError>) -> Vec<String> {
+        let policy = match &self.policy {
+            None => "none".to_owned(),
+            Some((policy, PolicySource::Request)) => format!("{policy}, the request says so"),
+            Some((policy, PolicySource::Key)) => format!("{policy}, the key says so"),
+            Some((policy, PolicySource::Hint(hint))) => {
+                format!("{policy}, the hint `{hint}` says so")
+            }
+        };
+        let rule = match &self.rule {
+            None => "none".to_owned(),
+            Some(Rule::Hint(hint)) => format!("the hint `{hint}`"),
+            Some(Rule::ProviderModel) => "provider/model".to_owned(),
+            Some(Rule::Route { number, pattern }) => format!("route {number}, `{pattern}`"),
+            Some(Rule::Generic(hint)) => format!("`{hint}` as a model means the hint"),
+            Some(Rule::Models) => "the providers whose `models` fit best".to_owned(),
+            Some(Rule::Default) => "[default], because nothing else matches".to_owned(),
+        };
+        let mut steps = vec![format!("data policy: {policy}"), format!("rule: {rule}")];
+        for one in &self.considered {
+            let pick = match one.pick {
+                Pick::Next => String::new(),
+                Pick::Weight(weight) => format!(", drawn with weight {weight}"),
+                Pick::Wait => ", by the shortest wait".to_owned(),
+            };
+            let verdict = match one.verdict {
+                Verdict::Candidate => format!("candidate{pick}"),
+                Verdict::DataPolicy => {
+                    "left out: the data policy allows local providers only".into()
+                }
+                Verdict::Key => "left out: the key may not use that model or provider".into(),
+                Verdict::NotInstalled => "left out: it does not have the model, others do".into(),
+                Verdict::Twice => "left out: it is a candidate already".into(),
+                Verdict::Unable(what) => format!("left out: it has no {what}"),
+            };
+            steps.push(format!("{}: {verdict}", one.name()));
+        }
+        steps.push(match refused {
+            None => format!("result: {}", self.summary()),
+            Some(error) => format!("result: {} {}", error.kind.status(), error),
+        });
+        steps
+    }
+
+    fn candidates(&self) -> impl Iterator<Item = &Considered> {
+        self.considered.iter().filter(|one| one.verdict == Verdict::Candidate)
+    }
+}
+
+impl Rule {
+    /// The word for the client.
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Hint(_) | Self::Generic(_) => "hint",
+            Self::ProviderModel => "provider/model",
+            Self::Route { .. } => "route",
+            Self::Models => "models",
+            Self::Default => "default",
+        }
+    }
+}
+
+impl Considered {
+    fn name(&self) -> String {
+        if self.model.is_empty() {
+            format!("{}/(no default model)", self.provider)
+        } else {
+            format!("{}/{}", self.provider, self.model)
+        }
+    }
+}
+
+impl Verdict {
+    /// The word for the client, where something was left out for a reason that is its business.
+    fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::Candidate | Self::Twice | Self::NotInstalled => None,
+            Self::DataPolicy => Some("data-policy"),
+            Self::Key => Some("key"),
+            Self::Unable(_) => Some("api"),
+        }
+    }
+}
+
+/// A name without what would break a header or be taken for its punctuation: models' names are the client's text.
+fn plain(name: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_graphic() && letter != ',' && letter != ';';
+    name.chars().map(|letter| if is_plain(letter) { letter } else { '?' }).collect()
+}

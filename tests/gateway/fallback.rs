@@ -1,0 +1,197 @@
+//! From one provider to the next: when a request is handed on, when it never is, and who is said to have answered.
+
+use serde_json::{Value, json};
+
+use crate::client::{Answer, chat, post_json, post_json_with};
+use crate::crowd::{send, waiting};
+use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::upstream::{Gate, Script, Upstream, ollama, refusing};
+
+const NO_RETRIES: &str = "retry = { max_retries = 0 }";
+
+/// A chat with the route `chat`.
+fn asked() -> Value {
+    let mut body = chat("hi");
+    body["model"] = "chat".into();
+    body
+}
+
+async fn ask(gateway: &Gateway) -> Answer {
+    post_json(&gateway.url("/v1/chat"), &asked()).await
+}
+
+/// Two Ollama providers behind the route `chat`: `first` and, as its fallback, `second`, each with a model of its own.
+async fn chain(first: &str, second: &Upstream, lines: &str) -> Gateway {
+    let route = "[[routes]]\nmodel = 'chat'\ntargets = [{ provider = 'first', model = 'small' }]\n\
+                 fallback = [{ provider = 'second', model = 'other' }]\n";
+    let one = provider("first", "ollama", first, lines);
+    let other = provider("second", "ollama", &second.url(), "");
+    spawn_gateway(&format!("{one}{other}{route}[default]\nproviders = ['first']\n")).await
+}
+
+/// The names of those who answered, and what it took.
+fn served(answer: &Answer) -> (u16, Option<&str>, Option<&str>, Option<&str>) {
+    let header = |name| answer.header(name);
+    let attempts = header("x-gateway-attempts");
+    (answer.status, header("x-gateway-provider"), header("x-gateway-model"), attempts)
+}
+
+#[tokio::test]
+async fn a_failure_before_the_first_piece_is_answered_by_the_next_which_is_named_with_its_usage() {
+    for failure in [
+        || ollama::error(500, "broken"),
+        || ollama::error(503, "busy"),
+        || ollama::error(429, "slow down"),
+        || ollama::error(401, "who are you"),
+        Script::hang_up,
+        || ollama::stream_head().cut_at(0),
+        || Script::status(200).piece("<html>"),
+        Script::never,
+    ] {
+        let (first, second) = (Upstream::spawn(move |_| failure()), Upstream::ollama());
+        let lines = format!("{NO_RETRIES}\ntimeouts = {{ first_event = '300ms' }}");
+        let gateway = chain(&first.url(), &second, &lines).await;
+        let answer = ask(&gateway).await;
+        assert_eq!(served(&answer), (200, Some("second"), Some("other"), Some("2")));
+        let body = answer.json();
+        assert_eq!((&body["provider"], &body["model"]), (&json!("second"), &json!("other")));
+        assert_eq!(body["usage"]["completion_tokens"], 3);
+        let metrics = gateway.metrics().await;
+        let attempts = "llm_gateway_upstream_attempts_total";
+        assert_eq!(metrics.sum(attempts, &[("outcome", "ok")]), 1.0);
+        assert_eq!(metrics.sum(attempts, &[]), 2.0);
+        let tokens = "llm_gateway_tokens_total";
+        assert_eq!(metrics.sum(tokens, &[("provider", "first")]), 0.0, "a failure has no usage");
+        assert_eq!(metrics.sum(tokens, &[("provider", "second"), ("kind", "completion")]), 3.0);
+        let requests = "llm_gateway_requests_total";
+        assert_eq!(metrics.sum(requests, &[("provider", "second"), ("outcome", "ok")]), 1.0);
+        assert_eq!(metrics.sum(requests, &[]), 1.0);
+        gateway.end(1).await;
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_refuses_connections_is_full_or_is_being_drained_hands_on() {
+    let second = Upstream::ollama();
+    let dead = refusing();
+    let gateway = chain(&dead.url(), &second, NO_RETRIES).await;
+    assert_eq!(served(&ask(&gateway).await), (200, Some("second"), Some("other"), Some("2")));
+    gateway.end(1).await;
+
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let busy = Upstream::spawn(move |call| ollama::reply(call).head_hold(&held));
+    let lines = format!("{NO_RETRIES}\nmax_concurrency = 1\nmax_queue = 1");
+    let gateway = chain(&busy.url(), &second, &lines).await;
+    let running = send(&gateway, &[], asked());
+    busy.calls(1).await;
+    let queued = send(&gateway, &[], asked());
+    waiting(&gateway, "first", 1).await;
+    // The line is full: no call was made there, so this is the first.
+    assert_eq!(served(&ask(&gateway).await), (200, Some("second"), Some("other"), Some("1")));
+    assert_eq!(crate::crowd::press(&gateway, "providers/first/drain").await.status, 200);
+    assert_eq!(served(&ask(&gateway).await), (200, Some("second"), Some("other"), Some("1")));
+    gate.open();
+    for one in [running, queued] {
+        assert_eq!(one.await.unwrap().header("x-gateway-provider"), Some("first"));
+    }
+    gateway.end(4).await;
+}
+
+#[tokio::test]
+async fn what_was_refused_for_its_content_or_its_form_goes_nowhere_else() {
+    let filtered = json!({ "error": { "message": "content filtered", "type": "invalid_request_error",
+        "code": "content_filter", "param": null } });
+    let refusals = [
+        Box::new(move || Script::json(400, &filtered)) as Box<dyn Fn() -> Script + Send + Sync>,
+        Box::new(|| openai_error(400, "what is this")),
+        Box::new(|| openai_error(404, "no such model")),
+        Box::new(|| openai_error(413, "too large")),
+        Box::new(|| openai_error(422, "what is this")),
+    ];
+    let (second, count) = (Upstream::ollama(), refusals.len());
+    let first = Upstream::spawn(move |call| refusals[call.number]());
+    let route = "[[routes]]\nmodel = 'chat'\ntargets = [{ provider = 'first', model = 'a', context = 8 }]\n\
+                 fallback = [{ provider = 'second', model = 'b', context = 9 }]\n[default]\nproviders = ['first']\n";
+    let one = provider("first", "openai", &first.url(), "");
+    let other = provider("second", "ollama", &second.url(), "");
+    let gateway = spawn_gateway(&format!("{one}{other}{route}")).await;
+    for _ in 0..count {
+        let answer = ask(&gateway).await;
+        assert!([400, 404].contains(&answer.status), "{answer:?}");
+        assert_eq!(answer.header("x-gateway-provider"), Some("first"), "{answer:?}");
+    }
+    assert_eq!((first.calls_so_far().len(), second.connections()), (count, 0));
+    gateway.end(count).await;
+}
+
+fn openai_error(status: u16, message: &str) -> Script {
+    Script::json(
+        status,
+        &json!({ "error": { "message": message, "type": "invalid_request_error" } }),
+    )
+}
+
+/// A provider of each backend that says, in its own words, that the prompt is too long.
+fn too_long(backend: &str) -> Upstream {
+    let body = match backend {
+        "ollama" => json!({ "error": "input is longer than the context length" }),
+        "openai" => {
+            json!({ "error": { "message": "This model's maximum context length is 8 tokens.",
+            "type": "invalid_request_error", "param": "messages", "code": "context_length_exceeded" } })
+        }
+        "anthropic" => json!({ "type": "error", "error": { "type": "invalid_request_error",
+            "message": "prompt is too long: 9 tokens > 8 maximum" } }),
+        _ => json!({ "error": { "code": 400, "status": "INVALID_ARGUMENT", "message":
+            "The input token count (9) exceeds the maximum number of tokens allowed (8)." } }),
+    };
+    Upstream::spawn(move |_| Script::json(400, &body))
+}
+
+#[tokio::test]
+async fn a_prompt_that_is_too_long_goes_on_only_to_a_larger_model_of_the_route() {
+    for backend in ["ollama", "openai", "anthropic", "gemini"] {
+        let (first, spare) = (too_long(backend), Upstream::ollama());
+        let one = provider("first", backend, &first.url(), "");
+        let other = provider("spare", "ollama", &spare.url(), "models = ['*']");
+        let target = |provider: &str, model: &str, context: &str| {
+            format!("{{ provider = '{provider}', model = '{model}'{context} }}")
+        };
+        let routes = [
+            ("larger", ", context = 8", vec![("same", ", context = 8"), ("big", ", context = 9")]),
+            (
+                "smaller",
+                ", context = 8",
+                vec![("less", ", context = 7"), ("same", ", context = 8")],
+            ),
+            ("unsaid", "", vec![("big", ", context = 9"), ("unsaid", "")]),
+            ("half-said", ", context = 8", vec![("unsaid", "")]),
+        ];
+        let route = |(name, context, fallback): &(&str, &str, Vec<(&str, &str)>)| {
+            let first = target("first", "small", context);
+            let fallback: Vec<String> =
+                fallback.iter().map(|(model, context)| target("spare", model, context)).collect();
+            let fallback = fallback.join(", ");
+            format!("[[routes]]\nmodel = '{name}'\ntargets = [{first}]\nfallback = [{fallback}]\n")
+        };
+        let routes: String = routes.iter().map(route).collect();
+        // A hint and the patterns name the other as well, and it is still not asked.
+        let rest =
+            "[hints]\nboth = ['first', 'spare']\n[default]\nproviders = ['first', 'spare']\n";
+        let gateway = spawn_gateway(&format!("{one}{other}{routes}{rest}")).await;
+        let url = gateway.url("/v1/chat");
+        let mut body = chat("hi");
+        body["model"] = "larger".into();
+        let answer = post_json(&url, &body).await;
+        assert_eq!(served(&answer), (200, Some("spare"), Some("big"), Some("2")), "{backend}");
+        for model in ["smaller", "unsaid", "half-said", "both"] {
+            body["model"] = model.into();
+            let answer = post_json_with(&url, &[], &body).await;
+            let told = (answer.status, answer.json()["code"].clone());
+            assert_eq!(told, (400, "context_length_exceeded".into()), "{backend} {model}");
+            assert_eq!(answer.header("x-gateway-attempts"), Some("1"), "{backend} {model}");
+        }
+        assert_eq!((first.calls_so_far().len(), spare.calls_so_far().len()), (5, 1), "{backend}");
+        gateway.end(5).await;
+    }
+}
