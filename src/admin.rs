@@ -20,6 +20,7 @@ use serde_json::json;
 
 use crate::http::Front;
 use crate::provider::breaker::BreakerState;
+use crate::provider::gate::checked::Health;
 use crate::provider::gate::snapshot::Snapshot;
 use crate::secret::Secret;
 use crate::telemetry::{ProviderState, metrics};
@@ -70,6 +71,11 @@ async fn scrape(admin: Data<Admin>) -> HttpResponse {
             queued: status.gate.queued,
             limit: u64::from(status.gate.limit),
             breaker: worst_breaker(&status.gate),
+            is_healthy: match status.gate.health {
+                Health::Unknown => None,
+                Health::Passing => Some(true),
+                Health::Failing => Some(false),
+            },
             mailbox: u64::try_from(status.mailbox_depth).unwrap_or(u64::MAX),
         }
         .emit();

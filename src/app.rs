@@ -20,6 +20,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use actix::Addr;
 use actix_rt::task::JoinHandle;
 use actix_web::dev::ServerHandle;
 use actix_web::web::Data;
@@ -30,6 +31,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::admin::{self, Admin};
 use crate::config::{self, Config, Fingerprint};
 use crate::http::{self, Front};
+use crate::provider::{HealthActor, Watch};
 use crate::redis::Link;
 
 /// Connections that may wait to be accepted. The standard library's 128 is too few for a burst of clients.
@@ -41,6 +43,8 @@ pub struct App {
     main: Running,
     admin: Running,
     current: Arc<Current>,
+    /// Asks the providers whether they work.
+    health: Addr<HealthActor>,
     /// The Redis that replicas share.
     link: Option<Link>,
     /// Watches the configuration file.
@@ -74,6 +78,7 @@ struct Current {
     source: Option<Source>,
     /// What the file was when it was last read, whatever came of it.
     tried: Mutex<Fingerprint>,
+    health: Addr<HealthActor>,
 }
 
 /// Why the application did not start.
@@ -98,6 +103,7 @@ impl App {
         let admin = bind(console).map_err(|error| StartError { listen: console, error })?;
         let mut providers = Providers::default();
         let routing = Arc::new(providers.routing(&config));
+        let health = HealthActor::start_with(routing.providers.clone());
         let link = Link::start(&config.redis);
         let front = Data::new(Front::new(&config.server, &config.keys, routing, link.clone()));
         let token = config.admin.token.clone();
@@ -107,6 +113,7 @@ impl App {
             providers: Mutex::new(providers),
             source,
             tried: Mutex::new(tried),
+            health: health.clone(),
         });
         let started = |listen| move |error| StartError { listen, error };
         let admin = {
@@ -125,7 +132,7 @@ impl App {
         log::info!(target: "llm_gateway", "gateway listening on http://{}", main.address);
         log::info!(target: "llm_gateway", "admin listening on http://{}", admin.address);
         let watch = watch_file(&current, &front);
-        Ok(Self { front, main, admin, current, link, watch })
+        Ok(Self { front, main, admin, current, health, link, watch })
     }
 
     /// Where clients connect.
@@ -155,6 +162,7 @@ impl App {
         if let Some(watch) = &self.watch {
             watch.abort();
         }
+        self.health.do_send(Watch(Vec::new()));
         self.front.drain().await;
         if let Some(link) = &self.link {
             // Without an answer the others hear of it seconds later.
@@ -201,6 +209,7 @@ impl Current {
             }
         }
         let routing = Arc::new(self.providers.lock().routing(&after));
+        self.health.do_send(Watch(routing.providers.clone()));
         front.change(&after.server, &after.keys, routing);
         *current = after;
         log::info!(target: "llm_gateway", "the configuration was read again");

@@ -43,7 +43,8 @@
 //!    becomes a candidate.
 //! 4. [`provider::Dispatch`] goes to the first candidate's [`provider::ProviderActor`], which asks the gate. *Run*
 //!    spawns an attempt; *wait* spawns a task that waits for the slot, the deadline or the client's leaving; *refuse*
-//!    sends a [`provider::Bounce`] back to the router, which tries the next candidate or answers.
+//!    sends a [`provider::Bounce`] back to the router, which tries the next candidate or answers. Beside all workers
+//!    one [`provider::HealthActor`] tells the gates who lives.
 //! 5. The attempt checks the data policy again, has [`backend::Backend::encode`] write the call, sends it, and feeds
 //!    what comes to the [`backend::Decoder`]. The first event answers the [`job::Reply`]; the rest goes through a
 //!    channel of [`job::EVENTS`] events. What fails is decided by [`provider::retry`]: again after a pause without a

@@ -13,6 +13,7 @@ mod actor;
 mod attempt;
 pub mod catalogue;
 mod discovery;
+mod health;
 mod refused;
 mod resume;
 
@@ -60,6 +61,7 @@ use settings::{BackendName, MaxConcurrency, ProviderSettings};
 use slot::SharedGate;
 
 pub use actor::{Bounce, Discover, Dispatch, ProviderActor};
+pub use health::{HealthActor, Watch};
 
 /// One configured provider, shared by all workers.
 pub struct Provider {

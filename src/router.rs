@@ -4,7 +4,8 @@
 //! in [`route`], pure; what all workers share of one configuration is a [`Routing`].
 //!
 //! The one thing to know: the router never waits for a provider. A job leaves it by `try_send` and comes back as a
-//! [`Bounce`] with the reason, or not at all because it was answered.
+//! [`Bounce`] with the reason, or not at all because it was answered. Only the first request for which one of several
+//! equals must be chosen is held, by a task, until these have said which models they have.
 
 pub mod menu;
 pub mod route;
@@ -32,6 +33,8 @@ const MAILBOX: usize = 1024;
 
 /// Before one of several equals is chosen, their lists of models should be younger than this.
 const STALE: Duration = Duration::from_secs(30);
+/// How long the very first choice between equals waits for their lists.
+const HEARING: Duration = Duration::from_secs(1);
 
 /// The providers and rules of one configuration, shared by all workers.
 #[derive(Debug)]
@@ -61,6 +64,11 @@ pub struct RouterActor {
 #[rtype(result = "()")]
 pub struct Submit(pub Job);
 
+/// A job comes again, now that the lists of its providers were heard or awaited long enough.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Heard(Job);
+
 /// Somebody wants to know which models there are at these providers.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -86,6 +94,66 @@ impl RouterActor {
             context.set_mailbox_capacity(MAILBOX);
             Self { routing, providers: HashMap::new() }
         })
+    }
+
+    /// Finds the candidates. Where the choice is between providers of which nobody has ever heard what they have, it
+    /// waits a moment for their lists, if it `may_wait`.
+    fn route(&mut self, mut job: Job, may_wait: bool, context: &Context<Self>) {
+        let asked = Asked {
+            model: job.request.model(),
+            hint: job.request.hint(),
+            policy: job.policy,
+            caller: &job.caller,
+        };
+        let unheard = RefCell::new(Vec::new());
+        let wait = |name: &str| {
+            let model = job.request.model().unwrap_or_default();
+            let provider = self.routing.provider(name)?;
+            if !provider.catalogue.shelf(Listing::Installed).is_younger(STALE, Instant::now()) {
+                unheard.borrow_mut().push(Arc::clone(provider));
+            }
+            (!provider.lacks_model(model)).then(|| provider.gate.expected_wait(model))
+        };
+        let draw = &mut |below| fastrand::u32(..below);
+        let routes = &self.routing.routes;
+        let (plan, explanation) = if job.route.is_some() {
+            let (plan, explanation) = routes.explain(asked, draw, &wait);
+            (plan, Some(explanation))
+        } else {
+            (routes.plan(asked, draw, &wait), None)
+        };
+        let unheard = unheard.into_inner();
+        self.look_at(&unheard, Listing::Installed, context);
+        let is_new = |provider: &Arc<Provider>| {
+            !provider.catalogue.shelf(Listing::Installed).was_looked_at()
+        };
+        if may_wait && unheard.iter().any(is_new) {
+            drop(actix::spawn(hear(job, unheard, context.address())));
+            return;
+        }
+        match plan {
+            Ok(plan) => {
+                job.policy = plan.policy;
+                job.candidates = plan.candidates;
+                // Without a route nobody has said that two answers may be joined. A whole answer is never joined:
+                // one that dies before its end is asked for elsewhere like any other that failed.
+                let joined = if job.request.stream() { OnCut::Error } else { OnCut::Resume };
+                job.on_cut = plan.on_cut.unwrap_or(joined);
+                self.begin(job, explanation, context);
+            }
+            Err(error) => {
+                tell(&job, explanation.as_ref());
+                job.fail(error);
+            }
+        }
+    }
+
+    /// Has these providers looked at.
+    fn look_at(&mut self, providers: &[Arc<Provider>], listing: Listing, context: &Context<Self>) {
+        for provider in providers {
+            // A full mailbox costs a look; whoever waits for it goes on with what is known.
+            drop(self.provider_actor(provider, context).try_send(Discover(listing)));
+        }
     }
 
     /// Hands the job to the first candidate whose kind of provider can answer it.
@@ -219,49 +287,16 @@ impl Actor for RouterActor {
 impl Handler<Submit> for RouterActor {
     type Result = ();
 
-    fn handle(&mut self, Submit(mut job): Submit, context: &mut Self::Context) {
-        let asked = Asked {
-            model: job.request.model(),
-            hint: job.request.hint(),
-            policy: job.policy,
-            caller: &job.caller,
-        };
-        let unheard = RefCell::new(Vec::new());
-        let wait = |name: &str| {
-            let model = job.request.model().unwrap_or_default();
-            let provider = self.routing.provider(name)?;
-            if !provider.catalogue.shelf(Listing::Installed).is_younger(STALE, Instant::now()) {
-                unheard.borrow_mut().push(Arc::clone(provider));
-            }
-            (!provider.lacks_model(model)).then(|| provider.gate.expected_wait(model))
-        };
-        let draw = &mut |below| fastrand::u32(..below);
-        let routes = &self.routing.routes;
-        let (plan, explanation) = if job.route.is_some() {
-            let (plan, explanation) = routes.explain(asked, draw, &wait);
-            (plan, Some(explanation))
-        } else {
-            (routes.plan(asked, draw, &wait), None)
-        };
-        for provider in unheard.into_inner() {
-            // For those who come later: this one does not wait.
-            drop(self.provider_actor(&provider, context).try_send(Discover(Listing::Installed)));
-        }
-        match plan {
-            Ok(plan) => {
-                job.policy = plan.policy;
-                job.candidates = plan.candidates;
-                // Without a route nobody has said that two answers may be joined. A whole answer is never joined:
-                // one that dies before its end is asked for elsewhere like any other that failed.
-                let joined = if job.request.stream() { OnCut::Error } else { OnCut::Resume };
-                job.on_cut = plan.on_cut.unwrap_or(joined);
-                self.begin(job, explanation, context);
-            }
-            Err(error) => {
-                tell(&job, explanation.as_ref());
-                job.fail(error);
-            }
-        }
+    fn handle(&mut self, Submit(job): Submit, context: &mut Self::Context) {
+        self.route(job, true, context);
+    }
+}
+
+impl Handler<Heard> for RouterActor {
+    type Result = ();
+
+    fn handle(&mut self, Heard(job): Heard, context: &mut Self::Context) {
+        self.route(job, false, context);
     }
 }
 
@@ -269,10 +304,7 @@ impl Handler<Browse> for RouterActor {
     type Result = ();
 
     fn handle(&mut self, Browse { listing, providers }: Browse, context: &mut Self::Context) {
-        for provider in &providers {
-            // A full mailbox costs a look; whoever waits for it goes on with what is known.
-            drop(self.provider_actor(provider, context).try_send(Discover(listing)));
-        }
+        self.look_at(&providers, listing, context);
     }
 }
 
@@ -297,6 +329,27 @@ impl Handler<Reconfigure> for RouterActor {
             matches!((before, after), (Some(before), Some(after)) if Arc::ptr_eq(before, after))
         });
         self.routing = routing;
+    }
+}
+
+/// Waits for the first lists of these providers, but not long, and then has the job routed.
+async fn hear(mut job: Job, providers: Vec<Arc<Provider>>, router: Addr<RouterActor>) {
+    let lists = async {
+        for provider in &providers {
+            provider.catalogue.shelf(Listing::Installed).fresh().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        () = job.reply.closed() => return,
+        () = lists => {}
+        () = tokio::time::sleep(HEARING) => {}
+    }
+    if let Err(SendError::Full(Heard(job)) | SendError::Closed(Heard(job))) =
+        router.try_send(Heard(job))
+    {
+        let message = "the gateway has more requests than it can take in";
+        job.fail(GatewayError::new(ErrorKind::Overloaded, message));
     }
 }
 

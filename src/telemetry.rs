@@ -18,5 +18,5 @@ pub use events::{
     Admitted, AttemptEnded, AttemptOutcome, FellBack, Outcome, ProviderState, RequestEnded,
     Retried, Timing, TokensUsed, UpstreamCancelled,
 };
-pub use health::{ActorKind, BreakerOpened, Restarted};
+pub use health::{ActorKind, BreakerOpened, HealthChanged, HealthChecked, Restarted};
 pub use redis::{RedisFound, RedisLost, RedisOperated, RedisOutcome};

@@ -95,7 +95,7 @@ const AUTH_RETRY: Duration = Duration::from_secs(60);
 #[derive(Clone, Copy, Debug)]
 enum State {
     Closed { ramp: Option<Ramp> },
-    Open { until: Instant, auth: bool },
+    Open { since: Instant, until: Instant, auth: bool },
     HalfOpen { successes: u32, probing: bool, auth: bool },
 }
 
@@ -126,7 +126,7 @@ impl Breaker {
     pub fn door(&self, now: Instant) -> Door {
         match self.state {
             State::Closed { .. } => Door::Free,
-            State::Open { until, auth } => {
+            State::Open { until, auth, .. } => {
                 let left = until.saturating_duration_since(now);
                 if left.is_zero() { Door::Probe } else { Door::Shut { left, auth } }
             }
@@ -191,10 +191,7 @@ impl Breaker {
                 if self.streak < self.policy.failures.max(1) && !mostly_failing {
                     return false;
                 }
-                // Fully recovered since the last time: begin with the short pause again.
-                if ramp.is_none_or(|ramp| ramp.is_over(now)) {
-                    self.opened = 0;
-                }
+                self.forget_old_openings(ramp, now);
                 self.open(false, now, unit)
             }
             // Still broken: the same again for twice as long.
@@ -212,6 +209,31 @@ impl Breaker {
         }
     }
 
+    /// Health checks say that nobody is there: opens a closed breaker as failures in a row would. Says whether this opened it.
+    pub fn trip(&mut self, now: Instant, unit: f64) -> bool {
+        match self.state {
+            State::Closed { ramp } => {
+                self.forget_old_openings(ramp, now);
+                self.open(false, now, unit)
+            }
+            // It is left alone already, or a probe is about to find out more than any check.
+            State::HalfOpen { .. } | State::Open { .. } => false,
+        }
+    }
+
+    /// Somebody heard from the provider: once it has been open for `least`, the next arrival probes, however long the pause was meant
+    /// to be. How long the next pause is does not change, and refused credentials stay refused.
+    pub fn hasten(&mut self, least: Duration, now: Instant) {
+        if let State::Open { since, until, auth: false } = &mut self.state {
+            *until = (*until).min((*since + least).max(now));
+        }
+    }
+
+    /// Whether it is open and its time is not over, for reasons that may have passed by themselves.
+    pub fn is_waiting(&self, now: Instant) -> bool {
+        matches!(self.state, State::Open { until, auth: false, .. } if now < until)
+    }
+
     /// How many of `limit` slots may be used now: fewer than all while recovering.
     pub fn usable(&self, limit: u32, now: Instant) -> u32 {
         self.ramp().map_or(limit, |ramp| ramp.usable(limit, now))
@@ -227,7 +249,7 @@ impl Breaker {
         match self.state {
             State::Closed { .. } => (BreakerState::Closed, Duration::ZERO),
             State::HalfOpen { .. } => (BreakerState::HalfOpen, Duration::ZERO),
-            State::Open { until, auth } => {
+            State::Open { until, auth, .. } => {
                 let left = until.saturating_duration_since(now);
                 let state = match (left.is_zero(), auth) {
                     (true, _) => BreakerState::HalfOpen,
@@ -246,6 +268,13 @@ impl Breaker {
         closed && recovered && self.streak == 0 && self.failures.count(now) == 0
     }
 
+    /// Fully recovered since the last time: begin with the short pause again.
+    fn forget_old_openings(&mut self, ramp: Option<Ramp>, now: Instant) {
+        if ramp.is_none_or(|ramp| ramp.is_over(now)) {
+            self.opened = 0;
+        }
+    }
+
     fn open(&mut self, auth: bool, now: Instant, unit: f64) -> bool {
         let time = if auth {
             AUTH_RETRY
@@ -260,7 +289,7 @@ impl Breaker {
         self.streak = 0;
         self.successes.clear();
         self.failures.clear();
-        self.state = State::Open { until: now + time, auth };
+        self.state = State::Open { since: now, until: now + time, auth };
         true
     }
 

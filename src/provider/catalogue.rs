@@ -114,6 +114,21 @@ impl Shelf {
         looked.is_some_and(|looked| now.saturating_duration_since(looked) < age)
     }
 
+    /// Whether anybody has ever looked, with or without success.
+    #[must_use]
+    pub fn was_looked_at(&self) -> bool {
+        self.state.lock().looked.is_some()
+    }
+
+    /// Takes a list that somebody heard without having begun a look.
+    pub fn heard(&self, models: Vec<Model>, now: Instant) {
+        let mut state = self.state.lock();
+        state.models = Some(models.into());
+        state.looked = Some(now);
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
     /// Begins a look, unless one is going on or was made lately.
     pub fn look(&self, now: Instant) -> Option<Look<'_>> {
         let mut state = self.state.lock();

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt;
 use serde_json::{Map, Value};
 
+use super::Provider;
 use super::actor::Lane;
 use super::attempt::Connection;
 use crate::backend::{Target, UpstreamRequest};
@@ -20,25 +21,47 @@ const LOOK_TIME: Duration = Duration::from_secs(5);
 /// The longest list that is read.
 const LONGEST: usize = 8 * 1024 * 1024;
 
+/// Why there is no list.
+pub(super) struct Unlisted {
+    /// For the log.
+    pub why: String,
+    /// Whether the provider answered, short of saying that it is broken.
+    pub is_alive: bool,
+}
+
+impl Unlisted {
+    fn by_somebody_alive(why: String) -> Self {
+        Self { why, is_alive: true }
+    }
+}
+
 /// Looks at one list of the provider, unless somebody else does or did lately.
 pub(super) async fn look(lane: Rc<Lane>, listing: Listing) {
     let provider = &lane.provider;
     let Some(look) = provider.catalogue.shelf(listing).look(Instant::now()) else { return };
-    let asked = tokio::time::timeout(LOOK_TIME, ask(&lane, listing)).await;
-    match asked.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
-        Ok(models) => look.found(models),
-        Err(why) => {
-            log::debug!("provider `{}` does not list its models: {why}", provider.name);
-        }
+    match tokio::time::timeout(LOOK_TIME, ask(&lane, listing)).await {
+        Ok(Ok(models)) => look.found(models),
+        Ok(Err(Unlisted { why, .. })) => unlisted(provider, &why),
+        Err(_) => unlisted(provider, "no answer in time"),
     }
 }
 
-async fn ask(lane: &Lane, listing: Listing) -> Result<Vec<Model>, String> {
+/// Asks for the list, on a connection of its own.
+///
+/// # Errors
+///
+/// When there is no list, and whether the provider answered all the same.
+///
+/// # Cancellation
+///
+/// Dropping it closes the connection.
+pub(super) async fn ask(lane: &Lane, listing: Listing) -> Result<Vec<Model>, Unlisted> {
     let provider = &lane.provider;
     let call = provider.backend.listing(listing, provider.api_key());
     let Some(call) = call else { return Ok(Vec::new()) };
     let body = read(lane, call).await?;
-    provider.backend.read_listing(listing, &body).map_err(|error| error.to_string())
+    let models = provider.backend.read_listing(listing, &body);
+    models.map_err(|error| Unlisted::by_somebody_alive(error.to_string()))
 }
 
 /// Whether `model` can think, where `ask` wants that and the kind of provider describes its models. `None` when
@@ -68,7 +91,8 @@ pub(super) async fn thinks(lane: &Lane, ask: &Ask, model: &Arc<str>) -> Option<b
 async fn describe(lane: &Lane, show: &Ask, model: &str) -> Result<Map<String, Value>, String> {
     let provider = &lane.provider;
     let call = provider.backend.encode(show, Target::new(model, provider.api_key()));
-    let body = read(lane, call.map_err(|error| error.to_string())?).await?;
+    let call = call.map_err(|error| error.to_string())?;
+    let body = read(lane, call).await.map_err(|unlisted| unlisted.why)?;
     let (mut decoder, mut events) = (provider.backend.decoder(show, 0), Vec::new());
     let decoded = decoder.feed(&body, &mut events).and_then(|()| decoder.finish(&mut events));
     decoded.map_err(|error| error.to_string())?;
@@ -86,21 +110,29 @@ async fn describe(lane: &Lane, show: &Ask, model: &str) -> Result<Map<String, Va
 }
 
 /// Sends a question and reads the whole answer.
-async fn read(lane: &Lane, call: UpstreamRequest) -> Result<Vec<u8>, String> {
+async fn read(lane: &Lane, call: UpstreamRequest) -> Result<Vec<u8>, Unlisted> {
     let provider = &lane.provider;
+    let dead = |why: String| Unlisted { why, is_alive: false };
     // A kept connection may be dead; a fresh one shows whether the provider is.
     let sent = lane.client.send(call, "discovery", Connection::Fresh).await;
-    let mut head = sent.map_err(|error| error.into_failed(provider).error.to_string())?;
+    let mut head = sent.map_err(|error| dead(error.into_failed(provider).error.to_string()))?;
     if head.status != 200 {
-        return Err(format!("status {}", head.status));
+        return Err(Unlisted {
+            why: format!("status {}", head.status),
+            is_alive: head.status < 500,
+        });
     }
     let mut body = Vec::new();
     while let Some(piece) = head.body.next().await {
-        let piece = piece.map_err(|error| error.to_string())?;
+        let piece = piece.map_err(|error| dead(error.to_string()))?;
         if body.len().saturating_add(piece.len()) > LONGEST {
-            return Err(format!("more than {LONGEST} bytes"));
+            return Err(Unlisted::by_somebody_alive(format!("more than {LONGEST} bytes")));
         }
         body.extend_from_slice(&piece);
     }
     Ok(body)
+}
+
+fn unlisted(provider: &Provider, why: &str) {
+    log::debug!("provider `{}` does not list its models: {why}", provider.name);
 }

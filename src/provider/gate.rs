@@ -22,10 +22,12 @@ use super::models::Models;
 use super::refusal::{Refusal, RefusalReason};
 use super::retry::RetryPolicy;
 use crate::policy::Priority;
+use checked::Health;
 use counters::Counters;
 use terms::Probe;
 pub use terms::{Arrival, Decision, Ended, Limits, Moment, Permit, Wake};
 
+pub mod checked;
 mod counters;
 mod door;
 mod outlook;
@@ -47,6 +49,9 @@ pub struct Gate<W> {
     in_flight: u32,
     batch_in_flight: u32,
     draining: bool,
+    health: Health,
+    /// Health checks that failed in a row.
+    failed_checks: u32,
     counters: Counters,
 }
 
@@ -76,6 +81,8 @@ impl<W> Gate<W> {
             in_flight: 0,
             batch_in_flight: 0,
             draining: false,
+            health: Health::default(),
+            failed_checks: 0,
             counters: Counters::default(),
         }
     }
@@ -193,6 +200,7 @@ impl<W> Gate<W> {
 
     /// Forgets every failure and pause: the provider has another address or other credentials now.
     pub fn forget_failures(&mut self, at: &mut Moment<'_>, wakes: &mut Vec<Wake<W>>) {
+        (self.health, self.failed_checks) = (Health::default(), 0);
         self.breaker.forget(at.now);
         self.models.forget(at.now);
         self.grant(at, wakes);

@@ -101,6 +101,11 @@ impl Models {
         self.lanes.get(name).and_then(|lane| self.get(*lane))
     }
 
+    /// Hastens every model's breaker; see [`Breaker::hasten`].
+    pub fn hasten(&mut self, least: Duration, now: Instant) {
+        self.models.iter_mut().for_each(|model| model.breaker.hasten(least, now));
+    }
+
     /// All entries with their lanes.
     pub fn iter(&self) -> impl Iterator<Item = (Lane, &Model)> + '_ {
         self.models.iter().enumerate().map(|(index, model)| (Lane(index as u16), model))

@@ -8,6 +8,7 @@
 
 mod backend_name;
 mod concurrency;
+mod health;
 
 use crate::policy::Trust;
 use crate::secret::Secret;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 pub use backend_name::BackendName;
 pub use concurrency::{AUTO, AutoConcurrency, MaxConcurrency};
+pub use health::HealthSettings;
 
 /// `[providers.NAME]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,6 +57,8 @@ pub struct ProviderSettings {
     pub retry: RetrySettings,
     /// When it is left alone.
     pub breaker: BreakerSettings,
+    /// How it is asked whether it works.
+    pub health: HealthSettings,
 }
 
 /// `timeouts = { … }`: each more than 0, and none longer than `total`.
@@ -185,6 +189,7 @@ impl Default for ProviderSettings {
             timeouts: Timeouts::default(),
             retry: RetrySettings::default(),
             breaker: BreakerSettings::default(),
+            health: HealthSettings::default(),
         }
     }
 }

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
 use super::breaker::BreakerPolicy;
+use super::gate::checked::{Check, Health};
 use super::gate::snapshot::Snapshot;
 use super::gate::{Arrival, Decision, Ended, Gate, Limits, Moment, Permit, Wake};
 use super::line::Key;
@@ -140,6 +141,16 @@ impl SharedGate {
     /// Forgets every failure and pause; see [`Gate::forget_failures`].
     pub fn forget_failures(self: &Arc<Self>) {
         self.step(|inner, at, wakes| inner.gate.forget_failures(at, wakes));
+    }
+
+    /// Takes note of a health check; see [`Gate::checked`].
+    pub fn checked(self: &Arc<Self>, check: Check, most: u32) -> Option<Health> {
+        self.step(|inner, at, wakes| inner.gate.checked(check, most, at, wakes))
+    }
+
+    /// Whether the provider or one of its models is left alone for now.
+    pub fn is_left_alone(&self) -> bool {
+        self.inner.lock().gate.is_left_alone(now())
     }
 
     /// The limits now in force.

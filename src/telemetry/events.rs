@@ -330,6 +330,8 @@ pub struct ProviderState<'a> {
     pub limit: u64,
     /// Its own breaker or its worst model's: 0 closed, 1 half-open, 2 open, 3 not authorised.
     pub breaker: i64,
+    /// Whether it answers its health checks; `None` while they say nothing.
+    pub is_healthy: Option<bool>,
     /// Messages waiting in mailboxes.
     pub mailbox: u64,
 }
@@ -343,6 +345,13 @@ impl ProviderState<'_> {
         METRICS.queued.with_label_values(label).set(count(self.queued));
         METRICS.max_concurrency.with_label_values(label).set(count(self.limit));
         METRICS.breaker_state.with_label_values(label).set(self.breaker);
+        match self.is_healthy {
+            Some(healthy) => {
+                METRICS.healthy.with_label_values(label).set(i64::from(healthy));
+            }
+            // There is none to remove when it was never known.
+            None => drop(METRICS.healthy.remove_label_values(label)),
+        }
         METRICS.mailbox_depth.with_label_values(label).set(count(self.mailbox));
     }
 }

@@ -40,6 +40,52 @@ impl BreakerOpened<'_> {
     }
 }
 
+/// A provider was asked whether it works.
+#[derive(Debug)]
+pub struct HealthChecked<'a> {
+    /// The provider.
+    pub provider: &'a str,
+    /// Whether it answered.
+    pub passed: bool,
+}
+
+impl HealthChecked<'_> {
+    /// Counts the check.
+    pub fn emit(self) {
+        let outcome = if self.passed { "passed" } else { "failed" };
+        METRICS.health_checks.with_label_values(&[self.provider, outcome]).inc();
+    }
+}
+
+/// A provider began or ceased to answer its health checks.
+#[derive(Debug)]
+pub struct HealthChanged<'a> {
+    /// The provider.
+    pub provider: &'a str,
+    /// Whether it has failed as often as is allowed.
+    pub is_failing: bool,
+    /// What happened, when it failed.
+    pub why: Option<&'a str>,
+}
+
+impl HealthChanged<'_> {
+    /// Writes the line.
+    pub fn emit(self) {
+        let (level, what) = if self.is_failing {
+            (log::Level::Warn, "a provider fails its health checks and is left alone")
+        } else {
+            (log::Level::Info, "a provider passes its health checks")
+        };
+        log::log!(
+            target: "health",
+            level,
+            provider = self.provider,
+            why = self.why.unwrap_or("-");
+            "{what}"
+        );
+    }
+}
+
 /// The kinds of actors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ActorKind {

@@ -32,6 +32,8 @@ pub(super) struct Metrics {
     pub(super) queued: IntGaugeVec,
     pub(super) max_concurrency: IntGaugeVec,
     pub(super) breaker_state: IntGaugeVec,
+    pub(super) healthy: IntGaugeVec,
+    pub(super) health_checks: IntCounterVec,
     pub(super) mailbox_depth: IntGaugeVec,
     pub(super) admissions: IntCounterVec,
     pub(super) attempts: IntCounterVec,
@@ -76,6 +78,15 @@ impl Metrics {
             breaker_state: gauge(
                 "breaker_state",
                 "The provider or its worst model: 0 closed, 1 half-open, 2 open, 3 not authorised.",
+            ),
+            healthy: gauge(
+                "healthy",
+                "Whether a provider answers its health checks; absent while they say nothing.",
+            ),
+            health_checks: counter(
+                "health_checks_total",
+                "Questions to a provider whether it works, by what came of them.",
+                &["provider", "outcome"],
             ),
             mailbox_depth: gauge(
                 "mailbox_depth",

@@ -26,6 +26,7 @@ mod failures;
 mod fallback;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod harness;
+mod health;
 mod hostile;
 mod leaving;
 mod ledger;

@@ -33,6 +33,8 @@ impl Review<'_> {
             self.positive(&path.key("max_queue_wait"), provider.max_queue_wait);
             self.timeouts(&path.key("timeouts"), &provider.timeouts);
             self.retry_and_breaker(&path, provider);
+            self.in_range(&path.key("health").key("failures"), provider.health.failures, 1..=1000);
+            self.positive(&path.key("health").key("timeout"), provider.health.timeout);
         }
     }
 

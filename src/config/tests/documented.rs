@@ -6,8 +6,8 @@ use crate::config::{Config, effective, load};
 use crate::http::settings::KeySettings;
 use crate::policy::{DataPolicy, OnCut, Priority, Trust};
 use crate::provider::settings::{
-    AutoConcurrency, BackendName, BreakerSettings, MaxConcurrency, ProviderSettings, RetrySettings,
-    Timeouts,
+    AutoConcurrency, BackendName, BreakerSettings, HealthSettings, MaxConcurrency,
+    ProviderSettings, RetrySettings, Timeouts,
 };
 use crate::router::settings::{RouteSettings, TargetSettings};
 use crate::secret::Secret;
@@ -84,6 +84,7 @@ fn full_provider() -> ProviderSettings {
         },
         retry: RetrySettings::default(),
         breaker: BreakerSettings::default(),
+        health: HealthSettings::default(),
     }
 }
 

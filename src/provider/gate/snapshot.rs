@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::Gate;
+use super::checked::Health;
 use crate::provider::breaker::BreakerState;
 use crate::provider::concurrency::{Bounds, Concurrency};
 use crate::provider::refusal::RefusalReason;
@@ -46,6 +47,10 @@ pub struct Snapshot {
     pub hold_ms: Option<u64>,
     /// The whole provider's breaker.
     pub breaker: BreakerView,
+    /// What the health checks say.
+    pub health: Health,
+    /// Health checks that failed in a row.
+    pub failed_checks: u32,
     /// The longest cooldown of any model; 0 when there is none.
     pub cooldown_left_ms: u64,
     /// Each model that was asked for lately.
@@ -116,6 +121,8 @@ impl<W> Gate<W> {
             predicted_wait_ms: millis(predicted),
             hold_ms: self.hold.average().map(millis),
             breaker: BreakerView::of(self.breaker.state(now)),
+            health: self.health,
+            failed_checks: self.failed_checks,
             cooldown_left_ms: models.iter().map(|view| view.cooldown_left_ms).max().unwrap_or(0),
             models,
             retry_budget_left: self.budget.left(self.load(), now),

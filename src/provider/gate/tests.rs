@@ -9,6 +9,7 @@ use crate::provider::concurrency::Concurrency;
 use crate::provider::line::Share;
 use RefusalReason::*;
 
+mod checks;
 mod closing;
 mod random;
 

@@ -24,6 +24,7 @@ impl<W> Gate<W> {
             Ended::Success => {
                 self.hold.add(held, false);
                 self.slots.succeed(running);
+                self.works();
                 self.breaker.succeed(probe.provider, now);
                 if let Some(model) = self.models.get_mut(lane) {
                     model.breaker.succeed(probe.model, now);
@@ -110,7 +111,7 @@ impl<W> Gate<W> {
     }
 
     /// Tells everybody in line, or everybody waiting for one model, that a breaker has opened.
-    fn empty(
+    pub(super) fn empty(
         &mut self,
         lane: Option<Lane>,
         reason: RefusalReason,

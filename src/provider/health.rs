@@ -1,0 +1,156 @@
+//! Health checks: asking providers whether they work, for the whole process.
+//!
+//! It owns when a provider is asked and by what: the list of its models, which costs nothing, loads nothing and holds
+//! no word of any client, neither prompt nor key. What is heard on the way fills the provider's catalogue. It never
+//! decides what a check means; that is the gate's.
+//!
+//! The one thing to know: there is one [`HealthActor`] in a process, not one for each worker.
+
+use std::collections::HashMap;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, SpawnHandle};
+
+use super::Provider;
+use super::actor::Lane;
+use super::attempt::Client;
+use super::discovery;
+use super::gate::checked::{Check, Health};
+use crate::chat::Listing;
+use crate::telemetry::{HealthChanged, HealthChecked};
+
+/// Asks all providers, each when it is due.
+#[derive(Default)]
+pub struct HealthActor {
+    watched: HashMap<Arc<str>, Watched>,
+}
+
+/// These are the providers from now on.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Watch(pub Vec<Arc<Provider>>);
+
+/// One provider that is asked now and then.
+struct Watched {
+    provider: Arc<Provider>,
+    /// Made when it is first needed: most providers never break.
+    lane: Option<Rc<Lane>>,
+    timer: SpawnHandle,
+    asked: Instant,
+    /// Alive while a check runs.
+    running: Weak<()>,
+}
+
+impl HealthActor {
+    /// Starts the actor on this thread.
+    #[must_use]
+    pub fn start_with(providers: Vec<Arc<Provider>>) -> Addr<Self> {
+        let health = Self::default().start();
+        health.do_send(Watch(providers));
+        health
+    }
+
+    /// Asks the provider if that is due, and comes again.
+    fn tick(&mut self, name: &Arc<str>, context: &mut Context<Self>) {
+        let Some(watched) = self.watched.get_mut(name) else { return };
+        let Some(pace) = pace(&watched.provider) else { return };
+        // Spread, so that the checks of many gateways do not meet at the provider.
+        let next = pace.mul_f64(0.9 + 0.2 * fastrand::f64());
+        watched.timer = later(Arc::clone(name), next, context);
+        // Half a pace early is in time, because the ticks are spread.
+        if watched.is_due(Instant::now() + pace / 2) {
+            watched.ask();
+        }
+    }
+}
+
+impl Actor for HealthActor {
+    type Context = Context<Self>;
+}
+
+impl Handler<Watch> for HealthActor {
+    type Result = ();
+
+    fn handle(&mut self, Watch(providers): Watch, context: &mut Self::Context) {
+        self.watched.retain(|_, watched| {
+            let stays = providers.iter().any(|provider| Arc::ptr_eq(provider, &watched.provider));
+            if !stays {
+                context.cancel_future(watched.timer);
+            }
+            stays
+        });
+        for provider in providers {
+            let Some(pace) = pace(&provider) else { continue };
+            let name = Arc::clone(&provider.name);
+            self.watched.entry(Arc::clone(&name)).or_insert_with(|| {
+                let timer = later(name, pace.mul_f64(fastrand::f64()), context);
+                let (lane, running) = (None, Weak::new());
+                Watched { provider, lane, timer, asked: Instant::now(), running }
+            });
+        }
+    }
+}
+
+impl Watched {
+    /// Whether a check is wanted now and none is under way.
+    fn is_due(&self, now: Instant) -> bool {
+        let settings = &self.provider.settings.health;
+        let since = now.saturating_duration_since(self.asked);
+        let is_over = |pace: Duration| !pace.is_zero() && since >= pace;
+        let is_due = is_over(settings.interval)
+            || (is_over(settings.recovery) && self.provider.gate.is_left_alone());
+        is_due && self.running.upgrade().is_none()
+    }
+
+    fn ask(&mut self) {
+        self.asked = Instant::now();
+        let provider = &self.provider;
+        let lane = self.lane.get_or_insert_with(|| {
+            let client = Client::new(&provider.settings);
+            Rc::new(Lane { provider: Arc::clone(provider), client })
+        });
+        let (lane, running) = (Rc::clone(lane), Rc::new(()));
+        self.running = Rc::downgrade(&running);
+        drop(actix::spawn(async move {
+            check(&lane).await;
+            drop(running);
+        }));
+    }
+}
+
+/// How often somebody looks whether the provider is due; `None` when it never is.
+fn pace(provider: &Provider) -> Option<Duration> {
+    let settings = &provider.settings.health;
+    [settings.interval, settings.recovery].into_iter().filter(|pace| !pace.is_zero()).min()
+}
+
+fn later(name: Arc<str>, after: Duration, context: &mut Context<HealthActor>) -> SpawnHandle {
+    context.run_later(after, move |actor, context| actor.tick(&name, context))
+}
+
+/// Makes one check and tells the gate what it found.
+async fn check(lane: &Lane) {
+    let provider = &lane.provider;
+    let settings = &provider.settings.health;
+    let asked = tokio::time::timeout(settings.timeout, discovery::ask(lane, Listing::Installed));
+    let (check, why) = match asked.await {
+        Ok(Ok(models)) => {
+            provider.catalogue.shelf(Listing::Installed).heard(models, Instant::now());
+            (Check::Passed, None)
+        }
+        // It lives: who may list its models, and whether it can, is another matter.
+        Ok(Err(error)) if error.is_alive => (Check::Passed, None),
+        Ok(Err(error)) => (Check::Failed, Some(error.why)),
+        Err(_) => (Check::Failed, Some("no answer in time".to_owned())),
+    };
+    if let Some(why) = &why {
+        provider.failed(&format!("health check: {why}"));
+    }
+    HealthChecked { provider: &provider.name, passed: check == Check::Passed }.emit();
+    if let Some(health) = provider.gate.checked(check, settings.failures) {
+        let is_failing = health == Health::Failing;
+        HealthChanged { provider: &provider.name, is_failing, why: why.as_deref() }.emit();
+    }
+}
