@@ -48,6 +48,7 @@ mod secrets;
 mod shutdown;
 mod slow;
 mod soak;
+mod topologies;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod upstream;
 mod vendors;

@@ -6,6 +6,8 @@ use crate::job::Globs;
 use crate::policy::Priority;
 use proptest::prelude::*;
 
+mod topologies;
+
 fn caller(models: &[&str], providers: &[&str], policy: Option<DataPolicy>) -> Caller {
     let globs = |patterns: &[&str]| {
         Globs::new(&patterns.iter().map(|pattern| (*pattern).to_owned()).collect::<Vec<_>>())

@@ -1,0 +1,158 @@
+//! Ten thousand random configurations, each with requests that must stay local, in every way of saying so.
+//!
+//! It owns the dice and an opinion of its own about which requests must stay local, so that the rules are not held to
+//! themselves. A run that fails names its seed.
+
+use std::collections::BTreeMap;
+
+use fastrand::Rng;
+
+use super::*;
+use crate::provider::retry::{Failure, Next, RetryPolicy, Standing, decide};
+use crate::router::settings::OnCut;
+
+const TOPOLOGIES: u64 = 10_000;
+const NAMES: [&str; 6] = ["local", "gpt", "x", "ollama", "secure", "b.2"];
+const MODELS: [&str; 8] =
+    ["llama3.1", "gpt-4o", "local", "secure", "fast", "gpt/llama3.1", "ollama/local", "x/secure"];
+const GLOBS: [&str; 6] = ["*", "llama*", "gpt-?o", "llama3.1", "local", "s*"];
+
+/// A configuration, and what the test knows of it.
+struct Topology {
+    routes: Routes,
+    trust: BTreeMap<Arc<str>, Trust>,
+    hints: Hints,
+}
+
+fn pick<'a>(dice: &mut Rng, from: &[&'a str]) -> &'a str {
+    from[dice.usize(..from.len())]
+}
+
+fn some<T>(dice: &mut Rng, most: usize, mut make: impl FnMut(&mut Rng) -> T) -> Vec<T> {
+    let count = dice.usize(..=most);
+    (0..count).map(|_| make(dice)).collect()
+}
+
+fn topology(dice: &mut Rng) -> Topology {
+    let mut names: Vec<&str> = NAMES.to_vec();
+    dice.shuffle(&mut names);
+    names.truncate(dice.usize(1..=NAMES.len()));
+    let providers: Vec<RoutedProvider> = names
+        .iter()
+        .map(|name| RoutedProvider {
+            name: Arc::from(*name),
+            trust: if dice.bool() { Trust::Local } else { Trust::Cloud },
+            naming: if dice.bool() { Naming::Tagged } else { Naming::Plain },
+            default_model: Arc::from(pick(dice, &MODELS)),
+            models: some(dice, 3, |dice| pick(dice, &GLOBS).to_owned()),
+        })
+        .collect();
+    let trust = providers.iter().map(|one| (Arc::clone(&one.name), one.trust)).collect();
+    let target = |dice: &mut Rng| TargetSettings {
+        provider: pick(dice, &names).to_owned(),
+        model: dice.bool().then(|| pick(dice, &MODELS).to_owned()),
+        context: dice.bool().then(|| dice.u64(1..4)),
+        weight: dice.u32(1..5),
+    };
+    let routes = some(dice, 3, |dice| RouteSettings {
+        model: pick(dice, &GLOBS).to_owned(),
+        targets: some(dice, 3, target),
+        fallback: some(dice, 3, target),
+        on_cut: OnCut::default(),
+    });
+    let list = |dice: &mut Rng| some(dice, 4, |dice| pick(dice, &names).to_owned());
+    // Whatever a file says that `local` and `secure` mean, they promise the same.
+    let hints: Hints = ["local", "secure", "fast", "online"]
+        .into_iter()
+        .map(|hint| (hint.to_owned(), list(dice)))
+        .collect();
+    let default = DefaultSettings { providers: list(dice) };
+    Topology { routes: Routes::new(providers, &routes, &hints, &default), trust, hints }
+}
+
+/// What follows one failure after the other; gives every candidate that would be called, in order.
+fn called(plan: Plan, dice: &mut Rng) -> Vec<Candidate> {
+    const FAILURES: [Failure; 7] = [
+        Failure::Connect,
+        Failure::FirstEventTimeout,
+        Failure::Status { status: 503, retry_after: None },
+        Failure::RateLimited { retry_after: None },
+        Failure::ContextLength,
+        Failure::Auth,
+        Failure::LocalResource,
+    ];
+    let mut left = plan.candidates;
+    let mut called = Vec::new();
+    let mut attempts = 0;
+    while let Some(candidate) = left.pop_front() {
+        for here in 1.. {
+            called.push(candidate.clone());
+            attempts += 1;
+            let failure = FAILURES[dice.usize(..FAILURES.len())];
+            if failure == Failure::ContextLength {
+                left.retain(|other| other.is_larger_than(&candidate));
+            }
+            let standing = Standing {
+                attempts,
+                here,
+                free_used: dice.bool(),
+                elsewhere: !left.is_empty(),
+                left: Duration::from_secs(60),
+                needs: Duration::ZERO,
+            };
+            match decide(&failure, &standing, &RetryPolicy::default(), dice.f64()) {
+                Next::Again { .. } => {}
+                Next::Elsewhere => break,
+                Next::Stop => return called,
+            }
+        }
+    }
+    called
+}
+
+#[test]
+fn ten_thousand_random_topologies_call_no_cloud_for_a_local_only_request() {
+    let (mut answered, mut refused, mut abroad) = (0, 0, 0);
+    for seed in 0..TOPOLOGIES {
+        let mut dice = Rng::with_seed(seed);
+        let topology = topology(&mut dice);
+        for _ in 0..8 {
+            let header = dice.u8(..4) == 0;
+            let key = dice.u8(..4) == 0;
+            let hint = dice.bool().then(|| pick(&mut dice, &["local", "secure", "fast", "online"]));
+            let model = dice.bool().then(|| pick(&mut dice, &MODELS));
+            let names = [hint, model.filter(|name| topology.hints.contains_key(*name))];
+            let must_stay = header
+                || key
+                || names.into_iter().flatten().any(|name| name == "local" || name == "secure");
+            let asker = caller(&["*"], &["*"], key.then_some(DataPolicy::Local));
+            let policy = header.then_some(DataPolicy::Local);
+            let asked = Asked { model, hint, policy, caller: &asker };
+            let mut draws = dice.fork();
+            let waits = dice.u64(..);
+            let wait = |name: &str| {
+                let wait = waits.rotate_left(name.len() as u32 * 7) % 5;
+                (wait > 0).then(|| Duration::from_secs(wait))
+            };
+            let watched = dice.bool();
+            let draw = &mut |below: u32| draws.u32(..below);
+            let plan = match watched {
+                true => topology.routes.explain(asked, draw, &wait).0,
+                false => topology.routes.plan(asked, draw, &wait),
+            };
+            let Ok(plan) = plan else {
+                refused += usize::from(must_stay);
+                continue;
+            };
+            assert!(!must_stay || plan.policy == Some(DataPolicy::Local), "seed {seed}: {asked:?}");
+            for candidate in called(plan, &mut dice) {
+                let is_cloud = topology.trust[&candidate.provider] == Trust::Cloud;
+                assert!(!(must_stay && is_cloud), "seed {seed}: {asked:?} at {candidate:?}");
+                answered += usize::from(must_stay);
+                abroad += usize::from(is_cloud);
+            }
+        }
+    }
+    // Otherwise the test would show nothing.
+    assert!(answered > 10_000 && refused > 10_000 && abroad > 10_000);
+}
