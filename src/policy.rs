@@ -71,6 +71,15 @@ impl Trust {
     }
 }
 
+impl Trust {
+    /// Who sees a prompt for this model at a provider of this trust. An Ollama server, wherever it runs, hands models
+    /// whose tag is `cloud` or ends in `-cloud` on to its makers' machines.
+    pub fn of_model(self, model: &str) -> Self {
+        let tag = model.rsplit_once(':').map_or("", |(_, tag)| tag).to_ascii_lowercase();
+        if tag == "cloud" || tag.ends_with("-cloud") { Self::Cloud } else { self }
+    }
+}
+
 impl DataPolicy {
     /// The word in the configuration and in `x-gateway-data-policy`: `local`.
     pub fn as_str(self) -> &'static str {
@@ -127,6 +136,17 @@ mod tests {
             DataPolicy::Local.as_str()
         ]);
         assert_eq!(written, words);
+    }
+
+    #[test]
+    fn a_model_of_ollama_s_cloud_is_not_local_wherever_it_is_asked_for() {
+        for model in ["gpt-oss:120b-cloud", "glm-4.6:cloud", "a/b:CLOUD", "x:8b-Cloud"] {
+            assert_eq!(Trust::Local.of_model(model), Trust::Cloud, "{model}");
+        }
+        for model in ["llama3.1", "cloud", "my-cloud", "a-cloud/b", "x:cloud-8b", "x:8b", ""] {
+            assert_eq!(Trust::Local.of_model(model), Trust::Local, "{model}");
+            assert_eq!(Trust::Cloud.of_model(model), Trust::Cloud, "{model}");
+        }
     }
 
     #[test]

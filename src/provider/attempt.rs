@@ -161,7 +161,7 @@ fn prepare(
         return Err(Failed::deadline(&provider.name));
     }
     // The router has filtered by policy already. This is the last place before bytes are written.
-    if !job.may_go_to(provider.trust) {
+    if !job.may_go_to(provider.trust.of_model(&candidate.model)) {
         let error = GatewayError::no_provider_for_policy();
         return Err(Failed::new(Failure::LocalResource, error));
     }

@@ -82,6 +82,27 @@ async fn check_says_who_answers_to_which_name() {
 }
 
 #[tokio::test]
+async fn every_example_in_the_page_about_providers_is_accepted_without_a_warning() {
+    let page = std::fs::read_to_string("docs/providers.md").unwrap();
+    let examples: Vec<&str> = page
+        .split("```toml\n")
+        .skip(1)
+        .map(|rest| rest.split_once("\n```").expect("the block ends").0)
+        .collect();
+    assert!(examples.len() >= 12, "only {} were read", examples.len());
+    for example in examples {
+        let variables: Vec<(&str, &str)> = example
+            .lines()
+            .filter_map(|line| line.split_once("env = \"")?.1.split_once('"'))
+            .map(|(name, _)| (name, "k"))
+            .collect();
+        let (printed, _) = run_with(example, &["check"], &variables).await;
+        assert_eq!((printed.status, printed.stderr.as_str()), (Some(0), ""), "{example}");
+        assert!(!printed.stdout.contains("no model -> nobody"), "{}", printed.stdout);
+    }
+}
+
+#[tokio::test]
 async fn check_explains_one_request_step_by_step() {
     let explain = async |arguments: &[&str]| {
         let (printed, _) = run_with(ROUTED, &[&["check"], arguments].concat(), &[("K", "k")]).await;

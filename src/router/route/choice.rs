@@ -204,7 +204,8 @@ impl Choice<'_> {
 
     /// What becomes of a provider that a rule names, where it would run the model `runs`.
     fn verdict(&self, provider: &super::RoutedProvider, runs: &str) -> Verdict {
-        if self.policy.is_some_and(|policy| !policy.allows(provider.trust)) {
+        let trust = provider.trust.of_model(runs);
+        if self.policy.is_some_and(|policy| !policy.allows(trust)) {
             return Verdict::DataPolicy;
         }
         let caller = self.asked.caller;

@@ -131,6 +131,9 @@ fn local_and_secure_never_name_a_cloud_provider() {
     let policy = Some(DataPolicy::Local);
     assert_eq!(plan_as(&anyone, Some("exact"), None, policy), Err(ErrorKind::NoProviderForPolicy));
     assert_eq!(plan_as(&anyone, Some("chat-1"), None, policy), list(&["ollama small", "twin big"]));
+    let handed_on = Some("ollama/gpt-oss:120b-cloud");
+    assert_eq!(plan(handed_on, None), list(&["ollama gpt-oss:120b-cloud"]));
+    assert_eq!(plan(handed_on, Some("local")), Err(ErrorKind::NoProviderForPolicy));
     let careful = caller(&["*"], &["*"], policy);
     assert_eq!(plan_as(&careful, Some("big-2"), None, None), list(&["twin big-2"]));
 }
