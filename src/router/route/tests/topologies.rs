@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use fastrand::Rng;
 
 use super::*;
+use crate::policy::OnCut;
 use crate::provider::retry::{Failure, Next, RetryPolicy, Standing, decide};
-use crate::router::settings::OnCut;
 
 const TOPOLOGIES: u64 = 10_000;
 const NAMES: [&str; 6] = ["local", "gpt", "x", "ollama", "secure", "b.2"];
