@@ -3,6 +3,7 @@
 //! Each folder `tests/fixtures/upstream/<backend>/<case>/` holds what a provider sends (`body.*`, and in
 //! `chunks.json` the sizes in which it writes), the exchange around it (`http.json`), the request that led to it
 //! (`request.json`) and what a backend must make of it (`expected.json`). New folders are found by themselves.
+//! `golden/answers.rs` has every dialect write what was read, and `golden/schema.rs` validates that.
 
 #![expect(
     clippy::expect_used,
@@ -12,8 +13,12 @@
     reason = "a test fails at what it does not expect, wherever it meets it"
 )]
 
+#[path = "golden/answers.rs"]
+mod answers;
 #[path = "golden/offsets.rs"]
 mod offsets;
+#[path = "golden/schema.rs"]
+mod schema;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -40,6 +40,8 @@ pub struct ChatRequest {
     pub n: Option<u32>,
     /// Fields of the client's own API that the canonical model has no place for.
     pub extra: Option<Extra>,
+    /// Fields of the client's own route, by name, that no provider could be told.
+    pub untold: Vec<String>,
     /// What the client's dialect needs again to write the answer. It changes nothing of what is asked, so no
     /// backend reads it and it is no part of what is serialised.
     #[serde(skip)]

@@ -1,7 +1,8 @@
 //! Reading a responses request.
 //!
 //! The one thing to know: what is left over is not kept for the provider, unlike elsewhere, because providers are
-//! asked for chat completions and would refuse fields of another route. The few that both routes share are.
+//! asked for chat completions and would refuse fields of another route. The few that both routes share are; of the
+//! others the names are kept, to be told as dropped.
 
 use serde_json::Value;
 
@@ -86,7 +87,14 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, GatewayError> {
     if let Some(verbosity) = take(&mut text, "verbosity") {
         body.insert("verbosity".to_owned(), verbosity);
     }
-    body.retain(|key, _| SHARED.contains(&key.as_str()));
+    body.retain(|key, value| {
+        let is_shared = SHARED.contains(&key.as_str());
+        // What is switched off is not missed.
+        if !is_shared && !matches!(value, Value::Null | Value::Bool(false)) {
+            request.untold.push(key.clone());
+        }
+        is_shared
+    });
     request.extra = rest(body);
     Ok(request)
 }
