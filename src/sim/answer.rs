@@ -144,7 +144,7 @@ pub fn plan(ask: &Ask, model: &Model, seed: u64) -> Answer {
     let mut pieces: Vec<Piece> = text::tokens(&thought).into_iter().map(Piece::Thinking).collect();
     let (called, clues) = called_tools(ask);
     if called.is_empty() {
-        let mut content = content(&ask.format, seed);
+        let mut content = content(ask, clues.clone(), seed);
         cut_at_stop(&mut content, &ask.stop);
         pieces.extend(text::tokens(&content).into_iter().map(Piece::Text));
     }
@@ -192,12 +192,29 @@ fn called_tools(ask: &Ask) -> (Vec<&Tool>, Clues) {
     (called, Clues::in_message(&last.content))
 }
 
-fn content(format: &Format, seed: u64) -> String {
-    match format {
+fn content(ask: &Ask, clues: Clues, seed: u64) -> String {
+    match &ask.format {
         Format::Text => text::answer(seed),
-        Format::Json => serde_json::json!({"answer": text::answer(seed)}).to_string(),
+        Format::Json => object(clues, seed).to_string(),
         Format::Schema(schema) => schema::instance(schema).to_string(),
     }
+}
+
+/// Some object: with the keys that the question puts in quotes, as people do who want particular ones.
+fn object(mut clues: Clues, seed: u64) -> Value {
+    let quotes = std::iter::from_fn(|| clues.next_quote(|_| true));
+    let is_key = |quote: &String| {
+        !quote.is_empty() && quote.chars().all(|letter| letter.is_alphanumeric() || letter == '_')
+    };
+    let mut keys: Vec<String> = quotes.filter(is_key).collect();
+    if keys.is_empty() {
+        keys.push("answer".to_owned());
+    }
+    let fields = (0..).zip(keys).map(|(number, key)| {
+        let said = text::answer(seed.wrapping_add(number));
+        (key, Value::String(said))
+    });
+    Value::Object(fields.collect())
 }
 
 fn cut_at_stop(content: &mut String, stops: &[String]) {

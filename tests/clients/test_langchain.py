@@ -4,8 +4,7 @@ The suite decides what to ask from the capabilities declared below. What it skip
 
 | skipped | reason |
 | --- | --- |
-| forced tool calls (`test_tool_choice`) | Ollama cannot be told to call a tool, and its model is not asked about one |
-| JSON mode | the suite wants particular keys, which the simulated model does not read from the prompt |
+| forced tool calls (`test_tool_choice`) | Ollama cannot be told to call a tool: a forced one is the only one offered, and "Hello" does not call for it |
 | images, also from tools | the suite fetches its pictures from the internet; there is a test with one of our own below |
 | PDF, audio, Anthropic's blocks | neither client sends them to Ollama |
 | recorded calls (VCR) | recordings are of other servers |
@@ -33,6 +32,10 @@ class Standard(ChatModelIntegrationTests):
     @property
     def has_tool_choice(self):
         return False
+
+    @property
+    def supports_json_mode(self):
+        return True
 
     @property
     def model_override_value(self):

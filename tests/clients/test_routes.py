@@ -1,6 +1,9 @@
 """Everything but chat that clients ask for: models, embeddings, token counts, and what they find where nothing is."""
 
+import asyncio
+import json
 import math
+import urllib.request
 
 import anthropic
 import ollama
@@ -8,6 +11,8 @@ import openai
 import pytest
 from langchain_ollama import OllamaEmbeddings
 from langchain_openai import OpenAIEmbeddings
+
+from running import PATIENCE
 
 MODEL = "llama3.1"
 EMBEDDER = "nomic-embed-text"
@@ -92,6 +97,18 @@ def test_ollamas_client_lists_and_shows_models(by_ollama):
     assert caught.value.status_code == 404
 
 
+def test_editors_find_a_version_new_enough_without_a_key(gateway):
+    # Editors' plugins compare it with the least that they support, before anything else.
+    for method in ("GET", "HEAD"):
+        request = urllib.request.Request(f"{gateway.url}/api/version", method=method)
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            body = answer.read()
+            assert answer.status == 200 and answer.headers["content-type"].startswith("application/json")
+        if method == "GET":
+            major, minor, _ = (int(part) for part in json.loads(body)["version"].split("."))
+            assert (major, minor) >= (0, 6)
+
+
 def test_ollamas_client_sees_what_is_loaded(by_ollama):
     by_ollama.chat(MODEL, [{"role": "user", "content": "Hello"}])
     loaded = {model.model: model for model in by_ollama.ps().models}
@@ -123,6 +140,26 @@ def test_anthropics_client_counts_tokens(by_anthropic):
     short = by_anthropic.messages.count_tokens(model=MODEL, messages=[{"role": "user", "content": "Hello"}])
     long = by_anthropic.messages.count_tokens(model=MODEL, messages=[{"role": "user", "content": "Hello " * 100}])
     assert 0 < short.input_tokens < long.input_tokens
+
+
+def test_the_asynchronous_clients_embed_and_count_the_same(gateway, by_openai, by_anthropic):
+    async def by_async():
+        async with openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key=gateway.key) as client:
+            vectors = await client.embeddings.create(model=EMBEDDER, input=TEXTS)
+        async with anthropic.AsyncAnthropic(base_url=gateway.url, api_key=gateway.key) as client:
+            return vectors, await client.messages.count_tokens(model=MODEL, messages=[{"role": "user", "content": "Hello"}])
+
+    vectors, count = asyncio.run(by_async())
+    assert vectors.data[1].embedding == by_openai.embeddings.create(model=EMBEDDER, input=TEXTS).data[1].embedding
+    assert count == by_anthropic.messages.count_tokens(model=MODEL, messages=[{"role": "user", "content": "Hello"}])
+
+
+def test_a_gap_is_filled_by_a_model_that_can(by_openai, by_ollama):
+    gap = {"prompt": "def add(a, b):\n    ", "suffix": "\n    return c"}
+    assert by_openai.completions.create(model="codellama", **gap).choices[0].text
+    assert by_ollama.generate("codellama", **gap).response
+    with pytest.raises(openai.BadRequestError, match="insert"):
+        by_openai.completions.create(model=MODEL, **gap)
 
 
 def test_anthropics_client_lists_models(by_anthropic):

@@ -101,6 +101,11 @@ fn structured_output_is_json_of_the_right_form() {
     assert_eq!(content(Format::Schema(schema)), r#"{"colour":"red"}"#);
     let free: Value = serde_json::from_str(&content(Format::Json)).expect("JSON");
     assert!(free.is_object());
+    let asked = "A joke, as JSON with 'setup' and 'punch_line' keys, 'not this one'.";
+    let keyed = planned(&Ask { format: Format::Json, ..ask("mistral", asked) }).content();
+    let keyed: Value = serde_json::from_str(&keyed).expect("JSON");
+    assert_eq!(keyed.as_object().unwrap().keys().collect::<Vec<_>>(), ["setup", "punch_line"]);
+    assert!(keyed["setup"].is_string() && keyed["setup"] != keyed["punch_line"]);
 }
 
 #[test]
