@@ -30,8 +30,16 @@ const MOST_DESCRIBED: usize = 256;
 pub struct Catalogue {
     installed: Shelf,
     loaded: Shelf,
-    /// Whether a model can think, and since when that is known.
-    described: Mutex<HashMap<Arc<str>, (Option<bool>, Instant)>>,
+    /// By the model's name.
+    described: Mutex<HashMap<Arc<str>, Described>>,
+}
+
+/// What a model's description said.
+#[derive(Debug)]
+struct Described {
+    /// Whether it can think, where that was told.
+    thinks: Option<bool>,
+    since: Instant,
 }
 
 /// One list of a provider.
@@ -69,8 +77,8 @@ impl Catalogue {
     #[must_use]
     pub fn thinks(&self, model: &str, now: Instant) -> Option<Option<bool>> {
         let described = self.described.lock();
-        let (thinks, since) = described.get(model)?;
-        (now.saturating_duration_since(*since) < BELIEVED).then_some(*thinks)
+        let told = described.get(model)?;
+        (now.saturating_duration_since(told.since) < BELIEVED).then_some(told.thinks)
     }
 
     /// Remembers what a model's description says.
@@ -84,7 +92,8 @@ impl Catalogue {
         if described.len() >= MOST_DESCRIBED && !described.contains_key(model) {
             described.clear();
         }
-        described.insert(Arc::clone(model), (description.and_then(thinks), now));
+        let thinks = description.and_then(thinks);
+        described.insert(Arc::clone(model), Described { thinks, since: now });
     }
 }
 

@@ -10,8 +10,8 @@
 use std::fmt;
 use std::io;
 
-use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Serialize, Serializer};
 use serde_json::ser::{CompactFormatter, Formatter};
 use serde_json::{Map, Number, Value};
 
@@ -52,6 +52,15 @@ pub fn to_vec(value: &impl Serialize) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     write(&mut out, value);
     out
+}
+
+/// Writes pairs as the fields of an object, in their order, for serde's `serialize_with`.
+///
+/// # Errors
+///
+/// What the serializer says.
+pub fn entries<S: Serializer>(fields: &[(&str, &Value)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(fields.iter().copied())
 }
 
 /// Compact JSON without raw U+0085, U+2028 and U+2029.

@@ -47,16 +47,11 @@ pub fn forms() -> [Form; 7] {
     };
     use Shape::{Anthropic as A, Free, Ollama as L, OpenAi as O};
     [
-        form(
-            "native",
-            &Native,
-            || json!({"model": "asked-for", "messages": [{"role": "user", "content": "hi"}]}),
-            [Free, Free, Free],
-        ),
+        form("native", &Native, messages, [Free, Free, Free]),
         form(
             "openai chat",
             &OpenAiChat,
-            || json!({"model": "asked-for", "messages": [{"role": "user", "content": "hi"}]}),
+            messages,
             [
                 O("CreateChatCompletionResponse"),
                 O("CreateChatCompletionStreamResponse"),
@@ -78,7 +73,7 @@ pub fn forms() -> [Form; 7] {
         form(
             "ollama chat",
             &Ollama::Chat,
-            || json!({"model": "asked-for", "messages": [{"role": "user", "content": "hi"}]}),
+            messages,
             [L("ChatResponse"), L("ChatStreamEvent"), L("ErrorResponse")],
         ),
         form(
@@ -98,6 +93,10 @@ pub fn forms() -> [Form; 7] {
             [A("Message"), A("RawMessageStreamEvent"), A("ErrorResponse")],
         ),
     ]
+}
+
+fn messages() -> Value {
+    json!({"model": "asked-for", "messages": [{"role": "user", "content": "hi"}]})
 }
 
 impl Form {

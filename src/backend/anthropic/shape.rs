@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::backend::history::media_type;
 use crate::chat::{Image, ImageSource};
+use crate::wire::json;
 
 /// A request.
 #[derive(Serialize)]
@@ -36,7 +37,7 @@ pub(super) struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) metadata: Option<Value>,
     /// An Anthropic client's own fields.
-    #[serde(flatten, serialize_with = "entries")]
+    #[serde(flatten, serialize_with = "json::entries")]
     pub(super) passed: Vec<(&'a str, &'a Value)>,
 }
 
@@ -160,8 +161,4 @@ fn text_or_blocks<S: Serializer>(blocks: &[Block<'_>], serializer: S) -> Result<
         }
         blocks => serializer.collect_seq(blocks),
     }
-}
-
-fn entries<S: Serializer>(fields: &[(&str, &Value)], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(fields.iter().copied())
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::config::{self, Generation};
@@ -276,12 +276,8 @@ struct Body<'a> {
     tool_config: Option<Value>,
     #[serde(skip_serializing_if = "Map::is_empty")]
     generation_config: Map<String, Value>,
-    #[serde(flatten, serialize_with = "entries")]
+    #[serde(flatten, serialize_with = "json::entries")]
     passed: Vec<(&'a str, &'a Value)>,
-}
-
-fn entries<S: Serializer>(fields: &[(&str, &Value)], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(fields.iter().copied())
 }
 
 #[derive(Serialize)]

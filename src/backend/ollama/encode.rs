@@ -220,12 +220,8 @@ struct Body<'a> {
     top_logprobs: Option<u8>,
     #[serde(skip_serializing_if = "Options::is_empty")]
     options: Options<'a>,
-    #[serde(flatten, serialize_with = "entries")]
+    #[serde(flatten, serialize_with = "json::entries")]
     passed: Passed<'a>,
-}
-
-fn entries<S: Serializer>(fields: &[(&str, &Value)], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(fields.iter().copied())
 }
 
 #[derive(Serialize)]

@@ -2,7 +2,7 @@
 //!
 //! The one thing to know: a model without the capability `insert` is refused by Ollama itself, with 400.
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::encode::{Options, Passed, headers, inline};
@@ -75,12 +75,8 @@ struct Body<'a> {
     top_logprobs: Option<u8>,
     #[serde(skip_serializing_if = "Options::is_empty")]
     options: Options<'a>,
-    #[serde(flatten, serialize_with = "entries")]
+    #[serde(flatten, serialize_with = "json::entries")]
     passed: Passed<'a>,
-}
-
-fn entries<S: Serializer>(fields: &[(&str, &Value)], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(fields.iter().copied())
 }
 
 #[cfg(test)]

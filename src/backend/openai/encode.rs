@@ -1,6 +1,6 @@
 //! Writing a chat for OpenAI and its imitators.
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::fill;
@@ -371,12 +371,8 @@ struct Body<'a> {
     logprobs: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     top_logprobs: Option<u8>,
-    #[serde(flatten, serialize_with = "entries")]
+    #[serde(flatten, serialize_with = "json::entries")]
     passed: Vec<(&'a str, &'a Value)>,
-}
-
-fn entries<S: Serializer>(fields: &[(&str, &Value)], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(fields.iter().copied())
 }
 
 #[derive(Serialize)]

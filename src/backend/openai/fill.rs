@@ -5,7 +5,7 @@
 //! The one thing to know: whether a model can do this is the server's to say. OpenAI's own models cannot any more;
 //! llama.cpp's and vLLM's can when they were trained for it.
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::encode::{StreamOptions, check, headers, name_untold, set};
@@ -120,12 +120,8 @@ struct Body<'a> {
     stop: Vec<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     logprobs: Option<u8>,
-    #[serde(flatten, serialize_with = "entries")]
+    #[serde(flatten, serialize_with = "json::entries")]
     passed: Vec<(&'a str, &'a Value)>,
-}
-
-fn entries<S: Serializer>(fields: &[(&str, &Value)], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(fields.iter().copied())
 }
 
 #[cfg(test)]
@@ -157,7 +153,8 @@ mod tests {
 
     #[test]
     fn what_the_older_route_has_no_word_for_is_refused() {
-        let changes: [(&str, fn(&mut ChatRequest)); 3] = [
+        type Change = fn(&mut ChatRequest);
+        let changes: [(&str, Change); 3] = [
             ("system", |request| {
                 request.messages.insert(0, message(Role::System, vec![text("x")]))
             }),
