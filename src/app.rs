@@ -14,7 +14,6 @@ mod providers;
 pub mod routed;
 mod watch;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -62,8 +61,6 @@ struct Running {
 pub struct Source {
     /// The file named on the command line.
     pub explicit: Option<PathBuf>,
-    /// The environment at the start.
-    pub environment: BTreeMap<String, String>,
     /// The file that was read, which is watched; `None` when there is none.
     pub file: Option<PathBuf>,
     /// What it said.
@@ -186,7 +183,9 @@ impl Current {
             // Before it is read: what is written from now on will be seen as a change.
             *self.tried.lock() = config::fingerprint(file);
         }
-        let loaded = config::load(source.explicit.as_deref(), &source.environment);
+        // The process's own variables never change; those of `.env` do.
+        let loaded = config::read_environment()
+            .and_then(|environment| config::load(source.explicit.as_deref(), &environment));
         let loaded = loaded.map_err(|problems| {
             log::error!(target: "llm_gateway", "the configuration is refused and the old one stays:\n{problems}");
             problems.to_string()

@@ -49,6 +49,12 @@ pub const DIALECTS: &[&dyn Dialect] = &[
 /// The dialect in which everything at `path` is answered, errors about the path itself included.
 #[must_use]
 pub fn dialect_of(path: &str) -> &'static dyn Dialect {
+    dialect_at(path).unwrap_or(&Native)
+}
+
+/// The dialect of those who ask at `path`, if it is anything like a path of one.
+#[must_use]
+pub fn dialect_at(path: &str) -> Option<&'static dyn Dialect> {
     /// Where a vendor's clients ask, the longer beginnings first.
     const BEGINNINGS: [(&str, &dyn Dialect); 4] = [
         ("/v1/messages", &Anthropic),
@@ -58,7 +64,7 @@ pub fn dialect_of(path: &str) -> &'static dyn Dialect {
     ];
     let exact = DIALECTS.iter().find(|dialect| dialect.paths().contains(&path)).copied();
     let begins = || BEGINNINGS.iter().find(|(beginning, _)| path.starts_with(beginning));
-    exact.or_else(|| begins().map(|(_, dialect)| *dialect)).unwrap_or(&Native)
+    exact.or_else(|| begins().map(|(_, dialect)| *dialect))
 }
 
 /// One client-facing way to ask.
@@ -71,6 +77,11 @@ pub trait Dialect: Sync {
 
     /// Whether a body is read as JSON whatever its content type says.
     fn ignores_content_type(&self) -> bool {
+        false
+    }
+
+    /// Whether the clients of a streamed answer understand signs of life, so that it may begin before the answer does.
+    fn shows_life(&self) -> bool {
         false
     }
 
@@ -128,9 +139,9 @@ pub trait Encoder: Send {
     /// Appends what tells a client that a stream failed midway. Nothing follows it.
     fn failure(&mut self, error: &GatewayError, out: &mut Vec<u8>);
 
-    /// Appends a sign of life that changes nothing, saying how many wait ahead and for how long, where the
-    /// dialect allows one. Returns whether it does.
-    fn heartbeat(&mut self, waiting: Option<Waiting>, out: &mut Vec<u8>) -> bool;
+    /// Appends a sign of life that changes nothing, saying how many wait ahead and for how long. What has no word for
+    /// one appends nothing; see [`Dialect::shows_life`].
+    fn heartbeat(&mut self, _waiting: Option<Waiting>, _out: &mut Vec<u8>) {}
 }
 
 /// An error as a client reads it.
@@ -155,4 +166,40 @@ fn comment(waiting: Option<Waiting>, out: &mut Vec<u8>) {
         }
     };
     out.extend_from_slice(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A streamed request in terms of every dialect that has them.
+    const STREAMED: [&str; 4] = [
+        r#"{"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": true}"#,
+        r#"{"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": true, "max_tokens": 9}"#,
+        r#"{"model": "m", "prompt": "hi", "stream": true}"#,
+        r#"{"model": "m", "input": "hi", "stream": true}"#,
+    ];
+
+    #[test]
+    fn a_dialect_that_shows_life_has_a_sign_for_it_and_no_other_has() {
+        let mut showing = 0;
+        for dialect in DIALECTS {
+            let asks = STREAMED.iter().filter_map(|body| dialect.decode(body.as_bytes()).ok());
+            let Some(ask) = asks.into_iter().find(Ask::stream) else {
+                assert!(!dialect.shows_life(), "{:?}", dialect.paths());
+                continue;
+            };
+            let head = AnswerHead {
+                id: Uuid::nil(),
+                created: SystemTime::UNIX_EPOCH,
+                provider: Arc::from("ollama"),
+                model: Arc::from("m"),
+            };
+            let mut out = Vec::new();
+            dialect.encoder(&ask, head).heartbeat(None, &mut out);
+            assert_eq!(dialect.shows_life(), !out.is_empty(), "{:?}", dialect.paths());
+            showing += usize::from(dialect.shows_life());
+        }
+        assert_eq!(showing, 5);
+    }
 }

@@ -39,13 +39,13 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::chat::{ErrorKind, GatewayError, Origin};
-use crate::dialect::{DIALECTS, dialect_of};
+use crate::dialect::DIALECTS;
 use crate::redis::Link;
 use crate::router::{Reconfigure, RouterActor, Routing};
 use auth::Callers;
 use connection::{Connection, HEAD_TIME, KEEP_ALIVE};
 use drain::Drain;
-use exchange::error_response;
+use exchange::Exchange;
 use intake::Budget;
 use settings::{KeySettings, ServerSettings};
 
@@ -212,29 +212,29 @@ fn routes(config: &mut web::ServiceConfig) {
     openapi::routes(config);
 }
 
-async fn nowhere(request: HttpRequest) -> HttpResponse {
+async fn nowhere(request: HttpRequest, front: Data<Front>) -> HttpResponse {
     let error =
         GatewayError::new(ErrorKind::NotFound, "there is no such path").from(Origin::Client);
-    refuse(&request, &error)
+    refuse(&request, &front, &error)
 }
 
-async fn not_post(request: HttpRequest) -> HttpResponse {
-    wrong_method(&request, "POST")
+async fn not_post(request: HttpRequest, front: Data<Front>) -> HttpResponse {
+    wrong_method(&request, &front, "POST")
 }
 
-async fn not_get(request: HttpRequest) -> HttpResponse {
-    wrong_method(&request, "GET, HEAD")
+async fn not_get(request: HttpRequest, front: Data<Front>) -> HttpResponse {
+    wrong_method(&request, &front, "GET, HEAD")
 }
 
-fn wrong_method(request: &HttpRequest, allow: &'static str) -> HttpResponse {
+fn wrong_method(request: &HttpRequest, front: &Front, allow: &'static str) -> HttpResponse {
     let message = format!("this path takes {allow} only");
     let error = GatewayError::new(ErrorKind::MethodNotAllowed, message);
-    let mut response = refuse(request, &error.from(Origin::Client));
+    let mut response = refuse(request, front, &error.from(Origin::Client));
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
     response
 }
 
-/// Answers what never becomes a request.
-fn refuse(request: &HttpRequest, error: &GatewayError) -> HttpResponse {
-    error_response(dialect_of(request.path()), error, &exchange::request_id(request), None)
+/// Answers what is refused by its path and method alone, and counts it as any other request.
+fn refuse(request: &HttpRequest, front: &Front, error: &GatewayError) -> HttpResponse {
+    Exchange::stray(request, front.drain.enter()).fail(error)
 }

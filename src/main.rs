@@ -144,7 +144,7 @@ fn serve(explicit: Option<PathBuf>) -> ExitCode {
     }
     descriptors::raise_limit();
     let (file, fingerprint) = (loaded.file, loaded.fingerprint);
-    let source = Source { explicit, environment, file, fingerprint };
+    let source = Source { explicit, file, fingerprint };
     system(|| async {
         let mut signals = Signals::new()?;
         let app = App::start(loaded.config, Some(source)).map_err(Failure::from)?;

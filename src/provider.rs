@@ -268,7 +268,8 @@ impl Provider {
     }
 }
 
-fn limits(settings: &ProviderSettings) -> Limits {
+/// What the operator allows at the gate, by these settings.
+pub fn limits(settings: &ProviderSettings) -> Limits {
     Limits {
         max_concurrency: match settings.max_concurrency {
             MaxConcurrency::Fixed(limit) => Concurrency::Fixed(limit),
@@ -284,18 +285,9 @@ fn auto(settings: &ProviderSettings) -> Concurrency {
     Concurrency::Auto { min: bounds.min, max: bounds.max }
 }
 
-fn policies(settings: &ProviderSettings) -> (BreakerPolicy, RetryPolicy) {
-    let breaker = BreakerPolicy {
-        failures: settings.breaker.failures,
-        open: settings.breaker.open,
-        max_open: settings.breaker.max_open,
-    };
-    let retry = RetryPolicy {
-        max_retries: settings.retry.max_retries,
-        backoff: settings.retry.backoff,
-        max_backoff: settings.retry.max_backoff,
-    };
-    (breaker, retry)
+/// When the gate leaves the provider alone, and when it tries again, by these settings.
+pub fn policies(settings: &ProviderSettings) -> (BreakerPolicy, RetryPolicy) {
+    (settings.breaker.policy(), settings.retry.policy())
 }
 
 #[cfg(test)]

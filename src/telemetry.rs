@@ -18,5 +18,7 @@ pub use events::{
     Admitted, AttemptEnded, AttemptOutcome, FellBack, Outcome, ProviderState, RequestEnded,
     Retried, Timing, TokensUsed, UpstreamCancelled,
 };
-pub use health::{ActorKind, BreakerOpened, HealthChanged, HealthChecked, Restarted};
+pub use health::{
+    ActorKind, BreakerClosed, BreakerOpened, HealthChanged, HealthChecked, Restarted,
+};
 pub use redis::{RedisFound, RedisLost, RedisOperated, RedisOutcome};

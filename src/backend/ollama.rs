@@ -100,15 +100,13 @@ fn rejection(status: u16, said: String, model: &str) -> Rejection {
         class => class,
     };
     let said = shorten(&said);
-    let message = match class {
-        RejectionClass::UnknownModel if said.is_empty() => {
+    let message = match (class == RejectionClass::UnknownModel, said.is_empty()) {
+        (true, true) => {
             format!("model '{model}' not found; install it with `ollama pull {model}`")
         }
-        RejectionClass::UnknownModel => {
-            format!("{said}; install it with `ollama pull {model}`")
-        }
-        _ if said.is_empty() => format!("status {status}"),
-        _ => said,
+        (true, false) => format!("{said}; install it with `ollama pull {model}`"),
+        (false, true) => format!("status {status}"),
+        (false, false) => said,
     };
     Rejection { class, message, retry_after: None }
 }

@@ -46,6 +46,10 @@ impl Dialect for Anthropic {
         &["/v1/messages"]
     }
 
+    fn shows_life(&self) -> bool {
+        true
+    }
+
     fn decode(&self, body: &[u8]) -> Result<Ask, GatewayError> {
         let mut body = json::read_object(body)?;
         let mut fields = Fields::new();

@@ -33,6 +33,10 @@ impl Dialect for Native {
         &["/v1/chat", "/api/v1/chat"]
     }
 
+    fn shows_life(&self) -> bool {
+        true
+    }
+
     fn decode(&self, body: &[u8]) -> Result<Ask, GatewayError> {
         let mut body = json::read_object(body)?;
         let mut fields = Fields::new();
@@ -66,7 +70,24 @@ impl Dialect for Native {
             // The words that clients of the original service compare with.
             ErrorKind::InvalidApiKey => json!("Invalid or missing API Key"),
             ErrorKind::SchemaMismatch => error.problems.iter().map(field_problem).collect(),
-            _ => json!(error.message),
+            ErrorKind::InvalidRequest
+            | ErrorKind::ContextTooLong
+            | ErrorKind::NotAllowed
+            | ErrorKind::ModelNotFound
+            | ErrorKind::NotFound
+            | ErrorKind::MethodNotAllowed
+            | ErrorKind::BodyTooLarge
+            | ErrorKind::BodyTimeout
+            | ErrorKind::UnsupportedMediaType
+            | ErrorKind::RateLimited
+            | ErrorKind::QuotaExhausted
+            | ErrorKind::BadUpstream
+            | ErrorKind::Overloaded
+            | ErrorKind::ProviderUnavailable
+            | ErrorKind::Draining
+            | ErrorKind::NoProviderForPolicy
+            | ErrorKind::Timeout
+            | ErrorKind::Internal => json!(error.message),
         };
         let body = json!({"detail": detail, "code": error.kind.code(), "request_id": request_id});
         ErrorBody { status: error.kind.status(), body: json::to_vec(&body) }
@@ -169,10 +190,6 @@ impl Encoder for Whole {
     }
 
     fn failure(&mut self, _error: &GatewayError, _out: &mut Vec<u8>) {}
-
-    fn heartbeat(&mut self, _waiting: Option<Waiting>, _out: &mut Vec<u8>) -> bool {
-        false
-    }
 }
 
 /// Writes server-sent events.
@@ -228,9 +245,8 @@ impl Encoder for Streamed {
         out.extend_from_slice(b"\n\n");
     }
 
-    fn heartbeat(&mut self, waiting: Option<Waiting>, out: &mut Vec<u8>) -> bool {
+    fn heartbeat(&mut self, waiting: Option<Waiting>, out: &mut Vec<u8>) {
         super::comment(waiting, out);
-        true
     }
 }
 

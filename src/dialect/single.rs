@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Encoder, Waiting};
+use super::Encoder;
 use crate::chat::{ChatEvent, GatewayError, Usage, Whole};
 
 /// Writes `body` of the result, its token counts and the time it took. `body` gives `None` for a result that is not
@@ -56,8 +56,4 @@ impl Encoder for Single {
     }
 
     fn failure(&mut self, _error: &GatewayError, _out: &mut Vec<u8>) {}
-
-    fn heartbeat(&mut self, _waiting: Option<Waiting>, _out: &mut Vec<u8>) -> bool {
-        false
-    }
 }

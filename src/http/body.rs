@@ -236,7 +236,8 @@ impl MessageBody for AnswerBody {
                 } else {
                     ready!(this.heartbeat.poll(context));
                     let waiting = this.exchange.as_ref().and_then(|exchange| exchange.place.get());
-                    if !this.encoder.heartbeat(waiting, &mut out) {
+                    this.encoder.heartbeat(waiting, &mut out);
+                    if out.is_empty() {
                         return Poll::Pending;
                     }
                 }

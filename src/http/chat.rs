@@ -120,7 +120,7 @@ async fn answer_with(
     front: &Front,
 ) -> HttpResponse {
     let heartbeat = front.settings.load().heartbeat_after;
-    let early = request.stream() && exchange.encoder(&request).heartbeat(None, &mut Vec::new());
+    let early = request.stream() && exchange.dialect.shows_life();
     let answered = tokio::select! {
         answered = &mut answer => answered,
         () = exchange.stopped() => return exchange.fail(&draining()),

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::drain::Active;
 use super::intake::Buffered;
 use crate::chat::{Ask, ErrorKind, GatewayError, Origin, Usage};
-use crate::dialect::{AnswerHead, Dialect, Encoder};
+use crate::dialect::{AnswerHead, Dialect, Encoder, Native, dialect_at};
 use crate::job::{Caller, Place, RouteNote, Served};
 use crate::telemetry::{Outcome, RequestEnded, Timing};
 
@@ -22,6 +22,9 @@ use crate::telemetry::{Outcome, RequestEnded, Timing};
 const CLIENT_CLOSED: u16 = 499;
 /// How the request found its provider, for those who ask with `x-gateway-explain: route`.
 const ROUTE: HeaderName = HeaderName::from_static("x-gateway-route");
+
+/// Stands in metrics and logs for the dialect of a path that belongs to none.
+const NO_DIALECT: &str = "none";
 
 /// One request and its answer.
 pub struct Exchange {
@@ -33,6 +36,8 @@ pub struct Exchange {
     pub arrived: Instant,
     /// What the client speaks.
     pub dialect: &'static dyn Dialect,
+    /// The dialect's name in metrics and logs.
+    label: &'static str,
     /// Who asks, once known.
     pub caller: Option<Arc<Caller>>,
     /// Who answered, once known.
@@ -66,6 +71,7 @@ impl Exchange {
             id,
             arrived: Instant::now(),
             dialect,
+            label: dialect.name(),
             caller: None,
             served: None,
             status: None,
@@ -78,6 +84,15 @@ impl Exchange {
             active,
             ended: false,
         }
+    }
+
+    /// Begins for a request that no handler wants, in the dialect of those who ask at such paths.
+    #[must_use]
+    pub fn stray(request: &HttpRequest, active: Active) -> Self {
+        let known = dialect_at(request.path());
+        let mut exchange = Self::begin(known.unwrap_or(&Native), request, active);
+        exchange.label = known.map_or(NO_DIALECT, Dialect::name);
+        exchange
     }
 
     /// Begins to write the answer, by whoever is known to give it.
@@ -144,7 +159,7 @@ impl Exchange {
         RequestEnded {
             request_id: &self.request_id,
             caller: self.caller.as_ref().map_or("-", |caller| &caller.name),
-            dialect: self.dialect.name(),
+            dialect: self.label,
             provider: served.map(|served| &*served.candidate.provider),
             model: served.map(|served| &*served.candidate.model),
             attempts: served.map_or(0, |served| served.attempts),
@@ -199,14 +214,11 @@ pub fn error_response(
     if error.spent {
         response.insert_header(("x-should-retry", "false"));
     }
-    match error.kind {
-        ErrorKind::InvalidApiKey => {
-            response.insert_header(("www-authenticate", "Bearer"));
-        }
-        ErrorKind::Draining => {
-            response.insert_header(("connection", "close"));
-        }
-        _ => {}
+    if error.kind == ErrorKind::InvalidApiKey {
+        response.insert_header(("www-authenticate", "Bearer"));
+    }
+    if error.kind == ErrorKind::Draining {
+        response.insert_header(("connection", "close"));
     }
     response.content_type("application/json").body(written.body)
 }
@@ -271,12 +283,6 @@ fn dropped(names: &[String]) -> Option<String> {
         }
     }
     (!told.is_empty()).then(|| told.join(", "))
-}
-
-/// The id of a request that becomes no exchange.
-#[must_use]
-pub fn request_id(request: &HttpRequest) -> String {
-    own_id(request).map_or_else(|| Uuid::new_v4().to_string(), str::to_owned)
 }
 
 fn own_id(request: &HttpRequest) -> Option<&str> {

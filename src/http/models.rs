@@ -115,9 +115,10 @@ async fn alive() -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("Ollama is running")
 }
 
-async fn unmanageable(request: HttpRequest) -> HttpResponse {
+async fn unmanageable(request: HttpRequest, front: Data<Front>) -> HttpResponse {
     let message = "models are not managed through this gateway, ask whoever runs the provider";
-    refuse(&request, &GatewayError::new(ErrorKind::NotAllowed, message).from(Origin::Client))
+    let error = GatewayError::new(ErrorKind::NotAllowed, message).from(Origin::Client);
+    refuse(&request, &front, &error)
 }
 
 /// Answers with what `write` makes of the caller's menu.

@@ -12,9 +12,9 @@ use actix_web::error::InternalError;
 use actix_web::middleware::Next;
 use futures_util::FutureExt;
 
-use super::dialect_of;
 use super::exchange::error_response;
 use crate::chat::GatewayError;
+use crate::dialect::dialect_of;
 
 /// Turns a panic below it into a 500 in the envelope of the path's dialect.
 pub async fn catch(

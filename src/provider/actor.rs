@@ -38,13 +38,13 @@ const PLACE_EVERY: Duration = Duration::from_secs(5);
 
 /// Decides for one provider on one worker.
 pub struct ProviderActor {
-    lane: Rc<Lane>,
+    station: Rc<Station>,
     retry: RetryPolicy,
     router: WeakRecipient<Bounce>,
 }
 
 /// What the actor and its tasks share.
-pub(super) struct Lane {
+pub(super) struct Station {
     pub provider: Arc<Provider>,
     pub client: Client,
 }
@@ -117,16 +117,16 @@ impl ProviderActor {
     pub fn start_for(provider: &Arc<Provider>, router: WeakRecipient<Bounce>) -> Addr<Self> {
         let client = Client::new(&provider.settings);
         let (_, retry) = policies(&provider.settings);
-        let lane = Rc::new(Lane { provider: Arc::clone(provider), client });
+        let station = Rc::new(Station { provider: Arc::clone(provider), client });
         Self::create(|context| {
             // Here and not in `started`: a burst may come before the actor first runs.
             context.set_mailbox_capacity(MAILBOX);
-            Self { lane, retry, router }
+            Self { station, retry, router }
         })
     }
 
     fn admit(&self, turn: Turn, address: Addr<Self>) {
-        let provider = &self.lane.provider;
+        let provider = &self.station.provider;
         let Some(candidate) = &turn.job.tried.candidate else {
             turn.job.fail(GatewayError::internal("a job without a candidate"));
             return;
@@ -149,11 +149,11 @@ impl ProviderActor {
             Admission::Refuse(refusal) => refusal.reason.decision(),
         };
         Admitted { provider: &provider.name, decision }.emit();
-        let lane = Rc::clone(&self.lane);
+        let station = Rc::clone(&self.station);
         match admission {
-            Admission::Run(slot) => drop(actix::spawn(run(lane, turn, slot, address))),
+            Admission::Run(slot) => drop(actix::spawn(run(station, turn, slot, address))),
             Admission::Wait(ticket) => {
-                drop(actix::spawn(wait(lane, turn, ticket, address, self.router.clone())));
+                drop(actix::spawn(wait(station, turn, ticket, address, self.router.clone())));
             }
             Admission::Refuse(refusal) => {
                 bounce(&self.router, turn.job, refused(&provider.name, refusal));
@@ -163,7 +163,7 @@ impl ProviderActor {
 
     /// What follows a failed attempt.
     fn decide(&self, mut turn: Turn, failed: Failed, address: Addr<Self>) {
-        let provider = &self.lane.provider;
+        let provider = &self.station.provider;
         if failed.failure == Failure::ContextLength {
             keep_larger(&mut turn.job);
         }
@@ -226,7 +226,7 @@ impl Handler<Discover> for ProviderActor {
     type Result = ();
 
     fn handle(&mut self, Discover(listing): Discover, _context: &mut Self::Context) {
-        drop(actix::spawn(discovery::look(Rc::clone(&self.lane), listing)));
+        drop(actix::spawn(discovery::look(Rc::clone(&self.station), listing)));
     }
 }
 
@@ -248,7 +248,7 @@ impl Handler<Finished> for ProviderActor {
 
 /// Waits for the turn, the deadline or the client's leaving, whichever comes first, and then runs.
 async fn wait(
-    lane: Rc<Lane>,
+    station: Rc<Station>,
     mut turn: Turn,
     mut ticket: Ticket,
     address: Addr<ProviderActor>,
@@ -271,15 +271,15 @@ async fn wait(
     drop(ticket);
     match granted {
         // Boxed, so that those who wait do not each hold the room that only those who run need.
-        Ok(slot) => Box::pin(run(lane, turn, slot, address)).await,
-        Err(refusal) => bounce(&router, turn.job, refused(&lane.provider.name, refusal)),
+        Ok(slot) => Box::pin(run(station, turn, slot, address)).await,
+        Err(refusal) => bounce(&router, turn.job, refused(&station.provider.name, refusal)),
     }
 }
 
 /// Runs one attempt and reports it, unless it was answered.
-async fn run(lane: Rc<Lane>, turn: Turn, slot: Slot, address: Addr<ProviderActor>) {
+async fn run(station: Rc<Station>, turn: Turn, slot: Slot, address: Addr<ProviderActor>) {
     let Turn { job, permit, connection, again } = turn;
-    if let Some((job, failed)) = attempt::run(&lane, job, slot, connection).await {
+    if let Some((job, failed)) = attempt::run(&station, job, slot, connection).await {
         let turn = Turn { job, permit, connection, again };
         // Bounded by the slots: every attempt reports once.
         address.do_send(Finished { turn, failed });

@@ -20,9 +20,9 @@ use tokio::time::timeout_at;
 use uuid::Uuid;
 
 use super::Provider;
-use super::actor::Lane;
+use super::actor::Station;
 use super::discovery;
-use super::gate::Ended;
+use super::gate::{Ended, Shift};
 use super::refused::Failed;
 use super::resume;
 use super::retry::Failure;
@@ -31,7 +31,9 @@ use super::slot::Slot;
 use crate::backend::{DecodeError, Decoder, Target, UpstreamRequest};
 use crate::chat::{Ask, ChatEvent, ErrorKind, GatewayError, Usage};
 use crate::job::{EVENTS, Job};
-use crate::telemetry::{AttemptEnded, AttemptOutcome, BreakerOpened, UpstreamCancelled};
+use crate::telemetry::{
+    AttemptEnded, AttemptOutcome, BreakerClosed, BreakerOpened, UpstreamCancelled,
+};
 
 use client::{Body, Head};
 pub(super) use client::{Client, Connection};
@@ -48,13 +50,13 @@ const REJECTION_TIME: Duration = Duration::from_secs(5);
 ///
 /// Dropping it closes the connection, frees the slot and answers the job `internal`: the whole of it or what is left.
 pub(super) async fn run(
-    lane: &Lane,
+    station: &Station,
     mut job: Job,
     mut slot: Slot,
     connection: Connection,
 ) -> Option<(Job, Failed)> {
-    let provider = &*lane.provider;
-    let thinks = what_is_known(lane, &mut job).await;
+    let provider = &*station.provider;
+    let thinks = what_is_known(station, &mut job).await;
     let (mut call, model) = match prepare(provider, &mut job, thinks) {
         Ok(prepared) => prepared,
         // Nothing was sent, so no attempt is counted.
@@ -66,17 +68,15 @@ pub(super) async fn run(
     provider.counts.attempts.fetch_add(1, Ordering::Relaxed);
     // The free call after a stale connection, and only that one, is made on a fresh one and not counted here.
     job.tried.here += u32::from(connection == Connection::Pooled || !job.tried.free_used);
-    let ended = exchange(lane, &mut job, &mut slot, &model, call, connection).await;
+    let ended = exchange(station, &mut job, &mut slot, &model, call, connection).await;
     let (outcome, how, cause) = match &ended {
         Ok(_) => (AttemptOutcome::Ok, Ended::Success, None),
         Err(failed) => (failed.outcome(), failed.failure.ended(), Some(failed.logged())),
     };
-    let opened = slot.ended(how);
+    let shift = slot.ended(how);
     let (name, cause) = (&provider.name, cause.as_deref());
     AttemptEnded { provider: name, request_id: &job.request_id, outcome, cause }.emit();
-    if opened {
-        BreakerOpened { provider: name, outcome }.emit();
-    }
+    shifted(provider, shift, outcome);
     let failed = match ended {
         Ok(usage) => {
             provider.count_tokens(&model, usage);
@@ -99,17 +99,17 @@ pub(super) async fn run(
 
 /// Sends the call, answers the job with the first event, and carries the others. Gives what the answer cost.
 async fn exchange(
-    lane: &Lane,
+    station: &Station,
     job: &mut Job,
     slot: &mut Slot,
     model: &str,
     call: UpstreamRequest,
     connection: Connection,
 ) -> Result<Usage, Failed> {
-    let provider = &*lane.provider;
+    let provider = &*station.provider;
     let started = Instant::now();
     let deadline = job.deadline(provider.settings.timeouts.total);
-    let exchange = Exchange { lane, request: &job.request, id: job.id, model, deadline, started };
+    let opening = Opening { station, request: &job.request, id: job.id, model, deadline, started };
     let opened = tokio::select! {
         biased;
         left = async { job.reply.closed().await; Instant::now() } => {
@@ -117,25 +117,34 @@ async fn exchange(
             UpstreamCancelled { after: left.elapsed() }.emit();
             Err(Failed::client_gone())
         }
-        opened = exchange.open(call, &job.request_id, connection) => opened,
+        opened = opening.open(call, &job.request_id, connection) => opened,
     };
     job.tried.upstream += started.elapsed();
     let answering = opened?;
-    slot.answering();
+    shifted(provider, slot.answering(), AttemptOutcome::Ok);
     let (sender, events) = mpsc::channel(EVENTS);
     job.answer(events);
     Pump::new(provider, deadline, sender, &mut job.stitch).run(answering).await
 }
 
+/// Tells of what an attempt that ended so did to a breaker.
+fn shifted(provider: &Provider, shift: Shift, outcome: AttemptOutcome) {
+    match shift {
+        Shift::None => {}
+        Shift::Opened => BreakerOpened { provider: &provider.name, outcome }.emit(),
+        Shift::Closed => BreakerClosed { provider: &provider.name }.emit(),
+    }
+}
+
 /// Whether the model can think, where that decides how it is asked. Waits no longer than the client and the
 /// deadline allow, about which `prepare` has the last word.
-async fn what_is_known(lane: &Lane, job: &mut Job) -> Option<bool> {
-    let deadline = job.deadline(lane.provider.settings.timeouts.total);
+async fn what_is_known(station: &Station, job: &mut Job) -> Option<bool> {
+    let deadline = job.deadline(station.provider.settings.timeouts.total);
     let candidate = job.tried.candidate.as_ref()?;
-    if !job.may_go_to(lane.provider.trust) {
+    if !job.may_go_to(station.provider.trust) {
         return None;
     }
-    let asked = discovery::thinks(lane, &job.request, &candidate.model);
+    let asked = discovery::thinks(station, &job.request, &candidate.model);
     tokio::select! {
         biased;
         () = job.reply.closed() => None,
@@ -174,8 +183,8 @@ fn prepare(
 }
 
 /// An attempt before its first event.
-struct Exchange<'a> {
-    lane: &'a Lane,
+struct Opening<'a> {
+    station: &'a Station,
     request: &'a Ask,
     id: Uuid,
     model: &'a str,
@@ -190,7 +199,7 @@ struct Answering {
     events: Vec<ChatEvent>,
 }
 
-impl Exchange<'_> {
+impl Opening<'_> {
     /// Sends the call and waits for the first event.
     async fn open(
         &self,
@@ -198,8 +207,8 @@ impl Exchange<'_> {
         request_id: &str,
         connection: Connection,
     ) -> Result<Answering, Failed> {
-        let provider = &self.lane.provider;
-        let sent = self.lane.client.send(call, request_id, connection);
+        let provider = &self.station.provider;
+        let sent = self.station.client.send(call, request_id, connection);
         let head = self.in_time(sent).await?;
         let head = head.map_err(|error| error.into_failed(provider))?;
         if !(200..300).contains(&head.status) {
@@ -220,7 +229,7 @@ impl Exchange<'_> {
 
     /// Waits for `step` until the first event is due or the deadline passes.
     async fn in_time<T>(&self, step: impl Future<Output = T>) -> Result<T, Failed> {
-        let provider = &self.lane.provider;
+        let provider = &self.station.provider;
         let due = self.started + provider.settings.first_event();
         match timeout_at(due.min(self.deadline).into(), step).await {
             Ok(done) => Ok(done),
@@ -236,7 +245,7 @@ impl Exchange<'_> {
 
     /// Reads what a status outside 2xx means.
     async fn rejected(&self, head: Head) -> Failed {
-        let provider = &self.lane.provider;
+        let provider = &self.station.provider;
         let mut body = head.body;
         let mut said = Vec::new();
         let reading = async {

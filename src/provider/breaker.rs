@@ -156,27 +156,29 @@ impl Breaker {
         }
     }
 
-    /// An attempt succeeded.
-    pub fn succeed(&mut self, probe: bool, now: Instant) {
+    /// An attempt succeeded. Says whether this closed it.
+    pub fn succeed(&mut self, probe: bool, now: Instant) -> bool {
         match self.state {
             State::Closed { .. } => {
                 self.streak = 0;
                 self.successes.add(now);
+                false
             }
             State::HalfOpen { successes, auth, .. } if probe => {
                 let successes = successes + 1;
-                self.state = if successes < PROBES {
+                if successes < PROBES {
                     // One success may be luck: the next arrival probes again.
-                    State::HalfOpen { successes, probing: false, auth }
-                } else {
-                    self.streak = 0;
-                    self.successes.clear();
-                    self.failures.clear();
-                    State::Closed { ramp: Some(Ramp::new(now, RECOVERY)) }
-                };
+                    self.state = State::HalfOpen { successes, probing: false, auth };
+                    return false;
+                }
+                self.streak = 0;
+                self.successes.clear();
+                self.failures.clear();
+                self.state = State::Closed { ramp: Some(Ramp::new(now, RECOVERY)) };
+                true
             }
             // Began before it opened: says nothing about now.
-            State::HalfOpen { .. } | State::Open { .. } => {}
+            State::HalfOpen { .. } | State::Open { .. } => false,
         }
     }
 

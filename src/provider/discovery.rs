@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use serde_json::{Map, Value};
 
 use super::Provider;
-use super::actor::Lane;
+use super::actor::Station;
 use super::attempt::Connection;
 use crate::backend::{Target, UpstreamRequest};
 use crate::chat::{Ask, ChatEvent, Effort, Listing, Model, ShowRequest, Whole};
@@ -36,10 +36,10 @@ impl Unlisted {
 }
 
 /// Looks at one list of the provider, unless somebody else does or did lately.
-pub(super) async fn look(lane: Rc<Lane>, listing: Listing) {
-    let provider = &lane.provider;
+pub(super) async fn look(station: Rc<Station>, listing: Listing) {
+    let provider = &station.provider;
     let Some(look) = provider.catalogue.shelf(listing).look(Instant::now()) else { return };
-    match tokio::time::timeout(LOOK_TIME, ask(&lane, listing)).await {
+    match tokio::time::timeout(LOOK_TIME, ask(&station, listing)).await {
         Ok(Ok(models)) => look.found(models),
         Ok(Err(Unlisted { why, .. })) => unlisted(provider, &why),
         Err(_) => unlisted(provider, "no answer in time"),
@@ -55,19 +55,19 @@ pub(super) async fn look(lane: Rc<Lane>, listing: Listing) {
 /// # Cancellation
 ///
 /// Dropping it closes the connection.
-pub(super) async fn ask(lane: &Lane, listing: Listing) -> Result<Vec<Model>, Unlisted> {
-    let provider = &lane.provider;
+pub(super) async fn ask(station: &Station, listing: Listing) -> Result<Vec<Model>, Unlisted> {
+    let provider = &station.provider;
     let call = provider.backend.listing(listing, provider.api_key());
     let Some(call) = call else { return Ok(Vec::new()) };
-    let body = read(lane, call).await?;
+    let body = read(station, call).await?;
     let models = provider.backend.read_listing(listing, &body);
     models.map_err(|error| Unlisted::by_somebody_alive(error.to_string()))
 }
 
 /// Whether `model` can think, where `ask` wants that and the kind of provider describes its models. `None` when
 /// nobody knows; then the provider is left to say so itself.
-pub(super) async fn thinks(lane: &Lane, ask: &Ask, model: &Arc<str>) -> Option<bool> {
-    let provider = &lane.provider;
+pub(super) async fn thinks(station: &Station, ask: &Ask, model: &Arc<str>) -> Option<bool> {
+    let provider = &station.provider;
     let wanted = ask.chat().and_then(|chat| chat.effort).filter(|effort| *effort != Effort::None);
     wanted?;
     let show = Ask::Show(ShowRequest { model: model.to_string(), verbose: false });
@@ -77,7 +77,7 @@ pub(super) async fn thinks(lane: &Lane, ask: &Ask, model: &Arc<str>) -> Option<b
     if let Some(known) = provider.catalogue.thinks(model, Instant::now()) {
         return known;
     }
-    let described = tokio::time::timeout(LOOK_TIME, describe(lane, &show, model)).await;
+    let described = tokio::time::timeout(LOOK_TIME, describe(station, &show, model)).await;
     let described = described.unwrap_or_else(|_| Err("no answer in time".to_owned()));
     if let Err(why) = &described {
         log::debug!("provider `{}` does not describe a model: {why}", provider.name);
@@ -88,11 +88,11 @@ pub(super) async fn thinks(lane: &Lane, ask: &Ask, model: &Arc<str>) -> Option<b
     provider.catalogue.thinks(model, now).flatten()
 }
 
-async fn describe(lane: &Lane, show: &Ask, model: &str) -> Result<Map<String, Value>, String> {
-    let provider = &lane.provider;
+async fn describe(station: &Station, show: &Ask, model: &str) -> Result<Map<String, Value>, String> {
+    let provider = &station.provider;
     let call = provider.backend.encode(show, Target::new(model, provider.api_key()));
     let call = call.map_err(|error| error.to_string())?;
-    let body = read(lane, call).await.map_err(|unlisted| unlisted.why)?;
+    let body = read(station, call).await.map_err(|unlisted| unlisted.why)?;
     let (mut decoder, mut events) = (provider.backend.decoder(show, 0), Vec::new());
     let decoded = decoder.feed(&body, &mut events).and_then(|()| decoder.finish(&mut events));
     decoded.map_err(|error| error.to_string())?;
@@ -110,11 +110,11 @@ async fn describe(lane: &Lane, show: &Ask, model: &str) -> Result<Map<String, Va
 }
 
 /// Sends a question and reads the whole answer.
-async fn read(lane: &Lane, call: UpstreamRequest) -> Result<Vec<u8>, Unlisted> {
-    let provider = &lane.provider;
+async fn read(station: &Station, call: UpstreamRequest) -> Result<Vec<u8>, Unlisted> {
+    let provider = &station.provider;
     let dead = |why: String| Unlisted { why, is_alive: false };
     // A kept connection may be dead; a fresh one shows whether the provider is.
-    let sent = lane.client.send(call, "discovery", Connection::Fresh).await;
+    let sent = station.client.send(call, "discovery", Connection::Fresh).await;
     let mut head = sent.map_err(|error| dead(error.into_failed(provider).error.to_string()))?;
     if head.status != 200 {
         return Err(Unlisted {

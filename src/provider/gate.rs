@@ -25,7 +25,7 @@ use crate::policy::Priority;
 use checked::Health;
 use counters::Counters;
 use terms::Probe;
-pub use terms::{Arrival, Decision, Ended, Limits, Moment, Permit, Wake};
+pub use terms::{Arrival, Decision, Ended, Limits, Moment, Permit, Shift, Wake};
 
 pub mod checked;
 mod counters;
@@ -43,7 +43,7 @@ pub struct Gate<W> {
     slots: SlotLimit,
     breaker: Breaker,
     models: Models,
-    line: Line<Waiting<W>>,
+    line: Line<Waiter<W>>,
     hold: HoldTime,
     budget: RetryBudget,
     in_flight: u32,
@@ -57,7 +57,7 @@ pub struct Gate<W> {
 
 /// What the gate remembers of a waiting job.
 #[derive(Debug)]
-struct Waiting<W> {
+struct Waiter<W> {
     waker: W,
     deadline: Instant,
     probe: Probe,
@@ -116,7 +116,7 @@ impl<W> Gate<W> {
         self.count_entry(&arrival, probe, lane, now);
         self.counters.waited += 1;
         let until = self.patience(&arrival, now);
-        let load = Waiting { waker: waker(), deadline: arrival.deadline, probe };
+        let load = Waiter { waker: waker(), deadline: arrival.deadline, probe };
         let (share, movable) = (arrival.share, arrival.elsewhere);
         let entry = Entry { share, lane, since: now, until, movable, load };
         Decision::Wait { key: self.line.insert(entry, arrival.again), until }
@@ -129,26 +129,24 @@ impl<W> Gate<W> {
         permit: &mut Permit,
         at: &mut Moment<'_>,
         wakes: &mut Vec<Wake<W>>,
-    ) {
+    ) -> Shift {
         let probe = std::mem::take(&mut permit.probe);
-        if probe.provider {
-            self.breaker.succeed(true, at.now);
-        }
+        let mut closed = probe.provider && self.breaker.succeed(true, at.now);
         if let Some(model) = self.models.get_mut(permit.lane).filter(|_| probe.model) {
-            model.breaker.succeed(true, at.now);
+            closed |= model.breaker.succeed(true, at.now);
         }
         self.grant(at, wakes);
+        if closed { Shift::Closed } else { Shift::None }
     }
 
-    /// An attempt has ended: its slot goes to the next in line, and its result to breaker, cooldown and limit. Says whether it
-    /// opened a breaker.
+    /// An attempt has ended: its slot goes to the next in line, and its result to breaker, cooldown and limit.
     pub fn end(
         &mut self,
         permit: Permit,
         ended: Ended,
         at: &mut Moment<'_>,
         wakes: &mut Vec<Wake<W>>,
-    ) -> bool {
+    ) -> Shift {
         let running = self.in_flight;
         self.in_flight = self.in_flight.saturating_sub(1);
         if permit.priority == Priority::Batch {
@@ -157,9 +155,9 @@ impl<W> Gate<W> {
         if let Some(model) = self.models.get_mut(permit.lane) {
             model.in_flight = model.in_flight.saturating_sub(1);
         }
-        let opened = self.judge(&permit, ended, running, at, wakes);
+        let shift = self.judge(&permit, ended, running, at, wakes);
         self.grant(at, wakes);
-        opened
+        shift
     }
 
     /// A waiting job is no longer wanted. Returns its waker, or `None` when it does not wait any more: then it was or will be woken.
@@ -245,7 +243,7 @@ impl<W> Gate<W> {
                 let expected = self.wait(self.line.len() as u64, now);
                 self.evict(key, (reason, expected), at, wakes);
             } else if let Some(entry) = self.line.serve(key) {
-                let Waiting { waker, probe, .. } = entry.load;
+                let Waiter { waker, probe, .. } = entry.load;
                 let permit = self.start(entry.lane, entry.share.priority, probe, now);
                 wakes.push(Wake::Grant(waker, permit));
             }
@@ -294,7 +292,7 @@ impl<W> Gate<W> {
     }
 
     /// A probe that never ran: the next arrival probes.
-    fn unprobe(&mut self, waiting: Waiting<W>, lane: Lane) -> Waiting<W> {
+    fn unprobe(&mut self, waiting: Waiter<W>, lane: Lane) -> Waiter<W> {
         if waiting.probe.provider {
             self.breaker.release_probe();
         }
@@ -326,7 +324,7 @@ impl<W> Gate<W> {
 }
 
 /// Why a waiting job must not be started any more, if so.
-fn overdue<W>(entry: &Entry<Waiting<W>>, now: Instant) -> Option<RefusalReason> {
+fn overdue<W>(entry: &Entry<Waiter<W>>, now: Instant) -> Option<RefusalReason> {
     if entry.load.deadline <= now {
         Some(RefusalReason::DeadlinePassed)
     } else if entry.until <= now {

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, SpawnHandle};
 
 use super::Provider;
-use super::actor::Lane;
+use super::actor::Station;
 use super::attempt::Client;
 use super::discovery;
 use super::gate::checked::{Check, Health};
@@ -36,7 +36,7 @@ pub struct Watch(pub Vec<Arc<Provider>>);
 struct Watched {
     provider: Arc<Provider>,
     /// Made when it is first needed: most providers never break.
-    lane: Option<Rc<Lane>>,
+    station: Option<Rc<Station>>,
     timer: SpawnHandle,
     asked: Instant,
     /// Alive while a check runs.
@@ -86,8 +86,8 @@ impl Handler<Watch> for HealthActor {
             let name = Arc::clone(&provider.name);
             self.watched.entry(Arc::clone(&name)).or_insert_with(|| {
                 let timer = later(name, pace.mul_f64(fastrand::f64()), context);
-                let (lane, running) = (None, Weak::new());
-                Watched { provider, lane, timer, asked: Instant::now(), running }
+                let (station, running) = (None, Weak::new());
+                Watched { provider, station, timer, asked: Instant::now(), running }
             });
         }
     }
@@ -107,14 +107,14 @@ impl Watched {
     fn ask(&mut self) {
         self.asked = Instant::now();
         let provider = &self.provider;
-        let lane = self.lane.get_or_insert_with(|| {
+        let station = self.station.get_or_insert_with(|| {
             let client = Client::new(&provider.settings);
-            Rc::new(Lane { provider: Arc::clone(provider), client })
+            Rc::new(Station { provider: Arc::clone(provider), client })
         });
-        let (lane, running) = (Rc::clone(lane), Rc::new(()));
+        let (station, running) = (Rc::clone(station), Rc::new(()));
         self.running = Rc::downgrade(&running);
         drop(actix::spawn(async move {
-            check(&lane).await;
+            check(&station).await;
             drop(running);
         }));
     }
@@ -131,10 +131,10 @@ fn later(name: Arc<str>, after: Duration, context: &mut Context<HealthActor>) ->
 }
 
 /// Makes one check and tells the gate what it found.
-async fn check(lane: &Lane) {
-    let provider = &lane.provider;
+async fn check(station: &Station) {
+    let provider = &station.provider;
     let settings = &provider.settings.health;
-    let asked = tokio::time::timeout(settings.timeout, discovery::ask(lane, Listing::Installed));
+    let asked = tokio::time::timeout(settings.timeout, discovery::ask(station, Listing::Installed));
     let (check, why) = match asked.await {
         Ok(Ok(models)) => {
             provider.catalogue.shelf(Listing::Installed).heard(models, Instant::now());

@@ -57,12 +57,6 @@ impl Refusal {
         let spread = expected.mul_f64(0.8 + 0.4 * unit.clamp(0.0, 1.0));
         Self { reason, retry_after: spread.clamp(SHORTEST, LONGEST) }
     }
-
-    /// `retry_after` as the header has it: whole seconds, rounded up, 1 to 60.
-    pub fn retry_after_seconds(&self) -> u64 {
-        let rounded_up = self.retry_after + Duration::from_nanos(999_999_999);
-        rounded_up.as_secs().clamp(SHORTEST.as_secs(), LONGEST.as_secs())
-    }
 }
 
 impl RefusalReason {
@@ -82,20 +76,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn retry_after_is_bounded_spread_and_rounded_up() {
+    fn retry_after_is_bounded_and_spread() {
         for (expected, unit, seconds) in [
-            (0, 0.0, 1),
-            (0, 1.0, 2),
-            (10, 0.0, 8),
-            (10, 0.5, 10),
-            (10, 1.0, 12),
-            (60, 1.0, 60),
-            (60, 0.0, 48),
-            (86_400, 0.0, 48),
+            (0, 0.0, 1.0),
+            (0, 1.0, 1.2),
+            (10, 0.0, 8.0),
+            (10, 0.5, 10.0),
+            (10, 1.0, 12.0),
+            (60, 1.0, 60.0),
+            (60, 0.0, 48.0),
+            (86_400, 0.0, 48.0),
         ] {
             let expected = Duration::from_secs(expected);
             let refusal = Refusal::new(RefusalReason::QueueFull, expected, unit);
-            assert_eq!(refusal.retry_after_seconds(), seconds);
+            let spread = refusal.retry_after.as_secs_f64();
+            assert!((spread - seconds).abs() < 1e-6, "{expected:?} {unit}: {spread}");
         }
     }
 }

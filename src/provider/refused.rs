@@ -36,10 +36,7 @@ pub(super) fn refused(provider: &str, refusal: Refusal) -> GatewayError {
         RefusalReason::Draining => (ErrorKind::Draining, "it is being drained"),
     };
     let error = GatewayError::new(kind, format!("provider `{provider}`: {why}"));
-    match kind {
-        ErrorKind::Timeout => error,
-        _ => error.retry_after(refusal.retry_after),
-    }
+    if kind == ErrorKind::Timeout { error } else { error.retry_after(refusal.retry_after) }
 }
 
 /// A failed attempt: what follows from it, and what to tell the caller if nothing else helps.
@@ -94,12 +91,7 @@ impl Failed {
         let said = provider.without_key(rejection.message);
         let provider = &provider.name;
         let failed = |what: &str| format!("provider `{provider}` {what}: {said}");
-        let retry_after = rejection.retry_after.or(match failure {
-            Failure::Status { retry_after, .. }
-            | Failure::RateLimited { retry_after }
-            | Failure::Quota { retry_after } => retry_after,
-            _ => None,
-        });
+        let retry_after = rejection.retry_after.or(failure.retry_after());
         let (failure, kind, message) = match rejection.class {
             RejectionClass::BadRequest => (Failure::Rejected, ErrorKind::InvalidRequest, said),
             RejectionClass::ContextTooLong => {
@@ -126,10 +118,9 @@ impl Failed {
                 failed("has no quota left"),
             ),
             RejectionClass::Overloaded => {
-                let failure = match failure {
-                    Failure::Status { .. } | Failure::DoNotRetry => failure,
-                    _ => Failure::Status { status: 503, retry_after },
-                };
+                let is_told = matches!(failure, Failure::Status { .. } | Failure::DoNotRetry);
+                let busy = Failure::Status { status: 503, retry_after };
+                let failure = if is_told { failure } else { busy };
                 (failure, ErrorKind::ProviderUnavailable, failed("is busy"))
             }
             RejectionClass::Timeout => (failure, ErrorKind::Timeout, failed("gave up")),

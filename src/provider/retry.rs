@@ -140,6 +140,30 @@ impl RetryPolicy {
 }
 
 impl Failure {
+    /// When the provider said to come back, where it did.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. }
+            | Self::RateLimited { retry_after }
+            | Self::Quota { retry_after } => *retry_after,
+            Self::LocalResource
+            | Self::Connect
+            | Self::ResetReused
+            | Self::DiedBeforeFirstEvent
+            | Self::FirstEventTimeout
+            | Self::DoNotRetry
+            | Self::Rejected
+            | Self::ContextLength
+            | Self::ContentFilter
+            | Self::Auth
+            | Self::Cut
+            | Self::Stalled
+            | Self::Differs
+            | Self::ClientGone
+            | Self::DeadlinePassed => None,
+        }
+    }
+
     /// The failure that a status outside 2xx stands for, before its body is looked at.
     ///
     /// Redirects are not followed and count as rejections.

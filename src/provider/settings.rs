@@ -10,6 +10,8 @@ mod backend_name;
 mod concurrency;
 mod health;
 
+use super::breaker::BreakerPolicy;
+use super::retry::RetryPolicy;
 use crate::policy::Trust;
 use crate::secret::Secret;
 use serde::{Deserialize, Serialize};
@@ -207,17 +209,31 @@ impl Default for Timeouts {
 
 impl Default for RetrySettings {
     fn default() -> Self {
-        Self {
-            max_retries: 2,
-            backoff: Duration::from_millis(500),
-            max_backoff: Duration::from_secs(8),
-        }
+        let RetryPolicy { max_retries, backoff, max_backoff } = RetryPolicy::default();
+        Self { max_retries, backoff, max_backoff }
     }
 }
 
 impl Default for BreakerSettings {
     fn default() -> Self {
-        Self { failures: 5, open: Duration::from_secs(5), max_open: Duration::from_secs(120) }
+        let BreakerPolicy { failures, open, max_open } = BreakerPolicy::default();
+        Self { failures, open, max_open }
+    }
+}
+
+impl RetrySettings {
+    /// When to try again, as the pure code wants it.
+    pub fn policy(&self) -> RetryPolicy {
+        let Self { max_retries, backoff, max_backoff } = *self;
+        RetryPolicy { max_retries, backoff, max_backoff }
+    }
+}
+
+impl BreakerSettings {
+    /// When to leave a provider alone, as the pure code wants it.
+    pub fn policy(&self) -> BreakerPolicy {
+        let Self { failures, open, max_open } = *self;
+        BreakerPolicy { failures, open, max_open }
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::sync::{Notify, oneshot};
 use super::breaker::BreakerPolicy;
 use super::gate::checked::{Check, Health};
 use super::gate::snapshot::Snapshot;
-use super::gate::{Arrival, Decision, Ended, Gate, Limits, Moment, Permit, Wake};
+use super::gate::{Arrival, Decision, Ended, Gate, Limits, Moment, Permit, Shift, Wake};
 use super::line::Key;
 use super::refusal::{Refusal, RefusalReason};
 use super::retry::RetryPolicy;
@@ -231,25 +231,20 @@ impl SharedGate {
 }
 
 impl Slot {
-    /// Ends the attempt, frees the slot and lets the gate know how it went. Says whether that opened a breaker.
-    pub fn ended(mut self, ended: Ended) -> bool {
-        let permit = self.permit.take();
-        permit.is_some_and(|permit| {
-            self.gate.step(|inner, at, wakes| inner.gate.end(permit, ended, at, wakes))
-        })
+    /// Ends the attempt, frees the slot and lets the gate know how it went.
+    pub fn ended(mut self, ended: Ended) -> Shift {
+        let Some(permit) = self.permit.take() else { return Shift::None };
+        self.gate.step(|inner, at, wakes| inner.gate.end(permit, ended, at, wakes))
     }
 
     /// The first event of the answer is here: if this attempt is a breaker's probe, it has succeeded; see [`Gate::answering`].
-    pub fn answering(&mut self) {
-        if let Some(permit) = self.permit.as_mut().filter(|permit| permit.is_probe()) {
-            self.gate.step(|inner, at, wakes| inner.gate.answering(permit, at, wakes));
+    pub fn answering(&mut self) -> Shift {
+        match self.permit.as_mut().filter(|permit| permit.is_probe()) {
+            Some(permit) => {
+                self.gate.step(|inner, at, wakes| inner.gate.answering(permit, at, wakes))
+            }
+            None => Shift::None,
         }
-    }
-
-    /// How long the slot has been held.
-    pub fn held(&self) -> Duration {
-        let started = self.permit.as_ref().map(Permit::started);
-        started.map_or(Duration::ZERO, |started| now().saturating_duration_since(started))
     }
 
     /// On its way to its waiter; counts as unused until it is received.
@@ -262,7 +257,7 @@ impl Drop for Slot {
     fn drop(&mut self) {
         if let Some(permit) = self.permit.take() {
             let ended = self.ended;
-            // Without a verdict no breaker opens.
+            // Without a verdict no breaker opens or closes.
             self.gate.step(|inner, at, wakes| inner.gate.end(permit, ended, at, wakes));
         }
     }

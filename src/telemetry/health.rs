@@ -1,4 +1,5 @@
-//! What is not well: providers that are left alone, actors that died. Each is a warning or an error in the log.
+//! What is not well, and what is again: providers that are left alone, actors that died. Each is a warning or an error
+//! in the log.
 
 use super::events::AttemptOutcome;
 use super::metrics::METRICS;
@@ -13,8 +14,9 @@ pub struct BreakerOpened<'a> {
 }
 
 impl BreakerOpened<'_> {
-    /// Writes the line: an error when only the operator can help.
+    /// Counts it and writes the line: an error when only the operator can help.
     pub fn emit(self) {
+        METRICS.breaker_shifts.with_label_values(&[self.provider, "open"]).inc();
         let (level, what) = match self.outcome {
             AttemptOutcome::Auth => {
                 (log::Level::Error, "it does not accept the gateway's credentials")
@@ -83,6 +85,18 @@ impl HealthChanged<'_> {
             why = self.why.unwrap_or("-");
             "{what}"
         );
+/// A provider, or one of its models, that was left alone is asked again by everybody.
+#[derive(Debug)]
+pub struct BreakerClosed<'a> {
+    /// The provider.
+    pub provider: &'a str,
+}
+
+impl BreakerClosed<'_> {
+    /// Counts it and writes the line, which ends what [`BreakerOpened`] began.
+    pub fn emit(self) {
+        METRICS.breaker_shifts.with_label_values(&[self.provider, "closed"]).inc();
+        log::warn!(target: "breaker", provider = self.provider; "a provider works again");
     }
 }
 

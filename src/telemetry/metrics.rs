@@ -34,6 +34,7 @@ pub(super) struct Metrics {
     pub(super) breaker_state: IntGaugeVec,
     pub(super) healthy: IntGaugeVec,
     pub(super) health_checks: IntCounterVec,
+    pub(super) breaker_shifts: IntCounterVec,
     pub(super) mailbox_depth: IntGaugeVec,
     pub(super) admissions: IntCounterVec,
     pub(super) attempts: IntCounterVec,
@@ -87,6 +88,10 @@ impl Metrics {
                 "health_checks_total",
                 "Questions to a provider whether it works, by what came of them.",
                 &["provider", "outcome"],
+            breaker_shifts: counter(
+                "breaker_shifts_total",
+                "How often a breaker of the provider or of a model of it opened or closed.",
+                &["provider", "to"],
             ),
             mailbox_depth: gauge(
                 "mailbox_depth",

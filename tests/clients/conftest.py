@@ -6,13 +6,11 @@ must stop in order, or the session fails.
 
 import os
 import re
-import time
 import types
-import urllib.request
 
 import pytest
 
-from running import PATIENCE, running
+from running import running
 from scripted import scripted_ollama
 
 KEY = "sk-for-clients"
@@ -70,17 +68,7 @@ def gateway(tmp_path_factory):
             url = serve.address("gateway listening on")
             admin_url = serve.address("admin listening on")
             yield types.SimpleNamespace(url=url, admin_url=admin_url, key=KEY, narrow_key=NARROW_KEY, max_body=MAX_BODY)
-            comes_to_rest(admin_url)
-
-
-def comes_to_rest(admin_url):
-    """Awaits that nothing runs or waits any more."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        with urllib.request.urlopen(f"{admin_url}/metrics", timeout=PATIENCE) as answer:
-            lines = answer.read().decode().splitlines()
-        busy = [line for line in lines if re.match(r"llm_gateway_(in_flight|queued)\b.* [^0]", line)]
-        if not busy:
-            return
-        assert time.monotonic() < deadline, busy
-        time.sleep(0.05)
+        # A gateway that stops waits for whatever still runs, and says how much it had to end unfinished.
+        assert serve.awaits("stopped")
+        unfinished = [line for line in serve.log if "ended unfinished" in line]
+        assert not unfinished, unfinished

@@ -28,21 +28,25 @@ class Process:
             [BINARY, *arguments], cwd=folder, env={}, stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace",
         )
-        self._addresses = queue.Queue()
+        self._lines = queue.Queue()
         self.log = []
         threading.Thread(target=self._read, daemon=True).start()
 
     def address(self, announcement):
         """Awaits the line `ANNOUNCEMENT http://ADDRESS` and returns its URL."""
+        return self.awaits(re.escape(announcement) + r" (http://[\w.:\[\]]+)")[1]
+
+    def awaits(self, pattern):
+        """Awaits a line, after those that were awaited before, in which the pattern is found; returns the match."""
         while True:
             try:
-                line = self._addresses.get(timeout=PATIENCE)
+                line = self._lines.get(timeout=PATIENCE)
             except queue.Empty:
-                raise AssertionError(f"no line {announcement!r} in {self.log}") from None
-            assert line is not None, f"ended without {announcement!r}: {self.log}"
-            found = re.search(re.escape(announcement) + r" (http://[\w.:\[\]]+)", line)
+                raise AssertionError(f"no line {pattern!r} in {self.log}") from None
+            assert line is not None, f"ended without {pattern!r}: {self.log}"
+            found = re.search(pattern, line)
             if found:
-                return found[1]
+                return found
 
     def stop(self):
         """Stops it as an operator does, and returns its exit status."""
@@ -56,9 +60,8 @@ class Process:
     def _read(self):
         for line in self._child.stderr:
             self.log.append(line)
-            if "listening on" in line:
-                self._addresses.put(line)
-        self._addresses.put(None)
+            self._lines.put(line)
+        self._lines.put(None)
 
 
 @contextlib.contextmanager

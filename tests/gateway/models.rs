@@ -184,7 +184,7 @@ async fn models_are_not_managed_here() {
     assert_eq!(ask("DELETE", &gateway.url("/api/delete"), &[]).await.status, 403);
     assert_eq!(ask("HEAD", &gateway.url("/api/blobs/sha256:0"), &[]).await.status, 403);
     assert!(upstream.calls_so_far().is_empty() && upstream.questions_so_far().is_empty());
-    gateway.end(0).await;
+    gateway.end(7).await;
 }
 
 #[tokio::test]

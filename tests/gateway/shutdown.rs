@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use crate::client::raw::{Raw, post_bytes};
 use crate::client::{Answer, chat, get, post_json, stream, streamed_chat};
-use crate::harness::{Gateway, Signal, provider, spawn_gateway};
+use crate::crowd::{shows, snapshot};
+use crate::harness::{Gateway, Signal, provider, spawn_gateway, spawn_gateway_with};
 use crate::patience::eventually;
 use crate::upstream::{Gate, Script, Upstream, ollama};
 
@@ -187,6 +188,20 @@ async fn a_hangup_reads_the_configuration_again_and_what_runs_is_finished() {
     assert_eq!(running.await.unwrap().status, 200);
     assert_eq!(before.calls_so_far().len(), 1);
     gateway.end(2).await;
+}
+
+#[tokio::test]
+async fn a_hangup_reads_dotenv_again_and_what_is_really_set_still_wins() {
+    let upstream = Upstream::ollama();
+    let set = [("LLM_GATEWAY__PROVIDERS__OLLAMA__MAX_QUEUE", "7")];
+    let gateway = spawn_gateway_with(&config(&upstream, "30s", ""), &set).await;
+    let prefix = "LLM_GATEWAY__PROVIDERS__OLLAMA";
+    let dotenv = format!("{prefix}__MAX_CONCURRENCY=3\n{prefix}__MAX_QUEUE=9\n");
+    std::fs::write(gateway.config_file().with_file_name(".env"), dotenv).unwrap();
+    gateway.signal(Signal::Hup);
+    shows(&gateway, "ollama", "limit", 3).await;
+    assert_eq!(snapshot(&gateway, "ollama").await["max_queue"], 7);
+    gateway.end(0).await;
 }
 
 #[tokio::test]

@@ -188,7 +188,7 @@ async fn errors_about_a_path_come_in_the_envelope_of_its_vendor() {
         assert!(is_enveloped(path, &wrong.json()), "{path}: {}", wrong.text());
     }
     assert!(upstream.calls_so_far().is_empty());
-    gateway.end(9).await;
+    gateway.end(3 + 5 + 9).await;
 }
 
 #[tokio::test]

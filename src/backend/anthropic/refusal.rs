@@ -56,10 +56,12 @@ fn classed(status: u16, error: &Value, model: &str) -> Rejection {
         "api_error" => RejectionClass::Broken,
         _ => class_of_status(status),
     };
-    let message = match class {
-        _ if !said.is_empty() => shorten(said),
-        RejectionClass::UnknownModel => format!("model '{model}' not found"),
-        _ => format!("status {status}"),
+    let message = if !said.is_empty() {
+        shorten(said)
+    } else if class == RejectionClass::UnknownModel {
+        format!("model '{model}' not found")
+    } else {
+        format!("status {status}")
     };
     Rejection { class, message, retry_after: None }
 }

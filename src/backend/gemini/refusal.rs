@@ -69,16 +69,14 @@ fn classed(status: u16, error: &Value, model: &str) -> Rejection {
         }
         class => class,
     };
-    let retry_after = match class {
-        RejectionClass::RateLimited | RejectionClass::Overloaded => {
-            delay(error).or_else(|| told_delay(said))
-        }
-        _ => None,
-    };
-    let message = match class {
-        _ if !said.is_empty() => shorten(said),
-        RejectionClass::UnknownModel => format!("model '{model}' not found"),
-        _ => format!("status {status}"),
+    let passes = matches!(class, RejectionClass::RateLimited | RejectionClass::Overloaded);
+    let retry_after = passes.then(|| delay(error).or_else(|| told_delay(said))).flatten();
+    let message = if !said.is_empty() {
+        shorten(said)
+    } else if class == RejectionClass::UnknownModel {
+        format!("model '{model}' not found")
+    } else {
+        format!("status {status}")
     };
     Rejection { class, message, retry_after }
 }

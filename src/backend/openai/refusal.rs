@@ -14,11 +14,14 @@ pub(super) fn read(status: u16, body: &[u8], model: &str) -> Rejection {
         None => class_of_status(status),
     };
     let said = found.map(|report| shorten(&report.message)).unwrap_or_default();
-    let message = match class {
-        _ if !said.is_empty() => said,
-        RejectionClass::UnknownModel => format!("model '{model}' not found"),
-        _ if status == 404 => "status 404; does base_url end in `/v1`?".to_owned(),
-        _ => format!("status {status}"),
+    let message = if !said.is_empty() {
+        said
+    } else if class == RejectionClass::UnknownModel {
+        format!("model '{model}' not found")
+    } else if status == 404 {
+        "status 404; does base_url end in `/v1`?".to_owned()
+    } else {
+        format!("status {status}")
     };
     Rejection { class, message, retry_after: None }
 }

@@ -208,7 +208,7 @@ impl Encoder for Streamed {
         }
     }
 
-    fn heartbeat(&mut self, waiting: Option<Waiting>, out: &mut Vec<u8>) -> bool {
+    fn heartbeat(&mut self, waiting: Option<Waiting>, out: &mut Vec<u8>) {
         if !self.has_ended {
             self.begin(out);
             if waiting.is_some() {
@@ -216,7 +216,6 @@ impl Encoder for Streamed {
             }
             Event::Ping {}.write(out);
         }
-        true
     }
 }
 

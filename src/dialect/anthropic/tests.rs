@@ -190,8 +190,8 @@ fn a_failure_midway_is_an_error_event() {
 fn a_waiting_client_reads_the_start_and_pings() {
     let mut encoder = encoder(true, None);
     let mut out = Vec::new();
-    assert!(encoder.heartbeat(Some(Waiting { ahead: 3, expected: Duration::ZERO }), &mut out));
-    assert!(encoder.heartbeat(None, &mut out));
+    encoder.heartbeat(Some(Waiting { ahead: 3, expected: Duration::ZERO }), &mut out);
+    encoder.heartbeat(None, &mut out);
     encoder.event(text("a"), Duration::ZERO, &mut out).unwrap();
     let found = String::from_utf8(out).unwrap();
     assert!(found.contains(": waiting, 3 ahead\n\n"));

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::message::{Block, Counts, Ending, Head};
 use crate::chat::{ChatEvent, Completion, Finish, GatewayError, ToolCallPiece};
-use crate::dialect::{Encoder, Waiting};
+use crate::dialect::Encoder;
 use crate::wire::json;
 
 /// Writes a message at its end.
@@ -132,8 +132,4 @@ impl Encoder for Whole {
     }
 
     fn failure(&mut self, _error: &GatewayError, _out: &mut Vec<u8>) {}
-
-    fn heartbeat(&mut self, _waiting: Option<Waiting>, _out: &mut Vec<u8>) -> bool {
-        false
-    }
 }

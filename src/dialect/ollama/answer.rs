@@ -17,7 +17,7 @@ use crate::chat::{
     ChatEvent, ChatRequest, Completion, ErrorKind, Finish, GatewayError, TokenLogprob,
     ToolCallPiece,
 };
-use crate::dialect::{AnswerHead, Encoder, Waiting};
+use crate::dialect::{AnswerHead, Encoder};
 use crate::wire::json;
 
 /// The state of writing one answer.
@@ -222,10 +222,6 @@ impl Encoder for Answer {
             self.ended = true;
             write_error(words(error), out);
         }
-    }
-
-    fn heartbeat(&mut self, _waiting: Option<Waiting>, _out: &mut Vec<u8>) -> bool {
-        false
     }
 }
 

@@ -21,7 +21,7 @@ use crate::chat::{
     ToolCallPiece,
 };
 use crate::dialect::single::misdirected;
-use crate::dialect::{AnswerHead, Dialect, Encoder, ErrorBody, Waiting};
+use crate::dialect::{AnswerHead, Dialect, Encoder, ErrorBody};
 use crate::wire::json;
 use crate::wire::signature::geminis;
 
@@ -37,6 +37,10 @@ impl Dialect for OpenAiChat {
     fn paths(&self) -> &'static [&'static str] {
         // The second is for base addresses given without `/v1`.
         &["/v1/chat/completions", "/chat/completions"]
+    }
+
+    fn shows_life(&self) -> bool {
+        true
     }
 
     fn decode(&self, body: &[u8]) -> Result<Ask, GatewayError> {
@@ -176,10 +180,6 @@ impl Encoder for Whole {
     }
 
     fn failure(&mut self, _error: &GatewayError, _out: &mut Vec<u8>) {}
-
-    fn heartbeat(&mut self, _waiting: Option<Waiting>, _out: &mut Vec<u8>) -> bool {
-        false
-    }
 }
 
 fn finish_reason(finish: Finish, old_functions: bool) -> &'static str {

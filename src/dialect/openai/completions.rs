@@ -34,6 +34,10 @@ impl Dialect for OpenAiCompletions {
         &["/v1/completions", "/completions"]
     }
 
+    fn shows_life(&self) -> bool {
+        true
+    }
+
     fn decode(&self, body: &[u8]) -> Result<Ask, GatewayError> {
         let mut body = json::read_object(body)?;
         let mut fields = Fields::new();

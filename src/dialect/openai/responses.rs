@@ -30,6 +30,10 @@ impl Dialect for OpenAiResponses {
         &["/v1/responses", "/responses"]
     }
 
+    fn shows_life(&self) -> bool {
+        true
+    }
+
     fn decode(&self, body: &[u8]) -> Result<Ask, GatewayError> {
         request::decode(body).map(Ask::Chat)
     }

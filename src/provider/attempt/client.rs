@@ -221,10 +221,8 @@ impl SendError {
                 (Failure::LocalResource, format!("the call to provider `{name}` could not be made"))
             }
         };
-        let kind = match failure {
-            Failure::LocalResource => ErrorKind::ProviderUnavailable,
-            _ => ErrorKind::BadUpstream,
-        };
+        let is_ours = failure == Failure::LocalResource;
+        let kind = if is_ours { ErrorKind::ProviderUnavailable } else { ErrorKind::BadUpstream };
         Failed::new(failure, GatewayError::upstream(kind, message).because(&self.error))
     }
 }

@@ -102,6 +102,18 @@ pub enum Ended {
     Unused,
 }
 
+/// What an attempt did to the breaker of its provider or model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shift {
+    /// Nothing.
+    #[default]
+    None,
+    /// It was one failure too many: nobody is let through for a while.
+    Opened,
+    /// It was the last proof that was wanted: everybody is let through again.
+    Closed,
+}
+
 /// Which breakers wait for this job's result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Probe {
@@ -110,11 +122,6 @@ pub(super) struct Probe {
 }
 
 impl Permit {
-    /// When the attempt was allowed to begin.
-    pub fn started(&self) -> Instant {
-        self.started
-    }
-
     /// Whether a breaker waits for the attempt's result.
     pub fn is_probe(&self) -> bool {
         self.probe != Probe::default()

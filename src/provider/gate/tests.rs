@@ -143,7 +143,7 @@ impl Bench {
     }
 
     fn retry_after(&self, job: u32) -> u64 {
-        self.refused[&job].retry_after_seconds()
+        self.refused[&job].retry_after.as_secs_f64().ceil() as u64
     }
 
     fn snapshot(&self) -> snapshot::Snapshot {

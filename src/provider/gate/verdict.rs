@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use super::door::SHORT_COOLDOWN;
-use super::{Ended, Gate, Moment, Permit, Probe, Wake};
+use super::{Ended, Gate, Moment, Permit, Probe, Shift, Wake};
 use crate::provider::line::Lane;
 use crate::provider::refusal::RefusalReason;
 
 impl<W> Gate<W> {
-    /// Takes note of how an attempt ended while `running` (itself included) were in flight. Says whether that opened a
-    /// breaker.
+    /// Takes note of how an attempt ended while `running` (itself included) were in flight.
     pub(super) fn judge(
         &mut self,
         permit: &Permit,
@@ -17,7 +16,7 @@ impl<W> Gate<W> {
         running: u32,
         at: &mut Moment<'_>,
         wakes: &mut Vec<Wake<W>>,
-    ) -> bool {
+    ) -> Shift {
         let (lane, probe, now) = (permit.lane, permit.probe, at.now);
         let held = now.saturating_duration_since(permit.started);
         match ended {
@@ -25,10 +24,13 @@ impl<W> Gate<W> {
                 self.hold.add(held, false);
                 self.slots.succeed(running);
                 self.works();
-                self.breaker.succeed(probe.provider, now);
+                let mut closed = self.breaker.succeed(probe.provider, now);
                 if let Some(model) = self.models.get_mut(lane) {
-                    model.breaker.succeed(probe.model, now);
+                    closed |= model.breaker.succeed(probe.model, now);
                     model.cooldown.succeed();
+                }
+                if closed {
+                    return Shift::Closed;
                 }
             }
             Ended::HardFailure { whole_provider, congested } => {
@@ -36,16 +38,17 @@ impl<W> Gate<W> {
                 if congested {
                     self.slots.congested(now);
                 }
-                return self.fail(lane, probe, whole_provider, at, wakes);
+                if self.fail(lane, probe, whole_provider, at, wakes) {
+                    return Shift::Opened;
+                }
             }
             Ended::AuthFailed => {
                 self.hold.add(held, true);
                 self.release(lane, Probe { provider: false, ..probe });
-                let opened = self.breaker.fail_auth(probe.provider, now, (at.unit)());
-                if opened {
+                if self.breaker.fail_auth(probe.provider, now, (at.unit)()) {
                     self.empty(None, RefusalReason::AuthFailed, at, wakes);
+                    return Shift::Opened;
                 }
-                return opened;
             }
             Ended::RateLimited { retry_after } => {
                 self.hold.add(held, true);
@@ -62,10 +65,11 @@ impl<W> Gate<W> {
                 self.release(lane, probe);
             }
         }
-        false
+        Shift::None
     }
 
     /// A hard failure counts against the provider or against the model, never against both; the other one's probe says nothing.
+    /// Says whether that opened a breaker.
     fn fail(
         &mut self,
         lane: Lane,

@@ -92,7 +92,7 @@ impl Choice<'_> {
             Some((provider, name)) if providers.iter().any(|one| one == provider) => {
                 self.one(provider, name);
             }
-            _ => self.each(providers, name, Pick::Next),
+            Some(_) | None => self.each(providers, name, Pick::Next),
         }
     }
 

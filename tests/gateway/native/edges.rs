@@ -25,7 +25,11 @@ async fn a_path_that_does_not_exist_is_404_in_the_same_envelope() {
         assert!(body["detail"].is_string());
         assert_eq!(body["request_id"].as_str(), answer.header("x-request-id"));
     }
-    gateway.end(0).await;
+    // Counted like any other, under a label that no caller can choose.
+    let labels = [("dialect", "none"), ("provider", "none"), ("outcome", "client_error")];
+    assert_eq!(gateway.metrics().await.sum("llm_gateway_requests_total", &labels), 3.0);
+    assert!(gateway.logged("code=not_found").await.contains("dialect=none"));
+    gateway.end(3).await;
 }
 
 #[tokio::test]
@@ -40,7 +44,8 @@ async fn another_method_is_405_and_says_which_is_allowed() {
             assert!(answer.contains("\"method_not_allowed\""), "{method}: {answer}");
         }
     }
-    gateway.end(0).await;
+    assert!(gateway.logged("code=method_not_allowed").await.contains("dialect=native"));
+    gateway.end(4 * PATHS.len()).await;
 }
 
 #[tokio::test]

@@ -182,9 +182,8 @@ impl Encoder for Streamed {
         data(&envelope(error), out);
     }
 
-    fn heartbeat(&mut self, waiting: Option<Waiting>, out: &mut Vec<u8>) -> bool {
+    fn heartbeat(&mut self, waiting: Option<Waiting>, out: &mut Vec<u8>) {
         comment(waiting, out);
-        true
     }
 }
 

@@ -134,10 +134,6 @@ impl Encoder for Whole {
     }
 
     fn failure(&mut self, _error: &GatewayError, _out: &mut Vec<u8>) {}
-
-    fn heartbeat(&mut self, _waiting: Option<Waiting>, _out: &mut Vec<u8>) -> bool {
-        false
-    }
 }
 
 /// Writes server-sent events.
@@ -194,9 +190,8 @@ impl Encoder for Streamed {
         data(&envelope(error), out);
     }
 
-    fn heartbeat(&mut self, waiting: Option<Waiting>, out: &mut Vec<u8>) -> bool {
+    fn heartbeat(&mut self, waiting: Option<Waiting>, out: &mut Vec<u8>) {
         comment(waiting, out);
-        true
     }
 }
 

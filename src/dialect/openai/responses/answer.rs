@@ -272,11 +272,10 @@ impl Encoder for Answer {
         self.events.emit("response.failed", json!({"response": response}), out);
     }
 
-    fn heartbeat(&mut self, waiting: Option<Waiting>, out: &mut Vec<u8>) -> bool {
+    fn heartbeat(&mut self, waiting: Option<Waiting>, out: &mut Vec<u8>) {
         if self.events.streamed {
             comment(waiting, out);
         }
-        self.events.streamed
     }
 }
 

@@ -133,7 +133,7 @@ fn settle(bench: &mut Bench, book: &mut Book, before: &HashSet<u32>) -> Result<(
     for (job, refusal) in bench.refused.drain() {
         prop_assert!(book.answered.insert(job), "{job} was told twice");
         book.waiting.remove(&job);
-        prop_assert!((1..=60).contains(&refusal.retry_after_seconds()));
+        prop_assert!((seconds(1.0)..=seconds(60.0)).contains(&refusal.retry_after));
     }
     Ok(())
 }
