@@ -60,7 +60,7 @@
 //! ```text
 //! 6  main
 //! 5  app      config
-//! 4  http     admin     sim
+//! 4  http     admin     sim   plan
 //! 3  router
 //! 2  provider
 //! 1  dialect  backend   wire   job   redis   telemetry
@@ -82,6 +82,7 @@
 //! | [`http`] | the main listener: keys, bounds, the chat handler, bodies, draining |
 //! | [`admin`] | the admin listener: metrics, snapshots, knobs |
 //! | [`sim`] | the simulated Ollama behind `demo` and `sim` |
+//! | [`plan`] | capacity planning: arrivals against the gate in simulated time |
 //! | [`config`] | reads and checks the file and the environment; composes the sections that the modules define |
 //! | [`app`] | starts and stops everything in order; reloads |
 //!
@@ -130,6 +131,8 @@ pub mod telemetry;
 pub mod admin;
 
 pub mod sim;
+
+pub mod plan;
 
 pub mod config;
 

@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 use llm_gateway::app::{App, Source, StartError, demo, descriptors, keys, probe, routed};
 use llm_gateway::config::{self, Loaded};
+use llm_gateway::plan::options::PlanOptions;
+use llm_gateway::provider::settings::ProviderSettings;
 use llm_gateway::sim;
 use llm_gateway::telemetry::logging;
 use llm_gateway::telemetry::settings::LogSettings;
@@ -41,6 +44,8 @@ enum Command {
     Demo,
     /// Run the simulated Ollama alone
     Sim(SimArguments),
+    /// Try limits against a load in simulated time: waits, refusals and what would be right
+    Plan(PlanOptions),
     /// Validate the configuration; print what is in force, secrets masked, and how names are routed
     Check(CheckArguments),
     /// Client keys
@@ -115,6 +120,7 @@ fn main() -> ExitCode {
         Command::Serve => serve(explicit),
         Command::Demo => system(run_demo),
         Command::Sim(arguments) => system(|| run_sim(arguments)),
+        Command::Plan(options) => plan(&options, explicit),
         Command::Check(arguments) => check(explicit, arguments),
         Command::Keys { command: KeysCommand::New { name } } => new_key(&name),
         Command::Health { url } => health(url, explicit),
@@ -192,6 +198,38 @@ async fn run_sim(arguments: SimArguments) -> Result<(), Failure> {
             sim.stop().await;
         })
         .await
+}
+
+fn plan(options: &PlanOptions, explicit: Option<PathBuf>) -> ExitCode {
+    let settings = match &options.provider {
+        None if explicit.is_some() => {
+            return failed("--config says nothing without --provider NAME, whose limits to take");
+        }
+        None => ProviderSettings::default().resolved(),
+        Some(name) => {
+            let config = match load(explicit) {
+                Ok((_, loaded)) => loaded.config,
+                Err(status) => return status,
+            };
+            let Some(settings) = config.providers.get(name) else {
+                let known: Vec<&str> = config.providers.keys().map(String::as_str).collect();
+                let known = known.join(" or ");
+                return failed(&format!("no provider is named `{name}`: write --provider {known}"));
+            };
+            settings.clone()
+        }
+    };
+    let report = match options.scenario(&settings) {
+        Ok(scenario) => scenario.run(Instant::now()),
+        Err(error) => return failed(&error),
+    };
+    if !options.json {
+        return printed(&report.to_string());
+    }
+    match serde_json::to_string_pretty(&report) {
+        Ok(json) => printed(&format!("{json}\n")),
+        Err(error) => failed(&error.to_string()),
+    }
 }
 
 fn check(explicit: Option<PathBuf>, arguments: CheckArguments) -> ExitCode {

@@ -88,7 +88,11 @@ pub(super) async fn thinks(station: &Station, ask: &Ask, model: &Arc<str>) -> Op
     provider.catalogue.thinks(model, now).flatten()
 }
 
-async fn describe(station: &Station, show: &Ask, model: &str) -> Result<Map<String, Value>, String> {
+async fn describe(
+    station: &Station,
+    show: &Ask,
+    model: &str,
+) -> Result<Map<String, Value>, String> {
     let provider = &station.provider;
     let call = provider.backend.encode(show, Target::new(model, provider.api_key()));
     let call = call.map_err(|error| error.to_string())?;

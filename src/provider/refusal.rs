@@ -60,6 +60,22 @@ impl Refusal {
 }
 
 impl RefusalReason {
+    /// The reason in one word, as snapshots have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::PredictedWait => "predicted_wait",
+            Self::OverShare => "over_share",
+            Self::PushedOut => "pushed_out",
+            Self::WaitedTooLong => "waited_too_long",
+            Self::DeadlinePassed => "deadline_passed",
+            Self::BreakerOpen => "breaker_open",
+            Self::CoolingDown => "cooling_down",
+            Self::AuthFailed => "auth_failed",
+            Self::Draining => "draining",
+        }
+    }
+
     /// The label of the metric that counts decisions at the door.
     pub fn decision(self) -> &'static str {
         match self {

@@ -85,6 +85,9 @@ impl HealthChanged<'_> {
             why = self.why.unwrap_or("-");
             "{what}"
         );
+    }
+}
+
 /// A provider, or one of its models, that was left alone is asked again by everybody.
 #[derive(Debug)]
 pub struct BreakerClosed<'a> {

@@ -88,6 +88,7 @@ impl Metrics {
                 "health_checks_total",
                 "Questions to a provider whether it works, by what came of them.",
                 &["provider", "outcome"],
+            ),
             breaker_shifts: counter(
                 "breaker_shifts_total",
                 "How often a breaker of the provider or of a model of it opened or closed.",

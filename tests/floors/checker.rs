@@ -10,7 +10,7 @@ const FLOORS: [&[&str]; 7] = [
     &["dialect", "backend", "wire", "job", "redis", "telemetry"],
     &["provider", "cache", "limit"],
     &["router"],
-    &["http", "admin", "sim"],
+    &["http", "admin", "sim", "plan"],
     &["app", "config"],
     &["main", "lib"],
 ];

@@ -1,5 +1,7 @@
 //! The commands: what they print, and the exit status that scripts and containers rely on.
 
+mod plan;
+
 use std::net::TcpListener;
 use std::process::Stdio;
 

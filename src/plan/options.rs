@@ -1,0 +1,122 @@
+//! What `llm-gateway plan` is asked on the command line.
+//!
+//! It owns the options and their defaults. Limits that are not given are those of the provider, else the built-in ones.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use super::Scenario;
+use super::arrivals::{self, Distribution, Mix, Rate};
+use crate::provider::settings::{MaxConcurrency, ProviderSettings};
+use crate::units::parse_duration;
+
+/// The options of `llm-gateway plan`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct PlanOptions {
+    /// Requests per second, minute or hour on average, at random moments: 2/s, 90/m, 400/h
+    #[arg(long, value_name = "RATE", required_unless_present = "arrivals_file")]
+    arrivals: Option<Rate>,
+    /// A file with a line per request: the seconds of its arrival and, if known, of its call
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["arrivals", "burst", "duration"])]
+    arrivals_file: Option<PathBuf>,
+    /// Requests that arrive together
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    burst: u32,
+    /// For how long requests arrive
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = some_time)]
+    duration: Duration,
+    /// How long a call takes on average
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = some_time)]
+    hold: Duration,
+    /// How the times of calls are spread
+    #[arg(long, value_name = "SHAPE", default_value = "exponential", value_enum)]
+    distribution: Distribution,
+    /// Callers with keys of their own, between which the line is fair
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    clients: u32,
+    /// The share of requests with `batch` keys, 0 to 1
+    #[arg(long, value_name = "SHARE", default_value = "0", value_parser = share)]
+    batch_share: f64,
+    /// Calls at one time [default: max_concurrency]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    slots: Option<u32>,
+    /// Requests that may wait [default: max_queue]
+    #[arg(long, value_name = "N")]
+    queue: Option<u32>,
+    /// How long one may wait [default: max_queue_wait]
+    #[arg(long, value_name = "TIME", value_parser = some_time)]
+    max_wait: Option<Duration>,
+    /// How long a request may take in all [default: timeouts.total]
+    #[arg(long, value_name = "TIME", value_parser = some_time)]
+    deadline: Option<Duration>,
+    /// Take the limits of this provider from the configuration
+    #[arg(long, value_name = "NAME")]
+    pub provider: Option<String>,
+    /// Makes another run of the same kind
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// Print the numbers as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl PlanOptions {
+    /// What is to be simulated, with what is not given taken from `settings`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the file of arrivals, or that there would be too many, and what would be right.
+    pub fn scenario(&self, settings: &ProviderSettings) -> Result<Scenario, String> {
+        let mut random = Rng::with_seed(self.seed);
+        let mix = Mix {
+            hold: self.hold,
+            distribution: self.distribution,
+            clients: self.clients,
+            batch_share: self.batch_share,
+        };
+        let (coming, duration) = match (&self.arrivals_file, self.arrivals) {
+            (Some(file), _) => {
+                let text = std::fs::read_to_string(file);
+                let wrong = |what: String| format!("{}: {what}", file.display());
+                let text = text.map_err(|error| wrong(format!("cannot be read: {error}")))?;
+                let coming = arrivals::read(&text, mix, &mut random).map_err(wrong)?;
+                let last = coming.last().map_or(Duration::ZERO, |last| last.at);
+                (coming, last)
+            }
+            (None, rate) => {
+                // clap asks for one of the two.
+                let rate = rate.ok_or("write --arrivals RATE or --arrivals-file FILE")?;
+                let coming = arrivals::poisson(rate, self.burst, self.duration, mix, &mut random)?;
+                (coming, self.duration)
+            }
+        };
+        let configured = match settings.max_concurrency {
+            MaxConcurrency::Fixed(slots) => slots,
+            // Where nothing fails the limit rises to its bound.
+            MaxConcurrency::Auto => settings.auto_concurrency.max,
+        };
+        Ok(Scenario {
+            slots: self.slots.unwrap_or(configured),
+            max_queue: self.queue.unwrap_or(settings.max_queue),
+            max_wait: self.max_wait.unwrap_or(settings.max_queue_wait),
+            deadline: self.deadline.unwrap_or(settings.timeouts.total),
+            coming,
+            duration,
+            seed: self.seed,
+        })
+    }
+}
+
+/// Reads a time that is not nothing.
+fn some_time(text: &str) -> Result<Duration, String> {
+    let time = parse_duration(text)?;
+    if time.is_zero() { Err("write more than 0s".to_owned()) } else { Ok(time) }
+}
+
+/// Reads a share.
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "write a number from 0 to 1, as in 0.2".to_owned())
+}

@@ -1,0 +1,219 @@
+//! The requests, one after the other, at a gate whose clock is ours.
+//!
+//! It owns the events to come: arrivals, ends of calls, ends of patience. Everything between two of them is skipped.
+//!
+//! What a reader would get wrong: [`Gate::next_wake`] is not asked. What changes by time alone there are cooldowns and
+//! breakers, and no call fails here.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+
+use super::Scenario;
+use super::arrivals::Coming;
+use crate::policy::Priority;
+use crate::provider::breaker::BreakerPolicy;
+use crate::provider::gate::{Arrival, Decision, Ended, Gate, Moment, Permit, Wake};
+use crate::provider::line::{Key, Share};
+use crate::provider::refusal::RefusalReason;
+use crate::provider::retry::RetryPolicy;
+
+/// What became of all requests.
+#[derive(Debug)]
+pub struct Ran {
+    /// Of each request, in the order of arrival.
+    pub fates: Vec<Fate>,
+    /// The most that ever waited.
+    pub longest_line: u64,
+}
+
+/// What became of one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It was let in after this wait, and answered.
+    Served {
+        /// From its arrival to its start.
+        waited: Duration,
+    },
+    /// It was let in after this wait, and its deadline passed before its answer was complete.
+    CutOff {
+        /// From its arrival to its start.
+        waited: Duration,
+    },
+    /// It was never let in.
+    Refused(RefusalReason),
+}
+
+/// A simulation on its way.
+pub struct Simulation<'a> {
+    scenario: &'a Scenario,
+    origin: Instant,
+    gate: Gate<usize>,
+    random: Rng,
+    /// The earliest first; of those at one moment, ends before expiries.
+    events: BinaryHeap<Reverse<(Duration, Event)>>,
+    running: HashMap<usize, Permit>,
+    waiting: HashMap<usize, Key>,
+    fates: Vec<Fate>,
+    longest_line: usize,
+    /// The names of the callers of both classes.
+    names: [Vec<Arc<str>>; 2],
+    model: Arc<str>,
+}
+
+/// What happens to a request by its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    /// Its call ends.
+    End(usize),
+    /// It waits no longer.
+    Expire(usize),
+}
+
+impl<'a> Simulation<'a> {
+    /// Before the first arrival.
+    #[must_use]
+    pub fn new(scenario: &'a Scenario, origin: Instant) -> Self {
+        let (breaker, retry) = (BreakerPolicy::default(), RetryPolicy::default());
+        let clients = scenario.coming.iter().map(|one| one.client + 1).max().unwrap_or(0);
+        let names = |class: &str| -> Vec<Arc<str>> {
+            (0..clients).map(|number| Arc::from(format!("{class}-{number}"))).collect()
+        };
+        Self {
+            scenario,
+            origin,
+            gate: Gate::new(scenario.limits(), breaker, retry, origin),
+            random: Rng::with_seed(scenario.seed),
+            events: BinaryHeap::new(),
+            running: HashMap::new(),
+            waiting: HashMap::new(),
+            fates: Vec::with_capacity(scenario.coming.len()),
+            longest_line: 0,
+            names: [names("interactive"), names("batch")],
+            model: Arc::from("planned"),
+        }
+    }
+
+    /// Lets all requests come, and the last of them end.
+    #[must_use]
+    pub fn run(mut self) -> Ran {
+        for (number, coming) in self.scenario.coming.iter().enumerate() {
+            // A slot that becomes free at the very moment of an arrival is free for it.
+            while let Some(Reverse((at, event))) = self.events.peek().copied()
+                && at <= coming.at
+            {
+                self.events.pop();
+                self.happen(at, event);
+            }
+            self.come(number, coming);
+        }
+        while let Some(Reverse((at, event))) = self.events.pop() {
+            self.happen(at, event);
+        }
+        Ran { fates: self.fates, longest_line: self.longest_line as u64 }
+    }
+
+    fn come(&mut self, number: usize, coming: &Coming) {
+        // Until more is known: whoever is let in, or told to go, is noted when that happens.
+        self.fates.push(Fate::Refused(RefusalReason::WaitedTooLong));
+        let arrival = self.arrival(coming);
+        let now = coming.at;
+        let decision = self.step(now, |gate, at, wakes| gate.admit(arrival, at, || number, wakes));
+        match decision {
+            Decision::Run(permit) => self.start(number, permit, now),
+            Decision::Wait { key, until } => {
+                self.waiting.insert(number, key);
+                self.longest_line = self.longest_line.max(self.waiting.len());
+                let until = until.saturating_duration_since(self.origin);
+                self.events.push(Reverse((until, Event::Expire(number))));
+            }
+            Decision::Refuse(refusal) => self.refuse(number, refusal.reason),
+        }
+    }
+
+    fn happen(&mut self, now: Duration, event: Event) {
+        match event {
+            Event::End(number) => {
+                let Some(permit) = self.running.remove(&number) else { return };
+                let ended = match self.fates.get(number) {
+                    // The gateway gives such a call up, which says nothing about the provider.
+                    Some(Fate::CutOff { .. }) => Ended::Neutral,
+                    Some(Fate::Served { .. } | Fate::Refused(_)) | None => Ended::Success,
+                };
+                self.step(now, |gate, at, wakes| gate.end(permit, ended, at, wakes));
+            }
+            Event::Expire(number) => {
+                let Some(key) = self.waiting.get(&number).copied() else { return };
+                let expired = self.step(now, |gate, at, _| gate.expire(key, at));
+                if let Some((number, refusal)) = expired {
+                    self.refuse(number, refusal.reason);
+                }
+            }
+        }
+    }
+
+    /// Asks the gate, and does what it says to those who wait.
+    fn step<R>(
+        &mut self,
+        now: Duration,
+        decide: impl FnOnce(&mut Gate<usize>, &mut Moment<'_>, &mut Vec<Wake<usize>>) -> R,
+    ) -> R {
+        let mut wakes = Vec::new();
+        let random = &mut self.random;
+        let mut unit = || random.f64();
+        let mut at = Moment { now: self.origin + now, unit: &mut unit };
+        let result = decide(&mut self.gate, &mut at, &mut wakes);
+        for wake in wakes {
+            match wake {
+                Wake::Grant(number, permit) => self.start(number, permit, now),
+                Wake::Refuse(number, refusal) => self.refuse(number, refusal.reason),
+            }
+        }
+        result
+    }
+
+    fn start(&mut self, number: usize, permit: Permit, now: Duration) {
+        self.waiting.remove(&number);
+        let Some(coming) = self.scenario.coming.get(number) else { return };
+        let (end, deadline) = (now + coming.hold, coming.at + self.scenario.deadline);
+        let waited = now.saturating_sub(coming.at);
+        let is_late = end > deadline;
+        self.note(number, if is_late { Fate::CutOff { waited } } else { Fate::Served { waited } });
+        self.events.push(Reverse((end.min(deadline), Event::End(number))));
+        self.running.insert(number, permit);
+    }
+
+    fn refuse(&mut self, number: usize, reason: RefusalReason) {
+        self.waiting.remove(&number);
+        self.note(number, Fate::Refused(reason));
+    }
+
+    fn note(&mut self, number: usize, fate: Fate) {
+        if let Some(noted) = self.fates.get_mut(number) {
+            *noted = fate;
+        }
+    }
+
+    fn arrival(&self, coming: &Coming) -> Arrival {
+        let [interactive, batch] = &self.names;
+        let names = match coming.priority {
+            Priority::Interactive => interactive,
+            Priority::Batch => batch,
+        };
+        let caller = usize::try_from(coming.client).ok().and_then(|client| names.get(client));
+        Arrival {
+            share: Share {
+                caller: Arc::clone(caller.unwrap_or(&self.model)),
+                weight: 1,
+                priority: coming.priority,
+            },
+            model: Arc::clone(&self.model),
+            deadline: self.origin + coming.at + self.scenario.deadline,
+            again: false,
+            elsewhere: false,
+        }
+    }
+}
