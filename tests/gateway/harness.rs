@@ -22,8 +22,7 @@ use tokio::process::{Child, Command};
 
 use crate::client::get;
 use crate::patience::{eventually, within};
-pub use log::Access;
-use log::Log;
+pub use log::{Access, Log};
 pub use metrics::Metrics;
 
 /// A running gateway.

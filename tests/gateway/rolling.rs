@@ -7,6 +7,8 @@
 //! What a reader would get wrong: a replica comes back at another address, as a container does, so that no test depends
 //! on a port staying free.
 
+mod nginx;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -41,11 +43,14 @@ struct Book {
     turned_away: usize,
 }
 
-/// A client, the number of calls it has made, and at last its books.
-struct Client {
+/// A client, the number of calls it has made, and at last what it has to say.
+struct Client<T> {
     calls: watch::Receiver<usize>,
-    books: JoinHandle<BTreeMap<SocketAddr, Book>>,
+    end: JoinHandle<T>,
 }
+
+/// What a client that balances has to say.
+type Books = BTreeMap<SocketAddr, Book>;
 
 #[tokio::test]
 async fn a_rolling_restart_of_two_replicas_fails_no_call() {
@@ -56,7 +61,8 @@ async fn a_rolling_restart_of_two_replicas_fails_no_call() {
     let mut replicas = [spawn_gateway(&config).await, spawn_gateway(&config).await];
     let addresses = [replicas[0].address(), replicas[1].address()];
     let fleet = Arc::new(Fleet { addresses: addresses.into(), is_over: AtomicBool::new(false) });
-    let mut clients: Vec<Client> = (0..CLIENTS).map(|number| start(&fleet, number)).collect();
+    let mut clients: Vec<Client<Books>> =
+        (0..CLIENTS).map(|number| start(&fleet, number)).collect();
     let mut ended = Vec::new();
 
     for (index, gate) in gates.iter().enumerate() {
@@ -118,7 +124,7 @@ impl Fleet {
 }
 
 /// Awaits some more calls of every client.
-async fn go_on(clients: &mut [Client]) {
+async fn go_on<T>(clients: &mut [Client<T>]) {
     for client in clients {
         let enough = *client.calls.borrow() + ROUND;
         let reached = client.calls.wait_for(|calls| *calls >= enough);
@@ -127,10 +133,10 @@ async fn go_on(clients: &mut [Client]) {
     }
 }
 
-fn start(fleet: &Arc<Fleet>, number: usize) -> Client {
+fn start(fleet: &Arc<Fleet>, number: usize) -> Client<Books> {
     let (counter, calls) = watch::channel(0);
     let fleet = Arc::clone(fleet);
-    let books = tokio::spawn(async move {
+    let end = tokio::spawn(async move {
         let (mut books, mut stopping) = (BTreeMap::new(), BTreeSet::new());
         while !fleet.is_over.load(Ordering::SeqCst) {
             let call = *counter.borrow();
@@ -139,7 +145,7 @@ fn start(fleet: &Arc<Fleet>, number: usize) -> Client {
         }
         books
     });
-    Client { calls, books }
+    Client { calls, end }
 }
 
 /// Makes one call, at whichever replica takes it.
@@ -147,7 +153,7 @@ async fn balance(
     fleet: &Fleet,
     number: usize,
     call: usize,
-    books: &mut BTreeMap<SocketAddr, Book>,
+    books: &mut Books,
     stopping: &mut BTreeSet<SocketAddr>,
 ) {
     let asks_first = number.is_multiple_of(2);
@@ -189,24 +195,31 @@ async fn is_ready(address: SocketAddr) -> bool {
 /// Makes one call; `None` when the connection was refused. Fails the test for whatever a load balancer must not repeat.
 async fn send(address: SocketAddr, id: &str, content: &str, is_streamed: bool) -> Option<Reply> {
     let mut raw = Raw::try_connect(address).await.ok()?;
-    let body = if is_streamed { streamed_chat(content) } else { chat(content) };
-    let headers = [("x-request-id", id), ("connection", "close")];
-    raw.send(&post_bytes("/v1/chat", &headers, &body)).await;
+    raw.send(&request(id, content, is_streamed)).await;
     let (text, end) = raw.read_to_end().await;
-    let is = |status: &str| text.starts_with(&format!("HTTP/1.1 {status} "));
     let closes = text.to_ascii_lowercase().contains("\r\nconnection: close\r\n");
-    if is("503") && closes && text.contains("\"code\":\"draining\"") {
+    if text.starts_with("HTTP/1.1 503 ") && closes && text.contains("\"code\":\"draining\"") {
         return Some(Reply::Draining);
     }
-    let whole = if is_streamed { "data: [DONE]\n\n\r\n0\r\n\r\n" } else { "}" };
-    assert!(is("200") && text.ends_with(whole) && end == End::Fin, "{id} fails: {end:?} {text}");
+    assert!(is_whole(&text, is_streamed) && end == End::Fin, "{id} fails: {end:?} {text}");
     Some(Reply::Served)
 }
 
-async fn books(clients: Vec<Client>) -> BTreeMap<SocketAddr, Book> {
-    let mut books: BTreeMap<SocketAddr, Book> = BTreeMap::new();
+fn request(id: &str, content: &str, is_streamed: bool) -> Vec<u8> {
+    let body = if is_streamed { streamed_chat(content) } else { chat(content) };
+    post_bytes("/v1/chat", &[("x-request-id", id), ("connection", "close")], &body)
+}
+
+/// Whether this is all of an answer.
+fn is_whole(text: &str, is_streamed: bool) -> bool {
+    let end = if is_streamed { "data: [DONE]\n\n\r\n0\r\n\r\n" } else { "}" };
+    text.starts_with("HTTP/1.1 200 ") && text.ends_with(end)
+}
+
+async fn books(clients: Vec<Client<Books>>) -> Books {
+    let mut books = Books::new();
     for client in clients {
-        for (address, seen) in client.books.await.unwrap() {
+        for (address, seen) in client.end.await.unwrap() {
             let book = books.entry(address).or_default();
             book.served += seen.served;
             book.turned_away += seen.turned_away;
