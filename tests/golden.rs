@@ -6,7 +6,6 @@
 //! `golden/answers.rs` has every dialect write what was read, and `golden/schema.rs` validates that.
 
 #![expect(
-    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
