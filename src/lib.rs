@@ -62,7 +62,7 @@
 //! 5  app      config
 //! 4  http     admin     sim   plan
 //! 3  router
-//! 2  provider
+//! 2  provider limit
 //! 1  dialect  backend   wire   job   redis   telemetry
 //! 0  chat     policy    units  secret
 //! ```
@@ -78,6 +78,7 @@
 //! | [`redis`] | the link to the Redis that replicas share, where there is one |
 //! | [`telemetry`] | internal events: each is a struct whose `emit` writes the log line and moves the metric |
 //! | [`provider`] | the gate and its parts, the actor, the attempt (the only place that names the HTTP client) |
+//! | [`limit`] | what each key may ask: requests, tokens, how many at one time |
 //! | [`router`] | the actor that hands jobs over and on; the routing rules, pure |
 //! | [`http`] | the main listener: keys, bounds, the chat handler, bodies, draining |
 //! | [`admin`] | the admin listener: metrics, snapshots, knobs |
@@ -123,6 +124,8 @@ pub mod http;
 pub mod router;
 
 pub mod provider;
+
+pub mod limit;
 
 pub mod redis;
 

@@ -9,6 +9,7 @@
 
 mod events;
 mod health;
+mod limits;
 pub mod logging;
 pub mod metrics;
 mod redis;
@@ -22,3 +23,4 @@ pub use health::{
     ActorKind, BreakerClosed, BreakerOpened, HealthChanged, HealthChecked, Restarted,
 };
 pub use redis::{RedisFound, RedisLost, RedisOperated, RedisOutcome};
+pub use limits::{LimitDecision, Limited};

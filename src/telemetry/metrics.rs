@@ -43,6 +43,7 @@ pub(super) struct Metrics {
     pub(super) restarts: IntCounterVec,
     pub(super) tokens: IntCounterVec,
     pub(super) cancel: Histogram,
+    pub(super) rate_limit: IntCounterVec,
 }
 
 impl Metrics {
@@ -128,6 +129,11 @@ impl Metrics {
                 "cancel_seconds",
                 "From a client's leaving to its upstream call being closed.",
                 SECONDS.to_vec(),
+            ),
+            rate_limit: counter(
+                "rate_limit_total",
+                "What the limits of keys said, once for each request that they concern.",
+                &["decision"],
             ),
         }
     }

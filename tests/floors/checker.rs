@@ -39,6 +39,7 @@ const PURE: [&str; 11] = [
     "provider/breaker",
     "provider/retry",
     "provider/estimate",
+    "limit/bucket",
 ];
 
 /// What a pure file may not name: how a path begins.

@@ -1,0 +1,90 @@
+//! How much each key may ask: requests by rate, tokens by the minute and by the day, and so many at one time.
+//!
+//! It owns an [`Account`] for each caller, by name, and the [`Failures`] of those who have no valid key. A [`Ticket`]
+//! takes from an account and gives back what was not used when it is dropped. It refuses with a [`Refusal`] that says
+//! when coming back makes sense.
+//!
+//! The one thing to know: an account outlives the configuration it came from. A reload changes its terms and forgets
+//! nothing of what was used; only a name that is gone is forgotten.
+
+mod account;
+mod bucket;
+mod failures;
+mod refusal;
+pub mod settings;
+mod ticket;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+
+pub use account::{Account, AccountStatus, MeterStatus, Standing, Terms};
+pub use bucket::Rate;
+pub use failures::Failures;
+pub use refusal::Refusal;
+pub use ticket::{ANSWER, Need, Ticket};
+
+/// The accounts of all callers.
+#[derive(Debug, Default)]
+pub struct Limits {
+    accounts: Mutex<BTreeMap<Arc<str>, Arc<Account>>>,
+}
+
+impl Limits {
+    /// The accounts of these callers, under these terms from now on. Those of others are forgotten; what runs under
+    /// them is finished.
+    pub fn replace(&self, callers: &[(Arc<str>, Terms)]) -> Vec<Arc<Account>> {
+        let mut accounts = self.accounts.lock();
+        let open = |(name, terms): &(Arc<str>, Terms)| match accounts.get(name) {
+            Some(account) => {
+                account.change(*terms);
+                Arc::clone(account)
+            }
+            None => Arc::new(Account::new(name, *terms)),
+        };
+        let opened: Vec<Arc<Account>> = callers.iter().map(open).collect();
+        *accounts = opened
+            .iter()
+            .map(|account| (Arc::clone(account.name()), Arc::clone(account)))
+            .collect();
+        opened
+    }
+
+    /// Every account, by name.
+    #[must_use]
+    pub fn statuses(&self) -> Vec<AccountStatus> {
+        let now = Instant::now();
+        self.accounts.lock().values().map(|account| account.status(now)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_terms_hold_at_once_and_forget_nothing() {
+        let limits = Limits::default();
+        let name: Arc<str> = Arc::from("a");
+        let rate = |capacity| Some(Rate { capacity, per_second: 0.001 });
+        let terms = |capacity| Terms { rate: rate(capacity), ..Terms::default() };
+        let left = || limits.statuses()[0].requests.as_ref().map(|meter| meter.remaining);
+        let open = |terms| limits.replace(&[(Arc::clone(&name), terms)]).remove(0);
+        let mut ticket = Ticket::new(open(terms(10.0)));
+        ticket.enter().unwrap();
+        assert_eq!(left(), Some(9));
+        open(terms(5.0));
+        assert_eq!(left(), Some(4));
+        assert_eq!(limits.statuses()[0].in_flight, 1);
+        open(Terms::default());
+        assert_eq!(left(), None);
+        drop(ticket);
+        assert_eq!(limits.statuses()[0].in_flight, 0);
+        limits.replace(&[]);
+        assert!(limits.statuses().is_empty());
+        open(terms(10.0));
+        assert_eq!(left(), Some(10));
+    }
+}

@@ -1,0 +1,159 @@
+//! Why a limit refuses, in words that say what would be right.
+
+use std::time::Duration;
+
+use crate::chat::{ErrorKind, GatewayError, Origin};
+use crate::telemetry::LimitDecision;
+
+/// How much later than right those are told to come back who were refused together, at most: a fifth, so that they do
+/// not return together.
+const SPREAD: f64 = 0.2;
+
+/// A limit and what is missing.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Refusal {
+    /// The key has sent its requests.
+    Requests {
+        /// Until there is one more.
+        after: Duration,
+    },
+    /// As many requests are under way as the key may have.
+    Concurrency {
+        /// How many that is.
+        most: u32,
+    },
+    /// The tokens are spent.
+    Tokens {
+        /// Of which budget.
+        budget: Budget,
+        /// Until there are enough for this request.
+        after: Duration,
+    },
+    /// The request needs more tokens than the budget ever has.
+    TooLarge {
+        /// Which budget.
+        budget: Budget,
+        /// What it needs.
+        need: u64,
+        /// What there is when nothing is spent.
+        most: u64,
+    },
+    /// Too many invalid keys came from the client's address.
+    Failures {
+        /// Until another may be tried.
+        after: Duration,
+    },
+}
+
+/// A budget of tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Budget {
+    /// `tokens_per_minute`.
+    Minute,
+    /// `tokens_per_day`.
+    Day,
+}
+
+impl Budget {
+    /// The word after `tokens per`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Minute => "minute",
+            Self::Day => "day",
+        }
+    }
+}
+
+impl Refusal {
+    /// What the caller is told.
+    #[must_use]
+    pub fn into_error(self) -> GatewayError {
+        let limited = |message: String, after: Option<Duration>| {
+            let error = GatewayError::new(ErrorKind::RateLimited, message).from(Origin::Gateway);
+            match after {
+                Some(after) => error.retry_after(after.mul_f64(1.0 + SPREAD * fastrand::f64())),
+                None => error,
+            }
+        };
+        match self {
+            Self::Requests { after } => {
+                let message =
+                    format!("this key has sent its requests, the next may come in {}", told(after));
+                limited(message, Some(after))
+            }
+            Self::Concurrency { most } => {
+                let message =
+                    format!("this key may have {most} requests under way, wait for one to end");
+                limited(message, None)
+            }
+            Self::Tokens { budget, after } => {
+                let message = format!(
+                    "this key has used its tokens per {}, enough for this request come back in {}",
+                    budget.as_str(),
+                    told(after)
+                );
+                limited(message, Some(after))
+            }
+            Self::TooLarge { budget, need, most } => GatewayError::invalid(format!(
+                "this request may need {need} tokens and this key has {most} per {}: shorten it, or lower max_tokens",
+                budget.as_str()
+            )),
+            Self::Failures { after } => {
+                let message = format!(
+                    "too many invalid keys came from this address, the next may come in {}",
+                    told(after)
+                );
+                limited(message, Some(after))
+            }
+        }
+    }
+
+    /// How it is counted.
+    #[must_use]
+    pub fn decision(self) -> LimitDecision {
+        match self {
+            Self::Requests { .. } => LimitDecision::Requests,
+            Self::Concurrency { .. } => LimitDecision::Concurrency,
+            Self::Tokens { budget: Budget::Minute, .. } => LimitDecision::TokensPerMinute,
+            Self::Tokens { budget: Budget::Day, .. } => LimitDecision::TokensPerDay,
+            Self::TooLarge { .. } => LimitDecision::TooLarge,
+            Self::Failures { .. } => LimitDecision::Failures,
+        }
+    }
+}
+
+/// A time as people say it, in whole seconds, rounded up.
+fn told(after: Duration) -> String {
+    let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+    crate::units::format_duration(Duration::from_secs(seconds.max(1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_refused_are_told_when_and_never_too_early() {
+        for _ in 0..100 {
+            let after = Duration::from_secs(10);
+            let error = Refusal::Requests { after }.into_error();
+            let told = error.retry_after.unwrap();
+            assert!(told >= after && told <= after * 12 / 10, "{told:?}");
+            assert!(error.message.ends_with("in 10s"), "{}", error.message);
+        }
+        let after = Duration::from_millis(5 * 3_600_000 + 90_001);
+        let error = Refusal::Tokens { budget: Budget::Day, after }.into_error();
+        assert!(error.message.contains("tokens per day"), "{}", error.message);
+        assert!(error.message.ends_with("in 5h 1m 31s"), "{}", error.message);
+        assert_eq!(error.kind, ErrorKind::RateLimited);
+    }
+
+    #[test]
+    fn what_never_fits_is_no_matter_of_time() {
+        let refusal = Refusal::TooLarge { budget: Budget::Minute, need: 300, most: 100 };
+        let error = refusal.into_error();
+        assert_eq!((error.kind, error.retry_after), (ErrorKind::InvalidRequest, None));
+        assert!(error.message.contains("300") && error.message.contains("100 per minute"));
+    }
+}
