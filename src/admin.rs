@@ -50,6 +50,7 @@ pub fn serve(listener: TcpListener, admin: Admin) -> std::io::Result<Server> {
             .wrap(middleware::from_fn(access::check))
             .route("/metrics", web::get().to(scrape))
             .route("/admin/providers", web::get().to(providers))
+            .route("/admin/keys", web::get().to(keys))
             .route("/admin/config", web::get().to(config))
             .route("/admin/reload", web::post().to(reload))
             .configure(knobs::routes)
@@ -106,6 +107,10 @@ async fn providers(admin: Data<Admin>) -> HttpResponse {
         "draining": admin.front.is_draining(),
         "redis": admin.front.redis(),
     }))
+}
+
+async fn keys(admin: Data<Admin>) -> HttpResponse {
+    HttpResponse::Ok().json(json!({"keys": admin.front.accounts()}))
 }
 
 async fn config(admin: Data<Admin>) -> HttpResponse {

@@ -102,7 +102,13 @@ impl App {
         let routing = Arc::new(providers.routing(&config));
         let health = HealthActor::start_with(routing.providers.clone());
         let link = Link::start(&config.redis);
-        let front = Data::new(Front::new(&config.server, &config.keys, routing, link.clone()));
+        let front = Data::new(Front::new(
+            &config.server,
+            &config.auth,
+            &config.keys,
+            routing,
+            link.clone(),
+        ));
         let token = config.admin.token.clone();
         let tried = source.as_ref().map(|source| source.fingerprint.clone()).unwrap_or_default();
         let current = Arc::new(Current {
@@ -209,7 +215,7 @@ impl Current {
         }
         let routing = Arc::new(self.providers.lock().routing(&after));
         self.health.do_send(Watch(routing.providers.clone()));
-        front.change(&after.server, &after.keys, routing);
+        front.change(&after.server, &after.auth, &after.keys, routing);
         *current = after;
         log::info!(target: "llm_gateway", "the configuration was read again");
         Ok(())

@@ -6,6 +6,7 @@
 //! The one thing to know: everything about a request ends in its `Exchange`, which counts the outcome once and is
 //! dropped when the client leaves.
 
+mod address;
 pub mod auth;
 mod body;
 mod chat;
@@ -17,6 +18,7 @@ mod intake;
 mod models;
 mod openapi;
 mod panics;
+mod quota;
 pub mod settings;
 mod shard;
 
@@ -40,6 +42,7 @@ use parking_lot::Mutex;
 
 use crate::chat::{ErrorKind, GatewayError, Origin};
 use crate::dialect::DIALECTS;
+use crate::limit::{AccountStatus, Failures, Limits};
 use crate::redis::Link;
 use crate::router::{Reconfigure, RouterActor, Routing};
 use auth::Callers;
@@ -47,7 +50,7 @@ use connection::{Connection, HEAD_TIME, KEEP_ALIVE};
 use drain::Drain;
 use exchange::Exchange;
 use intake::Budget;
-use settings::{KeySettings, ServerSettings};
+use settings::{AuthSettings, KeySettings, ServerSettings};
 
 /// How long what a client still sends is thrown away after an answer that came before the end of its body, so that
 /// it reads that answer instead of a reset.
@@ -62,6 +65,8 @@ pub struct Front {
     number: usize,
     settings: ArcSwap<ServerSettings>,
     callers: ArcSwap<Callers>,
+    limits: Limits,
+    failures: Failures,
     routing: ArcSwap<Routing>,
     routers: Mutex<Vec<Addr<RouterActor>>>,
     budget: Arc<Budget>,
@@ -74,15 +79,19 @@ impl Front {
     #[must_use]
     pub fn new(
         settings: &ServerSettings,
+        auth: &AuthSettings,
         keys: &[KeySettings],
         routing: Arc<Routing>,
         link: Option<Link>,
     ) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let limits = Limits::default();
         Self {
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
             settings: ArcSwap::from_pointee(settings.clone()),
-            callers: ArcSwap::from_pointee(Callers::new(keys)),
+            callers: ArcSwap::from_pointee(Callers::new(auth, keys, &limits)),
+            limits,
+            failures: Failures::new(auth.failures.rate()),
             routing: ArcSwap::new(routing),
             routers: Mutex::new(Vec::new()),
             budget: Budget::new(settings.max_buffered),
@@ -92,9 +101,16 @@ impl Front {
     }
 
     /// Takes another configuration. What runs is finished under the old one.
-    pub fn change(&self, settings: &ServerSettings, keys: &[KeySettings], routing: Arc<Routing>) {
+    pub fn change(
+        &self,
+        settings: &ServerSettings,
+        auth: &AuthSettings,
+        keys: &[KeySettings],
+        routing: Arc<Routing>,
+    ) {
         self.settings.store(Arc::new(settings.clone()));
-        self.callers.store(Arc::new(Callers::new(keys)));
+        self.callers.store(Arc::new(Callers::new(auth, keys, &self.limits)));
+        self.failures.change(auth.failures.rate());
         self.budget.change(settings.max_buffered);
         let mut routers = self.routers.lock();
         self.routing.store(Arc::clone(&routing));
@@ -109,6 +125,12 @@ impl Front {
     #[must_use]
     pub fn routing(&self) -> Arc<Routing> {
         self.routing.load_full()
+    }
+
+    /// What every caller has used of what it may.
+    #[must_use]
+    pub fn accounts(&self) -> Vec<AccountStatus> {
+        self.limits.statuses()
     }
 
     /// The bytes of request bodies held now.

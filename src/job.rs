@@ -123,20 +123,38 @@ pub struct Job {
     pub reply: Reply,
 }
 
-/// Where a job stands in its provider's line, as of a few seconds ago; shared with whoever tells the client.
+/// Where a job stands: in its provider's line, as of a few seconds ago, or beyond it; shared with whoever tells the
+/// client.
 #[derive(Debug, Clone, Default)]
-pub struct Place(Arc<Mutex<Option<Waiting>>>);
+pub struct Place(Arc<Mutex<Stand>>);
+
+#[derive(Debug, Default)]
+struct Stand {
+    waiting: Option<Waiting>,
+    was_called: bool,
+}
 
 impl Place {
     /// Takes note of where the job stands; `None` when it no longer waits.
     pub fn set(&self, waiting: Option<Waiting>) {
-        *self.0.lock() = waiting;
+        self.0.lock().waiting = waiting;
     }
 
     /// Where the job stands.
     #[must_use]
     pub fn get(&self) -> Option<Waiting> {
-        *self.0.lock()
+        self.0.lock().waiting
+    }
+
+    /// Takes note that a provider is called, which costs even if the client leaves.
+    pub fn call(&self) {
+        self.0.lock().was_called = true;
+    }
+
+    /// Whether a provider was called.
+    #[must_use]
+    pub fn was_called(&self) -> bool {
+        self.0.lock().was_called
     }
 }
 

@@ -22,5 +22,5 @@ pub use events::{
 pub use health::{
     ActorKind, BreakerClosed, BreakerOpened, HealthChanged, HealthChecked, Restarted,
 };
-pub use redis::{RedisFound, RedisLost, RedisOperated, RedisOutcome};
 pub use limits::{LimitDecision, Limited};
+pub use redis::{RedisFound, RedisLost, RedisOperated, RedisOutcome};

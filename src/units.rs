@@ -6,6 +6,8 @@
 //!
 //! What a reader would get wrong: `KB` is 1000 bytes and `KiB` is 1024, as in the standards.
 
+pub mod moment;
+
 use std::time::Duration;
 
 /// The longest duration that can be written: a year. It keeps `Instant + Duration` from overflowing.

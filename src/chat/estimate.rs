@@ -5,7 +5,7 @@
 //!
 //! The one thing to know: it is an estimate and has to be marked as one wherever it is shown.
 
-use super::{ChatRequest, Part, Tool, ToolCall};
+use super::{ChatEvent, ChatRequest, EmbedRequest, Part, Tool, ToolCall};
 
 /// Bytes of text per token.
 const BYTES: usize = 4;
@@ -21,6 +21,33 @@ pub fn prompt_tokens(request: &ChatRequest) -> u64 {
     let messages: u64 = messages.map(|message| FRAME + parts(&message.content)).sum();
     let tools: u64 = request.tools.iter().map(tool).sum();
     (messages + tools).max(1)
+}
+
+/// About how many tokens the texts have whose vectors are wanted.
+#[must_use]
+pub fn embed_tokens(request: &EmbedRequest) -> u64 {
+    request.input.iter().map(|input| text(input)).sum()
+}
+
+/// How many bytes of an answer's text an event holds, thinking and calls of tools included.
+#[must_use]
+pub fn answer_bytes(event: &ChatEvent) -> usize {
+    match event {
+        ChatEvent::Text(said) | ChatEvent::Reasoning(said) => said.len(),
+        ChatEvent::ToolCall(piece) => {
+            piece.arguments.len() + piece.name.as_ref().map_or(0, String::len)
+        }
+        ChatEvent::Signature(_)
+        | ChatEvent::Logprobs(_)
+        | ChatEvent::Whole(_)
+        | ChatEvent::Done(_) => 0,
+    }
+}
+
+/// About how many tokens so many bytes of text are.
+#[must_use]
+pub fn tokens(bytes: usize) -> u64 {
+    u64::try_from(bytes.div_ceil(BYTES)).unwrap_or(u64::MAX)
 }
 
 fn parts(parts: &[Part]) -> u64 {
@@ -41,7 +68,7 @@ fn tool(tool: &Tool) -> u64 {
 }
 
 fn text(text: &str) -> u64 {
-    u64::try_from(text.len().div_ceil(BYTES)).unwrap_or(u64::MAX)
+    tokens(text.len())
 }
 
 #[cfg(test)]

@@ -46,6 +46,7 @@ impl<'a> Review<'a> {
         let mut review = Self { config, tree, flawed, named_providers, problems, warnings };
         review.server();
         review.listeners();
+        review.auth();
         review.keys();
         review.providers();
         review.routes();

@@ -32,8 +32,8 @@ pub const SHORT_NAMES: [(&str, ShortName); 10] = [
     ("PROVIDER_MAX_RETRIES", set_max_retries),
     ("REDIS_URL", set_redis_url),
     ("CACHE_TTL_SECONDS", |overlay, _, variable| overlay.check_number(variable, 0.0)),
-    ("RATE_LIMITER_CAPACITY", |overlay, _, variable| overlay.check_number(variable, 1.0)),
-    ("RATE_LIMITER_REFILL_RATE", |overlay, _, variable| overlay.check_number(variable, 1e-6)),
+    ("RATE_LIMITER_CAPACITY", set_rate_capacity),
+    ("RATE_LIMITER_REFILL_RATE", set_rate_refill),
 ];
 
 /// Changes the tree as a variable says, or says what would be right.
@@ -226,6 +226,32 @@ fn set_max_retries(_: &mut Overlay, tree: &mut Tree, variable: Variable<'_>) -> 
     let retries = variable.value.parse::<u32>().ok().filter(|retries| *retries <= 10);
     let value = Value::Integer(retries.ok_or("write a whole number from 0 to 10")?.into());
     Overlay::set_in_providers(tree, ["retry", "max_retries"], &value, variable);
+    Ok(())
+}
+
+/// The rate of every key that has none of its own.
+fn rate() -> KeyPath {
+    KeyPath::of("auth").key("rate")
+}
+
+fn set_rate_capacity(
+    _: &mut Overlay,
+    tree: &mut Tree,
+    variable: Variable<'_>,
+) -> Result<(), String> {
+    // The original service read `60.0` too.
+    let text = variable.value.strip_suffix(".0").unwrap_or(variable.value);
+    let capacity = text.parse::<u32>().ok().filter(|capacity| *capacity > 0);
+    let value = Value::Integer(capacity.ok_or("write a whole number above 0, as in 60")?.into());
+    variable.set(tree, &rate().key("capacity"), value);
+    Ok(())
+}
+
+fn set_rate_refill(_: &mut Overlay, tree: &mut Tree, variable: Variable<'_>) -> Result<(), String> {
+    let refill = variable.value.parse::<f64>().ok();
+    let refill = refill.filter(|refill| refill.is_finite() && *refill > 0.0);
+    let value = Value::Float(refill.ok_or("write a number above 0, as in 1.5")?);
+    variable.set(tree, &rate().key("refill_per_second"), value);
     Ok(())
 }
 

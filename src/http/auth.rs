@@ -7,51 +7,119 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
+use actix_web::HttpRequest;
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::settings::KeySettings;
+use super::Front;
+use super::address::{self, Network};
+use super::settings::{AuthSettings, KeySettings};
 use crate::chat::{ErrorKind, GatewayError, Origin};
 use crate::job::{Caller, Globs};
+use crate::limit::settings::RateSettings;
+use crate::limit::{Account, Limits, Terms};
 use crate::policy::Priority;
+use crate::telemetry::Limited;
 
 /// The callers of one configuration.
 #[derive(Debug)]
 pub struct Callers {
-    by_digest: HashMap<[u8; 32], Arc<Caller>>,
-    anonymous: Arc<Caller>,
+    by_digest: HashMap<[u8; 32], Entry>,
+    /// Everybody, where there are no keys.
+    anonymous: Option<Known>,
+    trusted: Vec<Network>,
+}
+
+/// A caller that is known.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// Who it is.
+    pub caller: Arc<Caller>,
+    /// What it has used of what it may.
+    pub account: Arc<Account>,
+    /// Whether answers from the cache count for it.
+    pub counts_hits: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    known: Known,
+    expires: Option<SystemTime>,
 }
 
 impl Callers {
     /// The callers of these keys. Without keys everybody is one anonymous caller.
     #[must_use]
-    pub fn new(keys: &[KeySettings]) -> Self {
-        let entry = |key: &KeySettings| Some((key.digest()?, Arc::new(caller(key))));
-        let by_digest = keys.iter().filter_map(entry).collect();
-        Self { by_digest, anonymous: Arc::new(anonymous()) }
+    pub fn new(auth: &AuthSettings, keys: &[KeySettings], limits: &Limits) -> Self {
+        let callers: Vec<Arc<Caller>> = match keys {
+            [] => vec![Arc::new(anonymous())],
+            keys => keys.iter().map(|key| Arc::new(caller(key))).collect(),
+        };
+        let terms = |index: usize| keys.get(index).map_or(everybody(auth), |key| terms(auth, key));
+        let named: Vec<(Arc<str>, Terms)> = callers
+            .iter()
+            .enumerate()
+            .map(|(index, caller)| (Arc::clone(&caller.name), terms(index)))
+            .collect();
+        let accounts = limits.replace(&named);
+        let mut known: Vec<Known> = callers
+            .into_iter()
+            .zip(accounts)
+            .map(|(caller, account)| Known { caller, account, counts_hits: auth.count_cache_hits })
+            .collect();
+        let anonymous = if keys.is_empty() { known.pop() } else { None };
+        let entry = |(key, known): (&KeySettings, Known)| {
+            Some((key.digest()?, Entry { known, expires: key.expires }))
+        };
+        let by_digest = keys.iter().zip(known).filter_map(entry).collect();
+        Self { by_digest, anonymous, trusted: auth.trusted_proxies.clone() }
     }
 
     /// The caller whose key came with a request: `Authorization: Bearer KEY` or `X-API-Key: KEY`.
     ///
     /// # Errors
     ///
-    /// `InvalidApiKey`, the same for a missing, an unknown and a malformed key.
-    pub fn identify(&self, headers: &HeaderMap) -> Result<Arc<Caller>, GatewayError> {
-        if self.by_digest.is_empty() {
-            return Ok(Arc::clone(&self.anonymous));
+    /// `InvalidApiKey`, the same for a missing, an unknown, an expired and a malformed key.
+    pub fn identify(&self, headers: &HeaderMap, now: SystemTime) -> Result<Known, GatewayError> {
+        if let Some(anonymous) = &self.anonymous {
+            return Ok(anonymous.clone());
         }
-        keys(headers).find_map(|key| self.lookup(key)).ok_or_else(|| {
+        keys(headers).find_map(|key| self.lookup(key, now)).ok_or_else(|| {
             GatewayError::new(ErrorKind::InvalidApiKey, "Invalid or missing API Key")
                 .from(Origin::Client)
         })
     }
 
-    fn lookup(&self, key: &[u8]) -> Option<Arc<Caller>> {
+    fn lookup(&self, key: &[u8], now: SystemTime) -> Option<Known> {
         let digest: [u8; 32] = Sha256::digest(key).into();
-        let (known, caller) = self.by_digest.get_key_value(&digest)?;
-        bool::from(known.ct_eq(&digest)).then(|| Arc::clone(caller))
+        let (known, entry) = self.by_digest.get_key_value(&digest)?;
+        let is_valid =
+            bool::from(known.ct_eq(&digest)) && entry.expires.is_none_or(|expires| now < expires);
+        is_valid.then(|| entry.known.clone())
+    }
+}
+
+impl Front {
+    /// The caller of a request. Who has no valid key is told so, and after too many attempts from its address to wait.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidApiKey`, or `RateLimited` for those that come too often without a valid key.
+    pub(super) fn identify(&self, request: &HttpRequest) -> Result<Known, GatewayError> {
+        let callers = self.callers.load();
+        callers.identify(request.headers(), SystemTime::now()).map_err(|error| {
+            let address = address::of(request, &callers.trusted);
+            match address.map(|address| self.failures.count(address, Instant::now())) {
+                Some(Err(refusal)) => {
+                    Limited { decision: refusal.decision() }.emit();
+                    refusal.into_error()
+                }
+                Some(Ok(())) | None => error,
+            }
+        })
     }
 }
 
@@ -82,6 +150,19 @@ pub fn anonymous() -> Caller {
     }
 }
 
+/// What a key may; where it says nothing of its own about requests, what holds for everybody.
+fn terms(auth: &AuthSettings, key: &KeySettings) -> Terms {
+    let everybody = everybody(auth);
+    let max_concurrency = Some(key.max_concurrency).filter(|most| *most > 0);
+    let rate = key.rate.map_or(everybody.rate, RateSettings::rate);
+    Terms { rate, max_concurrency, ..everybody }
+        .with_tokens(key.tokens_per_minute, key.tokens_per_day)
+}
+
+fn everybody(auth: &AuthSettings) -> Terms {
+    Terms { rate: auth.rate.and_then(RateSettings::rate), ..Terms::default() }
+}
+
 /// The keys that a request carries; several SDKs send their own beside the user's.
 fn keys(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     let bearer = headers.get_all(AUTHORIZATION).filter_map(|value| {
@@ -96,6 +177,7 @@ mod tests {
     use super::*;
     use crate::secret::Secret;
     use actix_web::http::header::{HeaderName, HeaderValue};
+    use std::time::Duration;
 
     fn callers() -> Callers {
         let key = |name: &str, key: &str| KeySettings {
@@ -103,7 +185,14 @@ mod tests {
             key: Some(Secret::new(key)),
             ..KeySettings::default()
         };
-        Callers::new(&[key("a", "sk-a"), key("b", "sk-b")])
+        let expired =
+            KeySettings { expires: Some(SystemTime::now()), ..key("expired", "sk-expired") };
+        let expires = KeySettings {
+            expires: Some(SystemTime::now() + Duration::from_secs(3600)),
+            ..key("expires", "sk-expires")
+        };
+        let keys = [key("a", "sk-a"), key("b", "sk-b"), expired, expires];
+        Callers::new(&AuthSettings::default(), &keys, &Limits::default())
     }
 
     fn identify(
@@ -114,7 +203,8 @@ mod tests {
         for (name, value) in headers {
             map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        callers.identify(&map).map(|caller| caller.name.to_string()).map_err(|error| error.kind)
+        let identified = callers.identify(&map, SystemTime::now());
+        identified.map(|known| known.caller.name.to_string()).map_err(|error| error.kind)
     }
 
     #[test]
@@ -140,14 +230,33 @@ mod tests {
             &[("authorization", "Bearer sk-a sk-b")],
             &[("x-api-key", "sk-A")],
             &[("x-api-key", "")],
+            &[("x-api-key", "sk-expired")],
         ] {
             assert_eq!(identify(&callers, headers), Err(ErrorKind::InvalidApiKey), "{headers:?}");
         }
     }
 
     #[test]
+    fn a_key_is_valid_until_it_expires() {
+        assert_eq!(identify(&callers(), &[("x-api-key", "sk-expires")]), Ok("expires".to_owned()));
+    }
+
+    #[test]
+    fn a_key_without_a_rate_of_its_own_has_everybodys() {
+        let rate = |capacity| Some(RateSettings { capacity, refill_per_second: 1.0 });
+        let auth = AuthSettings { rate: rate(5), ..AuthSettings::default() };
+        let key = |rate| KeySettings { rate, ..KeySettings::default() };
+        let capacity = |key: &KeySettings| terms(&auth, key).rate.map(|rate| rate.capacity);
+        assert_eq!(capacity(&key(None)), Some(5.0));
+        assert_eq!(capacity(&key(rate(7))), Some(7.0));
+        assert_eq!(capacity(&key(rate(0))), None);
+        assert_eq!(everybody(&auth).rate.map(|rate| rate.capacity), Some(5.0));
+        assert!(terms(&AuthSettings::default(), &key(None)).is_free());
+    }
+
+    #[test]
     fn without_keys_everybody_is_anonymous() {
-        let callers = Callers::new(&[]);
+        let callers = Callers::new(&AuthSettings::default(), &[], &Limits::default());
         assert_eq!(identify(&callers, &[]), Ok("anonymous".to_owned()));
         assert_eq!(identify(&callers, &[("x-api-key", "anything")]), Ok("anonymous".to_owned()));
     }

@@ -172,6 +172,7 @@ impl AnswerBody {
         let Some(exchange) = &mut self.exchange else { return };
         let since_arrival = exchange.arrived.elapsed();
         exchange.first.get_or_insert(since_arrival);
+        exchange.quota.note(&event);
         let usage = event.done().map(|completion| completion.usage);
         if let Err(error) = self.encoder.event(event, since_arrival, out) {
             return self.fail(&error, out);

@@ -59,8 +59,10 @@ async fn submit(
     if front.drain.has_begun() {
         return Err(draining());
     }
-    let caller = front.callers.load().identify(request.headers())?;
+    let known = front.identify(request)?;
+    let caller = Arc::clone(&known.caller);
     exchange.caller = Some(Arc::clone(&caller));
+    exchange.quota.enter(&known)?;
     let wishes = Wishes::read(request)?;
     exchange.route = wishes.explain.then(RouteNote::default);
     if !exchange.dialect.ignores_content_type() {
@@ -71,6 +73,7 @@ async fn submit(
     let body = intake::read(request.headers(), &mut payload, bounds, buffered).await?;
     let ask = Arc::new(exchange.dialect.decode(&body)?);
     drop(body);
+    exchange.quota.reserve(&ask)?;
     let (reply, answer) = Reply::new();
     let job = Job {
         request_id: Arc::clone(&exchange.request_id),
@@ -197,6 +200,7 @@ async fn whole(
         exchange.upstream += waiting.elapsed();
         let at = exchange.arrived.elapsed();
         exchange.first.get_or_insert(at);
+        exchange.quota.note(&event);
         held = held.saturating_add(event.size());
         if held > MAX_PIECE {
             let message = "the answer is larger than can be held, ask for a stream";

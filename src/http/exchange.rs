@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::drain::Active;
 use super::intake::Buffered;
+use super::quota::Quota;
 use crate::chat::{Ask, ErrorKind, GatewayError, Origin, Usage};
 use crate::dialect::{AnswerHead, Dialect, Encoder, Native, dialect_at};
 use crate::job::{Caller, Place, RouteNote, Served};
@@ -56,6 +57,8 @@ pub struct Exchange {
     pub place: Place,
     /// Where its way is written down, when the client asks for it.
     pub route: Option<RouteNote>,
+    /// What it takes of its caller's limits.
+    pub quota: Quota,
     /// Keeps a stopping gateway waiting.
     active: Active,
     ended: bool,
@@ -81,6 +84,7 @@ impl Exchange {
             buffered: None,
             place: Place::default(),
             route: None,
+            quota: Quota::default(),
             active,
             ended: false,
         }
@@ -126,6 +130,9 @@ impl Exchange {
         if let Some(route) = self.route() {
             response.headers_mut().insert(ROUTE, route);
         }
+        for (name, value) in self.quota.headers() {
+            response.headers_mut().insert(name, value);
+        }
         self.status = Some(response.status().as_u16());
         self.end(Outcome::from(error.kind), Some(error));
         response
@@ -144,6 +151,9 @@ impl Exchange {
         if let Some(route) = self.route() {
             response.insert_header((ROUTE, route));
         }
+        for header in self.quota.headers() {
+            response.insert_header(header);
+        }
         response
     }
 
@@ -154,6 +164,7 @@ impl Exchange {
 
     fn emit(&mut self, outcome: Outcome, error: Option<&GatewayError>) {
         self.ended = true;
+        self.quota.bill(outcome, self.usage, self.place.was_called());
         let served = self.served.as_ref();
         let upstream = served.map_or(Duration::ZERO, |served| served.upstream) + self.upstream;
         RequestEnded {

@@ -150,7 +150,7 @@ async fn menu(
     if front.drain.has_begun() {
         return Err(draining());
     }
-    let caller = front.callers.load().identify(request.headers())?;
+    let caller = front.identify(request)?.caller;
     exchange.caller = Some(Arc::clone(&caller));
     let local = Wishes::read(request)?.local;
     let policy = local.then_some(DataPolicy::Local).or(caller.policy);

@@ -6,12 +6,14 @@
 //! What a reader would get wrong: after loading, a key written as `env = "NAME"` also has its `key`
 //! filled in from the environment, so [`KeySettings::digest`] answers for all three spellings.
 
+use super::address::Network;
+use crate::limit::settings::RateSettings;
 use crate::policy::{DataPolicy, Priority};
 use crate::secret::Secret;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// `[server]`: the main listener.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,6 +53,16 @@ pub struct ServerSettings {
 pub struct AuthSettings {
     /// Lets callers in without a key although the listener is not on loopback. Default false.
     pub anonymous: bool,
+    /// The rate of every key that has none of its own, and of the anonymous caller. Default: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<RateSettings>,
+    /// Invalid keys that may come from one address before it is told to wait. Valid keys are never touched. Default
+    /// 60, and one more each second.
+    pub failures: RateSettings,
+    /// Proxies that may say in `X-Forwarded-For` whom they speak for. Default none: the connection's address counts.
+    pub trusted_proxies: Vec<Network>,
+    /// Whether an answer from the cache costs what one from a provider does. Default false: it costs nothing.
+    pub count_cache_hits: bool,
 }
 
 /// One of `[[keys]]`: a client, what it may use, and how it ranks.
@@ -82,6 +94,18 @@ pub struct KeySettings {
     /// `local` keeps everything this key sends on local providers. Default: no policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_policy: Option<DataPolicy>,
+    /// When it stops being valid. Default: never.
+    #[serde(with = "crate::units::moment", skip_serializing_if = "Option::is_none")]
+    pub expires: Option<SystemTime>,
+    /// Requests; a capacity of 0 is no limit. Default: `auth.rate`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<RateSettings>,
+    /// Tokens of prompts and answers in a minute, at most 10^12. Default 0: no limit.
+    pub tokens_per_minute: u64,
+    /// The same in a day. Default 0: no limit.
+    pub tokens_per_day: u64,
+    /// Requests under way at one time, at most 100,000. Default 0: no limit.
+    pub max_concurrency: u32,
 }
 
 impl KeySettings {
@@ -125,6 +149,11 @@ impl Default for KeySettings {
             models: vec!["*".to_owned()],
             providers: vec!["*".to_owned()],
             data_policy: None,
+            expires: None,
+            rate: None,
+            tokens_per_minute: 0,
+            tokens_per_day: 0,
+            max_concurrency: 0,
         }
     }
 }

@@ -65,6 +65,7 @@ pub(super) async fn run(
     job.tried.dropped = std::mem::take(&mut call.dropped);
     job.tried.attempts += 1;
     job.tried.is_resumed |= job.tried.cut.is_some();
+    job.place.call();
     provider.counts.attempts.fetch_add(1, Ordering::Relaxed);
     // The free call after a stale connection, and only that one, is made on a fresh one and not counted here.
     job.tried.here += u32::from(connection == Connection::Pooled || !job.tried.free_used);

@@ -30,6 +30,7 @@ mod health;
 mod hostile;
 mod leaving;
 mod ledger;
+mod limits;
 mod line;
 mod live;
 mod memory;

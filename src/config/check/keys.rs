@@ -6,10 +6,14 @@
 use super::Review;
 use crate::config::key_path::KeyPath;
 use crate::http::settings::KeySettings;
+use crate::limit::settings::RateSettings;
 use crate::secret::Secret;
 
 /// The keys of which each entry has exactly one.
 const FORMS: [&str; 3] = ["sha256", "key", "env"];
+
+/// More is a slip of the finger.
+const MOST_TOKENS: u64 = 1_000_000_000_000;
 
 impl Review<'_> {
     pub(super) fn keys(&mut self) {
@@ -20,7 +24,31 @@ impl Review<'_> {
             self.key_secret(&path, key, earlier);
             self.in_range(&path.key("weight"), key.weight, 1..=1000);
             self.key_scope(&path, key);
+            self.key_limits(&path, key);
         }
+    }
+
+    pub(super) fn auth(&mut self) {
+        let (auth, path) = (&self.config.auth, KeyPath::of("auth"));
+        if let Some(rate) = auth.rate {
+            self.rate(&path.key("rate"), rate);
+        }
+        self.rate(&path.key("failures"), auth.failures);
+    }
+
+    fn key_limits(&mut self, path: &KeyPath, key: &KeySettings) {
+        if let Some(rate) = key.rate {
+            self.rate(&path.key("rate"), rate);
+        }
+        self.in_range(&path.key("tokens_per_minute"), key.tokens_per_minute, 0..=MOST_TOKENS);
+        self.in_range(&path.key("tokens_per_day"), key.tokens_per_day, 0..=MOST_TOKENS);
+        self.in_range(&path.key("max_concurrency"), key.max_concurrency, 0..=100_000);
+    }
+
+    fn rate(&mut self, path: &KeyPath, rate: RateSettings) {
+        self.in_range(&path.key("capacity"), rate.capacity, 0..=1_000_000);
+        let refill = rate.refill_per_second;
+        self.in_range(&path.key("refill_per_second"), refill, 0.000_001..=1_000_000.0);
     }
 
     fn key_name(&mut self, path: &KeyPath, key: &KeySettings, earlier: &[KeySettings]) {

@@ -4,6 +4,7 @@ use super::{load_text, map};
 use crate::config::environment::{FILE_VARIABLE, SHORT_NAMES};
 use crate::config::{Config, effective, load};
 use crate::http::settings::KeySettings;
+use crate::limit::settings::RateSettings;
 use crate::policy::{DataPolicy, OnCut, Priority, Trust};
 use crate::provider::settings::{
     AutoConcurrency, BackendName, BreakerSettings, HealthSettings, MaxConcurrency,
@@ -43,6 +44,7 @@ fn with_every_field() -> Config {
         on_cut: OnCut::Error,
     };
     let mut config = Config { keys: vec![full_key()], routes: vec![route], ..Config::default() };
+    config.auth.rate = Some(RateSettings::default());
     config.providers.insert("ollama".to_owned(), full_provider());
     config
 }
@@ -59,6 +61,11 @@ fn full_key() -> KeySettings {
         models: Vec::new(),
         providers: Vec::new(),
         data_policy: Some(DataPolicy::Local),
+        expires: Some(std::time::SystemTime::UNIX_EPOCH),
+        rate: Some(RateSettings::default()),
+        tokens_per_minute: 1,
+        tokens_per_day: 1,
+        max_concurrency: 1,
     }
 }
 

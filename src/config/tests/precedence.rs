@@ -2,6 +2,7 @@
 
 use super::{load_text, warnings};
 use crate::config::{Config, Origin, effective};
+use crate::limit::settings::RateSettings;
 use crate::policy::{Priority, Trust};
 use crate::provider::settings::BackendName;
 use crate::redis::settings::RedisUrl;
@@ -80,17 +81,26 @@ fn the_address_of_redis_comes_from_either_name_and_is_shown_without_its_password
 
 #[test]
 fn names_whose_feature_does_not_exist_yet_are_warned_about() {
-    let variables = [
-        ("CACHE_TTL_SECONDS", "0"),
-        ("RATE_LIMITER_CAPACITY", "60"),
-        ("RATE_LIMITER_REFILL_RATE", "1.5"),
-    ];
+    let variables = [("CACHE_TTL_SECONDS", "0")];
     let loaded = load_text("", &variables).unwrap();
-    let lines = "environment: CACHE_TTL_SECONDS: has no effect yet\n\
-                 environment: RATE_LIMITER_CAPACITY: has no effect yet\n\
-                 environment: RATE_LIMITER_REFILL_RATE: has no effect yet";
+    let lines = "environment: CACHE_TTL_SECONDS: has no effect yet";
     assert_eq!(warnings(&loaded), lines);
     assert_eq!(loaded.config, Config::default());
+}
+
+#[test]
+fn a_rate_from_the_environment_is_that_of_everybody_without_one() {
+    let text = "[[keys]]\nname = 'a'\nkey = 'k'\n[[keys]]\nname = 'b'\nkey = 'l'\n\
+                rate = { capacity = 9 }\n";
+    let variables = [("RATE_LIMITER_CAPACITY", "5.0"), ("RATE_LIMITER_REFILL_RATE", "1.5")];
+    let config = config(text, &variables);
+    let rate = |capacity, refill_per_second| Some(RateSettings { capacity, refill_per_second });
+    assert_eq!(config.auth.rate, rate(5, 1.5));
+    assert_eq!((config.keys[0].rate, config.keys[1].rate), (None, rate(9, 1.0)));
+    let alone = self::config("", &[("RATE_LIMITER_REFILL_RATE", "2")]);
+    assert_eq!(alone.auth.rate, rate(60, 2.0));
+    let long = ("LLM_GATEWAY__AUTH__RATE__CAPACITY", "7");
+    assert_eq!(self::config("", &[long, variables[0]]).auth.rate, rate(7, 1.0));
 }
 
 #[test]

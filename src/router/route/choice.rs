@@ -210,10 +210,11 @@ impl Choice<'_> {
         }
         let caller = self.asked.caller;
         let asks_for = self.asked.model.unwrap_or(runs);
+        // A name that a route takes is a model's, even where a hint has the same.
+        let is_hint = self.on_cut.is_none() && self.routes.hints.contains_key(asks_for);
         let allowed = caller.providers.matches(&provider.name)
             && caller.models.matches_model(runs, provider.naming)
-            && (self.routes.hints.contains_key(asks_for)
-                || caller.models.matches_model(asks_for, provider.naming));
+            && (is_hint || caller.models.matches_model(asks_for, provider.naming));
         let is_known = |known: &Candidate| known.provider == provider.name && *known.model == *runs;
         if !allowed {
             Verdict::Key

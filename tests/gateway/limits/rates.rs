@@ -1,0 +1,156 @@
+//! Requests by the second: what is granted, what is told, and what a reload leaves as it is.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::{account, ask, config, gateway_with, keyed, limited, number};
+use crate::client::{chat, get, post_json, post_json_with};
+use crate::crowd::{answers, count, key, press, send_many};
+use crate::harness::{provider, spawn_gateway_with};
+use crate::upstream::Upstream;
+
+/// So few come back that none does while a test runs.
+const SLOW: &str = "refill_per_second = 0.001";
+
+#[tokio::test]
+async fn a_key_has_its_capacity_at_once_and_is_told_where_it_stands() {
+    let upstream = Upstream::ollama();
+    let rate = keyed("a", &format!("rate = {{ capacity = 3, {SLOW} }}"));
+    let gateway = gateway_with(&upstream, &format!("{rate}{}", keyed("free", ""))).await;
+    for left in [2, 1, 0] {
+        let answer = ask(&gateway, "sk-a").await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(number(&answer, "x-ratelimit-limit-requests"), 3);
+        assert_eq!(number(&answer, "x-ratelimit-remaining-requests"), left);
+        assert!(answer.header("x-ratelimit-limit-tokens").is_none());
+    }
+    let refused = ask(&gateway, "sk-a").await;
+    // The next one comes in about 1000 s; longer than a minute is never told.
+    assert_eq!(limited(&refused, "the next may come in 16m"), 60);
+    assert_eq!(number(&refused, "x-ratelimit-remaining-requests"), 0);
+    let reset = refused.header("x-ratelimit-reset-requests").unwrap();
+    assert!(reset.starts_with("49m") || reset == "50m0s", "{reset}");
+    // Others have nothing to do with it, and without a limit nothing is told.
+    let other = ask(&gateway, "sk-free").await;
+    assert_eq!(other.status, 200);
+    assert!(other.header("x-ratelimit-limit-requests").is_none());
+    let status = account(&gateway, "a").await;
+    let requests = json!({ "limit": 3, "remaining": 0, "refill_per_second": 0.001 });
+    for (name, value) in requests.as_object().unwrap() {
+        assert_eq!(&status["requests"][name], value, "{status}");
+    }
+    assert_eq!(account(&gateway, "free").await["requests"], json!(null));
+    assert_eq!(upstream.calls_so_far().len(), 4);
+    let metrics = gateway.metrics().await;
+    let decided = |decision| metrics.sum("llm_gateway_rate_limit_total", &[("decision", decision)]);
+    assert_eq!((decided("allowed"), decided("requests")), (3.0, 1.0));
+    gateway.end(5).await;
+}
+
+#[tokio::test]
+async fn whoever_comes_back_when_told_is_let_in() {
+    let upstream = Upstream::ollama();
+    let rate = keyed("a", "rate = { capacity = 1, refill_per_second = 0.8 }");
+    let gateway = gateway_with(&upstream, &rate).await;
+    assert_eq!(ask(&gateway, "sk-a").await.status, 200);
+    let refused = ask(&gateway, "sk-a").await;
+    let after = limited(&refused, "the next may come in");
+    // This waits for time itself to pass, as the client was told to.
+    tokio::time::sleep(Duration::from_secs(after)).await;
+    assert_eq!(ask(&gateway, "sk-a").await.status, 200);
+    gateway.end(3).await;
+}
+
+#[tokio::test]
+async fn a_burst_is_granted_the_capacity_and_what_flowed_in_and_no_more() {
+    let upstream = Upstream::ollama();
+    let rate = keyed("a", "rate = { capacity = 40, refill_per_second = 20.0 }");
+    let gateway = gateway_with(&upstream, &rate).await;
+    let began = Instant::now();
+    let mut granted = 0;
+    for _ in 0..5 {
+        granted += count(&answers(send_many(&gateway, &key("sk-a"), "hi", 60)).await, 200);
+    }
+    let most = 40.0 + 20.0 * began.elapsed().as_secs_f64();
+    assert!((40..=most.ceil() as usize).contains(&granted), "{granted} of at most {most}");
+    gateway.end(300).await;
+}
+
+#[tokio::test]
+async fn every_dialect_says_it_in_its_own_words() {
+    let upstream = Upstream::ollama();
+    let rate = keyed("a", &format!("rate = {{ capacity = 1, {SLOW} }}"));
+    let gateway = gateway_with(&upstream, &rate).await;
+    assert_eq!(ask(&gateway, "sk-a").await.status, 200);
+    let mut body = chat("hi");
+    body["model"] = "llama3.1".into();
+    body["max_tokens"] = 5.into();
+    for (path, pointer, expected) in [
+        ("/v1/chat", "/code", "rate_limited"),
+        ("/v1/chat/completions", "/error/code", "rate_limit_exceeded"),
+        ("/v1/messages", "/error/type", "rate_limit_error"),
+        ("/api/chat", "/error", "this key has sent its requests, the next may come in"),
+    ] {
+        let answer = post_json_with(&gateway.url(path), &key("sk-a"), &body).await;
+        let found = answer.json().pointer(pointer).cloned().unwrap_or_default();
+        assert_eq!(answer.status, 429, "{path}: {}", answer.text());
+        assert!(found.as_str().unwrap().starts_with(expected), "{path}: {}", answer.text());
+        assert_eq!(number(&answer, "x-ratelimit-limit-requests"), 1);
+        assert!((1..=60).contains(&number(&answer, "retry-after")));
+    }
+    let texts = json!({ "model": "llama3.1", "input": ["hi"] });
+    let answer = post_json_with(&gateway.url("/v1/embeddings"), &key("sk-a"), &texts).await;
+    assert_eq!(answer.status, 429);
+    // What costs a provider nothing costs the caller nothing.
+    for path in ["/v1/models", "/api/tags", "/livez", "/readyz", "/api/version"] {
+        let answer = crate::client::ask("GET", &gateway.url(path), &key("sk-a")).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    }
+    gateway.end(6 + 2).await;
+}
+
+#[tokio::test]
+async fn the_short_names_limit_everybody_who_has_no_rate() {
+    let upstream = Upstream::ollama();
+    let plain = provider("ollama", "ollama", &upstream.url(), "");
+    let variables = [("RATE_LIMITER_CAPACITY", "2"), ("RATE_LIMITER_REFILL_RATE", "0.001")];
+    let gateway = spawn_gateway_with(&plain, &variables).await;
+    let mut statuses = Vec::new();
+    for _ in 0..3 {
+        statuses.push(post_json(&gateway.url("/v1/chat"), &chat("hi")).await.status);
+    }
+    assert_eq!(statuses, [200, 200, 429]);
+    gateway.end(3).await;
+    let own = keyed("own", "rate = { capacity = 5 }");
+    let keys = format!("{own}{}{}", keyed("none", "rate = { capacity = 0 }"), keyed("all", ""));
+    let gateway = spawn_gateway_with(&config(&upstream, &keys), &variables).await;
+    for (secret, limit) in [("sk-own", Some("5")), ("sk-none", None), ("sk-all", Some("2"))] {
+        let answer = ask(&gateway, secret).await;
+        assert_eq!(answer.header("x-ratelimit-limit-requests"), limit, "{secret}");
+    }
+    gateway.end(3).await;
+}
+
+#[tokio::test]
+async fn a_reload_changes_limits_at_once_and_forgets_nothing() {
+    let upstream = Upstream::ollama();
+    let with = |capacity: u32| {
+        let rate = format!("rate = {{ capacity = {capacity}, {SLOW} }}");
+        config(&upstream, &keyed("a", &rate))
+    };
+    let gateway = crate::harness::spawn_gateway(&with(3)).await;
+    for _ in 0..3 {
+        assert_eq!(ask(&gateway, "sk-a").await.status, 200);
+    }
+    for (capacity, left) in [(3, 0), (5, 2), (4, 1)] {
+        gateway.write_config(&with(capacity));
+        assert_eq!(press(&gateway, "reload").await.status, 200);
+        assert_eq!(account(&gateway, "a").await["requests"]["remaining"], left);
+    }
+    assert_eq!(ask(&gateway, "sk-a").await.status, 200);
+    limited(&ask(&gateway, "sk-a").await, "has sent its requests");
+    let shown = get(&gateway.admin_url("/admin/keys")).await.text();
+    assert!(!shown.contains("sk-a"), "{shown}");
+    gateway.end(5).await;
+}

@@ -1,0 +1,198 @@
+//! Every key against every name, through aliases, hints, patterns and fallbacks: no way around leads out of its scope.
+//!
+//! The test has its own, naive reading of the configuration: from the name asked for to all models at all providers that
+//! could ever run, and from those to the ones that the key may use. The gateway may answer with one of these, and
+//! with nothing else.
+
+use std::collections::BTreeSet;
+
+use crate::client::{Answer, chat, post_json_with};
+use crate::crowd::key;
+use crate::harness::{provider, spawn_gateway};
+use crate::upstream::{Call, Script, Upstream, ollama};
+
+/// A key, its models and its providers.
+const KEYS: [(&str, &[&str], &[&str]); 9] = [
+    ("all", &["*"], &["*"]),
+    ("alpha-only", &["*"], &["alpha"]),
+    ("beta-only", &["*"], &["beta"]),
+    ("llama-only", &["llama*"], &["*"]),
+    ("small-only", &["small", "tiny-?"], &["*"]),
+    ("alias-only", &["fast"], &["*"]),
+    ("alias-and-llama", &["fast", "llama3.1"], &["*"]),
+    ("alias-and-small-at-beta", &["fast", "split", "small"], &["beta"]),
+    ("nothing-here", &["gpt-*"], &["gam*"]),
+];
+
+/// Where the names lead, worked out by hand from [`config`]: every model at a provider that may run.
+const NAMES: [(&str, &[(&str, &str)]); 17] = [
+    ("llama3.1", &[("alpha", "llama3.1")]),
+    ("alpha/llama3.1", &[("alpha", "llama3.1")]),
+    ("beta/llama3.1", &[("beta", "llama3.1")]),
+    ("gamma/llama3.1", &[("gamma", "llama3.1")]),
+    ("small", &[("beta", "small")]),
+    ("beta/small", &[("beta", "small")]),
+    ("alpha/small", &[("alpha", "small")]),
+    ("tiny-1", &[("beta", "tiny-1")]),
+    ("tiny-22", &[("gamma", "tiny-22")]),
+    ("fast", &[("alpha", "llama3.1"), ("beta", "small")]),
+    ("split", &[("beta", "small"), ("gamma", "big"), ("alpha", "llama3.1")]),
+    ("broken-first", &[("gamma", "llama3.1"), ("alpha", "llama3.1")]),
+    ("team-x", &[("alpha", "team-x"), ("beta", "small")]),
+    ("ours", &[("beta", "small"), ("gamma", "big")]),
+    ("unknown", &[("gamma", "unknown")]),
+    ("", &[("gamma", "big")]),
+    ("beta/", &[("gamma", "beta/")]),
+];
+
+const DIALECTS: [&str; 4] = ["/v1/chat", "/v1/chat/completions", "/api/chat", "/v1/messages"];
+
+fn config(alpha: &Upstream, beta: &Upstream, gamma: &Upstream) -> String {
+    let named = |name: &str, upstream: &Upstream, model: &str, more: &str| {
+        let more =
+            format!("{more}\nretry = {{ max_retries = 0 }}\nbreaker = {{ failures = 1000 }}");
+        let text = provider(name, "ollama", &upstream.url(), &more);
+        text.replace("\"llama3.1\"\n", &format!("\"{model}\"\n"))
+    };
+    let mut text = String::new();
+    for (name, models, providers) in KEYS {
+        text.push_str(&format!(
+            "[[keys]]\nname = '{name}'\nkey = 'sk-{name}'\nmodels = {models:?}\nproviders = {providers:?}\n"
+        ));
+    }
+    text.push_str(&named("alpha", alpha, "llama3.1", "models = ['llama*']"));
+    text.push_str(&named("beta", beta, "small", "models = ['small', 'tiny-?']"));
+    // Whatever asks for `llama3.1` here fails before it begins, so that fallbacks are taken.
+    text.push_str(&named("gamma", gamma, "big", "models = ['big']"));
+    text.push_str(
+        "[[routes]]\nmodel = 'fast'\ntargets = [{ provider = 'alpha', model = 'llama3.1' }]\n\
+         fallback = [{ provider = 'beta', model = 'small' }]\n\
+         [[routes]]\nmodel = 'split'\n\
+         targets = [{ provider = 'beta', model = 'small' }, { provider = 'gamma', model = 'big' }]\n\
+         fallback = [{ provider = 'alpha', model = 'llama3.1' }]\n\
+         [[routes]]\nmodel = 'broken-first'\n\
+         targets = [{ provider = 'gamma', model = 'llama3.1' }]\n\
+         fallback = [{ provider = 'alpha', model = 'llama3.1' }]\n\
+         [[routes]]\nmodel = 'team-*'\ntargets = [{ provider = 'alpha' }]\n\
+         fallback = [{ provider = 'beta', model = 'small' }]\n\
+         [hints]\nours = ['beta', 'gamma']\nlocal = ['alpha']\n\
+         [default]\nproviders = ['gamma']\n",
+    );
+    text
+}
+
+fn answers(call: &Call) -> Script {
+    match call.json()["model"].as_str() {
+        // What only a fallback can serve.
+        Some("team-x") => ollama::error(503, "busy"),
+        _ => ollama::reply(call),
+    }
+}
+
+fn fails_llama(call: &Call) -> Script {
+    match call.json()["model"].as_str() {
+        Some("llama3.1") => ollama::error(503, "busy"),
+        _ => ollama::reply(call),
+    }
+}
+
+/// A pattern with `*` and `?`, matched the slow and obvious way.
+fn matches(pattern: &[u8], name: &[u8]) -> bool {
+    match (pattern.split_first(), name.split_first()) {
+        (None, None) => true,
+        (Some((b'*', rest)), _) => {
+            matches(rest, name)
+                || name.split_first().is_some_and(|(_, less)| matches(pattern, less))
+        }
+        (Some((b'?', pattern)), Some((_, name))) => matches(pattern, name),
+        (Some((one, pattern)), Some((other, name))) if one == other => matches(pattern, name),
+        _ => false,
+    }
+}
+
+fn any(patterns: &[&str], name: &str) -> bool {
+    patterns.iter().any(|pattern| matches(pattern.as_bytes(), name.as_bytes()))
+}
+
+/// What a key may run of what a name leads to: the provider, the model that runs and the name asked for are all in its
+/// scope. Names of hints are no models, and where no name is asked for it is the model's own.
+fn allowed<'a>(
+    (_, models, providers): (&str, &[&str], &[&str]),
+    name: &str,
+    leads_to: &'a [(&'a str, &'a str)],
+) -> BTreeSet<(&'a str, &'a str)> {
+    let is_asked = name.is_empty() || name == "ours" || any(models, name);
+    let runs = leads_to
+        .iter()
+        .filter(|(provider, model)| is_asked && any(providers, provider) && any(models, model));
+    runs.copied().collect()
+}
+
+fn served(answer: &Answer) -> Option<(&str, &str)> {
+    Some((answer.header("x-gateway-provider")?, answer.header("x-gateway-model")?))
+}
+
+#[tokio::test]
+async fn no_name_leads_a_key_out_of_its_scope() {
+    let alpha = Upstream::spawn(answers);
+    let beta = Upstream::spawn(ollama::reply);
+    let gamma = Upstream::spawn(fails_llama);
+    let gateway = spawn_gateway(&config(&alpha, &beta, &gamma)).await;
+    let (mut sent, mut ok) = (0, BTreeSet::new());
+    for scope in KEYS {
+        let before = [&alpha, &beta, &gamma].map(|upstream| upstream.calls_so_far().len());
+        let mut may_run = BTreeSet::new();
+        for (name, leads_to) in NAMES {
+            let allowed = allowed(scope, name, leads_to);
+            may_run.extend(allowed.iter().copied());
+            for path in DIALECTS {
+                let is_native = path == "/v1/chat";
+                if name.is_empty() && !is_native {
+                    continue;
+                }
+                let mut body = chat("hi");
+                body["max_tokens"] = 5.into();
+                body["stream"] = false.into();
+                if !name.is_empty() {
+                    body["model"] = name.into();
+                }
+                let secret = format!("sk-{}", scope.0);
+                let answer = post_json_with(&gateway.url(path), &key(&secret), &body).await;
+                let case = format!("{} asks {path} for {name:?}: {}", scope.0, answer.text());
+                sent += 1;
+                match answer.status {
+                    200 => {
+                        let served = served(&answer).unwrap();
+                        assert!(allowed.contains(&served), "{served:?}: {case}");
+                        ok.insert((scope.0, name));
+                    }
+                    403 => assert!(allowed.is_empty(), "{allowed:?}: {case}"),
+                    // Everything that is allowed failed.
+                    503 | 529 | 502 => {
+                        let served = served(&answer).unwrap();
+                        assert!(allowed.contains(&served), "{served:?}: {case}");
+                    }
+                    status => panic!("{status}: {case}"),
+                }
+            }
+        }
+        // Not even a call that failed went elsewhere.
+        for ((name, upstream), before) in
+            [("alpha", &alpha), ("beta", &beta), ("gamma", &gamma)].into_iter().zip(before)
+        {
+            for call in &upstream.calls_so_far()[before..] {
+                let body = call.json();
+                let ran = (name, body["model"].as_str().unwrap());
+                assert!(may_run.contains(&ran), "{} ran {ran:?}", scope.0);
+            }
+        }
+    }
+    assert!(sent > 500, "{sent}");
+    // The matrix means something: much was answered, through aliases and fallbacks too.
+    for expected in [("all", "broken-first"), ("alias-and-llama", "fast"), ("all", "team-x")] {
+        assert!(ok.contains(&expected), "{expected:?} of {ok:?}");
+    }
+    assert!(ok.contains(&("alias-and-small-at-beta", "fast")), "{ok:?}");
+    assert!(!ok.contains(&("alias-only", "fast")));
+    gateway.end(sent).await;
+}
