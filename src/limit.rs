@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 pub use account::{Account, AccountStatus, MeterStatus, Standing, Terms};
 pub use bucket::Rate;
 pub use failures::Failures;
-pub use refusal::Refusal;
+pub use refusal::{Meter, Refusal};
 pub use ticket::{ANSWER, Need, Ticket};
 
 /// The accounts of all callers.

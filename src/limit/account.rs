@@ -13,10 +13,15 @@ use parking_lot::Mutex;
 use serde::Serialize;
 
 use super::bucket::{Bucket, Rate};
-use super::refusal::{Budget, Refusal};
+use super::refusal::{Meter, Refusal};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What a request is taken from.
+pub(super) const REQUESTS: &[Meter] = &[Meter::Requests];
+/// What tokens are taken from.
+pub(super) const TOKENS: &[Meter] = &[Meter::Minute, Meter::Day];
 
 /// What a caller may; by default everything.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -111,9 +116,17 @@ impl Terms {
         self.per_minute.is_some() || self.per_day.is_some()
     }
 
-    fn budgets(&self) -> impl Iterator<Item = (Budget, Rate)> {
-        let budgets = [(Budget::Minute, self.per_minute), (Budget::Day, self.per_day)];
-        budgets.into_iter().filter_map(|(budget, rate)| Some((budget, rate?)))
+    fn rate(&self, meter: Meter) -> Option<Rate> {
+        match meter {
+            Meter::Requests => self.rate,
+            Meter::Minute => self.per_minute,
+            Meter::Day => self.per_day,
+        }
+    }
+
+    /// Those of the meters that are limited, and how.
+    fn rates(self, meters: &[Meter]) -> impl Iterator<Item = (Meter, Rate)> {
+        meters.iter().filter_map(move |meter| Some((*meter, self.rate(*meter)?)))
     }
 }
 
@@ -179,85 +192,73 @@ impl Account {
         state.in_flight = state.in_flight.saturating_sub(1);
     }
 
-    /// Takes one request.
-    pub(super) fn take_request(&self, now: Instant) -> Result<(), Refusal> {
+    /// Takes at least `need` from all of these meters or from none, and as much up to `want` as there is. Says how much;
+    /// 0 where nothing is limited.
+    pub(super) fn take(
+        &self,
+        meters: &[Meter],
+        need: f64,
+        want: f64,
+        now: Instant,
+    ) -> Result<f64, Refusal> {
         let mut state = self.state.lock();
-        let Some(rate) = state.terms.rate else { return Ok(()) };
-        if !state.requests.has(1.0, rate, now) {
-            return Err(Refusal::Requests { after: state.requests.time_until(1.0, rate, now) });
-        }
-        state.requests.spend(1.0, rate, now);
-        Ok(())
-    }
-
-    /// Puts one request back.
-    pub(super) fn put_back_request(&self, now: Instant) {
-        let mut state = self.state.lock();
-        if let Some(rate) = state.terms.rate {
-            state.requests.spend(-1.0, rate, now);
-        }
-    }
-
-    /// Takes at least `need` tokens, and as many up to `want` as there are. Says how many; 0 without a budget.
-    pub(super) fn take_tokens(&self, need: f64, want: f64, now: Instant) -> Result<f64, Refusal> {
-        let mut state = self.state.lock();
-        let terms = state.terms;
         let mut amount = want;
-        let mut short: Option<(Budget, Duration)> = None;
-        for (budget, rate) in terms.budgets() {
-            let bucket = state.bucket(budget);
+        let mut short: Option<(Meter, Duration)> = None;
+        for (meter, rate) in state.terms.rates(meters) {
             if need > rate.capacity {
                 let (need, most) = (whole(need), whole(rate.capacity));
-                return Err(Refusal::TooLarge { budget, need, most });
+                return Err(Refusal::TooLarge { meter, need, most });
             }
+            let bucket = state.bucket(meter);
             if !bucket.has(need, rate, now) {
                 let after = bucket.time_until(need, rate, now);
-                short = short.filter(|(_, longest)| *longest > after).or(Some((budget, after)));
+                short = short.filter(|(_, longest)| *longest > after).or(Some((meter, after)));
             }
             amount = amount.min(bucket.left(rate, now));
         }
-        if let Some((budget, after)) = short {
-            return Err(Refusal::Tokens { budget, after });
+        if let Some((meter, after)) = short {
+            return Err(Refusal::Spent { meter, after });
         }
-        if !terms.has_budget() {
+        if state.terms.rates(meters).next().is_none() {
             return Ok(0.0);
         }
         let amount = amount.max(need);
-        state.spend(amount, now);
+        state.spend(meters, amount, now);
         Ok(amount)
     }
 
-    /// Makes it so that `used` tokens were taken where `taken` had been.
-    pub(super) fn settle_tokens(&self, taken: f64, used: f64, now: Instant) {
-        let mut state = self.state.lock();
-        state.spend(used - taken, now);
-        state.tokens_used = state.tokens_used.saturating_add(whole(used));
+    /// Spends more of these meters, or less than 0: puts back.
+    pub(super) fn spend(&self, meters: &[Meter], amount: f64, now: Instant) {
+        self.state.lock().spend(meters, amount, now);
     }
 
-    /// Where the caller stands with its requests, and with the budget of which less is left.
-    pub(super) fn standings(&self, now: Instant) -> (Option<Standing>, Option<Standing>) {
+    /// Counts tokens for the operator.
+    pub(super) fn count_tokens(&self, tokens: u64) {
         let mut state = self.state.lock();
-        let terms = state.terms;
-        let requests = terms.rate.map(|rate| standing(&state.requests, rate, now));
-        let budgets =
-            terms.budgets().map(|(budget, rate)| standing(state.bucket(budget), rate, now));
-        let tokens = budgets.min_by_key(|standing| standing.remaining);
-        (requests, tokens)
+        state.tokens_used = state.tokens_used.saturating_add(tokens);
+    }
+
+    /// Where the caller stands with these meters; of several that of which less is left.
+    pub(super) fn standing(&self, meters: &[Meter], now: Instant) -> Option<Standing> {
+        let mut state = self.state.lock();
+        let rates = state.terms.rates(meters);
+        let standings = rates.map(|(meter, rate)| standing(state.bucket(meter), rate, now));
+        standings.min_by_key(|standing| standing.remaining)
     }
 }
 
 impl State {
-    fn bucket(&mut self, budget: Budget) -> &mut Bucket {
-        match budget {
-            Budget::Minute => &mut self.minute,
-            Budget::Day => &mut self.day,
+    fn bucket(&mut self, meter: Meter) -> &mut Bucket {
+        match meter {
+            Meter::Requests => &mut self.requests,
+            Meter::Minute => &mut self.minute,
+            Meter::Day => &mut self.day,
         }
     }
 
-    fn spend(&mut self, amount: f64, now: Instant) {
-        let terms = self.terms;
-        for (budget, rate) in terms.budgets() {
-            self.bucket(budget).spend(amount, rate, now);
+    fn spend(&mut self, meters: &[Meter], amount: f64, now: Instant) {
+        for (meter, rate) in self.terms.rates(meters) {
+            self.bucket(meter).spend(amount, rate, now);
         }
     }
 }

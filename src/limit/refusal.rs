@@ -12,9 +12,11 @@ const SPREAD: f64 = 0.2;
 /// A limit and what is missing.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Refusal {
-    /// The key has sent its requests.
-    Requests {
-        /// Until there is one more.
+    /// The key has used what it has of one kind.
+    Spent {
+        /// Of which.
+        meter: Meter,
+        /// Until there is enough for this request.
         after: Duration,
     },
     /// As many requests are under way as the key may have.
@@ -22,17 +24,10 @@ pub enum Refusal {
         /// How many that is.
         most: u32,
     },
-    /// The tokens are spent.
-    Tokens {
-        /// Of which budget.
-        budget: Budget,
-        /// Until there are enough for this request.
-        after: Duration,
-    },
     /// The request needs more tokens than the budget ever has.
     TooLarge {
-        /// Which budget.
-        budget: Budget,
+        /// Of which.
+        meter: Meter,
         /// What it needs.
         need: u64,
         /// What there is when nothing is spent.
@@ -45,22 +40,24 @@ pub enum Refusal {
     },
 }
 
-/// A budget of tokens.
+/// What is measured of a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Budget {
-    /// `tokens_per_minute`.
+pub enum Meter {
+    /// Its requests.
+    Requests,
+    /// Its tokens by the minute: `tokens_per_minute`.
     Minute,
-    /// `tokens_per_day`.
+    /// Its tokens by the day: `tokens_per_day`.
     Day,
 }
 
-impl Budget {
-    /// The word after `tokens per`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
+impl Meter {
+    /// In which unit, and how often.
+    fn unit(self) -> &'static str {
         match self {
-            Self::Minute => "minute",
-            Self::Day => "day",
+            Self::Requests => "requests",
+            Self::Minute => "tokens per minute",
+            Self::Day => "tokens per day",
         }
     }
 }
@@ -77,9 +74,12 @@ impl Refusal {
             }
         };
         match self {
-            Self::Requests { after } => {
-                let message =
-                    format!("this key has sent its requests, the next may come in {}", told(after));
+            Self::Spent { meter, after } => {
+                let message = format!(
+                    "this key has used its {}, there is enough for this request in {}",
+                    meter.unit(),
+                    told(after)
+                );
                 limited(message, Some(after))
             }
             Self::Concurrency { most } => {
@@ -87,17 +87,9 @@ impl Refusal {
                     format!("this key may have {most} requests under way, wait for one to end");
                 limited(message, None)
             }
-            Self::Tokens { budget, after } => {
-                let message = format!(
-                    "this key has used its tokens per {}, enough for this request come back in {}",
-                    budget.as_str(),
-                    told(after)
-                );
-                limited(message, Some(after))
-            }
-            Self::TooLarge { budget, need, most } => GatewayError::invalid(format!(
-                "this request may need {need} tokens and this key has {most} per {}: shorten it, or lower max_tokens",
-                budget.as_str()
+            Self::TooLarge { meter, need, most } => GatewayError::invalid(format!(
+                "this request may need {need} tokens, and this key has {most} {}: shorten it, or lower max_tokens",
+                meter.unit()
             )),
             Self::Failures { after } => {
                 let message = format!(
@@ -113,10 +105,10 @@ impl Refusal {
     #[must_use]
     pub fn decision(self) -> LimitDecision {
         match self {
-            Self::Requests { .. } => LimitDecision::Requests,
+            Self::Spent { meter: Meter::Requests, .. } => LimitDecision::Requests,
+            Self::Spent { meter: Meter::Minute, .. } => LimitDecision::TokensPerMinute,
+            Self::Spent { meter: Meter::Day, .. } => LimitDecision::TokensPerDay,
             Self::Concurrency { .. } => LimitDecision::Concurrency,
-            Self::Tokens { budget: Budget::Minute, .. } => LimitDecision::TokensPerMinute,
-            Self::Tokens { budget: Budget::Day, .. } => LimitDecision::TokensPerDay,
             Self::TooLarge { .. } => LimitDecision::TooLarge,
             Self::Failures { .. } => LimitDecision::Failures,
         }
@@ -137,13 +129,13 @@ mod tests {
     fn those_refused_are_told_when_and_never_too_early() {
         for _ in 0..100 {
             let after = Duration::from_secs(10);
-            let error = Refusal::Requests { after }.into_error();
+            let error = Refusal::Spent { meter: Meter::Requests, after }.into_error();
             let told = error.retry_after.unwrap();
             assert!(told >= after && told <= after * 12 / 10, "{told:?}");
             assert!(error.message.ends_with("in 10s"), "{}", error.message);
         }
         let after = Duration::from_millis(5 * 3_600_000 + 90_001);
-        let error = Refusal::Tokens { budget: Budget::Day, after }.into_error();
+        let error = Refusal::Spent { meter: Meter::Day, after }.into_error();
         assert!(error.message.contains("tokens per day"), "{}", error.message);
         assert!(error.message.ends_with("in 5h 1m 31s"), "{}", error.message);
         assert_eq!(error.kind, ErrorKind::RateLimited);
@@ -151,9 +143,9 @@ mod tests {
 
     #[test]
     fn what_never_fits_is_no_matter_of_time() {
-        let refusal = Refusal::TooLarge { budget: Budget::Minute, need: 300, most: 100 };
+        let refusal = Refusal::TooLarge { meter: Meter::Minute, need: 300, most: 100 };
         let error = refusal.into_error();
         assert_eq!((error.kind, error.retry_after), (ErrorKind::InvalidRequest, None));
-        assert!(error.message.contains("300") && error.message.contains("100 per minute"));
+        assert!(error.message.contains("300") && error.message.contains("100 tokens per minute"));
     }
 }

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::account::{Account, Standing};
+use super::account::{Account, REQUESTS, Standing, TOKENS};
 use super::refusal::Refusal;
 use crate::telemetry::{LimitDecision, Limited};
 
@@ -32,7 +32,7 @@ pub struct Ticket {
     is_inside: bool,
     has_request: bool,
     reserved: f64,
-    used: f64,
+    used: u64,
     requests: Option<Standing>,
     tokens: Option<Standing>,
 }
@@ -46,7 +46,7 @@ impl Ticket {
             is_inside: false,
             has_request: false,
             reserved: 0.0,
-            used: 0.0,
+            used: 0,
             requests: None,
             tokens: None,
         }
@@ -61,7 +61,7 @@ impl Ticket {
         let now = Instant::now();
         let entered = self.account.enter().and_then(|()| {
             self.is_inside = true;
-            self.account.take_request(now)
+            self.account.take(REQUESTS, 1.0, 1.0, now).map(drop)
         });
         self.has_request = entered.is_ok();
         if entered.is_err() {
@@ -86,7 +86,7 @@ impl Ticket {
         let now = Instant::now();
         let least = need.prompt.saturating_add(need.answer.unwrap_or(0));
         let most = need.prompt.saturating_add(need.answer.unwrap_or(ANSWER));
-        let taken = self.account.take_tokens(amount(least), amount(most), now);
+        let taken = self.account.take(TOKENS, amount(least), amount(most), now);
         self.reserved = taken.unwrap_or(0.0);
         self.decided(taken.map(drop), now)?;
         if !self.account.terms().is_free() {
@@ -97,20 +97,18 @@ impl Ticket {
 
     /// Says how many tokens were used, so far or in all.
     pub fn charge(&mut self, tokens: u64) {
-        self.used = amount(tokens);
+        self.used = tokens;
     }
 
     /// Gives the request back, as for an answer that cost nobody anything. What it was charged stays to be said.
     pub fn refund(&mut self) {
         let now = Instant::now();
         if std::mem::take(&mut self.has_request) {
-            self.account.put_back_request(now);
+            self.account.spend(REQUESTS, -1.0, now);
         }
         let reserved = std::mem::take(&mut self.reserved);
-        if reserved > 0.0 {
-            self.account.settle_tokens(reserved, 0.0, now);
-        }
-        (self.requests, self.tokens) = self.account.standings(now);
+        self.account.spend(TOKENS, -reserved, now);
+        self.look(now);
     }
 
     /// Where the caller stood with its requests when this one was decided; `None` without a limit.
@@ -126,11 +124,16 @@ impl Ticket {
     }
 
     fn decided(&mut self, decided: Result<(), Refusal>, now: Instant) -> Result<(), Refusal> {
-        (self.requests, self.tokens) = self.account.standings(now);
+        self.look(now);
         if let Err(refusal) = &decided {
             Limited { decision: refusal.decision() }.emit();
         }
         decided
+    }
+
+    fn look(&mut self, now: Instant) {
+        self.requests = self.account.standing(REQUESTS, now);
+        self.tokens = self.account.standing(TOKENS, now);
     }
 
     fn leave(&mut self) {
@@ -143,8 +146,12 @@ impl Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.leave();
-        if self.reserved > 0.0 || self.used > 0.0 {
-            self.account.settle_tokens(self.reserved, self.used, Instant::now());
+        let Self { reserved, used, .. } = *self;
+        if amount(used) != reserved {
+            self.account.spend(TOKENS, amount(used) - reserved, Instant::now());
+        }
+        if used > 0 {
+            self.account.count_tokens(used);
         }
     }
 }

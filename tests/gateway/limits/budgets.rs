@@ -83,7 +83,7 @@ async fn what_could_never_fit_is_a_mistake_and_no_matter_of_waiting() {
     let refused = post(&gateway, &bounded(500)).await;
     let body = refused.json();
     assert_eq!((refused.status, &body["code"]), (400, &"invalid_request".into()), "{body}");
-    let detail = "this request may need 505 tokens and this key has 100 per minute: shorten it, \
+    let detail = "this request may need 505 tokens, and this key has 100 tokens per minute: shorten it, \
                   or lower max_tokens";
     assert_eq!(body["detail"], detail);
     assert!(refused.header("retry-after").is_none());

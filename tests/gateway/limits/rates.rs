@@ -27,7 +27,10 @@ async fn a_key_has_its_capacity_at_once_and_is_told_where_it_stands() {
     }
     let refused = ask(&gateway, "sk-a").await;
     // The next one comes in about 1000 s; longer than a minute is never told.
-    assert_eq!(limited(&refused, "the next may come in 16m"), 60);
+    assert_eq!(
+        limited(&refused, "has used its requests, there is enough for this request in 16m"),
+        60
+    );
     assert_eq!(number(&refused, "x-ratelimit-remaining-requests"), 0);
     let reset = refused.header("x-ratelimit-reset-requests").unwrap();
     assert!(reset.starts_with("49m") || reset == "50m0s", "{reset}");
@@ -55,7 +58,7 @@ async fn whoever_comes_back_when_told_is_let_in() {
     let gateway = gateway_with(&upstream, &rate).await;
     assert_eq!(ask(&gateway, "sk-a").await.status, 200);
     let refused = ask(&gateway, "sk-a").await;
-    let after = limited(&refused, "the next may come in");
+    let after = limited(&refused, "has used its requests");
     // This waits for time itself to pass, as the client was told to.
     tokio::time::sleep(Duration::from_secs(after)).await;
     assert_eq!(ask(&gateway, "sk-a").await.status, 200);
@@ -90,7 +93,7 @@ async fn every_dialect_says_it_in_its_own_words() {
         ("/v1/chat", "/code", "rate_limited"),
         ("/v1/chat/completions", "/error/code", "rate_limit_exceeded"),
         ("/v1/messages", "/error/type", "rate_limit_error"),
-        ("/api/chat", "/error", "this key has sent its requests, the next may come in"),
+        ("/api/chat", "/error", "this key has used its requests"),
     ] {
         let answer = post_json_with(&gateway.url(path), &key("sk-a"), &body).await;
         let found = answer.json().pointer(pointer).cloned().unwrap_or_default();
@@ -149,7 +152,7 @@ async fn a_reload_changes_limits_at_once_and_forgets_nothing() {
         assert_eq!(account(&gateway, "a").await["requests"]["remaining"], left);
     }
     assert_eq!(ask(&gateway, "sk-a").await.status, 200);
-    limited(&ask(&gateway, "sk-a").await, "has sent its requests");
+    limited(&ask(&gateway, "sk-a").await, "has used its requests");
     let shown = get(&gateway.admin_url("/admin/keys")).await.text();
     assert!(!shown.contains("sk-a"), "{shown}");
     gateway.end(5).await;
