@@ -110,7 +110,8 @@ async fn providers(admin: Data<Admin>) -> HttpResponse {
 }
 
 async fn keys(admin: Data<Admin>) -> HttpResponse {
-    HttpResponse::Ok().json(json!({"keys": admin.front.accounts()}))
+    let limits = admin.front.limits();
+    HttpResponse::Ok().json(json!({"keys": limits.statuses(), "replicas": limits.replicas()}))
 }
 
 async fn config(admin: Data<Admin>) -> HttpResponse {

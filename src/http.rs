@@ -42,7 +42,7 @@ use parking_lot::Mutex;
 
 use crate::chat::{ErrorKind, GatewayError, Origin};
 use crate::dialect::DIALECTS;
-use crate::limit::{AccountStatus, Failures, Limits};
+use crate::limit::{Failures, Limits};
 use crate::redis::Link;
 use crate::router::{Reconfigure, RouterActor, Routing};
 use auth::Callers;
@@ -85,7 +85,7 @@ impl Front {
         link: Option<Link>,
     ) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        let limits = Limits::default();
+        let limits = Limits::new(link.clone());
         Self {
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
             settings: ArcSwap::from_pointee(settings.clone()),
@@ -127,10 +127,10 @@ impl Front {
         self.routing.load_full()
     }
 
-    /// What every caller has used of what it may.
+    /// What callers have used of what they may.
     #[must_use]
-    pub fn accounts(&self) -> Vec<AccountStatus> {
-        self.limits.statuses()
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// The bytes of request bodies held now.

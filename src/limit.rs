@@ -10,8 +10,11 @@
 mod account;
 mod bucket;
 mod failures;
+mod meters;
 mod refusal;
 pub mod settings;
+mod shared;
+mod terms;
 mod ticket;
 
 use std::collections::BTreeMap;
@@ -20,19 +23,32 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-pub use account::{Account, AccountStatus, MeterStatus, Standing, Terms};
+use crate::redis::Link;
+use shared::Shared;
+
+pub use account::{Account, AccountStatus, MeterStatus};
 pub use bucket::Rate;
 pub use failures::Failures;
-pub use refusal::{Meter, Refusal};
+pub use meters::Standing;
+pub use refusal::Refusal;
+pub use terms::{Meter, Terms};
 pub use ticket::{ANSWER, Need, Ticket};
 
 /// The accounts of all callers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Limits {
     accounts: Mutex<BTreeMap<Arc<str>, Arc<Account>>>,
+    shared: Option<Arc<Shared>>,
 }
 
 impl Limits {
+    /// No accounts yet. With a link, gateways that share the Redis share what their callers may.
+    #[must_use]
+    pub fn new(link: Option<Link>) -> Self {
+        let shared = link.map(|link| Arc::new(Shared::new(link)));
+        Self { accounts: Mutex::default(), shared }
+    }
+
     /// The accounts of these callers, under these terms from now on. Those of others are forgotten; what runs under
     /// them is finished.
     pub fn replace(&self, callers: &[(Arc<str>, Terms)]) -> Vec<Arc<Account>> {
@@ -42,7 +58,7 @@ impl Limits {
                 account.change(*terms);
                 Arc::clone(account)
             }
-            None => Arc::new(Account::new(name, *terms)),
+            None => Arc::new(Account::new(name, *terms, self.shared.clone())),
         };
         let opened: Vec<Arc<Account>> = callers.iter().map(open).collect();
         *accounts = opened
@@ -50,6 +66,12 @@ impl Limits {
             .map(|account| (Arc::clone(account.name()), Arc::clone(account)))
             .collect();
         opened
+    }
+
+    /// Among how many gateways what callers may is divided while they cannot agree, as far as is known; 1 without a Redis.
+    #[must_use]
+    pub fn replicas(&self) -> u32 {
+        self.shared.as_ref().map_or(1, |shared| shared.replicas())
     }
 
     /// Every account, by name.
@@ -64,16 +86,16 @@ impl Limits {
 mod tests {
     use super::*;
 
-    #[test]
-    fn other_terms_hold_at_once_and_forget_nothing() {
-        let limits = Limits::default();
+    #[tokio::test]
+    async fn other_terms_hold_at_once_and_forget_nothing() {
+        let limits = Limits::new(None);
         let name: Arc<str> = Arc::from("a");
         let rate = |capacity| Some(Rate { capacity, per_second: 0.001 });
         let terms = |capacity| Terms { rate: rate(capacity), ..Terms::default() };
         let left = || limits.statuses()[0].requests.as_ref().map(|meter| meter.remaining);
         let open = |terms| limits.replace(&[(Arc::clone(&name), terms)]).remove(0);
         let mut ticket = Ticket::new(open(terms(10.0)));
-        ticket.enter().unwrap();
+        ticket.enter().await.unwrap();
         assert_eq!(left(), Some(9));
         open(terms(5.0));
         assert_eq!(left(), Some(4));

@@ -139,6 +139,12 @@ impl Link {
         self.ask(Request::Leave).await.map(drop)
     }
 
+    /// How long an operation may take.
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.shared.timeout
+    }
+
     /// Whether the Redis is away, so that every gateway decides for itself.
     #[must_use]
     pub fn is_degraded(&self) -> bool {

@@ -192,7 +192,7 @@ mod tests {
             ..key("expires", "sk-expires")
         };
         let keys = [key("a", "sk-a"), key("b", "sk-b"), expired, expires];
-        Callers::new(&AuthSettings::default(), &keys, &Limits::default())
+        Callers::new(&AuthSettings::default(), &keys, &Limits::new(None))
     }
 
     fn identify(
@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn without_keys_everybody_is_anonymous() {
-        let callers = Callers::new(&AuthSettings::default(), &[], &Limits::default());
+        let callers = Callers::new(&AuthSettings::default(), &[], &Limits::new(None));
         assert_eq!(identify(&callers, &[]), Ok("anonymous".to_owned()));
         assert_eq!(identify(&callers, &[("x-api-key", "anything")]), Ok("anonymous".to_owned()));
     }

@@ -62,7 +62,7 @@ async fn submit(
     let known = front.identify(request)?;
     let caller = Arc::clone(&known.caller);
     exchange.caller = Some(Arc::clone(&caller));
-    exchange.quota.enter(&known)?;
+    exchange.quota.enter(&known).await?;
     let wishes = Wishes::read(request)?;
     exchange.route = wishes.explain.then(RouteNote::default);
     if !exchange.dialect.ignores_content_type() {
@@ -73,7 +73,7 @@ async fn submit(
     let body = intake::read(request.headers(), &mut payload, bounds, buffered).await?;
     let ask = Arc::new(exchange.dialect.decode(&body)?);
     drop(body);
-    exchange.quota.reserve(&ask)?;
+    exchange.quota.reserve(&ask).await?;
     let (reply, answer) = Reply::new();
     let job = Job {
         request_id: Arc::clone(&exchange.request_id),

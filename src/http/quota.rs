@@ -33,10 +33,10 @@ impl Quota {
     /// # Errors
     ///
     /// `RateLimited` when either is used up.
-    pub fn enter(&mut self, known: &Known) -> Result<(), GatewayError> {
+    pub async fn enter(&mut self, known: &Known) -> Result<(), GatewayError> {
         self.counts_hits = known.counts_hits;
         let ticket = self.ticket.insert(Ticket::new(Arc::clone(&known.account)));
-        ticket.enter().map_err(Refusal::into_error)
+        ticket.enter().await.map_err(Refusal::into_error)
     }
 
     /// Sets aside what the request may need of its caller's tokens.
@@ -44,12 +44,12 @@ impl Quota {
     /// # Errors
     ///
     /// `RateLimited` when too few are left, `InvalidRequest` when there never will be enough.
-    pub fn reserve(&mut self, ask: &Ask) -> Result<(), GatewayError> {
+    pub async fn reserve(&mut self, ask: &Ask) -> Result<(), GatewayError> {
         let Some(ticket) = &mut self.ticket else { return Ok(()) };
         if ticket.has_budget() {
             self.need = need(ask);
         }
-        ticket.reserve(self.need).map_err(Refusal::into_error)
+        ticket.reserve(self.need).await.map_err(Refusal::into_error)
     }
 
     /// Counts what is answered.
@@ -108,7 +108,7 @@ impl Quota {
         let requests = ticket.and_then(Ticket::requests).map(|standing| (REQUESTS, standing));
         let tokens = ticket.and_then(Ticket::tokens).map(|standing| (TOKENS, standing));
         requests.into_iter().chain(tokens).flat_map(|(names, standing)| {
-            let Standing { limit, remaining, reset } = standing;
+            let Standing { limit, remaining, reset, per_second: _ } = standing;
             let values = [limit.to_string(), remaining.to_string(), span(reset)];
             names.into_iter().zip(values).filter_map(|(name, value)| {
                 Some((HeaderName::from_static(name), HeaderValue::from_str(&value).ok()?))
@@ -157,19 +157,19 @@ mod tests {
 
     const BUDGET: u64 = 1000;
 
-    fn enter(quota: &mut Quota, account: &Arc<Account>, counts_hits: bool) {
+    async fn enter(quota: &mut Quota, account: &Arc<Account>, counts_hits: bool) {
         let (caller, account) = (Arc::new(crate::http::auth::anonymous()), Arc::clone(account));
-        quota.enter(&Known { caller, account, counts_hits }).unwrap();
+        quota.enter(&Known { caller, account, counts_hits }).await.unwrap();
     }
 
     /// What is left of the budget after a request with a prompt of 100 tokens has ended so.
-    fn left_after(outcome: Outcome, usage: Usage, said: usize, was_called: bool) -> u64 {
+    async fn left_after(outcome: Outcome, usage: Usage, said: usize, was_called: bool) -> u64 {
         let terms = Terms::default().with_tokens(0, BUDGET);
-        let account = Arc::new(Account::new(&Arc::from("a"), terms));
+        let account = Arc::new(Account::new(&Arc::from("a"), terms, None));
         let mut quota = Quota::default();
-        enter(&mut quota, &account, false);
+        enter(&mut quota, &account, false).await;
         quota.need = Need { prompt: 100, answer: Some(500) };
-        quota.ticket.as_mut().unwrap().reserve(quota.need).unwrap();
+        quota.ticket.as_mut().unwrap().reserve(quota.need).await.unwrap();
         assert_eq!(left(&account), 400);
         quota.note(&ChatEvent::Text("x".repeat(said)));
         quota.bill(outcome, usage, was_called);
@@ -182,42 +182,43 @@ mod tests {
         account.status(std::time::Instant::now()).tokens_per_day.unwrap().remaining
     }
 
-    #[test]
-    fn an_answer_costs_what_the_provider_counted() {
+    #[tokio::test]
+    async fn an_answer_costs_what_the_provider_counted() {
         let usage = Usage { prompt: Some(80), completion: Some(20), ..Usage::default() };
-        assert_eq!(left_after(Outcome::Ok, usage, 400, true), 900);
+        assert_eq!(left_after(Outcome::Ok, usage, 400, true).await, 900);
         let only_prompt = Usage { prompt: Some(80), ..Usage::default() };
-        assert_eq!(left_after(Outcome::Ok, only_prompt, 400, true), 820);
-        assert_eq!(left_after(Outcome::Ok, Usage::default(), 400, true), 800);
+        assert_eq!(left_after(Outcome::Ok, only_prompt, 400, true).await, 820);
+        assert_eq!(left_after(Outcome::Ok, Usage::default(), 400, true).await, 800);
         let more = Usage { prompt: Some(900), completion: Some(300), ..Usage::default() };
-        assert_eq!(left_after(Outcome::Ok, more, 0, true), 0);
+        assert_eq!(left_after(Outcome::Ok, more, 0, true).await, 0);
     }
 
-    #[test]
-    fn who_leaves_pays_for_what_ran() {
+    #[tokio::test]
+    async fn who_leaves_pays_for_what_ran() {
         let none = Usage::default();
-        assert_eq!(left_after(Outcome::Cancelled, none, 0, false), 1000);
-        assert_eq!(left_after(Outcome::Cancelled, none, 0, true), 900);
-        assert_eq!(left_after(Outcome::Cancelled, none, 40, true), 890);
+        assert_eq!(left_after(Outcome::Cancelled, none, 0, false).await, 1000);
+        assert_eq!(left_after(Outcome::Cancelled, none, 0, true).await, 900);
+        assert_eq!(left_after(Outcome::Cancelled, none, 40, true).await, 890);
     }
 
-    #[test]
-    fn a_failure_costs_what_came_before_it() {
+    #[tokio::test]
+    async fn a_failure_costs_what_came_before_it() {
         let none = Usage::default();
         for outcome in [Outcome::UpstreamError, Outcome::Timeout, Outcome::Overloaded] {
-            assert_eq!(left_after(outcome, none, 0, true), 1000);
-            assert_eq!(left_after(outcome, none, 40, true), 890);
+            assert_eq!(left_after(outcome, none, 0, true).await, 1000);
+            assert_eq!(left_after(outcome, none, 40, true).await, 890);
         }
     }
 
-    #[test]
-    fn an_answer_from_the_cache_leaves_no_trace_unless_it_is_to_count() {
+    #[tokio::test]
+    async fn an_answer_from_the_cache_leaves_no_trace_unless_it_is_to_count() {
         let terms =
             Terms { rate: Some(Rate { capacity: 9.0, per_second: 1e-6 }), ..Terms::default() };
-        let account = Arc::new(Account::new(&Arc::from("a"), terms.with_tokens(BUDGET, BUDGET)));
+        let account =
+            Arc::new(Account::new(&Arc::from("a"), terms.with_tokens(BUDGET, BUDGET), None));
         let mut quota = Quota::default();
-        enter(&mut quota, &account, false);
-        quota.reserve(&Ask::Chat(crate::chat::ChatRequest::default())).unwrap();
+        enter(&mut quota, &account, false).await;
+        quota.reserve(&Ask::Chat(crate::chat::ChatRequest::default())).await.unwrap();
         let names = |quota: &Quota, wanted: &str| {
             let (_, value) = quota.headers().find(|(name, _)| name == wanted)?;
             Some(value.to_str().unwrap().to_owned())
@@ -233,7 +234,7 @@ mod tests {
         drop(quota);
         assert_eq!(left(&account), 1000);
         let mut counted = Quota::default();
-        enter(&mut counted, &account, true);
+        enter(&mut counted, &account, true).await;
         counted.hit();
         counted.bill(Outcome::Ok, usage, false);
         drop(counted);

@@ -1,67 +1,50 @@
 //! What a caller has used of what it may.
 //!
-//! It owns the buckets of one name and the count of its requests under way, behind one short lock. It refuses nothing by
-//! itself: a [`super::Ticket`] asks, takes, and gives back.
+//! It owns the meters of one name and the count of its requests under way, behind one short lock that is never held
+//! across an await. Where gateways share a Redis it takes there first, and alone when there is no answer.
 //!
-//! The one thing to know: several buckets are taken from together or not at all, so that a request that the day refuses
-//! costs nothing of the minute.
+//! The one thing to know: what was taken is put back where it was taken. What cannot be put back because the Redis is
+//! away is owed, and put back with the next thing that is taken there.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use serde::Serialize;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
-use super::bucket::{Bucket, Rate};
-use super::refusal::{Meter, Refusal};
-
-const MINUTE: Duration = Duration::from_secs(60);
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// What a request is taken from.
-pub(super) const REQUESTS: &[Meter] = &[Meter::Requests];
-/// What tokens are taken from.
-pub(super) const TOKENS: &[Meter] = &[Meter::Minute, Meter::Day];
-
-/// What a caller may; by default everything.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Terms {
-    /// Requests.
-    pub rate: Option<Rate>,
-    /// Tokens of prompts and answers, as they flow in over a minute.
-    pub per_minute: Option<Rate>,
-    /// And over a day.
-    pub per_day: Option<Rate>,
-    /// Requests under way at one time.
-    pub max_concurrency: Option<u32>,
-}
+use super::bucket::Rate;
+use super::meters::{Meters, Standing};
+use super::refusal::Refusal;
+use super::shared::{Drawn, Shared};
+use super::terms::{Kind, Meter, Terms};
+use crate::redis::Unavailable;
 
 /// One caller's use of what it may.
 #[derive(Debug)]
 pub struct Account {
     name: Arc<str>,
     state: Mutex<State>,
+    shared: Option<Arc<Shared>>,
 }
 
 #[derive(Debug)]
 struct State {
-    terms: Terms,
-    requests: Bucket,
-    minute: Bucket,
-    day: Bucket,
+    meters: Meters,
     in_flight: u32,
     tokens_used: u64,
+    /// Tokens that are to be spent at the Redis, or less than 0: put back.
+    owed: f64,
 }
 
-/// Where a caller stands with one limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
-    /// What there is when nothing is spent.
-    pub limit: u64,
-    /// What is left, whole ones.
-    pub remaining: u64,
-    /// How long until all is there again.
-    pub reset: Duration,
+/// What was taken, and where.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Taken {
+    /// How much.
+    pub amount: f64,
+    /// Whether it was taken at the Redis.
+    pub is_shared: bool,
 }
 
 /// An account, for operators.
@@ -79,11 +62,11 @@ pub struct AccountStatus {
     pub tokens_per_minute: Option<MeterStatus>,
     /// Tokens by the day; `None` without a limit.
     pub tokens_per_day: Option<MeterStatus>,
-    /// Tokens used since the start.
+    /// Tokens used since the start, at this gateway.
     pub tokens_used: u64,
 }
 
-/// One limit of an account.
+/// One limit of an account: as the Redis last said, or as this gateway counts.
 #[derive(Debug, Serialize)]
 pub struct MeterStatus {
     /// What there is when nothing is spent.
@@ -96,47 +79,13 @@ pub struct MeterStatus {
     pub full_in_ms: u64,
 }
 
-impl Terms {
-    /// These terms with budgets of tokens; 0 is no limit.
-    #[must_use]
-    pub fn with_tokens(self, per_minute: u64, per_day: u64) -> Self {
-        let budget = |tokens, time| (tokens > 0).then(|| Rate::within(tokens, time));
-        Self { per_minute: budget(per_minute, MINUTE), per_day: budget(per_day, DAY), ..self }
-    }
-
-    /// Whether nothing is limited.
-    #[must_use]
-    pub fn is_free(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// Whether tokens are.
-    #[must_use]
-    pub fn has_budget(&self) -> bool {
-        self.per_minute.is_some() || self.per_day.is_some()
-    }
-
-    fn rate(&self, meter: Meter) -> Option<Rate> {
-        match meter {
-            Meter::Requests => self.rate,
-            Meter::Minute => self.per_minute,
-            Meter::Day => self.per_day,
-        }
-    }
-
-    /// Those of the meters that are limited, and how.
-    fn rates(self, meters: &[Meter]) -> impl Iterator<Item = (Meter, Rate)> {
-        meters.iter().filter_map(move |meter| Some((*meter, self.rate(*meter)?)))
-    }
-}
-
 impl Account {
     /// An account of which nothing is used.
     #[must_use]
-    pub fn new(name: &Arc<str>, terms: Terms) -> Self {
-        let [requests, minute, day] = [Bucket::default(); 3];
-        let state = State { terms, requests, minute, day, in_flight: 0, tokens_used: 0 };
-        Self { name: Arc::clone(name), state: Mutex::new(state) }
+    pub fn new(name: &Arc<str>, terms: Terms, shared: Option<Arc<Shared>>) -> Self {
+        let meters = Meters::new(terms);
+        let state = State { meters, in_flight: 0, tokens_used: 0, owed: 0.0 };
+        Self { name: Arc::clone(name), state: Mutex::new(state), shared }
     }
 
     /// Whose it is.
@@ -148,39 +97,39 @@ impl Account {
     /// What the caller may now.
     #[must_use]
     pub fn terms(&self) -> Terms {
-        self.state.lock().terms
+        self.state.lock().meters.terms
     }
 
     /// The account, for operators.
     #[must_use]
     pub fn status(&self, now: Instant) -> AccountStatus {
         let state = self.state.lock();
-        let meter = |bucket: &Bucket, rate: Option<Rate>| {
-            let rate = rate?;
-            let Standing { limit, remaining, reset } = standing(bucket, rate, now);
+        let meter = |meter| {
+            let standing = state.meters.standing(meter, now)?;
+            let Standing { limit, remaining, reset, per_second: refill_per_second } = standing;
             let full_in_ms = u64::try_from(reset.as_millis()).unwrap_or(u64::MAX);
-            Some(MeterStatus { limit, remaining, refill_per_second: rate.per_second, full_in_ms })
+            Some(MeterStatus { limit, remaining, refill_per_second, full_in_ms })
         };
-        let terms = state.terms;
         AccountStatus {
             name: Arc::clone(&self.name),
             in_flight: state.in_flight,
-            max_concurrency: terms.max_concurrency,
-            requests: meter(&state.requests, terms.rate),
-            tokens_per_minute: meter(&state.minute, terms.per_minute),
-            tokens_per_day: meter(&state.day, terms.per_day),
+            max_concurrency: state.meters.terms.max_concurrency,
+            requests: meter(Meter::Requests),
+            tokens_per_minute: meter(Meter::Minute),
+            tokens_per_day: meter(Meter::Day),
             tokens_used: state.tokens_used,
         }
     }
 
     pub(super) fn change(&self, terms: Terms) {
-        self.state.lock().terms = terms;
+        self.state.lock().meters.terms = terms;
     }
 
     /// Counts one more request under way, each to be ended with [`Account::leave`].
     pub(super) fn enter(&self) -> Result<(), Refusal> {
         let mut state = self.state.lock();
-        if let Some(most) = state.terms.max_concurrency.filter(|most| state.in_flight >= *most) {
+        let most = state.meters.terms.max_concurrency;
+        if let Some(most) = most.filter(|most| state.in_flight >= *most) {
             return Err(Refusal::Concurrency { most });
         }
         state.in_flight = state.in_flight.saturating_add(1);
@@ -192,44 +141,37 @@ impl Account {
         state.in_flight = state.in_flight.saturating_sub(1);
     }
 
-    /// Takes at least `need` from all of these meters or from none, and as much up to `want` as there is. Says how much;
-    /// 0 where nothing is limited.
-    pub(super) fn take(
-        &self,
-        meters: &[Meter],
+    /// Takes at least `need` and as much up to `want` as there is: at the Redis, unless there is none, or it does not
+    /// answer, or `is_alone` says that it has not answered this request before.
+    ///
+    /// # Cancellation
+    ///
+    /// What is taken after the future was dropped is put back.
+    pub(super) async fn take(
+        self: &Arc<Self>,
+        kind: Kind,
         need: f64,
         want: f64,
-        now: Instant,
-    ) -> Result<f64, Refusal> {
-        let mut state = self.state.lock();
-        let mut amount = want;
-        let mut short: Option<(Meter, Duration)> = None;
-        for (meter, rate) in state.terms.rates(meters) {
-            if need > rate.capacity {
-                let (need, most) = (whole(need), whole(rate.capacity));
-                return Err(Refusal::TooLarge { meter, need, most });
+        is_alone: bool,
+    ) -> Result<Taken, Refusal> {
+        let rates = self.rates(kind);
+        if let (Some(shared), false, false) = (&self.shared, is_alone, rates.is_empty()) {
+            self.state.lock().meters.check(kind, need)?;
+            match self.draw(Arc::clone(shared), kind, rates, need, want).await {
+                Some(Ok(drawn)) => return self.settled(kind, need, drawn),
+                Some(Err(_)) | None => self.state.lock().meters.go_alone(shared.replicas()),
             }
-            let bucket = state.bucket(meter);
-            if !bucket.has(need, rate, now) {
-                let after = bucket.time_until(need, rate, now);
-                short = short.filter(|(_, longest)| *longest > after).or(Some((meter, after)));
-            }
-            amount = amount.min(bucket.left(rate, now));
         }
-        if let Some((meter, after)) = short {
-            return Err(Refusal::Spent { meter, after });
-        }
-        if state.terms.rates(meters).next().is_none() {
-            return Ok(0.0);
-        }
-        let amount = amount.max(need);
-        state.spend(meters, amount, now);
-        Ok(amount)
+        let amount = self.state.lock().meters.take(kind, need, want, Instant::now())?;
+        Ok(Taken { amount, is_shared: false })
     }
 
-    /// Spends more of these meters, or less than 0: puts back.
-    pub(super) fn spend(&self, meters: &[Meter], amount: f64, now: Instant) {
-        self.state.lock().spend(meters, amount, now);
+    /// Spends more where `taken` was taken, or less than 0: puts back.
+    pub(super) fn spend(self: &Arc<Self>, kind: Kind, amount: f64, taken: Taken) {
+        match &self.shared {
+            Some(shared) if taken.is_shared => self.spend_there(shared, kind, amount),
+            Some(_) | None => self.state.lock().meters.spend(kind, amount, Instant::now()),
+        }
     }
 
     /// Counts tokens for the operator.
@@ -238,45 +180,82 @@ impl Account {
         state.tokens_used = state.tokens_used.saturating_add(tokens);
     }
 
-    /// Where the caller stands with these meters; of several that of which less is left.
-    pub(super) fn standing(&self, meters: &[Meter], now: Instant) -> Option<Standing> {
+    /// Where the caller stands.
+    pub(super) fn standing(&self, kind: Kind) -> Option<Standing> {
+        self.state.lock().meters.tightest(kind, Instant::now())
+    }
+
+    fn rates(&self, kind: Kind) -> Vec<(Meter, Rate)> {
+        self.state.lock().meters.terms.rates(kind).collect()
+    }
+
+    /// Asks the Redis, in a task of its own, which goes on when nobody waits for it any more.
+    async fn draw(
+        self: &Arc<Self>,
+        shared: Arc<Shared>,
+        kind: Kind,
+        rates: Vec<(Meter, Rate)>,
+        need: f64,
+        want: f64,
+    ) -> Option<Result<Drawn, Unavailable>> {
+        let (sender, receiver) = oneshot::channel();
+        let account = Arc::clone(self);
+        let draw = async move {
+            let drawn = shared.take(&account.name, &rates, need, want).await;
+            if let Err(Ok(Drawn { amount: Some(amount), .. })) = sender.send(drawn) {
+                account.spend_there(&shared, kind, -amount);
+            }
+        };
+        drop(Handle::try_current().ok()?.spawn(draw));
+        receiver.await.ok()
+    }
+
+    /// Takes note of what the Redis answered.
+    fn settled(self: &Arc<Self>, kind: Kind, need: f64, drawn: Drawn) -> Result<Taken, Refusal> {
+        self.heed(&drawn);
+        let Some(amount) = drawn.amount else {
+            let refusal = self.state.lock().meters.shortage(kind, need, Instant::now());
+            // What was too little there and is enough here has flowed back on the way; it is there at once.
+            let at_once =
+                || Refusal::Spent { meter: kind.first(), after: std::time::Duration::ZERO };
+            return Err(refusal.unwrap_or_else(at_once));
+        };
+        let owed = std::mem::take(&mut self.state.lock().owed);
+        if let (Some(shared), true) = (&self.shared, owed != 0.0) {
+            self.spend_there(shared, Kind::Tokens, owed);
+        }
+        Ok(Taken { amount, is_shared: true })
+    }
+
+    fn spend_there(self: &Arc<Self>, shared: &Arc<Shared>, kind: Kind, amount: f64) {
+        let (account, shared) = (Arc::clone(self), Arc::clone(shared));
+        let spend = async move {
+            let rates = account.rates(kind);
+            if rates.is_empty() {
+                return;
+            }
+            match shared.spend(&account.name, &rates, amount).await {
+                Ok(drawn) => account.heed(&drawn),
+                // Nothing was tried. A request that is not put back is no loss, as one comes back soon.
+                Err(Unavailable::Away | Unavailable::Full) if kind == Kind::Tokens => {
+                    account.state.lock().owed += amount;
+                }
+                // It may have happened.
+                Err(
+                    Unavailable::Away | Unavailable::Full | Unavailable::Late | Unavailable::Failed,
+                ) => {}
+            }
+        };
+        if let Ok(runtime) = Handle::try_current() {
+            drop(runtime.spawn(spend));
+        }
+    }
+
+    fn heed(&self, drawn: &Drawn) {
+        let now = Instant::now();
         let mut state = self.state.lock();
-        let rates = state.terms.rates(meters);
-        let standings = rates.map(|(meter, rate)| standing(state.bucket(meter), rate, now));
-        standings.min_by_key(|standing| standing.remaining)
-    }
-}
-
-impl State {
-    fn bucket(&mut self, meter: Meter) -> &mut Bucket {
-        match meter {
-            Meter::Requests => &mut self.requests,
-            Meter::Minute => &mut self.minute,
-            Meter::Day => &mut self.day,
+        for (meter, spent) in &drawn.spent {
+            state.meters.heed(*meter, *spent, now);
         }
     }
-
-    fn spend(&mut self, meters: &[Meter], amount: f64, now: Instant) {
-        for (meter, rate) in self.terms.rates(meters) {
-            self.bucket(meter).spend(amount, rate, now);
-        }
-    }
-}
-
-fn standing(bucket: &Bucket, rate: Rate, now: Instant) -> Standing {
-    Standing {
-        limit: whole(rate.capacity),
-        remaining: whole(bucket.left(rate, now)),
-        reset: bucket.time_until_full(rate, now),
-    }
-}
-
-/// Whole ones, rounded down; rounding errors are not.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "such a cast stops at the bounds of its type, as is meant here"
-)]
-fn whole(amount: f64) -> u64 {
-    (amount + 1e-4) as u64
 }

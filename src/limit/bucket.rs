@@ -94,6 +94,11 @@ impl Bucket {
         self.at = self.at.max(Some(now));
     }
 
+    /// Leaves one of `shares` equal parts of what was spent.
+    pub fn divide(&mut self, shares: u32) {
+        self.spent /= f64::from(shares.max(1));
+    }
+
     fn spent(&self, rate: Rate, now: Instant) -> f64 {
         let passed = self.at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
         (self.spent - passed.as_secs_f64() * rate.per_second).max(0.0)

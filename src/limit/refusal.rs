@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::terms::Meter;
 use crate::chat::{ErrorKind, GatewayError, Origin};
 use crate::telemetry::LimitDecision;
 
@@ -38,28 +39,6 @@ pub enum Refusal {
         /// Until another may be tried.
         after: Duration,
     },
-}
-
-/// What is measured of a caller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Meter {
-    /// Its requests.
-    Requests,
-    /// Its tokens by the minute: `tokens_per_minute`.
-    Minute,
-    /// Its tokens by the day: `tokens_per_day`.
-    Day,
-}
-
-impl Meter {
-    /// In which unit, and how often.
-    fn unit(self) -> &'static str {
-        match self {
-            Self::Requests => "requests",
-            Self::Minute => "tokens per minute",
-            Self::Day => "tokens per day",
-        }
-    }
 }
 
 impl Refusal {

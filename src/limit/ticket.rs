@@ -7,10 +7,11 @@
 //! ran therefore costs a request and no tokens.
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use super::account::{Account, REQUESTS, Standing, TOKENS};
+use super::account::{Account, Taken};
+use super::meters::Standing;
 use super::refusal::Refusal;
+use super::terms::Kind;
 use crate::telemetry::{LimitDecision, Limited};
 
 /// How many tokens an answer is taken to need that names no bound, where there are so many.
@@ -30,9 +31,13 @@ pub struct Need {
 pub struct Ticket {
     account: Arc<Account>,
     is_inside: bool,
-    has_request: bool,
-    reserved: f64,
+    /// What was taken from the rate, until it is refunded.
+    request: Taken,
+    /// What was set aside of the tokens, until it is refunded.
+    reserved: Taken,
     used: u64,
+    /// Whether the Redis has not answered, so that it is not asked again.
+    is_alone: bool,
     requests: Option<Standing>,
     tokens: Option<Standing>,
 }
@@ -44,9 +49,10 @@ impl Ticket {
         Self {
             account,
             is_inside: false,
-            has_request: false,
-            reserved: 0.0,
+            request: Taken::default(),
+            reserved: Taken::default(),
             used: 0,
+            is_alone: false,
             requests: None,
             tokens: None,
         }
@@ -57,17 +63,16 @@ impl Ticket {
     /// # Errors
     ///
     /// When either is used up; nothing is taken then.
-    pub fn enter(&mut self) -> Result<(), Refusal> {
-        let now = Instant::now();
-        let entered = self.account.enter().and_then(|()| {
-            self.is_inside = true;
-            self.account.take(REQUESTS, 1.0, 1.0, now).map(drop)
-        });
-        self.has_request = entered.is_ok();
+    ///
+    /// # Cancellation
+    ///
+    /// Safe to drop at any time; what was taken is given back with the ticket.
+    pub async fn enter(&mut self) -> Result<(), Refusal> {
+        let entered = self.try_enter().await;
         if entered.is_err() {
             self.leave();
         }
-        self.decided(entered, now)
+        self.decided(entered)
     }
 
     /// Whether tokens are limited, so that somebody has to estimate what is needed.
@@ -82,13 +87,20 @@ impl Ticket {
     /// # Errors
     ///
     /// When there are too few; nothing is taken then.
-    pub fn reserve(&mut self, need: Need) -> Result<(), Refusal> {
-        let now = Instant::now();
-        let least = need.prompt.saturating_add(need.answer.unwrap_or(0));
-        let most = need.prompt.saturating_add(need.answer.unwrap_or(ANSWER));
-        let taken = self.account.take(TOKENS, amount(least), amount(most), now);
-        self.reserved = taken.unwrap_or(0.0);
-        self.decided(taken.map(drop), now)?;
+    ///
+    /// # Cancellation
+    ///
+    /// As [`Ticket::enter`].
+    pub async fn reserve(&mut self, need: Need) -> Result<(), Refusal> {
+        let least = amount(need.prompt.saturating_add(need.answer.unwrap_or(0)));
+        let most = amount(need.prompt.saturating_add(need.answer.unwrap_or(ANSWER)));
+        // What needs no tokens is not asked about.
+        let taken = match most {
+            0.0 => Ok(Taken::default()),
+            most => self.account.take(Kind::Tokens, least, most, self.is_alone).await,
+        };
+        self.reserved = taken.unwrap_or_default();
+        self.decided(taken.map(drop))?;
         if !self.account.terms().is_free() {
             Limited { decision: LimitDecision::Allowed }.emit();
         }
@@ -100,15 +112,17 @@ impl Ticket {
         self.used = tokens;
     }
 
-    /// Gives the request back, as for an answer that cost nobody anything. What it was charged stays to be said.
+    /// Gives everything back, as for an answer that cost nobody anything.
     pub fn refund(&mut self) {
-        let now = Instant::now();
-        if std::mem::take(&mut self.has_request) {
-            self.account.spend(REQUESTS, -1.0, now);
+        for (kind, taken) in [
+            (Kind::Requests, std::mem::take(&mut self.request)),
+            (Kind::Tokens, std::mem::take(&mut self.reserved)),
+        ] {
+            if taken.amount > 0.0 {
+                self.account.spend(kind, -taken.amount, taken);
+            }
         }
-        let reserved = std::mem::take(&mut self.reserved);
-        self.account.spend(TOKENS, -reserved, now);
-        self.look(now);
+        self.look();
     }
 
     /// Where the caller stood with its requests when this one was decided; `None` without a limit.
@@ -123,17 +137,25 @@ impl Ticket {
         self.tokens
     }
 
-    fn decided(&mut self, decided: Result<(), Refusal>, now: Instant) -> Result<(), Refusal> {
-        self.look(now);
+    async fn try_enter(&mut self) -> Result<(), Refusal> {
+        self.account.enter()?;
+        self.is_inside = true;
+        self.request = self.account.take(Kind::Requests, 1.0, 1.0, false).await?;
+        self.is_alone = self.request.amount > 0.0 && !self.request.is_shared;
+        Ok(())
+    }
+
+    fn decided(&mut self, decided: Result<(), Refusal>) -> Result<(), Refusal> {
+        self.look();
         if let Err(refusal) = &decided {
             Limited { decision: refusal.decision() }.emit();
         }
         decided
     }
 
-    fn look(&mut self, now: Instant) {
-        self.requests = self.account.standing(REQUESTS, now);
-        self.tokens = self.account.standing(TOKENS, now);
+    fn look(&mut self) {
+        self.requests = self.account.standing(Kind::Requests);
+        self.tokens = self.account.standing(Kind::Tokens);
     }
 
     fn leave(&mut self) {
@@ -147,8 +169,9 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         self.leave();
         let Self { reserved, used, .. } = *self;
-        if amount(used) != reserved {
-            self.account.spend(TOKENS, amount(used) - reserved, Instant::now());
+        let more = amount(used) - reserved.amount;
+        if more != 0.0 {
+            self.account.spend(Kind::Tokens, more, reserved);
         }
         if used > 0 {
             self.account.count_tokens(used);

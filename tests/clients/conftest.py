@@ -14,6 +14,8 @@ from running import running
 from scripted import scripted_ollama
 
 KEY = "sk-for-clients"
+# May ask twice, and then not for long.
+LIMITED_KEY = "sk-for-two-requests"
 # May use only the model mistral, which is listed as mistral:latest.
 NARROW_KEY = "sk-for-mistral-only"
 MAX_BODY = 1 << 20
@@ -36,6 +38,11 @@ key = "{key}"
 name = "narrow"
 key = "{narrow_key}"
 models = ["mistral"]
+[[keys]]
+name = "limited"
+key = "{limited_key}"
+rate = {{ capacity = 2, refill_per_second = 0.001 }}
+tokens_per_minute = 100000
 [providers.ollama]
 base_url = "{sim}"
 [providers.failing]
@@ -54,20 +61,23 @@ models = ["fail-401"]
 
 @pytest.fixture(scope="session")
 def gateway(tmp_path_factory):
-    """The running gateway: its `url`, `admin_url`, the `key` of its clients and the `narrow_key`."""
+    """The running gateway: its `url`, `admin_url`, the `key` of its clients, the `narrow_key` and the `limited_key`."""
     folder = tmp_path_factory.mktemp("gateway")
     # Fast, with slots enough for whatever tests run at a time.
     fast = ["--slots", 8, "--load-ms", 0, "--first-token-ms", 1, "--tokens-per-second", 100000]
     with running(["sim", "--listen", "127.0.0.1:0", *fast], folder) as sim, scripted_ollama() as failing:
         text = CONFIGURATION.format(
-            max_body=MAX_BODY, key=KEY, narrow_key=NARROW_KEY, sim=sim.address("listening on"), failing=failing,
+            max_body=MAX_BODY, key=KEY, narrow_key=NARROW_KEY, limited_key=LIMITED_KEY,
+            sim=sim.address("listening on"), failing=failing,
         )
         file = folder / "gateway.toml"
         file.write_text(text)
         with running(["serve", "--config", file], folder) as serve:
             url = serve.address("gateway listening on")
             admin_url = serve.address("admin listening on")
-            yield types.SimpleNamespace(url=url, admin_url=admin_url, key=KEY, narrow_key=NARROW_KEY, max_body=MAX_BODY)
+            yield types.SimpleNamespace(
+                url=url, admin_url=admin_url, key=KEY, narrow_key=NARROW_KEY, limited_key=LIMITED_KEY, max_body=MAX_BODY,
+            )
         # A gateway that stops waits for whatever still runs, and says how much it had to end unfinished.
         assert serve.awaits("stopped")
         unfinished = [line for line in serve.log if "ended unfinished" in line]

@@ -39,6 +39,24 @@ def test_a_model_out_of_a_keys_reach_is_denied(client, gateway):
     assert refused(narrow, openai.PermissionDeniedError).code == "not_allowed"
 
 
+def test_a_key_that_has_used_its_requests_is_a_rate_limit_error_that_says_where_it_stands(client, gateway):
+    limited = client.with_options(api_key=gateway.limited_key)
+    question = {"model": "llama3.1", "messages": QUESTION, "max_tokens": 5}
+    for left in ["1", "0"]:
+        answer = limited.chat.completions.with_raw_response.create(**question)
+        assert answer.headers["x-ratelimit-limit-requests"] == "2"
+        assert answer.headers["x-ratelimit-remaining-requests"] == left
+        assert int(answer.headers["x-ratelimit-remaining-tokens"]) < int(answer.headers["x-ratelimit-limit-tokens"])
+        assert answer.parse().choices
+    error = refused(limited, openai.RateLimitError)
+    assert (error.code, error.type) == ("rate_limit_exceeded", "rate_limit_error")
+    assert "has used its requests" in error.message
+    headers = error.response.headers
+    assert headers["x-ratelimit-remaining-requests"] == "0"
+    assert headers["x-ratelimit-reset-requests"].endswith("s")
+    assert 1 <= int(headers["retry-after"]) <= 60
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

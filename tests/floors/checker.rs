@@ -27,7 +27,7 @@ const SIDEWAYS: [(&str, &str); 6] = [
 ];
 
 /// Files and folders that compute and do nothing else.
-const PURE: [&str; 11] = [
+const PURE: [&str; 13] = [
     "chat",
     "dialect",
     "backend",
@@ -40,6 +40,8 @@ const PURE: [&str; 11] = [
     "provider/retry",
     "provider/estimate",
     "limit/bucket",
+    "limit/meters",
+    "limit/terms",
 ];
 
 /// What a pure file may not name: how a path begins.

@@ -2,4 +2,5 @@
 //!
 //! It owns no machinery: the Redis is [`crate::redis`], the gateways are those of [`crate::harness`].
 
+mod limits;
 mod link;

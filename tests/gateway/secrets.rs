@@ -105,7 +105,7 @@ async fn what_is_secret_is_in_no_log_metric_error_or_page() {
         sent += 1;
     }
     let mut seen = String::new();
-    for page in ["/metrics", "/admin/providers", "/admin/config"] {
+    for page in ["/metrics", "/admin/providers", "/admin/keys", "/admin/config"] {
         writeln!(seen, "{page}: {}", get(&gateway.admin_url(page)).await.text()).unwrap();
     }
     for line in gateway.log_lines().iter().chain(&gateway.printed_lines()) {
