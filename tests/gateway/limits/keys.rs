@@ -179,8 +179,8 @@ async fn behind_a_trusted_proxy_it_is_the_proxy_s_clients_that_are_told_apart() 
 async fn a_key_that_keys_new_prints_is_let_in() {
     let printed = crate::harness::run(&["keys", "new", "--name", "fresh"], &[]).await;
     assert_eq!(printed.status, Some(0), "{}", printed.stderr);
-    let words = printed.stdout.split_whitespace();
-    let secret = words.filter(|word| word.starts_with("sk-gateway-")).last().unwrap().to_owned();
+    let mut words = printed.stdout.split_whitespace();
+    let secret = words.find(|word| word.starts_with("sk-gateway-")).unwrap().to_owned();
     let start = printed.stdout.find("[[keys]]").unwrap();
     let lines: String =
         printed.stdout[start..].lines().take(3).map(|line| format!("{line}\n")).collect();
