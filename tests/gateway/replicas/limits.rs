@@ -185,8 +185,8 @@ async fn without_its_redis_every_gateway_grants_its_share_and_nobody_is_failed()
 }
 
 #[tokio::test]
-async fn a_redis_that_freezes_and_thaws_under_load_fails_nobody() {
-    let (redis, upstream) = (Redis::start().await, Upstream::ollama());
+async fn a_redis_that_freezes_or_stops_under_load_fails_nobody() {
+    let (mut redis, upstream) = (Redis::start().await, Upstream::ollama());
     let mut three = Three::start(&redis, &upstream, &rate(100_000, 1000.0)).await;
     assert_eq!(granted(&three.burst(20, &chat("hi")).await), 60);
     redis.freeze();
@@ -201,10 +201,32 @@ async fn a_redis_that_freezes_and_thaws_under_load_fails_nobody() {
     three.all_say("ok").await;
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert_eq!(granted(&three.burst(20, &chat("hi")).await), 60);
+    redis.stop(Keys::Kept).await;
+    assert_eq!(granted(&three.burst(20, &chat("hi")).await), 60);
+    redis.start_again().await;
+    assert_eq!(granted(&three.burst(20, &chat("hi")).await), 60);
+    three.all_say("ok").await;
     for gateway in &three.gateways {
         let metrics = gateway.metrics().await;
         let failed = metrics.sum("llm_gateway_requests_total", &[("outcome", "upstream_error")]);
         assert_eq!(failed, 0.0);
     }
+    three.end().await;
+}
+
+#[tokio::test]
+async fn what_the_redis_hears_too_late_is_not_taken() {
+    let (redis, upstream) = (Redis::start().await, Upstream::ollama());
+    let mut three = Three::start(&redis, &upstream, &rate(60, SLOW)).await;
+    assert_eq!(granted(&three.burst(1, &chat("hi")).await), 3);
+    redis.freeze();
+    // These were sent to the Redis, but were granted alone when no answer came.
+    assert_eq!(granted(&three.burst(2, &chat("hi")).await), 6);
+    three.all_say("degraded").await;
+    redis.thaw();
+    three.all_say("ok").await;
+    let spent = redis.ask("HGET llm-gateway:limit:{a}:requests spent").await;
+    let spent: f64 = spent.lines().nth(1).unwrap().parse().unwrap();
+    assert!((2_900.0..=3_000.0).contains(&spent), "{spent}");
     three.end().await;
 }
