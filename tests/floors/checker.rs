@@ -27,7 +27,7 @@ const SIDEWAYS: [(&str, &str); 6] = [
 ];
 
 /// Files and folders that compute and do nothing else.
-const PURE: [&str; 13] = [
+const PURE: [&str; 14] = [
     "chat",
     "dialect",
     "backend",
