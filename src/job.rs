@@ -22,6 +22,7 @@ use crate::chat::{
     Ask, ChatEvent, Completion, Finish, GatewayError, Naming, Usage, Waiting, Whole,
 };
 use crate::policy::{DataPolicy, OnCut, Priority, Trust};
+use crate::telemetry::journal::Track;
 
 pub use reply::{Answer, EventStream, Reply};
 pub use stitch::{Differs, Stitch};
@@ -119,6 +120,8 @@ pub struct Job {
     pub place: Place,
     /// Where its way is written down, when the client wants to know it.
     pub route: Option<RouteNote>,
+    /// Where the journal follows it.
+    pub track: Track,
     /// Where the answer goes.
     pub reply: Reply,
 }

@@ -41,7 +41,7 @@ pub mod ramp;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -86,6 +86,9 @@ pub struct Provider {
 #[derive(Debug, Default)]
 struct Counts {
     attempts: AtomicU64,
+    failures: AtomicU64,
+    first_events: AtomicU64,
+    first_event_micros: AtomicU64,
     prompt_tokens: AtomicU64,
     completion_tokens: AtomicU64,
 }
@@ -108,6 +111,11 @@ pub struct Status<'a> {
     pub mailbox_depth: usize,
     /// Calls made since the start.
     pub attempts: u64,
+    /// Of these, those that the provider failed.
+    pub failures: u64,
+    /// Of these, those that began to answer, and how long that took them all together.
+    #[serde(skip)]
+    pub first_events: (u64, Duration),
     /// Prompt tokens that it counted since the start.
     pub prompt_tokens: u64,
     /// Completion tokens that it counted since the start.
@@ -178,6 +186,11 @@ impl Provider {
             gate: self.gate.snapshot(),
             mailbox_depth: self.mailbox.load(Ordering::Relaxed),
             attempts: counted(&self.counts.attempts),
+            failures: counted(&self.counts.failures),
+            first_events: (
+                counted(&self.counts.first_events),
+                Duration::from_micros(counted(&self.counts.first_event_micros)),
+            ),
             prompt_tokens: counted(&self.counts.prompt_tokens),
             completion_tokens: counted(&self.counts.completion_tokens),
             last_error: self.last_error.lock().clone(),
@@ -240,6 +253,7 @@ impl Provider {
     }
 
     fn failed(&self, message: &str) {
+        self.counts.failures.fetch_add(1, Ordering::Relaxed);
         let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let at = at.map_or(0, |since| since.as_secs());
         *self.last_error.lock() = Some(LastError { at, message: message.to_owned() });
@@ -265,6 +279,15 @@ impl Provider {
         configured
             .find(|configured| self.naming().any(model, |name| name == *configured))
             .unwrap_or("other")
+    }
+}
+
+impl Counts {
+    /// A call has begun to answer, so long after it was made.
+    fn first_event(&self, after: Duration) {
+        let micros = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
+        self.first_event_micros.fetch_add(micros, Ordering::Relaxed);
+        self.first_events.fetch_add(1, Ordering::Relaxed);
     }
 }
 

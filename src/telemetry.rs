@@ -5,15 +5,17 @@
 //! choose.
 //!
 //! The one thing to know: a request is counted once, by [`RequestEnded`], and an upstream call once, by
-//! [`AttemptEnded`]; nothing else counts either.
+//! [`AttemptEnded`]; nothing else counts either. What the console shows of single requests is in [`journal`].
 
 mod events;
 mod health;
+pub mod journal;
 mod limits;
 pub mod logging;
 pub mod metrics;
 mod redis;
 pub mod settings;
+mod steps;
 
 pub use events::{
     Admitted, AttemptEnded, AttemptOutcome, FellBack, Outcome, ProviderState, RequestEnded,
@@ -24,3 +26,4 @@ pub use health::{
 };
 pub use limits::{LimitDecision, Limited};
 pub use redis::{RedisFound, RedisLost, RedisOperated, RedisOutcome};
+pub use steps::{AnswerBegan, CallBegan, RequestBegan, RequestWaits};

@@ -171,7 +171,7 @@ impl AnswerBody {
         self.count_wait();
         let Some(exchange) = &mut self.exchange else { return };
         let since_arrival = exchange.arrived.elapsed();
-        exchange.first.get_or_insert(since_arrival);
+        exchange.answers(since_arrival);
         exchange.quota.note(&event);
         let usage = event.done().map(|completion| completion.usage);
         if let Err(error) = self.encoder.event(event, since_arrival, out) {

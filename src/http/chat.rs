@@ -74,6 +74,7 @@ async fn submit(
     let ask = Arc::new(exchange.dialect.decode(&body)?);
     drop(body);
     exchange.quota.reserve(&ask).await?;
+    let track = exchange.begun(&ask);
     let (reply, answer) = Reply::new();
     let job = Job {
         request_id: Arc::clone(&exchange.request_id),
@@ -89,6 +90,7 @@ async fn submit(
         stitch: Stitch::default(),
         place: exchange.place.clone(),
         route: exchange.route.clone(),
+        track,
         reply,
     };
     enter(job, front);
@@ -199,7 +201,7 @@ async fn whole(
         };
         exchange.upstream += waiting.elapsed();
         let at = exchange.arrived.elapsed();
-        exchange.first.get_or_insert(at);
+        exchange.answers(at);
         exchange.quota.note(&event);
         held = held.saturating_add(event.size());
         if held > MAX_PIECE {

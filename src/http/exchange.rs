@@ -17,7 +17,8 @@ use super::quota::Quota;
 use crate::chat::{Ask, ErrorKind, GatewayError, Origin, Usage};
 use crate::dialect::{AnswerHead, Dialect, Encoder, Native, dialect_at};
 use crate::job::{Caller, Place, RouteNote, Served};
-use crate::telemetry::{Outcome, RequestEnded, Timing};
+use crate::telemetry::journal::Track;
+use crate::telemetry::{AnswerBegan, Outcome, RequestBegan, RequestEnded, Timing};
 
 /// nginx's status for a client that left before it was answered, for the log only.
 const CLIENT_CLOSED: u16 = 499;
@@ -59,6 +60,8 @@ pub struct Exchange {
     pub route: Option<RouteNote>,
     /// What it takes of its caller's limits.
     pub quota: Quota,
+    /// Where the journal follows it, once it has begun.
+    track: Option<Track>,
     /// Keeps a stopping gateway waiting.
     active: Active,
     ended: bool,
@@ -85,6 +88,7 @@ impl Exchange {
             place: Place::default(),
             route: None,
             quota: Quota::default(),
+            track: None,
             active,
             ended: false,
         }
@@ -97,6 +101,26 @@ impl Exchange {
         let mut exchange = Self::begin(known.unwrap_or(&Native), request, active);
         exchange.label = known.map_or(NO_DIALECT, Dialect::name);
         exchange
+    }
+
+    /// The request was read and goes on its way, for a caller who is known.
+    pub fn begun(&mut self, ask: &Ask) -> Track {
+        let Some(caller) = &self.caller else { return Track::default() };
+        let began = RequestBegan {
+            request_id: &self.request_id,
+            caller: &caller.name,
+            dialect: self.label,
+            asked: ask.model(),
+        };
+        *self.track.insert(began.emit())
+    }
+
+    /// A piece of the answer is in hand, so long after the arrival; only the first one counts.
+    pub fn answers(&mut self, after: Duration) {
+        if self.first.is_none() {
+            self.first = Some(after);
+            AnswerBegan { track: self.track.unwrap_or_default(), after }.emit();
+        }
     }
 
     /// Begins to write the answer, by whoever is known to give it.
@@ -168,11 +192,12 @@ impl Exchange {
         let served = self.served.as_ref();
         let upstream = served.map_or(Duration::ZERO, |served| served.upstream) + self.upstream;
         RequestEnded {
+            track: self.track,
             request_id: &self.request_id,
-            caller: self.caller.as_ref().map_or("-", |caller| &caller.name),
+            caller: self.caller.as_ref().map(|caller| &caller.name),
             dialect: self.label,
-            provider: served.map(|served| &*served.candidate.provider),
-            model: served.map(|served| &*served.candidate.model),
+            provider: served.map(|served| &served.candidate.provider),
+            model: served.map(|served| &served.candidate.model),
             attempts: served.map_or(0, |served| served.attempts),
             is_resumed: served.is_some_and(|served| served.is_resumed),
             status: self.status.unwrap_or(CLIENT_CLOSED),

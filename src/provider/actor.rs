@@ -24,7 +24,7 @@ use super::slot::{Admission, RetryPermit, Slot, Ticket};
 use super::{Provider, policies};
 use crate::chat::{ErrorKind, GatewayError, Listing, Waiting};
 use crate::job::{Candidate, Job};
-use crate::telemetry::{Admitted, Retried};
+use crate::telemetry::{Admitted, RequestWaits, Retried};
 
 /// How many messages may wait for a provider's actor. Its handlers take microseconds, so that a full mailbox means
 /// a worker far behind, and the answer is 503 at once.
@@ -153,6 +153,10 @@ impl ProviderActor {
         match admission {
             Admission::Run(slot) => drop(actix::spawn(run(station, turn, slot, address))),
             Admission::Wait(ticket) => {
+                let track = turn.job.track;
+                if let Some(Candidate { provider, model }) = &turn.job.tried.candidate {
+                    RequestWaits { track, provider, model }.emit();
+                }
                 drop(actix::spawn(wait(station, turn, ticket, address, self.router.clone())));
             }
             Admission::Refuse(refusal) => {

@@ -32,7 +32,7 @@ use crate::backend::{DecodeError, Decoder, Target, UpstreamRequest};
 use crate::chat::{Ask, ChatEvent, ErrorKind, GatewayError, Usage};
 use crate::job::{EVENTS, Job};
 use crate::telemetry::{
-    AttemptEnded, AttemptOutcome, BreakerClosed, BreakerOpened, UpstreamCancelled,
+    AttemptEnded, AttemptOutcome, BreakerClosed, BreakerOpened, CallBegan, UpstreamCancelled,
 };
 
 use client::{Body, Head};
@@ -67,6 +67,14 @@ pub(super) async fn run(
     job.tried.is_resumed |= job.tried.cut.is_some();
     job.place.call();
     provider.counts.attempts.fetch_add(1, Ordering::Relaxed);
+    CallBegan {
+        track: job.track,
+        provider: &provider.name,
+        model: &model,
+        attempts: job.tried.attempts,
+        queued: job.tried.queued,
+    }
+    .emit();
     // The free call after a stale connection, and only that one, is made on a fresh one and not counted here.
     job.tried.here += u32::from(connection == Connection::Pooled || !job.tried.free_used);
     let ended = exchange(station, &mut job, &mut slot, &model, call, connection).await;
@@ -123,6 +131,7 @@ async fn exchange(
     job.tried.upstream += started.elapsed();
     let answering = opened?;
     shifted(provider, slot.answering(), AttemptOutcome::Ok);
+    provider.counts.first_event(started.elapsed());
     let (sender, events) = mpsc::channel(EVENTS);
     job.answer(events);
     Pump::new(provider, deadline, sender, &mut job.stitch).run(answering).await

@@ -12,6 +12,7 @@ use crate::chat::{Ask, ChatRequest};
 use crate::job::{Answer, Caller, Globs, Place, Reply, Stitch, Tried};
 use crate::policy::{OnCut, Priority, Trust};
 use crate::provider::settings::ProviderSettings;
+use crate::telemetry::journal::Track;
 use route::RoutedProvider;
 use settings::DefaultSettings;
 
@@ -86,6 +87,7 @@ fn job() -> (Job, oneshot::Receiver<Answer>) {
         stitch: Stitch::default(),
         place: Place::default(),
         route: None,
+        track: Track::default(),
         reply,
     };
     (job, answer)

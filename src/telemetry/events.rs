@@ -1,7 +1,9 @@
 //! The internal events, each with the log line it writes and the metrics it moves.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::journal::{JOURNAL, Track};
 use super::metrics::METRICS;
 use crate::chat::{ErrorKind, Usage};
 
@@ -25,6 +27,26 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 7] = [
+        Self::Ok,
+        Self::ClientError,
+        Self::RateLimited,
+        Self::Overloaded,
+        Self::Timeout,
+        Self::UpstreamError,
+        Self::Cancelled,
+    ];
+
+    /// Whether it went wrong for another reason than the client's own.
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        match self {
+            Self::RateLimited | Self::Overloaded | Self::Timeout | Self::UpstreamError => true,
+            Self::Ok | Self::ClientError | Self::Cancelled => false,
+        }
+    }
+
     /// The label.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -81,16 +103,18 @@ pub struct Timing {
 /// A request ended: the access line.
 #[derive(Debug)]
 pub struct RequestEnded<'a> {
+    /// Where the journal follows it, once it began.
+    pub track: Option<Track>,
     /// The request's id.
-    pub request_id: &'a str,
-    /// The caller's configured name; `-` before it is known.
-    pub caller: &'a str,
+    pub request_id: &'a Arc<str>,
+    /// The caller's configured name, once known.
+    pub caller: Option<&'a Arc<str>>,
     /// The dialect it spoke.
     pub dialect: &'static str,
     /// The provider that answered or failed last.
-    pub provider: Option<&'a str>,
+    pub provider: Option<&'a Arc<str>>,
     /// The model that ran or would have run.
-    pub model: Option<&'a str>,
+    pub model: Option<&'a Arc<str>>,
     /// Calls made to any provider.
     pub attempts: u32,
     /// Whether another provider was called to go on with an answer that died midway.
@@ -110,9 +134,15 @@ pub struct RequestEnded<'a> {
 }
 
 impl RequestEnded<'_> {
-    /// Counts the request and writes its access line.
+    /// Counts the request, writes its access line and puts it into the journal.
     pub fn emit(self) {
-        let provider = self.provider.unwrap_or("none");
+        self.count();
+        self.log();
+        JOURNAL.ended(self.track, &self);
+    }
+
+    fn count(&self) {
+        let provider = self.provider.map_or("none", |provider| provider);
         let timing = self.timing;
         METRICS.requests.with_label_values(&[self.dialect, provider, self.outcome.as_str()]).inc();
         METRICS.request_duration.with_label_values(&[provider]).observe(timing.total.as_secs_f64());
@@ -126,17 +156,21 @@ impl RequestEnded<'_> {
             let own = timing.total.saturating_sub(timing.queued).saturating_sub(timing.upstream);
             METRICS.overhead.observe(own.as_secs_f64());
         }
+    }
+
+    fn log(&self) {
+        let timing = self.timing;
         let optional = |text: Option<&str>| text.unwrap_or("-").to_owned();
         log::info!(
             target: "access",
-            request_id = self.request_id,
+            request_id = &**self.request_id,
             outcome = self.outcome.as_str(),
             status = self.status,
             code = self.code.unwrap_or("-"),
             dialect = self.dialect,
-            caller = self.caller,
-            provider = optional(self.provider),
-            model = optional(self.model),
+            caller = self.caller.map_or("-", |caller| caller),
+            provider = optional(self.provider.map(|name| &**name)),
+            model = optional(self.model.map(|name| &**name)),
             attempts = self.attempts,
             resumed = self.is_resumed,
             queue_ms = millis(timing.queued),

@@ -2,6 +2,7 @@
 //! in the log.
 
 use super::events::AttemptOutcome;
+use super::journal::{FailureKind, JOURNAL};
 use super::metrics::METRICS;
 
 /// A provider, or one of its models, is left alone for a while.
@@ -39,6 +40,8 @@ impl BreakerOpened<'_> {
             outcome = self.outcome.as_str();
             "a provider is left alone for a while: {what}"
         );
+        let message = format!("left alone for a while: {what} ({})", self.outcome.as_str());
+        JOURNAL.failed(FailureKind::Breaker, Some(self.provider), &message);
     }
 }
 
@@ -142,5 +145,7 @@ impl Restarted<'_> {
             provider = self.provider.unwrap_or("-");
             "an actor died and is started again"
         );
+        let message = format!("a {} died and is started again", self.actor.as_str());
+        JOURNAL.failed(FailureKind::Actor, self.provider, &message);
     }
 }

@@ -1,0 +1,270 @@
+//! What operators may see of single requests: those under way, the latest that ended, the latest failures, and what each
+//! key has used.
+//!
+//! It owns a table of [`LIVE`] requests, a ring of [`RECENT`] and one of [`FAILURES`], behind one short lock. It holds no
+//! prompt, no answer and no key, and of what clients may choose only the first [`LONGEST`] bytes.
+//!
+//! The one thing to know: nothing is written or sent when something happens. An event moves a few numbers here, and who
+//! wants to know asks for what has changed since a version, so that a busy gateway with nobody looking pays for neither.
+
+mod caller;
+mod entry;
+mod failure;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, SystemTime};
+
+use parking_lot::Mutex;
+
+use super::events::{Outcome, RequestEnded};
+use super::steps::RequestBegan;
+pub use caller::CallerUsage;
+pub use entry::{Entry, Phase};
+pub use failure::{Failure, FailureKind};
+
+/// The requests under way that are followed: those that were there first. All others are seen when they end.
+pub const LIVE: usize = 256;
+/// The requests that are remembered after their end.
+pub const RECENT: usize = 200;
+/// The different failures that are remembered.
+pub const FAILURES: usize = 50;
+/// How much is kept of a text that a client or a provider may choose, in bytes.
+const LONGEST: usize = 200;
+
+/// The process's journal.
+pub static JOURNAL: LazyLock<Journal> = LazyLock::new(Journal::default);
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Journal {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// Grows with every change.
+    version: u64,
+    /// The requests so far.
+    requests: u64,
+    live: Vec<Option<Entry>>,
+    /// The places in `live` that are free again.
+    free: Vec<usize>,
+    recent: VecDeque<Entry>,
+    failures: VecDeque<Failure>,
+    callers: HashMap<Arc<str>, CallerUsage>,
+    ended: Totals,
+}
+
+/// How to find a request's entry again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Track(Option<(usize, u64)>);
+
+/// How many requests have ended, by outcome.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals([u64; Outcome::ALL.len()]);
+
+/// What has changed since a version.
+#[derive(Debug)]
+pub struct Changes {
+    /// Ask with this next time.
+    pub version: u64,
+    /// Requests, the oldest first; of each only how it stands now.
+    pub requests: Vec<Entry>,
+    /// Failures, the latest first.
+    pub failures: Vec<Failure>,
+}
+
+impl Journal {
+    /// A request is known and has its way before it.
+    pub fn began(&self, began: &RequestBegan<'_>) -> Track {
+        let at = now();
+        let mut inner = self.inner.lock();
+        inner.caller(Some(began.caller)).in_flight += 1;
+        let number = inner.number();
+        let place = match inner.free.pop() {
+            Some(place) => place,
+            None if inner.live.len() < LIVE => {
+                inner.live.push(None);
+                inner.live.len() - 1
+            }
+            None => return Track(None),
+        };
+        let mut entry = Entry::new(number, at, began.request_id, began.dialect);
+        entry.version = inner.next_version();
+        entry.caller = Some(Arc::clone(began.caller));
+        entry.asked = began.asked.map(|asked| Arc::from(clipped(asked)));
+        if let Some(free) = inner.live.get_mut(place) {
+            *free = Some(entry);
+        }
+        Track(Some((place, number)))
+    }
+
+    /// Something happened to a request under way.
+    pub fn update(&self, track: Track, change: impl FnOnce(&mut Entry)) {
+        if track.0.is_none() {
+            return;
+        }
+        let mut inner = self.inner.lock();
+        let version = inner.next_version();
+        if let Some(entry) = inner.followed(track) {
+            entry.version = version;
+            change(entry);
+        }
+    }
+
+    /// A request ended. `began` says whether it was announced before.
+    pub fn ended(&self, track: Option<Track>, ended: &RequestEnded<'_>) {
+        let at = now();
+        let mut inner = self.inner.lock();
+        inner.ended.add(ended.outcome);
+        inner.caller(ended.caller).ended(ended, track.is_some());
+        let version = inner.next_version();
+        let entry = match track.and_then(|track| inner.release(track)) {
+            Some(entry) => entry,
+            None => {
+                let began = at.saturating_sub(millis(ended.timing.total));
+                Entry::new(inner.number(), began, ended.request_id, ended.dialect)
+            }
+        };
+        if inner.recent.len() == RECENT {
+            inner.recent.pop_front();
+        }
+        inner.recent.push_back(entry.ended(version, ended));
+        if ended.outcome.is_failure() {
+            inner.fail(Failure::of_request(at, ended));
+        }
+    }
+
+    /// Something else went wrong.
+    pub fn failed(&self, kind: FailureKind, provider: Option<&str>, message: &str) {
+        let failure = Failure::new(now(), kind, provider.map(Arc::from), message);
+        self.inner.lock().fail(failure);
+    }
+
+    /// What has changed since `version`; everything since 0.
+    #[must_use]
+    pub fn changes(&self, version: u64) -> Changes {
+        let inner = self.inner.lock();
+        let entries = inner.recent.iter().chain(inner.live.iter().flatten());
+        let mut requests: Vec<Entry> =
+            entries.filter(|entry| entry.version > version).cloned().collect();
+        let failures = inner.failures.iter().filter(|failure| failure.version > version);
+        let (version, failures) = (inner.version, failures.cloned().collect());
+        drop(inner);
+        requests.sort_unstable_by_key(|entry| entry.number);
+        Changes { version, requests, failures }
+    }
+
+    /// What each key has used, by name.
+    #[must_use]
+    pub fn callers(&self) -> Vec<(Arc<str>, CallerUsage)> {
+        let inner = self.inner.lock();
+        let mut callers: Vec<_> =
+            inner.callers.iter().map(|(name, usage)| (Arc::clone(name), *usage)).collect();
+        drop(inner);
+        callers.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        callers
+    }
+
+    /// How many requests have ended so far.
+    #[must_use]
+    pub fn totals(&self) -> Totals {
+        self.inner.lock().ended
+    }
+}
+
+impl Inner {
+    fn next_version(&mut self) -> u64 {
+        self.version += 1;
+        self.version
+    }
+
+    fn number(&mut self) -> u64 {
+        self.requests += 1;
+        self.requests
+    }
+
+    /// The entry, unless its place has gone to another request since.
+    fn followed(&mut self, track: Track) -> Option<&mut Entry> {
+        let (place, number) = track.0?;
+        self.live.get_mut(place)?.as_mut().filter(|entry| entry.number == number)
+    }
+
+    fn release(&mut self, track: Track) -> Option<Entry> {
+        self.followed(track)?;
+        let (place, _) = track.0?;
+        self.free.push(place);
+        self.live.get_mut(place)?.take()
+    }
+
+    fn caller(&mut self, name: Option<&Arc<str>>) -> &mut CallerUsage {
+        static NOBODY: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("-"));
+        let name = name.unwrap_or(&NOBODY);
+        // Names are configured, so that there are few of them; a known one costs no allocation.
+        if !self.callers.contains_key(name) {
+            self.callers.insert(Arc::clone(name), CallerUsage::default());
+        }
+        self.callers.entry(Arc::clone(name)).or_default()
+    }
+
+    /// Remembers a failure. One that has been seen lately is counted again, so that a flood of one kind leaves the rest
+    /// in sight.
+    fn fail(&mut self, mut failure: Failure) {
+        failure.version = self.next_version();
+        let same = self.failures.iter().position(|known| known.is_like(&failure));
+        if let Some(known) = same.and_then(|index| self.failures.remove(index)) {
+            failure.count += known.count;
+            failure.number = known.number;
+        } else {
+            failure.number = failure.version;
+            self.failures.truncate(FAILURES - 1);
+        }
+        self.failures.push_front(failure);
+    }
+}
+
+impl Totals {
+    /// Each outcome and how many requests ended so.
+    pub fn by_outcome(&self) -> impl Iterator<Item = (Outcome, u64)> + '_ {
+        Outcome::ALL.into_iter().zip(self.0)
+    }
+
+    /// What has come since `before`.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        let mut more = *self;
+        for (count, before) in more.0.iter_mut().zip(before.0) {
+            *count = count.saturating_sub(before);
+        }
+        more
+    }
+
+    fn add(&mut self, outcome: Outcome) {
+        if let Some(count) = self.0.get_mut(outcome as usize) {
+            *count += 1;
+        }
+    }
+}
+
+/// The time of day, in milliseconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, millis)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The beginning of a text that may be of any length.
+fn clipped(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(LONGEST)).unwrap_or(text)
+}
+
+/// The same for a text that is shared; a short one is not copied, and a long one is not kept alive.
+fn kept(text: &Arc<str>) -> Arc<str> {
+    if text.len() <= LONGEST { Arc::clone(text) } else { Arc::from(clipped(text)) }
+}
+
+#[cfg(test)]
+mod tests;

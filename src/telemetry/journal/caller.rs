@@ -1,0 +1,42 @@
+//! What one key has used since the start of the process.
+
+use serde::Serialize;
+
+use crate::telemetry::{Outcome, RequestEnded};
+
+/// Counts of one key. All but `in_flight` only grow.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct CallerUsage {
+    /// Requests under way.
+    pub in_flight: u64,
+    /// Requests that ended.
+    pub requests: u64,
+    /// Of these, answered completely.
+    pub ok: u64,
+    /// Of these, refused for want of room or by a limit.
+    pub refused: u64,
+    /// Of these, failed otherwise.
+    pub failed: u64,
+    /// Prompt tokens as counted by providers.
+    pub prompt_tokens: u64,
+    /// Completion tokens as counted by providers.
+    pub completion_tokens: u64,
+}
+
+impl CallerUsage {
+    /// Counts a request that ended; `began` when it was counted as under way.
+    pub(super) fn ended(&mut self, ended: &RequestEnded<'_>, began: bool) {
+        if began {
+            self.in_flight = self.in_flight.saturating_sub(1);
+        }
+        self.requests += 1;
+        match ended.outcome {
+            Outcome::Ok => self.ok += 1,
+            Outcome::RateLimited | Outcome::Overloaded => self.refused += 1,
+            Outcome::ClientError | Outcome::Timeout | Outcome::UpstreamError => self.failed += 1,
+            Outcome::Cancelled => {}
+        }
+        self.prompt_tokens += ended.usage.prompt.unwrap_or(0);
+        self.completion_tokens += ended.usage.completion.unwrap_or(0);
+    }
+}

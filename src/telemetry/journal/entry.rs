@@ -1,0 +1,138 @@
+//! One request as operators may see it. Times are in milliseconds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{kept, millis};
+use crate::telemetry::RequestEnded;
+
+/// How far a request has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// It is known, and on its way to a provider.
+    Begin,
+    /// It waits in a provider's line.
+    Wait,
+    /// A provider has been called.
+    Call,
+    /// The first piece of the answer has come.
+    First,
+    /// It is over.
+    End,
+}
+
+/// One request.
+#[derive(Debug, Clone, Serialize)]
+pub struct Entry {
+    /// Tells requests apart whose clients chose the same id.
+    pub number: u64,
+    /// The journal's version at the latest change.
+    #[serde(skip)]
+    pub(super) version: u64,
+    /// When it arrived, since 1970.
+    pub at: u64,
+    /// Its id.
+    pub request_id: Arc<str>,
+    /// The name of the caller's key.
+    pub caller: Option<Arc<str>>,
+    /// The API it speaks.
+    pub dialect: &'static str,
+    /// The name of the model that was asked for.
+    pub asked: Option<Arc<str>>,
+    /// The provider that has it or had it last.
+    pub provider: Option<Arc<str>>,
+    /// The model there.
+    pub model: Option<Arc<str>>,
+    /// How far it has come.
+    pub phase: Phase,
+    /// Calls made to any provider.
+    pub attempts: u32,
+    /// Time spent in lines.
+    pub queue_ms: Option<u64>,
+    /// Until the first piece of the answer.
+    pub first_ms: Option<u64>,
+    /// Until the end.
+    pub total_ms: Option<u64>,
+    /// Prompt tokens, as the provider counted them.
+    pub prompt_tokens: Option<u64>,
+    /// Completion tokens, as the provider counted them.
+    pub completion_tokens: Option<u64>,
+    /// The HTTP status.
+    pub status: Option<u16>,
+    /// How it ended.
+    pub outcome: Option<&'static str>,
+    /// The error's code.
+    pub code: Option<&'static str>,
+}
+
+impl Entry {
+    pub(super) fn new(number: u64, at: u64, id: &Arc<str>, dialect: &'static str) -> Self {
+        Self {
+            number,
+            version: 0,
+            at,
+            request_id: kept(id),
+            caller: None,
+            dialect,
+            asked: None,
+            provider: None,
+            model: None,
+            phase: Phase::Begin,
+            attempts: 0,
+            queue_ms: None,
+            first_ms: None,
+            total_ms: None,
+            prompt_tokens: None,
+            completion_tokens: None,
+            status: None,
+            outcome: None,
+            code: None,
+        }
+    }
+
+    /// It waits at a provider.
+    pub fn waits(&mut self, provider: &Arc<str>, model: &Arc<str>) {
+        self.phase = Phase::Wait;
+        self.at_provider(provider, model);
+    }
+
+    /// A provider has been called, for the `attempts`th time in all.
+    pub fn called(&mut self, who: (&Arc<str>, &Arc<str>), attempts: u32, queued: Duration) {
+        self.phase = Phase::Call;
+        self.at_provider(who.0, who.1);
+        self.attempts = attempts;
+        self.queue_ms = Some(millis(queued));
+    }
+
+    /// The first piece has come.
+    pub fn answers(&mut self, after: Duration) {
+        self.phase = Phase::First;
+        self.first_ms = Some(millis(after));
+    }
+
+    pub(super) fn ended(mut self, version: u64, ended: &RequestEnded<'_>) -> Self {
+        self.version = version;
+        self.phase = Phase::End;
+        self.caller = ended.caller.cloned();
+        self.provider = ended.provider.map(kept).or(self.provider);
+        self.model = ended.model.map(kept).or(self.model);
+        self.attempts = self.attempts.max(ended.attempts);
+        self.queue_ms = ended.provider.map(|_| millis(ended.timing.queued)).or(self.queue_ms);
+        self.first_ms = ended.timing.first.map(millis);
+        self.total_ms = Some(millis(ended.timing.total));
+        self.prompt_tokens = ended.usage.prompt;
+        self.completion_tokens = ended.usage.completion;
+        self.status = Some(ended.status);
+        self.outcome = Some(ended.outcome.as_str());
+        self.code = ended.code;
+        self
+    }
+
+    fn at_provider(&mut self, provider: &Arc<str>, model: &Arc<str>) {
+        self.provider = Some(kept(provider));
+        self.model = Some(kept(model));
+    }
+}
