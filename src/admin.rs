@@ -8,15 +8,25 @@
 pub mod settings;
 
 mod access;
+mod console;
+mod feed;
+mod frames;
+mod history;
 mod knobs;
+mod playground;
 
-use std::net::TcpListener;
+use std::any::Any;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 
-use actix_web::dev::Server;
+use actix_web::dev::{Extensions, Server};
+use actix_web::http::header::CACHE_CONTROL;
+use actix_web::rt::net::TcpStream;
 use actix_web::web::{self, Data};
 use actix_web::{App, HttpResponse, HttpServer, middleware};
 use serde_json::json;
+use socket2::SockRef;
 
 use crate::http::Front;
 use crate::provider::breaker::BreakerState;
@@ -25,10 +35,19 @@ use crate::provider::gate::snapshot::Snapshot;
 use crate::secret::Secret;
 use crate::telemetry::{ProviderState, metrics};
 
+pub use feed::Feed;
+
+/// How long a console may take nothing in before its connection is broken.
+const STALL: Duration = Duration::from_secs(30);
+
 /// What the admin listener needs from the application.
 pub struct Admin {
     /// The gateway's front.
     pub front: Data<Front>,
+    /// Where the main listener was bound.
+    pub main: SocketAddr,
+    /// What consoles are told.
+    pub feed: Arc<Feed>,
     /// The bearer token; empty means none is asked for.
     pub token: Secret,
     /// Reads the configuration again. The problems, one per line, when it is refused.
@@ -53,14 +72,42 @@ pub fn serve(listener: TcpListener, admin: Admin) -> std::io::Result<Server> {
             .route("/admin/keys", web::get().to(keys))
             .route("/admin/config", web::get().to(config))
             .route("/admin/reload", web::post().to(reload))
+            .route("/admin/events", web::get().to(events))
+            .route("/admin/playground", web::post().to(playground::play))
             .configure(knobs::routes)
+            .configure(console::routes)
     })
+    .on_connect(bound_writing)
     .workers(1)
     .h1_allow_half_closed(false)
     .disable_signals()
     .shutdown_timeout(1)
     .listen(listener)?;
     Ok(server.run())
+}
+
+/// A console whose machine sleeps does not close its connection. The kernel breaks it, which frees its seat.
+fn bound_writing(connection: &dyn Any, _extensions: &mut Extensions) {
+    let Some(stream) = connection.downcast_ref::<TcpStream>() else { return };
+    let socket = SockRef::from(stream);
+    let set = socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_user_timeout(Some(STALL)));
+    if let Err(error) = set {
+        log::debug!("the options of a console's socket cannot be set: {error}");
+    }
+}
+
+async fn events(admin: Data<Admin>) -> HttpResponse {
+    match admin.feed.open() {
+        Some(events) => HttpResponse::Ok()
+            .content_type("text/event-stream")
+            .insert_header((CACHE_CONTROL, "no-store"))
+            // nginx would hold events back to fill its buffer.
+            .insert_header(("x-accel-buffering", "no"))
+            .streaming(events),
+        None => HttpResponse::ServiceUnavailable()
+            .insert_header(("retry-after", "5"))
+            .json(json!({"detail": "too many consoles are open, close one"})),
+    }
 }
 
 async fn scrape(admin: Data<Admin>) -> HttpResponse {

@@ -27,7 +27,7 @@ use parking_lot::Mutex;
 use providers::Providers;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, Feed};
 use crate::config::{self, Config, Fingerprint};
 use crate::http::{self, Front};
 use crate::provider::{HealthActor, Watch};
@@ -46,6 +46,8 @@ pub struct App {
     health: Addr<HealthActor>,
     /// The Redis that replicas share.
     link: Option<Link>,
+    /// What consoles are told, and the task that looks for it.
+    feed: (Arc<Feed>, JoinHandle<()>),
     /// Watches the configuration file.
     watch: Option<JoinHandle<()>>,
 }
@@ -119,11 +121,15 @@ impl App {
             health: health.clone(),
         });
         let started = |listen| move |error| StartError { listen, error };
+        let address = main.local_addr().map_err(started(server))?;
+        let feed = Feed::start(front.clone(), address);
         let admin = {
             let (front, current) = (front.clone(), Arc::clone(&current));
             let shown = Arc::clone(&current);
             let hooks = Admin {
                 front: front.clone(),
+                main: address,
+                feed: Arc::clone(&feed.0),
                 token,
                 reload: Box::new(move || current.reload(&front)),
                 effective: Box::new(move || config::effective(&shown.config.lock())),
@@ -135,7 +141,7 @@ impl App {
         log::info!(target: "llm_gateway", "gateway listening on http://{}", main.address);
         log::info!(target: "llm_gateway", "admin listening on http://{}", admin.address);
         let watch = watch_file(&current, &front);
-        Ok(Self { front, main, admin, current, health, link, watch })
+        Ok(Self { front, main, admin, current, health, link, feed, watch })
     }
 
     /// Where clients connect.
@@ -173,6 +179,9 @@ impl App {
         }
         // Nothing runs any more, but what was answered last may not have been written yet.
         self.main.server.stop(true).await;
+        let (feed, looking) = &self.feed;
+        looking.abort();
+        feed.close().await;
         self.admin.server.stop(false).await;
         log::info!(target: "llm_gateway", "stopped");
     }

@@ -139,6 +139,12 @@ impl Front {
         self.budget.held()
     }
 
+    /// The requests that are not over.
+    #[must_use]
+    pub fn active(&self) -> usize {
+        self.drain.active()
+    }
+
     /// Whether new work is turned away because the gateway is stopping.
     #[must_use]
     pub fn is_draining(&self) -> bool {

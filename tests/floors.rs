@@ -147,9 +147,11 @@ fn pure_files_name_no_clock_log_network_or_chance() {
 }
 
 #[test]
-fn only_the_attempt_names_the_http_client() {
+fn only_the_attempt_and_the_playground_name_the_http_client() {
     none("provider/attempt.rs", "use awc::Client;");
     none("provider/attempt/connect.rs", "fn a() { awc::Client::new() }");
+    none("admin/playground.rs", "use awc::Client;");
+    one("admin.rs", "use awc::Client;", "awc");
     one("provider.rs", "use awc::Client;", "awc");
     one("http.rs", "fn a() { awc::Client::new() }", "awc");
 }

@@ -1,4 +1,7 @@
 //! Who may use the admin listener.
+//!
+//! The one thing to know: the console's own files need no token, because a browser cannot send one when it opens a page.
+//! They say nothing about this gateway; every other path does, and asks for the token.
 
 use std::net::IpAddr;
 
@@ -11,7 +14,7 @@ use actix_web::{Error, HttpResponse};
 use serde_json::json;
 use subtle::ConstantTimeEq;
 
-use super::Admin;
+use super::{Admin, console};
 
 /// Lets a request through, or answers why not.
 pub(super) async fn check(
@@ -19,7 +22,7 @@ pub(super) async fn check(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let token = request.app_data::<Data<Admin>>().map_or("", |admin| admin.token.expose());
-    match refusal(request.headers(), token) {
+    match refusal(request.headers(), token, console::is_public(request.path())) {
         None => Ok(next.call(request).await?.map_into_boxed_body()),
         Some(refused) => {
             let (mut response, detail) = match refused {
@@ -43,7 +46,7 @@ enum Refused {
     Host,
 }
 
-fn refusal(headers: &HeaderMap, token: &str) -> Option<Refused> {
+fn refusal(headers: &HeaderMap, token: &str, is_public: bool) -> Option<Refused> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let host = text(header::HOST).unwrap_or_default();
     let foreign = headers.get(header::ORIGIN).is_some()
@@ -55,6 +58,9 @@ fn refusal(headers: &HeaderMap, token: &str) -> Option<Refused> {
     if token.is_empty() {
         // A name could be made to point here by whoever owns it (DNS rebinding).
         return (!is_address(host)).then_some(Refused::Host);
+    }
+    if is_public {
+        return None;
     }
     let given = text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
     let valid = given.is_some_and(|given| bool::from(given.as_bytes().ct_eq(token.as_bytes())));
@@ -76,11 +82,19 @@ mod tests {
     use actix_web::http::header::{HeaderName, HeaderValue};
 
     fn check(token: &str, headers: &[(&'static str, &'static str)]) -> Option<Refused> {
+        check_path("/admin/providers", token, headers)
+    }
+
+    fn check_path(
+        path: &str,
+        token: &str,
+        headers: &[(&'static str, &'static str)],
+    ) -> Option<Refused> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        refusal(&map, token)
+        refusal(&map, token, console::is_public(path))
     }
 
     #[test]
@@ -108,5 +122,20 @@ mod tests {
         assert_eq!(check("", &[host, ("origin", "http://127.0.0.1:9901")]), None);
         assert_eq!(check("", &[host, ("origin", "http://127.0.0.1:3000")]), Some(Refused::Origin));
         assert_eq!(check("", &[host, ("origin", "null")]), Some(Refused::Origin));
+    }
+
+    #[test]
+    fn only_the_files_of_the_console_need_no_token() {
+        let host = ("host", "gateway.internal:9901");
+        for path in ["/", "/console/main.js"] {
+            assert_eq!(check_path(path, "t0ken", &[host]), None, "{path}");
+            let foreign = check_path(path, "t0ken", &[host, ("origin", "http://evil.example")]);
+            assert_eq!(foreign, Some(Refused::Origin), "{path}");
+            let named = check_path(path, "", &[("host", "evil.example")]);
+            assert_eq!(named, Some(Refused::Host), "{path}");
+        }
+        for path in ["/console/", "/console/../admin/config", "//", "/admin/events", "/metrics"] {
+            assert_eq!(check_path(path, "t0ken", &[host]), Some(Refused::Token), "{path}");
+        }
     }
 }

@@ -40,6 +40,12 @@ impl Drain {
         Active(Arc::clone(self))
     }
 
+    /// How many exchanges are not over.
+    #[must_use]
+    pub fn active(&self) -> usize {
+        self.active.load(Ordering::Acquire)
+    }
+
     /// Whether new work is turned away.
     #[must_use]
     pub fn has_begun(&self) -> bool {

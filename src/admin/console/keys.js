@@ -1,0 +1,28 @@
+// What each key has used since the start.
+
+import { arrange, el, say, show } from "./dom.js";
+import { brief, count } from "./format.js";
+
+const body = document.querySelector("#keys tbody");
+const empty = document.getElementById("keys-empty");
+const rows = new Map();
+
+export function drawKeys(keys) {
+  const busiest = [...keys].sort((one, other) => other.requests - one.requests || one.name.localeCompare(other.name));
+  arrange(body, busiest.map(row));
+  show(empty, keys.length === 0);
+}
+
+function row(key) {
+  let known = rows.get(key.name);
+  if (!known) {
+    const cells = Array.from({ length: 6 }, () => el("td", { class: "number" }));
+    const name = key.name === "-" ? "no valid key" : key.name;
+    known = { node: el("tr", {}, el("th", { scope: "row" }, name), ...cells), cells };
+    rows.set(key.name, known);
+  }
+  const tokens = `${brief(key.prompt_tokens)} / ${brief(key.completion_tokens)}`;
+  const values = [key.in_flight, key.requests, key.ok, key.refused, key.failed].map(count);
+  [...values, tokens].forEach((value, index) => say(known.cells[index], value));
+  return known.node;
+}

@@ -1,0 +1,42 @@
+// The admin token: asked for when the gateway wants one, kept for this tab only.
+
+const KEY = "llm-gateway-admin-token";
+
+const dialog = document.getElementById("token-dialog");
+const form = document.getElementById("token-form");
+const input = document.getElementById("token");
+const problem = document.getElementById("token-problem");
+
+let asking = null;
+
+export function token() {
+  return sessionStorage.getItem(KEY) ?? "";
+}
+
+// Asks until one is given. Several who ask at once share the answer.
+export function askForToken() {
+  asking ??= new Promise((resolve) => {
+    problem.textContent = token() ? "That token was not accepted." : "";
+    input.value = "";
+    if (!dialog.open) dialog.showModal();
+    input.focus();
+    form.addEventListener("submit", function taken(event) {
+      event.preventDefault();
+      const given = input.value.trim();
+      if (!/^[\x21-\x7e]+$/.test(given)) {
+        problem.textContent = "Enter the token: letters, digits and signs without spaces.";
+        return;
+      }
+      form.removeEventListener("submit", taken);
+      sessionStorage.setItem(KEY, given);
+      input.value = "";
+      dialog.close();
+      asking = null;
+      resolve();
+    });
+  });
+  return asking;
+}
+
+// Without a token there is nothing to see, so that the dialog stays until one is given.
+dialog.addEventListener("cancel", (event) => event.preventDefault());

@@ -1,0 +1,211 @@
+//! What the console is told while it is open: a snapshot first, then what changes.
+//!
+//! It owns the one task that looks, the frames it makes of what it sees, and the [`SEATS`] consoles that may be open at
+//! one time. A frame is made once, however many read it, and not at all while nobody does.
+//!
+//! The one thing to know: nothing is promised about single steps. A console that falls behind is given a new snapshot, and a
+//! request that began and ended between two looks is shown as ended.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use actix_rt::task::JoinHandle;
+use actix_rt::time::sleep;
+use actix_web::web::Data;
+use bytes::Bytes;
+use futures_util::Stream;
+use futures_util::stream::unfold;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
+
+use super::frames::Frames;
+use super::history::History;
+use crate::http::Front;
+use crate::provider::Provider;
+use crate::telemetry::journal::{Changes, JOURNAL};
+
+/// Consoles that may be open at one time.
+const SEATS: u32 = 16;
+/// How many beats a console may fall behind before it is given a new snapshot.
+const BACKLOG: usize = 32;
+/// Requests are looked at once a beat while somebody watches; everything else once in [`BEATS`] of them.
+const BEAT: Duration = Duration::from_millis(250);
+const BEATS: u32 = 4;
+/// How long open consoles may take to end when the gateway stops.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// The feed of all consoles.
+pub struct Feed {
+    front: Data<Front>,
+    /// Where clients connect.
+    main: SocketAddr,
+    since: SystemTime,
+    history: Mutex<History>,
+    /// `None` once the gateway stops.
+    frames: Mutex<Option<broadcast::Sender<Bytes>>>,
+    seats: Arc<Semaphore>,
+}
+
+/// One open console.
+struct Seat {
+    feed: Arc<Feed>,
+    frames: broadcast::Receiver<Bytes>,
+    needs_snapshot: bool,
+    /// Given back on drop.
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Feed {
+    /// A feed about what runs behind `front`, and the task that looks once a second.
+    #[must_use]
+    pub fn start(front: Data<Front>, main: SocketAddr) -> (Arc<Self>, JoinHandle<()>) {
+        let (frames, _) = broadcast::channel(BACKLOG);
+        let feed = Arc::new(Self {
+            front,
+            main,
+            since: SystemTime::now(),
+            history: Mutex::default(),
+            frames: Mutex::new(Some(frames)),
+            seats: Arc::new(Semaphore::new(SEATS as usize)),
+        });
+        let looking = actix_rt::spawn(Arc::clone(&feed).look());
+        (feed, looking)
+    }
+
+    /// Ends every open console and opens no other. Returns when they have ended, or a second has passed.
+    pub async fn close(&self) {
+        drop(self.frames.lock().take());
+        drop(tokio::time::timeout(LAST_WORDS, self.seats.acquire_many(SEATS)).await);
+    }
+
+    /// The events for one console; `None` when too many are open or the gateway stops.
+    pub(super) fn open(
+        self: &Arc<Self>,
+    ) -> Option<impl Stream<Item = Result<Bytes, Infallible>> + use<>> {
+        let permit = Arc::clone(&self.seats).try_acquire_owned().ok()?;
+        // Before the snapshot is taken, so that no change falls between the two.
+        let frames = self.frames.lock().as_ref()?.subscribe();
+        let feed = Arc::clone(self);
+        let seat = Seat { feed, frames, needs_snapshot: true, _permit: permit };
+        Some(unfold(seat, Seat::next))
+    }
+
+    async fn look(self: Arc<Self>) {
+        let mut seen = 0;
+        loop {
+            for _ in 0..BEATS {
+                sleep(BEAT).await;
+                if self.is_watched() {
+                    seen = self.tell(seen, Frames::default());
+                }
+            }
+            self.sample();
+            if self.is_watched() {
+                let mut frames = Frames::default();
+                frames.add("providers", &self.providers());
+                frames.add("keys", &keys());
+                seen = self.tell(seen, frames);
+            }
+        }
+    }
+
+    /// Tells of `frames` and of what has changed since `seen`.
+    fn tell(&self, seen: u64, mut frames: Frames) -> u64 {
+        let Changes { version, requests, failures } = JOURNAL.changes(seen);
+        requests.iter().for_each(|request| frames.add("request", request));
+        failures.iter().rev().for_each(|failure| frames.add("error", failure));
+        if let Some((frames, sender)) = frames.finish().zip(self.frames.lock().as_ref()) {
+            // Nobody listens when the last console has just left.
+            drop(sender.send(frames));
+        }
+        version
+    }
+
+    fn is_watched(&self) -> bool {
+        self.frames.lock().as_ref().is_some_and(|frames| frames.receiver_count() > 0)
+    }
+
+    fn sample(&self) {
+        let routing = self.front.routing();
+        let providers: Vec<_> =
+            routing.providers.iter().map(|provider| provider.status()).collect();
+        self.history.lock().look(&providers, JOURNAL.totals());
+    }
+
+    /// Everything a console needs to begin.
+    fn snapshot(&self) -> Bytes {
+        let Changes { requests, failures, .. } = JOURNAL.changes(0);
+        let mut all = self.providers();
+        if let Some(all) = all.as_object_mut() {
+            all.insert("history".to_owned(), self.history.lock().all());
+            all.insert("keys".to_owned(), keys());
+            all.insert("requests".to_owned(), json!(requests));
+            all.insert("errors".to_owned(), json!(failures));
+        }
+        let mut frames = Frames::default();
+        frames.add("snapshot", &all);
+        frames.finish().unwrap_or_default()
+    }
+
+    /// The gateway as a whole, and every provider.
+    fn providers(&self) -> Value {
+        let routing = self.front.routing();
+        let history = self.history.lock();
+        let provider = |provider: &Arc<Provider>| {
+            let mut status = json!(provider.status());
+            if let Some(status) = status.as_object_mut() {
+                status.insert("rates".to_owned(), json!(history.rates(&provider.name)));
+            }
+            status
+        };
+        let providers: Vec<Value> = routing.providers.iter().map(provider).collect();
+        json!({
+            "gateway": {
+                "version": env!("CARGO_PKG_VERSION"),
+                "started_at": seconds(self.since),
+                "now": seconds(SystemTime::now()),
+                "address": format!("http://{}", self.main),
+                "draining": self.front.is_draining(),
+                "in_flight": self.front.active(),
+                "buffered_bytes": self.front.buffered(),
+                "last_minute": history.last_minute(),
+            },
+            "providers": providers,
+        })
+    }
+}
+
+impl Seat {
+    async fn next(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
+        if std::mem::take(&mut self.needs_snapshot) {
+            return Some((Ok(self.feed.snapshot()), self));
+        }
+        let frames = match self.frames.recv().await {
+            Ok(frames) => frames,
+            Err(RecvError::Lagged(_)) => self.feed.snapshot(),
+            Err(RecvError::Closed) => return None,
+        };
+        Some((Ok(frames), self))
+    }
+}
+
+fn keys() -> Value {
+    let row = |(name, usage)| {
+        let mut row = json!(usage);
+        if let Some(row) = row.as_object_mut() {
+            row.insert("name".to_owned(), json!(name));
+        }
+        row
+    };
+    JOURNAL.callers().into_iter().map(row).collect()
+}
+
+/// Seconds since 1970, to the millisecond.
+fn seconds(time: SystemTime) -> f64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    (since.as_secs_f64() * 1_000.0).round() / 1_000.0
+}

@@ -1,0 +1,229 @@
+//! The last minutes of every provider and of the gateway, one sample a second.
+//!
+//! It owns rings of [`SECONDS`] samples and the counters they are made of. It asks nobody: it is given a look a second and
+//! makes rates of the differences.
+//!
+//! The one thing to know: tokens are counted when an answer ends, so that a single second says little about them. What
+//! is shown as a rate is the mean over the last minute.
+
+use std::collections::{HashMap, VecDeque};
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::provider::Status;
+use crate::telemetry::Outcome;
+use crate::telemetry::journal::Totals;
+
+/// How far back the samples go.
+const SECONDS: usize = 300;
+/// Over how many of them rates are taken.
+const MINUTE: usize = 60;
+
+/// The rings.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    providers: HashMap<Box<str>, Ring>,
+    ended: VecDeque<Totals>,
+    before: Option<Totals>,
+}
+
+/// A provider's ring.
+#[derive(Debug, Default)]
+struct Ring {
+    samples: VecDeque<Sample>,
+    before: Option<Counters>,
+}
+
+/// One second of a provider.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(super) struct Sample {
+    in_flight: u32,
+    queued: u64,
+    /// Calls made in this second.
+    calls: u64,
+    /// Completion tokens of answers that ended in this second.
+    tokens: u64,
+    /// From a call to the first piece of its answer, the mean of those that began to answer in this second.
+    first_ms: Option<u64>,
+    /// What `first_ms` is the mean of, and how many.
+    #[serde(skip)]
+    first: (u64, u64),
+}
+
+/// What only grows at a provider.
+#[derive(Debug, Clone, Copy)]
+struct Counters {
+    calls: u64,
+    tokens: u64,
+    first_events: u64,
+    first_micros: u64,
+}
+
+/// The last minute of a provider.
+#[derive(Debug, Default, Serialize, PartialEq)]
+pub(super) struct Rates {
+    calls_per_second: f64,
+    tokens_per_second: f64,
+    first_ms: Option<u64>,
+    /// The last second.
+    sample: Option<Sample>,
+}
+
+impl History {
+    /// Takes a look. Providers that are gone are forgotten.
+    pub(super) fn look(&mut self, providers: &[Status<'_>], totals: Totals) {
+        self.providers.retain(|name, _| providers.iter().any(|status| *status.name == **name));
+        for status in providers {
+            self.providers.entry(Box::from(status.name)).or_default().look(status);
+        }
+        let before = self.before.replace(totals).unwrap_or(totals);
+        push(&mut self.ended, totals.since(&before));
+    }
+
+    /// A provider's last minute.
+    pub(super) fn rates(&self, provider: &str) -> Rates {
+        self.providers.get(provider).map(Ring::rates).unwrap_or_default()
+    }
+
+    /// How the requests of the last minute ended, and how many a second that is.
+    pub(super) fn last_minute(&self) -> Value {
+        let mut counts = Map::new();
+        let mut all = 0;
+        for outcome in Outcome::ALL {
+            let of_this = |totals: &Totals| {
+                let mut found = totals.by_outcome().filter(|(known, _)| *known == outcome);
+                found.next().map_or(0, |(_, count)| count)
+            };
+            let count: u64 = self.ended.iter().rev().take(MINUTE).map(of_this).sum();
+            all += count;
+            counts.insert(outcome.as_str().to_owned(), count.into());
+        }
+        json!({"requests_per_second": per_second(all, self.ended.len()), "outcomes": counts})
+    }
+
+    /// Everything, by provider, the oldest sample first.
+    pub(super) fn all(&self) -> Value {
+        let columns = |ring: &Ring| {
+            let column = |of: fn(&Sample) -> Value| ring.samples.iter().map(of).collect::<Value>();
+            json!({
+                "in_flight": column(|sample| sample.in_flight.into()),
+                "queued": column(|sample| sample.queued.into()),
+                "calls": column(|sample| sample.calls.into()),
+                "tokens": column(|sample| sample.tokens.into()),
+                "first_ms": column(|sample| sample.first_ms.into()),
+            })
+        };
+        self.providers
+            .iter()
+            .map(|(name, ring)| (name.to_string(), columns(ring)))
+            .collect::<Map<_, _>>()
+            .into()
+    }
+}
+
+impl Ring {
+    fn look(&mut self, status: &Status<'_>) {
+        let (first_events, first_time) = status.first_events;
+        let now = Counters {
+            calls: status.attempts,
+            tokens: status.completion_tokens,
+            first_events,
+            first_micros: u64::try_from(first_time.as_micros()).unwrap_or(u64::MAX),
+        };
+        let before = self.before.replace(now).unwrap_or(now);
+        let first = (
+            now.first_micros.saturating_sub(before.first_micros),
+            now.first_events.saturating_sub(before.first_events),
+        );
+        let sample = Sample {
+            in_flight: status.gate.in_flight,
+            queued: status.gate.queued,
+            calls: now.calls.saturating_sub(before.calls),
+            tokens: now.tokens.saturating_sub(before.tokens),
+            first_ms: mean_ms(first),
+            first,
+        };
+        push(&mut self.samples, sample);
+    }
+
+    fn rates(&self) -> Rates {
+        let minute = || self.samples.iter().rev().take(MINUTE);
+        let sum = |of: fn(&Sample) -> u64| minute().map(of).sum();
+        Rates {
+            calls_per_second: per_second(sum(|sample| sample.calls), self.samples.len()),
+            tokens_per_second: per_second(sum(|sample| sample.tokens), self.samples.len()),
+            first_ms: mean_ms((sum(|sample| sample.first.0), sum(|sample| sample.first.1))),
+            sample: self.samples.back().copied(),
+        }
+    }
+}
+
+fn push<T>(ring: &mut VecDeque<T>, item: T) {
+    if ring.len() == SECONDS {
+        ring.pop_front();
+    }
+    ring.push_back(item);
+}
+
+/// The mean of `count` times that make `micros` together.
+fn mean_ms((micros, count): (u64, u64)) -> Option<u64> {
+    Some(micros.checked_div(count)?.div_ceil(1_000))
+}
+
+/// Rounded to hundredths. A minute that is not over yet counts as far as it has gone.
+fn per_second(count: u64, seconds: usize) -> f64 {
+    let seconds = seconds.clamp(1, MINUTE);
+    (count as f64 / seconds as f64 * 100.0).round() / 100.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::Ollama;
+    use crate::provider::Provider;
+    use crate::provider::settings::ProviderSettings;
+    use std::time::Duration;
+
+    #[test]
+    fn rates_are_differences_over_the_last_minute() {
+        let provider = Provider::new("ollama", ProviderSettings::default(), &Ollama, None);
+        let mut history = History::default();
+        let mut look = |calls, tokens, first_events| {
+            let status = Status {
+                attempts: calls,
+                completion_tokens: tokens,
+                first_events,
+                ..provider.status()
+            };
+            history.look(&[status], Totals::default());
+            history.rates("ollama")
+        };
+        // What was before the first look is not of its second.
+        let first = look(1_000, 50_000, (900, Duration::from_secs(900)));
+        assert_eq!((first.calls_per_second, first.first_ms), (0.0, None));
+        let second = look(1_004, 50_100, (902, Duration::from_millis(900_500)));
+        assert_eq!((second.calls_per_second, second.tokens_per_second), (2.0, 50.0));
+        assert_eq!(second.first_ms, Some(250));
+        assert_eq!(second.sample.map(|sample| sample.calls), Some(4));
+        let mut last = second;
+        for _ in 0..MINUTE {
+            last = look(1_004, 50_100, (902, Duration::from_millis(900_500)));
+        }
+        assert_eq!((last.calls_per_second, last.first_ms), (0.0, None));
+    }
+
+    #[test]
+    fn rings_are_bounded_and_providers_that_are_gone_are_forgotten() {
+        let provider = Provider::new("ollama", ProviderSettings::default(), &Ollama, None);
+        let mut history = History::default();
+        for _ in 0..SECONDS + 10 {
+            history.look(&[provider.status()], Totals::default());
+        }
+        let all = history.all();
+        assert_eq!(all["ollama"]["queued"].as_array().unwrap().len(), SECONDS);
+        history.look(&[], Totals::default());
+        assert_eq!(history.all(), json!({}));
+        assert_eq!(history.last_minute()["outcomes"]["ok"], 0);
+    }
+}

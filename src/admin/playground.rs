@@ -1,0 +1,94 @@
+//! The console's playground: a chat through the gateway's own front door.
+//!
+//! The request is made to the main listener, over a connection like any client's, with the key that the operator typed.
+//! It is therefore admitted, limited, counted and logged like every other, and what the operator sees is what clients
+//! get. The answer is passed on as it comes; a page that leaves ends it, as a client that leaves does.
+//!
+//! The one thing to know: the address is fixed. Nothing in the request says where it goes.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use actix_web::HttpRequest;
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use actix_web::web::{Bytes, Data};
+use serde_json::json;
+
+use super::Admin;
+
+/// Where chats are taken in.
+const PATH: &str = "/v1/chat";
+/// The client's key, which is not the admin token.
+const KEY: &str = "x-api-key";
+/// What a client may send along.
+const ASKED: [&str; 2] = [KEY, "x-request-timeout-ms"];
+/// What a client is told beside the answer.
+const ANSWERED: [&str; 9] = [
+    "content-type",
+    "retry-after",
+    "x-gateway-attempts",
+    "x-gateway-dropped",
+    "x-gateway-model",
+    "x-gateway-provider",
+    "x-gateway-queue-ms",
+    "x-request-id",
+    "x-should-retry",
+];
+
+/// Sends a native chat, and gives back what comes.
+pub(super) async fn play(admin: Data<Admin>, request: HttpRequest, body: Bytes) -> HttpResponse {
+    let client = awc::Client::builder()
+        // The gateway answers in its own time; the page gives up by leaving.
+        .disable_timeout()
+        .disable_redirects()
+        .no_default_headers()
+        .finish();
+    let mut call = client
+        .post(format!("http://{}{PATH}", reachable(admin.main)))
+        .insert_header((CONTENT_TYPE, "application/json"));
+    for name in ASKED {
+        if let Some(value) = request.headers().get(name) {
+            call = call.insert_header((name, value.clone()));
+        }
+    }
+    let answer = match call.no_decompress().send_body(body).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            log::warn!("the main listener cannot be reached from the playground: {error}");
+            let detail = "the main listener does not answer";
+            return HttpResponse::BadGateway().json(json!({"detail": detail}));
+        }
+    };
+    let status = StatusCode::from_u16(answer.status().as_u16()).unwrap_or(StatusCode::BAD_GATEWAY);
+    let mut response = HttpResponse::build(status);
+    for name in ANSWERED {
+        if let Some(value) = answer.headers().get(name) {
+            response.insert_header((name, value.clone()));
+        }
+    }
+    response.insert_header((CACHE_CONTROL, "no-store")).streaming(answer)
+}
+
+/// Where a listener that may listen everywhere is reached from here.
+fn reachable(listener: SocketAddr) -> SocketAddr {
+    let ip = match listener.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listener.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_on_every_interface_is_reached_over_loopback() {
+        let reached = |address: &str| reachable(address.parse().unwrap()).to_string();
+        assert_eq!(reached("0.0.0.0:8000"), "127.0.0.1:8000");
+        assert_eq!(reached("[::]:8000"), "[::1]:8000");
+        assert_eq!(reached("10.0.0.7:80"), "10.0.0.7:80");
+    }
+}
