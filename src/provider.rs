@@ -111,7 +111,7 @@ pub struct Status<'a> {
     pub mailbox_depth: usize,
     /// Calls made since the start.
     pub attempts: u64,
-    /// Of these, those that the provider failed.
+    /// Of these, those that the provider failed; what it refused for the request's own sake is not counted.
     pub failures: u64,
     /// Of these, those that began to answer, and how long that took them all together.
     #[serde(skip)]
@@ -253,7 +253,6 @@ impl Provider {
     }
 
     fn failed(&self, message: &str) {
-        self.counts.failures.fetch_add(1, Ordering::Relaxed);
         let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let at = at.map_or(0, |since| since.as_secs());
         *self.last_error.lock() = Some(LastError { at, message: message.to_owned() });

@@ -154,7 +154,7 @@ impl ProviderActor {
             Admission::Run(slot) => drop(actix::spawn(run(station, turn, slot, address))),
             Admission::Wait(ticket) => {
                 let track = turn.job.track;
-                if let Some(Candidate { provider, model }) = &turn.job.tried.candidate {
+                if let Some(Candidate { provider, model, .. }) = &turn.job.tried.candidate {
                     RequestWaits { track, provider, model }.emit();
                 }
                 drop(actix::spawn(wait(station, turn, ticket, address, self.router.clone())));

@@ -232,6 +232,22 @@ pub enum AttemptOutcome {
 }
 
 impl AttemptOutcome {
+    /// Whether the provider failed, and not the request or its client.
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        match self {
+            Self::Connect
+            | Self::Reset
+            | Self::Timeout
+            | Self::RateLimited
+            | Self::Overloaded
+            | Self::Auth
+            | Self::Failed
+            | Self::Broken => true,
+            Self::Ok | Self::Rejected | Self::Cancelled => false,
+        }
+    }
+
     /// The label.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -92,6 +92,17 @@ pub async fn stream_with(url: &str, headers: &[(&str, &str)], body: &Value) -> S
     Streamed { status, headers, sent, response }
 }
 
+/// Asks for `url` and returns once the head of the answer is there.
+pub async fn open(url: &str, headers: &[(&str, &str)]) -> Streamed {
+    let sent = Instant::now();
+    let request = CLIENT.get(url);
+    let request =
+        headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    let response = within("a head from the gateway", request.send()).await.unwrap();
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    Streamed { status, headers, sent, response }
+}
+
 /// A native chat of one message.
 pub fn chat(content: &str) -> Value {
     json!({ "messages": [{ "role": "user", "content": content }] })

@@ -19,6 +19,7 @@ mod burst;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod client;
 mod commands;
+mod console;
 mod crowd;
 mod dialects;
 mod embeddings;

@@ -150,6 +150,7 @@ fn job(model: &str) -> (Job, oneshot::Receiver<Answer>) {
         stitch: Stitch::default(),
         place: Place::default(),
         route: None,
+        track: Default::default(),
         reply,
     };
     (job, answer)

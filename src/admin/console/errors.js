@@ -4,6 +4,16 @@ import { arrange, el, mark, say, show } from "./dom.js";
 import { clock, count, day, outcomeWords } from "./format.js";
 
 const KINDS = { breaker: ["Provider left alone", "bad"], actor: ["Actor restarted", "bad"] };
+// What a code means, where the log says no more.
+const WORDS = {
+  overloaded: "No room: the line was full or the wait too long",
+  provider_unavailable: "It kept failing and is left alone for a while",
+  draining: "It takes no new work",
+  no_provider_for_policy: "No provider that the data policy allows could take it",
+  rate_limited: "Over a limit of the key, or of the provider",
+  quota_exhausted: "The quota at the provider is used up",
+  timeout: "The deadline passed",
+};
 const SHOWN = 50;
 
 const list = document.getElementById("errors");
@@ -45,7 +55,7 @@ function item(error) {
   mark(tag, "title", word);
   say(times, error.count > 1 ? `${count(error.count)} times` : "");
   say(where, [error.provider, error.caller && `key ${error.caller}`].filter(Boolean).join(" · "));
-  say(message, error.message ?? word);
+  say(message, error.message ?? WORDS[error.code] ?? word);
   mark(message, "title", error.request_id ? `latest: ${error.request_id}` : null);
   return known.node;
 }

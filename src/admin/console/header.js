@@ -25,14 +25,15 @@ export function updateHeader(connection, gateway, providers) {
   say(byId("figure-rate"), `${rate(requests)} /s`);
   say(byId("figure-flight"), count(gateway.in_flight));
   say(byId("figure-queued"), count(providers.reduce((sum, provider) => sum + provider.queued, 0)));
-  say(byId("figure-errors"), errors ? `${brief(errors)} ${kinds(outcomes)}` : "0");
+  say(byId("figure-errors"), brief(errors));
+  say(byId("figure-kinds"), kinds(outcomes));
   mark(byId("figure-errors"), "data-tone", errors ? "bad" : null);
   say(byId("figure-uptime"), gateway.now ? seconds(gateway.now - gateway.started_at) : NOTHING);
 }
 
 function kinds(outcomes) {
-  const kinds = ERRORS.filter((outcome) => outcomes[outcome]);
-  return kinds.map((outcome) => OUTCOMES[outcome][0].toLowerCase()).join(", ");
+  const seen = ERRORS.filter((outcome) => outcomes[outcome]);
+  return seen.map((outcome) => `${brief(outcomes[outcome])} ${OUTCOMES[outcome][0].toLowerCase()}`).join(", ");
 }
 
 function stateWords(connection, gateway, providers) {

@@ -5,6 +5,7 @@ import { brief, count } from "./format.js";
 
 const body = document.querySelector("#keys tbody");
 const empty = document.getElementById("keys-empty");
+const COLUMNS = ["In flight", "Requests", "OK", "Refused", "Failed", "Tokens in / out"];
 const rows = new Map();
 
 export function drawKeys(keys) {
@@ -16,9 +17,9 @@ export function drawKeys(keys) {
 function row(key) {
   let known = rows.get(key.name);
   if (!known) {
-    const cells = Array.from({ length: 6 }, () => el("td", { class: "number" }));
+    const cells = COLUMNS.map((column) => el("td", { role: "cell", "data-label": column, class: "number" }));
     const name = key.name === "-" ? "no valid key" : key.name;
-    known = { node: el("tr", {}, el("th", { scope: "row" }, name), ...cells), cells };
+    known = { node: el("tr", { role: "row" }, el("th", { scope: "row", role: "rowheader" }, name), ...cells), cells };
     rows.set(key.name, known);
   }
   const tokens = `${brief(key.prompt_tokens)} / ${brief(key.completion_tokens)}`;
