@@ -61,7 +61,9 @@ pub fn commands(demo: &Demo) -> String {
          curl http://{gateway}/v1/chat -H 'content-type: application/json' \\\n  -d '{whole}'\n\n\
          # the same, piece by piece\n\
          curl -N http://{gateway}/v1/chat -H 'content-type: application/json' \\\n  -d '{streamed}'\n\n\
-         # what the provider is doing, and the metrics\n\
+         # what the provider is doing: the console, in a browser\n\
+         http://{admin}/\n\n\
+         # the same as JSON, and the metrics\n\
          curl http://{admin}/admin/providers\n\
          curl http://{admin}/metrics\n\n\
          Stop with Ctrl-C.\n",

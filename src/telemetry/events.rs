@@ -270,6 +270,8 @@ impl AttemptOutcome {
 /// An upstream call ended.
 #[derive(Debug)]
 pub struct AttemptEnded<'a> {
+    /// Where the journal follows its request.
+    pub track: Track,
     /// The provider.
     pub provider: &'a str,
     /// The request it was made for.
@@ -293,6 +295,9 @@ impl AttemptEnded<'_> {
                 cause = self.cause.unwrap_or("-");
                 "attempt failed"
             );
+        }
+        if let Some(cause) = self.cause.filter(|_| self.outcome.is_failure()) {
+            JOURNAL.update(self.track, |entry| entry.failed(cause));
         }
     }
 }

@@ -130,10 +130,10 @@ impl Journal {
         if inner.recent.len() == RECENT {
             inner.recent.pop_front();
         }
-        inner.recent.push_back(entry.ended(version, ended));
         if ended.outcome.is_failure() {
-            inner.fail(Failure::of_request(at, ended));
+            inner.fail(Failure::of_request(at, ended, entry.trouble.as_deref()));
         }
+        inner.recent.push_back(entry.ended(version, ended));
     }
 
     /// Something else went wrong.

@@ -22,11 +22,11 @@ const FIELDS = [
   },
   {
     key: "max_queue_wait_ms",
-    label: "Longest wait, s",
+    label: "Max wait, s",
     hint: "0–86400",
     shown: (provider) => String(provider.max_queue_wait_ms / 1_000),
     read: (text) => (/^\d{1,5}(\.\d{1,3})?$/.test(text) && Number(text) <= 86_400 ? Math.round(Number(text) * 1_000) : null),
-    wrong: "Longest wait: write seconds from 0 to 86400",
+    wrong: "Max wait: write seconds from 0 to 86400",
   },
 ];
 

@@ -56,7 +56,7 @@ export function stateOf(provider) {
   if (breaker.state === "auth_failed") return { word: "Key refused", tone: "bad", notes };
   if (breaker.state === "open") return { word: "Left alone", tone: "bad", notes };
   if (provider.draining) return { word: "Draining", tone: "warn", notes: ["takes no new work", ...notes] };
-  if (breaker.state === "half_open") return { word: "Being probed", tone: "warn", notes };
+  if (breaker.state === "half_open") return { word: "On probation", tone: "warn", notes };
   if (models.some((model) => model.breaker.state !== "closed")) return { word: "Model left alone", tone: "warn", notes };
   if (provider.cooldown_left_ms > 0) return { word: "Cooling down", tone: "warn", notes };
   return { word: "Taking work", tone: "good", notes };
@@ -68,7 +68,7 @@ function breakerWords({ state, left_ms: remaining }) {
     case "open":
       return `breaker open after failures${next}`;
     case "half_open":
-      return "breaker half open, one call tries whether it works again";
+      return "breaker half open: the next call tries whether it works again";
     case "auth_failed":
       return `it does not accept the gateway’s key${next}`;
     default:
@@ -129,6 +129,7 @@ function card(first) {
     const failed = provider.last_error;
     show(trouble, failed !== null);
     if (failed) say(trouble, `Last failure ${clock(failed.at * 1_000)}: ${failed.message}`);
+    mark(trouble, "title", failed?.message);
     controls.update(provider);
   }
 }
@@ -141,7 +142,7 @@ function arrangeNotes(list, notes) {
   show(list, notes.length > 0);
   const items = notes.map((note, index) => list.children[index] ?? el("li"));
   arrange(list, items);
-  items.forEach((item, index) => say(item, notes[index]));
+  items.forEach((item, index) => say(item, capital(notes[index])));
 }
 
 // A name, a number in words, and a bar.

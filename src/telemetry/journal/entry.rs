@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{kept, millis};
+use super::{clipped, kept, millis};
 use crate::telemetry::RequestEnded;
 
 /// How far a request has come.
@@ -66,6 +66,9 @@ pub struct Entry {
     pub outcome: Option<&'static str>,
     /// The error's code.
     pub code: Option<&'static str>,
+    /// What went wrong with the latest call that failed.
+    #[serde(skip)]
+    pub(super) trouble: Option<Box<str>>,
 }
 
 impl Entry {
@@ -90,6 +93,7 @@ impl Entry {
             status: None,
             outcome: None,
             code: None,
+            trouble: None,
         }
     }
 
@@ -111,6 +115,11 @@ impl Entry {
     pub fn answers(&mut self, after: Duration) {
         self.phase = Phase::First;
         self.first_ms = Some(millis(after));
+    }
+
+    /// A call failed, and why.
+    pub fn failed(&mut self, cause: &str) {
+        self.trouble = Some(Box::from(clipped(cause)));
     }
 
     pub(super) fn ended(mut self, version: u64, ended: &RequestEnded<'_>) -> Self {

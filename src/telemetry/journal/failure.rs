@@ -70,14 +70,16 @@ impl Failure {
         }
     }
 
-    pub(super) fn of_request(at: u64, ended: &RequestEnded<'_>) -> Self {
+    /// A request failed, perhaps because of `trouble` with a provider.
+    pub(super) fn of_request(at: u64, ended: &RequestEnded<'_>, trouble: Option<&str>) -> Self {
+        let message = ended.cause.or(trouble).unwrap_or_default();
         let provider = ended.provider.cloned();
         Self {
             request_id: Some(kept(ended.request_id)),
             caller: ended.caller.cloned(),
             outcome: Some(ended.outcome.as_str()),
             code: ended.code,
-            ..Self::new(at, FailureKind::Request, provider, ended.cause.unwrap_or_default())
+            ..Self::new(at, FailureKind::Request, provider, message)
         }
     }
 
