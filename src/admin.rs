@@ -1,7 +1,8 @@
-//! The admin listener: metrics, snapshots, and the knobs an operator turns while the gateway runs.
+//! The admin listener: metrics, snapshots, the knobs an operator turns while the gateway runs, and the console.
 //!
-//! It owns its routes and who may use them. It refuses requests that a web page elsewhere could make a browser send:
-//! a foreign `Origin`, and, where no token is asked for, a `Host` that is a name instead of an address.
+//! It owns its routes, who may use them, and what the console is told. It refuses requests that a web page elsewhere
+//! could make a browser send: a foreign `Origin`, and, where no token is asked for, a `Host` that is a name instead of
+//! an address.
 //!
 //! The one thing to know: what a knob changes lasts until the next reload that changes the same setting.
 

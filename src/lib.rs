@@ -51,7 +51,8 @@
 //!    slot, elsewhere, or the end. After the first event the job is still at hand: it goes elsewhere where its route
 //!    allows that, and [`job::Stitch`] joins the two answers.
 //! 6. [`http`] writes events with the dialect's [`dialect::Encoder`]: a streamed body with signs of life, or a whole
-//!    one at the end. [`telemetry::RequestEnded`] is the access line and the counter.
+//!    one at the end. [`telemetry::RequestEnded`] is the access line and the counter, and the last thing that
+//!    [`telemetry::journal`] notes of the request, from which `GET /admin/events` tells the console.
 //!
 //! # Where things are
 //!
@@ -77,19 +78,19 @@
 //! | [`job`] | a request on its way, its return address, the stream of its answer |
 //! | [`redis`] | the link to the Redis that replicas share, where there is one |
 //! | [`telemetry`] | internal events: each is a struct whose `emit` writes the log line and moves the metric |
-//! | [`provider`] | the gate and its parts, the actor, the attempt (the only place that names the HTTP client) |
+//! | [`provider`] | the gate and its parts, the actor, the attempt (the only place that calls providers) |
 //! | [`limit`] | what each key may ask: requests, tokens, how many at one time |
 //! | [`router`] | the actor that hands jobs over and on; the routing rules, pure |
 //! | [`http`] | the main listener: keys, bounds, the chat handler, bodies, draining |
-//! | [`admin`] | the admin listener: metrics, snapshots, knobs |
+//! | [`admin`] | the admin listener: metrics, snapshots, knobs, and the console, whose page is in `admin/console/` |
 //! | [`sim`] | the simulated Ollama behind `demo` and `sim` |
 //! | [`plan`] | capacity planning: arrivals against the gate in simulated time |
 //! | [`config`] | reads and checks the file and the environment; composes the sections that the modules define |
 //! | [`app`] | starts and stops everything in order; reloads |
 //!
 //! Settings live beside what they tune, in files named `settings.rs`. `tests/gateway` runs the real binary against a
-//! scripted upstream, `tests/clients` drives it with the official clients, and `tests/golden.rs` reads what providers
-//! answer from `tests/fixtures`.
+//! scripted upstream, `tests/clients` drives it with the official clients, `tests/browser` drives the console with
+//! Chromium, and `tests/golden.rs` reads what providers answer from `tests/fixtures`.
 //!
 //! # To add something
 //!
@@ -99,6 +100,7 @@
 //! | a backend | `src/backend/NAME.rs` and [`provider::settings::BackendName`], where the compiler lists the rest; a folder of fixtures, which `tests/golden.rs` finds |
 //! | a configuration key | the settings struct and `config/gateway.toml`; a test fails until both agree |
 //! | a check of the configuration | `src/config/check/`, and a case in `src/config/tests/bad.txt` |
+//! | something on the console | `src/admin/feed.rs` or [`telemetry::journal`], and its module in `src/admin/console/`; a case in `tests/browser` |
 //! | an internal event | a struct in `src/telemetry/events.rs`, and one `emit` where the thing happens |
 //! | a metric | its field in `src/telemetry/metrics.rs`, moved by an event |
 //! | a kind of error | [`chat::ErrorKind`]; the compiler lists the rest, except where a dialect has a default |

@@ -32,8 +32,9 @@ use crate::telemetry::journal::{Changes, JOURNAL};
 const SEATS: u32 = 16;
 /// How many beats a console may fall behind before it is given a new snapshot.
 const BACKLOG: usize = 32;
-/// Requests are looked at once a beat while somebody watches; everything else once in [`BEATS`] of them.
-const BEAT: Duration = Duration::from_millis(250);
+/// How often providers and keys are looked at.
+const EVERY: Duration = Duration::from_secs(1);
+/// How often in that time requests are looked at, while somebody watches.
 const BEATS: u32 = 4;
 /// How long open consoles may take to end when the gateway stops.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -97,8 +98,9 @@ impl Feed {
     async fn look(self: Arc<Self>) {
         let mut seen = 0;
         loop {
-            for _ in 0..BEATS {
-                sleep(BEAT).await;
+            let beats = if self.is_watched() { BEATS } else { 1 };
+            for _ in 0..beats {
+                sleep(EVERY / beats).await;
                 if self.is_watched() {
                     seen = self.tell(seen, Frames::default());
                 }

@@ -258,7 +258,11 @@ fn millis(duration: Duration) -> u64 {
 
 /// The beginning of a text that may be of any length.
 fn clipped(text: &str) -> &str {
-    text.get(..text.floor_char_boundary(LONGEST)).unwrap_or(text)
+    if text.len() <= LONGEST {
+        return text;
+    }
+    let end = (0..=LONGEST).rev().find(|end| text.is_char_boundary(*end));
+    end.and_then(|end| text.get(..end)).unwrap_or_default()
 }
 
 /// The same for a text that is shared; a short one is not copied, and a long one is not kept alive.

@@ -12,10 +12,10 @@ export function count(number) {
   return number === null || number === undefined ? NOTHING : WHOLE.format(number);
 }
 
-// 12,345 as 12.3K where room is scarce.
+// 1,234 as 1.2K where room is scarce.
 export function brief(number) {
   if (number === null || number === undefined) return NOTHING;
-  return number < 10_000 ? WHOLE.format(number) : SHORT.format(number);
+  return number < 1_000 ? WHOLE.format(number) : SHORT.format(number);
 }
 
 // A rate: one decimal while it is small.

@@ -5,7 +5,7 @@ import { brief, count } from "./format.js";
 
 const body = document.querySelector("#keys tbody");
 const empty = document.getElementById("keys-empty");
-const COLUMNS = ["In flight", "Requests", "OK", "Refused", "Failed", "Tokens in / out"];
+const COLUMNS = ["Under way", "Requests", "OK", "Refused", "Failed", "Tokens in / out"];
 const rows = new Map();
 
 export function drawKeys(keys) {

@@ -135,8 +135,9 @@ function draw({ node, cells }, request) {
   say(cells[5], request.asked ?? (request.caller ? "the default" : NOTHING));
   mark(cells[5], "title", request.asked);
   const ran = request.provider ? `${request.provider}/${request.model}` : NOTHING;
-  say(cells[6], request.attempts > 1 ? `${ran}, call ${request.attempts}` : ran);
-  mark(cells[6], "title", ran);
+  const notes = [request.attempts > 1 && `call ${request.attempts}`, request.is_resumed && "resumed"].filter(Boolean);
+  say(cells[6], [ran, ...notes].join(", "));
+  mark(cells[6], "title", [ran, ...notes].join(", "));
   say(cells[7], ms(request.queue_ms));
   say(cells[8], ms(request.first_ms));
   say(cells[9], ms(request.total_ms));

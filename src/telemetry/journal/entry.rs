@@ -50,6 +50,8 @@ pub struct Entry {
     pub phase: Phase,
     /// Calls made to any provider.
     pub attempts: u32,
+    /// Whether another call went on where one had died midway.
+    pub is_resumed: bool,
     /// Time spent in lines.
     pub queue_ms: Option<u64>,
     /// Until the first piece of the answer.
@@ -85,6 +87,7 @@ impl Entry {
             model: None,
             phase: Phase::Begin,
             attempts: 0,
+            is_resumed: false,
             queue_ms: None,
             first_ms: None,
             total_ms: None,
@@ -103,9 +106,9 @@ impl Entry {
         self.at_provider(provider, model);
     }
 
-    /// A provider has been called, for the `attempts`th time in all.
+    /// A provider has been called, for the `attempts`th time in all; again when it goes on with an answer that has begun.
     pub fn called(&mut self, who: (&Arc<str>, &Arc<str>), attempts: u32, queued: Duration) {
-        self.phase = Phase::Call;
+        self.phase = if self.first_ms.is_none() { Phase::Call } else { Phase::First };
         self.at_provider(who.0, who.1);
         self.attempts = attempts;
         self.queue_ms = Some(millis(queued));
@@ -129,6 +132,7 @@ impl Entry {
         self.provider = ended.provider.map(kept).or(self.provider);
         self.model = ended.model.map(kept).or(self.model);
         self.attempts = self.attempts.max(ended.attempts);
+        self.is_resumed = ended.is_resumed;
         self.queue_ms = ended.provider.map(|_| millis(ended.timing.queued)).or(self.queue_ms);
         self.first_ms = ended.timing.first.map(millis);
         self.total_ms = Some(millis(ended.timing.total));

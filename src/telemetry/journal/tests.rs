@@ -30,6 +30,7 @@ fn end(journal: &Journal, track: Option<Track>, id: &str, outcome: Outcome, caus
         provider: None,
         model: None,
         attempts: 0,
+        is_resumed: false,
         status: 200,
         outcome,
         code: None,
