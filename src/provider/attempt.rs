@@ -84,7 +84,9 @@ pub(super) async fn run(
     };
     let shift = slot.ended(how);
     let (name, cause) = (&provider.name, cause.as_deref());
-    AttemptEnded { provider: name, request_id: &job.request_id, outcome, cause }.emit();
+    provider.counts.failures.fetch_add(u64::from(outcome.is_failure()), Ordering::Relaxed);
+    AttemptEnded { track: job.track, provider: name, request_id: &job.request_id, outcome, cause }
+        .emit();
     shifted(provider, shift, outcome);
     let failed = match ended {
         Ok(usage) => {
