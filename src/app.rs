@@ -30,6 +30,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::admin::{self, Admin, Feed};
 use crate::config::{self, Config, Fingerprint};
 use crate::http::{self, Front};
+use crate::provider::parts::Parts;
 use crate::provider::{HealthActor, Watch};
 use crate::redis::Link;
 
@@ -78,6 +79,8 @@ struct Current {
     /// What the file was when it was last read, whatever came of it.
     tried: Mutex<Fingerprint>,
     health: Addr<HealthActor>,
+    /// The limits that it keeps together with other gateways.
+    parts: Option<Arc<Parts>>,
 }
 
 /// Why the application did not start.
@@ -100,16 +103,18 @@ impl App {
         let (server, console) = (config.server.listen, config.admin.listen);
         let main = bind(server).map_err(|error| StartError { listen: server, error })?;
         let admin = bind(console).map_err(|error| StartError { listen: console, error })?;
-        let mut providers = Providers::default();
+        let link = Link::start(&config.redis);
+        let parts = link.clone().map(Parts::new).map(Arc::new);
+        let mut providers = Providers::new(parts.clone());
         let routing = Arc::new(providers.routing(&config));
         let health = HealthActor::start_with(routing.providers.clone());
-        let link = Link::start(&config.redis);
         let front = Data::new(Front::new(
             &config.server,
             &config.auth,
             &config.keys,
             routing,
             link.clone(),
+            parts.clone(),
         ));
         let token = config.admin.token.clone();
         let tried = source.as_ref().map(|source| source.fingerprint.clone()).unwrap_or_default();
@@ -119,6 +124,7 @@ impl App {
             source,
             tried: Mutex::new(tried),
             health: health.clone(),
+            parts,
         });
         let started = |listen| move |error| StartError { listen, error };
         let address = main.local_addr().map_err(started(server))?;
@@ -173,6 +179,9 @@ impl App {
         }
         self.health.do_send(Watch(Vec::new()));
         self.front.drain().await;
+        if let Some(parts) = &self.current.parts {
+            parts.give_back().await;
+        }
         if let Some(link) = &self.link {
             // Without an answer the others hear of it seconds later.
             link.leave().await.ok();

@@ -43,6 +43,7 @@ use parking_lot::Mutex;
 use crate::chat::{ErrorKind, GatewayError, Origin};
 use crate::dialect::DIALECTS;
 use crate::limit::{Failures, Limits};
+use crate::provider::parts::Parts;
 use crate::redis::Link;
 use crate::router::{Reconfigure, RouterActor, Routing};
 use auth::Callers;
@@ -72,6 +73,7 @@ pub struct Front {
     budget: Arc<Budget>,
     drain: Arc<Drain>,
     link: Option<Link>,
+    parts: Option<Arc<Parts>>,
 }
 
 impl Front {
@@ -83,6 +85,7 @@ impl Front {
         keys: &[KeySettings],
         routing: Arc<Routing>,
         link: Option<Link>,
+        parts: Option<Arc<Parts>>,
     ) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let limits = Limits::new(link.clone());
@@ -97,6 +100,7 @@ impl Front {
             budget: Budget::new(settings.max_buffered),
             drain: Drain::new(),
             link,
+            parts,
         }
     }
 
@@ -156,6 +160,12 @@ impl Front {
     pub fn redis(&self) -> Option<&'static str> {
         let link = self.link.as_ref()?;
         Some(if link.is_degraded() { "degraded" } else { "ok" })
+    }
+
+    /// Whether it has started so lately that it does not know yet what it may do.
+    #[must_use]
+    pub fn is_starting(&self) -> bool {
+        self.parts.as_ref().is_some_and(|parts| parts.is_starting())
     }
 
     /// Turns new work away, gives what runs its time, and ends the rest. Returns when nothing runs.

@@ -38,6 +38,8 @@ pub mod retry_after;
 pub mod minute;
 pub mod ramp;
 
+pub mod parts;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

@@ -19,7 +19,10 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::telemetry::{RedisLost, RedisOperated, RedisOutcome};
@@ -37,6 +40,8 @@ const MOST: usize = 1024;
 pub struct Link {
     operations: mpsc::Sender<Operation>,
     places: Arc<Semaphore>,
+    /// The thread's runtime; `None` when it could not be started.
+    runtime: Option<Handle>,
     shared: Arc<Shared>,
 }
 
@@ -65,6 +70,8 @@ struct Shared {
     /// The key of the set of replicas.
     members: String,
     up: AtomicBool,
+    /// Since when it has been up without a break.
+    found: Mutex<Option<Instant>>,
     replicas: AtomicU32,
 }
 
@@ -83,13 +90,16 @@ impl Link {
             replica: Uuid::new_v4().to_string().into(),
             members: format!("{}:replicas", settings.prefix),
             up: AtomicBool::new(false),
+            found: Mutex::new(None),
             replicas: AtomicU32::new(settings.replicas.max(1)),
         });
         let (operations, receiver) = mpsc::channel(MOST);
-        if let Err(error) = begin(settings, receiver, Arc::clone(&shared)) {
+        let begun = begin(settings, receiver, Arc::clone(&shared));
+        if let Err(error) = &begun {
             RedisLost { url: &shared.url, cause: &error.to_string() }.emit();
         }
-        Some(Self { operations, places: Arc::new(Semaphore::new(MOST)), shared })
+        let (places, runtime) = (Arc::new(Semaphore::new(MOST)), begun.ok());
+        Some(Self { operations, places, runtime, shared })
     }
 
     /// The key `PREFIX:KIND:NAME`.
@@ -151,7 +161,8 @@ impl Link {
         !self.shared.up.load(Ordering::Acquire)
     }
 
-    /// How many gateways share the Redis, itself included: as it last said, else as configured; at least 1.
+    /// How many gateways share the Redis, itself included: as it last said, else as configured; at least 1. It does not fall
+    /// in the first seconds after an outage, when not everybody may have been heard of yet.
     #[must_use]
     pub fn replicas(&self) -> u32 {
         self.shared.replicas.load(Ordering::Relaxed)
@@ -161,6 +172,15 @@ impl Link {
     #[must_use]
     pub fn replica(&self) -> &str {
         &self.shared.replica
+    }
+
+    /// Runs work in the background that has to do with the Redis: on its thread, so that no worker has to do it. It
+    /// ends with the last handle at the latest.
+    pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        match &self.runtime {
+            Some(runtime) => runtime.spawn(work),
+            None => tokio::spawn(work),
+        }
     }
 
     async fn ask(&self, request: Request) -> Result<Value, Unavailable> {
@@ -199,12 +219,13 @@ fn begin(
     settings: &RedisSettings,
     operations: mpsc::Receiver<Operation>,
     shared: Arc<Shared>,
-) -> io::Result<()> {
+) -> io::Result<Handle> {
     let talker = Talker::new(settings, operations, shared).map_err(io::Error::other)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let handle = runtime.handle().clone();
     let thread = std::thread::Builder::new().name("redis".to_owned());
     thread.spawn(move || runtime.block_on(talker.talk()))?;
-    Ok(())
+    Ok(handle)
 }
 
 impl fmt::Display for Unavailable {

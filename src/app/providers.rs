@@ -11,30 +11,45 @@ use std::sync::Arc;
 
 use crate::config::Config;
 use crate::provider::Provider;
+use crate::provider::parts::Parts;
 use crate::provider::settings::ProviderSettings;
 use crate::router::Routing;
 use crate::router::route::{RoutedProvider, Routes};
 
 /// The latest version of every provider by name.
 #[derive(Debug, Default)]
-pub struct Providers(BTreeMap<Arc<str>, Arc<Provider>>);
+pub struct Providers {
+    known: BTreeMap<Arc<str>, Arc<Provider>>,
+    /// Where their limits are kept together with other gateways.
+    parts: Option<Arc<Parts>>,
+}
 
 impl Providers {
+    /// None yet; those to come keep their limits with others by `parts`.
+    pub fn new(parts: Option<Arc<Parts>>) -> Self {
+        Self { known: BTreeMap::new(), parts }
+    }
+
     /// Providers and rules of a configuration. Providers whose settings stay are kept; of those that change the gate
     /// is.
     pub fn routing(&mut self, config: &Config) -> Routing {
-        self.0.retain(|_, provider| is_in_use(provider));
+        self.known.retain(|_, provider| is_in_use(provider));
         let mut providers = Vec::new();
         for (name, settings) in &config.providers {
-            let known = self.0.get(name.as_str());
+            let known = self.known.get(name.as_str());
             let provider = match known {
                 Some(provider) if provider.settings == *settings => Arc::clone(provider),
                 Some(_) | None => {
                     let before = known.map(Arc::as_ref);
-                    Provider::new(name, settings.clone(), settings.backend.spoken(), before)
+                    let backend = settings.backend.spoken();
+                    let provider = Provider::new(name, settings.clone(), backend, before);
+                    if let (None, Some(parts)) = (before, &self.parts) {
+                        parts.share(&provider);
+                    }
+                    provider
                 }
             };
-            self.0.insert(Arc::clone(&provider.name), Arc::clone(&provider));
+            self.known.insert(Arc::clone(&provider.name), Arc::clone(&provider));
             providers.push(provider);
         }
         Routing { providers, routes: routes(config) }

@@ -27,6 +27,11 @@ async fn ready(front: Data<Front>) -> HttpResponse {
             .insert_header(("retry-after", "5"))
             .json(json!({"status": "draining"}));
     }
+    if front.is_starting() {
+        return HttpResponse::ServiceUnavailable()
+            .insert_header(("retry-after", "1"))
+            .json(json!({"status": "starting"}));
+    }
     match front.redis() {
         // A gateway without its Redis works all the same, so this is a detail and no reason to send clients away.
         Some(redis) => HttpResponse::Ok().json(json!({"status": "ok", "redis": redis})),

@@ -97,6 +97,11 @@ impl Concurrency {
         }
     }
 
+    /// The most that may ever run at once.
+    pub fn most(self) -> u32 {
+        self.bounds().1
+    }
+
     fn bounds(self) -> (u32, u32) {
         match self {
             Self::Fixed(limit) => (limit.max(1), limit.max(1)),

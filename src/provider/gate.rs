@@ -24,6 +24,7 @@ use super::retry::RetryPolicy;
 use crate::policy::Priority;
 use checked::Health;
 use counters::Counters;
+pub use part::{Demand, Part};
 use terms::Probe;
 pub use terms::{Arrival, Decision, Ended, Limits, Moment, Permit, Shift, Wake};
 
@@ -31,6 +32,7 @@ pub mod checked;
 mod counters;
 mod door;
 mod outlook;
+mod part;
 pub mod snapshot;
 mod terms;
 mod verdict;
@@ -41,6 +43,10 @@ pub struct Gate<W> {
     limits: Limits,
     retry: RetryPolicy,
     slots: SlotLimit,
+    /// What this gateway may use of them; `None`: all.
+    part: Option<Part>,
+    /// The most that ran or waited since the demand was last asked for.
+    peak: u64,
     breaker: Breaker,
     models: Models,
     line: Line<Waiter<W>>,
@@ -73,6 +79,8 @@ impl<W> Gate<W> {
             limits,
             retry,
             slots: SlotLimit::new(limits.max_concurrency),
+            part: None,
+            peak: 0,
             breaker: Breaker::new(breaker, now),
             models: Models::new(breaker, now),
             line: Line::new(),
@@ -119,7 +127,9 @@ impl<W> Gate<W> {
         let load = Waiter { waker: waker(), deadline: arrival.deadline, probe };
         let (share, movable) = (arrival.share, arrival.elsewhere);
         let entry = Entry { share, lane, since: now, until, movable, load };
-        Decision::Wait { key: self.line.insert(entry, arrival.again), until }
+        let key = self.line.insert(entry, arrival.again);
+        self.count_demand();
+        Decision::Wait { key, until }
     }
 
     /// The first event of an attempt's answer is here. For a probe that is proof enough: without it everybody else would be turned
@@ -234,8 +244,8 @@ impl<W> Gate<W> {
     /// Starts waiting jobs while there are slots for them, and drops those whose time has passed.
     fn grant(&mut self, at: &mut Moment<'_>, wakes: &mut Vec<Wake<W>>) {
         let now = at.now;
-        let limit = self.slots.get();
-        while self.in_flight < self.breaker.usable(limit, now) {
+        let limit = self.limit();
+        while self.in_flight < self.usable(now) {
             let models = &self.models;
             let open = |lane| models.get(lane).is_some_and(|model| model.is_open(limit, now));
             let Some(key) = self.line.next(open, self.batch_may_start(now)) else { return };
@@ -259,22 +269,23 @@ impl<W> Gate<W> {
             model.in_flight += 1;
         }
         self.counters.granted += 1;
+        self.count_demand();
         Permit { lane, priority, probe, started: now }
     }
 
     fn may_start(&self, lane: Lane, priority: Priority, now: Instant) -> bool {
-        let limit = self.slots.get();
+        let limit = self.limit();
         let allowed = match priority {
             Priority::Interactive => true,
             Priority::Batch => self.batch_may_start(now),
         };
         let open = self.models.get(lane).is_some_and(|model| model.is_open(limit, now));
-        allowed && open && self.in_flight < self.breaker.usable(limit, now)
+        allowed && open && self.in_flight < self.usable(now)
     }
 
     /// Batch callers use at most 80 % of the slots, and at least one.
     fn batch_may_start(&self, now: Instant) -> bool {
-        let usable = u64::from(self.breaker.usable(self.slots.get(), now));
+        let usable = u64::from(self.usable(now));
         u64::from(self.batch_in_flight) < (usable * 4 / 5).max(1)
     }
 

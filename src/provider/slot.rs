@@ -18,7 +18,9 @@ use tokio::sync::{Notify, oneshot};
 use super::breaker::BreakerPolicy;
 use super::gate::checked::{Check, Health};
 use super::gate::snapshot::Snapshot;
-use super::gate::{Arrival, Decision, Ended, Gate, Limits, Moment, Permit, Shift, Wake};
+use super::gate::{
+    Arrival, Decision, Demand, Ended, Gate, Limits, Moment, Part, Permit, Shift, Wake,
+};
 use super::line::Key;
 use super::refusal::{Refusal, RefusalReason};
 use super::retry::RetryPolicy;
@@ -29,6 +31,8 @@ pub struct SharedGate {
     inner: Mutex<Inner>,
     /// Makes one waiter the keeper.
     keeper_wanted: Notify,
+    /// Told when somebody waits only because this gateway's part of the limit is small.
+    short: Arc<Notify>,
 }
 
 /// What became of an arrival.
@@ -91,6 +95,7 @@ impl SharedGate {
         Arc::new(Self {
             inner: Mutex::new(Inner { gate, kept: None }),
             keeper_wanted: Notify::new(),
+            short: Arc::default(),
         })
     }
 
@@ -131,6 +136,26 @@ impl SharedGate {
     /// Takes other limits at once; see [`Gate::change`].
     pub fn change(self: &Arc<Self>, limits: Limits) {
         self.step(|inner, at, wakes| inner.gate.change(limits, at, wakes));
+    }
+
+    /// Takes another part of a limit that several gateways keep together; see [`Gate::change_part`].
+    pub fn change_part(self: &Arc<Self>, part: Option<Part>) {
+        self.step(|inner, at, wakes| inner.gate.change_part(part, at, wakes));
+    }
+
+    /// How much there is to do; see [`Gate::take_demand`].
+    pub fn take_demand(&self) -> Demand {
+        self.inner.lock().gate.take_demand()
+    }
+
+    /// Whether somebody waits only because the part is small.
+    pub fn is_short(&self) -> bool {
+        self.inner.lock().gate.is_short()
+    }
+
+    /// What is notified when somebody begins to wait only because the part is small.
+    pub fn short(&self) -> Arc<Notify> {
+        Arc::clone(&self.short)
     }
 
     /// Takes other policies; see [`Gate::change_policies`].
@@ -202,7 +227,11 @@ impl SharedGate {
         if keeper_wanted {
             inner.kept = next;
         }
+        let short = inner.gate.is_short();
         drop(inner);
+        if short {
+            self.short.notify_one();
+        }
         if keeper_wanted {
             self.keeper_wanted.notify_one();
         }

@@ -182,12 +182,14 @@ impl Talker {
 
     fn found(&mut self) {
         let away = self.away.take().map(|since| since.elapsed());
+        *self.shared.found.lock() = Some(Instant::now());
         self.shared.up.store(true, Ordering::Release);
         RedisFound { url: &self.shared.url, away }.emit();
     }
 
     fn lost(&mut self, cause: &str) {
         self.shared.up.store(false, Ordering::Release);
+        *self.shared.found.lock() = None;
         if self.away.is_none() {
             self.away = Some(Instant::now());
             RedisLost { url: &self.shared.url, cause }.emit();
@@ -286,8 +288,15 @@ async fn beat(
         .arg(&*shared.replica)
         .arg(u64::try_from(holds.as_millis()).unwrap_or(0));
     let replicas: u32 = call.invoke_async(connection).await?;
-    if !holds.is_zero() {
+    if holds.is_zero() {
+        return Ok(());
+    }
+    // Others may not have said again that they live, when this one has only just found its way back.
+    let is_settled = shared.found.lock().is_some_and(|found| found.elapsed() >= BEAT_HOLDS);
+    if is_settled {
         shared.replicas.store(replicas.max(1), Ordering::Relaxed);
+    } else {
+        shared.replicas.fetch_max(replicas, Ordering::Relaxed);
     }
     Ok(())
 }

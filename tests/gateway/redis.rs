@@ -28,6 +28,8 @@ pub struct Redis {
 pub enum Keys {
     /// They are there again when it starts again.
     Kept,
+    /// They are again what they were when `SAVE` was last asked for.
+    Old,
     /// They are gone.
     Lost,
 }
@@ -61,7 +63,7 @@ impl Redis {
         let mut process = self.process.take().unwrap();
         let how = match keys {
             Keys::Kept => "SHUTDOWN SAVE",
-            Keys::Lost => "SHUTDOWN NOSAVE",
+            Keys::Old | Keys::Lost => "SHUTDOWN NOSAVE",
         };
         drop(ask(self.address, how).await);
         within("the end of the redis", process.wait()).await.unwrap();

@@ -2,5 +2,9 @@
 //!
 //! It owns no machinery: the Redis is [`crate::redis`], the gateways are those of [`crate::harness`].
 
+mod crew;
+mod leases;
 mod limits;
 mod link;
+mod outage;
+mod sharing;

@@ -11,9 +11,12 @@ impl<W> Gate<W> {
     /// When time alone may next let somebody start; `None` when nobody waits for that. What is due already is not counted: that is
     /// for [`Gate::wake`] to use.
     pub fn next_wake(&self, now: Instant) -> Option<Instant> {
-        let limit = self.slots.get();
-        let usable = self.breaker.usable(limit, now);
-        let whole = if self.line.is_empty() || self.in_flight < usable {
+        let limit = self.limit();
+        if limit == 0 {
+            // Time alone makes no room where there is none.
+            return None;
+        }
+        let whole = if self.line.is_empty() || self.in_flight < self.usable(now) {
             None
         } else {
             self.breaker.next_step(limit, now)
@@ -25,7 +28,6 @@ impl<W> Gate<W> {
     /// How long a newcomer for this model would wait here: for choosing among equals. Zero when it could start at once; a provider
     /// that is closed to it counts with the time until it opens.
     pub fn expected_wait(&self, model: &str, now: Instant) -> Duration {
-        let limit = self.slots.get();
         let shut = |breaker: &Breaker| match breaker.door(now) {
             Door::Free | Door::Probe => Duration::ZERO,
             Door::Shut { left, .. } => left.max(self.hold.average().unwrap_or(UNMEASURED)),
@@ -33,7 +35,7 @@ impl<W> Gate<W> {
         let known = self.models.find(model);
         let model = known
             .map_or(Duration::ZERO, |model| shut(&model.breaker).max(model.cooldown.left(now)));
-        let queue = if self.line.is_empty() && self.in_flight < self.breaker.usable(limit, now) {
+        let queue = if self.line.is_empty() && self.in_flight < self.usable(now) {
             Duration::ZERO
         } else {
             self.wait(self.line.len() as u64, now)
@@ -63,8 +65,7 @@ impl<W> Gate<W> {
     }
 
     pub(super) fn wait(&self, ahead: u64, now: Instant) -> Duration {
-        let usable = self.breaker.usable(self.slots.get(), now);
-        self.hold.wait(ahead, usable).unwrap_or(UNMEASURED)
+        self.hold.wait(ahead, self.usable_soon(now)).unwrap_or(UNMEASURED)
     }
 
     pub(super) fn cooldown_left(&self, lane: Lane, now: Instant) -> Duration {

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::Gate;
 use super::checked::Health;
+use super::{Gate, Part};
 use crate::provider::breaker::BreakerState;
 use crate::provider::concurrency::{Bounds, Concurrency};
 use crate::provider::refusal::RefusalReason;
@@ -17,12 +17,14 @@ use crate::provider::refusal::RefusalReason;
 /// A gate at one instant.
 #[derive(Clone, Debug, Serialize)]
 pub struct Snapshot {
-    /// How many attempts may run at once; the adaptive limit's present value.
+    /// How many attempts may run at once: the adaptive limit's present value, or this gateway's part of it.
     pub limit: u32,
     /// What the operator allows: a number, or `"auto"`.
     pub max_concurrency: Concurrency,
     /// Between which bounds the limit is found out; `None` when it is a number.
     pub auto_concurrency: Option<Bounds>,
+    /// This gateway's part of the limit that several keep together; `None` when there is one gateway.
+    pub shared: Option<Part>,
     /// How many of them may be used now: fewer while slots come back after the breaker was open.
     pub usable: u32,
     /// Slots of `limit` that nobody holds. At rest it equals `limit`.
@@ -98,8 +100,8 @@ pub struct ModelView {
 impl<W> Gate<W> {
     /// What may be seen of the gate now.
     pub fn snapshot(&self, now: Instant) -> Snapshot {
-        let limit = self.slots.get();
-        let usable = self.breaker.usable(limit, now);
+        let limit = self.limit();
+        let usable = self.usable(now);
         let models = self.model_views(now);
         let idle = self.line.is_empty() && self.in_flight < usable;
         let predicted = if idle { Duration::ZERO } else { self.wait(self.line.len() as u64, now) };
@@ -109,6 +111,7 @@ impl<W> Gate<W> {
             limit,
             max_concurrency: self.limits.max_concurrency,
             auto_concurrency: self.limits.max_concurrency.auto(),
+            shared: self.part,
             usable,
             free: limit.saturating_sub(self.in_flight),
             in_flight: self.in_flight,

@@ -11,6 +11,7 @@ use RefusalReason::*;
 
 mod checks;
 mod closing;
+mod part;
 mod random;
 
 const OK: Ended = Ended::Success;
