@@ -93,7 +93,7 @@ impl Parts {
             starting: Some(Starting(Arc::clone(&self.starting))),
         };
         // Before anybody can ask for a slot.
-        keeper.settle(&provider.gate, provider.gate.take_demand().of);
+        keeper.settle(&provider.gate);
         let gate = Arc::downgrade(&provider.gate);
         let mut tasks = self.tasks.lock();
         tasks.retain(|task| !task.is_finished());
@@ -145,13 +145,14 @@ impl Keeper {
 
     /// Asks once and acts on the answer, or on the lack of it. Says whether more may run than before.
     async fn renew(&mut self, gate: &Arc<SharedGate>, asked: Instant) -> bool {
+        // First what it may do, then what it says it does: it must never say less.
+        let before = self.settle(gate);
         let demand = gate.take_demand();
-        let before = self.settle(gate, demand.of);
         self.number += 1;
         if let Some(answer) = self.ask(demand, asked).await {
             self.lease.take(&answer, asked);
         }
-        self.settle(gate, demand.of) > before
+        self.settle(gate) > before
     }
 
     async fn ask(&self, demand: Demand, asked: Instant) -> Option<Vec<i64>> {
@@ -170,8 +171,9 @@ impl Keeper {
     }
 
     /// Gives the gate its present part and returns how much that is.
-    fn settle(&mut self, gate: &Arc<SharedGate>, limit: u32) -> u32 {
+    fn settle(&mut self, gate: &Arc<SharedGate>) -> u32 {
         let now = Instant::now();
+        let limit = gate.limits().max_concurrency.most();
         let part = self.lease.part(limit, self.link.replicas(), now);
         gate.change_part(Some(part));
         if self.lease.is_settled(now) {
@@ -183,7 +185,7 @@ impl Keeper {
     /// Waits until it is time to renew, or, once `pause` is over, until somebody waits for more. Says whether to go on.
     async fn rest(&mut self, asked: Instant, pause: Duration) -> bool {
         let now = Instant::now();
-        let every = if self.lease.is_given() { RENEW_EVERY } else { ASK_AGAIN };
+        let every = if self.starting.is_some() { ASK_AGAIN } else { RENEW_EVERY };
         let renew = asked + every;
         let renew = self.lease.next_change(now).map_or(renew, |change| change.min(renew));
         let pause = (asked + pause).min(renew);

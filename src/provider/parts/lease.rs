@@ -63,12 +63,6 @@ impl Lease {
         given.is_some()
     }
 
-    /// Whether the Redis has ever answered.
-    #[must_use]
-    pub fn is_given(&self) -> bool {
-        self.given.is_some()
-    }
-
     /// The part of `limit` that may be used now. `replicas` is how many gateways there were when somebody last knew.
     #[must_use]
     pub fn part(&self, limit: u32, replicas: u32, now: Instant) -> Part {
