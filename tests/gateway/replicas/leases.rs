@@ -152,6 +152,11 @@ impl Stage {
             (replica.lease, replica.running, replica.alone) = (share, 0, true);
         }
         self.check("going on alone");
+        // Whoever has not come back within the time of a lease is no longer waited for.
+        let until = Instant::now() + self.holds - MARGIN;
+        for replica in &mut self.replicas {
+            (replica.until, replica.alone) = (until, false);
+        }
         redis.thaw();
     }
 
@@ -247,7 +252,7 @@ async fn whatever_happens_no_more_than_the_limit_is_leased() {
 #[tokio::test]
 async fn everybody_who_wants_gets_and_nothing_is_left() {
     let redis = Redis::start().await;
-    let mut stage = Stage::new(&redis, 0, 8, SHORT).await;
+    let mut stage = Stage::new(&redis, 0, 8, LONG).await;
     (0..3).for_each(|_| stage.add());
     let rounds = [
         // What each wants, and what each gets in the end: in the order of size, since the ids decide about the rest.
@@ -306,7 +311,7 @@ async fn with_fewer_slots_than_replicas_they_take_turns() {
 #[tokio::test]
 async fn one_alone_gets_everything_and_whoever_leaves_in_order_leaves_it_at_once() {
     let redis = Redis::start().await;
-    let mut stage = Stage::new(&redis, 0, 8, SHORT).await;
+    let mut stage = Stage::new(&redis, 0, 8, LONG).await;
     stage.add();
     let whole = async |stage: &mut Stage, index: usize| {
         within("all slots", async {
@@ -319,9 +324,9 @@ async fn one_alone_gets_everything_and_whoever_leaves_in_order_leaves_it_at_once
     whole(&mut stage, 0).await;
     let mut leaving = stage.replicas.remove(0);
     leaving.limit = 0;
-    stage.deliver(&leaving.ask(SHORT)).await.unwrap();
+    stage.deliver(&leaving.ask(LONG)).await.unwrap();
     // Nobody holds anything, and everybody knows: the first ask is answered in full, however much later it comes.
-    tokio::time::sleep(SHORT * 2).await;
+    tokio::time::sleep(LONG * 2).await;
     stage.add();
     stage.ask(0).await;
     assert_eq!(stage.replicas[0].lease, 8);
