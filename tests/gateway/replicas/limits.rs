@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::crew::ready;
 use crate::client::{Answer, chat, get, post_json_with};
 use crate::crowd::key;
 use crate::harness::{Gateway, provider, spawn_gateway};
@@ -30,6 +31,9 @@ impl Three {
         let mut gateways = Vec::new();
         for _ in 0..3 {
             gateways.push(spawn_gateway(&config).await);
+        }
+        for gateway in &gateways {
+            ready(gateway).await;
         }
         let three = Self { gateways, sent: vec![0; 3] };
         three.all_say("ok").await;
