@@ -73,6 +73,7 @@ pub fn serve(listener: TcpListener, admin: Admin) -> std::io::Result<Server> {
             .route("/admin/keys", web::get().to(keys))
             .route("/admin/config", web::get().to(config))
             .route("/admin/reload", web::post().to(reload))
+            .route("/admin/cache/clear", web::post().to(clear_cache))
             .route("/admin/events", web::get().to(events))
             .route("/admin/playground", web::post().to(playground::play))
             .configure(knobs::routes)
@@ -151,6 +152,7 @@ async fn providers(admin: Data<Admin>) -> HttpResponse {
     let providers: Vec<_> = routing.providers.iter().map(|provider| provider.status()).collect();
     HttpResponse::Ok().json(json!({
         "providers": providers,
+        "cache": admin.front.cache().status(),
         "buffered_bytes": admin.front.buffered(),
         "draining": admin.front.is_draining(),
         "redis": admin.front.redis(),
@@ -164,6 +166,21 @@ async fn keys(admin: Data<Admin>) -> HttpResponse {
 
 async fn config(admin: Data<Admin>) -> HttpResponse {
     HttpResponse::Ok().content_type("application/toml; charset=utf-8").body((admin.effective)())
+}
+
+async fn clear_cache(admin: Data<Admin>) -> HttpResponse {
+    let cache = admin.front.cache();
+    match cache.clear().await {
+        Ok(()) => {
+            log::info!("the cache was cleared");
+            HttpResponse::Ok().json(cache.status())
+        }
+        Err(error) => {
+            let detail = format!("cleared in this gateway only: {error}");
+            log::warn!("the cache was {detail}");
+            HttpResponse::ServiceUnavailable().json(json!({"detail": detail}))
+        }
+    }
 }
 
 async fn reload(admin: Data<Admin>) -> HttpResponse {

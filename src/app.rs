@@ -112,6 +112,7 @@ impl App {
             &config.server,
             &config.auth,
             &config.keys,
+            &config.cache,
             routing,
             link.clone(),
             parts.clone(),
@@ -233,7 +234,7 @@ impl Current {
         }
         let routing = Arc::new(self.providers.lock().routing(&after));
         self.health.do_send(Watch(routing.providers.clone()));
-        front.change(&after.server, &after.auth, &after.keys, routing);
+        front.change(&after.server, &after.auth, &after.keys, &after.cache, routing);
         *current = after;
         log::info!(target: "llm_gateway", "the configuration was read again");
         Ok(())

@@ -22,6 +22,7 @@ pub use problem::{Origin, Problem, Problems};
 pub use source::{Fingerprint, fingerprint, read_environment};
 
 use crate::admin::settings::AdminSettings;
+use crate::cache::settings::CacheSettings;
 use crate::http::settings::{AuthSettings, KeySettings, ServerSettings};
 use crate::provider::settings::{BackendName, ProviderSettings};
 use crate::redis::settings::RedisSettings;
@@ -55,6 +56,8 @@ pub struct Config {
     pub hints: Hints,
     /// Where a request goes that nothing else matched.
     pub default: DefaultSettings,
+    /// Whether answers are used again.
+    pub cache: CacheSettings,
     /// What replicas share.
     pub redis: RedisSettings,
     /// How events are logged.
@@ -133,6 +136,7 @@ impl Default for Config {
             routes: Vec::new(),
             hints: Hints::new(),
             default: DefaultSettings::default(),
+            cache: CacheSettings::default(),
             redis: RedisSettings::default(),
             log: LogSettings::default(),
         };

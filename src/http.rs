@@ -19,6 +19,7 @@ mod models;
 mod openapi;
 mod panics;
 mod quota;
+mod reuse;
 pub mod settings;
 mod shard;
 
@@ -40,6 +41,8 @@ use actix_web::{App, HttpRequest, HttpResponse, middleware};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
+use crate::cache::Cache;
+use crate::cache::settings::CacheSettings;
 use crate::chat::{ErrorKind, GatewayError, Origin};
 use crate::dialect::DIALECTS;
 use crate::limit::{Failures, Limits};
@@ -70,6 +73,7 @@ pub struct Front {
     failures: Failures,
     routing: ArcSwap<Routing>,
     routers: Mutex<Vec<Addr<RouterActor>>>,
+    cache: Cache,
     budget: Arc<Budget>,
     drain: Arc<Drain>,
     link: Option<Link>,
@@ -83,6 +87,7 @@ impl Front {
         settings: &ServerSettings,
         auth: &AuthSettings,
         keys: &[KeySettings],
+        cache: &CacheSettings,
         routing: Arc<Routing>,
         link: Option<Link>,
         parts: Option<Arc<Parts>>,
@@ -97,6 +102,7 @@ impl Front {
             failures: Failures::new(auth.failures.rate()),
             routing: ArcSwap::new(routing),
             routers: Mutex::new(Vec::new()),
+            cache: Cache::new(cache, link.clone()),
             budget: Budget::new(settings.max_buffered),
             drain: Drain::new(),
             link,
@@ -110,12 +116,14 @@ impl Front {
         settings: &ServerSettings,
         auth: &AuthSettings,
         keys: &[KeySettings],
+        cache: &CacheSettings,
         routing: Arc<Routing>,
     ) {
         self.settings.store(Arc::new(settings.clone()));
         self.callers.store(Arc::new(Callers::new(auth, keys, &self.limits)));
         self.failures.change(auth.failures.rate());
         self.budget.change(settings.max_buffered);
+        self.cache.change(cache);
         let mut routers = self.routers.lock();
         self.routing.store(Arc::clone(&routing));
         routers.retain(Addr::connected);
@@ -135,6 +143,12 @@ impl Front {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Answers kept and in flight.
+    #[must_use]
+    pub fn cache(&self) -> &Cache {
+        &self.cache
     }
 
     /// The bytes of request bodies held now.

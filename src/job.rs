@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 use wildmatch::WildMatch;
 
@@ -22,6 +22,7 @@ use crate::chat::{
     Ask, ChatEvent, Completion, Finish, GatewayError, Naming, Usage, Waiting, Whole,
 };
 use crate::policy::{DataPolicy, OnCut, Priority, Trust};
+use crate::telemetry::CacheResult;
 use crate::telemetry::journal::Track;
 
 pub use reply::{Answer, EventStream, Reply};
@@ -202,6 +203,8 @@ pub struct Tried {
     pub cut: Option<GatewayError>,
     /// Whether another call was made to go on with such an answer.
     pub is_resumed: bool,
+    /// What the cache had to do with it.
+    pub cache: Option<CacheResult>,
 }
 
 impl Job {
@@ -216,6 +219,30 @@ impl Job {
     pub fn deadline(&self, total: Duration) -> Instant {
         let end = self.arrived + total;
         self.deadline.map_or(end, |deadline| deadline.min(end))
+    }
+
+    /// Another job that asks the same for several clients, and where its answer appears. It has no deadline of a
+    /// client, since another may wait longer, and is still to be routed.
+    #[must_use]
+    pub fn for_several(&self) -> (Self, oneshot::Receiver<Answer>) {
+        let (reply, answer) = Reply::new();
+        let job = Self {
+            request_id: Arc::clone(&self.request_id),
+            id: self.id,
+            request: Arc::clone(&self.request),
+            caller: Arc::clone(&self.caller),
+            policy: self.policy,
+            arrived: self.arrived,
+            deadline: None,
+            candidates: VecDeque::new(),
+            on_cut: OnCut::default(),
+            tried: Tried::default(),
+            stitch: Stitch::default(),
+            place: self.place.clone(),
+            route: None,
+            reply,
+        };
+        (job, answer)
     }
 
     /// Whether an answer that died midway may be asked for elsewhere: with a part of it delivered, when another answer
@@ -234,6 +261,16 @@ impl Job {
     /// The answer was given to its end.
     pub fn complete(self) {
         self.reply.complete();
+    }
+
+    /// As [`Job::answer`], with what is known of another job's answer.
+    pub fn answer_as(&mut self, served: Option<Served>, events: mpsc::Receiver<ChatEvent>) {
+        self.reply.answer(served, events);
+    }
+
+    /// Answers with a failure, and with what is known of another job's answer.
+    pub fn fail_as(self, served: Option<Served>, error: GatewayError) {
+        self.reply.fail(served, error);
     }
 
     /// Answers with an estimate of the prompt's tokens, in the name of the first candidate.
@@ -271,7 +308,9 @@ impl Job {
 }
 
 impl Tried {
-    fn served(&self) -> Option<Served> {
+    /// What is told of it to the client.
+    #[must_use]
+    pub fn served(&self) -> Option<Served> {
         let candidate = self.candidate.clone();
         candidate.map(|candidate| Served {
             candidate,
@@ -281,6 +320,7 @@ impl Tried {
             dropped: self.dropped.clone(),
             is_estimate: self.is_estimate,
             is_resumed: self.is_resumed,
+            cache: self.cache,
         })
     }
 }
@@ -302,6 +342,8 @@ pub struct Served {
     pub is_estimate: bool,
     /// Whether it goes on with an answer that another provider began.
     pub is_resumed: bool,
+    /// What the cache had to do with it.
+    pub cache: Option<CacheResult>,
 }
 
 #[cfg(test)]

@@ -38,19 +38,21 @@
 //!    A key becomes a [`job::Caller`]; headers may set a deadline and the data policy.
 //! 2. The body is read within bounds of size, time and memory, and [`dialect::Dialect::decode`] makes a
 //!    [`chat::ChatRequest`] of it. From here nobody knows the dialect.
-//! 3. [`router::Submit`] goes to this thread's [`router::RouterActor`]. [`router::route`] turns the name asked for
+//! 3. A request that repeats [`cache::Cache::claim`]s its answer: one that is kept, a call in flight that asks the
+//!    same, or the lead of a call that others may join.
+//! 4. [`router::Submit`] goes to this thread's [`router::RouterActor`]. [`router::route`] turns the name asked for
 //!    into candidates in order; data policy and the caller's scope are filters in the one place where a provider
 //!    becomes a candidate.
-//! 4. [`provider::Dispatch`] goes to the first candidate's [`provider::ProviderActor`], which asks the gate. *Run*
+//! 5. [`provider::Dispatch`] goes to the first candidate's [`provider::ProviderActor`], which asks the gate. *Run*
 //!    spawns an attempt; *wait* spawns a task that waits for the slot, the deadline or the client's leaving; *refuse*
 //!    sends a [`provider::Bounce`] back to the router, which tries the next candidate or answers. Beside all workers
 //!    one [`provider::HealthActor`] tells the gates who lives.
-//! 5. The attempt checks the data policy again, has [`backend::Backend::encode`] write the call, sends it, and feeds
+//! 6. The attempt checks the data policy again, has [`backend::Backend::encode`] write the call, sends it, and feeds
 //!    what comes to the [`backend::Decoder`]. The first event answers the [`job::Reply`]; the rest goes through a
 //!    channel of [`job::EVENTS`] events. What fails is decided by [`provider::retry`]: again after a pause without a
 //!    slot, elsewhere, or the end. After the first event the job is still at hand: it goes elsewhere where its route
 //!    allows that, and [`job::Stitch`] joins the two answers.
-//! 6. [`http`] writes events with the dialect's [`dialect::Encoder`]: a streamed body with signs of life, or a whole
+//! 7. [`http`] writes events with the dialect's [`dialect::Encoder`]: a streamed body with signs of life, or a whole
 //!    one at the end. [`telemetry::RequestEnded`] is the access line and the counter, and the last thing that
 //!    [`telemetry::journal`] notes of the request, from which `GET /admin/events` tells the console.
 //!
@@ -63,7 +65,7 @@
 //! 5  app      config
 //! 4  http     admin     sim   plan
 //! 3  router
-//! 2  provider limit
+//! 2  provider  cache    limit
 //! 1  dialect  backend   wire   job   redis   telemetry
 //! 0  chat     policy    units  secret
 //! ```
@@ -78,6 +80,7 @@
 //! | [`job`] | a request on its way, its return address, the stream of its answer |
 //! | [`redis`] | the link to the Redis that replicas share, where there is one |
 //! | [`telemetry`] | internal events: each is a struct whose `emit` writes the log line and moves the metric |
+//! | [`cache`] | answers used again: those kept, and those in flight that several share |
 //! | [`provider`] | the gate and its parts, the actor, the attempt (the only place that calls providers) |
 //! | [`limit`] | what each key may ask: requests, tokens, how many at one time |
 //! | [`router`] | the actor that hands jobs over and on; the routing rules, pure |
@@ -130,6 +133,8 @@ pub mod provider;
 pub mod limit;
 
 pub mod redis;
+
+pub mod cache;
 
 pub mod telemetry;
 

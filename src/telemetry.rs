@@ -14,6 +14,7 @@ mod limits;
 pub mod logging;
 pub mod metrics;
 mod redis;
+mod reuse;
 pub mod settings;
 mod steps;
 
@@ -26,4 +27,5 @@ pub use health::{
 };
 pub use limits::{LimitDecision, Limited};
 pub use redis::{RedisFound, RedisLost, RedisOperated, RedisOutcome};
+pub use reuse::CacheResult;
 pub use steps::{AnswerBegan, CallBegan, RequestBegan, RequestWaits};

@@ -8,11 +8,11 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// One step of an answer.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ChatEvent {
     /// More of the visible text; never empty.
     Text(String),
@@ -31,7 +31,7 @@ pub enum ChatEvent {
 }
 
 /// A result that comes in one piece.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Whole {
     /// One vector for each text, in the order of the texts.
     Embeddings(Vec<Vec<f32>>),
@@ -45,7 +45,7 @@ pub enum Whole {
 ///
 /// The first piece of an index carries `id` and `name`, later ones only arguments. Indexes count from 0 without
 /// holes. A call is complete when the next index or the end appears.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolCallPiece {
     /// Which call of this answer.
     pub index: u32,
@@ -58,7 +58,7 @@ pub struct ToolCallPiece {
 }
 
 /// The log probability of one token, with its alternatives.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TokenLogprob {
     /// The token's text.
     pub token: String,
@@ -71,7 +71,7 @@ pub struct TokenLogprob {
 }
 
 /// How an answer ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Completion {
     /// Why it ended.
     pub finish: Finish,
@@ -82,7 +82,7 @@ pub struct Completion {
 }
 
 /// Why an answer ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Finish {
     /// By itself, or at a stop text.
     Stop,
@@ -99,7 +99,7 @@ pub enum Finish {
 }
 
 /// Token counts. `None` is unknown, which is not zero.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// All of the prompt, cached tokens included.
     pub prompt: Option<u64>,

@@ -45,6 +45,7 @@ impl<'a> Review<'a> {
         let (problems, warnings) = (Vec::new(), Vec::new());
         let mut review = Self { config, tree, flawed, named_providers, problems, warnings };
         review.server();
+        review.cache();
         review.listeners();
         review.auth();
         review.keys();
@@ -67,6 +68,17 @@ impl<'a> Review<'a> {
         if server.max_body > server.max_buffered {
             let [body, buffered] = [server.max_body, server.max_buffered].map(format_size);
             self.contradiction(&path, ("max_body", &body), ("max_buffered", &buffered));
+        }
+    }
+
+    fn cache(&mut self) {
+        let cache = &self.config.cache;
+        let path = KeyPath::of("cache");
+        if cache.max_size == 0 && !cache.ttl.is_zero() {
+            self.problem(&path.key("max_size"), r#"write more than nothing, or ttl = "0s""#);
+        }
+        if cache.max_answer == 0 {
+            self.problem(&path.key("max_answer"), r#"write more than nothing, as in "2MiB""#);
         }
     }
 

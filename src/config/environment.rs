@@ -31,7 +31,7 @@ pub const SHORT_NAMES: [(&str, ShortName); 10] = [
     ("PROVIDER_TIMEOUT_SECONDS", set_total_timeouts),
     ("PROVIDER_MAX_RETRIES", set_max_retries),
     ("REDIS_URL", set_redis_url),
-    ("CACHE_TTL_SECONDS", |overlay, _, variable| overlay.check_number(variable, 0.0)),
+    ("CACHE_TTL_SECONDS", set_cache_ttl),
     ("RATE_LIMITER_CAPACITY", set_rate_capacity),
     ("RATE_LIMITER_REFILL_RATE", set_rate_refill),
 ];
@@ -112,20 +112,6 @@ impl Overlay {
         for name in names(tree, &providers) {
             let path = keys.iter().fold(providers.key(&name), |path, key| path.key(key));
             variable.set(tree, &path, value.clone());
-        }
-    }
-
-    fn no_effect_yet(&mut self, variable: Variable<'_>) -> Result<(), String> {
-        self.warnings.push(Problem::environment(variable.name, "has no effect yet"));
-        Ok(())
-    }
-
-    fn check_number(&mut self, variable: Variable<'_>, least: f64) -> Result<(), String> {
-        let number = variable.value.parse::<f64>().ok().filter(|number| number.is_finite());
-        match number {
-            Some(number) if number >= least => self.no_effect_yet(variable),
-            Some(_) | None if least > 0.0 => Err("write a number above 0".to_owned()),
-            Some(_) | None => Err("write a number, 0 or more".to_owned()),
         }
     }
 }
@@ -226,6 +212,17 @@ fn set_max_retries(_: &mut Overlay, tree: &mut Tree, variable: Variable<'_>) -> 
     let retries = variable.value.parse::<u32>().ok().filter(|retries| *retries <= 10);
     let value = Value::Integer(retries.ok_or("write a whole number from 0 to 10")?.into());
     Overlay::set_in_providers(tree, ["retry", "max_retries"], &value, variable);
+    Ok(())
+}
+
+fn set_cache_ttl(_: &mut Overlay, tree: &mut Tree, variable: Variable<'_>) -> Result<(), String> {
+    let seconds = variable.value.parse::<f64>().ok();
+    let ttl = seconds
+        .and_then(|seconds| std::time::Duration::try_from_secs_f64(seconds).ok())
+        .filter(|ttl| *ttl <= crate::units::LONGEST)
+        .ok_or("write a number of seconds, 0 or more")?;
+    let value = Value::String(crate::units::format_duration(ttl));
+    variable.set(tree, &KeyPath::of("cache").key("ttl"), value);
     Ok(())
 }
 

@@ -151,7 +151,7 @@ impl AnswerBody {
             return self.fail(&GatewayError::internal("a reply was dropped"), out);
         };
         if let Some(exchange) = &mut self.exchange {
-            exchange.served = served;
+            exchange.answered(served);
         }
         match outcome {
             Ok(events) => {

@@ -17,6 +17,7 @@ use super::body::AnswerBody;
 use super::drain::draining;
 use super::exchange::{Exchange, Wishes};
 use super::intake::{self, Bounds, Buffered};
+use super::reuse;
 use super::shard;
 use crate::backend::MAX_PIECE;
 use crate::chat::{Ask, ErrorKind, GatewayError, Origin};
@@ -53,7 +54,7 @@ async fn submit(
     exchange: &mut Exchange,
     request: &HttpRequest,
     mut payload: Payload,
-    front: &Front,
+    front: &Data<Front>,
     buffered: &mut Buffered,
 ) -> Result<(Arc<Ask>, oneshot::Receiver<Answer>), GatewayError> {
     if front.drain.has_begun() {
@@ -65,6 +66,7 @@ async fn submit(
     exchange.quota.enter(&known).await?;
     let wishes = Wishes::read(request)?;
     exchange.route = wishes.explain.then(RouteNote::default);
+    let wish = reuse::wish(request.headers())?;
     if !exchange.dialect.ignores_content_type() {
         check_content_type(request)?;
     }
@@ -93,12 +95,12 @@ async fn submit(
         track,
         reply,
     };
-    enter(job, front);
+    reuse::enter(job, wish, front);
     Ok((ask, answer))
 }
 
 /// Puts the job into the router's mailbox; a router that has died is started again, once.
-fn enter(job: Job, front: &Front) {
+pub(super) fn enter(job: Job, front: &Front) {
     let mut submit = Submit(job);
     for _ in 0..2 {
         submit = match shard::submit(front, submit) {
@@ -140,7 +142,7 @@ async fn answer_with(
     let Ok(Answer { served, outcome }) = answered else {
         return exchange.fail(&GatewayError::internal("a reply was dropped"));
     };
-    exchange.served = served;
+    exchange.answered(served);
     let events = match outcome {
         Ok(events) => events,
         Err(error) => return exchange.fail(&error),

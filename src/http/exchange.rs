@@ -18,7 +18,7 @@ use crate::chat::{Ask, ErrorKind, GatewayError, Origin, Usage};
 use crate::dialect::{AnswerHead, Dialect, Encoder, Native, dialect_at};
 use crate::job::{Caller, Place, RouteNote, Served};
 use crate::telemetry::journal::Track;
-use crate::telemetry::{AnswerBegan, Outcome, RequestBegan, RequestEnded, Timing};
+use crate::telemetry::{AnswerBegan, CacheResult, Outcome, RequestBegan, RequestEnded, Timing};
 
 /// nginx's status for a client that left before it was answered, for the log only.
 const CLIENT_CLOSED: u16 = 499;
@@ -121,6 +121,14 @@ impl Exchange {
             self.first = Some(after);
             AnswerBegan { track: self.track.unwrap_or_default(), after }.emit();
         }
+    }
+
+    /// Takes note of who answers.
+    pub fn answered(&mut self, served: Option<Served>) {
+        if served.as_ref().is_some_and(|served| served.cache == Some(CacheResult::Hit)) {
+            self.quota.hit();
+        }
+        self.served = served;
     }
 
     /// Begins to write the answer, by whoever is known to give it.
@@ -298,6 +306,9 @@ fn headers(
         }
         if served.is_estimate {
             response.insert_header(("x-gateway-estimate", "true"));
+        }
+        if let Some(cache) = served.cache {
+            response.insert_header(("x-gateway-cache", cache.as_str()));
         }
     }
 }

@@ -59,7 +59,6 @@ impl Quota {
 
     /// The answer comes from the cache. Unless such answers are to count like any other, everything that was taken is
     /// given back, and nothing more is charged.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the cache, which is not there yet"))]
     pub fn hit(&mut self) {
         self.is_free = !self.counts_hits;
         if self.counts_hits {

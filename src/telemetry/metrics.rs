@@ -42,6 +42,7 @@ pub(super) struct Metrics {
     pub(super) fallbacks: IntCounterVec,
     pub(super) restarts: IntCounterVec,
     pub(super) tokens: IntCounterVec,
+    pub(super) cache: IntCounterVec,
     pub(super) cancel: Histogram,
     pub(super) rate_limit: IntCounterVec,
 }
@@ -124,6 +125,11 @@ impl Metrics {
                 "tokens_total",
                 "Tokens as counted by the provider.",
                 &["provider", "model", "kind"],
+            ),
+            cache: counter(
+                "cache_total",
+                "Requests in which the cache took part, by what they found.",
+                &["result"],
             ),
             cancel: single(
                 "cancel_seconds",

@@ -27,7 +27,7 @@ const SIDEWAYS: [(&str, &str); 6] = [
 ];
 
 /// Files and folders that compute and do nothing else.
-const PURE: [&str; 14] = [
+const PURE: [&str; 18] = [
     "chat",
     "dialect",
     "backend",
@@ -39,6 +39,10 @@ const PURE: [&str; 14] = [
     "provider/breaker",
     "provider/retry",
     "provider/estimate",
+    "cache/eligible",
+    "cache/entry",
+    "cache/key",
+    "cache/log",
     "limit/bucket",
     "limit/meters",
     "limit/terms",

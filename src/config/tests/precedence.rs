@@ -80,15 +80,6 @@ fn the_address_of_redis_comes_from_either_name_and_is_shown_without_its_password
 }
 
 #[test]
-fn names_whose_feature_does_not_exist_yet_are_warned_about() {
-    let variables = [("CACHE_TTL_SECONDS", "0")];
-    let loaded = load_text("", &variables).unwrap();
-    let lines = "environment: CACHE_TTL_SECONDS: has no effect yet";
-    assert_eq!(warnings(&loaded), lines);
-    assert_eq!(loaded.config, Config::default());
-}
-
-#[test]
 fn a_rate_from_the_environment_is_that_of_everybody_without_one() {
     let text = "[[keys]]\nname = 'a'\nkey = 'k'\n[[keys]]\nname = 'b'\nkey = 'l'\n\
                 rate = { capacity = 9 }\n";
@@ -101,6 +92,17 @@ fn a_rate_from_the_environment_is_that_of_everybody_without_one() {
     assert_eq!(alone.auth.rate, rate(60, 2.0));
     let long = ("LLM_GATEWAY__AUTH__RATE__CAPACITY", "7");
     assert_eq!(self::config("", &[long, variables[0]]).auth.rate, rate(7, 1.0));
+}
+
+#[test]
+fn the_old_name_of_the_ttl_counts_seconds_and_gives_way_to_the_long_name() {
+    let file = "[cache]\nttl = '1h'\n";
+    let ttl = |variables: &[(&str, &str)]| config(file, variables).cache.ttl;
+    assert_eq!(ttl(&[("CACHE_TTL_SECONDS", "90")]), Duration::from_secs(90));
+    assert_eq!(ttl(&[("CACHE_TTL_SECONDS", "0.25")]), Duration::from_millis(250));
+    assert_eq!(ttl(&[("CACHE_TTL_SECONDS", "0")]), Duration::ZERO);
+    let both = [("CACHE_TTL_SECONDS", "90"), ("LLM_GATEWAY__CACHE__TTL", "5m")];
+    assert_eq!(ttl(&both), Duration::from_secs(300));
 }
 
 #[test]

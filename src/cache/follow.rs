@@ -1,0 +1,291 @@
+//! The tasks around a shared call: one carries the answer in, one for each request carries it out.
+//!
+//! It owns deadlines and the way to the client's event channel. It never decides whether a request may share.
+//!
+//! The one thing to know: the call has no deadline of a client, since others may wait longer; each request's own is
+//! kept here. When the last of them has passed, nobody reads any more, and that ends the call.
+
+use std::time::{Duration, Instant};
+
+use actix_rt::time::sleep_until;
+use tokio::sync::{mpsc, oneshot};
+
+use super::call::{Head, Piece, Reader, Writer};
+use super::entry::Entry;
+use super::keep::Keeper;
+use crate::chat::{ChatEvent, ErrorKind, GatewayError, Origin};
+use crate::job::{Answer, Candidate, EVENTS, EventStream, Job, Served, Tried};
+use crate::telemetry::CacheResult;
+
+/// Carries an answer into a call until it ends or nobody wants it any more, and keeps it when it is worth that. The
+/// answer is one that others have kept, or that of `job`, which `submit` then puts on its way.
+///
+/// # Cancellation
+///
+/// Dropping it ends the upstream call, and every reader with `internal`.
+pub async fn lead(
+    writer: Writer,
+    keeper: Keeper,
+    (job, answer): (Job, oneshot::Receiver<Answer>),
+    submit: impl FnOnce(Job),
+) {
+    let carried = async {
+        if let Some((candidate, entry)) = keeper.find().await {
+            return carry_kept(&writer, candidate, &entry).await;
+        }
+        if keeper.stores.is_some() {
+            CacheResult::Miss.emit();
+        }
+        let is_streamed = job.request.stream();
+        submit(job);
+        carry_all(&writer, keeper, is_streamed, answer).await;
+    };
+    tokio::select! {
+        biased;
+        // What is carried is dropped before this returns, and with it whatever is being done for it.
+        () = writer.abandoned() => {}
+        () = carried => {}
+    }
+}
+
+async fn carry_kept(writer: &Writer, candidate: Candidate, entry: &Entry) {
+    CacheResult::Hit.emit();
+    let tried = Tried {
+        candidate: Some(candidate),
+        dropped: entry.dropped.clone(),
+        cache: Some(CacheResult::Hit),
+        ..Tried::default()
+    };
+    writer.begin(Head { served: tried.served(), outcome: Ok(()) });
+    for event in entry.events() {
+        writer.room().await;
+        writer.append(event);
+    }
+}
+
+/// Carries an answer, and should it break off whatever goes on with it.
+async fn carry_all(
+    writer: &Writer,
+    mut keeper: Keeper,
+    is_streamed: bool,
+    mut answer: oneshot::Receiver<Answer>,
+) {
+    let mut has_begun = false;
+    loop {
+        let Ok(Answer { served, outcome }) = answer.await else {
+            return writer.fail(GatewayError::internal("a reply was dropped"));
+        };
+        let mut events = match outcome {
+            Ok(events) => events,
+            Err(error) if has_begun => {
+                writer.goes_on(served, false);
+                return writer.fail(error);
+            }
+            Err(error) => return writer.begin(Head { served, outcome: Err(error) }),
+        };
+        if !has_begun {
+            writer.begin(Head { served: served.clone(), outcome: Ok(()) });
+        } else if is_streamed {
+            writer.goes_on(served.clone(), false);
+            // Two models may have spoken, and neither would say this.
+            keeper.stores = None;
+        } else {
+            writer.goes_on(served.clone(), true);
+        }
+        has_begun = true;
+        while let Some(event) = next_wanted(writer, &mut events).await {
+            if event.done().is_some() {
+                // Before anybody sees the end: who asks again after it finds the answer.
+                keeper.keep(writer, served.as_ref(), &event);
+                return writer.append(event);
+            }
+            writer.append(event);
+        }
+        answer = events.then();
+    }
+}
+
+/// The next event, once somebody wants it.
+async fn next_wanted(writer: &Writer, events: &mut EventStream) -> Option<ChatEvent> {
+    writer.room().await;
+    events.recv().await
+}
+
+/// Answers `job` with what a call brings. `again` takes the job of a request that is to go on without the call.
+///
+/// # Cancellation
+///
+/// Dropping it answers `internal`, or breaks the answer off.
+pub async fn follow(
+    mut reader: Reader,
+    mut job: Job,
+    own: Option<CacheResult>,
+    again: impl FnOnce(Job),
+) {
+    let deadline = job.deadline;
+    let head = tokio::select! {
+        biased;
+        () = job.reply.closed() => return,
+        head = reader.head() => head,
+        () = passed(deadline) => {
+            job.tried.candidate = job.candidates.pop_front();
+            job.tried.cache = own;
+            return job.fail(too_late());
+        }
+    };
+    let served = head.served.map(|served| seen_by(&reader, served, own));
+    match head.outcome {
+        Err(error) if concerns_leader_alone(&reader, &job, &error) => {
+            drop(reader);
+            again(job);
+        }
+        Err(error) => {
+            let error = if reader.joined().is_some() { at_another_time(error) } else { error };
+            job.fail_as(served, error);
+        }
+        Ok(()) => {
+            let sender = begin(&mut job, served);
+            Relay { reader, job, own, sender, has_given: false }.run().await;
+        }
+    }
+}
+
+/// Answers `job` with events that are at hand.
+pub async fn replay(mut job: Job, events: impl Iterator<Item = ChatEvent>) {
+    let (sender, receiver) = mpsc::channel(EVENTS);
+    job.answer(receiver);
+    for event in events {
+        // An error means that the client has left.
+        if sender.send(event).await.is_err() {
+            return;
+        }
+    }
+    job.complete();
+}
+
+/// The way from a call to one client.
+struct Relay {
+    reader: Reader,
+    job: Job,
+    own: Option<CacheResult>,
+    sender: mpsc::Sender<ChatEvent>,
+    /// Whether the client was given anything.
+    has_given: bool,
+}
+
+impl Relay {
+    /// Carries events until the end, the deadline or the client's leaving.
+    async fn run(mut self) {
+        let deadline = self.job.deadline;
+        let carried = tokio::select! {
+            biased;
+            () = passed(deadline) => Err(too_late()),
+            carried = self.carry() => carried,
+        };
+        match carried {
+            Ok(true) => self.job.complete(),
+            // Nobody is there to be told anything.
+            Ok(false) => {}
+            Err(error) => {
+                let served = self.served();
+                self.job.fail_as(served, error);
+            }
+        }
+    }
+
+    /// Returns whether the client has all of the answer, or has left.
+    async fn carry(&mut self) -> Result<bool, GatewayError> {
+        loop {
+            let piece = tokio::select! {
+                biased;
+                () = self.sender.closed() => return Ok(false),
+                piece = self.reader.next() => piece?,
+            };
+            match piece {
+                Piece::Anew => self.begin_anew()?,
+                Piece::Event(event) => {
+                    let is_last = event.done().is_some();
+                    if is_last && self.job.request.stream() {
+                        self.name_who_went_on();
+                    }
+                    self.has_given = true;
+                    if self.sender.send(event).await.is_err() || is_last {
+                        return Ok(is_last);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Another answer comes from its beginning, which only a client that has seen nothing can be given.
+    fn begin_anew(&mut self) -> Result<(), GatewayError> {
+        if self.has_given && self.job.request.stream() {
+            let message = "the answer broke off, and another one is on its way: ask again";
+            return Err(GatewayError::upstream(ErrorKind::BadUpstream, message));
+        }
+        let served = self.served();
+        self.sender = begin(&mut self.job, served);
+        Ok(())
+    }
+
+    /// Before the end of an answer that somebody else went on with, the client's side learns who that was.
+    fn name_who_went_on(&mut self) {
+        let served = self.served();
+        if served.as_ref().is_some_and(|served| served.is_resumed) {
+            self.sender = begin(&mut self.job, served);
+        }
+    }
+
+    fn served(&self) -> Option<Served> {
+        self.reader.served().map(|served| seen_by(&self.reader, served, self.own))
+    }
+}
+
+/// Answers the job with a stream whose events are still to come.
+fn begin(job: &mut Job, served: Option<Served>) -> mpsc::Sender<ChatEvent> {
+    let (sender, events) = mpsc::channel(EVENTS);
+    job.answer_as(served, events);
+    sender
+}
+
+/// Who answered, as told to this reader's client: the calls and the waiting are those of the one that began.
+fn seen_by(reader: &Reader, served: Served, own: Option<CacheResult>) -> Served {
+    let cache = served.cache.or(own);
+    match reader.joined() {
+        None => Served { cache, ..served },
+        Some(joined) => Served {
+            attempts: 0,
+            queued: Duration::ZERO,
+            upstream: joined.elapsed(),
+            cache: own,
+            ..served
+        },
+    }
+}
+
+/// Whether the call failed by a limit of the caller that began it, which is not this request's.
+fn concerns_leader_alone(reader: &Reader, job: &Job, error: &GatewayError) -> bool {
+    let is_callers_limit = error.kind == ErrorKind::RateLimited && error.origin != Origin::Provider;
+    reader.joined().is_some() && is_callers_limit && *job.caller.name != *reader.leader()
+}
+
+/// The same failure with a time of its own to come back, so that those who shared it do not come back together.
+fn at_another_time(mut error: GatewayError) -> GatewayError {
+    error.retry_after = error.retry_after.map(|after| after.mul_f64(0.8 + 0.4 * fastrand::f64()));
+    error
+}
+
+fn too_late() -> GatewayError {
+    GatewayError::new(ErrorKind::Timeout, "the deadline passed before the answer was complete")
+}
+
+/// Waits until the deadline, for ever without one.
+async fn passed(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,166 @@
+//! Answers used again: the way of a request past the cache, between its reading and the router.
+//!
+//! It owns what clients may say about it in headers, and what each claim of [`crate::cache`] means for a job. It
+//! refuses words that it does not know, and never answers what the caller could not have asked: the routing rules,
+//! with scope and data policy, are asked first.
+//!
+//! The one thing to know: a request that leads a call reads the answer like everybody who joined, so that its leaving
+//! or its deadline is its own affair.
+
+use std::time::Duration;
+
+use actix_web::http::header::{CACHE_CONTROL, HeaderMap};
+use actix_web::web::Data;
+
+use super::Front;
+use super::chat;
+use crate::cache::entry::Entry;
+use crate::cache::key::Runner;
+use crate::cache::{Asked as Claiming, Claim, Wish, follow};
+use crate::chat::GatewayError;
+use crate::job::{Candidate, Job};
+use crate::router::Routing;
+use crate::router::route::{Asked, Plan};
+use crate::telemetry::CacheResult;
+
+/// The header by which a client takes an answer although asking again would give another.
+const ALLOW: &str = "x-gateway-cache";
+
+/// Reads what a request says about using answers again: `Cache-Control` and `x-gateway-cache: allow`.
+///
+/// # Errors
+///
+/// `InvalidRequest` when `x-gateway-cache` means nothing.
+pub(super) fn wish(headers: &HeaderMap) -> Result<Wish, GatewayError> {
+    let values = headers.get_all(CACHE_CONTROL).filter_map(|value| value.to_str().ok());
+    let mut wish = Wish::default();
+    for directive in values.flat_map(|value| value.split(',')) {
+        match directive.trim().to_ascii_lowercase().as_str() {
+            "no-cache" | "max-age=0" => wish.fresh = true,
+            "no-store" => wish.alone = true,
+            // What else HTTP knows is about caches that are not this one.
+            _ => {}
+        }
+    }
+    match headers.get(ALLOW).map(|value| value.as_bytes().trim_ascii()) {
+        None => {}
+        Some(b"allow") => wish.any = true,
+        Some(_) => {
+            let message = "x-gateway-cache: the only word that a request may say is `allow`";
+            return Err(GatewayError::invalid(message));
+        }
+    }
+    Ok(wish)
+}
+
+/// Answers the job from what is there, lets it share a call, or hands it to the router.
+pub(super) fn enter(mut job: Job, wish: Wish, front: &Data<Front>) {
+    // Whoever asks for the way wants it to be gone.
+    if job.route.is_some() || !front.cache.concerns(&job.request, wish) {
+        return chat::enter(job, front);
+    }
+    let routing = front.routing();
+    // Whoever may not be answered is told so by the router.
+    let Ok(plan) = plan(&job, &routing) else { return chat::enter(job, front) };
+    job.policy = plan.policy;
+    // Told to whoever runs out of time. The router chooses by itself, and the answer is kept as that of its choice.
+    job.candidates = plan.candidates;
+    let runners: Vec<Runner<'_>> =
+        job.candidates.iter().filter_map(|candidate| runner(candidate, &job, &routing)).collect();
+    let (ask, policy) = (&job.request, job.policy);
+    let caller = &job.caller;
+    let claim = front.cache.claim(Claiming { ask, caller, policy, runners: &runners, wish });
+    match claim {
+        None => chat::enter(job, front),
+        Some(Claim::Hit(candidate, entry)) => replay(job, candidate, &entry),
+        Some(Claim::Joined(reader)) => {
+            CacheResult::Shared.emit();
+            let again = again(wish, front);
+            drop(actix::spawn(follow::follow(reader, job, Some(CacheResult::Shared), again)));
+        }
+        Some(Claim::Leads { writer, keeper, reader }) => {
+            let result = keeper.stores.is_some().then_some(CacheResult::Miss);
+            let submit = {
+                let front = front.clone();
+                move |job| chat::enter(job, &front)
+            };
+            drop(actix::spawn(follow::lead(writer, keeper, job.for_several(), submit)));
+            drop(actix::spawn(follow::follow(reader, job, result, again(wish, front))));
+        }
+    }
+}
+
+/// What goes on with a job that cannot share after all.
+fn again(wish: Wish, front: &Data<Front>) -> impl FnOnce(Job) + use<> {
+    let front = front.clone();
+    move |job| enter(job, wish, &front)
+}
+
+fn replay(mut job: Job, candidate: Candidate, entry: &Entry) {
+    CacheResult::Hit.emit();
+    job.tried.candidate = Some(candidate);
+    job.tried.dropped.clone_from(&entry.dropped);
+    job.tried.cache = Some(CacheResult::Hit);
+    drop(actix::spawn(follow::replay(job, entry.events())));
+}
+
+/// Who may answer the job. Their waits count for nothing: it makes no difference which of several equals it is.
+fn plan(job: &Job, routing: &Routing) -> Result<Plan, GatewayError> {
+    let asked = Asked {
+        model: job.request.model(),
+        hint: job.request.hint(),
+        policy: job.policy,
+        caller: &job.caller,
+    };
+    let model = asked.model.unwrap_or_default();
+    let wait = |name: &str| {
+        let provider = routing.provider(name)?;
+        (!provider.lacks_model(model)).then_some(Duration::ZERO)
+    };
+    routing.routes.plan(asked, &mut |below| fastrand::u32(..below), &wait)
+}
+
+/// What there is to know of a candidate that can answer the job.
+fn runner<'a>(candidate: &'a Candidate, job: &Job, routing: &'a Routing) -> Option<Runner<'a>> {
+    let provider = routing.provider(&candidate.provider)?;
+    let can_answer = provider.lacks(&job.request).is_none();
+    can_answer.then(|| Runner {
+        provider: &candidate.provider,
+        backend: provider.settings.backend.as_str(),
+        base_url: provider.settings.base_url(),
+        model: &candidate.model,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::http::header::{HeaderName, HeaderValue};
+
+    fn said(lines: &[(&'static str, &'static str)]) -> Result<Wish, GatewayError> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        wish(&headers)
+    }
+
+    #[test]
+    fn the_words_of_http_are_understood_however_they_are_written() {
+        let fresh = Wish { fresh: true, ..Wish::default() };
+        let alone = Wish { alone: true, ..Wish::default() };
+        assert_eq!(said(&[]).unwrap(), Wish::default());
+        assert_eq!(said(&[("cache-control", "No-Cache")]).unwrap(), fresh);
+        assert_eq!(said(&[("cache-control", "max-age=0, private")]).unwrap(), fresh);
+        assert_eq!(said(&[("cache-control", "private,no-store")]).unwrap(), alone);
+        let both = [("cache-control", "no-cache"), ("cache-control", "no-store")];
+        assert_eq!(said(&both).unwrap(), Wish { fresh: true, ..alone });
+        assert_eq!(said(&[("cache-control", "max-age=60")]).unwrap(), Wish::default());
+    }
+
+    #[test]
+    fn whoever_samples_may_allow_it_and_other_words_are_refused() {
+        assert!(said(&[("x-gateway-cache", "allow")]).unwrap().any);
+        assert!(said(&[("x-gateway-cache", "force")]).is_err());
+    }
+}
