@@ -179,6 +179,7 @@ async fn check_metrics(gateway: &Gateway, requests: usize, calls: usize) {
 /// Nothing is held.
 fn check_rest(providers: &Value) {
     assert_eq!(providers["buffered_bytes"], 0);
+    assert_eq!(providers["cache"]["in_flight"], 0);
     for provider in providers["providers"].as_array().unwrap() {
         assert_eq!(provider["free"], provider["limit"], "{provider}");
         for held in ["in_flight", "batch_in_flight", "queued", "retries_in_flight", "mailbox_depth"]

@@ -16,8 +16,10 @@
 
 mod breaker;
 mod burst;
+mod cache;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod client;
+mod coalesce;
 mod commands;
 mod console;
 mod crowd;

@@ -1,0 +1,156 @@
+//! What is never kept, never for long, never for others, and never more than there is room for.
+
+use serde_json::{Value, json};
+
+use super::{ask, ask_with, fixed, keeping, numbered, said};
+use crate::client::stream;
+use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::patience::eventually;
+use crate::upstream::{Call, Script, Upstream, ollama};
+
+/// Two keys, and a third that may not use the model.
+const KEYS: &str = "[[keys]]\nname = 'a'\nkey = 'sk-a'\n[[keys]]\nname = 'b'\nkey = 'sk-b'\n\
+                    [[keys]]\nname = 'c'\nkey = 'sk-c'\nmodels = ['other']\n";
+
+/// Asks twice and returns what the cache said each time; the second answer must come from a call of its own.
+async fn asks_twice(gateway: &Gateway, upstream: &Upstream, body: &Value) -> [u16; 2] {
+    let before = upstream.calls_so_far().len();
+    let first = ask(gateway, body).await;
+    let second = ask(gateway, body).await;
+    assert_ne!(second.header("x-gateway-cache"), Some("hit"), "{}", second.text());
+    assert_eq!(upstream.calls_so_far().len(), before + 2, "{body}");
+    [first.status, second.status]
+}
+
+fn ended_by(reason: &str) -> Script {
+    let last = json!({ "model": ollama::MODEL, "message": { "role": "assistant", "content": "" },
+        "done": true, "done_reason": reason, "prompt_eval_count": 1, "eval_count": 1 });
+    ollama::opened(&["a"]).piece(format!("{last}\n"))
+}
+
+#[tokio::test]
+async fn what_failed_was_cut_short_or_was_refused_is_never_kept() {
+    let upstream =
+        Upstream::spawn(|call| match call.json()["messages"][0]["content"].as_str().unwrap() {
+            "refuse" => ollama::error(400, "no"),
+            "cut" => ollama::opened(&["a", "b"]).closing().cut_at(1_000_000),
+            "break" => ollama::opened(&["a"]).piece(ollama::error_line("broken")),
+            "long" => ended_by("length"),
+            other => panic!("{other}"),
+        });
+    let gateway = keeping(&upstream, "").await;
+    assert_eq!(asks_twice(&gateway, &upstream, &fixed("refuse")).await, [400, 400]);
+    assert_eq!(asks_twice(&gateway, &upstream, &fixed("cut")).await, [502, 502]);
+    assert_eq!(asks_twice(&gateway, &upstream, &fixed("break")).await, [502, 502]);
+    assert_eq!(asks_twice(&gateway, &upstream, &fixed("long")).await, [200, 200]);
+    for _ in 0..2 {
+        let mut body = fixed("cut");
+        body["stream"] = true.into();
+        let read = stream(&gateway.url("/v1/chat"), &body).await.rest().await;
+        assert!(!read.ended_properly && read.text().contains("event: error"), "{}", read.text());
+    }
+    assert_eq!(upstream.calls_so_far().len(), 10);
+    assert_eq!(gateway.providers().await["cache"]["entries"], 0);
+    gateway.end(10).await;
+}
+
+#[tokio::test]
+async fn an_answer_is_used_for_its_time_and_no_longer() {
+    let upstream = Upstream::spawn(numbered);
+    let ollama = provider("ollama", "ollama", &upstream.url(), "");
+    let gateway = spawn_gateway(&format!("{ollama}[cache]\nttl = '400ms'\n")).await;
+    let asked = std::cell::Cell::new(0);
+    eventually(
+        || format!("the answer grows too old, {} were asked", asked.get()),
+        async || {
+            asked.set(asked.get() + 1);
+            let answer = ask(&gateway, &fixed("hi")).await;
+            (said(&answer).0 == "call 1").then_some(())
+        },
+    )
+    .await;
+    assert_eq!(upstream.calls_so_far().len(), 2);
+    gateway.end(asked.get()).await;
+}
+
+#[tokio::test]
+async fn no_more_is_kept_than_there_is_room_for() {
+    let upstream = Upstream::spawn(|_| ollama::answer(&["x".repeat(1000).as_str()]));
+    let gateway = keeping(&upstream, "max_size = '8KiB'\nmax_answer = '4KiB'").await;
+    for number in 0..20 {
+        ask(&gateway, &fixed(&format!("question {number}"))).await;
+        let bytes = gateway.providers().await["cache"]["bytes"].as_u64().unwrap();
+        assert!(bytes <= 8 << 10, "{bytes} after {number}");
+    }
+    let status = gateway.providers().await["cache"].clone();
+    assert!(status["entries"].as_u64().unwrap() >= 2, "{status}");
+    gateway.end(20).await;
+}
+
+#[tokio::test]
+async fn an_answer_larger_than_allowed_is_given_and_not_kept() {
+    let upstream = Upstream::spawn(|_| ollama::answer(&["x".repeat(5000).as_str(); 4]));
+    let gateway = keeping(&upstream, "max_answer = '10KiB'").await;
+    for _ in 0..2 {
+        let (content, cache) = {
+            let answer = ask(&gateway, &fixed("hi")).await;
+            let (content, cache) = said(&answer);
+            (content, cache.map(str::to_owned))
+        };
+        assert_eq!((content.len(), cache.as_deref()), (20_000, Some("miss")));
+    }
+    assert_eq!(gateway.providers().await["cache"]["entries"], 0);
+    gateway.end(2).await;
+}
+
+#[tokio::test]
+async fn every_key_has_answers_of_its_own() {
+    let upstream = Upstream::spawn(numbered);
+    let gateway = keeping(&upstream, KEYS).await;
+    let mut answers = Vec::new();
+    for key in ["sk-a", "sk-b", "sk-a", "sk-b"] {
+        answers.push(ask_with(&gateway, &[("x-api-key", key)], &fixed("hi")).await);
+    }
+    let answers: Vec<_> = answers.iter().map(|answer| said(answer).0).collect();
+    assert_eq!(answers, ["call 0", "call 1", "call 0", "call 1"]);
+    gateway.end(4).await;
+}
+
+#[tokio::test]
+async fn shared_answers_reach_only_those_who_may_use_the_model() {
+    let upstream = Upstream::spawn(numbered);
+    let config = format!("shared = true\n{KEYS}");
+    let gateway = keeping(&upstream, &config).await;
+    let first = ask_with(&gateway, &[("x-api-key", "sk-a")], &fixed("hi")).await;
+    assert_eq!(said(&first), ("call 0".into(), Some("miss")));
+    let other = ask_with(&gateway, &[("x-api-key", "sk-b")], &fixed("hi")).await;
+    assert_eq!(said(&other), ("call 0".into(), Some("hit")));
+    let barred = ask_with(&gateway, &[("x-api-key", "sk-c")], &fixed("hi")).await;
+    assert_eq!((barred.status, barred.header("x-gateway-cache")), (403, None));
+    let nobody = ask_with(&gateway, &[("x-api-key", "sk-d")], &fixed("hi")).await;
+    assert_eq!(nobody.status, 401);
+    gateway.end(4).await;
+}
+
+#[tokio::test]
+async fn a_prompt_that_must_stay_local_is_answered_by_no_cloud_answer() {
+    fn named(name: &'static str) -> impl Fn(&Call) -> Script {
+        move |_| ollama::answer(&[name])
+    }
+    let (cloud, local) = (Upstream::spawn(named("cloud")), Upstream::spawn(named("local")));
+    let config = format!(
+        "{}{}[default]\nproviders = ['cloud', 'ollama']\n[cache]\nttl = '1h'\n",
+        provider("cloud", "ollama", &cloud.url(), "trust = 'cloud'"),
+        provider("ollama", "ollama", &local.url(), ""),
+    );
+    let gateway = spawn_gateway(&config).await;
+    let policy = [("x-gateway-data-policy", "local")];
+    let body = fixed("hi");
+    assert_eq!(said(&ask(&gateway, &body).await), ("cloud".into(), Some("miss")));
+    for cache in ["miss", "hit"] {
+        let answer = ask_with(&gateway, &policy, &body).await;
+        assert_eq!(said(&answer), ("local".into(), Some(cache)));
+    }
+    assert_eq!(said(&ask(&gateway, &body).await), ("cloud".into(), Some("hit")));
+    gateway.end(4).await;
+}
