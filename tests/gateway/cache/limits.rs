@@ -133,6 +133,28 @@ async fn shared_answers_reach_only_those_who_may_use_the_model() {
 }
 
 #[tokio::test]
+async fn a_hit_costs_nothing_of_a_rate_unless_it_is_to_count() {
+    let key = "[[keys]]\nname = 'a'\nkey = 'sk-a'\n\
+               rate = { capacity = 3, refill_per_second = 0.0001 }\n";
+    for (counts, expected) in [(false, [200; 4]), (true, [200, 200, 200, 429])] {
+        let upstream = Upstream::spawn(numbered);
+        let config = format!("{key}[auth]\ncount_cache_hits = {counts}\n");
+        let gateway = keeping(&upstream, &config).await;
+        let mut statuses = Vec::new();
+        for _ in 0..4 {
+            let answer = ask_with(&gateway, &[("x-api-key", "sk-a")], &fixed("hi")).await;
+            statuses.push(answer.status);
+            if !counts {
+                assert_eq!(answer.header("x-ratelimit-remaining-requests"), Some("2"));
+            }
+        }
+        assert_eq!(statuses, expected);
+        assert_eq!(upstream.calls_so_far().len(), 1);
+        gateway.end(4).await;
+    }
+}
+
+#[tokio::test]
 async fn a_prompt_that_must_stay_local_is_answered_by_no_cloud_answer() {
     fn named(name: &'static str) -> impl Fn(&Call) -> Script {
         move |_| ollama::answer(&[name])
