@@ -240,6 +240,7 @@ impl Job {
             stitch: Stitch::default(),
             place: self.place.clone(),
             route: None,
+            track: self.track,
             reply,
         };
         (job, answer)

@@ -9,6 +9,7 @@ use crate::cache::call::Call;
 use crate::chat::{Ask, ChatRequest};
 use crate::job::{Caller, Globs, Place, Reply, Stitch, Tried};
 use crate::policy::{OnCut, Priority};
+use crate::telemetry::journal::Track;
 
 /// A job of this caller, and where its answer appears.
 fn job(caller: &str, deadline: Option<Duration>) -> (Job, oneshot::Receiver<Answer>) {
@@ -37,6 +38,7 @@ fn job(caller: &str, deadline: Option<Duration>) -> (Job, oneshot::Receiver<Answ
         stitch: Stitch::default(),
         place: Place::default(),
         route: None,
+        track: Track::default(),
         reply,
     };
     (job, answer)
