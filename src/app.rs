@@ -33,6 +33,7 @@ use crate::http::{self, Front};
 use crate::provider::parts::Parts;
 use crate::provider::{HealthActor, Watch};
 use crate::redis::Link;
+use crate::telemetry::otel::{self, Exporters};
 
 /// Connections that may wait to be accepted. The standard library's 128 is too few for a burst of clients.
 const BACKLOG: i32 = 4096;
@@ -49,6 +50,8 @@ pub struct App {
     link: Option<Link>,
     /// What consoles are told, and the task that looks for it.
     feed: (Arc<Feed>, JoinHandle<()>),
+    /// Send spans and metrics.
+    exporters: Option<Exporters>,
     /// Watches the configuration file.
     watch: Option<JoinHandle<()>>,
 }
@@ -108,6 +111,7 @@ impl App {
         let mut providers = Providers::new(parts.clone());
         let routing = Arc::new(providers.routing(&config));
         let health = HealthActor::start_with(routing.providers.clone());
+        let exporters = exporters(&config);
         let front = Data::new(Front::new(
             &config.server,
             &config.auth,
@@ -148,7 +152,7 @@ impl App {
         log::info!(target: "llm_gateway", "gateway listening on http://{}", main.address);
         log::info!(target: "llm_gateway", "admin listening on http://{}", admin.address);
         let watch = watch_file(&current, &front);
-        Ok(Self { front, main, admin, current, health, link, feed, watch })
+        Ok(Self { front, main, admin, current, health, link, feed, exporters, watch })
     }
 
     /// Where clients connect.
@@ -193,6 +197,10 @@ impl App {
         looking.abort();
         feed.close().await;
         self.admin.server.stop(false).await;
+        if let Some(exporters) = self.exporters {
+            // A collector that does not answer keeps its thread waiting, and not this one.
+            actix_rt::task::spawn_blocking(move || exporters.stop()).await.ok();
+        }
         log::info!(target: "llm_gateway", "stopped");
     }
 }
@@ -227,6 +235,7 @@ impl Current {
             ("admin.token", after.admin.token != current.admin.token),
             ("redis", after.redis != current.redis),
             ("log.format", after.log.format != current.log.format),
+            ("otel", after.otel != current.otel),
         ] {
             if differs {
                 log::warn!(target: "llm_gateway", "{key} changes with the next start");
@@ -239,6 +248,14 @@ impl Current {
         log::info!(target: "llm_gateway", "the configuration was read again");
         Ok(())
     }
+}
+
+/// Spans and metrics go to a collector where one is configured. Without them the gateway serves all the same.
+fn exporters(config: &Config) -> Option<Exporters> {
+    otel::start(&config.otel).unwrap_or_else(|error| {
+        log::error!(target: "otel", "no spans and metrics are sent: {error}");
+        None
+    })
 }
 
 /// Watches the configuration file where there is one.

@@ -27,6 +27,7 @@ use crate::http::settings::{AuthSettings, KeySettings, ServerSettings};
 use crate::provider::settings::{BackendName, ProviderSettings};
 use crate::redis::settings::RedisSettings;
 use crate::router::settings::{DefaultSettings, Hints, RouteSettings};
+use crate::telemetry::otel::settings::OtelSettings;
 use crate::telemetry::settings::LogSettings;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -62,6 +63,8 @@ pub struct Config {
     pub redis: RedisSettings,
     /// How events are logged.
     pub log: LogSettings,
+    /// Where spans and metrics are sent. Default: nowhere.
+    pub otel: OtelSettings,
 }
 
 /// A configuration that was read.
@@ -139,6 +142,7 @@ impl Default for Config {
             cache: CacheSettings::default(),
             redis: RedisSettings::default(),
             log: LogSettings::default(),
+            otel: OtelSettings::default(),
         };
         complete::fill_in_hints(&mut config, &tree::Tree::default());
         config

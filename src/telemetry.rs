@@ -13,6 +13,7 @@ pub mod journal;
 mod limits;
 pub mod logging;
 pub mod metrics;
+pub mod otel;
 mod redis;
 mod reuse;
 pub mod settings;

@@ -7,6 +7,7 @@
 //! default gives way where a written value would be a contradiction.
 
 mod keys;
+mod otel;
 mod providers;
 mod routes;
 
@@ -52,6 +53,7 @@ impl<'a> Review<'a> {
         review.providers();
         review.routes();
         review.redis();
+        review.otel();
         review
     }
 

@@ -22,7 +22,7 @@ pub const FILE_VARIABLE: &str = "LLM_GATEWAY_CONFIG";
 pub const PREFIX: &str = "LLM_GATEWAY__";
 
 /// The short names, and what each does.
-pub const SHORT_NAMES: [(&str, ShortName); 10] = [
+pub const SHORT_NAMES: [(&str, ShortName); 13] = [
     ("PORT", set_port),
     ("API_KEYS", add_keys),
     ("OLLAMA_BASE_URL", set_ollama_base_url),
@@ -31,6 +31,9 @@ pub const SHORT_NAMES: [(&str, ShortName); 10] = [
     ("PROVIDER_TIMEOUT_SECONDS", set_total_timeouts),
     ("PROVIDER_MAX_RETRIES", set_max_retries),
     ("REDIS_URL", set_redis_url),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", |_, tree, variable| set_otel(tree, variable, "endpoint")),
+    ("OTEL_EXPORTER_OTLP_HEADERS", |_, tree, variable| set_otel(tree, variable, "headers")),
+    ("OTEL_SERVICE_NAME", |_, tree, variable| set_otel(tree, variable, "service_name")),
     ("CACHE_TTL_SECONDS", set_cache_ttl),
     ("RATE_LIMITER_CAPACITY", set_rate_capacity),
     ("RATE_LIMITER_REFILL_RATE", set_rate_refill),
@@ -255,6 +258,13 @@ fn set_rate_refill(_: &mut Overlay, tree: &mut Tree, variable: Variable<'_>) -> 
 fn set_redis_url(_: &mut Overlay, tree: &mut Tree, variable: Variable<'_>) -> Result<(), String> {
     let url = KeyPath::of("redis").key("url");
     variable.set(tree, &url, Value::String(variable.value.to_owned()));
+    Ok(())
+}
+
+/// OpenTelemetry's own names, which every instrumented program reads.
+fn set_otel(tree: &mut Tree, variable: Variable<'_>, key: &str) -> Result<(), String> {
+    let path = KeyPath::of("otel").key(key);
+    variable.set(tree, &path, Value::String(variable.value.to_owned()));
     Ok(())
 }
 

@@ -120,7 +120,7 @@ impl Review<'_> {
 }
 
 /// Checks an address as people write it, and guesses what they meant.
-fn check_base_url(url: &str) -> Result<(), String> {
+pub(super) fn check_base_url(url: &str) -> Result<(), String> {
     if !url.starts_with("http://") && !url.starts_with("https://") {
         return Err(match url.split_once("://") {
             Some((_, rest)) => format!("write http://{rest} or https://{rest}"),
