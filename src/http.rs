@@ -22,6 +22,7 @@ mod quota;
 mod reuse;
 pub mod settings;
 mod shard;
+mod wishes;
 
 use std::future::ready;
 use std::net::TcpListener;

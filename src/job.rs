@@ -24,6 +24,7 @@ use crate::chat::{
 use crate::policy::{DataPolicy, OnCut, Priority, Trust};
 use crate::telemetry::CacheResult;
 use crate::telemetry::journal::Track;
+use crate::telemetry::otel::Trace;
 
 pub use reply::{Answer, EventStream, Reply};
 pub use stitch::{Differs, Stitch};
@@ -101,6 +102,8 @@ pub struct Job {
     pub id: Uuid,
     /// What is asked.
     pub request: Arc<Ask>,
+    /// The trace that it belongs to, where it belongs to one.
+    pub trace: Option<Trace>,
     /// Who asks.
     pub caller: Arc<Caller>,
     /// Where the content may go.
@@ -241,6 +244,7 @@ impl Job {
             place: self.place.clone(),
             route: None,
             track: self.track,
+            trace: self.trace.clone(),
             reply,
         };
         (job, answer)

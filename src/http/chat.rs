@@ -15,10 +15,11 @@ use tokio::sync::oneshot;
 use super::Front;
 use super::body::AnswerBody;
 use super::drain::draining;
-use super::exchange::{Exchange, Wishes};
+use super::exchange::Exchange;
 use super::intake::{self, Bounds, Buffered};
 use super::reuse;
 use super::shard;
+use super::wishes::Wishes;
 use crate::backend::MAX_PIECE;
 use crate::chat::{Ask, ErrorKind, GatewayError, Origin};
 use crate::dialect::{Dialect, Encoder};
@@ -82,6 +83,7 @@ async fn submit(
         request_id: Arc::clone(&exchange.request_id),
         id: exchange.id,
         request: Arc::clone(&ask),
+        trace: exchange.trace.clone(),
         caller,
         policy: wishes.local.then_some(DataPolicy::Local),
         arrived: exchange.arrived,

@@ -14,10 +14,12 @@ use uuid::Uuid;
 use super::drain::Active;
 use super::intake::Buffered;
 use super::quota::Quota;
-use crate::chat::{Ask, ErrorKind, GatewayError, Origin, Usage};
+use super::wishes::traced;
+use crate::chat::{Ask, ErrorKind, GatewayError, Usage};
 use crate::dialect::{AnswerHead, Dialect, Encoder, Native, dialect_at};
 use crate::job::{Caller, Place, RouteNote, Served};
 use crate::telemetry::journal::Track;
+use crate::telemetry::otel::{RequestSpan, Trace};
 use crate::telemetry::{AnswerBegan, CacheResult, Outcome, RequestBegan, RequestEnded, Timing};
 
 /// nginx's status for a client that left before it was answered, for the log only.
@@ -62,6 +64,10 @@ pub struct Exchange {
     pub quota: Quota,
     /// Where the journal follows it, once it has begun.
     track: Option<Track>,
+    /// The trace that calls to providers are made in.
+    pub trace: Option<Trace>,
+    /// Its span, where a collector is told of it.
+    span: RequestSpan,
     /// Keeps a stopping gateway waiting.
     active: Active,
     ended: bool,
@@ -72,6 +78,7 @@ impl Exchange {
     #[must_use]
     pub fn begin(dialect: &'static dyn Dialect, request: &HttpRequest, active: Active) -> Self {
         let id = Uuid::new_v4();
+        let (span, trace) = traced(request);
         Self {
             request_id: own_id(request).map_or_else(|| Arc::from(id.to_string()), Arc::from),
             id,
@@ -89,6 +96,8 @@ impl Exchange {
             route: None,
             quota: Quota::default(),
             track: None,
+            trace,
+            span,
             active,
             ended: false,
         }
@@ -199,7 +208,8 @@ impl Exchange {
         self.quota.bill(outcome, self.usage, self.place.was_called());
         let served = self.served.as_ref();
         let upstream = served.map_or(Duration::ZERO, |served| served.upstream) + self.upstream;
-        RequestEnded {
+        let span = std::mem::take(&mut self.span);
+        let ended = RequestEnded {
             track: self.track,
             request_id: &self.request_id,
             caller: self.caller.as_ref().map(|caller| &caller.name),
@@ -219,8 +229,9 @@ impl Exchange {
                 total: self.arrived.elapsed(),
             },
             usage: self.usage,
-        }
-        .emit();
+        };
+        span.end(&ended);
+        ended.emit();
     }
 }
 
@@ -343,53 +354,6 @@ fn sane(value: &HeaderValue) -> Option<&str> {
     ((1..=128).contains(&text.len()) && text.bytes().all(plain)).then_some(text)
 }
 
-/// What a request says in headers that every dialect understands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wishes {
-    /// How long the client waits, queueing included.
-    pub timeout: Option<Duration>,
-    /// Whether its content must stay on local providers.
-    pub local: bool,
-    /// Whether it wants to know how it found its provider.
-    pub explain: bool,
-}
-
-impl Wishes {
-    /// Reads `x-request-timeout-ms`, `x-gateway-data-policy` and `x-gateway-explain`.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidRequest` when one is there and means nothing: a policy that is not understood must not be ignored.
-    pub fn read(request: &HttpRequest) -> Result<Self, GatewayError> {
-        let header = |name: &str| request.headers().get(name).map(HeaderValue::as_bytes);
-        let timeout = header("x-request-timeout-ms").map(timeout).transpose()?;
-        let local = match header("x-gateway-data-policy") {
-            None => false,
-            Some(b"local") => true,
-            Some(_) => {
-                let message = "x-gateway-data-policy: the only policy is `local`";
-                return Err(GatewayError::invalid(message));
-            }
-        };
-        // What is not understood here costs nobody anything, so it is no reason to refuse.
-        let explain = header("x-gateway-explain") == Some(b"route");
-        Ok(Self { timeout, local, explain })
-    }
-}
-
-fn timeout(value: &[u8]) -> Result<Duration, GatewayError> {
-    // A day is longer than any deadline here, and short enough to be added to any clock.
-    const LONGEST: u64 = 86_400_000;
-    let millis = std::str::from_utf8(value).ok().and_then(|text| text.trim().parse::<u64>().ok());
-    match millis {
-        Some(millis @ 1..) => Ok(Duration::from_millis(millis.min(LONGEST))),
-        Some(0) | None => {
-            let message = "x-request-timeout-ms: a positive whole number of milliseconds is wanted";
-            Err(GatewayError::new(ErrorKind::InvalidRequest, message).from(Origin::Client))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -425,14 +389,5 @@ mod tests {
         assert!(!keep("<script>"));
         let long = HeaderValue::from_str(&"x".repeat(129)).unwrap();
         assert_eq!(sane(&long), None);
-    }
-
-    #[test]
-    fn a_timeout_is_a_positive_number_of_milliseconds() {
-        assert_eq!(timeout(b"250").unwrap(), Duration::from_millis(250));
-        assert_eq!(timeout(b"99999999999").unwrap(), Duration::from_secs(86_400));
-        for wrong in [&b"0"[..], b"-1", b"1.5", b"soon", b"\xff", b""] {
-            assert_eq!(timeout(wrong).unwrap_err().kind, ErrorKind::InvalidRequest);
-        }
     }
 }

@@ -15,7 +15,8 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde_json::{Value, json};
 
 use super::drain::draining;
-use super::exchange::{Exchange, Wishes};
+use super::exchange::Exchange;
+use super::wishes::Wishes;
 use super::{Front, not_get, refuse, shard};
 use crate::chat::{ErrorKind, GatewayError, Listing, Origin};
 use crate::dialect::{self, Anthropic, Dialect, Ollama, OpenAiChat};

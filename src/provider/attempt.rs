@@ -31,6 +31,7 @@ use super::slot::Slot;
 use crate::backend::{DecodeError, Decoder, Target, UpstreamRequest};
 use crate::chat::{Ask, ChatEvent, ErrorKind, GatewayError, Usage};
 use crate::job::{EVENTS, Job};
+use crate::telemetry::otel::{CallSpan, Calling};
 use crate::telemetry::{
     AttemptEnded, AttemptOutcome, BreakerClosed, BreakerOpened, CallBegan, UpstreamCancelled,
 };
@@ -77,7 +78,9 @@ pub(super) async fn run(
     .emit();
     // The free call after a stale connection, and only that one, is made on a fresh one and not counted here.
     job.tried.here += u32::from(connection == Connection::Pooled || !job.tried.free_used);
-    let ended = exchange(station, &mut job, &mut slot, &model, call, connection).await;
+    let mut span = span(provider, &job, &model);
+    call.headers.extend(span.headers());
+    let ended = exchange(station, &mut job, &mut slot, &mut span, (call, &model), connection).await;
     let (outcome, how, cause) = match &ended {
         Ok(_) => (AttemptOutcome::Ok, Ended::Success, None),
         Err(failed) => (failed.outcome(), failed.failure.ended(), Some(failed.logged())),
@@ -87,6 +90,7 @@ pub(super) async fn run(
     provider.counts.failures.fetch_add(u64::from(outcome.is_failure()), Ordering::Relaxed);
     AttemptEnded { track: job.track, provider: name, request_id: &job.request_id, outcome, cause }
         .emit();
+    span.end(outcome, ended.as_ref().copied().unwrap_or_default());
     shifted(provider, shift, outcome);
     let failed = match ended {
         Ok(usage) => {
@@ -108,13 +112,27 @@ pub(super) async fn run(
     Some((job, failed))
 }
 
+/// The span of a call about to be made for the job.
+fn span(provider: &Provider, job: &Job, model: &str) -> CallSpan {
+    let calling = Calling {
+        ask: &job.request,
+        system: provider.settings.backend.system(),
+        provider: &provider.name,
+        model,
+        model_label: provider.model_label(model),
+        base_url: provider.settings.base_url(),
+        attempt: job.tried.attempts,
+    };
+    CallSpan::begin(job.trace.as_ref(), calling)
+}
+
 /// Sends the call, answers the job with the first event, and carries the others. Gives what the answer cost.
 async fn exchange(
     station: &Station,
     job: &mut Job,
     slot: &mut Slot,
-    model: &str,
-    call: UpstreamRequest,
+    span: &mut CallSpan,
+    (call, model): (UpstreamRequest, &str),
     connection: Connection,
 ) -> Result<Usage, Failed> {
     let provider = &*station.provider;
@@ -132,6 +150,7 @@ async fn exchange(
     };
     job.tried.upstream += started.elapsed();
     let answering = opened?;
+    span.answering();
     shifted(provider, slot.answering(), AttemptOutcome::Ok);
     provider.counts.first_event(started.elapsed());
     let (sender, events) = mpsc::channel(EVENTS);

@@ -88,6 +88,7 @@ fn job() -> (Job, oneshot::Receiver<Answer>) {
         place: Place::default(),
         route: None,
         track: Track::default(),
+        trace: None,
         reply,
     };
     (job, answer)

@@ -27,11 +27,11 @@ use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
 use client::Client;
 use settings::OtelSettings;
 
-pub use call::{CallEnded, CallSpan, Calling, Operation};
+pub use call::{CallSpan, Calling};
 pub use trace::{RequestSpan, Trace};
 
 /// How long the last spans and metrics may take when the gateway stops.
-const LAST_EXPORT: Duration = Duration::from_secs(3);
+const LAST_EXPORT: Duration = Duration::from_secs(2);
 
 /// Seconds: the conventions' own buckets, and beyond them up to the longest call.
 const SECONDS: [f64; 17] = [

@@ -53,6 +53,7 @@ mod shutdown;
 mod slow;
 mod soak;
 mod topologies;
+mod tracing;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod upstream;
 mod vendors;

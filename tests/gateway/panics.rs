@@ -151,6 +151,7 @@ fn job(model: &str) -> (Job, oneshot::Receiver<Answer>) {
         place: Place::default(),
         route: None,
         track: Default::default(),
+        trace: None,
         reply,
     };
     (job, answer)

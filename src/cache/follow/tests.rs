@@ -39,6 +39,7 @@ fn job(caller: &str, deadline: Option<Duration>) -> (Job, oneshot::Receiver<Answ
         place: Place::default(),
         route: None,
         track: Track::default(),
+        trace: None,
         reply,
     };
     (job, answer)

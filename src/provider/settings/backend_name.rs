@@ -41,6 +41,16 @@ impl BackendName {
         }
     }
 
+    /// The name in OpenTelemetry's conventions for generative AI, which have none for Ollama.
+    pub fn system(self) -> &'static str {
+        match self {
+            Self::Ollama => "ollama",
+            Self::Openai => "openai",
+            Self::Gemini => "gcp.gemini",
+            Self::Anthropic => "anthropic",
+        }
+    }
+
     /// The code that speaks it: the table of all backends.
     pub fn spoken(self) -> &'static dyn Backend {
         match self {

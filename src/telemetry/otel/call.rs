@@ -2,43 +2,20 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use actix_web::http::Uri;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{Span as _, SpanKind, Status, Tracer};
 use opentelemetry_sdk::trace::Span;
 
 use super::{RECORDER, Recorder, Trace};
-use crate::chat::{Sampling, Usage};
+use crate::chat::{Ask, Usage};
 use crate::telemetry::AttemptOutcome;
-
-/// What a call asks for, from the conventions' list where that has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operation {
-    /// An answer to a conversation.
-    Chat,
-    /// Vectors.
-    Embeddings,
-    /// What is known of a model.
-    Show,
-    /// The length of a conversation.
-    CountTokens,
-}
-
-impl Operation {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Chat => "chat",
-            Self::Embeddings => "embeddings",
-            Self::Show => "show_model",
-            Self::CountTokens => "count_tokens",
-        }
-    }
-}
 
 /// A call about to be made.
 #[derive(Debug, Clone, Copy)]
 pub struct Calling<'a> {
     /// What is asked.
-    pub operation: Operation,
+    pub ask: &'a Ask,
     /// The conventions' name of the kind of provider.
     pub system: &'static str,
     /// The provider's configured name.
@@ -47,25 +24,10 @@ pub struct Calling<'a> {
     pub model: &'a str,
     /// The model's name for metrics: a configured one, else `other`.
     pub model_label: &'a str,
-    /// The provider's host.
-    pub address: &'a str,
-    /// The provider's port.
-    pub port: u16,
+    /// The provider's configured address.
+    pub base_url: &'a str,
     /// Which call for this request it is, from 1.
     pub attempt: u32,
-    /// The sampling fields, for a conversation.
-    pub sampling: Option<&'a Sampling>,
-}
-
-/// How a call ended.
-#[derive(Debug, Clone, Copy)]
-pub struct CallEnded {
-    /// What became of it.
-    pub outcome: AttemptOutcome,
-    /// From its start to the first piece of its answer.
-    pub first: Option<Duration>,
-    /// What the provider counted.
-    pub usage: Usage,
 }
 
 /// A call on its way. Dropped without an end, it was cut off with its client; its span ends there.
@@ -81,6 +43,8 @@ pub struct CallSpan {
 struct Recorded {
     span: Span,
     started: Instant,
+    /// From the start to the first piece of the answer.
+    first: Option<Duration>,
     labels: Vec<KeyValue>,
 }
 
@@ -94,12 +58,13 @@ impl CallSpan {
         let labels = labels(calling);
         let builder = recorder
             .tracer
-            .span_builder(format!("{} {}", calling.operation.as_str(), calling.model))
+            .span_builder(format!("{} {}", operation(calling.ask), calling.model))
             .with_kind(SpanKind::Client)
             .with_attributes(attributes(calling, &labels));
         let span = recorder.tracer.build_with_context(builder, trace.context());
         let headers = Trace::below(&span).headers();
-        Self { recorded: Some(Recorded { span, started: Instant::now(), labels }), headers }
+        let recorded = Recorded { span, started: Instant::now(), first: None, labels };
+        Self { recorded: Some(recorded), headers }
     }
 
     /// The headers that tell the provider of the trace.
@@ -108,31 +73,38 @@ impl CallSpan {
         std::mem::take(&mut self.headers)
     }
 
-    /// Ends the call: its span and its metrics.
-    pub fn end(&mut self, ended: CallEnded) {
-        if let (Some(recorded), Some(recorder)) = (self.recorded.take(), RECORDER.get()) {
-            recorded.end(recorder, ended);
+    /// The first piece of the answer is in hand.
+    pub fn answering(&mut self) {
+        if let Some(recorded) = &mut self.recorded {
+            recorded.first = Some(recorded.started.elapsed());
+        }
+    }
+
+    /// Ends the call: its span and its metrics. `usage` is what the provider counted.
+    pub fn end(self, outcome: AttemptOutcome, usage: Usage) {
+        if let (Some(recorded), Some(recorder)) = (self.recorded, RECORDER.get()) {
+            recorded.end(recorder, outcome, usage);
         }
     }
 }
 
 impl Recorded {
-    fn end(mut self, recorder: &Recorder, ended: CallEnded) {
-        if ended.outcome != AttemptOutcome::Ok {
-            let error = KeyValue::new("error.type", ended.outcome.as_str());
+    fn end(mut self, recorder: &Recorder, outcome: AttemptOutcome, usage: Usage) {
+        if outcome != AttemptOutcome::Ok {
+            let error = KeyValue::new("error.type", outcome.as_str());
             self.span.set_attribute(error.clone());
-            self.span.set_status(Status::error(ended.outcome.as_str()));
+            self.span.set_status(Status::error(outcome.as_str()));
             self.labels.push(error);
         }
         recorder.duration.record(self.started.elapsed().as_secs_f64(), &self.labels);
-        if let Some(first) = ended.first {
+        if let Some(first) = self.first {
             let seconds = first.as_secs_f64();
             self.span.set_attribute(KeyValue::new("gen_ai.response.time_to_first_chunk", seconds));
             recorder.first_chunk.record(seconds, &self.labels);
         }
         for (kind, key, tokens) in [
-            ("input", "gen_ai.usage.input_tokens", ended.usage.prompt),
-            ("output", "gen_ai.usage.output_tokens", ended.usage.completion),
+            ("input", "gen_ai.usage.input_tokens", usage.prompt),
+            ("output", "gen_ai.usage.output_tokens", usage.completion),
         ] {
             let Some(tokens) = tokens else { continue };
             let count = i64::try_from(tokens).unwrap_or(i64::MAX);
@@ -145,14 +117,30 @@ impl Recorded {
     }
 }
 
+/// The operation's name, from the conventions' list where that has it.
+fn operation(ask: &Ask) -> &'static str {
+    match ask {
+        Ask::Chat(_) => "chat",
+        Ask::Embed(_) => "embeddings",
+        Ask::Show(_) => "show_model",
+        Ask::CountTokens(_) => "count_tokens",
+    }
+}
+
 /// What metrics tell calls apart by: configured values only, so that no caller can make series.
 fn labels(calling: Calling<'_>) -> Vec<KeyValue> {
+    let address = calling.base_url.parse::<Uri>().ok();
+    let host = address.as_ref().and_then(Uri::host).unwrap_or_default();
+    let port = address.as_ref().map_or(0, |address| {
+        let usual = if address.scheme_str() == Some("https") { 443 } else { 80 };
+        address.port_u16().unwrap_or(usual)
+    });
     vec![
-        KeyValue::new("gen_ai.operation.name", calling.operation.as_str()),
+        KeyValue::new("gen_ai.operation.name", operation(calling.ask)),
         KeyValue::new("gen_ai.provider.name", calling.system),
         KeyValue::new("gen_ai.request.model", calling.model_label.to_owned()),
-        KeyValue::new("server.address", calling.address.to_owned()),
-        KeyValue::new("server.port", i64::from(calling.port)),
+        KeyValue::new("server.address", host.to_owned()),
+        KeyValue::new("server.port", i64::from(port)),
     ]
 }
 
@@ -164,12 +152,17 @@ fn attributes(calling: Calling<'_>, labels: &[KeyValue]) -> Vec<KeyValue> {
         KeyValue::new("llm_gateway.provider", calling.provider.to_owned()),
         KeyValue::new("llm_gateway.attempt", i64::from(calling.attempt)),
     ]);
-    if let Some(sampling) = calling.sampling {
-        let float = |key: &'static str, value: Option<f64>| value.map(|value| KeyValue::new(key, value));
-        let tokens = sampling.max_tokens.map(|most| KeyValue::new("gen_ai.request.max_tokens", i64::from(most)));
+    if let Ask::Chat(chat) = calling.ask {
+        let sampling = &chat.sampling;
+        let float =
+            |key: &'static str, value: Option<f64>| value.map(|value| KeyValue::new(key, value));
+        let tokens = sampling
+            .max_tokens
+            .map(|most| KeyValue::new("gen_ai.request.max_tokens", i64::from(most)));
         attributes.extend(tokens);
         attributes.extend(float("gen_ai.request.temperature", sampling.temperature));
         attributes.extend(float("gen_ai.request.top_p", sampling.top_p));
+        attributes.push(KeyValue::new("gen_ai.request.stream", chat.stream));
     }
     attributes
 }

@@ -39,7 +39,8 @@ impl Trace {
         if !whole || !shaped {
             return None;
         }
-        let state = Some(states.collect::<Vec<_>>().join(",")).filter(|all| all.len() <= LONGEST_STATE);
+        let state =
+            Some(states.collect::<Vec<_>>().join(",")).filter(|all| all.len() <= LONGEST_STATE);
         let headers = Headers { parent, state: state.unwrap_or_default() };
         let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &headers);
         context.has_active_span().then_some(Self(context))
@@ -52,7 +53,9 @@ impl Trace {
         TraceContextPropagator::new().inject_context(&self.0, &mut written);
         ["traceparent", "tracestate"]
             .into_iter()
-            .filter_map(|name| Some((name, written.remove(name).filter(|value| !value.is_empty())?)))
+            .filter_map(|name| {
+                Some((name, written.remove(name).filter(|value| !value.is_empty())?))
+            })
             .collect()
     }
 
@@ -87,22 +90,27 @@ impl Extractor for Headers<'_> {
 }
 
 /// The span of one request, from its arrival to the last byte of its answer. Nothing without a collector.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct RequestSpan(Option<Span>);
 
 impl RequestSpan {
     /// Begins the span of `method route`, which came within the trace `parent`. Gives the place that calls to providers
     /// are made from.
     #[must_use]
-    pub fn begin(method: &str, route: &str, parent: Option<Trace>) -> (Self, Option<Trace>) {
+    pub fn begin(
+        method: &str,
+        route: impl FnOnce() -> String,
+        parent: Option<Trace>,
+    ) -> (Self, Option<Trace>) {
         let Some(recorder) = RECORDER.get() else { return (Self(None), parent) };
+        let route = route();
         let builder = recorder
             .tracer
             .span_builder(format!("{method} {route}"))
             .with_kind(SpanKind::Server)
             .with_attributes([
                 KeyValue::new("http.request.method", method.to_owned()),
-                KeyValue::new("http.route", route.to_owned()),
+                KeyValue::new("http.route", route),
                 KeyValue::new("url.scheme", "http"),
             ]);
         let root = Context::new();
@@ -113,20 +121,23 @@ impl RequestSpan {
     }
 
     /// Ends the span with what became of the request.
-    pub(in crate::telemetry) fn end(&mut self, ended: &RequestEnded<'_>) {
-        let Some(mut span) = self.0.take().filter(Span::is_recording) else { return };
+    pub fn end(self, ended: &RequestEnded<'_>) {
+        let Some(mut span) = self.0.filter(Span::is_recording) else { return };
         let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         span.set_attributes([
             KeyValue::new("http.response.status_code", i64::from(ended.status)),
-            KeyValue::new("llm_gateway.request_id", ended.request_id.to_owned()),
+            KeyValue::new("llm_gateway.request_id", ended.request_id.to_string()),
             KeyValue::new("llm_gateway.dialect", ended.dialect),
-            KeyValue::new("llm_gateway.caller", ended.caller.to_owned()),
             KeyValue::new("llm_gateway.outcome", ended.outcome.as_str()),
             KeyValue::new("llm_gateway.attempts", i64::from(ended.attempts)),
             KeyValue::new("llm_gateway.queue_ms", millis(ended.timing.queued)),
         ]);
-        if let Some(provider) = ended.provider {
-            span.set_attribute(KeyValue::new("llm_gateway.provider", provider.to_owned()));
+        for (key, name) in
+            [("llm_gateway.caller", ended.caller), ("llm_gateway.provider", ended.provider)]
+        {
+            if let Some(name) = name {
+                span.set_attribute(KeyValue::new(key, name.to_string()));
+            }
         }
         if let Some(first) = ended.timing.first {
             span.set_attribute(KeyValue::new("llm_gateway.first_ms", millis(first)));

@@ -1,0 +1,82 @@
+//! What a request says in headers that every dialect understands: deadline, data policy, explanation, trace.
+//!
+//! It refuses a wish that it does not understand where not keeping it would matter.
+
+use std::time::Duration;
+
+use actix_web::HttpRequest;
+use actix_web::http::header::HeaderValue;
+
+use crate::chat::{ErrorKind, GatewayError, Origin};
+use crate::telemetry::otel::{RequestSpan, Trace};
+
+/// What a request says in headers that every dialect understands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wishes {
+    /// How long the client waits, queueing included.
+    pub timeout: Option<Duration>,
+    /// Whether its content must stay on local providers.
+    pub local: bool,
+    /// Whether it wants to know how it found its provider.
+    pub explain: bool,
+}
+
+impl Wishes {
+    /// Reads `x-request-timeout-ms`, `x-gateway-data-policy` and `x-gateway-explain`.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidRequest` when one is there and means nothing: a policy that is not understood must not be ignored.
+    pub fn read(request: &HttpRequest) -> Result<Self, GatewayError> {
+        let header = |name: &str| request.headers().get(name).map(HeaderValue::as_bytes);
+        let timeout = header("x-request-timeout-ms").map(timeout).transpose()?;
+        let local = match header("x-gateway-data-policy") {
+            None => false,
+            Some(b"local") => true,
+            Some(_) => {
+                let message = "x-gateway-data-policy: the only policy is `local`";
+                return Err(GatewayError::invalid(message));
+            }
+        };
+        // What is not understood here costs nobody anything, so it is no reason to refuse.
+        let explain = header("x-gateway-explain") == Some(b"route");
+        Ok(Self { timeout, local, explain })
+    }
+}
+
+/// The span of a request, and the trace that it goes on in.
+pub fn traced(request: &HttpRequest) -> (RequestSpan, Option<Trace>) {
+    let parent = request.headers().get("traceparent").and_then(|parent| {
+        let states = request.headers().get_all("tracestate");
+        Trace::read(parent.to_str().ok()?, states.filter_map(|state| state.to_str().ok()))
+    });
+    let route = || request.match_pattern().unwrap_or_else(|| "unknown".to_owned());
+    RequestSpan::begin(request.method().as_str(), route, parent)
+}
+
+fn timeout(value: &[u8]) -> Result<Duration, GatewayError> {
+    // A day is longer than any deadline here, and short enough to be added to any clock.
+    const LONGEST: u64 = 86_400_000;
+    let millis = std::str::from_utf8(value).ok().and_then(|text| text.trim().parse::<u64>().ok());
+    match millis {
+        Some(millis @ 1..) => Ok(Duration::from_millis(millis.min(LONGEST))),
+        Some(0) | None => {
+            let message = "x-request-timeout-ms: a positive whole number of milliseconds is wanted";
+            Err(GatewayError::new(ErrorKind::InvalidRequest, message).from(Origin::Client))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_a_positive_number_of_milliseconds() {
+        assert_eq!(timeout(b"250").unwrap(), Duration::from_millis(250));
+        assert_eq!(timeout(b"99999999999").unwrap(), Duration::from_secs(86_400));
+        for wrong in [&b"0"[..], b"-1", b"1.5", b"soon", b"\xff", b""] {
+            assert_eq!(timeout(wrong).unwrap_err().kind, ErrorKind::InvalidRequest);
+        }
+    }
+}
