@@ -44,6 +44,7 @@ mod panics;
 mod patience;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod redis;
+mod replay;
 mod replicas;
 mod resume;
 mod retry;

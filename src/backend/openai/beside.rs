@@ -1,5 +1,7 @@
 //! What OpenAI and its imitators are asked beside chats: vectors and the list of models.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -35,7 +37,8 @@ pub(super) fn listing(key: Option<&str>) -> UpstreamRequest {
 pub(super) fn embeddings(body: &[u8]) -> Result<(Whole, Usage), DecodeError> {
     let mut answer: Embedded = parse(body)?;
     answer.data.sort_by_key(|entry| entry.index);
-    let vectors = answer.data.into_iter().map(|entry| entry.embedding).collect();
+    let vectors = answer.data.into_iter().map(|entry| entry.embedding.into_numbers());
+    let vectors = vectors.collect::<Result<_, _>>()?;
     let prompt = answer.usage.and_then(|usage| usage.prompt_tokens);
     Ok((Whole::Embeddings(vectors), Usage { prompt, ..Usage::default() }))
 }
@@ -78,7 +81,32 @@ struct Embedded {
 struct EmbeddedEntry {
     #[serde(default)]
     index: u64,
-    embedding: Vec<f32>,
+    embedding: Vector,
+}
+
+/// Numbers are asked for; some servers send what OpenAI's own clients ask for all the same.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Vector {
+    Numbers(Vec<f32>),
+    Base64(String),
+}
+
+impl Vector {
+    /// In base64 they stand one after the other, the least byte first.
+    fn into_numbers(self) -> Result<Vec<f32>, DecodeError> {
+        let malformed = || DecodeError::Malformed("a vector that is none".to_owned());
+        let text = match self {
+            Self::Numbers(numbers) => return Ok(numbers),
+            Self::Base64(text) => text,
+        };
+        let bytes = STANDARD.decode(text).or(Err(malformed()))?;
+        let (numbers, rest) = bytes.as_chunks();
+        if !rest.is_empty() {
+            return Err(malformed());
+        }
+        Ok(numbers.iter().map(|number| f32::from_le_bytes(*number)).collect())
+    }
 }
 
 #[derive(Deserialize)]
@@ -120,6 +148,18 @@ mod tests {
         let (result, usage) = embeddings(answer.to_string().as_bytes()).unwrap();
         assert_eq!(result, Whole::Embeddings(vec![vec![1.0], vec![2.0]]));
         assert_eq!(usage.prompt, Some(4));
+    }
+
+    #[test]
+    fn vectors_in_base64_are_read_too_unless_they_are_damaged() {
+        let answer = |text: &str| {
+            let body = json!({ "data": [{ "index": 0, "embedding": text }] });
+            embeddings(body.to_string().as_bytes()).map(|(vectors, _)| vectors)
+        };
+        assert_eq!(answer("AAAAPwAAgL4="), Ok(Whole::Embeddings(vec![vec![0.5, -0.25]])));
+        for damaged in ["AAAAPwA=", "!"] {
+            assert!(matches!(answer(damaged), Err(DecodeError::Malformed(_))), "{damaged}");
+        }
     }
 
     #[test]
