@@ -7,6 +7,7 @@
 //! The one thing to know: a transport that ends cleanly proves nothing. Only [`Decoder::finish`] tells whether the
 //! answer was whole.
 
+mod added;
 mod anthropic;
 mod calls;
 mod gemini;
@@ -16,6 +17,7 @@ mod listed;
 mod names;
 mod ollama;
 mod openai;
+mod quirks;
 mod stream;
 #[cfg(test)]
 mod testing;
@@ -24,7 +26,7 @@ mod whole;
 use std::fmt;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::chat::{Api, Ask, ChatEvent, ChatRequest, Extra, GatewayError, Listing, Model, Naming};
 use crate::wire::ndjson::LineTooLong;
@@ -33,6 +35,7 @@ pub use anthropic::Anthropic;
 pub use gemini::Gemini;
 pub use ollama::Ollama;
 pub use openai::OpenAi;
+pub use quirks::{ApiVersion, LimitField, Quirks};
 
 /// The most that one undivided piece of an answer may hold: a line, an event or a unary body.
 pub const MAX_PIECE: usize = 32 * 1024 * 1024;
@@ -93,13 +96,20 @@ pub struct Target<'a> {
     pub api_key: Option<&'a str>,
     /// Whether the model can think; `None` when nobody knows.
     pub thinks: Option<bool>,
+    /// What is particular to the provider.
+    pub quirks: Quirks,
 }
 
 impl<'a> Target<'a> {
     /// A model of which nothing more is known.
     #[must_use]
     pub fn new(model: &'a str, api_key: Option<&'a str>) -> Self {
-        Self { model, api_key, thinks: None }
+        Self { model, api_key, thinks: None, quirks: Quirks::default() }
+    }
+
+    /// The limit of tokens that the client asks for, else the operator's.
+    fn limit(&self, request: &ChatRequest) -> Option<u32> {
+        request.sampling.max_tokens.or(self.quirks.default_max_tokens)
     }
 }
 
@@ -114,6 +124,15 @@ pub struct UpstreamRequest {
     pub body: Vec<u8>,
     /// What the client asked for and the API has no place for, by OpenAI's names where it has one.
     pub dropped: Vec<String>,
+}
+
+impl UpstreamRequest {
+    /// Adds an operator's own fields to the body. What is there already stays; tables are filled in.
+    pub fn add_fields(&mut self, fields: &Map<String, Value>) {
+        if !fields.is_empty() {
+            self.body = added::add(std::mem::take(&mut self.body), fields);
+        }
+    }
 }
 
 /// The state of reading one answer.

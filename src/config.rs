@@ -107,6 +107,7 @@ pub fn load(
     let fit::Fit { mut config, flawed, problems: misfits } = fit::fit(&mut tree, &overlay);
     problems.extend(misfits);
     problems.extend(complete::fill_in_secrets(&mut config, &tree, environment));
+    problems.extend(complete::read_authorities(&mut config, &tree));
     complete::fill_in_hints(&mut config, &tree);
     let checked = check::Review::of(&config, &tree, flawed, named_providers);
     problems.extend(checked.problems);

@@ -47,11 +47,12 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
-use crate::backend::Backend;
+use crate::backend::{Backend, Quirks};
 use crate::chat::{Ask, Listing, Naming, Usage};
 use crate::policy::Trust;
-use crate::secret::Secret;
+use crate::secret::{MASK, Secret};
 use crate::telemetry::TokensUsed;
 use breaker::BreakerPolicy;
 use catalogue::Catalogue;
@@ -59,7 +60,7 @@ use concurrency::Concurrency;
 use gate::Limits;
 use gate::snapshot::Snapshot;
 use retry::RetryPolicy;
-use settings::{BackendName, MaxConcurrency, ProviderSettings};
+use settings::{BackendName, MaxConcurrency, ProviderSettings, body_fields};
 use slot::SharedGate;
 
 pub use actor::{Bounce, Discover, Dispatch, ProviderActor};
@@ -78,6 +79,11 @@ pub struct Provider {
     /// What it has said about its models.
     pub catalogue: Catalogue,
     backend: &'static dyn Backend,
+    quirks: Quirks,
+    /// The client's side of TLS, one for all workers.
+    tls: Arc<rustls::ClientConfig>,
+    /// What an operator adds to the body of every chat.
+    added: Map<String, Value>,
     /// Messages that wait in the mailboxes of its actors.
     mailbox: AtomicUsize,
     last_error: Mutex<Option<LastError>>,
@@ -160,6 +166,9 @@ impl Provider {
         Arc::new(Self {
             name: Arc::from(name),
             trust: settings.trust(),
+            quirks: settings.quirks(),
+            tls: attempt::tls(&settings.tls),
+            added: body_fields(&settings.body),
             settings,
             gate,
             catalogue: Catalogue::default(),
@@ -236,7 +245,14 @@ impl Provider {
         let (breaker, retry) = policies(settings);
         self.gate.change_policies(breaker, retry);
         let who = |settings: &ProviderSettings| {
-            (settings.backend, settings.base_url().to_owned(), settings.api_key.clone())
+            let ProviderSettings { backend, api_key, tls, headers, .. } = settings;
+            (
+                *backend,
+                settings.base_url().to_owned(),
+                api_key.clone(),
+                tls.clone(),
+                headers.clone(),
+            )
         };
         if who(&self.settings) != who(settings) {
             self.gate.forget_failures();
@@ -265,12 +281,17 @@ impl Provider {
         (!Secret::is_empty(key)).then(|| key.expose())
     }
 
-    /// A provider's words without the gateway's own key, which some quote when they refuse it.
+    /// A provider's words without the gateway's own key and headers, which some quote when they refuse them.
     fn without_key(&self, words: String) -> String {
-        match self.api_key() {
-            Some(key) if words.contains(key) => words.replace(key, "***"),
-            Some(_) | None => words,
-        }
+        /// A shorter header is no secret, and would tear holes into words.
+        const SHORTEST: usize = 8;
+        let headers = self.settings.headers.values().map(Secret::expose);
+        let headers = headers.filter(|value| value.len() >= SHORTEST);
+        let hide = |words: String, secret: &str| match words.contains(secret) {
+            true => words.replace(secret, MASK),
+            false => words,
+        };
+        self.api_key().into_iter().chain(headers).fold(words, hide)
     }
 
     /// The model's name where it may be a label: configured names only, since callers choose the others.

@@ -20,11 +20,8 @@ use super::whole::{nothing, whole};
 use super::{Backend, DecodeError, Decoder, Rejection, Target, UpstreamRequest, lacking};
 use crate::chat::{Api, Ask, ChatRequest, GatewayError, Listing, Model};
 
-/// The version of the API that is spoken. The later 2026-10-21 has no `temperature`, `top_p` and `top_k`.
-pub const VERSION: &str = "2023-06-01";
-
 /// The limit of tokens for requests without one, since the API demands one: the most that all models in service
-/// allow. A thinking budget is added to it.
+/// allow. A thinking budget is added to it. `default_max_tokens` of the provider takes its place.
 pub const DEFAULT_MAX_TOKENS: u32 = 8192;
 
 /// Anthropic's Messages API; the provider's base address has no path.
@@ -45,10 +42,9 @@ impl Backend for Anthropic {
     }
 
     fn encode(&self, ask: &Ask, target: Target<'_>) -> Result<UpstreamRequest, GatewayError> {
-        let Target { model, api_key, .. } = target;
         match ask {
-            Ask::Chat(request) => encode::chat(request, model, api_key),
-            Ask::CountTokens(request) => beside::count(request, model, api_key),
+            Ask::Chat(request) => encode::chat(request, target),
+            Ask::CountTokens(request) => beside::count(request, target),
             Ask::Embed(_) | Ask::Show(_) => Err(lacking(self.lacks(ask))),
         }
     }
@@ -56,7 +52,7 @@ impl Backend for Anthropic {
     /// The newest models answer 400 to a last assistant message, so that only the old family is trusted to go on; and
     /// who thinks begins with that.
     fn goes_on(&self, request: &ChatRequest, model: &str) -> bool {
-        model.starts_with("claude-3") && !thinking::Thinking::of(request).is_on()
+        model.starts_with("claude-3") && !thinking::Thinking::of(request, None).is_on()
     }
 
     fn decoder(&self, ask: &Ask, seed: u64) -> Box<dyn Decoder> {

@@ -40,9 +40,9 @@ impl Backend for Gemini {
     fn encode(&self, ask: &Ask, target: Target<'_>) -> Result<UpstreamRequest, GatewayError> {
         let Target { model, api_key, .. } = target;
         match ask {
-            Ask::Chat(request) => encode::chat(request, model, api_key),
+            Ask::Chat(request) => encode::chat(request, target),
             Ask::Embed(request) => beside::embed(request, model, api_key),
-            Ask::CountTokens(request) => beside::count(request, model, api_key),
+            Ask::CountTokens(request) => beside::count(request, target),
             Ask::Show(_) => Err(lacking(self.lacks(ask))),
         }
     }

@@ -10,6 +10,7 @@
 mod beside;
 mod decode;
 mod encode;
+mod family;
 mod fill;
 mod refusal;
 
@@ -38,7 +39,7 @@ impl Backend for OpenAi {
     fn encode(&self, ask: &Ask, target: Target<'_>) -> Result<UpstreamRequest, GatewayError> {
         let Target { model, api_key, .. } = target;
         match ask {
-            Ask::Chat(request) => encode::chat(request, model, api_key),
+            Ask::Chat(request) => encode::chat(request, target),
             Ask::Embed(request) => beside::embed(request, model, api_key),
             Ask::Show(_) | Ask::CountTokens(_) => Err(lacking(self.lacks(ask))),
         }

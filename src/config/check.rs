@@ -6,6 +6,7 @@
 //! What a reader would get wrong: this runs before unset provider settings are resolved, because a
 //! default gives way where a written value would be a contradiction.
 
+mod calls;
 mod keys;
 mod otel;
 mod providers;

@@ -1,7 +1,7 @@
 //! Fills in what a configuration leaves to be concluded.
 //!
-//! Owns the built-in provider, the backend a name implies, the keys that variables hold, and the
-//! built-in hints. Refuses a variable that does not exist and a provider whose backend nobody can
+//! Owns the built-in provider, the backend a name implies, the keys that variables and the certificates that
+//! files hold, and the built-in hints. Refuses a variable that does not exist and a provider whose backend nobody can
 //! guess.
 
 use super::Config;
@@ -80,6 +80,25 @@ pub fn fill_in_secrets(
         if let (Some(variable), true) = (&provider.api_key_env, provider.api_key.is_empty()) {
             let path = KeyPath::of("providers").key(name).key("api_key_env");
             provider.api_key = look_up(path, variable).unwrap_or_default();
+        }
+        let path = KeyPath::of("providers").key(name).key("headers_env");
+        for (header, variable) in &provider.headers_env {
+            // Written in both places it is a problem, of which the check tells.
+            if let Some(value) = look_up(path.key(header), variable) {
+                provider.headers.entry(header.clone()).or_insert(value);
+            }
+        }
+    }
+    problems
+}
+
+/// Reads the certificates of the authorities that providers' settings name.
+pub fn read_authorities(config: &mut Config, tree: &Tree) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (name, provider) in &mut config.providers {
+        if let Err((key, message)) = provider.tls.read_authorities() {
+            let path = KeyPath::of("providers").key(name).key("tls").key(key);
+            problems.push(Problem::new(tree.origin(&path), &path, message));
         }
     }
     problems

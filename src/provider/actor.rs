@@ -115,7 +115,7 @@ impl ProviderActor {
     /// Starts the actor on this thread. Jobs it cannot serve go back to `router`.
     #[must_use]
     pub fn start_for(provider: &Arc<Provider>, router: WeakRecipient<Bounce>) -> Addr<Self> {
-        let client = Client::new(&provider.settings);
+        let client = Client::new(provider);
         let (_, retry) = policies(&provider.settings);
         let station = Rc::new(Station { provider: Arc::clone(provider), client });
         Self::create(|context| {

@@ -9,6 +9,7 @@
 
 mod client;
 mod pump;
+mod tls;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -39,6 +40,7 @@ use crate::telemetry::{
 use client::{Body, Head};
 pub(super) use client::{Client, Connection};
 use pump::Pump;
+pub(super) use tls::client as tls;
 
 /// How much of a refusal's body is read.
 const MAX_REJECTION: usize = 64 * 1024;
@@ -207,9 +209,13 @@ fn prepare(
     }
     let model = Arc::clone(&candidate.model);
     let asked = resume::asked(job, provider.backend, &model);
-    let target = Target { model: &model, api_key: provider.api_key(), thinks };
+    let (api_key, quirks) = (provider.api_key(), provider.quirks);
+    let target = Target { model: &model, api_key, thinks, quirks };
     let call = provider.backend.encode(&asked, target);
-    let call = call.map_err(|error| Failed::new(Failure::Rejected, error))?;
+    let mut call = call.map_err(|error| Failed::new(Failure::Rejected, error))?;
+    if asked.chat().is_some() {
+        call.add_fields(&provider.added);
+    }
     Ok((call, model))
 }
 

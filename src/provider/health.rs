@@ -108,7 +108,7 @@ impl Watched {
         self.asked = Instant::now();
         let provider = &self.provider;
         let station = self.station.get_or_insert_with(|| {
-            let client = Client::new(&provider.settings);
+            let client = Client::new(provider);
             Rc::new(Station { provider: Arc::clone(provider), client })
         });
         let (station, running) = (Rc::clone(station), Rc::new(()));

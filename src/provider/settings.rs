@@ -6,20 +6,26 @@
 //! What a reader would get wrong: [`ProviderSettings::default`] leaves what depends on the backend
 //! unset. Ask the methods, which always answer; in a loaded configuration the fields are filled in.
 
+mod added;
 mod backend_name;
 mod concurrency;
 mod health;
+mod tls;
 
 use super::breaker::BreakerPolicy;
 use super::retry::RetryPolicy;
+use crate::backend::{ApiVersion, LimitField, Quirks};
 use crate::policy::Trust;
 use crate::secret::Secret;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+pub use added::{body_fields, json_of};
 pub use backend_name::BackendName;
 pub use concurrency::{AUTO, AutoConcurrency, MaxConcurrency};
 pub use health::HealthSettings;
+pub use tls::{Authorities, Roots, TlsSettings};
 
 /// `[providers.NAME]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,6 +49,20 @@ pub struct ProviderSettings {
     pub trust: Option<Trust>,
     /// Globs of the model names it serves. Default `["*"]`.
     pub models: Vec<String>,
+    /// The limit of tokens for requests without one, 1 or more. Default 8192 for Anthropic, whose API demands one, and
+    /// else none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_max_tokens: Option<u32>,
+    /// The version of the API; for Anthropic only. Default `2023-06-01`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_version: Option<ApiVersion>,
+    /// Whether it is asked to count the tokens of streams; for `openai` only, where some servers refuse to be. Default
+    /// true.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream_usage: Option<bool>,
+    /// How it calls the limit of tokens; for `openai` only. Default `auto`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_tokens_field: Option<LimitField>,
     /// Calls at one time, all workers together: 1 to 100 000, or `"auto"`. Default 4, a loaded
     /// Ollama's usual number of parallel requests.
     pub max_concurrency: MaxConcurrency,
@@ -61,6 +81,15 @@ pub struct ProviderSettings {
     pub breaker: BreakerSettings,
     /// How it is asked whether it works.
     pub health: HealthSettings,
+    /// Whose certificates are trusted.
+    pub tls: TlsSettings,
+    /// Further headers of every call, any of which may be a secret. One takes the place of the gateway's own of that
+    /// name. After loading it also holds the values of `headers_env`. Default none.
+    pub headers: BTreeMap<String, Secret>,
+    /// The environment variables that hold headers' values. Default none.
+    pub headers_env: BTreeMap<String, String>,
+    /// Further fields of every chat's body; what the request itself says stays. Default none.
+    pub body: toml::Table,
 }
 
 /// `timeouts = { … }`: each more than 0, and none longer than `total`.
@@ -156,6 +185,16 @@ impl ProviderSettings {
         self.timeouts.idle.unwrap_or(usual).min(self.timeouts.total)
     }
 
+    /// What is particular to it: as written, else as is usual for its kind.
+    pub fn quirks(&self) -> Quirks {
+        Quirks {
+            no_stream_usage: self.stream_usage == Some(false),
+            limit_field: self.max_tokens_field.unwrap_or_default(),
+            default_max_tokens: self.default_max_tokens,
+            api_version: self.api_version.unwrap_or_default(),
+        }
+    }
+
     /// The same settings with everything that was unset filled in by the methods above.
     #[must_use]
     pub fn resolved(self) -> Self {
@@ -184,6 +223,10 @@ impl Default for ProviderSettings {
             default_model: String::new(),
             trust: None,
             models: vec!["*".to_owned()],
+            default_max_tokens: None,
+            api_version: None,
+            stream_usage: None,
+            max_tokens_field: None,
             max_concurrency: MaxConcurrency::Fixed(4),
             auto_concurrency: AutoConcurrency::default(),
             max_queue: 64,
@@ -192,6 +235,10 @@ impl Default for ProviderSettings {
             retry: RetrySettings::default(),
             breaker: BreakerSettings::default(),
             health: HealthSettings::default(),
+            tls: TlsSettings::default(),
+            headers: BTreeMap::new(),
+            headers_env: BTreeMap::new(),
+            body: toml::Table::new(),
         }
     }
 }

@@ -93,11 +93,11 @@ async fn every_example_in_the_page_about_providers_is_accepted_without_a_warning
         .collect();
     assert!(examples.len() >= 12, "only {} were read", examples.len());
     for example in examples {
-        let variables: Vec<(&str, &str)> = example
-            .lines()
-            .filter_map(|line| line.split_once("env = \"")?.1.split_once('"'))
-            .map(|(name, _)| (name, "k"))
-            .collect();
+        let is_variable = |word: &str| {
+            word.contains('_') && word.chars().all(|c| c.is_ascii_uppercase() || c == '_')
+        };
+        let words = example.split('"').filter(|word| is_variable(word));
+        let variables: Vec<(&str, &str)> = words.map(|name| (name, "k")).collect();
         let (printed, _) = run_with(example, &["check"], &variables).await;
         assert_eq!((printed.status, printed.stderr.as_str()), (Some(0), ""), "{example}");
         assert!(!printed.stdout.contains("no model -> nobody"), "{}", printed.stdout);

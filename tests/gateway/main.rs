@@ -17,6 +17,7 @@
 mod breaker;
 mod burst;
 mod cache;
+mod calls;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod client;
 mod coalesce;
@@ -53,6 +54,7 @@ mod secrets;
 mod shutdown;
 mod slow;
 mod soak;
+mod tls;
 mod topologies;
 mod tracing;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]

@@ -3,10 +3,10 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{VERSION, encode};
+use super::encode;
 use crate::backend::listed::seconds;
 use crate::backend::whole::parse;
-use crate::backend::{DecodeError, UpstreamRequest};
+use crate::backend::{ApiVersion, DecodeError, Target, UpstreamRequest};
 use crate::chat::{ChatRequest, GatewayError, Model, Usage, Whole};
 use crate::wire::json;
 
@@ -17,10 +17,9 @@ const UNCOUNTED: [&str; 7] =
 /// The call for a count: what would be sent for an answer, less what does not belong to the prompt.
 pub(super) fn count(
     request: &ChatRequest,
-    model: &str,
-    key: Option<&str>,
+    target: Target<'_>,
 ) -> Result<UpstreamRequest, GatewayError> {
-    let call = encode::chat(request, model, key)?;
+    let call = encode::chat(request, target)?;
     let body: Map<String, Value> =
         serde_json::from_slice(&call.body).map_err(GatewayError::internal)?;
     let counted = body.into_iter().filter(|(name, _)| !UNCOUNTED.contains(&name.as_str()));
@@ -28,9 +27,9 @@ pub(super) fn count(
     Ok(UpstreamRequest { path: "/v1/messages/count_tokens".to_owned(), body, ..call })
 }
 
-/// The question which models there are: one page, as large as they come.
+/// The question which models there are: one page, as large as they come. Both versions of the API answer it alike.
 pub(super) fn listing(key: Option<&str>) -> UpstreamRequest {
-    let mut headers = vec![("anthropic-version", VERSION.to_owned())];
+    let mut headers = vec![("anthropic-version", ApiVersion::default().as_str().to_owned())];
     headers.extend(key.map(|key| ("x-api-key", key.to_owned())));
     let (body, dropped) = (Vec::new(), Vec::new());
     UpstreamRequest { path: "/v1/models?limit=1000".to_owned(), headers, body, dropped }
@@ -80,7 +79,7 @@ mod tests {
     fn a_count_asks_for_the_prompt_alone() {
         let mut request = user("hi");
         request.sampling.temperature = Some(0.5);
-        let call = count(&request, "claude", Some("k")).unwrap();
+        let call = count(&request, Target::new("claude", Some("k"))).unwrap();
         assert_eq!(call.path, "/v1/messages/count_tokens");
         let body: Map<String, Value> = serde_json::from_slice(&call.body).unwrap();
         assert_eq!(body.keys().collect::<Vec<_>>(), ["model", "messages"]);

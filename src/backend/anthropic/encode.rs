@@ -2,13 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::VERSION;
 use super::shape::{Block, Body, Declaration, Kind, OWN, System, Turn};
 use super::thinking::{REDACTED, Thinking, is_own};
 use crate::backend::history::{self, arguments, instructions, refuse_gap, refuse_images};
 use crate::backend::links::{Links, fits_as_id};
 use crate::backend::names::ToolNames;
-use crate::backend::{UpstreamRequest, foreign_fields};
+use crate::backend::{ApiVersion, Target, UpstreamRequest, foreign_fields};
 use crate::chat::{Api, ChatRequest, Format, GatewayError, Message, Part, Role, Tool, ToolChoice};
 use crate::wire::json;
 
@@ -21,23 +20,25 @@ pub(super) const JSON_MODE: &str = "Answer with one JSON object and nothing else
 /// Builds the call.
 pub(super) fn chat(
     request: &ChatRequest,
-    model: &str,
-    api_key: Option<&str>,
+    target: Target<'_>,
 ) -> Result<UpstreamRequest, GatewayError> {
+    let Target { model, api_key, quirks, .. } = target;
     refuse_gap(request)?;
     let stop_sequences = check(request)?;
     let mut dropped = Vec::new();
     let passed = foreign_fields(request, Api::Anthropic, &mut dropped)?;
     let metadata = metadata(request, &mut dropped);
     let names = ToolNames::new(request);
-    let thinking = Thinking::of(request);
+    let thinking = Thinking::of(request, quirks.default_max_tokens);
     let messages = messages(request, thinking.is_on(), &names, &mut dropped)?;
     if messages.is_empty() {
         return Err(GatewayError::invalid("messages: this provider needs a user message"));
     }
     history::name_untold(request, &mut dropped);
-    name_untold(request, thinking, &mut dropped);
+    name_untold(request, thinking, quirks.api_version, &mut dropped);
     let sampling = &request.sampling;
+    let has_sampling = quirks.api_version.has_sampling();
+    let is_tuned = has_sampling && !thinking.is_on();
     let body = Body {
         model,
         max_tokens: thinking.max_tokens,
@@ -45,9 +46,9 @@ pub(super) fn chat(
         messages,
         stream: true,
         // Others' go up to 2, these to 1; thinking takes none but the default.
-        temperature: sampling.temperature.filter(|_| !thinking.is_on()).map(|value| value.min(1.0)),
-        top_p: sampling.top_p,
-        top_k: sampling.top_k.filter(|_| !thinking.is_on()),
+        temperature: sampling.temperature.filter(|_| is_tuned).map(|value| value.min(1.0)),
+        top_p: sampling.top_p.filter(|_| has_sampling),
+        top_k: sampling.top_k.filter(|_| is_tuned),
         stop_sequences,
         tools: request.tools.iter().map(|tool| declaration(tool, &names)).collect(),
         tool_choice: choice(request, &names),
@@ -61,7 +62,7 @@ pub(super) fn chat(
         metadata,
         passed: passed.into_iter().filter(|(name, _)| !OWN.contains(name)).collect(),
     };
-    let mut headers = vec![("anthropic-version", VERSION.to_owned())];
+    let mut headers = vec![("anthropic-version", quirks.api_version.as_str().to_owned())];
     headers.extend(api_key.map(|key| ("x-api-key", key.to_owned())));
     let path = "/v1/messages".to_owned();
     Ok(UpstreamRequest { path, headers, body: json::to_vec(&body), dropped })
@@ -86,13 +87,21 @@ fn check(request: &ChatRequest) -> Result<Vec<&str>, GatewayError> {
 }
 
 /// Names what the API has no field for.
-fn name_untold(request: &ChatRequest, thinking: Thinking, dropped: &mut Vec<String>) {
+fn name_untold(
+    request: &ChatRequest,
+    thinking: Thinking,
+    version: ApiVersion,
+    dropped: &mut Vec<String>,
+) {
+    let has_sampling = version.has_sampling();
+    let is_untuned = thinking.is_on() || !has_sampling;
     let sampling = &request.sampling;
     let is_set = |value: Option<f64>, neutral: f64| value.is_some_and(|value| value != neutral);
     for (name, is_lost) in [
         ("reasoning_effort", thinking.is_dropped),
-        ("temperature", thinking.is_on() && is_set(sampling.temperature, 1.0)),
-        ("top_k", thinking.is_on() && sampling.top_k.is_some()),
+        ("temperature", is_untuned && is_set(sampling.temperature, 1.0)),
+        ("top_p", !has_sampling && is_set(sampling.top_p, 1.0)),
+        ("top_k", is_untuned && sampling.top_k.is_some()),
         ("min_p", is_set(sampling.min_p, 0.0)),
         ("presence_penalty", is_set(sampling.presence_penalty, 0.0)),
         ("frequency_penalty", is_set(sampling.frequency_penalty, 0.0)),

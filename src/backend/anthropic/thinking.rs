@@ -28,12 +28,14 @@ pub(super) struct Thinking {
 }
 
 impl Thinking {
-    pub(super) fn of(request: &ChatRequest) -> Self {
+    /// `usual` is the operator's limit for requests without one.
+    pub(super) fn of(request: &ChatRequest, usual: Option<u32>) -> Self {
+        let usual = usual.unwrap_or(DEFAULT_MAX_TOKENS);
         let limit = request.sampling.max_tokens;
         let off = Self {
             budget: 0,
             is_told: false,
-            max_tokens: limit.unwrap_or(DEFAULT_MAX_TOKENS),
+            max_tokens: limit.unwrap_or(usual),
             is_dropped: false,
         };
         // The numbers are those by which Google reads efforts; Anthropic names none.
@@ -45,7 +47,7 @@ impl Thinking {
             Some(Effort::High | Effort::Max) => 24_576,
             Some(Effort::Budget(tokens)) => tokens.max(LEAST),
         };
-        let max_tokens = limit.unwrap_or_else(|| DEFAULT_MAX_TOKENS.saturating_add(wanted));
+        let max_tokens = limit.unwrap_or_else(|| usual.saturating_add(wanted));
         let budget = wanted.min(max_tokens.saturating_sub(1));
         let is_forced = match request.tool_choice {
             ToolChoice::Auto | ToolChoice::None => false,

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::encode::{self, path_of};
 use crate::backend::listed::seconds;
 use crate::backend::whole::parse;
-use crate::backend::{DecodeError, UpstreamRequest, own_fields};
+use crate::backend::{DecodeError, Target, UpstreamRequest, own_fields};
 use crate::chat::{Api, ChatRequest, EmbedRequest, GatewayError, Model, Usage, Whole};
 use crate::wire::json;
 
@@ -45,11 +45,10 @@ pub(super) fn embed(
 /// The call that only counts: the whole request for an answer, wrapped, so that instructions and tools count.
 pub(super) fn count(
     request: &ChatRequest,
-    model: &str,
-    key: Option<&str>,
+    target: Target<'_>,
 ) -> Result<UpstreamRequest, GatewayError> {
-    let mut call = encode::chat(request, model, key)?;
-    let path = path_of(model.strip_prefix("models/").unwrap_or(model))?;
+    let mut call = encode::chat(request, target)?;
+    let path = path_of(target.model.strip_prefix("models/").unwrap_or(target.model))?;
     let mut wrapped: Map<String, Value> = serde_json::from_slice(&call.body)
         .map_err(|error| GatewayError::internal(format!("a body of our own: {error}")))?;
     wrapped.insert("model".to_owned(), json!(path));
@@ -169,7 +168,7 @@ mod tests {
         let mut request = user("how long is this?");
         request.messages.insert(0, Message::text(Role::System, "be brief"));
         request.tools.push(tool("f"));
-        let call = count(&request, "gemini-2.5-flash", Some("k")).unwrap();
+        let call = count(&request, Target::new("gemini-2.5-flash", Some("k"))).unwrap();
         assert_eq!(call.path, "/v1beta/models/gemini-2.5-flash:countTokens");
         assert_eq!(call.headers, [("x-goog-api-key", "k".to_owned())]);
         let body: Value = serde_json::from_slice(&call.body).unwrap();

@@ -37,6 +37,7 @@ impl Generation {
 /// Writes what tunes an answer, and names what has no place.
 pub(super) fn generation(
     request: &ChatRequest,
+    limit: Option<u32>,
     model: &str,
     generation: Generation,
     dropped: &mut Vec<String>,
@@ -72,7 +73,7 @@ pub(super) fn generation(
         ("temperature", sampling.temperature.map(|value| json!(value))),
         ("topP", sampling.top_p.map(|value| json!(value))),
         ("topK", sampling.top_k.map(|value| json!(value))),
-        ("maxOutputTokens", sampling.max_tokens.map(|value| json!(value))),
+        ("maxOutputTokens", limit.map(|value| json!(value))),
         ("presencePenalty", presence),
         ("frequencyPenalty", frequency),
         ("seed", sampling.seed.map(|seed| json!(fold_seed(seed)))),
@@ -81,7 +82,7 @@ pub(super) fn generation(
         ("responseJsonSchema", schema),
         ("responseLogprobs", request.logprobs.map(|_| json!(true))),
         ("logprobs", request.logprobs.filter(|top| *top > 0).map(|top| json!(top))),
-        ("thinkingConfig", thinking(request, model, generation, dropped)),
+        ("thinkingConfig", thinking(request, limit, model, generation, dropped)),
     ];
     let set = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
     Ok(set.collect())
@@ -95,6 +96,7 @@ fn fold_seed(seed: i64) -> i64 {
 /// Amounts of thinking: the tokens are those by which Google's own OpenAI endpoint reads efforts.
 fn thinking(
     request: &ChatRequest,
+    limit: Option<u32>,
     model: &str,
     generation: Generation,
     dropped: &mut Vec<String>,
@@ -134,7 +136,7 @@ fn thinking(
             Effort::High | Effort::Max => 24_576,
             Effort::Budget(tokens) => i64::from(tokens),
         };
-        let most = request.sampling.max_tokens.map_or(i64::MAX, |most| i64::from(most) - 1);
+        let most = limit.map_or(i64::MAX, |most| i64::from(most) - 1);
         config.insert("thinkingBudget".to_owned(), json!(budget.min(most)));
     }
     Some(Value::Object(config))

@@ -13,7 +13,7 @@ use crate::backend::history::{
 };
 use crate::backend::links::Links;
 use crate::backend::names::ToolNames;
-use crate::backend::{UpstreamRequest, foreign_fields};
+use crate::backend::{Target, UpstreamRequest, foreign_fields};
 use crate::chat::{
     Api, ChatRequest, GatewayError, Image, ImageSource, Message, Part, Role, Tool, ToolChoice,
     ToolResult,
@@ -24,15 +24,15 @@ use crate::wire::signature::geminis;
 /// Builds the call.
 pub(super) fn chat(
     request: &ChatRequest,
-    model: &str,
-    api_key: Option<&str>,
+    target: Target<'_>,
 ) -> Result<UpstreamRequest, GatewayError> {
+    let Target { model, api_key, .. } = target;
     if request.n.is_some_and(|n| n > 1) {
         return Err(GatewayError::invalid("n: this provider gives one answer, ask for n = 1"));
     }
     refuse_gap(request)?;
     let model = model.strip_prefix("models/").unwrap_or(model);
-    let generation = Generation::of(model);
+    let (generation, limit) = (Generation::of(model), target.limit(request));
     let mut dropped = Vec::new();
     let passed = foreign_fields(request, Api::Gemini, &mut dropped)?;
     let passed = passed.into_iter().filter(|(name, _)| !OWN.contains(name)).collect();
@@ -56,7 +56,7 @@ pub(super) fn chat(
         contents,
         tools: tools(&request.tools, &names),
         tool_config: tool_config(&request.tool_choice, &names),
-        generation_config: config::generation(request, model, generation, &mut dropped)?,
+        generation_config: config::generation(request, limit, model, generation, &mut dropped)?,
         passed,
     };
     Ok(UpstreamRequest {

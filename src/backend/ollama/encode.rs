@@ -26,7 +26,7 @@ pub(super) fn chat(
     request: &ChatRequest,
     target: Target<'_>,
 ) -> Result<UpstreamRequest, GatewayError> {
-    let Target { model, api_key, thinks } = target;
+    let Target { model, api_key, thinks, .. } = target;
     if request.n.is_some_and(|n| n > 1) {
         return Err(GatewayError::invalid("n: this provider gives one answer, ask for n = 1"));
     }
@@ -50,7 +50,12 @@ pub(super) fn chat(
         Format::Schema { schema, .. } => Some(schema.clone()),
     };
     let think = request.effort.filter(|effort| !is_lost(effort)).map(think);
-    let options = Options { sampling: &request.sampling, own: options };
+    // An Ollama client may say that there is no limit, which no other API has a word for.
+    let limit = match options {
+        Some(own) if own.contains_key("num_predict") => request.sampling.max_tokens,
+        Some(_) | None => target.limit(request),
+    };
+    let options = Options { sampling: &request.sampling, limit, own: options };
     if let Some(suffix) = &request.suffix {
         let common = Common { model, api_key, format, think, options, passed };
         return fill::gap_before(suffix, request, common, dropped);
@@ -278,12 +283,15 @@ struct WireFunction<'a> {
 /// The canonical sampling in Ollama's names, over what an Ollama client set itself.
 pub(super) struct Options<'a> {
     sampling: &'a Sampling,
+    limit: Option<u32>,
     own: Option<&'a Map<String, Value>>,
 }
 
 impl Options<'_> {
     pub(super) fn is_empty(&self) -> bool {
-        self.own.is_none_or(Map::is_empty) && *self.sampling == Sampling::default()
+        self.own.is_none_or(Map::is_empty)
+            && self.limit.is_none()
+            && *self.sampling == Sampling::default()
     }
 }
 
@@ -294,7 +302,7 @@ impl Serialize for Options<'_> {
         for (name, value) in self.own.into_iter().flatten() {
             options.serialize_entry(name, value)?;
         }
-        entry(&mut options, "num_predict", sampling.max_tokens)?;
+        entry(&mut options, "num_predict", self.limit)?;
         entry(&mut options, "temperature", sampling.temperature)?;
         entry(&mut options, "top_p", sampling.top_p)?;
         entry(&mut options, "top_k", sampling.top_k)?;

@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::backend::Quirks;
+use crate::backend::testing::extra;
 use crate::chat::{
     ChatRequest, Extra, Format, Image, ImageSource, Message, Part, Role, Sampling, Tool, ToolCall,
     ToolChoice, ToolResult,
@@ -303,4 +305,23 @@ proptest! {
         let has_end = matches!(events.last(), Some(ChatEvent::Done(_)));
         prop_assert_eq!(ended.is_ok(), has_end);
     }
+}
+
+#[test]
+fn the_operator_s_limit_gives_way_to_what_a_client_says() {
+    let limit = |request: &ChatRequest| {
+        let quirks = Quirks { default_max_tokens: Some(5), ..Quirks::default() };
+        let target = Target { quirks, ..Target::new("m", None) };
+        let call = Ollama.encode(&Ask::Chat(request.clone()), target).unwrap();
+        let body = String::from_utf8(call.body).unwrap();
+        assert_eq!(body.matches("num_predict").count(), 1, "{body}");
+        serde_json::from_str::<Value>(&body).unwrap()["options"]["num_predict"].clone()
+    };
+    let mut request = user("hi");
+    assert_eq!(limit(&request), 5);
+    request.sampling.max_tokens = Some(9);
+    assert_eq!(limit(&request), 9);
+    let mut unlimited = user("hi");
+    unlimited.extra = extra(Api::Ollama, json!({"options": {"num_predict": -1}}));
+    assert_eq!(limit(&unlimited), -1);
 }

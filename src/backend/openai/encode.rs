@@ -3,11 +3,12 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::family::Family;
 use super::fill;
 use crate::backend::history::{address, images, name_cache_marks, refuse_images, result_text};
 use crate::backend::links::Links;
 use crate::backend::names::ToolNames;
-use crate::backend::{UpstreamRequest, foreign_fields};
+use crate::backend::{Quirks, Target, UpstreamRequest, foreign_fields};
 use crate::chat::{
     Api, ChatRequest, Effort, Format, GatewayError, Image, Message, Part, Role, Tool, ToolChoice,
     ToolResult,
@@ -23,12 +24,12 @@ const LONGEST_ID: usize = 40;
 /// Builds the call.
 pub(super) fn chat(
     request: &ChatRequest,
-    model: &str,
-    api_key: Option<&str>,
+    target: Target<'_>,
 ) -> Result<UpstreamRequest, GatewayError> {
     if let Some(suffix) = &request.suffix {
-        return fill::gap_before(suffix, request, model, api_key);
+        return fill::gap_before(suffix, request, target);
     }
+    let Target { model, api_key, quirks, .. } = target;
     let mut dropped = Vec::new();
     let stop = check(request)?;
     let passed = foreign_fields(request, Api::OpenAi, &mut dropped)?;
@@ -52,15 +53,16 @@ pub(super) fn chat(
     let frequency_penalty = tuned("frequency_penalty", set(sampling.frequency_penalty), 0.0);
     name_untold(request, &mut dropped);
     name_cache_marks(request, &mut dropped);
-    let limit = sampling.max_tokens;
+    let limit = target.limit(request);
+    let is_newer = family.has_newer_limit(quirks.limit_field);
     let has_tools = !request.tools.is_empty();
     let body = Body {
         model,
         messages: messages(request, &names)?,
         stream: true,
-        stream_options: StreamOptions { include_usage: true },
-        max_tokens: limit.filter(|_| family == Family::Other),
-        max_completion_tokens: limit.filter(|_| family != Family::Other),
+        stream_options: StreamOptions::of(quirks),
+        max_tokens: limit.filter(|_| !is_newer),
+        max_completion_tokens: limit.filter(|_| is_newer),
         temperature,
         top_p,
         presence_penalty,
@@ -125,41 +127,6 @@ pub(super) fn name_untold(request: &ChatRequest, dropped: &mut Vec<String>) {
     ] {
         if is_set {
             dropped.push(name.to_owned());
-        }
-    }
-}
-
-/// Whose model a name says it is, which decides about a few fields.
-///
-/// OpenAI's own models take `max_completion_tokens`, and the reasoning ones refuse the older `max_tokens`, which
-/// is all that many imitators know. The reasoning ones also refuse any sampling but the default.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Family {
-    OpenAi,
-    OpenAiReasoning,
-    Other,
-}
-
-impl Family {
-    pub(super) fn of(model: &str) -> Self {
-        // Aggregators put the vendor first: `openai/gpt-5`. A fine-tune says so first: `ft:gpt-4o:…`.
-        let name = model.rsplit('/').next().unwrap_or(model);
-        let name = name.strip_prefix("ft:").unwrap_or(name);
-        if name.starts_with("gpt-oss") {
-            return Self::Other;
-        }
-        if let Some(version) = name.strip_prefix("gpt-") {
-            let number = version.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
-            let reasons = number.parse::<u32>().is_ok_and(|number| number >= 5);
-            let chats = version.contains("chat");
-            return if reasons && !chats { Self::OpenAiReasoning } else { Self::OpenAi };
-        }
-        if name.starts_with("chatgpt-") {
-            return Self::OpenAi;
-        }
-        match name.as_bytes() {
-            [b'o', digit, ..] if digit.is_ascii_digit() => Self::OpenAiReasoning,
-            _ => Self::Other,
         }
     }
 }
@@ -340,7 +307,8 @@ struct Body<'a> {
     model: &'a str,
     messages: Vec<WireMessage>,
     stream: bool,
-    stream_options: StreamOptions,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream_options: Option<StreamOptions>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_tokens: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -377,7 +345,14 @@ struct Body<'a> {
 
 #[derive(Serialize)]
 pub(super) struct StreamOptions {
-    pub(super) include_usage: bool,
+    include_usage: bool,
+}
+
+impl StreamOptions {
+    /// The count of tokens is always asked for, except of a server that refuses to be.
+    pub(super) fn of(quirks: Quirks) -> Option<Self> {
+        (!quirks.no_stream_usage).then_some(Self { include_usage: true })
+    }
 }
 
 #[derive(Serialize)]

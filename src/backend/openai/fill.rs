@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::encode::{StreamOptions, check, headers, name_untold, set};
 use crate::backend::history::{gap, name_cache_marks, refuse_images};
-use crate::backend::{UpstreamRequest, foreign_fields};
+use crate::backend::{Target, UpstreamRequest, foreign_fields};
 use crate::chat::{Api, ChatRequest, Format, GatewayError, TokenLogprob};
 use crate::wire::json;
 
@@ -22,9 +22,9 @@ const OWN: &[&str] =
 pub(super) fn gap_before(
     suffix: &str,
     request: &ChatRequest,
-    model: &str,
-    api_key: Option<&str>,
+    target: Target<'_>,
 ) -> Result<UpstreamRequest, GatewayError> {
+    let Target { model, api_key, quirks, .. } = target;
     let stop = check(request)?;
     let gap = gap(request)?;
     refuse_images(gap.message)?;
@@ -50,8 +50,8 @@ pub(super) fn gap_before(
         prompt: gap.message.joined_text(),
         suffix,
         stream: true,
-        stream_options: StreamOptions { include_usage: true },
-        max_tokens: sampling.max_tokens,
+        stream_options: StreamOptions::of(quirks),
+        max_tokens: target.limit(request),
         temperature: sampling.temperature,
         top_p: sampling.top_p,
         presence_penalty: set(sampling.presence_penalty),
@@ -103,7 +103,8 @@ struct Body<'a> {
     prompt: String,
     suffix: &'a str,
     stream: bool,
-    stream_options: StreamOptions,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream_options: Option<StreamOptions>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_tokens: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -129,9 +130,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::backend::Backend;
     use crate::backend::openai::OpenAi;
     use crate::backend::testing::{decode, done, encode, message, stream, text, user};
-    use crate::backend::{Backend, Target};
     use crate::chat::{Ask, ChatEvent, Finish, Role, Usage};
 
     fn asked() -> ChatRequest {

@@ -35,6 +35,7 @@ impl Review<'_> {
             self.retry_and_breaker(&path, provider);
             self.in_range(&path.key("health").key("failures"), provider.health.failures, 1..=1000);
             self.positive(&path.key("health").key("timeout"), provider.health.timeout);
+            self.calls(&path, provider);
         }
     }
 

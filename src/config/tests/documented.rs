@@ -1,6 +1,7 @@
 //! The documented configuration files say what the structs say.
 
 use super::{load_text, map};
+use crate::backend::{ApiVersion, LimitField};
 use crate::config::environment::{FILE_VARIABLE, SHORT_NAMES};
 use crate::config::{Config, effective, load};
 use crate::http::settings::KeySettings;
@@ -8,11 +9,11 @@ use crate::limit::settings::RateSettings;
 use crate::policy::{DataPolicy, OnCut, Priority, Trust};
 use crate::provider::settings::{
     AutoConcurrency, BackendName, BreakerSettings, HealthSettings, MaxConcurrency,
-    ProviderSettings, RetrySettings, Timeouts,
+    ProviderSettings, RetrySettings, Timeouts, TlsSettings,
 };
 use crate::router::settings::{RouteSettings, TargetSettings};
 use crate::secret::Secret;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 use toml::Value;
@@ -79,6 +80,10 @@ fn full_provider() -> ProviderSettings {
         default_model: "g".to_owned(),
         trust: Some(Trust::Local),
         models: Vec::new(),
+        default_max_tokens: Some(1),
+        api_version: Some(ApiVersion::V2023),
+        stream_usage: Some(true),
+        max_tokens_field: Some(LimitField::Auto),
         max_concurrency: MaxConcurrency::Auto,
         auto_concurrency: AutoConcurrency::default(),
         max_queue: 1,
@@ -92,6 +97,10 @@ fn full_provider() -> ProviderSettings {
         retry: RetrySettings::default(),
         breaker: BreakerSettings::default(),
         health: HealthSettings::default(),
+        tls: TlsSettings::default(),
+        headers: BTreeMap::from([("X-Team".to_owned(), Secret::new("h"))]),
+        headers_env: BTreeMap::from([("X-Proxy-Token".to_owned(), "I".to_owned())]),
+        body: toml::Table::from_iter([("keep_alive".to_owned(), Value::from("j"))]),
     }
 }
 
@@ -152,7 +161,14 @@ fn every_default_is_written_in_the_documented_file_except_empty_lists() {
 
 #[test]
 fn every_example_in_the_documented_file_works() {
-    let variables = [("NIGHTLY_KEY", "n"), ("OLLAMA_API_KEY", "o"), ("CLOUD_KEY", "c")];
+    let variables = [
+        ("NIGHTLY_KEY", "n"),
+        ("OLLAMA_API_KEY", "o"),
+        ("CLOUD_KEY", "c"),
+        ("PROXY_TOKEN", "p"),
+        ("OPENAI_API_KEY", "a"),
+        ("ANTHROPIC_API_KEY", "b"),
+    ];
     let loaded = load_text(&with_examples(), &variables).unwrap();
     assert_eq!(loaded.config.keys.len(), 3);
     assert_eq!(loaded.config.routes[0].fallback[0].provider, "cloud");
@@ -200,12 +216,14 @@ fn the_example_environment_changes_nothing() {
 #[test]
 fn the_effective_configuration_shows_everything_but_secrets() {
     let text = "[admin]\ntoken = 'sk-planted-1'\n[[keys]]\nname = 'a'\nkey = 'sk-planted-2'\n\
-                [[keys]]\nname = 'b'\nenv = 'B'\n[providers.ollama]\napi_key = 'sk-planted-3'\n";
-    let loaded = load_text(text, &[("B", "sk-planted-4"), ("API_KEYS", "sk-planted-5")]).unwrap();
+                [[keys]]\nname = 'b'\nenv = 'B'\n[providers.ollama]\napi_key = 'sk-planted-3'\n\
+                headers = { X-A = 'sk-planted-6' }\nheaders_env = { X-B = 'C' }\n";
+    let variables = [("B", "sk-planted-4"), ("API_KEYS", "sk-planted-5"), ("C", "sk-planted-7")];
+    let loaded = load_text(text, &variables).unwrap();
     let shown = effective(&loaded.config);
     assert!(!shown.contains("planted"), "{shown}");
     assert!(!format!("{loaded:?}").contains("planted"));
-    assert_eq!(shown.matches("\"***\"").count(), 5, "{shown}");
+    assert_eq!(shown.matches("\"***\"").count(), 7, "{shown}");
     let read: Config = toml::from_str(&shown).unwrap();
     assert_eq!(read.providers["ollama"].timeouts, loaded.config.providers["ollama"].timeouts);
     assert_eq!(read.server, loaded.config.server);

@@ -244,3 +244,20 @@ fn an_ollama_address_for_nobody_is_warned_about() {
     let line = "environment: OLLAMA_BASE_URL: has no effect: no provider is named `ollama`";
     assert_eq!(warnings(&loaded), line);
 }
+
+#[test]
+fn what_has_no_effect_or_is_easily_leaked_is_worth_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    let key = rcgen::KeyPair::generate().unwrap();
+    let authority = rcgen::CertificateParams::default().self_signed(&key).unwrap();
+    std::fs::write(&file, authority.pem()).unwrap();
+    let text = format!(
+        "[providers.ollama]\ntls = {{ ca_file = '{}' }}\nheaders = {{ X-Token = 'a', X-Team = 'b' }}\n",
+        file.display()
+    );
+    let warnings = super::warnings(&load_text(&text, &[]).unwrap());
+    assert_eq!(warnings.lines().count(), 2, "{warnings}");
+    assert!(warnings.contains("providers.ollama.tls: has no effect"), "{warnings}");
+    assert!(warnings.contains("providers.ollama.headers.X-Token: a secret in a"), "{warnings}");
+}

@@ -15,6 +15,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix_http::BoxedPayloadStream;
+use actix_http::header::{HeaderName, HeaderValue};
 use actix_service::{Service, ServiceExt};
 use actix_tls::connect::Resolver;
 use actix_tls::connect::{ConnectInfo, Connection as TcpConnection, Connector as TcpConnector};
@@ -31,7 +32,9 @@ use crate::chat::{ErrorKind, GatewayError};
 use crate::provider::Provider;
 use crate::provider::refused::Failed;
 use crate::provider::retry::Failure;
-use crate::provider::settings::ProviderSettings;
+use crate::secret::Secret;
+
+use super::tls;
 
 /// A kept connection is used again within this time only. Common model servers close idle connections after 5 s
 /// (uvicorn's default), and one closed under our hands costs a second try.
@@ -60,6 +63,8 @@ pub(in crate::provider) struct Client {
     pooled: awc::Client,
     fresh: awc::Client,
     base: Rc<str>,
+    /// An operator's own, which take the place of ours.
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// The head of an answer, and its body to come.
@@ -88,7 +93,8 @@ pub(in crate::provider) struct SendError {
 
 impl Client {
     /// A client without connections.
-    pub fn new(settings: &ProviderSettings) -> Self {
+    pub fn new(provider: &Provider) -> Self {
+        let settings = &provider.settings;
         let build = || {
             let connector = awc::Connector::new()
                 .connector(connector())
@@ -98,7 +104,7 @@ impl Client {
                 .limit(0)
                 .conn_keep_alive(KEEP_ALIVE)
                 .conn_lifetime(LIFETIME)
-                .rustls_0_23(tls());
+                .rustls_0_23(Arc::clone(&provider.tls));
             awc::Client::builder()
                 .connector(connector)
                 // awc's timer ends at the head and covers waiting for the pool; the attempt has its own.
@@ -109,7 +115,8 @@ impl Client {
                 .finish()
         };
         let base = settings.base_url().trim_end_matches('/');
-        Self { pooled: build(), fresh: build(), base: Rc::from(base) }
+        let headers = settings.headers.iter().filter_map(|(name, value)| header(name, value));
+        Self { pooled: build(), fresh: build(), base: Rc::from(base), headers: headers.collect() }
     }
 
     /// Sends a call and waits for the head of the answer.
@@ -143,6 +150,9 @@ impl Client {
             .no_decompress();
         for (name, value) in call.headers {
             request = request.insert_header((name, value));
+        }
+        for (name, value) in &self.headers {
+            request = request.insert_header((name.clone(), value.clone()));
         }
         if connection == Connection::Fresh {
             request = request.force_close();
@@ -206,16 +216,19 @@ impl SendError {
             SendRequestError::Connect(ConnectError::Io(error)) if is_local(error) => {
                 (Failure::LocalResource, "the gateway has run out of connections".to_owned())
             }
-            SendRequestError::Connect(error) => (
-                Failure::Connect,
-                format!("cannot reach provider `{name}`: {}; {hint}", reason(error)),
-            ),
+            SendRequestError::Connect(error) => {
+                let why = reason(error, self.connected, hint);
+                (Failure::Connect, format!("cannot reach provider `{name}`: {why}"))
+            }
             SendRequestError::Response(actix_http::error::ParseError::Io(_)) => {
                 broken("closed the connection before it answered")
             }
             SendRequestError::Response(_) => (
                 Failure::DiedBeforeFirstEvent,
-                format!("provider `{name}` answered something that is not HTTP"),
+                format!(
+                    "provider `{name}` answered something that is not HTTP; if it speaks TLS, base_url \
+                     has to begin with https://"
+                ),
             ),
             _ => {
                 (Failure::LocalResource, format!("the call to provider `{name}` could not be made"))
@@ -223,7 +236,14 @@ impl SendError {
         };
         let is_ours = failure == Failure::LocalResource;
         let kind = if is_ours { ErrorKind::ProviderUnavailable } else { ErrorKind::BadUpstream };
-        Failed::new(failure, GatewayError::upstream(kind, message).because(&self.error))
+        let error = GatewayError::upstream(kind, message);
+        let error = match &self.error {
+            SendRequestError::Connect(cause) => {
+                error.because(format_args!("{}: {cause}", step(cause, self.connected)))
+            }
+            cause => error.because(cause),
+        };
+        Failed::new(failure, error)
     }
 }
 
@@ -233,19 +253,40 @@ fn is_local(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(24 | 23 | 99 | 105))
 }
 
-/// Why connecting failed, without addresses.
-fn reason(error: &ConnectError) -> &'static str {
-    match error {
+/// The header as it is sent; `None` for what is none, which the configuration's check refuses.
+fn header(name: &str, value: &Secret) -> Option<(HeaderName, HeaderValue)> {
+    let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+    let mut value = HeaderValue::from_str(value.expose()).ok()?;
+    value.set_sensitive(true);
+    Some((name, value))
+}
+
+/// Why connecting failed and what to do about it, without addresses. Whoever is `connected` failed at TLS.
+fn reason(error: &ConnectError, connected: bool, hint: &str) -> String {
+    let why = match error {
+        ConnectError::Timeout if connected => "the TLS handshake took too long",
         ConnectError::Timeout => "connecting took too long",
-        ConnectError::Resolver(_) | ConnectError::NoRecords => "its name is not known",
-        ConnectError::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            "connection refused"
+        ConnectError::Resolver(_) | ConnectError::NoRecords => {
+            return "its name is not known; is base_url right, and does DNS work here?".to_owned();
         }
-        ConnectError::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
-            "the TLS handshake failed"
-        }
+        ConnectError::Io(error) => match tls::error_in(error) {
+            Some(error) => return tls::reason(error).to_owned(),
+            None if connected => "the connection broke off in the TLS handshake",
+            None if error.kind() == io::ErrorKind::ConnectionRefused => "connection refused",
+            None => "connecting failed",
+        },
         ConnectError::SslIsNotSupported => "the TLS handshake failed",
         _ => "connecting failed",
+    };
+    format!("{why}; {hint}")
+}
+
+/// The step at which connecting failed, for the log.
+fn step(error: &ConnectError, connected: bool) -> &'static str {
+    match error {
+        ConnectError::Resolver(_) | ConnectError::NoRecords => "dns",
+        _ if connected => "tls",
+        _ => "tcp",
     }
 }
 
@@ -270,16 +311,4 @@ fn connector() -> impl Service<
             connection
         },
     )
-}
-
-/// TLS for `https` providers: bundled roots, HTTP/1.1 only.
-fn tls() -> Arc<rustls::ClientConfig> {
-    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider);
-    #[expect(clippy::expect_used, reason = "ring supports the default versions; a constant fact")]
-    let builder = builder.with_safe_default_protocol_versions().expect("TLS 1.2 and 1.3");
-    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Arc::new(config)
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::backend::testing::{
     answered, call, extra, inline, linked, message, refusal, result, text, thought, tool, user,
 };
-use crate::backend::{Backend, Gemini, Ollama, OpenAi, testing};
+use crate::backend::{ApiVersion, Backend, Gemini, Ollama, OpenAi, Quirks, testing};
 use crate::chat::{ChatRequest, Effort, Format, Message, Part, Role, Sampling, Tool, ToolChoice};
 
 fn encode(request: &ChatRequest) -> (Value, Vec<String>) {
@@ -27,6 +27,40 @@ fn a_plain_request_is_streamed_and_has_the_limit_that_the_api_demands() {
     let expected = json!({"model": "claude", "max_tokens": 8192, "stream": true,
         "messages": [{"role": "user", "content": "hi"}]});
     assert_eq!(body, expected);
+}
+
+#[test]
+fn the_later_version_takes_no_sampling_and_the_limit_may_be_configured() {
+    let mut request = user("hi");
+    request.sampling.temperature = Some(0.5);
+    request.sampling.top_p = Some(0.9);
+    request.sampling.top_k = Some(40);
+    let quirks = Quirks {
+        api_version: ApiVersion::V2026,
+        default_max_tokens: Some(100),
+        ..Quirks::default()
+    };
+    let target = Target { quirks, ..Target::new("claude", None) };
+    let call = Anthropic.encode(&Ask::Chat(request.clone()), target).unwrap();
+    assert_eq!(call.headers, [("anthropic-version", "2026-10-21".to_owned())]);
+    assert_eq!(call.dropped, ["temperature", "top_p", "top_k"]);
+    let body: Value = serde_json::from_slice(&call.body).unwrap();
+    let expected = json!({"model": "claude", "max_tokens": 100, "stream": true,
+        "messages": [{"role": "user", "content": "hi"}]});
+    assert_eq!(body, expected);
+    let (body, dropped) = encode(&request);
+    assert_eq!(
+        (body["temperature"].as_f64(), body["top_p"].as_f64(), dropped.len()),
+        (Some(0.5), Some(0.9), 0)
+    );
+    // What is thought comes on top of the operator's limit.
+    request.effort = Some(Effort::Low);
+    let call = Anthropic.encode(&Ask::Chat(request), target).unwrap();
+    let body: Value = serde_json::from_slice(&call.body).unwrap();
+    assert_eq!(
+        (&body["max_tokens"], &body["thinking"]["budget_tokens"]),
+        (&json!(1124), &json!(1024))
+    );
 }
 
 #[test]

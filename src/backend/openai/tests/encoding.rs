@@ -6,6 +6,7 @@ use super::*;
 use crate::backend::testing::{
     answered, call, extra, inline, linked, message, refusal, result, text, thought, tool, user,
 };
+use crate::backend::{LimitField, Quirks};
 use crate::chat::{ChatRequest, Effort, Format, Role, Sampling, ToolChoice};
 
 fn encode_for(request: &ChatRequest, model: &str) -> (Value, Vec<String>) {
@@ -43,6 +44,32 @@ fn openais_own_models_get_the_new_name_of_the_token_limit_and_others_the_old() {
             (&body["max_tokens"], &body["max_completion_tokens"]),
             (&json!(9), &Value::Null)
         );
+    }
+}
+
+#[test]
+fn the_operator_may_say_how_the_limit_is_called_and_that_usage_is_not_asked_for() {
+    let with = |quirks: Quirks, request: &ChatRequest, model: &str| -> Value {
+        let target = Target { quirks, ..Target::new(model, None) };
+        let call = OpenAi.encode(&Ask::Chat(request.clone()), target).unwrap();
+        serde_json::from_slice(&call.body).unwrap()
+    };
+    let mut limited = user("hi");
+    limited.sampling.max_tokens = Some(9);
+    let usual = Quirks { default_max_tokens: Some(5), ..Quirks::default() };
+    let older = Quirks { limit_field: LimitField::MaxTokens, ..usual };
+    let newer = Quirks { limit_field: LimitField::MaxCompletionTokens, ..usual };
+    let limits =
+        |body: Value| [body["max_tokens"].as_u64(), body["max_completion_tokens"].as_u64()];
+    assert_eq!(limits(with(usual, &user("hi"), "llama3.1")), [Some(5), None]);
+    assert_eq!(limits(with(usual, &limited, "gpt-5")), [None, Some(9)]);
+    assert_eq!(limits(with(older, &limited, "gpt-5")), [Some(9), None]);
+    assert_eq!(limits(with(newer, &user("hi"), "llama3.1")), [None, Some(5)]);
+    let silent = Quirks { no_stream_usage: true, ..Quirks::default() };
+    let gap = ChatRequest { suffix: Some("b".into()), ..user("a") };
+    for request in [user("hi"), gap] {
+        assert_eq!(with(silent, &request, "m").get("stream_options"), None);
+        assert_eq!(with(usual, &request, "m")["max_tokens"], 5);
     }
 }
 
