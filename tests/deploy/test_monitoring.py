@@ -3,10 +3,12 @@
 Between them stands a relay that counts scrapes, so that a test awaits the third instead of some time.
 """
 
+import contextlib
 import http.server
 import json
 import queue
 import re
+import socket
 import subprocess
 import threading
 import types
@@ -28,6 +30,12 @@ listen = "127.0.0.1:0"
 [admin]
 listen = "127.0.0.1:0"
 token = "{token}"
+[auth]
+rate = {{ capacity = 1000, refill_per_second = 1000.0 }}
+[cache]
+ttl = "60s"
+[redis]
+url = "{redis}"
 [providers.gone]
 backend = "ollama"
 base_url = "http://127.0.0.1:1"
@@ -47,9 +55,9 @@ def prometheus(tmp_path_factory):
     """Prometheus after three scrapes, its `url`."""
     folder = tmp_path_factory.mktemp("monitoring")
     fast = ["--slots", 2, "--load-ms", 0, "--first-token-ms", 1, "--tokens-per-second", 100000]
-    with running(["sim", "--listen", "127.0.0.1:0", *fast], folder) as sim:
+    with redis_server(folder) as redis, running(["sim", "--listen", "127.0.0.1:0", *fast], folder) as sim:
         file = folder / "gateway.toml"
-        file.write_text(GATEWAY.format(token=TOKEN, sim=sim.address("listening on")))
+        file.write_text(GATEWAY.format(token=TOKEN, redis=redis, sim=sim.address("listening on")))
         with running(["serve", "--config", file], folder) as serve:
             url = serve.address("gateway listening on")
             with relay(serve.address("admin listening on")) as relayed:
@@ -62,8 +70,9 @@ def prometheus(tmp_path_factory):
 
 
 def use(url):
-    """Requests of several kinds: answered, failed over, refused, left."""
+    """Requests of several kinds: answered, answered from the cache, failed over, refused, left."""
     ask(url, "/v1/chat", {"messages": [{"role": "user", "content": "hi"}], "stream": True})
+    ask(url, "/v1/chat", {"messages": [{"role": "user", "content": "hi"}], "temperature": 0})
     ask(url, "/v1/chat/completions", {"model": "elsewhere", "messages": [{"role": "user", "content": "hi"}]})
     ask(url, "/v1/chat", {"messages": [], "model_hint": "none"})
     leave(url)
@@ -88,6 +97,28 @@ def leave(url):
     )
     with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
         answer.read(1)
+
+
+@contextlib.contextmanager
+def redis_server(folder):
+    """A Redis that keeps nothing, on a port that was free a moment ago. Gives its address."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        child = subprocess.Popen(
+            ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--dir", str(folder)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )
+        # It ends by itself when somebody else has taken the port.
+        if any("Ready to accept connections" in line for line in child.stdout):
+            break
+        child.wait(PATIENCE)
+    try:
+        yield f"redis://127.0.0.1:{port}"
+    finally:
+        child.terminate()
+        child.wait(PATIENCE)
 
 
 class relay:

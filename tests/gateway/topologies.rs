@@ -114,8 +114,11 @@ fn play(call: &Call, seed: u64, answer: fn() -> Script) -> Script {
     }
 }
 
+/// A name, the API that is spoken, and an answer in it.
+type Kind = (&'static str, &'static str, fn() -> Script);
+
 async fn machines(seed: u64) -> Vec<Machine> {
-    let kinds: [(&'static str, &'static str, fn() -> Script); 7] = [
+    let kinds: [Kind; 7] = [
         ("home-a", "ollama", || ollama::answer(&["a"])),
         ("home-b", "ollama", || ollama::answer(&["b"])),
         ("home-c", "openai", || openai::answer(&["c"])),
@@ -227,7 +230,7 @@ fn question(dice: &mut Rng) -> Question {
     let (by_header, by_key) = (dice.u8(..3) == 0, dice.u8(..4) == 0);
     let says_local = |name: &str| name == "local" || name == "secure";
     let must_stay =
-        by_header || by_key || says_local(model) || hint.is_some_and(|hint| says_local(hint));
+        by_header || by_key || says_local(model) || hint.is_some_and(says_local);
     let prompt = if must_stay { format!("{MARKER} {model}") } else { format!("anybody, {model}") };
     let mut body = json!({ "model": model, "max_tokens": 9, "stream": dice.bool(),
         "messages": [{ "role": "user", "content": prompt }] });

@@ -27,7 +27,7 @@ fn marked(case: &Case) -> usize {
         other => panic!("{other}"),
     };
     let is_document = !text.trim_start().starts_with(['d', 'e']) && !text.trim_end().contains('\n');
-    let from = if is_document { 0 } else { text.rfind(marker).expect("an end marker") };
+    let from = if is_document { 0 } else { text.rfind(marker).unwrap() };
     let line = text[from..].lines().next().unwrap_or_default();
     from + line.trim_end().len()
 }
@@ -50,7 +50,7 @@ fn endings() -> [(&'static str, Value, &'static str); 7] {
 }
 
 fn dialect(path: &str) -> &'static dyn Dialect {
-    *DIALECTS.iter().find(|dialect| dialect.paths().contains(&path)).expect("a dialect's path")
+    *DIALECTS.iter().find(|dialect| dialect.paths().contains(&path)).unwrap()
 }
 
 /// What the client of a dialect reads of these events; the failure is written when they do not end.
@@ -69,14 +69,14 @@ fn written(path: &str, ask: &Ask, events: &[ChatEvent]) -> String {
         }
         if let Err(error) = encoder.event(event.clone(), Duration::ZERO, &mut out) {
             encoder.failure(&error, &mut out);
-            return String::from_utf8(out).expect("text");
+            return String::from_utf8(out).unwrap();
         }
     }
     if ask.stream() && events.last().is_none_or(|last| last.done().is_none()) {
         let error = GatewayError::upstream(ErrorKind::BadUpstream, "it broke off");
         encoder.failure(&error, &mut out);
     }
-    String::from_utf8(out).expect("text")
+    String::from_utf8(out).unwrap()
 }
 
 /// The events that a backend makes of one piece and its end.
