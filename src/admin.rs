@@ -14,6 +14,7 @@ mod feed;
 mod frames;
 mod history;
 mod knobs;
+mod openapi;
 mod playground;
 
 use std::any::Any;
@@ -69,6 +70,7 @@ pub fn serve(listener: TcpListener, admin: Admin) -> std::io::Result<Server> {
             .app_data(admin.clone())
             .wrap(middleware::from_fn(access::check))
             .route("/metrics", web::get().to(scrape))
+            .route("/openapi.json", web::get().to(openapi::document))
             .route("/admin/providers", web::get().to(providers))
             .route("/admin/keys", web::get().to(keys))
             .route("/admin/config", web::get().to(config))

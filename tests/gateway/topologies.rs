@@ -229,8 +229,7 @@ fn question(dice: &mut Rng) -> Question {
     let hint = (path == "/v1/chat" && dice.bool()).then(|| hints[dice.usize(..hints.len())]);
     let (by_header, by_key) = (dice.u8(..3) == 0, dice.u8(..4) == 0);
     let says_local = |name: &str| name == "local" || name == "secure";
-    let must_stay =
-        by_header || by_key || says_local(model) || hint.is_some_and(says_local);
+    let must_stay = by_header || by_key || says_local(model) || hint.is_some_and(says_local);
     let prompt = if must_stay { format!("{MARKER} {model}") } else { format!("anybody, {model}") };
     let mut body = json!({ "model": model, "max_tokens": 9, "stream": dice.bool(),
         "messages": [{ "role": "user", "content": prompt }] });

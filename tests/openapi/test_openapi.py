@@ -7,6 +7,7 @@ import json
 import pathlib
 import subprocess
 import sys
+import types
 import urllib.request
 
 import pytest
@@ -20,7 +21,7 @@ VENDORS = ["openai", "ollama", "anthropic"]
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory):
-    """The address of a gateway before a simulated Ollama that is always fast enough."""
+    """The addresses of a gateway before a simulated Ollama that is always fast enough."""
     folder = tmp_path_factory.mktemp("openapi")
     fast = ["--slots", 8, "--load-ms", 0, "--first-token-ms", 1, "--tokens-per-second", 100000]
     with running(["sim", "--listen", "127.0.0.1:0", *fast], folder) as sim:
@@ -30,7 +31,9 @@ def gateway(tmp_path_factory):
             f'[providers.ollama]\nbase_url = "{sim.address("listening on")}"\n'
         )
         with running(["serve", "--config", file], folder) as serve:
-            yield serve.address("gateway listening on")
+            yield types.SimpleNamespace(
+                main=serve.address("gateway listening on"), admin=serve.address("admin listening on"),
+            )
 
 
 def document(url):
@@ -50,7 +53,7 @@ def explore(schema, url, tags, *options):
 
 
 def test_our_own_routes_do_what_they_say_and_refuse_what_does_not_fit(gateway, tmp_path):
-    schema = document(gateway)
+    schema = document(gateway.main)
     # Which words are hints is the operator's choice. These are the ones without configuration.
     known = ["local", "ollama", "secure", None]
     schema["components"]["schemas"]["ChatRequest"]["properties"]["model_hint"] = {"enum": known}
@@ -60,13 +63,28 @@ def test_our_own_routes_do_what_they_say_and_refuse_what_does_not_fit(gateway, t
     file.write_text(json.dumps(schema))
     # Not held against them: unknown headers, which any proxy adds, and methods such as TRACE on unknown terms.
     excluded = "unsupported_method,negative_data_rejection"
-    explore(file, gateway, OUR_OWN, "--checks", "all", "--exclude-checks", excluded, "-n", "60")
-    explore(file, gateway, OUR_OWN, "--checks", "negative_data_rejection", "--phases", "fuzzing", "-n", "60")
+    explore(file, gateway.main, OUR_OWN, "--checks", "all", "--exclude-checks", excluded, "-n", "60")
+    explore(file, gateway.main, OUR_OWN, "--checks", "negative_data_rejection", "--phases", "fuzzing", "-n", "60")
 
 
 def test_vendors_routes_answer_nothing_undocumented(gateway, tmp_path):
     file = tmp_path / "openapi.json"
-    file.write_text(json.dumps(document(gateway)))
+    file.write_text(json.dumps(document(gateway.main)))
     checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance," \
              "response_headers_conformance"
-    explore(file, gateway, VENDORS, "--checks", checks, "-n", "40")
+    explore(file, gateway.main, VENDORS, "--checks", checks, "-n", "40")
+
+
+def test_the_admin_listener_answers_nothing_undocumented(gateway, tmp_path):
+    schema = document(gateway.admin)
+    # The one never ends, and the other answers what the main listener does.
+    for path in ["/admin/events", "/admin/playground"]:
+        del schema["paths"][path]
+    for path in schema["paths"].values():
+        for operation in path.values():
+            operation["tags"] = ["admin"]
+    file = tmp_path / "openapi.json"
+    file.write_text(json.dumps(schema))
+    # Bodies are read as JSON whatever their content type says, and methods that are not there are not found.
+    excluded = "unsupported_method"
+    explore(file, gateway.admin, ["admin"], "--checks", "all", "--exclude-checks", excluded, "-n", "40")
