@@ -2,6 +2,7 @@
 //!
 //! It refuses a wish that it does not understand where not keeping it would matter.
 
+use std::num::IntErrorKind;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
@@ -57,7 +58,12 @@ pub fn traced(request: &HttpRequest) -> (RequestSpan, Option<Trace>) {
 fn timeout(value: &[u8]) -> Result<Duration, GatewayError> {
     // A day is longer than any deadline here, and short enough to be added to any clock.
     const LONGEST: u64 = 86_400_000;
-    let millis = std::str::from_utf8(value).ok().and_then(|text| text.trim().parse::<u64>().ok());
+    let millis = match std::str::from_utf8(value).unwrap_or_default().trim().parse::<u64>() {
+        Ok(millis) => Some(millis),
+        // Longer than any clock goes is long all the same.
+        Err(error) if *error.kind() == IntErrorKind::PosOverflow => Some(u64::MAX),
+        Err(_) => None,
+    };
     match millis {
         Some(millis @ 1..) => Ok(Duration::from_millis(millis.min(LONGEST))),
         Some(0) | None => {
@@ -74,7 +80,9 @@ mod tests {
     #[test]
     fn a_timeout_is_a_positive_number_of_milliseconds() {
         assert_eq!(timeout(b"250").unwrap(), Duration::from_millis(250));
-        assert_eq!(timeout(b"99999999999").unwrap(), Duration::from_secs(86_400));
+        for long in [&b"99999999999"[..], b"99999999999999999999999"] {
+            assert_eq!(timeout(long).unwrap(), Duration::from_secs(86_400));
+        }
         for wrong in [&b"0"[..], b"-1", b"1.5", b"soon", b"\xff", b""] {
             assert_eq!(timeout(wrong).unwrap_err().kind, ErrorKind::InvalidRequest);
         }
