@@ -38,7 +38,12 @@ def gateway(tmp_path_factory):
 
 def document(url):
     with urllib.request.urlopen(f"{url}/openapi.json", timeout=PATIENCE) as answer:
-        return json.load(answer)
+        schema = json.load(answer)
+    timeout = schema["components"]["parameters"].get("Timeout")
+    if timeout:
+        # A deadline of a millisecond is a wish as good as any, and ends as 504.
+        timeout["schema"]["minimum"] = 60_000
+    return schema
 
 
 def explore(schema, url, tags, *options):
@@ -57,8 +62,6 @@ def test_our_own_routes_do_what_they_say_and_refuse_what_does_not_fit(gateway, t
     # Which words are hints is the operator's choice. These are the ones without configuration.
     known = ["local", "ollama", "secure", None]
     schema["components"]["schemas"]["ChatRequest"]["properties"]["model_hint"] = {"enum": known}
-    # A deadline of a millisecond is a request as good as any, and ends as 504.
-    schema["components"]["parameters"]["Timeout"]["schema"]["minimum"] = 60_000
     file = tmp_path / "openapi.json"
     file.write_text(json.dumps(schema))
     # Not held against them: unknown headers, which any proxy adds, and methods such as TRACE on unknown terms.
