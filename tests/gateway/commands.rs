@@ -84,11 +84,12 @@ async fn check_says_who_answers_to_which_name() {
 }
 
 #[tokio::test]
-async fn every_example_in_the_page_about_providers_is_accepted_without_a_warning() {
-    let page = std::fs::read_to_string("docs/providers.md").unwrap();
-    let examples: Vec<&str> = page
-        .split("```toml\n")
-        .skip(1)
+async fn every_example_about_providers_and_migration_is_accepted_without_a_warning() {
+    let pages = ["docs/providers.md", "docs/migration.md"];
+    let pages = pages.map(|page| std::fs::read_to_string(page).unwrap());
+    let examples: Vec<&str> = pages
+        .iter()
+        .flat_map(|page| page.split("```toml\n").skip(1))
         .map(|rest| rest.split_once("\n```").expect("the block ends").0)
         .collect();
     assert!(examples.len() >= 12, "only {} were read", examples.len());
