@@ -271,7 +271,11 @@ fn concerns_leader_alone(reader: &Reader, job: &Job, error: &GatewayError) -> bo
 
 /// The same failure with a time of its own to come back, so that those who shared it do not come back together.
 fn at_another_time(mut error: GatewayError) -> GatewayError {
-    error.retry_after = error.retry_after.map(|after| after.mul_f64(0.8 + 0.4 * fastrand::f64()));
+    let spread = 0.8 + 0.4 * fastrand::f64();
+    error.retry_after = error.retry_after.map(|after| {
+        // A provider may ask for the longest time that there is, which no factor makes longer.
+        Duration::try_from_secs_f64(after.as_secs_f64() * spread).unwrap_or(after)
+    });
     error
 }
 

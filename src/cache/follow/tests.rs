@@ -90,6 +90,15 @@ async fn a_limit_of_the_provider_is_everybodys() {
     assert!(told >= after.mul_f64(0.8) && told <= after.mul_f64(1.2), "{told:?}");
 }
 
+#[test]
+fn no_time_to_come_back_is_too_long_to_be_spread() {
+    for _ in 0..100 {
+        let error = GatewayError::upstream(ErrorKind::RateLimited, "not in this life");
+        let told = at_another_time(error.retry_after(Duration::MAX)).retry_after.unwrap();
+        assert!(told > Duration::MAX / 2, "{told:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_deadline_that_passes_before_the_answer_names_who_was_waited_for() {
     let (writer, first) = Call::begin(&Arc::from("a"), 1000);
