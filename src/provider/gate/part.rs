@@ -1,7 +1,7 @@
 //! This gateway's part of a limit that several gateways keep together.
 //!
 //! Owns the part now in force, and how much was wanted since somebody last asked. Who decides about parts is
-//! [`super::super::share`]; without other gateways there is no part, and the limit alone counts.
+//! [`crate::provider::parts`]; without other gateways there is no part, and the limit alone counts.
 //!
 //! What one would get wrong: a part may be 0. Then nobody starts, not even the one that a ramp always allows, and
 //! whoever comes waits in line for the part to grow.
