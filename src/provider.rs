@@ -84,6 +84,8 @@ pub struct Provider {
     tls: Arc<rustls::ClientConfig>,
     /// What an operator adds to the body of every chat.
     added: Map<String, Value>,
+    /// See [`Provider::manner`].
+    manner: String,
     /// Messages that wait in the mailboxes of its actors.
     mailbox: AtomicUsize,
     last_error: Mutex<Option<LastError>>,
@@ -163,12 +165,16 @@ impl Provider {
                 SharedGate::new(limits(&settings), breaker, retry)
             }
         };
+        let added = body_fields(&settings.body);
+        let manner = (&added, settings.default_max_tokens, settings.api_version);
         Arc::new(Self {
             name: Arc::from(name),
+            // JSON is made of JSON.
+            manner: serde_json::to_string(&manner).unwrap_or_default(),
             trust: settings.trust(),
             quirks: settings.quirks(),
             tls: attempt::tls(&settings.tls),
-            added: body_fields(&settings.body),
+            added,
             settings,
             gate,
             catalogue: Catalogue::default(),
@@ -206,6 +212,12 @@ impl Provider {
             completion_tokens: counted(&self.counts.completion_tokens),
             last_error: self.last_error.lock().clone(),
         }
+    }
+
+    /// What its settings make of every chat, as text: under other settings the same question has another answer.
+    #[must_use]
+    pub fn manner(&self) -> &str {
+        &self.manner
     }
 
     /// What `ask` wants and this kind of provider has no word for.

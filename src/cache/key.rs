@@ -42,6 +42,8 @@ pub struct Runner<'a> {
     pub base_url: &'a str,
     /// The model's name there.
     pub model: &'a str,
+    /// What its settings make of every request, as text.
+    pub manner: &'a str,
 }
 
 impl Key {
@@ -133,8 +135,8 @@ impl Key {
         };
         text(what);
         text(&runners.len().to_string());
-        for Runner { provider, backend, base_url, model } in runners {
-            [provider, backend, base_url, model].into_iter().for_each(|part| text(part));
+        for Runner { provider, backend, base_url, model, manner } in runners {
+            [provider, backend, base_url, model, manner].into_iter().for_each(|part| text(part));
         }
         more.iter().for_each(|part| text(part));
         digest.update(self.0);

@@ -110,7 +110,8 @@ mod tests {
         let ask = Ask::Embed(EmbedRequest::default());
         let question = Key::question(&ask, Scope { caller: None, policy: None }).unwrap();
         let model = number.to_string();
-        question.answered_by(Runner { provider: "", backend: "", base_url: "", model: &model })
+        let (provider, backend, base_url, manner) = ("", "", "", "");
+        question.answered_by(Runner { provider, backend, base_url, model: &model, manner })
     }
 
     fn bytes(size: usize) -> Bytes {

@@ -129,6 +129,7 @@ fn runner<'a>(candidate: &'a Candidate, job: &Job, routing: &'a Routing) -> Opti
         backend: provider.settings.backend.as_str(),
         base_url: provider.settings.base_url(),
         model: &candidate.model,
+        manner: provider.manner(),
     })
 }
 

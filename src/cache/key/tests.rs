@@ -13,7 +13,7 @@ type Change = fn(&mut ChatRequest);
 
 const SCOPE: Scope<'_> = Scope { caller: Some("a"), policy: None };
 const RUNNER: Runner<'_> =
-    Runner { provider: "p", backend: "ollama", base_url: "http://h", model: "m" };
+    Runner { provider: "p", backend: "ollama", base_url: "http://h", model: "m", manner: "" };
 
 /// One change for every field that is asked; each makes a request that no other change makes.
 const CHANGES: [Change; 32] = [
@@ -188,6 +188,7 @@ fn an_answer_is_that_of_one_model_at_one_provider() {
         question.answered_by(Runner { backend: "openai", ..RUNNER }),
         question.answered_by(Runner { base_url: "http://other", ..RUNNER }),
         question.answered_by(Runner { model: "n", ..RUNNER }),
+        question.answered_by(Runner { manner: "terse", ..RUNNER }),
         question.in_flight(&[RUNNER], Priority::Interactive),
     ];
     assert!(all_distinct(&keys));
