@@ -44,11 +44,13 @@ pub(super) fn refused(provider: &str, refusal: Refusal) -> GatewayError {
 pub(super) struct Failed {
     pub failure: Failure,
     pub error: GatewayError,
+    /// Whether the words of an answer that broke off are about the request, which they may quote.
+    quotes: bool,
 }
 
 impl Failed {
     pub fn new(failure: Failure, error: GatewayError) -> Self {
-        Self { failure, error }
+        Self { failure, error, quotes: false }
     }
 
     /// The client left.
@@ -65,6 +67,7 @@ impl Failed {
     /// The answer broke off after its first event; why is for the log.
     pub fn cut(provider: &Provider, error: DecodeError) -> Self {
         let mut failed = Self::undecodable(provider, Failure::Cut, error);
+        failed.quotes = matches!(failed.failure, Failure::Rejected | Failure::ContextLength);
         // Whatever the provider says of itself by now, half an answer is a bad answer. Only what a filter refused is
         // not asked of somebody else.
         if failed.failure != Failure::ContentFilter {
@@ -150,6 +153,9 @@ impl Failed {
 
     /// What may be logged of it. A provider that refuses a request may quote it: that is the caller's alone.
     pub fn logged(&self) -> String {
+        if self.quotes {
+            return "the request was refused in the middle of its answer".to_owned();
+        }
         match self.failure {
             Failure::Rejected | Failure::ContextLength | Failure::ContentFilter => {
                 format!("the request was refused: {}", self.error.kind.code())
@@ -215,6 +221,24 @@ mod tests {
         ] {
             let failed = Failed::cut(&provider, error);
             assert_eq!((failed.failure, failed.error.kind), (failure, ErrorKind::BadUpstream));
+        }
+    }
+
+    #[test]
+    fn what_a_provider_says_of_a_request_is_not_logged_in_the_middle_of_an_answer_either() {
+        let settings = ProviderSettings::default().resolved();
+        let provider = Provider::new("ollama", settings, &Ollama, None);
+        for (class, is_told) in [
+            (RejectionClass::BadRequest, false),
+            (RejectionClass::ContextTooLong, false),
+            (RejectionClass::UnknownModel, false),
+            (RejectionClass::ContentFilter, false),
+            (RejectionClass::Overloaded, true),
+        ] {
+            let message = "these words".to_owned();
+            let rejection = Rejection { class, message, retry_after: None };
+            let failed = Failed::cut(&provider, DecodeError::Reported(rejection));
+            assert_eq!(failed.logged().contains("these words"), is_told, "{class:?}");
         }
     }
 }
