@@ -18,9 +18,11 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix::Addr;
 use actix_rt::task::JoinHandle;
+use actix_rt::time::sleep;
 use actix_web::dev::ServerHandle;
 use actix_web::web::Data;
 use parking_lot::Mutex;
@@ -37,6 +39,8 @@ use crate::telemetry::otel::{self, Exporters};
 
 /// Connections that may wait to be accepted. The standard library's 128 is too few for a burst of clients.
 const BACKLOG: i32 = 4096;
+/// How often it is looked whether the last call of a provider that was taken out has ended.
+const FORGET_EVERY: Duration = Duration::from_secs(1);
 
 /// A running gateway.
 pub struct App {
@@ -76,8 +80,8 @@ pub struct Source {
 /// The configuration in force.
 struct Current {
     config: Mutex<Config>,
-    /// Locked only while `config` is.
-    providers: Mutex<Providers>,
+    /// Never locked for longer than it takes to look through them.
+    providers: Arc<Mutex<Providers>>,
     source: Option<Source>,
     /// What the file was when it was last read, whatever came of it.
     tried: Mutex<Fingerprint>,
@@ -125,7 +129,7 @@ impl App {
         let tried = source.as_ref().map(|source| source.fingerprint.clone()).unwrap_or_default();
         let current = Arc::new(Current {
             config: Mutex::new(config),
-            providers: Mutex::new(providers),
+            providers: Arc::new(Mutex::new(providers)),
             source,
             tried: Mutex::new(tried),
             health: health.clone(),
@@ -245,8 +249,21 @@ impl Current {
         self.health.do_send(Watch(routing.providers.clone()));
         front.change(&after.server, &after.auth, &after.keys, &after.cache, routing);
         *current = after;
+        drop(actix_rt::spawn(forget(Arc::clone(&self.providers))));
         log::info!(target: "llm_gateway", "the configuration was read again");
         Ok(())
+    }
+}
+
+/// Forgets the providers that a reload has taken out. What is known of them here keeps their part of a limit that
+/// gateways share, which the others could use.
+async fn forget(providers: Arc<Mutex<Providers>>) {
+    loop {
+        // Whoever held them is told of the change at this very moment.
+        sleep(FORGET_EVERY).await;
+        if !providers.lock().forget() {
+            return;
+        }
     }
 }
 

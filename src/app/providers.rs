@@ -20,6 +20,8 @@ use crate::router::route::{RoutedProvider, Routes};
 #[derive(Debug, Default)]
 pub struct Providers {
     known: BTreeMap<Arc<str>, Arc<Provider>>,
+    /// How many of them the latest configuration has.
+    configured: usize,
     /// Where their limits are kept together with other gateways.
     parts: Option<Arc<Parts>>,
 }
@@ -27,7 +29,7 @@ pub struct Providers {
 impl Providers {
     /// None yet; those to come keep their limits with others by `parts`.
     pub fn new(parts: Option<Arc<Parts>>) -> Self {
-        Self { known: BTreeMap::new(), parts }
+        Self { known: BTreeMap::new(), configured: 0, parts }
     }
 
     /// Providers and rules of a configuration. Providers whose settings stay are kept; of those that change the gate
@@ -52,7 +54,14 @@ impl Providers {
             self.known.insert(Arc::clone(&provider.name), Arc::clone(&provider));
             providers.push(provider);
         }
+        self.configured = providers.len();
         Routing { providers, routes: routes(config) }
+    }
+
+    /// Forgets providers that nobody uses any more. Says whether others are left that a configuration has taken out.
+    pub fn forget(&mut self) -> bool {
+        self.known.retain(|_, provider| is_in_use(provider));
+        self.known.len() > self.configured
     }
 }
 
@@ -131,6 +140,19 @@ mod tests {
         assert_eq!(back.provider("ollama").unwrap().gate.limits().max_queue, 3);
         drop(oldest);
         assert_eq!(in_flight(&back), 0);
+    }
+
+    #[test]
+    fn a_provider_that_was_taken_out_is_forgotten_once_its_last_call_has_ended() {
+        let mut providers = Providers::default();
+        let slot = started(&providers.routing(&with(1)));
+        let present = providers.routing(&without());
+        assert!(providers.forget(), "a call of it still runs");
+        drop(slot);
+        assert!(!providers.forget());
+        let known: Vec<&str> = providers.known.keys().map(|name| &**name).collect();
+        assert_eq!(known, ["other"]);
+        drop(present);
     }
 
     #[test]
