@@ -36,7 +36,9 @@ impl CallerUsage {
             Outcome::ClientError | Outcome::Timeout | Outcome::UpstreamError => self.failed += 1,
             Outcome::Cancelled => {}
         }
-        self.prompt_tokens += ended.usage.prompt.unwrap_or(0);
-        self.completion_tokens += ended.usage.completion.unwrap_or(0);
+        // Counts are the providers' word, and one that is wrong may be as large as a number can be.
+        let add = |sum: u64, more: Option<u64>| sum.saturating_add(more.unwrap_or(0));
+        self.prompt_tokens = add(self.prompt_tokens, ended.usage.prompt);
+        self.completion_tokens = add(self.completion_tokens, ended.usage.completion);
     }
 }
