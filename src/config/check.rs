@@ -55,6 +55,7 @@ impl<'a> Review<'a> {
         review.routes();
         review.redis();
         review.otel();
+        review.log();
         review
     }
 
@@ -123,6 +124,13 @@ impl<'a> Review<'a> {
             self.problem(&path.key("timeout"), r#"write "1ms" to "10s""#);
         }
         self.in_range(&path.key("replicas"), redis.replicas, 1..=1000);
+    }
+
+    fn log(&mut self) {
+        if self.config.log.prompts {
+            let message = "what callers ask may appear in the log: set it to false as soon as it is not needed";
+            self.warn(&KeyPath::of("log").key("prompts"), message);
+        }
     }
 
     /// Notes a problem, unless the value at the path, around it or below it did not fit anyway.
