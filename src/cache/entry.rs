@@ -43,7 +43,7 @@ pub fn write<'a>(
 }
 
 impl Entry {
-    /// Reads what [`write`] wrote in this process.
+    /// Reads what [`write()`] wrote in this process.
     #[must_use]
     pub fn read(bytes: &Bytes) -> Option<Self> {
         let (dropped, rest) = postcard::take_from_bytes(bytes).ok()?;

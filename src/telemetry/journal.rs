@@ -2,7 +2,7 @@
 //! key has used.
 //!
 //! It owns a table of [`LIVE`] requests, a ring of [`RECENT`] and one of [`FAILURES`], behind one short lock. It holds no
-//! prompt, no answer and no key, and of what clients may choose only the first [`LONGEST`] bytes.
+//! prompt, no answer and no key, and of what clients may choose only the first `LONGEST` bytes.
 //!
 //! The one thing to know: nothing is written or sent when something happens. An event moves a few numbers here, and who
 //! wants to know asks for what has changed since a version, so that a busy gateway with nobody looking pays for neither.

@@ -1,7 +1,7 @@
 //! OpenTelemetry: spans and the GenAI metrics, sent by OTLP where the configuration names a collector.
 //!
 //! It owns the exporters and their names, which follow the semantic conventions for generative AI (in development, so
-//! all of them stand here and in [`call`]). It refuses content: no prompt, answer, tool or key is in any attribute.
+//! all of them stand here and in `call`). It refuses content: no prompt, answer, tool or key is in any attribute.
 //!
 //! The one thing to know: workers only fill bounded queues. The SDK's own threads send; what they cannot keep up with
 //! is dropped, and requests never wait for a collector.
