@@ -13,6 +13,7 @@ mod chat;
 mod connection;
 mod drain;
 mod exchange;
+mod heads;
 mod health;
 mod intake;
 mod models;
@@ -22,6 +23,8 @@ mod quota;
 mod reuse;
 pub mod settings;
 mod shard;
+mod transport;
+mod upgrade;
 mod wishes;
 
 use std::future::ready;
@@ -218,7 +221,7 @@ pub fn serve(listener: TcpListener, front: Data<Front>) -> std::io::Result<Serve
         let app = App::new()
             .app_data(front.clone())
             .wrap(middleware::from_fn(panics::catch))
-            .wrap(middleware::from_fn(connection::begin))
+            .wrap(middleware::from_fn(transport::carry))
             .configure(routes)
             .default_service(web::to(nowhere));
         // The host and address are those of links that an application makes; this one makes none.

@@ -36,6 +36,8 @@ pub enum ErrorKind {
     BodyTimeout,
     /// The body is not JSON.
     UnsupportedMediaType,
+    /// The client wants to speak something else than HTTP/1.1.
+    UpgradeRequired,
     /// The caller's own limit, or the provider's 429 once retries are spent.
     RateLimited,
     /// The provider's account has nothing left.
@@ -70,6 +72,7 @@ impl ErrorKind {
             Self::BodyTooLarge => 413,
             Self::UnsupportedMediaType => 415,
             Self::SchemaMismatch => 422,
+            Self::UpgradeRequired => 426,
             Self::RateLimited | Self::QuotaExhausted => 429,
             Self::Internal => 500,
             Self::BadUpstream => 502,
@@ -95,6 +98,7 @@ impl ErrorKind {
             Self::BodyTooLarge => "body_too_large",
             Self::BodyTimeout => "body_timeout",
             Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::UpgradeRequired => "upgrade_required",
             Self::RateLimited => "rate_limited",
             Self::QuotaExhausted => "quota_exhausted",
             Self::BadUpstream => "bad_upstream",

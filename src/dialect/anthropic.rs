@@ -90,9 +90,9 @@ fn class(kind: ErrorKind) -> (u16, &'static str) {
         ErrorKind::InvalidRequest | ErrorKind::SchemaMismatch | ErrorKind::ContextTooLong => {
             (400, "invalid_request_error")
         }
-        ErrorKind::MethodNotAllowed | ErrorKind::UnsupportedMediaType => {
-            (kind.status(), "invalid_request_error")
-        }
+        ErrorKind::MethodNotAllowed
+        | ErrorKind::UnsupportedMediaType
+        | ErrorKind::UpgradeRequired => (kind.status(), "invalid_request_error"),
         ErrorKind::InvalidApiKey => (401, "authentication_error"),
         ErrorKind::NotAllowed => (403, "permission_error"),
         ErrorKind::ModelNotFound | ErrorKind::NotFound => (404, "not_found_error"),

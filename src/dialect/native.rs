@@ -79,6 +79,7 @@ impl Dialect for Native {
             | ErrorKind::BodyTooLarge
             | ErrorKind::BodyTimeout
             | ErrorKind::UnsupportedMediaType
+            | ErrorKind::UpgradeRequired
             | ErrorKind::RateLimited
             | ErrorKind::QuotaExhausted
             | ErrorKind::BadUpstream

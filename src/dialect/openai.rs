@@ -94,7 +94,8 @@ fn error_type(kind: ErrorKind) -> &'static str {
         | ErrorKind::MethodNotAllowed
         | ErrorKind::BodyTooLarge
         | ErrorKind::BodyTimeout
-        | ErrorKind::UnsupportedMediaType => "invalid_request_error",
+        | ErrorKind::UnsupportedMediaType
+        | ErrorKind::UpgradeRequired => "invalid_request_error",
         ErrorKind::RateLimited => "rate_limit_error",
         ErrorKind::QuotaExhausted => "insufficient_quota",
         ErrorKind::Overloaded
@@ -123,6 +124,7 @@ fn code(error: &GatewayError) -> &'static str {
         | ErrorKind::BodyTooLarge
         | ErrorKind::BodyTimeout
         | ErrorKind::UnsupportedMediaType
+        | ErrorKind::UpgradeRequired
         | ErrorKind::BadUpstream
         | ErrorKind::Draining
         | ErrorKind::NoProviderForPolicy

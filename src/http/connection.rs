@@ -5,7 +5,7 @@
 //! for a request once its first byte is there.
 //!
 //! The one thing to know: a socket sees bytes and not requests. What they mean it learns from [`Turn`]: from a
-//! request's arrival at [`begin`] until its answer's body is dropped the client is served and no time is taken;
+//! request's arrival at [`Turn::of`] until its answer's body is dropped the client is served and no time is taken;
 //! bodies have their own timer, and the kernel bounds writing.
 
 use std::cell::Cell;
@@ -16,14 +16,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix_rt::time::{Instant, Sleep, sleep};
-use actix_web::Error;
 use actix_web::body::{BodySize, MessageBody};
-use actix_web::dev::{Extensions, ServiceRequest, ServiceResponse};
-use actix_web::middleware::Next;
+use actix_web::dev::{Extensions, ServiceRequest};
 use actix_web::rt::net::TcpStream;
 use bytes::Bytes;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::heads::Heads;
 
 /// How long the head of a request may take.
 pub(super) const HEAD_TIME: Duration = Duration::from_secs(10);
@@ -37,6 +37,7 @@ const SEND_BUFFER: usize = 64 * 1024;
 pub(super) struct Connection<T = TcpStream> {
     stream: T,
     turn: Rc<Turn>,
+    heads: Heads,
     /// Ends the present wait; kept for the next one, as a timer costs an allocation.
     timer: Option<Pin<Box<Sleep>>>,
     /// What the timer was set for.
@@ -45,7 +46,7 @@ pub(super) struct Connection<T = TcpStream> {
 
 /// Whose turn it is: shared by a socket and the requests that came over it.
 #[derive(Debug)]
-struct Turn {
+pub(super) struct Turn {
     /// How many requests are being served.
     serving: Cell<usize>,
     /// Whether the kernel took less than it was given.
@@ -74,7 +75,7 @@ pub(super) struct Served<B: MessageBody> {
     failure: Option<B::Error>,
 }
 
-struct Guard(Rc<Turn>);
+pub(super) struct Guard(Rc<Turn>);
 
 impl Connection {
     /// Takes a socket over and sets its options. A client that acknowledges nothing, or takes nothing in, for
@@ -101,7 +102,8 @@ impl<T> Connection<T> {
     fn over(stream: T) -> Self {
         let turn =
             Turn { serving: Cell::new(0), blocked: Cell::new(false), wait: Cell::new(Wait::Byte) };
-        Self { stream, turn: Rc::new(turn), timer: None, timed: Wait::Served }
+        let (turn, heads) = (Rc::new(turn), Heads::new());
+        Self { stream, turn, heads, timer: None, timed: Wait::Served }
     }
 
     /// Fails when what is waited for takes too long.
@@ -133,7 +135,13 @@ impl<T: AsyncRead + Unpin> AsyncRead for Connection<T> {
         let this = self.get_mut();
         let before = buffer.filled().len();
         let read = Pin::new(&mut this.stream).poll_read(context, buffer);
-        let came = matches!(read, Poll::Ready(Ok(()))) && buffer.filled().len() > before;
+        let came = match buffer.filled_mut().get_mut(before..) {
+            Some(bytes) if !bytes.is_empty() => {
+                this.heads.pass(bytes);
+                true
+            }
+            Some(_) | None => false,
+        };
         if this.turn.serving.get() > 0 {
             this.timed = Wait::Served;
         } else if came {
@@ -179,17 +187,12 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Connection<T> {
     }
 }
 
-/// Begins a request's turn, which lasts until the body of its answer is dropped.
-pub(super) async fn begin<B: MessageBody>(
-    request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<Served<B>>, Error> {
-    let turn = request.conn_data::<Rc<Turn>>().map(Turn::begin);
-    let response = next.call(request).await?;
-    Ok(response.map_body(|_, body| Served { body, turn, failure: None }))
-}
-
 impl Turn {
+    /// Begins a request's turn, which lasts until the body of its answer is dropped.
+    pub fn of(request: &ServiceRequest) -> Option<Guard> {
+        request.conn_data::<Rc<Self>>().map(Self::begin)
+    }
+
     /// Notes whether the kernel takes what it is given. A body that waits for that is asked again when it does.
     fn note(&self, written: &Poll<io::Result<usize>>, context: &mut Context<'_>) {
         if self.blocked.replace(written.is_pending()) && written.is_ready() {
@@ -211,6 +214,13 @@ impl Drop for Guard {
         if turn.serving.get() == 0 {
             turn.wait.set(Wait::Byte);
         }
+    }
+}
+
+impl<B: MessageBody> Served<B> {
+    /// A body at whose end this turn ends.
+    pub fn new(body: B, turn: Option<Guard>) -> Self {
+        Self { body, turn, failure: None }
     }
 }
 

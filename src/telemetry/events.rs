@@ -75,7 +75,8 @@ impl From<ErrorKind> for Outcome {
             | ErrorKind::MethodNotAllowed
             | ErrorKind::BodyTooLarge
             | ErrorKind::BodyTimeout
-            | ErrorKind::UnsupportedMediaType => Self::ClientError,
+            | ErrorKind::UnsupportedMediaType
+            | ErrorKind::UpgradeRequired => Self::ClientError,
             ErrorKind::RateLimited | ErrorKind::QuotaExhausted => Self::RateLimited,
             ErrorKind::Overloaded
             | ErrorKind::ProviderUnavailable

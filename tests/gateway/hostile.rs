@@ -4,7 +4,7 @@
 //! connection, none reaches a provider, and the gateway serves the next caller as before.
 
 mod bombs;
-mod forms;
+pub mod forms;
 
 use serde_json::Value;
 

@@ -57,6 +57,7 @@ mod soak;
 mod tls;
 mod topologies;
 mod tracing;
+mod transport;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod upstream;
 mod vendors;

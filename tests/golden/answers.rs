@@ -222,7 +222,7 @@ fn every_dialect_writes_every_kind_of_error_as_checked_in() {
 }
 
 /// One of each status and envelope.
-const ERRORS: [ErrorKind; 20] = [
+const ERRORS: [ErrorKind; 21] = [
     ErrorKind::InvalidRequest,
     ErrorKind::SchemaMismatch,
     ErrorKind::ContextTooLong,
@@ -234,6 +234,7 @@ const ERRORS: [ErrorKind; 20] = [
     ErrorKind::BodyTooLarge,
     ErrorKind::BodyTimeout,
     ErrorKind::UnsupportedMediaType,
+    ErrorKind::UpgradeRequired,
     ErrorKind::RateLimited,
     ErrorKind::QuotaExhausted,
     ErrorKind::BadUpstream,

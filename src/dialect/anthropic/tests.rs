@@ -309,6 +309,7 @@ fn errors_have_anthropics_statuses_and_types() {
         (ErrorKind::ModelNotFound, 404, "not_found_error"),
         (ErrorKind::MethodNotAllowed, 405, "invalid_request_error"),
         (ErrorKind::BodyTooLarge, 413, "request_too_large"),
+        (ErrorKind::UpgradeRequired, 426, "invalid_request_error"),
         (ErrorKind::RateLimited, 429, "rate_limit_error"),
         (ErrorKind::Internal, 500, "api_error"),
         (ErrorKind::BadUpstream, 502, "api_error"),

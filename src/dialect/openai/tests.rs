@@ -230,6 +230,7 @@ fn every_kind_has_the_status_type_and_code_that_sdks_know() {
         (Kind::BodyTimeout, 408, "invalid_request_error", "body_timeout"),
         (Kind::BodyTooLarge, 413, "invalid_request_error", "body_too_large"),
         (Kind::UnsupportedMediaType, 415, "invalid_request_error", "unsupported_media_type"),
+        (Kind::UpgradeRequired, 426, "invalid_request_error", "upgrade_required"),
         (Kind::RateLimited, 429, "rate_limit_error", "rate_limit_exceeded"),
         (Kind::QuotaExhausted, 429, "insufficient_quota", "insufficient_quota"),
         (Kind::Internal, 500, "server_error", "internal"),

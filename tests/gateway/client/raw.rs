@@ -72,6 +72,14 @@ impl Raw {
         within("bytes are taken or refused", self.stream.write_all(bytes)).await.is_ok()
     }
 
+    /// Sends `first` and, some time later, `second`.
+    pub async fn send_apart(&mut self, first: &[u8], gap: Duration, second: &[u8]) {
+        self.send(first).await;
+        // What arrives together is read together; that a pause keeps them apart is all that it is for.
+        tokio::time::sleep(gap).await;
+        self.send(second).await;
+    }
+
     /// Sends `bytes` one by one with `gap` between them, until all are sent or nobody takes them.
     pub async fn send_slowly(&mut self, bytes: &[u8], gap: Duration) -> Result<(), End> {
         let mut ticks = tokio::time::interval(gap);
@@ -183,6 +191,13 @@ impl Raw {
     fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         Self { stream, read: Vec::new() }
+    }
+
+    /// Takes away everything read so far, and returns it.
+    pub fn take(&mut self) -> String {
+        let text = self.text();
+        self.read.clear();
+        text
     }
 
     /// Everything read and not yet taken away.

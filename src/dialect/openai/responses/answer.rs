@@ -294,6 +294,7 @@ fn failure_code(kind: ErrorKind) -> &'static str {
         | ErrorKind::BodyTooLarge
         | ErrorKind::BodyTimeout
         | ErrorKind::UnsupportedMediaType
+        | ErrorKind::UpgradeRequired
         | ErrorKind::BadUpstream
         | ErrorKind::Overloaded
         | ErrorKind::ProviderUnavailable

@@ -1,0 +1,32 @@
+//! What HTTP itself promises to clients, whatever they ask: connections that stay usable, answers that can be read.
+//!
+//! Everything is said and read as bytes, since clients that tidy up would hide what is tested.
+
+mod upgrade;
+
+use std::time::Duration;
+
+use crate::client::raw::Raw;
+use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::upstream::{Call, Script, Upstream, ollama};
+
+/// Between two bytes that are to arrive one by one.
+const GAP: Duration = Duration::from_micros(200);
+
+/// Says back what it was asked, in two pieces.
+fn echo(call: &Call) -> Script {
+    let body = call.json();
+    let asked = body["messages"][0]["content"].as_str().unwrap_or_default().to_owned();
+    ollama::reply_with(call, &["echo ", &asked])
+}
+
+async fn gateway(upstream: &Upstream, more: &str) -> Gateway {
+    let provider = provider("ollama", "ollama", &upstream.url(), "");
+    spawn_gateway(&format!("{more}\n{provider}")).await
+}
+
+/// Reads an answer in chunks to its last one, takes it away, and returns it.
+async fn read_chunked(raw: &mut Raw) -> String {
+    raw.read_until("\r\n0\r\n\r\n").await;
+    raw.take()
+}
