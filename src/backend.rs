@@ -18,6 +18,7 @@ mod names;
 mod ollama;
 mod openai;
 mod quirks;
+mod reason;
 mod stream;
 #[cfg(test)]
 mod testing;

@@ -162,7 +162,7 @@ fn check_answer(case: &Case, read: &Read) {
     }
     let end = read.end.as_ref().unwrap_or_else(|| panic!("{name}: no end"));
     let finish = match end.finish {
-        Finish::Stop | Finish::Load | Finish::Unload => "stop",
+        Finish::Stop | Finish::Paused | Finish::Load | Finish::Unload => "stop",
         Finish::Length => "length",
         Finish::ToolCalls => "tool",
         Finish::ContentFilter => "filter",

@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use super::{
     Backend, DecodeError, Decoder, MAX_PIECE, Rejection, RejectionClass, Target, UpstreamRequest,
     calls::mint,
-    class_of_status, lacking, shorten,
+    class_of_status, lacking, reason, shorten,
     whole::{nothing, whole},
 };
 use crate::chat::{
@@ -187,15 +187,18 @@ fn read_line(
         }));
     }
     if line.done {
-        *done = true;
         let finish = match line.done_reason.as_deref() {
-            // The arguments of a call may be cut by the limit, so the limit is what counts.
-            Some("length") => Finish::Length,
             Some("load") => Finish::Load,
             Some("unload") => Finish::Unload,
-            _ if *calls > 0 => Finish::ToolCalls,
-            _ => Finish::Stop,
+            reason => match reason::finish(reason.unwrap_or_default(), None)? {
+                // Some leave the reason out: the line says that it is the last.
+                None | Some(Finish::Stop | Finish::ToolCalls) if *calls > 0 => Finish::ToolCalls,
+                None | Some(Finish::ToolCalls) => Finish::Stop,
+                // The arguments of a call may be cut by the limit, so the limit is what counts.
+                Some(finish) => finish,
+            },
         };
+        *done = true;
         let usage = Usage {
             prompt: line.prompt_eval_count,
             completion: line.eval_count,

@@ -38,7 +38,11 @@ pub fn is_worth_keeping(last: &ChatEvent) -> bool {
     match last {
         ChatEvent::Done(completion) => match completion.finish {
             Finish::Stop | Finish::ToolCalls => true,
-            Finish::Length | Finish::ContentFilter | Finish::Load | Finish::Unload => false,
+            Finish::Length
+            | Finish::ContentFilter
+            | Finish::Paused
+            | Finish::Load
+            | Finish::Unload => false,
         },
         ChatEvent::Text(_)
         | ChatEvent::Reasoning(_)

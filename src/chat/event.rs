@@ -92,6 +92,8 @@ pub enum Finish {
     ToolCalls,
     /// A content filter or the model refused.
     ContentFilter,
+    /// The provider's own tools take long: it goes on when it is given back what it has said so far.
+    Paused,
     /// Nothing was asked: the model was only loaded.
     Load,
     /// Nothing was asked: the model was unloaded.

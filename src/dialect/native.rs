@@ -275,7 +275,7 @@ struct End {
 impl From<&Completion> for End {
     fn from(completion: &Completion) -> Self {
         let finish_reason = match completion.finish {
-            Finish::Stop | Finish::Load | Finish::Unload => "stop",
+            Finish::Stop | Finish::Paused | Finish::Load | Finish::Unload => "stop",
             Finish::Length => "length",
             Finish::ToolCalls => "tool_calls",
             Finish::ContentFilter => "content_filter",

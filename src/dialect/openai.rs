@@ -191,7 +191,7 @@ fn created(head: &AnswerHead) -> u64 {
 /// Never another word than these: clients with typed enums fail on one they do not know.
 fn finish_reason(finish: Finish) -> &'static str {
     match finish {
-        Finish::Stop | Finish::Load | Finish::Unload => "stop",
+        Finish::Stop | Finish::Paused | Finish::Load | Finish::Unload => "stop",
         Finish::Length => "length",
         Finish::ToolCalls => "tool_calls",
         Finish::ContentFilter => "content_filter",

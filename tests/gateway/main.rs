@@ -26,6 +26,7 @@ mod console;
 mod crowd;
 mod dialects;
 mod embeddings;
+mod endings;
 mod failures;
 mod fallback;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]

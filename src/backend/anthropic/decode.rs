@@ -9,6 +9,7 @@ use super::thinking::REDACTED;
 use crate::backend::DecodeError;
 use crate::backend::calls::Calls;
 use crate::backend::names::ToolNames;
+use crate::backend::reason::finish;
 use crate::backend::stream::{Reader, count, parse, text};
 use crate::chat::{ChatEvent, ChatRequest, Completion, Finish, Usage};
 
@@ -25,7 +26,7 @@ pub(super) struct Messages {
 
 /// Why the answer stopped.
 struct Stop {
-    reason: String,
+    finish: Finish,
     sequence: Option<String>,
 }
 
@@ -41,7 +42,12 @@ impl Messages {
         }
     }
 
-    fn event(&mut self, kind: &str, event: Event, events: &mut Vec<ChatEvent>) {
+    fn event(
+        &mut self,
+        kind: &str,
+        event: Event,
+        events: &mut Vec<ChatEvent>,
+    ) -> Result<(), DecodeError> {
         match kind {
             "message_start" => self.count(event.message.and_then(|message| message.usage)),
             "content_block_start" => {
@@ -58,7 +64,7 @@ impl Messages {
             "message_delta" => {
                 self.count(event.usage);
                 if let Some(delta) = event.delta {
-                    self.stop(delta.stop_reason, delta.stop_sequence);
+                    self.stop(delta.stop_reason, delta.stop_sequence)?;
                 }
             }
             "message_stop" => self.complete(events),
@@ -69,7 +75,7 @@ impl Messages {
                     self.begin(block, events);
                     self.end_block(events);
                 }
-                self.stop(event.stop_reason, event.stop_sequence);
+                self.stop(event.stop_reason, event.stop_sequence)?;
                 if self.stop.is_some() {
                     self.complete(events);
                 }
@@ -77,6 +83,7 @@ impl Messages {
             // `ping`, and whatever is added later.
             _ => {}
         }
+        Ok(())
     }
 
     fn begin(&mut self, block: Block, events: &mut Vec<ChatEvent>) {
@@ -127,23 +134,29 @@ impl Messages {
         }
     }
 
-    fn stop(&mut self, reason: Option<String>, sequence: Option<String>) {
-        if let Some(reason) = reason {
-            self.stop = Some(Stop { reason, sequence });
+    fn stop(
+        &mut self,
+        reason: Option<String>,
+        sequence: Option<String>,
+    ) -> Result<(), DecodeError> {
+        let finish = reason.map(|reason| finish(&reason, None)).transpose()?.flatten();
+        if let Some(finish) = finish {
+            self.stop = Some(Stop { finish, sequence });
         }
+        Ok(())
     }
 
     fn complete(&mut self, events: &mut Vec<ChatEvent>) {
         self.end_block(events);
-        let (reason, stop_sequence) = match self.stop.take() {
-            Some(Stop { reason, sequence }) => (reason, sequence),
-            None => (String::new(), None),
+        // The end is told by the event; some imitators leave the reason out.
+        let (finish, stop_sequence) = match self.stop.take() {
+            Some(Stop { finish, sequence }) => (finish, sequence),
+            None => (Finish::Stop, None),
         };
-        let finish = match reason.as_str() {
-            "max_tokens" | "model_context_window_exceeded" => Finish::Length,
-            "refusal" => Finish::ContentFilter,
-            _ if self.calls.any() => Finish::ToolCalls,
-            _ => Finish::Stop,
+        let finish = match finish {
+            Finish::Stop | Finish::ToolCalls if self.calls.any() => Finish::ToolCalls,
+            Finish::ToolCalls => Finish::Stop,
+            finish => finish,
         };
         self.done = true;
         let usage = self.counts.usage();
@@ -169,8 +182,7 @@ impl Reader for Messages {
             kind if kind.is_empty() => String::from_utf8_lossy(name).into_owned(),
             kind => kind,
         };
-        self.event(&kind, event, events);
-        Ok(())
+        self.event(&kind, event, events)
     }
 
     fn is_done(&self) -> bool {

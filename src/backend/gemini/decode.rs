@@ -5,18 +5,17 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{refusal, signature};
+use crate::backend::DecodeError;
 use crate::backend::calls::Calls;
 use crate::backend::names::ToolNames;
+use crate::backend::reason::finish;
 use crate::backend::stream::{Reader, count, parse, text};
-use crate::backend::{DecodeError, Rejection, RejectionClass};
 use crate::chat::{ChatEvent, ChatRequest, Completion, Finish, TokenLogprob, Usage};
 
 /// The state of reading one answer.
 pub(super) struct Responses {
     names: ToolNames,
     calls: Calls,
-    /// Whether anything was said or called.
-    has_output: bool,
     /// The reason the answer ended, once known.
     finish: Option<Finish>,
     usage: Usage,
@@ -28,7 +27,6 @@ impl Responses {
         Self {
             names: ToolNames::new(request),
             calls: Calls::new(seed),
-            has_output: false,
             finish: None,
             usage: Usage::default(),
             done: false,
@@ -76,7 +74,7 @@ impl Responses {
             events.push(ChatEvent::Logprobs(tokens));
         }
         if let Some(reason) = candidate.finish_reason {
-            self.finish = finish(&reason, self.has_output, candidate.finish_message)?;
+            self.finish = finish(&reason, candidate.finish_message.as_deref())?.or(self.finish);
         }
         Ok(())
     }
@@ -86,12 +84,10 @@ impl Responses {
             if part.thought == Some(true) {
                 events.push(ChatEvent::Reasoning(text));
             } else {
-                self.has_output = true;
                 events.push(ChatEvent::Text(text));
             }
         }
         let Some(call) = part.function_call else { return };
-        self.has_output = true;
         let mut id = call.id;
         if let Some(proof) = &part.thought_signature {
             events.push(signature::event(proof));
@@ -138,44 +134,6 @@ impl Reader for Responses {
         self.done = true;
         events.push(ChatEvent::Done(Completion { finish, stop_sequence: None, usage: self.usage }));
         Ok(())
-    }
-}
-
-/// What a reason means; `None` when it is none.
-fn finish(
-    reason: &str,
-    has_output: bool,
-    told: Option<String>,
-) -> Result<Option<Finish>, DecodeError> {
-    match reason {
-        "FINISH_REASON_UNSPECIFIED" => Ok(None),
-        "MAX_TOKENS" => Ok(Some(Finish::Length)),
-        "SAFETY"
-        | "RECITATION"
-        | "BLOCKLIST"
-        | "PROHIBITED_CONTENT"
-        | "SPII"
-        | "MODEL_ARMOR"
-        | "IMAGE_SAFETY"
-        | "IMAGE_PROHIBITED_CONTENT"
-        | "IMAGE_OTHER"
-        | "IMAGE_RECITATION" => Ok(Some(Finish::ContentFilter)),
-        // The model failed to call a tool. Before any output that is a failure that often passes.
-        "MALFORMED_FUNCTION_CALL"
-        | "MALFORMED_RESPONSE"
-        | "UNEXPECTED_TOOL_CALL"
-        | "TOO_MANY_TOOL_CALLS"
-        | "MISSING_THOUGHT_SIGNATURE"
-            if !has_output =>
-        {
-            let told = told.map(|told| format!(": {told}")).unwrap_or_default();
-            Err(DecodeError::Reported(Rejection {
-                class: RejectionClass::Broken,
-                message: crate::backend::shorten(&format!("the answer ended with {reason}{told}")),
-                retry_after: None,
-            }))
-        }
-        _ => Ok(Some(Finish::Stop)),
     }
 }
 

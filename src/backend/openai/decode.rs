@@ -6,10 +6,11 @@ use serde_json::value::RawValue;
 
 use super::fill::Lists;
 use super::refusal;
+use crate::backend::DecodeError;
 use crate::backend::calls::Calls;
 use crate::backend::names::ToolNames;
+use crate::backend::reason::finish;
 use crate::backend::stream::{Reader, count, parse, text};
-use crate::backend::{DecodeError, Rejection, RejectionClass};
 use crate::chat::{ChatEvent, ChatRequest, Completion, Finish, TokenLogprob, Usage};
 
 /// The state of reading one answer.
@@ -61,7 +62,7 @@ impl Chunks {
             events.push(ChatEvent::Logprobs(tokens));
         }
         if let Some(reason) = choice.finish_reason {
-            self.finish = Some(finish(&reason)?);
+            self.finish = finish(&reason, None)?.or(self.finish);
         }
         Ok(())
     }
@@ -188,22 +189,6 @@ impl Reader for Chunks {
         self.done = true;
         events.push(ChatEvent::Done(Completion { finish, stop_sequence: None, usage: self.usage }));
         Ok(())
-    }
-}
-
-fn finish(reason: &str) -> Result<Finish, DecodeError> {
-    let failed = |class| {
-        let message = format!("the answer ended with finish_reason `{reason}`");
-        Err(DecodeError::Reported(Rejection { class, message, retry_after: None }))
-    };
-    match reason {
-        "length" | "max_tokens" | "model_length" => Ok(Finish::Length),
-        "content_filter" => Ok(Finish::ContentFilter),
-        "tool_calls" | "function_call" => Ok(Finish::ToolCalls),
-        // OpenRouter's and DeepSeek's words for an answer that broke off.
-        "error" => failed(RejectionClass::Broken),
-        "insufficient_system_resource" => failed(RejectionClass::Overloaded),
-        _ => Ok(Finish::Stop),
     }
 }
 

@@ -86,6 +86,7 @@ impl<'a> Ending<'a> {
             Finish::Length => ("max_tokens", None),
             Finish::ContentFilter => ("refusal", None),
             Finish::ToolCalls => ("tool_use", None),
+            Finish::Paused => ("pause_turn", None),
             Finish::Stop if calls => ("tool_use", None),
             Finish::Stop if stop_sequence.is_some() => ("stop_sequence", stop_sequence),
             Finish::Stop | Finish::Load | Finish::Unload => ("end_turn", None),

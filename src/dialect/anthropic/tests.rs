@@ -272,6 +272,7 @@ fn reasons_have_anthropics_names() {
     assert_eq!(reason(Finish::Stop, None), (json!("end_turn"), Value::Null));
     assert_eq!(reason(Finish::Stop, Some("END")), (json!("stop_sequence"), json!("END")));
     assert_eq!(reason(Finish::Length, None), (json!("max_tokens"), Value::Null));
+    assert_eq!(reason(Finish::Paused, None), (json!("pause_turn"), Value::Null));
     assert_eq!(reason(Finish::ToolCalls, None), (json!("tool_use"), Value::Null));
     assert_eq!(reason(Finish::ContentFilter, None), (json!("refusal"), Value::Null));
     assert_eq!(reason(Finish::Load, None), (json!("end_turn"), Value::Null));

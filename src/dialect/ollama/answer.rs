@@ -177,7 +177,11 @@ impl Answer {
 
     fn counts(&self, done: &Completion, at: Duration) -> Option<Counts> {
         match done.finish {
-            Finish::Stop | Finish::Length | Finish::ToolCalls | Finish::ContentFilter => {}
+            Finish::Stop
+            | Finish::Length
+            | Finish::ToolCalls
+            | Finish::ContentFilter
+            | Finish::Paused => {}
             Finish::Load | Finish::Unload => return None,
         }
         let first = self.first.unwrap_or(at);
@@ -249,7 +253,7 @@ fn write_error(error: &str, out: &mut Vec<u8>) {
 
 fn reason(finish: Finish) -> &'static str {
     match finish {
-        Finish::Stop | Finish::ToolCalls | Finish::ContentFilter => "stop",
+        Finish::Stop | Finish::ToolCalls | Finish::ContentFilter | Finish::Paused => "stop",
         Finish::Length => "length",
         Finish::Load => "load",
         Finish::Unload => "unload",

@@ -47,15 +47,20 @@ fn reasons_to_stop_are_understood() {
     for (reason, finish) in [
         ("end_turn", Finish::Stop),
         ("stop_sequence", Finish::Stop),
-        ("pause_turn", Finish::Stop),
+        ("pause_turn", Finish::Paused),
         ("tool_use", Finish::Stop),
         ("max_tokens", Finish::Length),
         ("model_context_window_exceeded", Finish::Length),
         ("refusal", Finish::ContentFilter),
-        ("unheard_of", Finish::Stop),
+        ("max_output_tokens", Finish::Length),
     ] {
         let expected = vec![text("ä"), done(finish, Usage::default())];
         assert_eq!(decode(&answer(reason)), (expected, Ok(())), "{reason}");
+    }
+    for reason in ["error", "abort", "unheard_of"] {
+        let (events, ended) = decode(&answer(reason));
+        let Err(DecodeError::Reported(rejection)) = ended else { panic!("{reason}: {ended:?}") };
+        assert_eq!((events, rejection.class), (vec![text("ä")], Class::Broken), "{reason}");
     }
     let stopped =
         answer("stop_sequence").replace("\"stop_sequence\":null", "\"stop_sequence\":\"END\"");

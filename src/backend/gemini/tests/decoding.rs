@@ -66,9 +66,9 @@ fn reasons_to_finish_are_understood() {
         ("RECITATION", Finish::ContentFilter),
         ("SPII", Finish::ContentFilter),
         ("IMAGE_SAFETY", Finish::ContentFilter),
-        ("OTHER", Finish::Stop),
-        ("LANGUAGE", Finish::Stop),
-        ("UNHEARD_OF", Finish::Stop),
+        ("LANGUAGE", Finish::ContentFilter),
+        ("IMAGE_SAFETY", Finish::ContentFilter),
+        ("MODEL_ARMOR", Finish::ContentFilter),
     ] {
         let (events, ended) = decode(&STOP.replace("STOP", reason));
         assert_eq!((events, ended), (vec![done(finish, Usage::default())], Ok(())), "{reason}");
@@ -86,17 +86,29 @@ fn a_blocked_prompt_is_filtered_not_broken() {
 }
 
 #[test]
-fn a_malformed_call_fails_before_any_output_and_stops_after_it() {
-    let malformed =
-        candidate(json!({"finishReason": "MALFORMED_FUNCTION_CALL", "finishMessage": "why"}));
-    let (_, ended) = decode(&stream(&[&malformed]));
-    let Err(DecodeError::Reported(rejection)) = ended else { panic!("{ended:?}") };
-    assert_eq!(rejection.class, Class::Broken);
-    assert!(rejection.message.ends_with("MALFORMED_FUNCTION_CALL: why"), "{}", rejection.message);
+fn an_answer_that_the_model_failed_to_end_is_a_failure_before_and_after_output() {
     let said = candidate(json!({"content": {"parts": [{"text": "a"}]}}));
-    let (events, ended) = decode(&stream(&[&said, &malformed]));
-    let expected = vec![text("a"), done(Finish::Stop, Usage::default())];
-    assert_eq!((events, ended), (expected, Ok(())));
+    for reason in [
+        "MALFORMED_FUNCTION_CALL",
+        "MALFORMED_RESPONSE",
+        "UNEXPECTED_TOOL_CALL",
+        "TOO_MANY_TOOL_CALLS",
+        "MISSING_THOUGHT_SIGNATURE",
+        "NO_IMAGE",
+        "OTHER",
+        "UNHEARD_OF",
+    ] {
+        let failed = candidate(json!({"finishReason": reason, "finishMessage": "why"}));
+        for (chunks, expected) in [
+            (vec![failed.as_str()], vec![]),
+            (vec![said.as_str(), failed.as_str()], vec![text("a")]),
+        ] {
+            let (events, ended) = decode(&stream(&chunks));
+            let Err(DecodeError::Reported(rejection)) = ended else { panic!("{ended:?}") };
+            assert_eq!((events, rejection.class), (expected, Class::Broken), "{reason}");
+            assert!(rejection.message.ends_with(&format!("{reason}: why")), "{rejection:?}");
+        }
+    }
 }
 
 #[test]

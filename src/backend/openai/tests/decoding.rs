@@ -75,18 +75,38 @@ fn reasons_to_finish_are_understood() {
         ("length", Finish::Length),
         ("content_filter", Finish::ContentFilter),
         ("tool_calls", Finish::Stop),
-        ("unheard_of", Finish::Stop),
+        ("function_call", Finish::Stop),
+        ("eos", Finish::Stop),
+        ("COMPLETE", Finish::Stop),
+        ("model_length", Finish::Length),
+        ("max_output_tokens", Finish::Length),
+        ("content_filter: SAFETY", Finish::ContentFilter),
     ] {
         let (events, ended) = decode(&stream(&[&STOP.replace("stop", reason)]));
         assert_eq!((events, ended), (vec![done(finish, Usage::default())], Ok(())), "{reason}");
     }
+}
+
+#[test]
+fn a_reason_that_is_not_known_to_mean_whole_is_a_failure_before_and_after_text() {
+    let said = r#"{"choices":[{"delta":{"content":"a"}}]}"#;
     for (reason, class) in [
         ("error", RejectionClass::Broken),
+        ("abort", RejectionClass::Broken),
+        ("cancelled", RejectionClass::Broken),
         ("insufficient_system_resource", RejectionClass::Overloaded),
+        ("unheard_of", RejectionClass::Broken),
     ] {
-        let (_, ended) = decode(&stream(&[&STOP.replace("stop", reason)]));
-        let Err(DecodeError::Reported(rejection)) = ended else { panic!("{ended:?}") };
-        assert_eq!(rejection.class, class);
+        let failed = STOP.replace("stop", reason);
+        for (chunks, expected) in [
+            (vec![failed.as_str(), "[DONE]"], vec![]),
+            (vec![said, failed.as_str(), "[DONE]"], vec![text("a")]),
+        ] {
+            let (events, ended) = decode(&stream(&chunks));
+            let Err(DecodeError::Reported(rejection)) = ended else { panic!("{ended:?}") };
+            assert_eq!((events, rejection.class), (expected, class), "{reason}");
+            assert!(rejection.message.ends_with(reason), "{}", rejection.message);
+        }
     }
 }
 

@@ -208,7 +208,7 @@ impl Answer {
     fn end(&mut self, completion: &Completion, out: &mut Vec<u8>) {
         self.begin(out);
         let (status, event, reason) = match completion.finish {
-            Finish::Stop | Finish::ToolCalls | Finish::Load | Finish::Unload => {
+            Finish::Stop | Finish::ToolCalls | Finish::Paused | Finish::Load | Finish::Unload => {
                 (Status::Completed, "response.completed", None)
             }
             Finish::Length => {
