@@ -20,7 +20,6 @@ mod models;
 mod openapi;
 mod panics;
 mod quota;
-mod rest;
 mod reuse;
 pub mod settings;
 mod shard;

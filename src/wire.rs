@@ -4,6 +4,7 @@
 //! arrived and says what became whole.
 
 pub mod fields;
+pub mod http1;
 pub mod image;
 pub mod json;
 pub mod ndjson;

@@ -6,6 +6,8 @@
 
 #[path = "crate_facts/clients.rs"]
 mod clients;
+#[path = "crate_facts/connections.rs"]
+mod connections;
 #[path = "crate_facts/mailboxes.rs"]
 mod mailboxes;
 #[path = "crate_facts/servers.rs"]

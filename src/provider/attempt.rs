@@ -8,8 +8,12 @@
 //! owes its client the rest: from another provider, or as an error event, never as a silent end.
 
 mod client;
+mod connect;
+mod exchange_io;
+mod pool;
 mod pump;
 mod tls;
+mod transport;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -234,6 +238,8 @@ struct Answering {
     body: Body,
     decoder: Box<dyn Decoder>,
     events: Vec<ChatEvent>,
+    /// What ended it right behind these events, in the same piece.
+    broken: Option<DecodeError>,
 }
 
 impl Opening<'_> {
@@ -254,14 +260,20 @@ impl Opening<'_> {
         let seed = u64::from_le_bytes(*self.id.as_bytes().first_chunk().unwrap_or(&[0; 8]));
         let mut decoder = provider.backend.decoder(self.request, seed);
         let mut body = head.body;
-        let mut events = Vec::new();
+        let (mut events, mut broken) = (Vec::new(), None);
         while events.is_empty() {
             let piece = self.in_time(body.next()).await?;
-            decode(&mut *decoder, piece, &mut events).map_err(|error| {
-                Failed::undecodable(provider, Failure::DiedBeforeFirstEvent, error)
-            })?;
+            match decode(&mut *decoder, piece, &mut events) {
+                Ok(()) => {}
+                Err(error) if events.is_empty() => {
+                    let failure = Failure::DiedBeforeFirstEvent;
+                    return Err(Failed::undecodable(provider, failure, error));
+                }
+                // How the bytes were cut into pieces changes nothing: what came whole is delivered.
+                Err(error) => broken = Some(error),
+            }
         }
-        Ok(Answering { body, decoder, events })
+        Ok(Answering { body, decoder, events, broken })
     }
 
     /// Waits for `step` until the first event is due or the deadline passes.

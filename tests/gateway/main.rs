@@ -11,6 +11,7 @@
 //! | [`crowd`] | many clients at once, and the moments when they run or wait |
 //! | [`harness`] | the gateway's own process: its addresses, log, metrics and end |
 //! | [`redis`] | a real Redis that can be stopped, frozen and started again |
+//! | [`wire`] | connections byte by byte, and a provider of which a test says every byte |
 //! | [`ledger`] | what everybody saw, joined by request id, and the laws it must obey |
 #![cfg(test)]
 
@@ -46,7 +47,6 @@ mod panics;
 mod patience;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod redis;
-mod reload;
 mod replay;
 mod replicas;
 mod resume;
@@ -63,3 +63,4 @@ mod transport;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod upstream;
 mod vendors;
+mod wire;

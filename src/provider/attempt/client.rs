@@ -1,31 +1,25 @@
 //! The HTTP client towards one provider, one per worker: awc with every default that matters set by hand.
 //!
-//! It owns connections and their options. It refuses to follow redirects, to expand compressed bodies and to hide
-//! a queue: its pool has no limit of its own, because the gate already bounds how many calls run.
+//! It owns how calls are written and what their failures mean. It refuses to follow redirects, to expand compressed
+//! bodies and to hide a queue: its connections have no limit of their own, because the gate already bounds how many
+//! calls run.
 //!
-//! The one thing to know: whether a connection was new is known only to the connector. A flag of the task that
-//! sends is set when its connector runs, and a call that fails with the flag unset was on a kept connection.
+//! The one thing to know: awc neither pools nor frames here. Connections, their reuse and the end of every answer are
+//! matters of [`super::exchange_io`] and [`super::pool`]; awc is handed each answer as one that ends with its connection.
 
-use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix_http::BoxedPayloadStream;
+use actix_http::error::ParseError;
 use actix_http::header::{HeaderName, HeaderValue};
-use actix_service::{Service, ServiceExt};
-use actix_tls::connect::Resolver;
-use actix_tls::connect::{ConnectInfo, Connection as TcpConnection, Connector as TcpConnector};
-use actix_web::rt::net::TcpStream;
 use awc::ClientResponse;
 use awc::error::{ConnectError, PayloadError, SendRequestError};
-use awc::http::Uri;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use socket2::SockRef;
 
 use crate::backend::UpstreamRequest;
 use crate::chat::{ErrorKind, GatewayError};
@@ -33,21 +27,15 @@ use crate::provider::Provider;
 use crate::provider::refused::Failed;
 use crate::provider::retry::Failure;
 use crate::secret::Secret;
+use crate::wire::http1::FramingError;
 
+use super::connect::{ConnectFailure, Connector, Origin};
+use super::exchange_io::WireError;
+use super::pool::Pool;
 use super::tls;
 
-/// A kept connection is used again within this time only. Common model servers close idle connections after 5 s
-/// (uvicorn's default), and one closed under our hands costs a second try.
-const KEEP_ALIVE: Duration = Duration::from_secs(4);
-/// No connection lives longer, so that changes of DNS are seen.
-const LIFETIME: Duration = Duration::from_secs(300);
-/// Unacknowledged data breaks the connection after this time, whatever the kernel's own patience.
-const USER_TIMEOUT: Duration = Duration::from_secs(30);
-
-tokio::task_local! {
-    /// Whether the present call opened a connection.
-    static CONNECTED: Cell<bool>;
-}
+/// awc's own clock over connecting; every step has a bound of its own below it.
+const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Which connection a call may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,25 +74,20 @@ pub(in crate::provider) struct Body {
 pub(super) type BodyError = PayloadError;
 
 /// Why there is no head.
-pub(in crate::provider) struct SendError {
-    error: SendRequestError,
-    connected: bool,
-}
+pub(in crate::provider) struct SendError(SendRequestError);
 
 impl Client {
     /// A client without connections.
     pub fn new(provider: &Provider) -> Self {
         let settings = &provider.settings;
-        let build = || {
+        let (origin, base) = Origin::of(provider);
+        let (origin, pool) = (Rc::new(origin), Rc::new(Pool::new(&provider.name)));
+        let build = |pool| {
             let connector = awc::Connector::new()
-                .connector(connector())
-                .timeout(settings.timeouts.connect)
-                .handshake_timeout(settings.timeouts.connect)
+                .connector(Connector::new(&origin, pool))
+                .timeout(NEVER)
                 // 0 is no limit; awc's own is 100 over all hosts, and it would be a hidden queue.
-                .limit(0)
-                .conn_keep_alive(KEEP_ALIVE)
-                .conn_lifetime(LIFETIME)
-                .rustls_0_23(Arc::clone(&provider.tls));
+                .limit(0);
             awc::Client::builder()
                 .connector(connector)
                 // awc's timer ends at the head and covers waiting for the pool; the attempt has its own.
@@ -114,16 +97,16 @@ impl Client {
                 .no_default_headers()
                 .finish()
         };
-        let base = settings.base_url().trim_end_matches('/');
         let headers = settings.headers.iter().filter_map(|(name, value)| header(name, value));
-        Self { pooled: build(), fresh: build(), base: Rc::from(base), headers: headers.collect() }
+        let (pooled, fresh) = (build(Some(&pool)), build(None));
+        Self { pooled, fresh, base: Rc::from(base), headers: headers.collect() }
     }
 
     /// Sends a call and waits for the head of the answer.
     ///
     /// # Errors
     ///
-    /// [`SendError`], which knows whether the connection was new.
+    /// [`SendError`].
     ///
     /// # Cancellation
     ///
@@ -158,12 +141,7 @@ impl Client {
             request = request.force_close();
         }
         let body = Bytes::from(call.body);
-        let sending = async {
-            let sent = request.send_body(body).await;
-            let connected = CONNECTED.with(Cell::get);
-            sent.map_err(|error| SendError { error, connected })
-        };
-        let response = CONNECTED.scope(Cell::new(false), sending).await?;
+        let response = request.send_body(body).await.map_err(SendError)?;
         let header = |name: &str| {
             response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
         };
@@ -203,47 +181,71 @@ impl SendError {
     /// What it means for the attempt.
     pub fn into_failed(self, provider: &Provider) -> Failed {
         let name = &provider.name;
-        let hint = provider.backend.unreachable_hint();
-        let broken = |why: &str| {
-            let failure =
-                if self.connected { Failure::DiedBeforeFirstEvent } else { Failure::ResetReused };
-            (failure, format!("provider `{name}` {why}"))
-        };
-        let (failure, message) = match &self.error {
-            SendRequestError::Connect(ConnectError::Disconnected) | SendRequestError::Send(_) => {
-                broken("closed the connection before it answered")
+        let (failure, message) = if let Some(failure) = self.connecting() {
+            match failure {
+                ConnectFailure::Tcp(error) if is_local(error) => {
+                    (Failure::LocalResource, "the gateway has run out of connections".to_owned())
+                }
+                failure => {
+                    let why = reason(failure, provider.backend.unreachable_hint());
+                    (Failure::Connect, format!("cannot reach provider `{name}`: {why}"))
+                }
             }
-            SendRequestError::Connect(ConnectError::Io(error)) if is_local(error) => {
-                (Failure::LocalResource, "the gateway has run out of connections".to_owned())
-            }
-            SendRequestError::Connect(error) => {
-                let why = reason(error, self.connected, hint);
-                (Failure::Connect, format!("cannot reach provider `{name}`: {why}"))
-            }
-            SendRequestError::Response(actix_http::error::ParseError::Io(_)) => {
-                broken("closed the connection before it answered")
-            }
-            SendRequestError::Response(_) => (
-                Failure::DiedBeforeFirstEvent,
-                format!(
-                    "provider `{name}` answered something that is not HTTP; if it speaks TLS, base_url \
-                     has to begin with https://"
-                ),
-            ),
-            _ => {
-                (Failure::LocalResource, format!("the call to provider `{name}` could not be made"))
-            }
+        } else if let Some(error) = self.on_the_wire() {
+            (failure_of(error), format!("provider `{name}` {}", told(error)))
+        } else {
+            (Failure::LocalResource, format!("the call to provider `{name}` could not be made"))
         };
         let is_ours = failure == Failure::LocalResource;
         let kind = if is_ours { ErrorKind::ProviderUnavailable } else { ErrorKind::BadUpstream };
         let error = GatewayError::upstream(kind, message);
-        let error = match &self.error {
-            SendRequestError::Connect(cause) => {
-                error.because(format_args!("{}: {cause}", step(cause, self.connected)))
-            }
-            cause => error.because(cause),
+        let error = match (self.connecting(), self.on_the_wire()) {
+            (Some(cause), _) => error.because(cause),
+            (None, Some(cause)) => error.because(cause),
+            (None, None) => error.because(&self.0),
         };
         Failed::new(failure, error)
+    }
+
+    fn connecting(&self) -> Option<&ConnectFailure> {
+        let SendRequestError::Connect(ConnectError::Io(error)) = &self.0 else { return None };
+        error.get_ref()?.downcast_ref()
+    }
+
+    /// What went wrong once there was a connection.
+    fn on_the_wire(&self) -> Option<WireError> {
+        match &self.0 {
+            SendRequestError::Response(ParseError::Io(error)) => {
+                error.get_ref()?.downcast_ref().copied()
+            }
+            // awc refuses what passed our own reader.
+            SendRequestError::Response(_) => Some(WireError::Framing(FramingError::MalformedHead)),
+            _ => None,
+        }
+    }
+}
+
+fn failure_of(error: WireError) -> Failure {
+    match error {
+        // What came on a kept connection before the question says no more about this call than that the connection
+        // was spoilt.
+        WireError::Unanswered { is_kept: true, .. } | WireError::Unasked => Failure::ResetReused,
+        WireError::Unanswered { is_kept: false, .. } | WireError::Cut | WireError::Framing(_) => {
+            Failure::DiedBeforeFirstEvent
+        }
+    }
+}
+
+fn told(error: WireError) -> String {
+    match error {
+        WireError::Unanswered { .. } | WireError::Unasked | WireError::Cut => {
+            "closed the connection before it answered".to_owned()
+        }
+        WireError::Framing(FramingError::NotHttp) => {
+            "answered something that is not HTTP; if it speaks TLS, base_url has to begin with https://"
+                .to_owned()
+        }
+        WireError::Framing(error) => format!("answered something that is not HTTP: {error}"),
     }
 }
 
@@ -261,54 +263,22 @@ fn header(name: &str, value: &Secret) -> Option<(HeaderName, HeaderValue)> {
     Some((name, value))
 }
 
-/// Why connecting failed and what to do about it, without addresses. Whoever is `connected` failed at TLS.
-fn reason(error: &ConnectError, connected: bool, hint: &str) -> String {
-    let why = match error {
-        ConnectError::Timeout if connected => "the TLS handshake took too long",
-        ConnectError::Timeout => "connecting took too long",
-        ConnectError::Resolver(_) | ConnectError::NoRecords => {
+/// Why connecting failed and what to do about it, without addresses.
+fn reason(failure: &ConnectFailure, hint: &str) -> String {
+    let why = match failure {
+        ConnectFailure::TlsTimeout => "the TLS handshake took too long",
+        ConnectFailure::TcpTimeout => "connecting took too long",
+        ConnectFailure::Dns(_) => {
             return "its name is not known; is base_url right, and does DNS work here?".to_owned();
         }
-        ConnectError::Io(error) => match tls::error_in(error) {
+        ConnectFailure::Tls(error) => match tls::error_in(error) {
             Some(error) => return tls::reason(error).to_owned(),
-            None if connected => "the connection broke off in the TLS handshake",
-            None if error.kind() == io::ErrorKind::ConnectionRefused => "connection refused",
-            None => "connecting failed",
+            None => "the connection broke off in the TLS handshake",
         },
-        ConnectError::SslIsNotSupported => "the TLS handshake failed",
-        _ => "connecting failed",
+        ConnectFailure::Tcp(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            "connection refused"
+        }
+        ConnectFailure::Tcp(_) => "connecting failed",
     };
     format!("{why}; {hint}")
-}
-
-/// The step at which connecting failed, for the log.
-fn step(error: &ConnectError, connected: bool) -> &'static str {
-    match error {
-        ConnectError::Resolver(_) | ConnectError::NoRecords => "dns",
-        _ if connected => "tls",
-        _ => "tcp",
-    }
-}
-
-/// Opens TCP connections, tells the task that it did, and sets the options of the socket.
-fn connector() -> impl Service<
-    ConnectInfo<Uri>,
-    Response = TcpConnection<Uri, TcpStream>,
-    Error = actix_tls::connect::ConnectError,
-> + Clone {
-    TcpConnector::new(Resolver::default()).service().map(
-        |connection: TcpConnection<Uri, TcpStream>| {
-            // Outside of `send` nobody asks.
-            CONNECTED.try_with(|connected| connected.set(true)).ok();
-            let socket = SockRef::from(connection.io_ref());
-            // Small pieces must not wait for acknowledgements (40 ms on Linux).
-            let set = socket
-                .set_tcp_nodelay(true)
-                .and_then(|()| socket.set_tcp_user_timeout(Some(USER_TIMEOUT)));
-            if let Err(error) = set {
-                log::debug!("the options of an upstream socket cannot be set: {error}");
-            }
-            connection
-        },
-    )
 }

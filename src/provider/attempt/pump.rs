@@ -54,11 +54,14 @@ impl<'a> Pump<'a> {
     }
 
     async fn carry(&mut self, answering: Answering) -> Result<Usage, Failed> {
-        let Answering { mut body, mut decoder, mut events } = answering;
+        let Answering { mut body, mut decoder, mut events, broken } = answering;
         loop {
             if let Some(usage) = self.deliver(&mut events).await? {
                 body.end(END_TIME).await;
                 return Ok(usage);
+            }
+            if let Some(error) = broken {
+                return Err(Failed::cut(self.provider, error));
             }
             let piece = self.next_piece(&mut body).await?;
             if let Err(error) = decode(&mut *decoder, piece, &mut events) {

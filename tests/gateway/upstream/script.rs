@@ -242,7 +242,8 @@ impl Gate {
         .await;
     }
 
-    pub(super) async fn pass(&self) {
+    /// Waits here until the gate is opened.
+    pub async fn pass(&self) {
         self.reached.send_modify(|count| *count += 1);
         self.changed.send_replace(());
         // An error means that the gate was opened for good.

@@ -1,0 +1,198 @@
+//! From a provider's name to a connection on which an exchange can begin: the pool, DNS, TCP, TLS.
+//!
+//! It owns the order in which addresses are tried and the options of the socket. Every step has a bound of its own, and
+//! its failure is told apart from the others'. awc knows nothing of TLS: it is handed a connection that speaks HTTP.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_service::Service;
+use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
+use awc::http::Uri;
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use rustls::pki_types::ServerName;
+use socket2::SockRef;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsConnector;
+
+use super::exchange_io::ExchangeIo;
+use super::pool::Pool;
+use super::transport::Transport;
+use crate::provider::Provider;
+
+/// Unacknowledged data breaks the connection after this time, whatever the kernel's own patience.
+const USER_TIMEOUT: Duration = Duration::from_secs(30);
+/// The next address is tried after this time: the connection attempt delay of RFC 8305, section 5.
+const NEXT_ADDRESS: Duration = Duration::from_millis(250);
+
+/// Where a provider is, and how it is spoken to.
+pub(super) struct Origin {
+    host: String,
+    port: u16,
+    tls: Option<Arc<rustls::ClientConfig>>,
+    /// The bound of DNS and TCP together, and once more of TLS.
+    patience: Duration,
+}
+
+/// The step at which connecting failed, and why.
+#[derive(Debug)]
+pub(super) enum ConnectFailure {
+    Dns(io::Error),
+    Tcp(io::Error),
+    TcpTimeout,
+    Tls(io::Error),
+    TlsTimeout,
+}
+
+/// What awc asks for connections: a kept one where there is one, else a new one.
+#[derive(Clone)]
+pub(super) struct Connector {
+    origin: Rc<Origin>,
+    /// `None` keeps nothing and takes nothing kept.
+    pool: Option<Rc<Pool>>,
+}
+
+impl Origin {
+    /// The provider's, and the address that awc is to use for it.
+    pub(super) fn of(provider: &Provider) -> (Self, String) {
+        let base = provider.settings.base_url().trim_end_matches('/');
+        let (rest, is_tls) = match base.split_once("://") {
+            Some(("https", rest)) => (rest, true),
+            Some((_, rest)) => (rest, false),
+            None => (base, false),
+        };
+        let usual = if is_tls { 443 } else { 80 };
+        let uri: Uri = format!("http://{rest}").parse().unwrap_or_default();
+        let port = uri.port_u16().unwrap_or(usual);
+        let host = uri.host().unwrap_or_default();
+        // An address of IPv6 stands in brackets, which are not its own.
+        let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let address = format!("http://{host}:{port}{}", uri.path().trim_end_matches('/'));
+        let tls = is_tls.then(|| Arc::clone(&provider.tls));
+        (Self { host: bare, port, tls, patience: provider.settings.timeouts.connect }, address)
+    }
+
+    /// Opens a connection.
+    async fn open(&self) -> Result<Transport, ConnectFailure> {
+        let tcp = async {
+            let addresses = lookup_host((self.host.as_str(), self.port)).await;
+            let addresses = addresses.map_err(ConnectFailure::Dns)?.collect();
+            first_to_connect(interleaved(addresses)).await.map_err(ConnectFailure::Tcp)
+        };
+        let tcp = timeout(self.patience, tcp).await.or(Err(ConnectFailure::TcpTimeout))??;
+        set_options(&tcp);
+        let Some(config) = &self.tls else { return Ok(Transport::Plain(tcp)) };
+        let name = ServerName::try_from(self.host.clone());
+        let name = name.map_err(|error| ConnectFailure::Tls(io::Error::other(error)))?;
+        let handshake = TlsConnector::from(Arc::clone(config)).connect(name, tcp);
+        match timeout(self.patience, handshake).await {
+            Ok(Ok(tls)) => Ok(Transport::Tls(Box::new(tls))),
+            Ok(Err(error)) => Err(ConnectFailure::Tls(error)),
+            Err(_) => Err(ConnectFailure::TlsTimeout),
+        }
+    }
+}
+
+impl Connector {
+    pub(super) fn new(origin: &Rc<Origin>, pool: Option<&Rc<Pool>>) -> Self {
+        Self { origin: Rc::clone(origin), pool: pool.cloned() }
+    }
+}
+
+impl Service<ConnectInfo<Uri>> for Connector {
+    type Response = Connection<Uri, ExchangeIo>;
+    type Error = ConnectError;
+    type Future = LocalBoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    actix_service::always_ready!();
+
+    fn call(&self, asked: ConnectInfo<Uri>) -> Self::Future {
+        let Self { origin, pool } = self.clone();
+        Box::pin(async move {
+            let uri = asked.request().clone();
+            let kept = pool.as_ref().and_then(|pool| Some((pool.take()?, Rc::clone(pool))));
+            if let Some((kept, pool)) = kept {
+                return Ok(Connection::new(uri, ExchangeIo::on_kept(kept, pool)));
+            }
+            let opened = origin.open().await;
+            let transport =
+                opened.map_err(|failure| ConnectError::Io(io::Error::other(failure)))?;
+            Ok(Connection::new(uri, ExchangeIo::on_new(transport, pool)))
+        })
+    }
+}
+
+/// The addresses with their families in turn, beginning with the first one's: RFC 8305, section 4.
+fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let is_first = addresses.first().map(SocketAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(|address| Some(address.is_ipv6()) == is_first);
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    std::iter::from_fn(|| Some([first.next(), second.next()]))
+        .take_while(|pair| pair.iter().any(Option::is_some))
+        .flatten()
+        .flatten()
+        .collect()
+}
+
+/// Connects to the address that answers first. Each is tried when the one before it has failed, or has been silent for
+/// 250 ms.
+async fn first_to_connect(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+    let mut waiting = addresses.into_iter();
+    let mut tried = FuturesUnordered::new();
+    let mut failed: Option<io::Error> = None;
+    tried.extend(waiting.next().map(TcpStream::connect));
+    loop {
+        let is_last = waiting.as_slice().is_empty();
+        tokio::select! {
+            biased;
+            connected = tried.next() => match connected {
+                Some(Ok(stream)) => return Ok(stream),
+                // That a family cannot be reached at all says less than what happened at an address.
+                Some(Err(error)) if failed.as_ref().is_none_or(is_unreachable) => failed = Some(error),
+                Some(Err(_)) => {}
+                None => {
+                    let none = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+                    return Err(failed.unwrap_or_else(none));
+                }
+            },
+            () = sleep(NEXT_ADDRESS), if !is_last => {}
+        }
+        tried.extend(waiting.next().map(TcpStream::connect));
+    }
+}
+
+fn is_unreachable(error: &io::Error) -> bool {
+    use io::ErrorKind::{AddrNotAvailable, HostUnreachable, NetworkUnreachable};
+    matches!(error.kind(), AddrNotAvailable | HostUnreachable | NetworkUnreachable)
+}
+
+fn set_options(tcp: &TcpStream) {
+    let socket = SockRef::from(tcp);
+    // Small pieces must not wait for acknowledgements (40 ms on Linux).
+    let set =
+        socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_user_timeout(Some(USER_TIMEOUT)));
+    if let Err(error) = set {
+        log::debug!("the options of an upstream socket cannot be set: {error}");
+    }
+}
+
+impl fmt::Display for ConnectFailure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dns(error) => write!(formatter, "dns: {error}"),
+            Self::Tcp(error) => write!(formatter, "tcp: {error}"),
+            Self::TcpTimeout => formatter.write_str("tcp: no connection in time"),
+            Self::Tls(error) => write!(formatter, "tls: {error}"),
+            Self::TlsTimeout => formatter.write_str("tls: no handshake in time"),
+        }
+    }
+}
+
+impl std::error::Error for ConnectFailure {}

@@ -1,0 +1,331 @@
+//! One exchange on a connection, as awc sees it: it writes the request, and reads one head and one body.
+//!
+//! It owns the connection for as long as the exchange lasts, above TCP and TLS alike. It passes over interim heads,
+//! ends the answer where its framing says so, and refuses to hand on anything else: what comes behind the end, what
+//! comes before it was asked for, what could be read in two ways. Only an exchange that ended exactly gives its
+//! connection back to the pool; every other one closes it.
+//!
+//! The one thing to know: awc reads only after it has written everything, so a provider that answers while it is still
+//! being sent to would not be heard. Here it is listened to whenever a write has to wait; a write that fails is
+//! not told to awc, which then reads what came before the failure, or is told that nothing did.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use actix_rt::net::{ActixStream, Ready};
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::pool::{Kept, Pool};
+use super::transport::Transport;
+use crate::wire::http1::{Answer, FramingError, Piece, Then};
+
+/// How much of an early answer is held before awc asks for it.
+const MOST_HELD: usize = 128 * 1024;
+
+/// Why an exchange has no answer, or no more of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WireError {
+    /// The connection ended before any byte of an answer.
+    Unanswered {
+        /// Whether the connection had been used before.
+        is_kept: bool,
+        /// Whether the whole request had been written.
+        is_sent: bool,
+    },
+    /// It ended within the answer.
+    Cut,
+    /// What came cannot be read as one answer.
+    Framing(FramingError),
+    /// An answer came on a kept connection before its question was sent: it is an answer to another one.
+    Unasked,
+}
+
+/// The side of a connection that awc reads and writes.
+pub(super) struct ExchangeIo {
+    /// `None` once nothing more is to be read or written.
+    transport: Option<Transport>,
+    pool: Option<Rc<Pool>>,
+    born: Instant,
+    is_kept: bool,
+    sending: Sending,
+    reading: Reading,
+    answer: Answer,
+    /// Whether anything came, were it an interim head.
+    is_heard: bool,
+    /// The beginning of a head; behind a head what is to be handed on.
+    held: BytesMut,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sending {
+    /// Nothing was written yet.
+    Unbegun,
+    Going,
+    /// All that awc has to write was written.
+    Whole,
+    /// The rest is thrown away: nobody reads it any more.
+    Abandoned,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    Going,
+    Over,
+    Failed(WireError),
+}
+
+impl ExchangeIo {
+    /// On a connection that was opened for it.
+    pub(super) fn on_new(transport: Transport, pool: Option<Rc<Pool>>) -> Self {
+        Self::new(transport, pool, Instant::now(), false)
+    }
+
+    /// On one that was used before.
+    pub(super) fn on_kept(kept: Kept, pool: Rc<Pool>) -> Self {
+        Self::new(kept.transport, Some(pool), kept.born, true)
+    }
+
+    fn new(transport: Transport, pool: Option<Rc<Pool>>, born: Instant, is_kept: bool) -> Self {
+        Self {
+            transport: Some(transport),
+            pool,
+            born,
+            is_kept,
+            sending: Sending::Unbegun,
+            reading: Reading::Going,
+            answer: Answer::new(false),
+            is_heard: false,
+            held: BytesMut::new(),
+        }
+    }
+
+    /// Hands on what was held.
+    fn give(&mut self, bytes: &mut ReadBuf<'_>) {
+        let count = self.held.len().min(bytes.remaining());
+        bytes.put_slice(self.held.get(..count).unwrap_or_default());
+        self.held.advance(count);
+    }
+
+    /// Reads more into `bytes` and takes it as a part of the answer. What is left of it there is to be handed on.
+    fn poll_answer(&mut self, context: &mut Context<'_>, bytes: &mut ReadBuf<'_>) -> Poll<()> {
+        let Some(transport) = &mut self.transport else { return Poll::Ready(()) };
+        let before = bytes.filled().len();
+        let read = ready!(Pin::new(transport).poll_read(context, bytes));
+        let came = bytes.filled_mut().get_mut(before..).unwrap_or_default();
+        if read.is_err() || came.is_empty() {
+            self.connection_ended(read.is_ok());
+            return Poll::Ready(());
+        }
+        self.is_heard = true;
+        if self.answer.status().is_none() && !self.held.is_empty() {
+            // The head began earlier.
+            self.held.extend_from_slice(came);
+            bytes.set_filled(before);
+            let Piece { kept, then } = self.answer.take(&mut self.held);
+            self.held.truncate(kept);
+            self.follow(then);
+            return Poll::Ready(());
+        }
+        let Piece { kept, then } = self.answer.take(came);
+        match then {
+            Then::Again => {
+                self.held.extend_from_slice(came.get(..kept).unwrap_or_default());
+                bytes.set_filled(before);
+            }
+            Then::More | Then::End { .. } | Then::Broken(_) => bytes.set_filled(before + kept),
+        }
+        self.follow(then);
+        Poll::Ready(())
+    }
+
+    fn follow(&mut self, then: Then) {
+        match then {
+            Then::Again | Then::More => {}
+            Then::End { surplus } => self.over(surplus == 0),
+            Then::Broken(error) => self.fail(WireError::Framing(error)),
+        }
+    }
+
+    /// The answer has come to its end; `is_exact` when nothing came behind it.
+    fn over(&mut self, is_exact: bool) {
+        self.reading = Reading::Over;
+        let (transport, pool) = (self.transport.take(), self.pool.take());
+        let (Some(transport), Some(pool)) = (transport, pool) else { return };
+        if !is_exact {
+            pool.distrust();
+        } else if self.answer.is_reusable() && self.sending == Sending::Whole {
+            pool.put(transport, self.born);
+        }
+    }
+
+    fn connection_ended(&mut self, in_order: bool) {
+        if in_order && self.answer.ends_with_connection() {
+            self.reading = Reading::Over;
+            self.transport = None;
+        } else if !self.is_heard {
+            let is_sent = self.sending == Sending::Whole;
+            self.fail(WireError::Unanswered { is_kept: self.is_kept, is_sent });
+        } else {
+            self.fail(WireError::Cut);
+        }
+    }
+
+    fn fail(&mut self, error: WireError) {
+        if self.answer.status().is_none() {
+            self.held.clear();
+        }
+        self.reading = Reading::Failed(error);
+        self.transport = None;
+    }
+
+    /// Looks whether the provider answers while it is still being sent to, and stops sending where it wants no more.
+    fn listen(&mut self, context: &mut Context<'_>) {
+        while self.reading == Reading::Going && self.held.len() < MOST_HELD {
+            let mut space = [0; 4096];
+            let mut space = ReadBuf::new(&mut space);
+            if self.poll_answer(context, &mut space).is_pending() {
+                break;
+            }
+            self.held.extend_from_slice(space.filled());
+        }
+        match self.answer.status() {
+            // It was there before the question.
+            Some(200..=299) if self.is_kept => self.fail_unasked(),
+            // It may still want the rest, unless it has said everything.
+            Some(200..=299) if self.reading == Reading::Going && self.held.len() < MOST_HELD => {}
+            Some(_) => self.sending = Sending::Abandoned,
+            None if self.reading == Reading::Going => {}
+            None => self.sending = Sending::Abandoned,
+        }
+    }
+
+    fn fail_unasked(&mut self) {
+        self.held.clear();
+        self.sending = Sending::Abandoned;
+        if let Some(pool) = self.pool.take() {
+            pool.distrust();
+        }
+        self.fail(WireError::Unasked);
+    }
+}
+
+impl AsyncRead for ExchangeIo {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.sending == Sending::Going {
+            this.sending = Sending::Whole;
+        }
+        let before = bytes.filled().len();
+        loop {
+            if this.answer.status().is_some() && !this.held.is_empty() {
+                this.give(bytes);
+            }
+            if bytes.filled().len() > before || bytes.remaining() == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            match this.reading {
+                Reading::Over => return Poll::Ready(Ok(())),
+                Reading::Failed(error) => return Poll::Ready(Err(io::Error::other(error))),
+                Reading::Going => ready!(this.poll_answer(context, bytes)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for ExchangeIo {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.sending == Sending::Unbegun {
+            this.sending = Sending::Going;
+            this.answer = Answer::new(bytes.starts_with(b"HEAD "));
+        }
+        if let (Sending::Going, Some(transport)) = (this.sending, &mut this.transport) {
+            match Pin::new(transport).poll_write(context, bytes) {
+                Poll::Ready(Ok(count)) if count > 0 => return Poll::Ready(Ok(count)),
+                Poll::Ready(Ok(_) | Err(_)) => this.sending = Sending::Abandoned,
+                Poll::Pending => this.listen(context),
+            }
+        }
+        this.written(bytes.len())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if let (Sending::Going, Some(transport)) = (this.sending, &mut this.transport) {
+            match Pin::new(transport).poll_flush(context) {
+                Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
+                Poll::Ready(Err(_)) => this.sending = Sending::Abandoned,
+                Poll::Pending => this.listen(context),
+            }
+        }
+        this.written(())
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.get_mut().transport {
+            Some(transport) => Pin::new(transport).poll_shutdown(context),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl ExchangeIo {
+    /// What awc is told when the transport takes no more at present: to wait, or, once the rest is thrown away, that
+    /// it was written.
+    fn written<T>(&self, all: T) -> Poll<io::Result<T>> {
+        match self.sending {
+            Sending::Abandoned => Poll::Ready(Ok(all)),
+            Sending::Unbegun | Sending::Going | Sending::Whole => Poll::Pending,
+        }
+    }
+}
+
+/// Required of a connection by awc's builder; awc never asks.
+impl ActixStream for ExchangeIo {
+    fn poll_read_ready(&self, _: &mut Context<'_>) -> Poll<io::Result<Ready>> {
+        Poll::Ready(Ok(Ready::READABLE))
+    }
+
+    fn poll_write_ready(&self, _: &mut Context<'_>) -> Poll<io::Result<Ready>> {
+        Poll::Ready(Ok(Ready::WRITABLE))
+    }
+}
+
+impl fmt::Debug for ExchangeIo {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = formatter.debug_struct("ExchangeIo");
+        shown.field("sending", &self.sending).field("reading", &self.reading);
+        shown.finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for WireError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unanswered { is_sent: true, .. } => {
+                formatter.write_str("the connection ended before the answer")
+            }
+            Self::Unanswered { is_sent: false, .. } => {
+                formatter.write_str("the connection ended before the request was sent")
+            }
+            Self::Cut => formatter.write_str("the connection ended within the answer"),
+            Self::Framing(error) => write!(formatter, "the answer cannot be read: {error}"),
+            Self::Unasked => formatter.write_str("an answer came that nobody had asked for"),
+        }
+    }
+}
+
+impl std::error::Error for WireError {}
