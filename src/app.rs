@@ -11,6 +11,7 @@ pub mod descriptors;
 pub mod keys;
 pub mod probe;
 mod providers;
+mod reload;
 pub mod routed;
 mod watch;
 
@@ -18,19 +19,18 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix::Addr;
 use actix_rt::task::JoinHandle;
-use actix_rt::time::sleep;
 use actix_web::dev::ServerHandle;
 use actix_web::web::Data;
 use parking_lot::Mutex;
 use providers::Providers;
+use reload::{Current, InForce};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::admin::{self, Admin, Feed};
-use crate::config::{self, Config, Fingerprint};
+use crate::config::{Bound, Config, Read};
 use crate::http::{self, Front};
 use crate::provider::parts::Parts;
 use crate::provider::{HealthActor, Watch};
@@ -39,8 +39,6 @@ use crate::telemetry::otel::{self, Exporters};
 
 /// Connections that may wait to be accepted. The standard library's 128 is too few for a burst of clients.
 const BACKLOG: i32 = 4096;
-/// How often it is looked whether the last call of a provider that was taken out has ended.
-const FORGET_EVERY: Duration = Duration::from_secs(1);
 
 /// A running gateway.
 pub struct App {
@@ -48,6 +46,8 @@ pub struct App {
     main: Running,
     admin: Running,
     current: Arc<Current>,
+    /// The limits that it keeps together with other gateways.
+    parts: Option<Arc<Parts>>,
     /// Asks the providers whether they work.
     health: Addr<HealthActor>,
     /// The Redis that replicas share.
@@ -57,7 +57,7 @@ pub struct App {
     /// Send spans and metrics.
     exporters: Option<Exporters>,
     /// Watches the configuration file.
-    watch: Option<JoinHandle<()>>,
+    watch: JoinHandle<()>,
 }
 
 /// A listener that serves.
@@ -71,23 +71,8 @@ struct Running {
 pub struct Source {
     /// The file named on the command line.
     pub explicit: Option<PathBuf>,
-    /// The file that was read, which is watched; `None` when there is none.
-    pub file: Option<PathBuf>,
-    /// What it said.
-    pub fingerprint: Fingerprint,
-}
-
-/// The configuration in force.
-struct Current {
-    config: Mutex<Config>,
-    /// Never locked for longer than it takes to look through them.
-    providers: Arc<Mutex<Providers>>,
-    source: Option<Source>,
-    /// What the file was when it was last read, whatever came of it.
-    tried: Mutex<Fingerprint>,
-    health: Addr<HealthActor>,
-    /// The limits that it keeps together with other gateways.
-    parts: Option<Arc<Parts>>,
+    /// What was read.
+    pub read: Read,
 }
 
 /// Why the application did not start.
@@ -126,28 +111,26 @@ impl App {
             parts.clone(),
         ));
         let token = config.admin.token.clone();
-        let tried = source.as_ref().map(|source| source.fingerprint.clone()).unwrap_or_default();
-        let current = Arc::new(Current {
-            config: Mutex::new(config),
+        let bound = Bound { main: address(&main, server)?, admin: address(&admin, console)? };
+        let current = Current {
+            front: front.clone(),
+            in_force: Mutex::new(InForce::new(config, source)),
+            bound,
             providers: Arc::new(Mutex::new(providers)),
-            source,
-            tried: Mutex::new(tried),
             health: health.clone(),
-            parts,
-        });
+        };
+        let current = Arc::new(current);
         let started = |listen| move |error| StartError { listen, error };
-        let address = main.local_addr().map_err(started(server))?;
-        let feed = Feed::start(front.clone(), address);
+        let feed = Feed::start(front.clone(), bound.main);
         let admin = {
-            let (front, current) = (front.clone(), Arc::clone(&current));
-            let shown = Arc::clone(&current);
+            let (asked, shown) = (Arc::clone(&current), Arc::clone(&current));
             let hooks = Admin {
                 front: front.clone(),
-                main: address,
+                main: bound.main,
                 feed: Arc::clone(&feed.0),
                 token,
-                reload: Box::new(move || current.reload(&front)),
-                effective: Box::new(move || config::effective(&shown.config.lock())),
+                reload: Box::new(move || asked.reload()),
+                effective: Box::new(move || shown.effective()),
             };
             run(admin, |listener| admin::serve(listener, hooks)).map_err(started(console))?
         };
@@ -155,8 +138,8 @@ impl App {
             run(main, |listener| http::serve(listener, front.clone())).map_err(started(server))?;
         log::info!(target: "llm_gateway", "gateway listening on http://{}", main.address);
         log::info!(target: "llm_gateway", "admin listening on http://{}", admin.address);
-        let watch = watch_file(&current, &front);
-        Ok(Self { front, main, admin, current, health, link, feed, exporters, watch })
+        let watch = current.watch();
+        Ok(Self { front, main, admin, current, parts, health, link, feed, exporters, watch })
     }
 
     /// Where clients connect.
@@ -177,18 +160,16 @@ impl App {
     ///
     /// The problems, one per line; the old configuration stays.
     pub fn reload(&self) -> Result<(), String> {
-        self.current.reload(&self.front)
+        self.current.reload()
     }
 
     /// Stops in order: readiness first, then no new work, time for what runs, and the listeners last.
     pub async fn stop(self) {
         log::info!(target: "llm_gateway", "stopping");
-        if let Some(watch) = &self.watch {
-            watch.abort();
-        }
+        self.watch.abort();
         self.health.do_send(Watch(Vec::new()));
         self.front.drain().await;
-        if let Some(parts) = &self.current.parts {
+        if let Some(parts) = &self.parts {
             parts.give_back().await;
         }
         if let Some(link) = &self.link {
@@ -209,83 +190,12 @@ impl App {
     }
 }
 
-impl Current {
-    fn reload(&self, front: &Front) -> Result<(), String> {
-        let Some(source) = &self.source else {
-            return Err("error: this gateway runs without a configuration file".to_owned());
-        };
-        // One reload at a time, and none sees half of another.
-        let mut current = self.config.lock();
-        if let Some(file) = &source.file {
-            // Before it is read: what is written from now on will be seen as a change.
-            *self.tried.lock() = config::fingerprint(file);
-        }
-        // The process's own variables never change; those of `.env` do.
-        let loaded = config::read_environment()
-            .and_then(|environment| config::load(source.explicit.as_deref(), &environment));
-        let loaded = loaded.map_err(|problems| {
-            log::error!(target: "llm_gateway", "the configuration is refused and the old one stays:\n{problems}");
-            problems.to_string()
-        })?;
-        for warning in &loaded.warnings {
-            log::warn!(target: "llm_gateway", "{warning}");
-        }
-        let after = loaded.config;
-        for (key, differs) in [
-            ("server.listen", after.server.listen != current.server.listen),
-            ("server.workers", after.server.workers != current.server.workers),
-            ("server.write_stall", after.server.write_stall != current.server.write_stall),
-            ("admin.listen", after.admin.listen != current.admin.listen),
-            ("admin.token", after.admin.token != current.admin.token),
-            ("redis", after.redis != current.redis),
-            ("log.format", after.log.format != current.log.format),
-            ("otel", after.otel != current.otel),
-        ] {
-            if differs {
-                log::warn!(target: "llm_gateway", "{key} changes with the next start");
-            }
-        }
-        let routing = Arc::new(self.providers.lock().routing(&after));
-        self.health.do_send(Watch(routing.providers.clone()));
-        front.change(&after.server, &after.auth, &after.keys, &after.cache, routing);
-        *current = after;
-        drop(actix_rt::spawn(forget(Arc::clone(&self.providers))));
-        log::info!(target: "llm_gateway", "the configuration was read again");
-        Ok(())
-    }
-}
-
-/// Forgets the providers that a reload has taken out. What is known of them here keeps their part of a limit that
-/// gateways share, which the others could use.
-async fn forget(providers: Arc<Mutex<Providers>>) {
-    loop {
-        // Whoever held them is told of the change at this very moment.
-        sleep(FORGET_EVERY).await;
-        if !providers.lock().forget() {
-            return;
-        }
-    }
-}
-
 /// Spans and metrics go to a collector where one is configured. Without them the gateway serves all the same.
 fn exporters(config: &Config) -> Option<Exporters> {
     otel::start(&config.otel).unwrap_or_else(|error| {
         log::error!(target: "otel", "no spans and metrics are sent: {error}");
         None
     })
-}
-
-/// Watches the configuration file where there is one.
-fn watch_file(current: &Arc<Current>, front: &Data<Front>) -> Option<JoinHandle<()>> {
-    let file = current.source.as_ref()?.file.clone()?;
-    let (current, front) = (Arc::clone(current), front.clone());
-    let tried = {
-        let current = Arc::clone(&current);
-        move || current.tried.lock().clone()
-    };
-    // What is wrong with the file is in the log; the old configuration stays.
-    let reload = move || drop(current.reload(&front));
-    Some(actix_rt::spawn(watch::watch(file, tried, reload)))
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -295,6 +205,11 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
+}
+
+/// Where a listener that was to listen here does so.
+fn address(listener: &TcpListener, listen: SocketAddr) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(|error| StartError { listen, error })
 }
 
 fn run(

@@ -7,19 +7,23 @@
 //! filled in: a provider's address by its backend, keys from the variables that hold them, hints less
 //! the providers that are not configured.
 
+mod again;
 mod check;
 mod complete;
 mod environment;
 mod fit;
 mod key_path;
+mod listen;
 mod problem;
 mod source;
 #[cfg(test)]
 mod tests;
 mod tree;
 
+pub use again::{Again, Before, Bound, Overridden, load_again};
+pub use listen::{Start, listens};
 pub use problem::{Origin, Problem, Problems};
-pub use source::{Fingerprint, fingerprint, read_environment};
+pub use source::{Environment, Fingerprint, fingerprint, read_environment};
 
 use crate::admin::settings::AdminSettings;
 use crate::cache::settings::CacheSettings;
@@ -31,7 +35,8 @@ use crate::telemetry::otel::settings::OtelSettings;
 use crate::telemetry::settings::LogSettings;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use source::Dotenv;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// Everything that can be configured. [`Config::default`] is what runs without any file.
@@ -72,12 +77,29 @@ pub struct Config {
 pub struct Loaded {
     /// What to run with.
     pub config: Config,
-    /// The file it came from; `None` when there is none and defaults apply.
-    pub file: Option<PathBuf>,
-    /// What that file said.
-    pub fingerprint: Fingerprint,
+    /// What it was read from.
+    pub read: Read,
     /// What works and is still worth changing.
     pub warnings: Vec<Problem>,
+    /// What has changed in the file and counts for nothing, because a variable says otherwise; only where it was
+    /// [read again](load_again).
+    pub overridden: Vec<Overridden>,
+}
+
+/// What a configuration was read from, to hold the next reading against it.
+#[derive(Clone, Default)]
+pub struct Read {
+    /// The file; `None` when there is none and defaults apply.
+    pub file: Option<PathBuf>,
+    /// What it said.
+    pub fingerprint: Fingerprint,
+    /// Whether it can be read again; what came through a pipe cannot.
+    pub is_kept: bool,
+    /// The file's text.
+    text: String,
+    /// The file's values, without those of the environment.
+    values: toml::Table,
+    dotenv: Dotenv,
 }
 
 /// Reads the configuration: the explicitly named file, else the one that `LLM_GATEWAY_CONFIG` names,
@@ -87,39 +109,62 @@ pub struct Loaded {
 /// # Errors
 /// Every problem of the file and the environment together. Only a file that cannot be read or is no
 /// TOML hides what else might be wrong with its values.
-pub fn load(
-    explicit: Option<&Path>,
-    environment: &BTreeMap<String, String>,
-) -> Result<Loaded, Problems> {
-    let read = source::read_file(explicit, environment);
-    let source::FileRead { path: file, fingerprint, mut tree, mut problems } = match read {
-        Ok(read) => read,
-        Err(problem) => return Err(Problems(vec![problem])),
-    };
+pub fn load(explicit: Option<&Path>, environment: &Environment) -> Result<Loaded, Problems> {
+    let file = source::read_file(source::choose_file(explicit, &environment.variables));
+    compose(file, environment, None).map(|composed| composed.loaded).map_err(sorted)
+}
+
+/// A configuration and the values that it was made of.
+struct Composed {
+    loaded: Loaded,
+    tree: tree::Tree,
+}
+
+/// Makes a configuration of what was read; for a gateway that runs where there is one.
+fn compose(
+    file: source::FileRead,
+    environment: &Environment,
+    running: Option<&check::Running>,
+) -> Result<Composed, Vec<Problem>> {
+    let source::FileRead { path, fingerprint, is_kept, text, mut tree, mut problems } = file;
+    if path.is_some() && text.is_none() {
+        return Err(problems);
+    }
+    let values = tree.table.clone();
     complete::add_built_in_provider(&mut tree);
-    let mut overlay = environment::Overlay::apply(environment, &mut tree);
+    let mut overlay = environment::Overlay::apply(&environment.variables, &mut tree);
     problems.append(&mut overlay.problems);
     if problems.iter().any(|problem| problem.key == "syntax") {
-        return Err(sorted(problems));
+        return Err(problems);
     }
     problems.extend(complete::name_backends(&mut tree));
     let named_providers = complete::named_providers(&tree);
     let fit::Fit { mut config, flawed, problems: misfits } = fit::fit(&mut tree, &overlay);
     problems.extend(misfits);
-    problems.extend(complete::fill_in_secrets(&mut config, &tree, environment));
+    problems.extend(complete::fill_in_secrets(&mut config, &tree, &environment.variables));
     problems.extend(complete::read_authorities(&mut config, &tree));
     complete::fill_in_hints(&mut config, &tree);
-    let checked = check::Review::of(&config, &tree, flawed, named_providers);
+    let checked = check::Review::of(&config, &tree, flawed, named_providers, running);
     problems.extend(checked.problems);
     if !problems.is_empty() {
-        return Err(sorted(problems));
+        return Err(problems);
     }
     let mut warnings = overlay.warnings;
     warnings.extend(checked.warnings);
     warnings.sort();
     let providers = config.providers.into_iter();
     config.providers = providers.map(|(name, settings)| (name, settings.resolved())).collect();
-    Ok(Loaded { config, file, fingerprint, warnings })
+    let text = text.unwrap_or_default();
+    let dotenv = environment.dotenv.clone();
+    let read = Read { file: path, fingerprint, is_kept, text, values, dotenv };
+    Ok(Composed { loaded: Loaded { config, read, warnings, overridden: Vec::new() }, tree })
+}
+
+impl fmt::Debug for Read {
+    /// Without what it said, which may be secret.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Read").field("file", &self.file).finish_non_exhaustive()
+    }
 }
 
 /// The configuration as TOML with secrets masked, for people to read: `check` and the admin page.

@@ -20,6 +20,7 @@ mod models;
 mod openapi;
 mod panics;
 mod quota;
+mod rest;
 mod reuse;
 pub mod settings;
 mod shard;

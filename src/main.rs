@@ -1,6 +1,5 @@
 //! `llm-gateway`: the commands and their exit status, nothing else.
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,7 +7,7 @@ use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 use llm_gateway::app::{App, Source, StartError, demo, descriptors, keys, probe, routed};
-use llm_gateway::config::{self, Loaded};
+use llm_gateway::config::{self, Environment, Loaded};
 use llm_gateway::plan::options::PlanOptions;
 use llm_gateway::provider::settings::ProviderSettings;
 use llm_gateway::sim;
@@ -140,8 +139,8 @@ fn serve(explicit: Option<PathBuf>) -> ExitCode {
         Ok(loaded) => loaded,
         Err(status) => return status,
     };
-    logging::start(&loaded.config.log, environment.get("RUST_LOG").map(String::as_str));
-    match &loaded.file {
+    logging::start(&loaded.config.log, environment.variables.get("RUST_LOG").map(String::as_str));
+    match &loaded.read.file {
         Some(file) => log::info!("configuration from {}", file.display()),
         None => log::info!("no configuration file, built-in defaults"),
     }
@@ -149,8 +148,7 @@ fn serve(explicit: Option<PathBuf>) -> ExitCode {
         log::warn!("{warning}");
     }
     descriptors::raise_limit();
-    let (file, fingerprint) = (loaded.file, loaded.fingerprint);
-    let source = Source { explicit, file, fingerprint };
+    let source = Source { explicit, read: loaded.read };
     system(|| async {
         let mut signals = Signals::new()?;
         let app = App::start(loaded.config, Some(source)).map_err(Failure::from)?;
@@ -279,7 +277,7 @@ fn health(url: Option<String>, explicit: Option<PathBuf>) -> ExitCode {
 }
 
 /// The environment and the configuration, or the problems on standard error and the status that says so.
-fn load(explicit: Option<PathBuf>) -> Result<(BTreeMap<String, String>, Loaded), ExitCode> {
+fn load(explicit: Option<PathBuf>) -> Result<(Environment, Loaded), ExitCode> {
     let loaded = config::read_environment().and_then(|environment| {
         let loaded = config::load(explicit.as_deref(), &environment)?;
         Ok((environment, loaded))

@@ -334,9 +334,10 @@ impl Handler<Reconfigure> for RouterActor {
 
 /// Waits for the first lists of these providers, but not long, and then has the job routed.
 async fn hear(mut job: Job, providers: Vec<Arc<Provider>>, router: Addr<RouterActor>) {
+    let asked = Instant::now();
     let lists = async {
         for provider in &providers {
-            provider.catalogue.shelf(Listing::Installed).fresh().await;
+            provider.catalogue.shelf(Listing::Installed).fresh(asked).await;
         }
     };
     tokio::select! {

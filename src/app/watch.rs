@@ -24,34 +24,38 @@ struct Debounce {
     seen: Option<Fingerprint>,
 }
 
-/// Watches the file until it is dropped. `tried` is what the file was when it was last read as a configuration; `reload`
-/// reads it again.
+/// Watches the file until it is dropped. `watched` says which that is, and what it was when it was last read as a
+/// configuration; `reload` is given what it has come to rest as.
 ///
 /// # Cancellation
 ///
 /// Safe to drop at any time.
-pub async fn watch(file: PathBuf, tried: impl Fn() -> Fingerprint, reload: impl Fn()) {
+pub async fn watch(
+    watched: impl Fn() -> Option<(PathBuf, Fingerprint)>,
+    reload: impl Fn(Fingerprint),
+) {
     let mut debounce = Debounce { seen: None };
     let mut looks = interval(EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         looks.tick().await;
+        let Some((file, tried)) = watched() else { continue };
         let path = file.clone();
         // A slow disk must not keep anybody waiting.
         let Ok(now) = web::block(move || fingerprint(&path)).await else { continue };
-        if debounce.is_settled(now, &tried()) {
+        if debounce.is_settled(&now, &tried) {
             log::info!(target: "llm_gateway", "{} has changed", file.display());
-            reload();
+            reload(now);
         }
     }
 }
 
 impl Debounce {
     /// Takes note of a look; says whether it shows a change that has come to rest.
-    fn is_settled(&mut self, now: Fingerprint, tried: &Fingerprint) -> bool {
-        let is_new = now != *tried;
-        let is_still = self.seen.as_ref() == Some(&now);
-        self.seen = (is_new && !is_still).then_some(now);
+    fn is_settled(&mut self, now: &Fingerprint, tried: &Fingerprint) -> bool {
+        let is_new = now != tried;
+        let is_still = self.seen.as_ref() == Some(now);
+        self.seen = (is_new && !is_still).then(|| now.clone());
         is_new && is_still
     }
 }
@@ -72,7 +76,7 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         let gone = fingerprint(&path);
         let mut debounce = Debounce { seen: None };
-        let mut settled = |now: &Fingerprint, tried| debounce.is_settled(now.clone(), tried);
+        let mut settled = |now: &Fingerprint, tried| debounce.is_settled(now, tried);
         assert!(!settled(&one, &one) && !settled(&one, &one), "nothing changes");
         assert!(!settled(&half, &one) && !settled(&two, &one), "still being written");
         assert!(settled(&two, &one));

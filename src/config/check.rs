@@ -13,6 +13,7 @@ mod providers;
 mod routes;
 
 use super::Config;
+use super::again::Bound;
 use super::key_path::KeyPath;
 use super::problem::{Origin, Problem};
 use super::tree::Tree;
@@ -23,12 +24,22 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+/// The gateway that would run with the configuration, where one runs already: what holds for it whatever the
+/// configuration says of the next start.
+pub struct Running {
+    /// Where it is bound.
+    pub bound: Bound,
+    /// Whether `auth.anonymous` may open it: where it asks for keys now, only when the file that is read says so.
+    pub may_open: bool,
+}
+
 /// A configuration under review, and what was found.
 pub struct Review<'a> {
     config: &'a Config,
     tree: &'a Tree,
     flawed: Vec<KeyPath>,
     named_providers: Vec<String>,
+    running: Option<&'a Running>,
     /// What has to be changed.
     pub problems: Vec<Problem>,
     /// What works and is still worth changing.
@@ -43,9 +54,11 @@ impl<'a> Review<'a> {
         tree: &'a Tree,
         flawed: Vec<KeyPath>,
         named_providers: Vec<String>,
+        running: Option<&'a Running>,
     ) -> Self {
         let (problems, warnings) = (Vec::new(), Vec::new());
-        let mut review = Self { config, tree, flawed, named_providers, problems, warnings };
+        let mut review =
+            Self { config, tree, flawed, named_providers, running, problems, warnings };
         review.server();
         review.cache();
         review.listeners();
@@ -90,17 +103,38 @@ impl<'a> Review<'a> {
         let config = self.config;
         let (server, admin) = (KeyPath::of("server").key("listen"), KeyPath::of("admin"));
         let keys = KeyPath::of("keys");
+        let bound = |of: fn(&Bound) -> SocketAddr| {
+            let address = self.running.map(|running| of(&running.bound));
+            address.filter(|address| is_beyond_loopback(*address))
+        };
+        let (bound_main, bound_admin) = (bound(|bound| bound.main), bound(|bound| bound.admin));
         let is_keyed = !config.keys.is_empty() || self.flawed.iter().any(|path| keys.holds(path));
-        let is_open = !config.server.listen.ip().to_canonical().is_loopback();
-        if is_open && !is_keyed && !config.auth.anonymous {
-            let message = "beyond loopback callers need keys: write [[keys]], set API_KEYS, or let \
-                           everybody in with auth.anonymous = true";
-            self.problem(&server, message);
+        let is_meant = config.auth.anonymous && self.running.is_none_or(|running| running.may_open);
+        match bound_main {
+            _ if is_keyed || is_meant => {}
+            _ if is_beyond_loopback(config.server.listen) && !config.auth.anonymous => {
+                let message = "beyond loopback callers need keys: write [[keys]], set API_KEYS, or let \
+                               everybody in with auth.anonymous = true";
+                self.problem(&server, message);
+            }
+            Some(bound) => {
+                let message = format!(
+                    "there are none, and this gateway is bound to {bound}, beyond loopback, until it stops: \
+                     write [[keys]], set API_KEYS, or let everybody in with auth.anonymous = true in the file"
+                );
+                self.problem(&keys, message);
+            }
+            None => {}
         }
-        let is_open = !config.admin.listen.ip().to_canonical().is_loopback();
-        if is_open && config.admin.token.is_empty() {
+        if is_beyond_loopback(config.admin.listen) && config.admin.token.is_empty() {
             let message = "beyond loopback operators need a token: write admin.token";
             self.problem(&admin.key("listen"), message);
+        } else if let (Some(bound), true) = (bound_admin, config.admin.token.is_empty()) {
+            let message = format!(
+                "is empty, and the admin listener is bound to {bound}, beyond loopback, until the gateway stops: \
+                 write the token"
+            );
+            self.problem(&admin.key("token"), message);
         }
         if clash(config.server.listen, config.admin.listen) {
             let message = format!(
@@ -243,6 +277,10 @@ impl<'a> Review<'a> {
     fn is_from_environment(&self, path: &KeyPath) -> bool {
         matches!(self.tree.origin(path), Origin::Environment { .. })
     }
+}
+
+fn is_beyond_loopback(address: SocketAddr) -> bool {
+    !address.ip().to_canonical().is_loopback()
 }
 
 /// Whether two listeners would fight for a port. Port 0 takes a free one.

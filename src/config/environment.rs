@@ -18,13 +18,19 @@ use toml::{Table, Value};
 /// The variable that names the configuration file.
 pub const FILE_VARIABLE: &str = "LLM_GATEWAY_CONFIG";
 
+/// The variable that adds keys to those of the file.
+pub const KEYS_VARIABLE: &str = "API_KEYS";
+
+/// The variables that say where clients connect.
+pub const ADDRESS_VARIABLES: [&str; 2] = ["PORT", "LLM_GATEWAY__SERVER__LISTEN"];
+
 /// What the long form begins with.
 pub const PREFIX: &str = "LLM_GATEWAY__";
 
 /// The short names, and what each does.
 pub const SHORT_NAMES: [(&str, ShortName); 13] = [
     ("PORT", set_port),
-    ("API_KEYS", add_keys),
+    (KEYS_VARIABLE, add_keys),
     ("OLLAMA_BASE_URL", set_ollama_base_url),
     // Before those that change every provider.
     ("GEMINI_API_KEY", set_gemini_api_key),

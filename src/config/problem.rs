@@ -6,7 +6,7 @@
 use super::environment::PREFIX;
 use super::key_path::KeyPath;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where a value comes from. Sorts the file's lines first, in order, then the environment.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,6 +48,12 @@ impl Problem {
     /// A problem of one key.
     pub(super) fn new(origin: Origin, key: &KeyPath, message: impl Into<String>) -> Self {
         Self { origin, key: key.to_string(), message: message.into() }
+    }
+
+    /// A problem of a file as a whole.
+    pub(super) fn of_file(path: &Path, message: impl Into<String>) -> Self {
+        let origin = Origin::File { path: path.to_owned(), line: 0 };
+        Self { origin, key: String::new(), message: message.into() }
     }
 
     /// A problem of an environment variable.

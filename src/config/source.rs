@@ -1,7 +1,7 @@
-//! Where the configuration is read from: the file and the variables.
+//! Where a configuration is read from: the file and the variables.
 //!
 //! Owns the choice of the file and the reading of `.env`. Refuses a file that was named and is not
-//! there; a file that nobody named may be missing.
+//! there; a file that nobody named may be missing, unless it is read again.
 //!
 //! What a reader would get wrong: `.env` never overrides a variable that is really set, and it is not
 //! put into the environment (that would be unsafe with threads), only into the map returned here.
@@ -12,10 +12,13 @@ use super::tree::Tree;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The file that is read when it exists and no other was named.
-const USUAL_FILE: &str = "config/gateway.toml";
+pub const USUAL_FILE: &str = "config/gateway.toml";
+/// The file that stands in for variables that are not set.
+const DOTENV: &str = ".env";
 
 /// What a configuration file said at one time: enough to tell whether it says something else now. A file that cannot
 /// be read says nothing.
@@ -24,85 +27,158 @@ pub struct Fingerprint(Option<[u8; 32]>);
 
 /// Looks at a file.
 pub fn fingerprint(path: &Path) -> Fingerprint {
-    Fingerprint(std::fs::read(path).ok().map(|text| Sha256::digest(text).into()))
+    Fingerprint::of(&read_bytes(path))
 }
 
-/// The environment of this program, and under it `.env` in the current directory when there is one.
-///
-/// # Errors
-/// A `.env` that cannot be read or understood; a variable of ours that is not UTF-8.
-pub fn read_environment() -> Result<BTreeMap<String, String>, Problems> {
-    merge_environment(Path::new(".env"), std::env::vars_os())
+/// The variables that a configuration is read with.
+#[derive(Clone, Default)]
+pub struct Environment {
+    /// Those of this program, and under them those of `.env`.
+    pub variables: BTreeMap<String, String>,
+    /// What `.env` said.
+    pub dotenv: Dotenv,
 }
 
-/// What was read of a file.
+/// A `.env` as it was found.
+#[derive(Clone, Default)]
+pub struct Dotenv {
+    /// Its text; `None` where there is none.
+    pub text: Option<String>,
+    /// How many variables it sets.
+    pub variables: usize,
+}
+
+/// A configuration file as it was found.
 #[derive(Default)]
 pub struct FileRead {
     /// Where it is; `None` when there is none.
     pub path: Option<PathBuf>,
     /// What it said.
     pub fingerprint: Fingerprint,
+    /// Whether it can be read again; what comes through a pipe cannot.
+    pub is_kept: bool,
+    /// The same in letters; `None` when it cannot be read, which is then the one problem.
+    pub text: Option<String>,
     /// Its values.
     pub tree: Tree,
     /// What is wrong with its syntax.
     pub problems: Vec<Problem>,
 }
 
-/// Chooses and reads the file.
-pub fn read_file(
-    explicit: Option<&Path>,
-    environment: &BTreeMap<String, String>,
-) -> Result<FileRead, Problem> {
-    let Some(path) = choose_file(explicit, environment, Path::new(USUAL_FILE)) else {
-        return Ok(FileRead::default());
-    };
-    let unreadable = |reason: String| Problem {
-        origin: Origin::File { path: path.clone(), line: 0 },
-        key: String::new(),
-        message: format!("cannot be read: {reason}"),
-    };
-    let text = std::fs::read(&path).map_err(|error| unreadable(error.to_string()))?;
-    let fingerprint = Fingerprint(Some(Sha256::digest(&text).into()));
-    let text = String::from_utf8(text).map_err(|error| unreadable(error.to_string()))?;
-    let (tree, problems) = Tree::parse(&path, &text);
-    Ok(FileRead { path: Some(path), fingerprint, tree, problems })
+impl Fingerprint {
+    fn of(bytes: &io::Result<Vec<u8>>) -> Self {
+        Self(bytes.as_ref().ok().map(|bytes| Sha256::digest(bytes).into()))
+    }
 }
 
-fn choose_file(
+impl From<BTreeMap<String, String>> for Environment {
+    /// Variables without any `.env`.
+    fn from(variables: BTreeMap<String, String>) -> Self {
+        Self { variables, dotenv: Dotenv::default() }
+    }
+}
+
+/// The environment of this program, and under it `.env` in the current directory when there is one.
+///
+/// # Errors
+/// A `.env` that cannot be read or understood; a variable of ours that is not UTF-8.
+pub fn read_environment() -> Result<Environment, Problems> {
+    let (environment, problems) = merge_environment(Path::new(DOTENV), std::env::vars_os());
+    if problems.is_empty() { Ok(environment) } else { Err(Problems(problems)) }
+}
+
+/// The same, without what is wrong with it.
+pub fn read_environment_in_part() -> Environment {
+    merge_environment(Path::new(DOTENV), std::env::vars_os()).0
+}
+
+/// A problem of `.env` as a whole.
+pub fn dotenv_problem(message: impl Into<String>) -> Problem {
+    Problem::of_file(Path::new(DOTENV), message)
+}
+
+/// Reads the file of this choice, or none. It may be anything that can be read, a pipe for example.
+pub fn read_file(path: Option<PathBuf>) -> FileRead {
+    path.map_or_else(FileRead::default, |path| understand(std::fs::read(&path), path))
+}
+
+/// Reads a file that was read before. It has to be one: to read a pipe again would be to wait.
+pub fn read_file_again(path: PathBuf) -> FileRead {
+    understand(read_bytes(&path), path)
+}
+
+/// The file to read: the explicitly named one, else that of the variable, else the usual one where it exists.
+pub fn choose_file(
     explicit: Option<&Path>,
-    environment: &BTreeMap<String, String>,
+    variables: &BTreeMap<String, String>,
+) -> Option<PathBuf> {
+    choose(explicit, variables, Path::new(USUAL_FILE))
+}
+
+fn choose(
+    explicit: Option<&Path>,
+    variables: &BTreeMap<String, String>,
     usual: &Path,
 ) -> Option<PathBuf> {
-    let named = environment.get(FILE_VARIABLE).filter(|name| !name.is_empty()).map(Path::new);
+    let named = variables.get(FILE_VARIABLE).filter(|name| !name.is_empty()).map(Path::new);
     let named = explicit.or(named).map(Path::to_owned);
     named.or_else(|| usual.exists().then(|| usual.to_owned()))
+}
+
+fn understand(bytes: io::Result<Vec<u8>>, path: PathBuf) -> FileRead {
+    let fingerprint = Fingerprint::of(&bytes);
+    let is_kept = path.is_file();
+    let text = bytes
+        .map_err(|error| error.to_string())
+        .and_then(|bytes| String::from_utf8(bytes).map_err(|error| error.utf8_error().to_string()));
+    let mut read = FileRead { fingerprint, is_kept, ..FileRead::default() };
+    match text {
+        Ok(text) => {
+            (read.tree, read.problems) = Tree::parse(&path, &text);
+            read.text = Some(text);
+        }
+        Err(reason) => {
+            let message = format!("cannot be read: {reason}");
+            read.problems.push(Problem::of_file(&path, message));
+        }
+    }
+    read.path = Some(path);
+    read
+}
+
+fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
+    if std::fs::metadata(path)?.is_file() {
+        std::fs::read(path)
+    } else {
+        Err(io::Error::other("it is not a file"))
+    }
 }
 
 fn merge_environment(
     dotenv: &Path,
     variables: impl Iterator<Item = (OsString, OsString)>,
-) -> Result<BTreeMap<String, String>, Problems> {
+) -> (Environment, Vec<Problem>) {
     let (mut environment, mut problems) = read_dotenv(dotenv);
     for (name, value) in variables {
         // Whatever is not UTF-8 cannot be one of our names, and if it is a value of ours it is wrong.
         let Some(name) = name.to_str() else { continue };
         match value.into_string() {
             Ok(value) => {
-                environment.insert(name.to_owned(), value);
+                environment.variables.insert(name.to_owned(), value);
             }
             Err(_) if concerns_us(name) => {
                 problems.push(Problem::environment(name, "is not UTF-8"));
             }
             Err(_) => {
-                environment.remove(name);
+                environment.variables.remove(name);
             }
         }
     }
-    if problems.is_empty() { Ok(environment) } else { Err(Problems(problems)) }
+    (environment, problems)
 }
 
-fn read_dotenv(path: &Path) -> (BTreeMap<String, String>, Vec<Problem>) {
-    let mut variables = BTreeMap::new();
+fn read_dotenv(path: &Path) -> (Environment, Vec<Problem>) {
+    let mut environment = Environment::default();
     let mut problems = Vec::new();
     let mut refuse = |line: usize, message: String| {
         let origin = Origin::File { path: path.to_owned(), line };
@@ -114,16 +190,18 @@ fn read_dotenv(path: &Path) -> (BTreeMap<String, String>, Vec<Problem>) {
                 match variable {
                     // The first of two lines wins, as it does in dotenvy.
                     Ok((name, value)) => {
-                        variables.entry(name).or_insert(value);
+                        environment.variables.entry(name).or_insert(value);
                     }
                     Err(error) => refuse(line_of(&text, &error), "write NAME=value".to_owned()),
                 }
             }
+            environment.dotenv =
+                Dotenv { text: Some(text), variables: environment.variables.len() };
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => refuse(0, format!("cannot be read: {error}")),
     }
-    (variables, problems)
+    (environment, problems)
 }
 
 /// The number of the line that dotenvy could not read; it only says what was on it.
@@ -146,20 +224,27 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let dotenv = folder.path().join(".env");
         std::fs::write(&dotenv, "# ours\nPORT=1\nAPI_KEYS=\"a, b\"\nPORT=3\n").unwrap();
-        let environment = merge_environment(&dotenv, real(&[("PORT", "2")]).into_iter()).unwrap();
-        assert_eq!(environment["PORT"], "2");
-        assert_eq!(environment["API_KEYS"], "a, b");
-        let environment = merge_environment(&dotenv, std::iter::empty()).unwrap();
-        assert_eq!(environment["PORT"], "1");
+        let (environment, problems) =
+            merge_environment(&dotenv, real(&[("PORT", "2")]).into_iter());
+        assert_eq!(problems, []);
+        assert_eq!(environment.variables["PORT"], "2");
+        assert_eq!(environment.variables["API_KEYS"], "a, b");
+        assert_eq!(environment.dotenv.variables, 2);
+        let (environment, _) = merge_environment(&dotenv, std::iter::empty());
+        assert_eq!(environment.variables["PORT"], "1");
     }
 
     #[test]
     fn a_missing_dotenv_is_fine_and_a_broken_one_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let dotenv = folder.path().join(".env");
-        assert_eq!(merge_environment(&dotenv, std::iter::empty()), Ok(BTreeMap::new()));
+        let (environment, problems) = merge_environment(&dotenv, std::iter::empty());
+        assert!(environment.variables.is_empty() && environment.dotenv.text.is_none());
+        assert_eq!(problems, []);
         std::fs::write(&dotenv, "PORT=1\nsk-planted secret = 'x\n").unwrap();
-        let problems = merge_environment(&dotenv, std::iter::empty()).unwrap_err().to_string();
+        let (environment, problems) = merge_environment(&dotenv, std::iter::empty());
+        let problems = Problems(problems).to_string();
+        assert_eq!(environment.variables["PORT"], "1");
         assert_eq!(problems, format!("error: {}:2: write NAME=value", dotenv.display()));
     }
 
@@ -170,12 +255,12 @@ mod tests {
         let none = BTreeMap::new();
         let named = BTreeMap::from([(FILE_VARIABLE.to_owned(), "b.toml".to_owned())]);
         let empty = BTreeMap::from([(FILE_VARIABLE.to_owned(), String::new())]);
-        assert_eq!(choose_file(None, &none, &usual), None);
+        assert_eq!(choose(None, &none, &usual), None);
         std::fs::write(&usual, "").unwrap();
-        assert_eq!(choose_file(None, &none, &usual).as_ref(), Some(&usual));
-        assert_eq!(choose_file(None, &empty, &usual).as_ref(), Some(&usual));
-        assert_eq!(choose_file(None, &named, &usual), Some("b.toml".into()));
-        assert_eq!(choose_file(Some(Path::new("a")), &named, &usual), Some("a".into()));
+        assert_eq!(choose(None, &none, &usual).as_ref(), Some(&usual));
+        assert_eq!(choose(None, &empty, &usual).as_ref(), Some(&usual));
+        assert_eq!(choose(None, &named, &usual), Some("b.toml".into()));
+        assert_eq!(choose(Some(Path::new("a")), &named, &usual), Some("a".into()));
     }
 
     #[cfg(unix)]
@@ -185,8 +270,9 @@ mod tests {
         let broken = OsString::from_vec(vec![0xff]);
         let missing = Path::new("/nonexistent/.env");
         let theirs = vec![("THEIRS".into(), broken.clone()), (broken.clone(), broken.clone())];
-        assert_eq!(merge_environment(missing, theirs.into_iter()), Ok(BTreeMap::new()));
-        let ours = merge_environment(missing, [("PORT".into(), broken)].into_iter());
-        assert_eq!(ours.unwrap_err().to_string(), "error: environment: PORT: is not UTF-8");
+        let (environment, problems) = merge_environment(missing, theirs.into_iter());
+        assert!(environment.variables.is_empty() && problems.is_empty());
+        let (_, problems) = merge_environment(missing, [("PORT".into(), broken)].into_iter());
+        assert_eq!(Problems(problems).to_string(), "error: environment: PORT: is not UTF-8");
     }
 }

@@ -1,10 +1,11 @@
 //! The configuration from outside: files and variables in, settings or problems out.
 
+mod again;
 mod bad;
 mod documented;
 mod precedence;
 
-use super::{Loaded, Problems, load};
+use super::{Environment, Loaded, Problems, load};
 use std::collections::BTreeMap;
 
 /// Loads a file called `f` with these variables, and prints problems as `f:LINE: …`.
@@ -18,13 +19,14 @@ fn load_text(text: &str, variables: &[(&str, &str)]) -> Result<Loaded, String> {
     load(Some(&file), &map(variables)).map_err(shorten)
 }
 
-fn map(variables: &[(&str, &str)]) -> BTreeMap<String, String> {
-    variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+fn map(variables: &[(&str, &str)]) -> Environment {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    variables.iter().map(owned).collect::<BTreeMap<_, _>>().into()
 }
 
 /// The warnings, one on each line.
 fn warnings(loaded: &Loaded) -> String {
     let lines: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
-    let file = loaded.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
+    let file = loaded.read.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
     lines.join("\n").replace(&file, "f")
 }

@@ -12,7 +12,7 @@ use std::cell::Cell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use actix_rt::time::{Instant, Sleep, sleep};
@@ -24,6 +24,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::heads::Heads;
+use super::rest::Rest;
 
 /// How long the head of a request may take.
 pub(super) const HEAD_TIME: Duration = Duration::from_secs(10);
@@ -72,6 +73,8 @@ enum Wait {
 pub(super) struct Served<B: MessageBody> {
     body: B,
     turn: Option<Guard>,
+    /// What the client still sends.
+    rest: Option<Rest>,
     failure: Option<B::Error>,
 }
 
@@ -218,9 +221,9 @@ impl Drop for Guard {
 }
 
 impl<B: MessageBody> Served<B> {
-    /// A body at whose end this turn ends.
-    pub fn new(body: B, turn: Option<Guard>) -> Self {
-        Self { body, turn, failure: None }
+    /// A body at whose end this turn ends. It ends only when the client is done with its own, or had time for it.
+    pub fn new(body: B, turn: Option<Guard>, rest: Option<Rest>) -> Self {
+        Self { body, turn, rest, failure: None }
     }
 }
 
@@ -247,6 +250,12 @@ where
                     context.waker().wake_by_ref();
                     return Poll::Pending;
                 }
+                Poll::Ready(None) => {
+                    if let Some(rest) = &mut this.rest {
+                        ready!(rest.poll_discard(context));
+                    }
+                    return Poll::Ready(None);
+                }
                 other => return other,
             }
         }
@@ -257,8 +266,8 @@ where
     }
 
     fn try_into_bytes(self) -> Result<Bytes, Self> {
-        let Self { body, turn, failure } = self;
-        body.try_into_bytes().map_err(|body| Self { body, turn, failure })
+        let Self { body, turn, rest, failure } = self;
+        body.try_into_bytes().map_err(|body| Self { body, turn, rest, failure })
     }
 }
 

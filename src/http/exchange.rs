@@ -273,7 +273,7 @@ pub fn error_response(
         response.insert_header(("www-authenticate", "Bearer"));
     }
     if error.kind == ErrorKind::Draining {
-        response.insert_header(("connection", "close"));
+        response.force_close();
     }
     response.content_type("application/json").body(written.body)
 }

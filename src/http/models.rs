@@ -177,7 +177,7 @@ async fn refresh(listing: Listing, providers: impl Iterator<Item = &Arc<Provider
     shard::browse(front, Browse { listing, providers: stale.clone() });
     let all_fresh = async {
         for provider in &stale {
-            provider.catalogue.shelf(listing).fresh().await;
+            provider.catalogue.shelf(listing).fresh(now).await;
         }
     };
     // What is not heard by then is heard by the next request.

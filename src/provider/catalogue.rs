@@ -19,6 +19,10 @@ use crate::chat::{Listing, Model};
 /// For how long a look is good enough. Clients list models when a user opens a menu, and after installing one.
 const FRESH: Duration = Duration::from_secs(5);
 
+/// What is loaded changes with every call, and people look (`ollama ps`) right after they have run or stopped a model:
+/// only those who ask at one time share a look.
+const LOADED_FRESH: Duration = Duration::ZERO;
+
 /// For how long it is believed what a model can do. A model changes when somebody installs it anew.
 const BELIEVED: Duration = Duration::from_secs(300);
 
@@ -26,7 +30,7 @@ const BELIEVED: Duration = Duration::from_secs(300);
 const MOST_DESCRIBED: usize = 256;
 
 /// What is known of a provider's models.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Catalogue {
     installed: Shelf,
     loaded: Shelf,
@@ -43,8 +47,10 @@ struct Described {
 }
 
 /// One list of a provider.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Shelf {
+    /// For how long a look is good enough that found something.
+    lasts: Duration,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -53,6 +59,8 @@ pub struct Shelf {
 struct State {
     models: Option<Arc<[Model]>>,
     looked: Option<Instant>,
+    /// Whether the last look found nothing, because it failed.
+    failed: bool,
     is_looking: bool,
 }
 
@@ -61,6 +69,16 @@ struct State {
 pub struct Look<'a> {
     shelf: &'a Shelf,
     found: Option<Vec<Model>>,
+}
+
+impl Default for Catalogue {
+    fn default() -> Self {
+        Self {
+            installed: Shelf::lasting(FRESH),
+            loaded: Shelf::lasting(LOADED_FRESH),
+            described: Mutex::default(),
+        }
+    }
 }
 
 impl Catalogue {
@@ -104,6 +122,10 @@ fn thinks(description: &Map<String, Value>) -> Option<bool> {
 }
 
 impl Shelf {
+    fn lasting(lasts: Duration) -> Self {
+        Self { lasts, state: Mutex::default(), changed: Notify::new() }
+    }
+
     /// The last list; `None` when none was ever heard.
     #[must_use]
     pub fn models(&self) -> Option<Arc<[Model]>> {
@@ -113,7 +135,7 @@ impl Shelf {
     /// Whether somebody looked lately, with or without success.
     #[must_use]
     pub fn is_fresh(&self, now: Instant) -> bool {
-        self.is_younger(FRESH, now)
+        self.state.lock().is_fresh(self.lasts, now)
     }
 
     /// Whether somebody looked within the last `age`, with or without success.
@@ -134,6 +156,7 @@ impl Shelf {
         let mut state = self.state.lock();
         state.models = Some(models.into());
         state.looked = Some(now);
+        state.failed = false;
         drop(state);
         self.changed.notify_waiters();
     }
@@ -141,28 +164,34 @@ impl Shelf {
     /// Begins a look, unless one is going on or was made lately.
     pub fn look(&self, now: Instant) -> Option<Look<'_>> {
         let mut state = self.state.lock();
-        let is_fresh =
-            state.looked.is_some_and(|looked| now.saturating_duration_since(looked) < FRESH);
-        if is_fresh || state.is_looking {
+        if state.is_fresh(self.lasts, now) || state.is_looking {
             return None;
         }
         state.is_looking = true;
         Some(Look { shelf: self, found: None })
     }
 
-    /// Waits until somebody has looked lately.
+    /// Waits until somebody has looked lately, or has ended a look since then.
     ///
     /// # Cancellation
     ///
     /// Safe to drop at any time.
-    pub async fn fresh(&self) {
+    pub async fn fresh(&self, since: Instant) {
         loop {
             let changed = self.changed.notified();
-            if self.is_fresh(Instant::now()) {
+            let has_ended = self.state.lock().looked.is_some_and(|looked| looked >= since);
+            if has_ended || self.is_fresh(Instant::now()) {
                 return;
             }
             changed.await;
         }
+    }
+}
+
+impl State {
+    fn is_fresh(&self, lasts: Duration, now: Instant) -> bool {
+        let lasts = if self.failed { FRESH } else { lasts };
+        self.looked.is_some_and(|looked| now.saturating_duration_since(looked) < lasts)
     }
 }
 
@@ -176,6 +205,7 @@ impl Look<'_> {
 impl Drop for Look<'_> {
     fn drop(&mut self) {
         let mut state = self.shelf.state.lock();
+        state.failed = self.found.is_none();
         if let Some(models) = self.found.take() {
             state.models = Some(models.into());
         }
@@ -196,10 +226,10 @@ mod tests {
 
     #[tokio::test]
     async fn one_looks_and_the_others_wait_for_it() {
-        let shelf = Shelf::default();
+        let shelf = Shelf::lasting(FRESH);
         let look = shelf.look(Instant::now()).unwrap();
         assert!(shelf.look(Instant::now()).is_none());
-        let waiting = shelf.fresh();
+        let waiting = shelf.fresh(Instant::now());
         look.found(vec![model("a")]);
         waiting.await;
         assert_eq!(shelf.models().unwrap()[0].name, "a");
@@ -229,15 +259,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_loaded_is_asked_each_time_but_not_of_a_dead_provider() {
+        let (catalogue, now) = (Catalogue::default(), Instant::now());
+        let loaded = catalogue.shelf(Listing::Loaded);
+        loaded.look(now).unwrap().found(vec![model("a")]);
+        loaded.fresh(now).await;
+        assert_eq!(loaded.models().unwrap()[0].name, "a");
+        assert!(!loaded.is_fresh(Instant::now()));
+        drop(loaded.look(Instant::now()).unwrap());
+        assert!(loaded.is_fresh(Instant::now()) && loaded.look(Instant::now()).is_none());
+        assert!(!loaded.is_fresh(Instant::now() + FRESH));
+    }
+
+    #[tokio::test]
     async fn a_failed_look_keeps_what_was_known_and_ends_the_waiting() {
-        let shelf = Shelf::default();
+        let shelf = Shelf::lasting(FRESH);
         shelf.look(Instant::now()).unwrap().found(vec![model("a")]);
         drop(shelf.look(Instant::now() + FRESH).unwrap());
-        shelf.fresh().await;
+        shelf.fresh(Instant::now() + FRESH).await;
         assert_eq!(shelf.models().unwrap()[0].name, "a");
-        let never = Shelf::default();
+        let never = Shelf::lasting(FRESH);
         drop(never.look(Instant::now()));
-        never.fresh().await;
+        never.fresh(Instant::now() + FRESH).await;
         assert!(never.models().is_none());
     }
 }

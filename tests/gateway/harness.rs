@@ -88,6 +88,17 @@ pub async fn spawn_gateway_under(limits: &str, toml: &str) -> Gateway {
     Gateway::start(command, folder).await
 }
 
+/// Starts a gateway in a folder that is prepared already, with exactly these arguments and variables.
+pub async fn spawn_gateway_in(
+    folder: TempDir,
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+) -> Gateway {
+    let mut command = command(arguments, variables);
+    command.current_dir(folder.path());
+    Gateway::start(command, folder).await
+}
+
 /// Starts the demonstration and awaits both its listeners.
 pub async fn spawn_demo() -> Gateway {
     let folder = TempDir::new().unwrap();
@@ -136,6 +147,11 @@ impl Gateway {
     /// The URL of a path on the admin listener.
     pub fn admin_url(&self, path: &str) -> String {
         format!("http://{}{path}", self.admin.unwrap())
+    }
+
+    /// The folder that it works in.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Where its configuration file is.
@@ -296,7 +312,12 @@ impl Gateway {
     async fn listener(&self, announcement: &str) -> SocketAddr {
         let address = |line: &str| {
             let (_, rest) = line.split_once(announcement)?;
-            Some(rest.split_whitespace().next().unwrap_or_default().parse().unwrap())
+            let bound = rest.split_whitespace().next().unwrap_or_default();
+            let mut address: SocketAddr = bound.parse().unwrap();
+            if address.ip().is_unspecified() {
+                address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+            }
+            Some(address)
         };
         self.stderr.first(address, announcement).await
     }

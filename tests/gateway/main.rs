@@ -47,6 +47,7 @@ mod panics;
 mod patience;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod redis;
+mod reload;
 mod replay;
 mod replicas;
 mod resume;

@@ -2,6 +2,8 @@
 //!
 //! Everything is said and read as bytes, since clients that tidy up would hide what is tested.
 
+mod http10;
+mod rest;
 mod upgrade;
 
 use std::time::Duration;

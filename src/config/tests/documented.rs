@@ -3,7 +3,7 @@
 use super::{load_text, map};
 use crate::backend::{ApiVersion, LimitField};
 use crate::config::environment::{FILE_VARIABLE, SHORT_NAMES};
-use crate::config::{Config, effective, load};
+use crate::config::{Config, Environment, effective, load};
 use crate::http::settings::KeySettings;
 use crate::limit::settings::RateSettings;
 use crate::policy::{DataPolicy, OnCut, Priority, Trust};
@@ -180,7 +180,7 @@ fn every_example_in_the_documented_file_works() {
 #[test]
 fn the_file_in_its_usual_place_is_found() {
     let loaded = load(None, &map(&[])).unwrap();
-    assert_eq!(loaded.file.as_deref(), Some(Path::new("config/gateway.toml")));
+    assert_eq!(loaded.read.file.as_deref(), Some(Path::new("config/gateway.toml")));
     assert_eq!(loaded.config, Config::default());
 }
 
@@ -199,7 +199,7 @@ fn the_example_environment_changes_nothing() {
     let all = |text: &str| -> Vec<(String, String)> {
         dotenvy::from_read_iter(text.as_bytes()).map(Result::unwrap).collect()
     };
-    let environment = all(ENV_EXAMPLE).into_iter().collect();
+    let environment = Environment::from(all(ENV_EXAMPLE).into_iter().collect::<BTreeMap<_, _>>());
     let loaded = load(Some(Path::new("config/gateway.toml")), &environment).unwrap();
     assert_eq!(loaded.config, Config::default());
     assert_eq!(loaded.warnings, []);
@@ -207,7 +207,7 @@ fn the_example_environment_changes_nothing() {
     variables.push(("API_KEYS".to_owned(), "a".to_owned()));
     let variables: Vec<_> =
         variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    assert!(variables.len() > environment.len() + 1);
+    assert!(variables.len() > environment.variables.len() + 1);
     let config = load_text("", &variables).unwrap().config;
     assert_eq!(config.admin.token, Secret::new("change-me"));
     assert_eq!(config.providers["ollama"].max_concurrency, MaxConcurrency::Fixed(8));
