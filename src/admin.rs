@@ -35,6 +35,7 @@ use crate::provider::breaker::BreakerState;
 use crate::provider::gate::checked::Health;
 use crate::provider::gate::snapshot::Snapshot;
 use crate::secret::Secret;
+use crate::telemetry::journal::JOURNAL;
 use crate::telemetry::{ProviderState, metrics};
 
 pub use feed::Feed;
@@ -52,10 +53,21 @@ pub struct Admin {
     pub feed: Arc<Feed>,
     /// The bearer token; empty means none is asked for.
     pub token: Secret,
-    /// Reads the configuration again. The problems, one per line, when it is refused.
-    pub reload: Box<dyn Fn() -> Result<(), String> + Send + Sync>,
+    /// Reads the configuration again. The problems when it is refused.
+    pub reload: Box<dyn Fn() -> Result<Reloaded, Vec<String>> + Send + Sync>,
     /// The effective configuration, secrets masked.
     pub effective: Box<dyn Fn() -> String + Send + Sync>,
+}
+
+/// What somebody should know who has had the configuration read again.
+#[derive(Debug, Default)]
+pub struct Reloaded {
+    /// What works and is still worth changing.
+    pub warnings: Vec<String>,
+    /// Keys that have changed in the file while a variable says something else, and that variable.
+    pub overridden: Vec<(String, String)>,
+    /// Keys that have changed and take effect with the next start.
+    pub next_start: Vec<&'static str>,
 }
 
 /// Serves the admin listener until it is stopped.
@@ -186,12 +198,21 @@ async fn clear_cache(admin: Data<Admin>) -> HttpResponse {
 }
 
 async fn reload(admin: Data<Admin>) -> HttpResponse {
-    match (admin.reload)() {
-        Ok(()) => HttpResponse::Ok().json(json!({"status": "reloaded"})),
-        Err(problems) => {
-            let problems: Vec<&str> = problems.lines().collect();
-            HttpResponse::UnprocessableEntity()
-                .json(json!({"detail": "refused", "problems": problems}))
+    let read = (admin.reload)();
+    let reads = JOURNAL.configuration().reads;
+    match read {
+        Ok(Reloaded { warnings, overridden, next_start }) => {
+            let by = |(key, variable): &(String, String)| json!({"key": key, "variable": variable});
+            let overridden: Vec<_> = overridden.iter().map(by).collect();
+            HttpResponse::Ok().json(json!({
+                "status": "reloaded",
+                "reads": reads,
+                "overridden": overridden,
+                "next_start": next_start,
+                "warnings": warnings,
+            }))
         }
+        Err(problems) => HttpResponse::UnprocessableEntity()
+            .json(json!({"detail": "refused", "problems": problems, "reads": reads})),
     }
 }

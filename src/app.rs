@@ -35,6 +35,7 @@ use crate::http::{self, Front};
 use crate::provider::parts::Parts;
 use crate::provider::{HealthActor, Watch};
 use crate::redis::Link;
+use crate::telemetry::ConfigRead;
 use crate::telemetry::otel::{self, Exporters};
 
 /// Connections that may wait to be accepted. The standard library's 128 is too few for a burst of clients.
@@ -138,6 +139,7 @@ impl App {
             run(main, |listener| http::serve(listener, front.clone())).map_err(started(server))?;
         log::info!(target: "llm_gateway", "gateway listening on http://{}", main.address);
         log::info!(target: "llm_gateway", "admin listening on http://{}", admin.address);
+        ConfigRead { is_again: false, overridden: &[], next_start: &[] }.emit();
         let watch = current.watch();
         Ok(Self { front, main, admin, current, parts, health, link, feed, exporters, watch })
     }
@@ -154,13 +156,9 @@ impl App {
         self.admin.address
     }
 
-    /// Reads the configuration again.
-    ///
-    /// # Errors
-    ///
-    /// The problems, one per line; the old configuration stays.
-    pub fn reload(&self) -> Result<(), String> {
-        self.current.reload()
+    /// Reads the configuration again. What came of it is in the log; when it has problems the old one stays.
+    pub fn reload(&self) {
+        drop(self.current.reload());
     }
 
     /// Stops in order: readiness first, then no new work, time for what runs, and the listeners last.

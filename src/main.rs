@@ -155,8 +155,7 @@ fn serve(explicit: Option<PathBuf>) -> ExitCode {
         loop {
             match signals.next().await {
                 Received::Stop => break,
-                // What is wrong with the file is in the log; the old configuration stays.
-                Received::Reload => drop(app.reload()),
+                Received::Reload => app.reload(),
             }
         }
         signals.stop(app.stop()).await

@@ -15,6 +15,7 @@ pub mod logging;
 pub mod metrics;
 pub mod otel;
 mod redis;
+mod reload;
 mod reuse;
 pub mod settings;
 mod steps;
@@ -28,5 +29,6 @@ pub use health::{
 };
 pub use limits::{LimitDecision, Limited};
 pub use redis::{RedisFound, RedisLost, RedisOperated, RedisOutcome};
+pub use reload::{ConfigRead, ConfigRefused};
 pub use reuse::CacheResult;
 pub use steps::{AnswerBegan, CallBegan, RequestBegan, RequestWaits};

@@ -117,9 +117,10 @@ impl Feed {
 
     /// Tells of `frames` and of what has changed since `seen`.
     fn tell(&self, seen: u64, mut frames: Frames) -> u64 {
-        let Changes { version, requests, failures } = JOURNAL.changes(seen);
+        let Changes { version, requests, failures, configuration } = JOURNAL.changes(seen);
         requests.iter().for_each(|request| frames.add("request", request));
         failures.iter().rev().for_each(|failure| frames.add("error", failure));
+        configuration.iter().for_each(|read| frames.add("configuration", read));
         if let Some((frames, sender)) = frames.finish().zip(self.frames.lock().as_ref()) {
             // Nobody listens when the last console has just left.
             drop(sender.send(frames));
@@ -140,13 +141,14 @@ impl Feed {
 
     /// Everything a console needs to begin.
     fn snapshot(&self) -> Bytes {
-        let Changes { requests, failures, .. } = JOURNAL.changes(0);
+        let Changes { requests, failures, configuration, .. } = JOURNAL.changes(0);
         let mut all = self.providers();
         if let Some(all) = all.as_object_mut() {
             all.insert("history".to_owned(), self.history.lock().all());
             all.insert("keys".to_owned(), keys());
             all.insert("requests".to_owned(), json!(requests));
             all.insert("errors".to_owned(), json!(failures));
+            all.insert("configuration".to_owned(), json!(configuration));
         }
         let mut frames = Frames::default();
         frames.add("snapshot", &all);

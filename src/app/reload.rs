@@ -18,11 +18,11 @@ use parking_lot::Mutex;
 
 use super::providers::Providers;
 use super::{Source, watch};
-use crate::config::{
-    self, Again, Before, Bound, Config, Fingerprint, Loaded, Overridden, Problems,
-};
+use crate::admin::Reloaded;
+use crate::config::{self, Again, Before, Bound, Config, Fingerprint, Loaded};
 use crate::http::Front;
 use crate::provider::{HealthActor, Watch};
+use crate::telemetry::{ConfigRead, ConfigRefused};
 
 /// How often it is looked whether the last call of a provider that was taken out has ended.
 const FORGET_EVERY: Duration = Duration::from_secs(1);
@@ -44,13 +44,26 @@ pub(super) struct InForce {
     pub(super) source: Option<Source>,
     /// What the file was when it was last looked at, whatever came of it.
     pub(super) tried: Fingerprint,
+    /// What it was when it was refused the last time, and why; `None` once another was taken.
+    pub(super) refused: Option<(Fingerprint, Vec<String>)>,
 }
 
 impl InForce {
     /// What a gateway starts with.
     pub(super) fn new(config: Config, source: Option<Source>) -> Self {
         let tried = source.as_ref().map(|source| source.read.fingerprint.clone());
-        Self { config, source, tried: tried.unwrap_or_default() }
+        Self { config, source, tried: tried.unwrap_or_default(), refused: None }
+    }
+
+    /// Reads the configuration again.
+    fn read_again(&self, bound: Bound) -> Result<Again, Vec<String>> {
+        let Some(source) = &self.source else {
+            return Err(vec!["error: this gateway runs without a configuration file".to_owned()]);
+        };
+        let before = Before { config: &self.config, read: &source.read, bound };
+        // The process's own variables never change; those of `.env` do.
+        let environment = config::read_environment();
+        Ok(config::load_again(source.explicit.as_deref(), before, environment))
     }
 
     /// The file to look at, and what it was when it was looked at last; none where it cannot be read again.
@@ -62,13 +75,16 @@ impl InForce {
 }
 
 impl Current {
-    /// Reads the configuration again.
+    /// Reads the configuration again because somebody asks for it.
     ///
     /// # Errors
     ///
-    /// The problems, one per line; the old configuration stays.
-    pub(super) fn reload(&self) -> Result<(), String> {
-        self.read_again(None)
+    /// The problems; the old configuration stays.
+    pub(super) fn reload(&self) -> Result<Reloaded, Vec<String>> {
+        // One reload at a time, and none sees half of another.
+        let mut in_force = self.in_force.lock();
+        let again = in_force.read_again(self.bound)?;
+        self.decide(&mut in_force, again)
     }
 
     /// The configuration in force, secrets masked.
@@ -80,46 +96,55 @@ impl Current {
     pub(super) fn watch(self: &Arc<Self>) -> JoinHandle<()> {
         let (looking, reading) = (Arc::clone(self), Arc::clone(self));
         let watched = move || looking.in_force.lock().watched();
-        // What is wrong with the file is in the log; the old configuration stays.
-        let reload = move |seen: Fingerprint| drop(reading.read_again(Some(&seen)));
+        let reload = move |seen: Fingerprint| reading.reload_as_seen(&seen);
         actix_rt::spawn(watch::watch(watched, reload))
     }
 
-    /// `seen` is what the file was when it had come to rest; when it is something else by now, it is left alone.
-    fn read_again(&self, seen: Option<&Fingerprint>) -> Result<(), String> {
-        // One reload at a time, and none sees half of another.
+    /// Reads the configuration again if its file still is what it has come to rest as. Else it is being written, and
+    /// will come to rest again.
+    fn reload_as_seen(&self, seen: &Fingerprint) {
         let mut in_force = self.in_force.lock();
-        let InForce { config, source, tried } = &mut *in_force;
-        let Some(source) = source else {
-            return Err("error: this gateway runs without a configuration file".to_owned());
-        };
-        let before = Before { config, read: &source.read, bound: self.bound };
-        // The process's own variables never change; those of `.env` do.
-        let environment = config::read_environment();
-        let again = config::load_again(source.explicit.as_deref(), before, environment);
-        let Again { fingerprint, outcome } = again;
-        if seen.is_some_and(|seen| *seen != fingerprint) {
-            return Ok(());
+        if let Ok(again) = in_force.read_again(self.bound)
+            && again.fingerprint == *seen
+        {
+            // What is wrong with it is told; the old configuration stays.
+            drop(self.decide(&mut in_force, again));
         }
-        *tried = fingerprint;
-        let loaded = outcome.map_err(|problems| refused(&problems))?;
-        let before = std::mem::replace(config, loaded.config.clone());
-        source.read = loaded.read.clone();
-        self.take_up(&before, &loaded);
-        Ok(())
+    }
+
+    /// Takes what was read, or tells why not.
+    fn decide(&self, in_force: &mut InForce, again: Again) -> Result<Reloaded, Vec<String>> {
+        let Again { fingerprint, outcome } = again;
+        in_force.tried = fingerprint.clone();
+        let Loaded { config: after, read, warnings, overridden } = match outcome {
+            Ok(loaded) => loaded,
+            Err(problems) => {
+                let problems: Vec<String> =
+                    problems.to_string().lines().map(str::to_owned).collect();
+                let told = Some((fingerprint, problems.clone()));
+                let is_known = in_force.refused == told;
+                in_force.refused = told;
+                ConfigRefused { problems: &problems, is_known }.emit();
+                return Err(problems);
+            }
+        };
+        in_force.refused = None;
+        if let Some(source) = &mut in_force.source {
+            source.read = read;
+        }
+        let overridden = overridden.into_iter().map(|one| (one.key, one.variable)).collect();
+        let next_start = with_the_next_start(&in_force.config, &after);
+        let warnings = warnings.iter().map(ToString::to_string).collect();
+        let reloaded = Reloaded { warnings, overridden, next_start };
+        let before = std::mem::replace(&mut in_force.config, after);
+        self.take_up(&before, &in_force.config, &reloaded);
+        Ok(reloaded)
     }
 
     /// Puts another configuration in the place of the one before.
-    fn take_up(&self, before: &Config, loaded: &Loaded) {
-        let after = &loaded.config;
-        for warning in &loaded.warnings {
+    fn take_up(&self, before: &Config, after: &Config, reloaded: &Reloaded) {
+        for warning in &reloaded.warnings {
             log::warn!(target: "llm_gateway", "{warning}");
-        }
-        for Overridden { key, variable } in &loaded.overridden {
-            log::warn!(target: "llm_gateway", "{key} has changed in the file and counts for nothing: {variable} sets it");
-        }
-        for key in with_the_next_start(before, after) {
-            log::warn!(target: "llm_gateway", "{key} changes with the next start");
         }
         if after.keys.is_empty() && !before.keys.is_empty() {
             let bound = self.bound.main;
@@ -129,13 +154,9 @@ impl Current {
         self.health.do_send(Watch(routing.providers.clone()));
         self.front.change(&after.server, &after.auth, &after.keys, &after.cache, routing);
         drop(actix_rt::spawn(forget(Arc::clone(&self.providers))));
-        log::info!(target: "llm_gateway", "the configuration was read again");
+        let Reloaded { overridden, next_start, .. } = reloaded;
+        ConfigRead { is_again: true, overridden, next_start }.emit();
     }
-}
-
-fn refused(problems: &Problems) -> String {
-    log::error!(target: "llm_gateway", "the configuration is refused and the old one stays:\n{problems}");
-    problems.to_string()
 }
 
 /// The keys that differ and take effect with the next start only.

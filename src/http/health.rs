@@ -2,9 +2,10 @@
 
 use actix_web::HttpResponse;
 use actix_web::web::{self, Data};
-use serde_json::json;
+use serde_json::{Map, json};
 
 use super::{Front, not_get};
+use crate::telemetry::journal::JOURNAL;
 
 /// `GET` and `HEAD` of the health paths.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
@@ -32,9 +33,14 @@ async fn ready(front: Data<Front>) -> HttpResponse {
             .insert_header(("retry-after", "1"))
             .json(json!({"status": "starting"}));
     }
-    match front.redis() {
-        // A gateway without its Redis works all the same, so this is a detail and no reason to send clients away.
-        Some(redis) => HttpResponse::Ok().json(json!({"status": "ok", "redis": redis})),
-        None => HttpResponse::Ok().json(json!({"status": "ok"})),
+    // These are details and no reasons to send clients away: a gateway without its Redis works all the same, and so does
+    // one whose file is wrong by now.
+    let mut said = Map::from_iter([("status".to_owned(), json!("ok"))]);
+    if let Some(redis) = front.redis() {
+        said.insert("redis".to_owned(), json!(redis));
     }
+    if JOURNAL.configuration().is_refused() {
+        said.insert("configuration".to_owned(), json!("refused"));
+    }
+    HttpResponse::Ok().json(said)
 }

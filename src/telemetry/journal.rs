@@ -1,5 +1,5 @@
 //! What operators may see of single requests: those under way, the latest that ended, the latest failures, and what each
-//! key has used.
+//! key has used; and what came of reading the configuration.
 //!
 //! It owns a table of [`LIVE`] requests, a ring of [`RECENT`] and one of [`FAILURES`], behind one short lock. It holds no
 //! prompt, no answer and no key, and of what clients may choose only the first `LONGEST` bytes.
@@ -8,6 +8,7 @@
 //! wants to know asks for what has changed since a version, so that a busy gateway with nobody looking pays for neither.
 
 mod caller;
+mod configuration;
 mod entry;
 mod failure;
 
@@ -20,6 +21,7 @@ use parking_lot::Mutex;
 use super::events::{Outcome, RequestEnded};
 use super::steps::RequestBegan;
 pub use caller::CallerUsage;
+pub use configuration::Configuration;
 pub use entry::{Entry, Phase};
 pub use failure::{Failure, FailureKind};
 
@@ -54,6 +56,7 @@ struct Inner {
     failures: VecDeque<Failure>,
     callers: HashMap<Arc<str>, CallerUsage>,
     ended: Totals,
+    configuration: Configuration,
 }
 
 /// How to find a request's entry again.
@@ -73,6 +76,8 @@ pub struct Changes {
     pub requests: Vec<Entry>,
     /// Failures, the latest first.
     pub failures: Vec<Failure>,
+    /// The latest reading of the configuration, if there was one.
+    pub configuration: Option<Configuration>,
 }
 
 impl Journal {
@@ -142,6 +147,19 @@ impl Journal {
         self.inner.lock().fail(failure);
     }
 
+    /// The configuration was read; without problems it is in force.
+    pub fn configured(&self, problems: &[String]) {
+        let mut inner = self.inner.lock();
+        let version = inner.next_version();
+        inner.configuration.read(version, now(), problems);
+    }
+
+    /// What came of reading the configuration the last time.
+    #[must_use]
+    pub fn configuration(&self) -> Configuration {
+        self.inner.lock().configuration.clone()
+    }
+
     /// What has changed since `version`; everything since 0.
     #[must_use]
     pub fn changes(&self, version: u64) -> Changes {
@@ -150,10 +168,12 @@ impl Journal {
         let mut requests: Vec<Entry> =
             entries.filter(|entry| entry.version > version).cloned().collect();
         let failures = inner.failures.iter().filter(|failure| failure.version > version);
+        let configuration = Some(&inner.configuration).filter(|read| read.version > version);
+        let configuration = configuration.cloned();
         let (version, failures) = (inner.version, failures.cloned().collect());
         drop(inner);
         requests.sort_unstable_by_key(|entry| entry.number);
-        Changes { version, requests, failures }
+        Changes { version, requests, failures, configuration }
     }
 
     /// What each key has used, by name.
@@ -258,10 +278,14 @@ fn millis(duration: Duration) -> u64 {
 
 /// The beginning of a text that may be of any length.
 fn clipped(text: &str) -> &str {
-    if text.len() <= LONGEST {
+    clipped_to(text, LONGEST)
+}
+
+fn clipped_to(text: &str, longest: usize) -> &str {
+    if text.len() <= longest {
         return text;
     }
-    let end = (0..=LONGEST).rev().find(|end| text.is_char_boundary(*end));
+    let end = (0..=longest).rev().find(|end| text.is_char_boundary(*end));
     end.and_then(|end| text.get(..end)).unwrap_or_default()
 }
 

@@ -142,6 +142,30 @@ test("a reload shows what is wrong with the configuration", () =>
     assert.equal(await page.locator("#reload-notice").isVisible(), false);
   }));
 
+test("a refused configuration is told to every console until it is mended", () =>
+  withConsole({}, async ({ gateway, page, toml }) => {
+    const reload = page.getByRole("button", { name: "Reload configuration" });
+    await reload.click();
+    await shows(page, '#reload-notice[data-tone="good"]', "The configuration was read again");
+    // Nobody presses anything: the gateway notices by itself.
+    await gateway.write(`${toml}max_queue = -1\n`);
+    await shows(page, '#reload-notice[data-tone="bad"]', "refused and the old one stays in force");
+    await shows(page, "#reload-problems li", "max_queue");
+    await shows(page, "#errors", "Configuration refused");
+    assert.equal(await page.getByRole("button", { name: "Dismiss" }).isVisible(), false);
+    const late = await openConsole(browser, gateway);
+    await shows(late.page, "#reload-problems li", "max_queue");
+    await page.reload();
+    await shows(page, "#reload-problems li", "max_queue");
+    await gateway.write(toml.replace("max_concurrency = 2", "max_concurrency = 3"));
+    for (const console of [page, late.page]) {
+      await shows(console, '#reload-notice[data-tone="good"]', "The configuration was mended and read again");
+      await console.getByRole("button", { name: "Dismiss" }).click();
+      assert.equal(await console.locator("#reload-notice").isVisible(), false);
+    }
+    await late.close();
+  }));
+
 test("what callers and providers say stays text", () => {
   const keys = `[[keys]]\nname = '${HOSTILE}'\nkey = "sk-a"\n`;
   return withConsole({ keys, more: "max_concurrency = 2\nretry = { max_retries = 0 }" }, async ({ gateway, upstream, page }) => {

@@ -8,6 +8,7 @@ mod broken;
 mod environment;
 mod load;
 mod meant;
+mod visible;
 
 use std::path::{Path, PathBuf};
 

@@ -3,7 +3,11 @@
 import { arrange, el, mark, say, show } from "./dom.js";
 import { clock, count, day, outcomeWords } from "./format.js";
 
-const KINDS = { breaker: ["Provider left alone", "bad"], actor: ["Actor restarted", "bad"] };
+const KINDS = {
+  breaker: ["Provider left alone", "bad"],
+  actor: ["Actor restarted", "bad"],
+  configuration: ["Configuration refused", "bad"],
+};
 // What a code means, where the log says no more.
 const WORDS = {
   overloaded: "No room: the line was full or the wait too long",

@@ -7,7 +7,7 @@ import { updateHeader } from "./header.js";
 import { drawKeys } from "./keys.js";
 import { offerModels, startPlayground } from "./playground.js";
 import { rememberProviders, updateProviders } from "./providers.js";
-import { startReload } from "./reload.js";
+import { showConfiguration, startReload } from "./reload.js";
 import { addRequest, drawRequests, replaceRequests, setClock, setHint, startRequests } from "./requests.js";
 import { startTheme } from "./theme.js";
 
@@ -23,6 +23,7 @@ const events = {
     known.keys = content.keys;
     replaceRequests(content.requests);
     replaceErrors(content.errors);
+    showConfiguration(content.configuration, { isFirst: true });
     draw("header", "providers", "requests", "errors", "keys");
   },
   providers(content) {
@@ -37,6 +38,9 @@ const events = {
   error(content) {
     addError(content);
     draw("errors");
+  },
+  configuration(content) {
+    showConfiguration(content);
   },
   keys(content) {
     known.keys = content;

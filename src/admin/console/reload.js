@@ -1,4 +1,4 @@
-// Reading the configuration again, and what was wrong with it.
+// Reading the configuration again, and what was wrong with it, for as long as it is.
 
 import { callJson } from "./api.js";
 import { arrange, el, mark, say, show } from "./dom.js";
@@ -7,27 +7,65 @@ import { clock } from "./format.js";
 const button = document.getElementById("reload");
 const notice = document.getElementById("reload-notice");
 const words = document.getElementById("reload-words");
-const problems = document.getElementById("reload-problems");
+const list = document.getElementById("reload-problems");
+const dismiss = document.getElementById("reload-dismiss");
+
+// How often the gateway had read its configuration when we heard of it last. Answers and events may overtake each other.
+let reads = 0;
+let isRefused = false;
 
 export function startReload() {
   button.addEventListener("click", reload);
-  document.getElementById("reload-dismiss").addEventListener("click", () => {
+  dismiss.addEventListener("click", () => {
     show(notice, false);
     button.focus();
   });
+}
+
+// Shows what came of reading the configuration, whoever asked for it. A gateway that started anew counts anew.
+export function showConfiguration(configuration, { isFirst = false } = {}) {
+  if (!configuration || (!isFirst && configuration.reads <= reads)) return;
+  reads = configuration.reads;
+  if (configuration.problems.length) refuse(configuration.problems);
+  else if (isRefused) tell(`The configuration was mended and read again at ${clock(configuration.at)}.`, []);
 }
 
 async function reload() {
   button.disabled = true;
   const { ok, body } = await callJson("/admin/reload", { method: "POST" });
   button.disabled = false;
-  const found = body.problems ?? [];
-  mark(notice, "data-tone", ok ? "good" : "bad");
-  mark(notice, "role", ok ? "status" : "alert");
-  arrange(problems, found.map((problem) => el("li", {}, problem)));
-  show(problems, found.length > 0);
+  const isNews = body.reads > reads;
+  if (isNews) reads = body.reads;
+  if (ok) tell(`The configuration was read again at ${clock(Date.now())}.`, remarks(body));
+  else if (isNews) refuse(body.problems);
+  else if (!isRefused) notify("bad", `The configuration was not read: ${body.detail}.`, body.problems ?? []);
+}
+
+function remarks({ overridden = [], next_start = [], warnings = [] }) {
+  return [
+    ...overridden.map(({ key, variable }) => `${key} has changed in the file, to no effect: ${variable} sets it`),
+    ...next_start.map((key) => `${key} changes with the next start`),
+    ...warnings,
+  ];
+}
+
+// Stays until the configuration is mended.
+function refuse(problems) {
+  isRefused = true;
+  notify("bad", "The configuration is refused and the old one stays in force:", problems);
+}
+
+function tell(text, items) {
+  isRefused = false;
+  notify("good", text, items);
+}
+
+function notify(tone, text, items) {
+  mark(notice, "data-tone", tone);
+  mark(notice, "role", tone === "good" ? "status" : "alert");
+  arrange(list, items.map((item) => el("li", {}, item)));
+  show(list, items.length > 0);
+  show(dismiss, !isRefused);
   show(notice, true);
-  if (ok) say(words, `The configuration was read again at ${clock(Date.now())}.`);
-  else if (found.length) say(words, "The configuration is refused and the old one stays in force:");
-  else say(words, `The configuration was not read: ${body.detail}.`);
+  say(words, text);
 }

@@ -17,6 +17,8 @@ pub enum FailureKind {
     Breaker,
     /// An actor, which was started again.
     Actor,
+    /// Reading the configuration again.
+    Configuration,
 }
 
 /// A failure.
