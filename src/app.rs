@@ -13,6 +13,7 @@ pub mod probe;
 mod providers;
 mod reload;
 pub mod routed;
+mod running;
 mod watch;
 
 use std::io;

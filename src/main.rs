@@ -1,7 +1,7 @@
 //! `llm-gateway`: the commands and their exit status, nothing else.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -54,7 +54,7 @@ enum Command {
     },
     /// Exit with 0 when the gateway is ready, with 1 when it is not
     Health {
-        /// What to ask [default: /readyz of the configured listener]
+        /// What to ask [default: /readyz of the gateway that runs by this configuration]
         #[arg(long)]
         url: Option<String>,
     },
@@ -122,7 +122,7 @@ fn main() -> ExitCode {
         Command::Plan(options) => plan(&options, explicit),
         Command::Check(arguments) => check(explicit, arguments),
         Command::Keys { command: KeysCommand::New { name } } => new_key(&name),
-        Command::Health { url } => health(url, explicit),
+        Command::Health { url } => health(url.as_deref(), explicit.as_deref()),
     }
 }
 
@@ -261,17 +261,10 @@ fn new_key(name: &str) -> ExitCode {
     }
 }
 
-fn health(url: Option<String>, explicit: Option<PathBuf>) -> ExitCode {
-    let url = match url {
-        Some(url) => url,
-        None => match load(explicit) {
-            Ok((_, loaded)) => probe::default_url(loaded.config.server.listen),
-            Err(status) => return status,
-        },
-    };
-    match probe::is_ready(&url) {
+fn health(url: Option<&str>, explicit: Option<&Path>) -> ExitCode {
+    match probe::ask(url, explicit) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(&format!("{url}: {error}")),
+        Err(error) => failed(&error),
     }
 }
 

@@ -1,15 +1,49 @@
 //! Asking a running gateway whether it is ready: what a container's health check calls, without curl.
+//!
+//! It owns the search for the gateway. It needs no configuration that is right: a gateway goes on by the one that it
+//! started with, and must not be taken for dead because its file is broken by now.
+//!
+//! The one thing to know: where a gateway is bound is the kernel's word where it can be had; the file says where the
+//! next one will be.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::path::Path;
 use std::time::Duration;
+
+use super::running;
+use crate::config;
 
 /// How long the whole question may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// Whether the gateway is ready that this address names, else the one that runs by this file, else one at the address that
+/// the environment and the file lead to, whatever else is wrong with them.
+///
+/// # Errors
+///
+/// Who was asked, and what is wrong with the address, the connection or the answer.
+pub fn ask(url: Option<&str>, explicit: Option<&Path>) -> Result<(), String> {
+    if let Some(url) = url {
+        return is_ready(url).map_err(|error| format!("{url}: {error}"));
+    }
+    let mut found = running::bound(explicit);
+    if found.is_empty() {
+        found.push(config::listens(explicit));
+    }
+    let mut wrong = Vec::new();
+    for listen in found {
+        let url = url_of(listen);
+        match is_ready(&url) {
+            Ok(()) => return Ok(()),
+            Err(error) => wrong.push(format!("{url}: {error}")),
+        }
+    }
+    Err(wrong.join("; "))
+}
+
 /// The readiness address of a gateway that listens here. One that listens everywhere is asked on loopback.
-#[must_use]
-pub fn default_url(listen: SocketAddr) -> String {
+fn url_of(listen: SocketAddr) -> String {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
@@ -23,7 +57,7 @@ pub fn default_url(listen: SocketAddr) -> String {
 /// # Errors
 ///
 /// What is wrong with the address, the connection or the answer.
-pub fn is_ready(url: &str) -> io::Result<()> {
+fn is_ready(url: &str) -> io::Result<()> {
     let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidInput, what.to_owned());
     let rest = url
         .strip_prefix("http://")
@@ -55,7 +89,7 @@ mod tests {
 
     fn ask(answer: &'static str) -> io::Result<()> {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = default_url(listener.local_addr().unwrap());
+        let url = url_of(listener.local_addr().unwrap());
         let serving = std::thread::spawn(move || {
             let (mut connection, _) = listener.accept().unwrap();
             let mut request = [0u8; 256];
@@ -84,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_gateway_that_listens_everywhere_is_asked_on_loopback() {
-        assert_eq!(default_url("0.0.0.0:8000".parse().unwrap()), "http://127.0.0.1:8000/readyz");
-        assert_eq!(default_url("[::]:80".parse().unwrap()), "http://[::1]:80/readyz");
+        assert_eq!(url_of("0.0.0.0:8000".parse().unwrap()), "http://127.0.0.1:8000/readyz");
+        assert_eq!(url_of("[::]:80".parse().unwrap()), "http://[::1]:80/readyz");
     }
 }

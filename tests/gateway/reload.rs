@@ -6,6 +6,7 @@
 
 mod broken;
 mod environment;
+mod healthy;
 mod load;
 mod meant;
 mod visible;
