@@ -3,6 +3,7 @@
 //! Pure: bytes in, values out, however the bytes are cut. A framing never loops over a stream; it is fed what
 //! arrived and says what became whole.
 
+pub mod coding;
 pub mod fields;
 pub mod http1;
 pub mod image;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use actix::dev::SendError;
 use actix_rt::time::sleep;
 use actix_web::http::StatusCode;
-use actix_web::http::header::CONTENT_TYPE;
+use actix_web::http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderValue};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use tokio::sync::oneshot;
@@ -27,6 +27,7 @@ use crate::job::{Answer, EventStream, Job, Reply, RouteNote, Stitch, Tried};
 use crate::policy::{DataPolicy, OnCut};
 use crate::router::Submit;
 use crate::telemetry::{ActorKind, Outcome, Restarted};
+use crate::wire::coding::NAMES;
 
 /// Answers a request in `dialect`.
 ///
@@ -42,12 +43,20 @@ pub async fn chat(
     let mut exchange = Exchange::begin(dialect, &request, front.drain.enter());
     let mut buffered = Buffered::new(&front.budget);
     let submitted = submit(&mut exchange, &request, payload, &front, &mut buffered).await;
-    let (request, answer) = match submitted {
+    let (ask, answer) = match submitted {
         Ok(submitted) => submitted,
-        Err(error) => return exchange.fail(&error),
+        Err(error) => {
+            let is_uncodable = intake::codings(request.headers()).is_err();
+            let mut response = exchange.fail(&error);
+            // Tells this apart from a wrong content type (RFC 9110 12.5.3).
+            if is_uncodable && response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+                response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static(NAMES));
+            }
+            return response;
+        }
     };
     exchange.buffered = Some(buffered);
-    answer_with(exchange, request, answer, &front).await
+    answer_with(exchange, ask, answer, &front).await
 }
 
 /// Takes the request in and hands it to the router.

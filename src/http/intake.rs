@@ -1,27 +1,38 @@
-//! Taking in request bodies within bounds of size, time and memory.
+//! Taking in request bodies within bounds of size, time and memory, and undoing their codings.
 //!
 //! It owns the process's budget of buffered bytes; a [`Buffered`] gives its share back when it is dropped, so the
 //! whole of a request's way is covered by keeping it.
 //!
-//! The one thing to know: the declared length is checked before a byte is read, and the real one all the same.
+//! The one thing to know: the declared length is checked before a byte is read, and the real one all the same. What
+//! is coded is decoded only when all of it is there, since a decoder holds megabytes, however slow its client is.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix_web::error::PayloadError;
-use actix_web::http::header::{CONTENT_LENGTH, HeaderMap};
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue};
 use actix_web::web::Payload;
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
+use tokio::sync::Semaphore;
 
 use crate::chat::{ErrorKind, GatewayError, Origin};
+use crate::wire::coding::{self, Broken, Coding, Decoder, NAMES, Unsupported};
+
+/// How much is decoded before others have their turn.
+const TURN: usize = 256 * 1024;
+/// How much is decoded at a time.
+const ROOM: usize = 32 * 1024;
 
 /// The bytes of request bodies that the process may hold.
 #[derive(Debug)]
 pub struct Budget {
     held: AtomicU64,
     most: AtomicU64,
+    /// As many bodies are decoded at one time as there are processors: more would only hold more.
+    decoders: Semaphore,
 }
 
 /// A share of the budget.
@@ -44,7 +55,9 @@ impl Budget {
     /// A budget of `most` bytes.
     #[must_use]
     pub fn new(most: u64) -> Arc<Self> {
-        Arc::new(Self { held: AtomicU64::new(0), most: AtomicU64::new(most) })
+        let decoders = std::thread::available_parallelism().map_or(1, usize::from);
+        let (held, most) = (AtomicU64::new(0), AtomicU64::new(most));
+        Arc::new(Self { held, most, decoders: Semaphore::new(decoders) })
     }
 
     /// Allows another number of bytes from now on.
@@ -76,6 +89,21 @@ impl Buffered {
         }
         Ok(())
     }
+
+    /// Makes the share at least so large, if the budget allows.
+    fn hold(&mut self, bytes: u64) -> Result<(), GatewayError> {
+        match bytes.checked_sub(self.bytes) {
+            None | Some(0) => Ok(()),
+            Some(more) => self.grow(more),
+        }
+    }
+
+    /// Makes the share at most so large.
+    fn shrink(&mut self, bytes: u64) {
+        let less = self.bytes.saturating_sub(bytes);
+        self.bytes -= less;
+        self.budget.held.fetch_sub(less, Ordering::Relaxed);
+    }
 }
 
 impl Drop for Buffered {
@@ -88,30 +116,31 @@ impl Drop for Buffered {
 ///
 /// # Errors
 ///
-/// `BodyTooLarge`, `BodyTimeout`, `Overloaded` when the budget is used up, `InvalidRequest` when the body is broken.
+/// `UnsupportedMediaType` for a coding that is not known, `BodyTooLarge` also for what would become too large,
+/// `BodyTimeout`, `Overloaded` when the budget is used up, `InvalidRequest` when the body is broken.
 pub async fn read(
     headers: &HeaderMap,
     payload: &mut Payload,
     bounds: Bounds,
     buffered: &mut Buffered,
 ) -> Result<BytesMut, GatewayError> {
+    let codings = codings(headers)?;
     let declared =
         headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if declared.is_some_and(|length: u64| length > bounds.size) {
         return Err(too_large(bounds.size));
     }
     let reading = async {
-        let mut body = BytesMut::new();
-        while let Some(piece) = payload.next().await {
-            let piece = piece.map_err(broken)?;
-            let length = u64::try_from(body.len().saturating_add(piece.len())).unwrap_or(u64::MAX);
-            if length > bounds.size {
-                return Err(too_large(bounds.size));
-            }
-            buffered.grow(u64::try_from(piece.len()).unwrap_or(u64::MAX))?;
-            body.extend_from_slice(&piece);
+        if codings.is_empty() {
+            let mut body = BytesMut::new();
+            let whole = pieces(payload, bounds, buffered, |piece| body.extend_from_slice(&piece));
+            whole.await?;
+            Ok(body)
+        } else {
+            let mut coded = VecDeque::new();
+            pieces(payload, bounds, buffered, |piece| coded.push_back(piece)).await?;
+            decoded(coded, &codings, bounds, buffered).await
         }
-        Ok(body)
     };
     match tokio::time::timeout(bounds.time, reading).await {
         Ok(read) => read,
@@ -120,6 +149,91 @@ pub async fn read(
             Err(GatewayError::new(ErrorKind::BodyTimeout, message).from(Origin::Client))
         }
     }
+}
+
+/// How the body is coded.
+///
+/// # Errors
+///
+/// `UnsupportedMediaType` for a coding that is not known.
+pub fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, GatewayError> {
+    let values = headers.get_all(CONTENT_ENCODING).map(HeaderValue::as_bytes);
+    coding::codings(values).map_err(|unsupported| {
+        let message = match unsupported {
+            Unsupported::Unknown(name) => {
+                format!("the content coding `{name}` is not known here, use one of {NAMES} or none")
+            }
+            Unsupported::TooMany => "the body is coded too many times".to_owned(),
+        };
+        GatewayError::new(ErrorKind::UnsupportedMediaType, message).from(Origin::Client)
+    })
+}
+
+/// Takes in what comes, piece by piece.
+async fn pieces(
+    payload: &mut Payload,
+    bounds: Bounds,
+    buffered: &mut Buffered,
+    mut take: impl FnMut(Bytes),
+) -> Result<(), GatewayError> {
+    let mut length = 0u64;
+    while let Some(piece) = payload.next().await {
+        let piece = piece.map_err(broken)?;
+        length = length.saturating_add(size(piece.len()));
+        if length > bounds.size {
+            return Err(too_large(bounds.size));
+        }
+        buffered.grow(size(piece.len()))?;
+        take(piece);
+    }
+    Ok(())
+}
+
+/// Undoes what was done to a body for its way. The larger of the two counts as held: both are there only while it is
+/// decoded, which few are at a time.
+async fn decoded(
+    mut coded: VecDeque<Bytes>,
+    codings: &[Coding],
+    bounds: Bounds,
+    buffered: &mut Buffered,
+) -> Result<BytesMut, GatewayError> {
+    let budget = Arc::clone(&buffered.budget);
+    // It is never closed.
+    let _permit = budget.decoders.acquire().await.map_err(GatewayError::internal)?;
+    let mut decoder = Decoder::new(codings);
+    let (mut body, mut room) = (BytesMut::new(), vec![0; ROOM]);
+    let mut turn = 0;
+    while let Some(piece) = coded.pop_front() {
+        let mut left = &*piece;
+        loop {
+            let written = decoder.read(&mut left, &mut room).map_err(wrongly_coded)?;
+            if written == 0 {
+                break;
+            }
+            if size(body.len().saturating_add(written)) > bounds.size {
+                return Err(too_large(bounds.size));
+            }
+            body.extend_from_slice(room.get(..written).unwrap_or_default());
+            buffered.hold(size(body.len()))?;
+            turn += written;
+            if turn > TURN {
+                turn = 0;
+                tokio::task::yield_now().await;
+            }
+        }
+        turn += piece.len();
+    }
+    decoder.finish().map_err(wrongly_coded)?;
+    buffered.shrink(size(body.len()));
+    Ok(body)
+}
+
+fn size(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+fn wrongly_coded(error: Broken) -> GatewayError {
+    GatewayError::invalid("the body is not coded as content-encoding says").because(error)
 }
 
 fn too_large(most: u64) -> GatewayError {
