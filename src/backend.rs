@@ -9,6 +9,7 @@
 
 mod added;
 mod anthropic;
+mod blame;
 mod calls;
 mod gemini;
 mod history;
@@ -217,12 +218,21 @@ pub enum RejectionClass {
     ContentFilter,
     /// The provider does not have the model.
     UnknownModel,
-    /// The provider does not accept the gateway's key.
+    /// The provider may not accept the gateway's key: 401, which others than the key may be the reason for as well.
     Auth,
+    /// The provider does not permit this request: 403, which says nothing about others.
+    Forbidden,
+    /// The provider has not built what the request asks for: 501.
+    NotImplemented,
+    /// Nothing was begun, because a model is still being loaded or the provider's own queue is full: the same request
+    /// may be asked again in a moment.
+    NotBegun,
     /// Too many requests; a little later it works.
     RateLimited,
     /// The account has nothing left; a little later it does not work.
     QuotaExhausted,
+    /// The process that runs the model died under the request.
+    Crashed,
     /// Busy.
     Overloaded,
     /// The provider gave up waiting.
@@ -235,11 +245,13 @@ pub enum RejectionClass {
 #[must_use]
 fn class_of_status(status: u16) -> RejectionClass {
     match status {
-        401 | 403 => RejectionClass::Auth,
+        401 => RejectionClass::Auth,
+        403 => RejectionClass::Forbidden,
         402 => RejectionClass::QuotaExhausted,
         404 => RejectionClass::UnknownModel,
         408 | 504 => RejectionClass::Timeout,
         429 => RejectionClass::RateLimited,
+        501 => RejectionClass::NotImplemented,
         503 | 529 => RejectionClass::Overloaded,
         400 | 405..=407 | 410..=428 | 430..=499 => RejectionClass::BadRequest,
         // 409 among them: two of the provider's own steps met, which is not the request's fault.

@@ -194,6 +194,12 @@ pub struct Tried {
     pub here: u32,
     /// Whether the free call after a stale connection was made.
     pub free_used: bool,
+    /// A digest of the caller and of what it asks, once something has failed.
+    pub digest: Option<u64>,
+    /// A digest of what the present provider said when it failed last.
+    pub said: Option<u64>,
+    /// Time spent in the present provider's line.
+    pub queued_here: Duration,
     /// Time spent in lines.
     pub queued: Duration,
     /// Time spent waiting for providers, before the first event.

@@ -13,6 +13,8 @@ mod actor;
 mod attempt;
 pub mod catalogue;
 mod discovery;
+mod failed;
+mod fault;
 mod health;
 mod refused;
 mod resume;
@@ -28,8 +30,12 @@ pub mod refusal;
 pub mod breaker;
 pub mod concurrency;
 pub mod cooldown;
+pub mod credentials;
 pub mod estimate;
+pub mod evidence;
 pub mod models;
+pub mod quarantine;
+pub mod unready;
 
 pub mod budget;
 pub mod retry;
@@ -89,6 +95,7 @@ pub struct Provider {
     /// Messages that wait in the mailboxes of its actors.
     mailbox: AtomicUsize,
     last_error: Mutex<Option<LastError>>,
+    credentials: credentials::Asked,
     counts: Arc<Counts>,
 }
 
@@ -181,6 +188,7 @@ impl Provider {
             backend,
             mailbox: AtomicUsize::new(0),
             last_error: Mutex::new(before.and_then(|before| before.last_error.lock().clone())),
+            credentials: credentials::Asked::default(),
             counts: before.map_or_else(Arc::default, |before| Arc::clone(&before.counts)),
         })
     }

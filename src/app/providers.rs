@@ -108,13 +108,9 @@ mod tests {
     }
 
     fn started(routing: &Routing) -> Slot {
-        let arrival = Arrival {
-            share: Share { caller: Arc::from("a"), weight: 1, priority: Priority::Interactive },
-            model: Arc::from("m"),
-            deadline: Instant::now() + Duration::from_secs(600),
-            again: false,
-            elsewhere: false,
-        };
+        let share = Share { caller: Arc::from("a"), weight: 1, priority: Priority::Interactive };
+        let deadline = Instant::now() + Duration::from_secs(600);
+        let arrival = Arrival::new(share, Arc::from("m"), deadline);
         match routing.provider("ollama").unwrap().gate.admit(arrival) {
             Admission::Run(slot) => slot,
             other => panic!("{other:?}"),

@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Backend, DecodeError, Decoder, MAX_PIECE, Rejection, RejectionClass, Target, UpstreamRequest,
+    blame,
     calls::mint,
     class_of_status, lacking, reason, shorten,
     whole::{nothing, whole},
@@ -24,6 +25,7 @@ use crate::chat::{
     Api, Ask, ChatEvent, ChatRequest, Completion, Finish, GatewayError, Listing, Model, Naming,
     TokenLogprob, ToolCallPiece, Usage,
 };
+use crate::policy::Trust;
 use crate::wire::ndjson::Lines;
 
 /// Ollama's native API.
@@ -81,8 +83,12 @@ impl Backend for Ollama {
     }
 
     fn rejection(&self, status: u16, body: &[u8], model: &str) -> Rejection {
-        let said = serde_json::from_slice::<ErrorLine>(body).ok().map(|line| line.error);
-        rejection(status, said.unwrap_or_default(), model)
+        let said = serde_json::from_slice::<ErrorLine>(body).unwrap_or_default();
+        // Whoever is asked to sign in asked for a model that runs elsewhere, whatever it is called here.
+        if status == 401 && (said.signin_url.is_some() || is_remote(model)) {
+            return signed_out(&said.error, model);
+        }
+        rejection(status, said.error, model)
     }
 
     fn unreachable_hint(&self) -> &'static str {
@@ -97,7 +103,7 @@ fn rejection(status: u16, said: String, model: &str) -> Rejection {
         }
         // Cancelled while loading; somebody else's leaving may have caused it.
         RejectionClass::BadRequest if status == 499 => RejectionClass::Broken,
-        class => class,
+        class => blame::refine(class, &said.to_ascii_lowercase()),
     };
     let said = shorten(&said);
     let message = match (class == RejectionClass::UnknownModel, said.is_empty()) {
@@ -109,6 +115,21 @@ fn rejection(status: u16, said: String, model: &str) -> Rejection {
         (false, false) => said,
     };
     Rejection { class, message, retry_after: None }
+}
+
+/// Whether Ollama hands the model on to its makers' machines.
+fn is_remote(model: &str) -> bool {
+    Trust::Local.of_model(model) == Trust::Cloud
+}
+
+/// The account elsewhere is missing: that concerns the models that run there, and no other.
+fn signed_out(said: &str, model: &str) -> Rejection {
+    let said = if said.is_empty() { "unauthorized" } else { said };
+    let message = format!(
+        "{}: model '{model}' runs at ollama.com; sign in there with `ollama signin`",
+        shorten(said)
+    );
+    Rejection { class: RejectionClass::UnknownModel, message, retry_after: None }
 }
 
 /// Reads the lines of one answer.
@@ -278,9 +299,11 @@ impl From<LineLogprob> for TokenLogprob {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct ErrorLine {
     error: String,
+    #[serde(default)]
+    signin_url: Option<String>,
 }
 
 #[cfg(test)]

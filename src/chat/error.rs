@@ -38,6 +38,8 @@ pub enum ErrorKind {
     UnsupportedMediaType,
     /// The client wants to speak something else than HTTP/1.1.
     UpgradeRequired,
+    /// The provider has not built what the request asks for.
+    NotImplemented,
     /// The caller's own limit, or the provider's 429 once retries are spent.
     RateLimited,
     /// The provider's account has nothing left.
@@ -75,6 +77,7 @@ impl ErrorKind {
             Self::UpgradeRequired => 426,
             Self::RateLimited | Self::QuotaExhausted => 429,
             Self::Internal => 500,
+            Self::NotImplemented => 501,
             Self::BadUpstream => 502,
             Self::Overloaded
             | Self::ProviderUnavailable
@@ -99,6 +102,7 @@ impl ErrorKind {
             Self::BodyTimeout => "body_timeout",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::UpgradeRequired => "upgrade_required",
+            Self::NotImplemented => "not_implemented",
             Self::RateLimited => "rate_limited",
             Self::QuotaExhausted => "quota_exhausted",
             Self::BadUpstream => "bad_upstream",

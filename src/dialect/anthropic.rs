@@ -92,7 +92,8 @@ fn class(kind: ErrorKind) -> (u16, &'static str) {
         }
         ErrorKind::MethodNotAllowed
         | ErrorKind::UnsupportedMediaType
-        | ErrorKind::UpgradeRequired => (kind.status(), "invalid_request_error"),
+        | ErrorKind::UpgradeRequired
+        | ErrorKind::NotImplemented => (kind.status(), "invalid_request_error"),
         ErrorKind::InvalidApiKey => (401, "authentication_error"),
         ErrorKind::NotAllowed => (403, "permission_error"),
         ErrorKind::ModelNotFound | ErrorKind::NotFound => (404, "not_found_error"),

@@ -80,6 +80,7 @@ impl Dialect for Native {
             | ErrorKind::BodyTimeout
             | ErrorKind::UnsupportedMediaType
             | ErrorKind::UpgradeRequired
+            | ErrorKind::NotImplemented
             | ErrorKind::RateLimited
             | ErrorKind::QuotaExhausted
             | ErrorKind::BadUpstream

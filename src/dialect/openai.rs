@@ -95,7 +95,8 @@ fn error_type(kind: ErrorKind) -> &'static str {
         | ErrorKind::BodyTooLarge
         | ErrorKind::BodyTimeout
         | ErrorKind::UnsupportedMediaType
-        | ErrorKind::UpgradeRequired => "invalid_request_error",
+        | ErrorKind::UpgradeRequired
+        | ErrorKind::NotImplemented => "invalid_request_error",
         ErrorKind::RateLimited => "rate_limit_error",
         ErrorKind::QuotaExhausted => "insufficient_quota",
         ErrorKind::Overloaded
@@ -125,6 +126,7 @@ fn code(error: &GatewayError) -> &'static str {
         | ErrorKind::BodyTimeout
         | ErrorKind::UnsupportedMediaType
         | ErrorKind::UpgradeRequired
+        | ErrorKind::NotImplemented
         | ErrorKind::BadUpstream
         | ErrorKind::Draining
         | ErrorKind::NoProviderForPolicy

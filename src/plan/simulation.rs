@@ -143,7 +143,7 @@ impl<'a> Simulation<'a> {
                     Some(Fate::CutOff { .. }) => Ended::Neutral,
                     Some(Fate::Served { .. } | Fate::Refused(_)) | None => Ended::Success,
                 };
-                self.step(now, |gate, at, wakes| gate.end(permit, ended, at, wakes));
+                self.step(now, |gate, at, wakes| gate.end(permit, ended, None, at, wakes));
             }
             Event::Expire(number) => {
                 let Some(key) = self.waiting.get(&number).copied() else { return };
@@ -204,16 +204,12 @@ impl<'a> Simulation<'a> {
             Priority::Batch => batch,
         };
         let caller = usize::try_from(coming.client).ok().and_then(|client| names.get(client));
-        Arrival {
-            share: Share {
-                caller: Arc::clone(caller.unwrap_or(&self.model)),
-                weight: 1,
-                priority: coming.priority,
-            },
-            model: Arc::clone(&self.model),
-            deadline: self.origin + coming.at + self.scenario.deadline,
-            again: false,
-            elsewhere: false,
-        }
+        let share = Share {
+            caller: Arc::clone(caller.unwrap_or(&self.model)),
+            weight: 1,
+            priority: coming.priority,
+        };
+        let deadline = self.origin + coming.at + self.scenario.deadline;
+        Arrival::new(share, Arc::clone(&self.model), deadline)
     }
 }

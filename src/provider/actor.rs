@@ -16,9 +16,11 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, WeakRecipient}
 
 use super::attempt::{self, Client, Connection};
 use super::discovery;
+use super::failed::Failed;
+use super::fault;
 use super::gate::Arrival;
 use super::line::Share;
-use super::refused::{Failed, refused};
+use super::refused::refused;
 use super::retry::{self, Failure, Next, RetryPolicy, Standing};
 use super::slot::{Admission, RetryPermit, Slot, Ticket};
 use super::{Provider, policies};
@@ -93,6 +95,8 @@ pub(super) struct Turn {
     pub connection: Connection,
     permit: Option<RetryPermit>,
     again: bool,
+    /// Whether it comes again because nothing was begun: then its patience goes on where it was.
+    is_not_begun: bool,
 }
 
 impl Dispatch {
@@ -101,6 +105,8 @@ impl Dispatch {
     pub fn new(mut job: Job, candidate: Candidate, provider: &Arc<Provider>) -> Self {
         job.tried.candidate = Some(candidate);
         job.tried.here = 0;
+        job.tried.said = None;
+        job.tried.queued_here = Duration::ZERO;
         Self { job, depth: Depth::new(provider) }
     }
 
@@ -125,8 +131,9 @@ impl ProviderActor {
         })
     }
 
-    fn admit(&self, turn: Turn, address: Addr<Self>) {
+    fn admit(&self, mut turn: Turn, address: Addr<Self>) {
         let provider = &self.station.provider;
+        let request = provider.gate.has_quarantine().then(|| fault::request(&mut turn.job));
         let Some(candidate) = &turn.job.tried.candidate else {
             turn.job.fail(GatewayError::internal("a job without a candidate"));
             return;
@@ -142,6 +149,8 @@ impl ProviderActor {
             deadline: turn.job.deadline(provider.settings.timeouts.total),
             again: turn.again,
             elsewhere: !turn.job.candidates.is_empty(),
+            waited: if turn.is_not_begun { turn.job.tried.queued_here } else { Duration::ZERO },
+            request,
         });
         let decision = match &admission {
             Admission::Run(_) => "run",
@@ -160,7 +169,7 @@ impl ProviderActor {
                 drop(actix::spawn(wait(station, turn, ticket, address, self.router.clone())));
             }
             Admission::Refuse(refusal) => {
-                bounce(&self.router, turn.job, refused(&provider.name, refusal));
+                bounce(&self.router, turn.job, refused(&provider.name, &refusal));
             }
         }
     }
@@ -185,12 +194,17 @@ impl ProviderActor {
             },
             left: deadline.saturating_duration_since(Instant::now()),
             needs: Duration::ZERO,
+            delivered: is_midway && turn.job.request.stream(),
         };
         let (after, fresh, free) =
             match retry::decide(&failed.failure, &standing, &self.retry, fastrand::f64()) {
                 Next::Again { after, fresh, free } => (after, fresh, free),
                 Next::Elsewhere if is_midway && turn.job.request.stream() => {
                     return hand_on(&self.router, turn.job, failed.error, RESUMED);
+                }
+                Next::Line => {
+                    let turn = Turn { again: true, is_not_begun: true, ..turn };
+                    return self.admit(turn, address);
                 }
                 Next::Elsewhere => return bounce(&self.router, turn.job, failed.error),
                 Next::Stop => return stop(turn.job, failed.error),
@@ -206,7 +220,7 @@ impl ProviderActor {
         }
         Retried { provider: &provider.name, reason: failed.outcome() }.emit();
         turn.connection = if fresh { Connection::Fresh } else { Connection::Pooled };
-        turn.again = true;
+        (turn.again, turn.is_not_begun) = (true, false);
         drop(actix::spawn(back_off(turn, after, address)));
     }
 }
@@ -221,7 +235,8 @@ impl Handler<Dispatch> for ProviderActor {
     fn handle(&mut self, message: Dispatch, context: &mut Self::Context) {
         let Dispatch { job, depth } = message;
         drop(depth);
-        let turn = Turn { job, connection: Connection::Pooled, permit: None, again: false };
+        let (permit, again, is_not_begun) = (None, false, false);
+        let turn = Turn { job, connection: Connection::Pooled, permit, again, is_not_begun };
         self.admit(turn, context.address());
     }
 }
@@ -272,19 +287,20 @@ async fn wait(
     };
     turn.job.place.set(None);
     turn.job.tried.queued += ticket.waited();
+    turn.job.tried.queued_here += ticket.waited();
     drop(ticket);
     match granted {
         // Boxed, so that those who wait do not each hold the room that only those who run need.
         Ok(slot) => Box::pin(run(station, turn, slot, address)).await,
-        Err(refusal) => bounce(&router, turn.job, refused(&station.provider.name, refusal)),
+        Err(refusal) => bounce(&router, turn.job, refused(&station.provider.name, &refusal)),
     }
 }
 
 /// Runs one attempt and reports it, unless it was answered.
 async fn run(station: Rc<Station>, turn: Turn, slot: Slot, address: Addr<ProviderActor>) {
-    let Turn { job, permit, connection, again } = turn;
+    let Turn { job, permit, connection, again, is_not_begun } = turn;
     if let Some((job, failed)) = attempt::run(&station, job, slot, connection).await {
-        let turn = Turn { job, permit, connection, again };
+        let turn = Turn { job, permit, connection, again, is_not_begun };
         // Bounded by the slots: every attempt reports once.
         address.do_send(Finished { turn, failed });
     }

@@ -26,9 +26,12 @@ use uuid::Uuid;
 
 use super::Provider;
 use super::actor::Station;
+use super::credentials::{self, Credentials};
 use super::discovery;
+use super::evidence::Fault;
+use super::failed::Failed;
+use super::fault;
 use super::gate::{Ended, Shift};
-use super::refused::Failed;
 use super::resume;
 use super::retry::Failure;
 use super::retry_after::retry_after;
@@ -87,11 +90,17 @@ pub(super) async fn run(
     let mut span = span(provider, &job, &model);
     call.headers.extend(span.headers());
     let ended = exchange(station, &mut job, &mut slot, &mut span, (call, &model), connection).await;
-    let (outcome, how, cause) = match &ended {
-        Ok(_) => (AttemptOutcome::Ok, Ended::Success, None),
-        Err(failed) => (failed.outcome(), failed.failure.ended(), Some(failed.logged())),
+    let (ended, shift) = match ended {
+        Ok(usage) => (Ok(usage), slot.ended(Ended::Success)),
+        Err(failed) => {
+            let (failed, shift) = blame(provider, &mut job, slot, failed);
+            (Err(failed), shift)
+        }
     };
-    let shift = slot.ended(how);
+    let (outcome, cause) = match &ended {
+        Ok(_) => (AttemptOutcome::Ok, None),
+        Err(failed) => (failed.outcome(), Some(failed.logged())),
+    };
     let (name, cause) = (&provider.name, cause.as_deref());
     provider.counts.failures.fetch_add(u64::from(outcome.is_failure()), Ordering::Relaxed);
     AttemptEnded { track: job.track, provider: name, request_id: &job.request_id, outcome, cause }
@@ -116,6 +125,32 @@ pub(super) async fn run(
         job.tried.cut.get_or_insert_with(|| failed.error.clone());
     }
     Some((job, failed))
+}
+
+/// Ends a failed attempt at the gate, which decides whom it says something about.
+fn blame(provider: &Provider, job: &mut Job, slot: Slot, failed: Failed) -> (Failed, Shift) {
+    let said = failed.telling_words().map(fault::words);
+    let before = std::mem::replace(&mut job.tried.said, said);
+    let repeated = said.is_some() && said == before;
+    if failed.failure == Failure::NotBegun {
+        // Nothing was begun, so it is none of the few calls that a request may cost.
+        job.tried.attempts = job.tried.attempts.saturating_sub(1);
+        job.tried.here = job.tried.here.saturating_sub(1);
+    }
+    let ended = failed.failure.ended(|| Fault { request: fault::request(job), said, repeated });
+    let cause = match ended {
+        Ended::Neutral | Ended::Success | Ended::Unused => None,
+        Ended::Unreachable
+        | Ended::Failed { .. }
+        | Ended::AuthFailed
+        | Ended::AuthDoubted
+        | Ended::NotBegun
+        | Ended::RateLimited { .. } => Some(failed.cause(&provider.name, &job.request)),
+    };
+    match slot.ended_because(ended, cause.map(Arc::from)) {
+        Shift::Blameless => (failed.of_request(), Shift::Blameless),
+        shift => (failed, shift),
+    }
 }
 
 /// The span of a call about to be made for the job.
@@ -167,7 +202,7 @@ async fn exchange(
 /// Tells of what an attempt that ended so did to a breaker.
 fn shifted(provider: &Provider, shift: Shift, outcome: AttemptOutcome) {
     match shift {
-        Shift::None => {}
+        Shift::None | Shift::Blameless => {}
         Shift::Opened => BreakerOpened { provider: &provider.name, outcome }.emit(),
         Shift::Closed => BreakerClosed { provider: &provider.name }.emit(),
     }
@@ -318,7 +353,16 @@ impl Opening<'_> {
             Some(false) => Failure::DoNotRetry,
             Some(true) | None => Failure::of_status(head.status, rejection.retry_after),
         };
-        Failed::rejected(provider, failure, rejection)
+        let failed = Failed::rejected(provider, failure, rejection);
+        if failed.failure != Failure::AuthDoubted {
+            return failed;
+        }
+        match self.in_time(credentials::check(self.station)).await {
+            Ok(Credentials::Refused) => failed.of_credentials(),
+            Ok(Credentials::Accepted) => failed.forbidden(&provider.name),
+            Ok(Credentials::Unknown) => failed,
+            Err(late) => late,
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The circuit breaker: stops asking a provider, or one of its models, that keeps failing.
 //!
-//! Owns the verdict on one provider or model: closed, open, half-open. It refuses to judge which failures are hard; that is
-//! `retry.rs`. Rate limits (429) never come here: they are a cooldown.
+//! Owns the verdict on one provider or model: closed, open, half-open. It refuses to judge which failures are hard, which is
+//! `retry.rs`, and whose they are, which is `evidence.rs`. Rate limits (429) never come here: they are a cooldown.
 //!
 //! ```text
 //!            `failures` in a row, or under half of ≥ 20 in a minute succeed
@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::cooldown::LONGEST_PAUSE;
+use super::evidence::Leniency;
 use super::minute::Minute;
 use super::ramp::Ramp;
 
@@ -184,13 +185,27 @@ impl Breaker {
 
     /// An attempt failed hard. `unit` (0 to 1) spreads the time it stays open by ± 20 %. Says whether this opened it.
     pub fn fail(&mut self, probe: bool, now: Instant, unit: f64) -> bool {
+        self.fail_as(probe, 1, Leniency::default(), now, unit)
+    }
+
+    /// As [`Breaker::fail`], for an attempt that counts as so many failures: none when the same request has failed before.
+    pub fn fail_as(
+        &mut self,
+        probe: bool,
+        count: u32,
+        leniency: Leniency,
+        now: Instant,
+        unit: f64,
+    ) -> bool {
         match self.state {
             State::Closed { ramp } => {
-                self.streak = self.streak.saturating_add(1);
-                self.failures.add(now);
-                let (failed, succeeded) = (self.failures.count(now), self.successes.count(now));
+                self.streak = self.streak.saturating_add(count);
+                (0..count).for_each(|_| self.failures.add(now));
+                let failed = self.failures.count(now).saturating_sub(leniency.discount);
+                let succeeded = self.successes.count(now);
                 let mostly_failing = failed + succeeded >= RATE_SAMPLES && succeeded < failed;
-                if self.streak < self.policy.failures.max(1) && !mostly_failing {
+                let in_a_row = self.streak >= self.policy.failures.max(1);
+                if !mostly_failing && (!in_a_row || leniency.only_one_fails) {
                     return false;
                 }
                 self.forget_old_openings(ramp, now);
@@ -200,6 +215,12 @@ impl Breaker {
             State::HalfOpen { auth, .. } if probe => self.open(auth, now, unit),
             State::HalfOpen { .. } | State::Open { .. } => false,
         }
+    }
+
+    /// A failure that was counted was not the model's after all.
+    pub fn retract(&mut self) {
+        self.streak = self.streak.saturating_sub(1);
+        self.failures.take_back();
     }
 
     /// The provider refuses our credentials: opens at once, and tries again each minute. Says whether this opened it.

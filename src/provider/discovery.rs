@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use super::Provider;
 use super::actor::Station;
 use super::attempt::Connection;
-use crate::backend::{Target, UpstreamRequest};
+use crate::backend::{RejectionClass, Target, UpstreamRequest};
 use crate::chat::{Ask, ChatEvent, Effort, Listing, Model, ShowRequest, Whole};
 
 /// How long a look may take, connecting included.
@@ -62,6 +62,27 @@ pub(super) async fn ask(station: &Station, listing: Listing) -> Result<Vec<Model
     let body = read(station, call).await?;
     let models = provider.backend.read_listing(listing, &body);
     models.map_err(|error| Unlisted::by_somebody_alive(error.to_string()))
+}
+
+/// Whether the provider refuses to list its models to whoever comes with `api_key`, by a status or words about credentials.
+/// `None` when it has no list, or says nothing about that.
+pub(super) async fn is_refused(
+    station: &Station,
+    listing: Listing,
+    api_key: Option<&str>,
+) -> Option<bool> {
+    let provider = &station.provider;
+    let call = provider.backend.listing(listing, api_key)?;
+    let asked = tokio::time::timeout(LOOK_TIME, answer(station, call)).await;
+    let (status, body) = asked.ok()?.ok()?;
+    match status {
+        200..300 => provider.backend.read_listing(listing, &body).ok().map(|_| false),
+        _ => {
+            let class = provider.backend.rejection(status, &body, "").class;
+            let is_ours = matches!(class, RejectionClass::Auth | RejectionClass::Forbidden);
+            is_ours.then_some(true)
+        }
+    }
 }
 
 /// Whether `model` can think, where `ask` wants that and the kind of provider describes its models. `None` when
@@ -115,17 +136,20 @@ async fn describe(
 
 /// Sends a question and reads the whole answer.
 async fn read(station: &Station, call: UpstreamRequest) -> Result<Vec<u8>, Unlisted> {
+    let (status, body) = answer(station, call).await?;
+    if status != 200 {
+        return Err(Unlisted { why: format!("status {status}"), is_alive: status < 500 });
+    }
+    Ok(body)
+}
+
+/// Sends a question and reads the whole answer, whatever its status.
+async fn answer(station: &Station, call: UpstreamRequest) -> Result<(u16, Vec<u8>), Unlisted> {
     let provider = &station.provider;
     let dead = |why: String| Unlisted { why, is_alive: false };
     // A kept connection may be dead; a fresh one shows whether the provider is.
     let sent = station.client.send(call, "discovery", Connection::Fresh).await;
     let mut head = sent.map_err(|error| dead(error.into_failed(provider).error.to_string()))?;
-    if head.status != 200 {
-        return Err(Unlisted {
-            why: format!("status {}", head.status),
-            is_alive: head.status < 500,
-        });
-    }
     let mut body = Vec::new();
     while let Some(piece) = head.body.next().await {
         let piece = piece.map_err(|error| dead(error.to_string()))?;
@@ -134,7 +158,7 @@ async fn read(station: &Station, call: UpstreamRequest) -> Result<Vec<u8>, Unlis
         }
         body.extend_from_slice(&piece);
     }
-    Ok(body)
+    Ok((head.status, body))
 }
 
 fn unlisted(provider: &Provider, why: &str) {

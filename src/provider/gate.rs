@@ -11,23 +11,27 @@
 //! timer. Whoever waits sleeps no longer than [`Gate::next_wake`] says and then calls [`Gate::wake`]; one waiter doing so is
 //! enough for all.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::breaker::{Breaker, BreakerPolicy};
 use super::budget::RetryBudget;
 use super::concurrency::SlotLimit;
 use super::estimate::HoldTime;
-use super::line::{Entry, Key, Lane, Line};
+use super::line::{Entry, Key, Lane, Line, Share};
 use super::models::Models;
+use super::quarantine::Quarantine;
 use super::refusal::{Refusal, RefusalReason};
 use super::retry::RetryPolicy;
 use crate::policy::Priority;
+pub use blame::Quarantined;
 use checked::Health;
 use counters::Counters;
 pub use part::{Demand, Part};
 use terms::Probe;
 pub use terms::{Arrival, Decision, Ended, Limits, Moment, Permit, Shift, Wake};
 
+mod blame;
 pub mod checked;
 mod counters;
 mod door;
@@ -49,6 +53,11 @@ pub struct Gate<W> {
     peak: u64,
     breaker: Breaker,
     models: Models,
+    quarantine: Quarantine,
+    /// Callers and models whose requests were refused as if by our credentials, since somebody was last answered.
+    doubts: Vec<(Arc<str>, Lane)>,
+    /// What went wrong last for the whole provider, in words for every caller.
+    cause: Option<Arc<str>>,
     line: Line<Waiter<W>>,
     hold: HoldTime,
     budget: RetryBudget,
@@ -83,6 +92,9 @@ impl<W> Gate<W> {
             peak: 0,
             breaker: Breaker::new(breaker, now),
             models: Models::new(breaker, now),
+            quarantine: Quarantine::default(),
+            doubts: Vec::new(),
+            cause: None,
             line: Line::new(),
             hold: HoldTime::default(),
             budget: RetryBudget::new(now),
@@ -112,14 +124,17 @@ impl<W> Gate<W> {
         };
         let probe = match self.knock(&arrival, lane, now) {
             Ok(probe) => probe,
-            Err(reason) => return self.refuse_arrival(reason, at),
+            Err(reason) => return Decision::Refuse(self.refusal(reason, lane, at)),
         };
+        if let Some(refusal) = self.quarantined(&arrival, at) {
+            return Decision::Refuse(refusal);
+        }
         if self.may_start(lane, arrival.share.priority, now) {
             self.count_entry(&arrival, probe, lane, now);
-            return Decision::Run(self.start(lane, arrival.share.priority, probe, now));
+            return Decision::Run(self.start(lane, &arrival.share, probe, now));
         }
         if let Err(reason) = self.make_room(&arrival, lane, at, wakes) {
-            return self.refuse_arrival(reason, at);
+            return Decision::Refuse(self.refusal(reason, lane, at));
         }
         self.count_entry(&arrival, probe, lane, now);
         self.counters.waited += 1;
@@ -145,15 +160,23 @@ impl<W> Gate<W> {
         if let Some(model) = self.models.get_mut(permit.lane).filter(|_| probe.model) {
             closed |= model.breaker.succeed(true, at.now);
         }
+        if std::mem::take(&mut permit.asks)
+            && let Some(model) = self.models.get_mut(permit.lane)
+        {
+            // It has begun to work: whoever waited for that starts.
+            model.unready = None;
+        }
         self.grant(at, wakes);
         if closed { Shift::Closed } else { Shift::None }
     }
 
-    /// An attempt has ended: its slot goes to the next in line, and its result to breaker, cooldown and limit.
+    /// An attempt has ended: its slot goes to the next in line, and its result to breaker, cooldown and limit. `cause` is what
+    /// went wrong, in words that every caller may read.
     pub fn end(
         &mut self,
         permit: Permit,
         ended: Ended,
+        cause: Option<Arc<str>>,
         at: &mut Moment<'_>,
         wakes: &mut Vec<Wake<W>>,
     ) -> Shift {
@@ -165,6 +188,7 @@ impl<W> Gate<W> {
         if let Some(model) = self.models.get_mut(permit.lane) {
             model.in_flight = model.in_flight.saturating_sub(1);
         }
+        self.remember(permit.lane, ended, cause);
         let shift = self.judge(&permit, ended, running, at, wakes);
         self.grant(at, wakes);
         shift
@@ -181,9 +205,10 @@ impl<W> Gate<W> {
     pub fn expire(&mut self, key: Key, at: &mut Moment<'_>) -> Option<(W, Refusal)> {
         let reason = self.line.get(key).and_then(|entry| overdue(entry, at.now))?;
         let entry = self.line.remove(key)?;
-        let expected = self.newcomer_wait(&entry.share, entry.lane, false, at.now);
+        let lane = entry.lane;
+        let expected = self.newcomer_wait(&entry.share, lane, false, at.now);
         let waiting = self.unprobe(entry.load, entry.lane);
-        Some((waiting.waker, self.refusal((reason, expected), at)))
+        Some((waiting.waker, self.refusal((reason, expected), lane, at)))
     }
 
     /// Lets those start that time alone has made room for.
@@ -211,6 +236,9 @@ impl<W> Gate<W> {
         (self.health, self.failed_checks) = (Health::default(), 0);
         self.breaker.forget(at.now);
         self.models.forget(at.now);
+        self.quarantine.clear();
+        self.doubts.clear();
+        self.cause = None;
         self.grant(at, wakes);
     }
 
@@ -254,23 +282,29 @@ impl<W> Gate<W> {
                 self.evict(key, (reason, expected), at, wakes);
             } else if let Some(entry) = self.line.serve(key) {
                 let Waiter { waker, probe, .. } = entry.load;
-                let permit = self.start(entry.lane, entry.share.priority, probe, now);
+                let permit = self.start(entry.lane, &entry.share, probe, now);
                 wakes.push(Wake::Grant(waker, permit));
             }
         }
     }
 
-    fn start(&mut self, lane: Lane, priority: Priority, probe: Probe, now: Instant) -> Permit {
+    fn start(&mut self, lane: Lane, share: &Share, probe: Probe, now: Instant) -> Permit {
+        let (caller, priority) = (Arc::clone(&share.caller), share.priority);
+        let mut asks = false;
         self.in_flight += 1;
         if priority == Priority::Batch {
             self.batch_in_flight += 1;
         }
         if let Some(model) = self.models.get_mut(lane) {
             model.in_flight += 1;
+            if let Some(unready) = &mut model.unready {
+                unready.ask();
+                asks = true;
+            }
         }
         self.counters.granted += 1;
         self.count_demand();
-        Permit { lane, priority, probe, started: now }
+        Permit { lane, caller, priority, probe, asks, started: now }
     }
 
     fn may_start(&self, lane: Lane, priority: Priority, now: Instant) -> bool {
@@ -316,17 +350,14 @@ impl<W> Gate<W> {
     fn evict(&mut self, key: Key, reason: Reason, at: &mut Moment<'_>, wakes: &mut Vec<Wake<W>>) {
         let Some(entry) = self.line.remove(key) else { return };
         let waiting = self.unprobe(entry.load, entry.lane);
-        let refusal = self.refusal(reason, at);
+        let refusal = self.refusal(reason, entry.lane, at);
         wakes.push(Wake::Refuse(waiting.waker, refusal));
     }
 
-    fn refuse_arrival(&mut self, reason: Reason, at: &mut Moment<'_>) -> Decision {
-        Decision::Refuse(self.refusal(reason, at))
-    }
-
-    fn refusal(&mut self, (reason, expected): Reason, at: &mut Moment<'_>) -> Refusal {
+    fn refusal(&mut self, (reason, expected): Reason, lane: Lane, at: &mut Moment<'_>) -> Refusal {
         *self.counters.refused.entry(reason).or_default() += 1;
-        Refusal::new(reason, expected, (at.unit)())
+        let cause = self.cause_of(reason, lane, at.now);
+        Refusal { cause, ..Refusal::new(reason, expected, (at.unit)()) }
     }
 
     fn load(&self) -> u64 {

@@ -149,7 +149,8 @@ async fn check(station: &Station) {
         provider.failed(&format!("health check: {why}"));
     }
     HealthChecked { provider: &provider.name, passed: check == Check::Passed }.emit();
-    if let Some(health) = provider.gate.checked(check, settings.failures) {
+    let cause = why.as_ref().map(|why| Arc::from(format!("its health check failed: {why}")));
+    if let Some(health) = provider.gate.checked(check, settings.failures, cause) {
         let is_failing = health == Health::Failing;
         HealthChanged { provider: &provider.name, is_failing, why: why.as_deref() }.emit();
     }

@@ -31,6 +31,16 @@ impl Minute {
         }
     }
 
+    /// The latest one did not happen.
+    pub fn take_back(&mut self) {
+        let ticks = (0..BUCKETS).map(|back| (self.tick + BUCKETS - back) % BUCKETS);
+        let mut indexes = ticks.map(|tick| tick as usize);
+        let latest = indexes.find(|index| self.buckets.get(*index).is_some_and(|count| *count > 0));
+        if let Some(bucket) = latest.and_then(|index| self.buckets.get_mut(index)) {
+            *bucket -= 1;
+        }
+    }
+
     /// How many in the last minute.
     pub fn count(&self, now: Instant) -> u64 {
         let mut present = self.clone();
@@ -59,6 +69,19 @@ impl Minute {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_taken_back_was_the_latest() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut minute = Minute::new(start);
+        minute.take_back();
+        minute.add(at(0));
+        minute.add(at(7));
+        minute.advance(at(30));
+        minute.take_back();
+        assert_eq!((minute.count(at(30)), minute.count(at(61))), (1, 0));
+    }
 
     #[test]
     fn what_is_older_than_a_minute_is_not_counted() {

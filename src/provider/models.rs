@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use super::breaker::{Breaker, BreakerPolicy};
 use super::cooldown::Cooldown;
+use super::evidence::Evidence;
 use super::line::Lane;
+use super::unready::Unready;
 
 /// How many models are told apart.
 pub const MOST_MODELS: usize = 256;
@@ -28,6 +30,12 @@ pub struct Model {
     pub breaker: Breaker,
     /// Its cooldown.
     pub cooldown: Cooldown,
+    /// What its failures are evidence of.
+    pub evidence: Evidence,
+    /// Set while it says that it has not begun to work.
+    pub unready: Option<Unready>,
+    /// What went wrong last, in words for every caller.
+    pub cause: Option<Arc<str>>,
     /// How many attempts run.
     pub in_flight: u32,
     used: Instant,
@@ -60,6 +68,9 @@ impl Models {
         for model in &mut self.models {
             model.breaker.forget(now);
             model.cooldown = Cooldown::default();
+            model.evidence = Evidence::default();
+            model.unready = None;
+            model.cause = None;
         }
     }
 
@@ -106,6 +117,12 @@ impl Models {
         self.models.iter_mut().for_each(|model| model.breaker.hasten(least, now));
     }
 
+    /// A call has ended: models that had not begun to work are asked again at once.
+    pub fn ask_again(&mut self, now: Instant) {
+        let unready = self.models.iter_mut().filter_map(|model| model.unready.as_mut());
+        unready.for_each(|unready| unready.ask_again(now));
+    }
+
     /// All entries with their lanes.
     pub fn iter(&self) -> impl Iterator<Item = (Lane, &Model)> + '_ {
         self.models.iter().enumerate().map(|(index, model)| (Lane(index as u16), model))
@@ -125,8 +142,16 @@ impl Models {
 
 impl Model {
     fn new(name: Arc<str>, policy: BreakerPolicy, now: Instant) -> Self {
-        let breaker = Breaker::new(policy, now);
-        Self { name, breaker, cooldown: Cooldown::default(), in_flight: 0, used: now }
+        Self {
+            name,
+            breaker: Breaker::new(policy, now),
+            cooldown: Cooldown::default(),
+            evidence: Evidence::default(),
+            unready: None,
+            cause: None,
+            in_flight: 0,
+            used: now,
+        }
     }
 
     /// How many of `limit` slots this model may use now.
@@ -136,7 +161,8 @@ impl Model {
 
     /// Whether one more attempt may start now.
     pub fn is_open(&self, limit: u32, now: Instant) -> bool {
-        self.in_flight < self.usable(limit, now)
+        let may_be_asked = self.unready.as_ref().is_none_or(|unready| unready.may_be_asked(now));
+        may_be_asked && self.in_flight < self.usable(limit, now)
     }
 
     /// When one more slot becomes usable by itself, if that is what keeps the model from starting more.
@@ -144,12 +170,18 @@ impl Model {
         if self.is_open(limit, now) {
             return None;
         }
+        if let Some(unready) = &self.unready {
+            return unready.next_step(now);
+        }
         let steps = [self.breaker.next_step(limit, now), self.cooldown.next_step(limit, now)];
         steps.into_iter().flatten().min()
     }
 
     fn is_replaceable(&self, now: Instant) -> bool {
-        let pristine = self.breaker.is_pristine(now) && self.cooldown.is_pristine(now);
+        let pristine = self.breaker.is_pristine(now)
+            && self.cooldown.is_pristine(now)
+            && self.evidence.is_pristine(now)
+            && self.unready.is_none();
         let stale = now.saturating_duration_since(self.used) >= STALE;
         self.in_flight == 0 && (pristine || stale)
     }

@@ -3,15 +3,20 @@
 //! Owns the closed list of reasons and the bounds of `Retry-After`. Which kind of error a reason becomes is
 //! `refused.rs`'s to say.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
 /// A job was turned away, at the door or out of the line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// Why.
     pub reason: RefusalReason,
+    /// What happened earlier that it stands on, in words for every caller.
+    pub cause: Option<Arc<str>>,
+    /// How long the reason is expected to last.
+    pub expected: Duration,
     /// When it makes sense to come back: 1 to 60 s, spread by ± 20 % so that the refused do not return together.
     pub retry_after: Duration,
 }
@@ -38,6 +43,8 @@ pub enum RefusalReason {
     CoolingDown,
     /// The provider does not accept our credentials.
     AuthFailed,
+    /// The same request made the model fail again and again.
+    Quarantined,
     /// The provider is being emptied.
     Draining,
 }
@@ -53,9 +60,9 @@ const LONGEST: Duration = Duration::from_secs(60);
 impl Refusal {
     /// A refusal that expects the reason to be gone after `expected`; `unit` (0 to 1) spreads it by ± 20 %.
     pub fn new(reason: RefusalReason, expected: Duration, unit: f64) -> Self {
-        let expected = expected.clamp(SHORTEST, LONGEST);
-        let spread = expected.mul_f64(0.8 + 0.4 * unit.clamp(0.0, 1.0));
-        Self { reason, retry_after: spread.clamp(SHORTEST, LONGEST) }
+        let bounded = expected.clamp(SHORTEST, LONGEST);
+        let spread = bounded.mul_f64(0.8 + 0.4 * unit.clamp(0.0, 1.0));
+        Self { reason, cause: None, expected, retry_after: spread.clamp(SHORTEST, LONGEST) }
     }
 }
 
@@ -72,6 +79,7 @@ impl RefusalReason {
             Self::BreakerOpen => "breaker_open",
             Self::CoolingDown => "cooling_down",
             Self::AuthFailed => "auth_failed",
+            Self::Quarantined => "quarantined",
             Self::Draining => "draining",
         }
     }
@@ -82,6 +90,7 @@ impl RefusalReason {
             Self::QueueFull | Self::OverShare | Self::PushedOut => "queue_full",
             Self::PredictedWait | Self::WaitedTooLong | Self::DeadlinePassed => "predicted_wait",
             Self::BreakerOpen | Self::CoolingDown | Self::AuthFailed => "breaker",
+            Self::Quarantined => "quarantine",
             Self::Draining => "draining",
         }
     }

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use super::evidence::Fault;
 use super::gate::Ended;
 
 /// How often and how soon to try again.
@@ -49,6 +50,8 @@ pub enum Failure {
         /// `Retry-After`, when it came with one.
         retry_after: Option<Duration>,
     },
+    /// The model's own process died under the request, says its server.
+    Crashed,
     /// 429: too much at present.
     RateLimited {
         /// `Retry-After`, when it came with one.
@@ -61,14 +64,25 @@ pub enum Failure {
     },
     /// `x-should-retry: false`.
     DoNotRetry,
-    /// The provider does not accept the request: 400, 404, 413, 415, 422 and other 4xx.
+    /// The provider does not accept the request: 400, 413, 415, 422 and other 4xx; 501, and 5xx whose words name what was
+    /// asked for.
     Rejected,
+    /// The same 5xx twice, while the model answers others and says these words to nobody else.
+    OfRequest,
+    /// The provider does not have the model, or does not let us use it: 404, or another status that says so.
+    NoModel,
+    /// 403 for any other reason: about this request, as far as anybody knows.
+    Forbidden,
+    /// 503 that says that nothing was begun: a model still loads, or the provider's own queue is full.
+    NotBegun,
     /// The request is longer than the model's context.
     ContextLength,
     /// The provider refuses on account of the contents.
     ContentFilter,
-    /// 401 or 403: the provider does not accept our credentials.
+    /// 401, and the provider does not list its models with the same key either: it does not accept our credentials.
     Auth,
+    /// 401 where nobody can say whether it is about our credentials.
+    AuthDoubted,
     /// Broken or malformed after the first event.
     Cut,
     /// No further event in time after the first.
@@ -88,6 +102,8 @@ pub struct Standing {
     pub attempts: u32,
     /// Attempts so far at this provider, the failed one included, a free one not.
     pub here: u32,
+    /// Whether the client has a part of the answer.
+    pub delivered: bool,
     /// Whether the free attempt after a broken reused connection was made.
     pub free_used: bool,
     /// Whether another candidate is left, and may take what is left of an answer that had begun.
@@ -110,6 +126,8 @@ pub enum Next {
         /// Without a permit of the budget, and not counted in [`Standing::here`].
         free: bool,
     },
+    /// Back to the line of this provider, at the place the request had: nothing was begun.
+    Line,
     /// Try the next candidate.
     Elsewhere,
     /// Answer with this failure.
@@ -151,11 +169,17 @@ impl Failure {
             | Self::ResetReused
             | Self::DiedBeforeFirstEvent
             | Self::FirstEventTimeout
+            | Self::Crashed
             | Self::DoNotRetry
             | Self::Rejected
+            | Self::OfRequest
+            | Self::NoModel
+            | Self::Forbidden
+            | Self::NotBegun
             | Self::ContextLength
             | Self::ContentFilter
             | Self::Auth
+            | Self::AuthDoubted
             | Self::Cut
             | Self::Stalled
             | Self::Differs
@@ -169,7 +193,9 @@ impl Failure {
     /// Redirects are not followed and count as rejections.
     pub fn of_status(status: u16, retry_after: Option<Duration>) -> Self {
         match status {
-            401 | 403 => Self::Auth,
+            401 => Self::AuthDoubted,
+            403 => Self::Forbidden,
+            404 => Self::NoModel,
             429 => Self::RateLimited { retry_after },
             408 | 409 | 500.. => Self::Status { status, retry_after },
             _ => Self::Rejected,
@@ -181,23 +207,30 @@ impl Failure {
         matches!(self, Self::Cut | Self::Stalled)
     }
 
-    /// What the failure means for breaker, cooldown and limit.
-    pub fn ended(&self) -> Ended {
-        let model = |congested| Ended::HardFailure { whole_provider: false, congested };
+    /// What the failure means for breaker, cooldown and limit. `fault` says whose request met it, where that counts.
+    pub fn ended(&self, fault: impl FnOnce() -> Fault) -> Ended {
+        let model = |congested, crashed| Ended::Failed { fault: fault(), congested, crashed };
         match *self {
-            Self::Connect => Ended::HardFailure { whole_provider: true, congested: false },
-            Self::DiedBeforeFirstEvent | Self::Cut | Self::Stalled => model(false),
-            Self::FirstEventTimeout => model(true),
+            Self::Connect => Ended::Unreachable,
+            Self::DiedBeforeFirstEvent | Self::Crashed | Self::Cut | Self::Stalled => {
+                model(false, true)
+            }
+            Self::FirstEventTimeout => model(true, false),
             Self::Status { status: 408 | 409, .. } => Ended::Neutral,
-            Self::Status { status, .. } => model(matches!(status, 503 | 529)),
+            Self::Status { status, .. } => model(matches!(status, 503 | 529), false),
             Self::RateLimited { retry_after } | Self::Quota { retry_after } => {
                 Ended::RateLimited { retry_after }
             }
             Self::Auth => Ended::AuthFailed,
+            Self::AuthDoubted => Ended::AuthDoubted,
+            Self::NotBegun => Ended::NotBegun,
             Self::LocalResource
             | Self::ResetReused
             | Self::DoNotRetry
             | Self::Rejected
+            | Self::OfRequest
+            | Self::NoModel
+            | Self::Forbidden
             | Self::ContextLength
             | Self::ContentFilter
             | Self::Differs
@@ -209,20 +242,25 @@ impl Failure {
     /// What the table says about trying the same provider again.
     fn here(&self) -> Here {
         match *self {
-            Self::Connect => Here::Backoff,
+            Self::Connect | Self::Crashed => Here::Backoff,
             Self::Status { retry_after, .. } => retry_after.map_or(Here::Backoff, Here::Asked),
             Self::RateLimited { retry_after } => retry_after.map_or(Here::Once, Here::Asked),
-            Self::DiedBeforeFirstEvent => Here::Once,
+            // After the first event only while nothing of the answer was delivered, which is for `decide` to see to.
+            Self::DiedBeforeFirstEvent | Self::Cut => Here::Once,
+            Self::NotBegun => Here::Line,
             Self::ResetReused => Here::Free,
             Self::LocalResource
             | Self::FirstEventTimeout
             | Self::Quota { .. }
             | Self::DoNotRetry
             | Self::Rejected
+            | Self::OfRequest
+            | Self::NoModel
+            | Self::Forbidden
             | Self::ContextLength
             | Self::ContentFilter
             | Self::Auth
-            | Self::Cut
+            | Self::AuthDoubted
             | Self::Stalled
             | Self::Differs
             | Self::ClientGone
@@ -243,8 +281,14 @@ impl Failure {
             | Self::RateLimited { .. }
             | Self::Quota { .. }
             | Self::DoNotRetry
+            | Self::Crashed
+            | Self::OfRequest
+            | Self::NoModel
+            | Self::Forbidden
+            | Self::NotBegun
             | Self::ContextLength
             | Self::Auth
+            | Self::AuthDoubted
             | Self::Cut
             | Self::Stalled => true,
             Self::Rejected
@@ -261,6 +305,11 @@ impl Failure {
 /// At most 3 attempts in all, and at most 2 at one provider while another candidate is left. Nothing is started that could not
 /// end before the deadline.
 pub fn decide(failure: &Failure, standing: &Standing, policy: &RetryPolicy, unit: f64) -> Next {
+    let here = failure.here();
+    if matches!(here, Here::Line) {
+        // Not an attempt that counts, and the line has bounds of its own.
+        return if standing.elsewhere { Next::Elsewhere } else { Next::Line };
+    }
     if standing.attempts >= MAX_ATTEMPTS {
         return Next::Stop;
     }
@@ -268,8 +317,10 @@ pub fn decide(failure: &Failure, standing: &Standing, policy: &RetryPolicy, unit
     let allowed = policy.max_retries.saturating_add(1).min(MAX_ATTEMPTS);
     let allowed = if standing.elsewhere { allowed.min(MAX_HERE) } else { allowed };
     let backoff = policy.backoff(standing.here.saturating_sub(1), unit);
-    let again = match failure.here() {
-        Here::Never => None,
+    let again = match here {
+        Here::Never | Here::Line => None,
+        // What a client has of an answer is never asked for again where it broke off, only elsewhere.
+        _ if standing.delivered => None,
         Here::Free if !standing.free_used => {
             let at_once = Next::Again { after: Duration::ZERO, fresh: true, free: true };
             return if fits(Duration::ZERO) { at_once } else { Next::Stop };
@@ -302,6 +353,8 @@ enum Here {
     Backoff,
     /// After the time it asked for.
     Asked(Duration),
+    /// When its turn comes again.
+    Line,
 }
 
 #[cfg(test)]

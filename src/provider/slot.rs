@@ -10,6 +10,7 @@
 //! leaves the line. Nothing needs to be driven from outside.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -19,7 +20,7 @@ use super::breaker::BreakerPolicy;
 use super::gate::checked::{Check, Health};
 use super::gate::snapshot::Snapshot;
 use super::gate::{
-    Arrival, Decision, Demand, Ended, Gate, Limits, Moment, Part, Permit, Shift, Wake,
+    Arrival, Decision, Demand, Ended, Gate, Limits, Moment, Part, Permit, Quarantined, Shift, Wake,
 };
 use super::line::Key;
 use super::refusal::{Refusal, RefusalReason};
@@ -33,6 +34,8 @@ pub struct SharedGate {
     keeper_wanted: Notify,
     /// Told when somebody waits only because this gateway's part of the limit is small.
     short: Arc<Notify>,
+    /// As [`Gate::has_quarantine`], to be looked at without the lock.
+    has_quarantine: AtomicBool,
 }
 
 /// What became of an arrival.
@@ -96,6 +99,7 @@ impl SharedGate {
             inner: Mutex::new(Inner { gate, kept: None }),
             keeper_wanted: Notify::new(),
             short: Arc::default(),
+            has_quarantine: AtomicBool::new(false),
         })
     }
 
@@ -169,8 +173,23 @@ impl SharedGate {
     }
 
     /// Takes note of a health check; see [`Gate::checked`].
-    pub fn checked(self: &Arc<Self>, check: Check, most: u32) -> Option<Health> {
-        self.step(|inner, at, wakes| inner.gate.checked(check, most, at, wakes))
+    pub fn checked(
+        self: &Arc<Self>,
+        check: Check,
+        most: u32,
+        cause: Option<Arc<str>>,
+    ) -> Option<Health> {
+        self.step(|inner, at, wakes| inner.gate.checked(check, most, cause, at, wakes))
+    }
+
+    /// Whether requests need to be told apart at the door; see [`Gate::has_quarantine`].
+    pub fn has_quarantine(&self) -> bool {
+        self.has_quarantine.load(Ordering::Relaxed)
+    }
+
+    /// The requests in quarantine now.
+    pub fn quarantine(&self) -> Vec<Quarantined> {
+        self.inner.lock().gate.quarantine(now())
     }
 
     /// Whether the provider or one of its models is left alone for now.
@@ -228,6 +247,7 @@ impl SharedGate {
             inner.kept = next;
         }
         let short = inner.gate.is_short();
+        self.has_quarantine.store(inner.gate.has_quarantine(), Ordering::Relaxed);
         drop(inner);
         if short {
             self.short.notify_one();
@@ -250,7 +270,7 @@ impl SharedGate {
                     && let Some(permit) = returned.permit.take()
                 {
                     let end = |inner: &mut Inner, at: &mut Moment<'_>, wakes: &mut Vec<_>| {
-                        inner.gate.end(permit, Ended::Unused, at, wakes);
+                        inner.gate.end(permit, Ended::Unused, None, at, wakes);
                     };
                     self.decide(end, &mut wakes);
                 }
@@ -261,14 +281,19 @@ impl SharedGate {
 
 impl Slot {
     /// Ends the attempt, frees the slot and lets the gate know how it went.
-    pub fn ended(mut self, ended: Ended) -> Shift {
+    pub fn ended(self, ended: Ended) -> Shift {
+        self.ended_because(ended, None)
+    }
+
+    /// As [`Slot::ended`], with what went wrong, in words that every caller may read.
+    pub fn ended_because(mut self, ended: Ended, cause: Option<Arc<str>>) -> Shift {
         let Some(permit) = self.permit.take() else { return Shift::None };
-        self.gate.step(|inner, at, wakes| inner.gate.end(permit, ended, at, wakes))
+        self.gate.step(|inner, at, wakes| inner.gate.end(permit, ended, cause, at, wakes))
     }
 
     /// The first event of the answer is here: if this attempt is a breaker's probe, it has succeeded; see [`Gate::answering`].
     pub fn answering(&mut self) -> Shift {
-        match self.permit.as_mut().filter(|permit| permit.is_probe()) {
+        match self.permit.as_mut().filter(|permit| permit.is_awaited()) {
             Some(permit) => {
                 self.gate.step(|inner, at, wakes| inner.gate.answering(permit, at, wakes))
             }
@@ -287,7 +312,7 @@ impl Drop for Slot {
         if let Some(permit) = self.permit.take() {
             let ended = self.ended;
             // Without a verdict no breaker opens or closes.
-            self.gate.step(|inner, at, wakes| inner.gate.end(permit, ended, at, wakes));
+            self.gate.step(|inner, at, wakes| inner.gate.end(permit, ended, None, at, wakes));
         }
     }
 }

@@ -28,7 +28,7 @@ fn started(provider: &Provider) -> Slot {
     let share = Share { caller: Arc::from("a"), weight: 1, priority: Priority::Interactive };
     let deadline = Instant::now() + Duration::from_secs(600);
     let model = Arc::from("m");
-    match provider.gate.admit(Arrival { share, model, deadline, again: false, elsewhere: false }) {
+    match provider.gate.admit(Arrival::new(share, model, deadline)) {
         Admission::Run(slot) => slot,
         other => panic!("{other:?}"),
     }

@@ -76,7 +76,8 @@ impl From<ErrorKind> for Outcome {
             | ErrorKind::BodyTooLarge
             | ErrorKind::BodyTimeout
             | ErrorKind::UnsupportedMediaType
-            | ErrorKind::UpgradeRequired => Self::ClientError,
+            | ErrorKind::UpgradeRequired
+            | ErrorKind::NotImplemented => Self::ClientError,
             ErrorKind::RateLimited | ErrorKind::QuotaExhausted => Self::RateLimited,
             ErrorKind::Overloaded
             | ErrorKind::ProviderUnavailable

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::backend::{Rejection, RejectionClass, class_of_status, shorten};
+use crate::backend::{Rejection, RejectionClass, blame, class_of_status, shorten};
 
 /// Reads an answer whose status is not 2xx.
 pub(super) fn read(status: u16, body: &[u8], model: &str) -> Rejection {
@@ -43,7 +43,8 @@ fn classed(status: u16, error: &Value, model: &str) -> Rejection {
         }
         "invalid_request_error" if says(&["content filtering"]) => RejectionClass::ContentFilter,
         "invalid_request_error" | "request_too_large" => RejectionClass::BadRequest,
-        "authentication_error" | "permission_error" => RejectionClass::Auth,
+        "authentication_error" if status != 403 => RejectionClass::Auth,
+        "authentication_error" | "permission_error" => RejectionClass::Forbidden,
         "billing_error" => RejectionClass::QuotaExhausted,
         "not_found_error" => RejectionClass::UnknownModel,
         // A cap, not a rate: it does not pass by itself.
@@ -56,6 +57,7 @@ fn classed(status: u16, error: &Value, model: &str) -> Rejection {
         "api_error" => RejectionClass::Broken,
         _ => class_of_status(status),
     };
+    let class = blame::refine(class, &lower);
     let message = if !said.is_empty() {
         shorten(said)
     } else if class == RejectionClass::UnknownModel {

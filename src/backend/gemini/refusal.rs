@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::backend::{Rejection, RejectionClass, class_of_status, shorten};
+use crate::backend::{Rejection, RejectionClass, blame, class_of_status, shorten};
 
 /// Reads an answer whose status is not 2xx.
 pub(super) fn read(status: u16, body: &[u8], model: &str) -> Rejection {
@@ -52,7 +52,7 @@ fn classed(status: u16, error: &Value, model: &str) -> Rejection {
             RejectionClass::QuotaExhausted
         }
         RejectionClass::BadRequest if state == "FAILED_PRECONDITION" && says(&["location"]) => {
-            RejectionClass::Auth
+            RejectionClass::Forbidden
         }
         RejectionClass::BadRequest
             if says(&["maximum number of tokens", "input token count", "context length"]) =>
@@ -67,7 +67,7 @@ fn classed(status: u16, error: &Value, model: &str) -> Rejection {
         {
             RejectionClass::QuotaExhausted
         }
-        class => class,
+        class => blame::refine(class, &lower),
     };
     let passes = matches!(class, RejectionClass::RateLimited | RejectionClass::Overloaded);
     let retry_after = passes.then(|| delay(error).or_else(|| told_delay(said))).flatten();

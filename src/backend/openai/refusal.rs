@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::backend::{Rejection, RejectionClass, class_of_status, shorten};
+use crate::backend::{Rejection, RejectionClass, blame, class_of_status, shorten};
 
 /// Reads an answer whose status is not 2xx.
 pub(super) fn read(status: u16, body: &[u8], model: &str) -> Rejection {
@@ -84,7 +84,7 @@ impl Report {
         // Google's endpoint says `status` where others say `type`.
         let kind = Some(text("type")).filter(|kind| !kind.is_empty());
         Self {
-            message: text("message"),
+            message: with_reasons(text("message"), inner),
             kind: kind.unwrap_or_else(|| text("status")).to_ascii_lowercase(),
             code: text("code").to_ascii_lowercase(),
         }
@@ -117,7 +117,8 @@ impl Report {
             () if says(&["rate_limit", "resource_exhausted"]) => 429,
             () if says(&["overloaded", "unavailable"]) => 503,
             () if says(&["timeout"]) => 504,
-            () if says(&["authentication", "permission", "invalid_api_key"]) => 401,
+            () if says(&["authentication", "invalid_api_key"]) => 401,
+            () if says(&["permission"]) => 403,
             () if says(&["not_found"]) => 404,
             () if says(&["invalid_request", "invalid_argument", "badrequest"]) => 400,
             () => 500,
@@ -144,7 +145,9 @@ impl Report {
             RejectionClass::BadRequest if is_overflow(&self.code, &self.kind, &message) => {
                 RejectionClass::ContextTooLong
             }
-            RejectionClass::BadRequest if coded(&["model_not_found"]) => {
+            RejectionClass::BadRequest | RejectionClass::Forbidden
+                if coded(&["model_not_found"]) =>
+            {
                 RejectionClass::UnknownModel
             }
             // Google's compatible endpoint says so of a key, which is ours and not the caller's.
@@ -158,9 +161,16 @@ impl Report {
             RejectionClass::UnknownModel if message == "not found" && self.kind.is_empty() => {
                 RejectionClass::Broken
             }
-            class => class,
+            class => blame::refine(class, &message),
         }
     }
+}
+
+/// The message with the reasons that OpenRouter lists beside it: `input flagged (violence)`.
+fn with_reasons(message: String, inner: &Value) -> String {
+    let reasons = inner.pointer("/metadata/reasons").and_then(Value::as_array);
+    let reasons: Vec<_> = reasons.into_iter().flatten().filter_map(Value::as_str).collect();
+    if reasons.is_empty() { message } else { format!("{message} ({})", reasons.join(", ")) }
 }
 
 /// Whether the words are those for a prompt that does not fit: OpenAI, vLLM, llama.cpp, LM Studio, others.

@@ -80,6 +80,7 @@ fn remedy(report: &Report) -> String {
             RefusalReason::BreakerOpen
             | RefusalReason::CoolingDown
             | RefusalReason::AuthFailed
+            | RefusalReason::Quarantined
             | RefusalReason::Draining,
         )
         | None => format!(

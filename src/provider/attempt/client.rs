@@ -24,7 +24,7 @@ use futures_util::{Stream, StreamExt};
 use crate::backend::UpstreamRequest;
 use crate::chat::{ErrorKind, GatewayError};
 use crate::provider::Provider;
-use crate::provider::refused::Failed;
+use crate::provider::failed::Failed;
 use crate::provider::retry::Failure;
 use crate::secret::Secret;
 use crate::wire::http1::FramingError;

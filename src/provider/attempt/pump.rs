@@ -17,7 +17,7 @@ use super::{Answering, decode};
 use crate::chat::{ChatEvent, Usage};
 use crate::job::{Differs, Stitch};
 use crate::provider::Provider;
-use crate::provider::refused::Failed;
+use crate::provider::failed::Failed;
 use crate::telemetry::UpstreamCancelled;
 
 /// How long the end of the body may lag behind the end of the answer before the connection is given up.

@@ -7,6 +7,7 @@
 //! What one would get wrong: a check that passes says that the server lives, not that a model there works. A breaker
 //! that opened although all checks passed is therefore hurried only a little.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -47,6 +48,7 @@ impl<W> Gate<W> {
         &mut self,
         check: Check,
         most: u32,
+        cause: Option<Arc<str>>,
         at: &mut Moment<'_>,
         wakes: &mut Vec<Wake<W>>,
     ) -> Option<Health> {
@@ -65,6 +67,7 @@ impl<W> Gate<W> {
                 self.failed_checks = self.failed_checks.saturating_add(1);
                 if self.failed_checks >= most.max(1) {
                     self.health = Health::Failing;
+                    self.cause = cause.or(self.cause.take());
                     let unit = (at.unit)();
                     if self.breaker.trip(at.now, unit) {
                         self.empty(None, RefusalReason::BreakerOpen, at, wakes);
@@ -84,6 +87,7 @@ impl<W> Gate<W> {
     /// An attempt has succeeded: the provider works, whatever the checks that failed said.
     pub(super) fn works(&mut self) {
         self.failed_checks = 0;
+        self.doubts.clear();
         if self.health == Health::Failing {
             self.health = Health::Unknown;
         }

@@ -85,7 +85,8 @@ impl<W> Gate<W> {
 
     /// Until when this job would wait.
     pub(super) fn patience(&self, arrival: &Arrival, now: Instant) -> Instant {
-        let longest = now.checked_add(self.limits.max_queue_wait);
+        let left = self.limits.max_queue_wait.saturating_sub(arrival.waited);
+        let longest = now.checked_add(left);
         longest.map_or(arrival.deadline, |longest| longest.min(arrival.deadline))
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::policy::Priority;
 use crate::provider::concurrency::Concurrency;
+use crate::provider::evidence::Fault;
 use crate::provider::line::{Key, Lane, Share};
 use crate::provider::refusal::Refusal;
 
@@ -41,6 +42,10 @@ pub struct Arrival {
     pub again: bool,
     /// Whether another provider could answer it. If so it does not wait for a cooldown longer than 3 s.
     pub elsewhere: bool,
+    /// How much of its patience is used up: the time in line before a try that was not begun.
+    pub waited: Duration,
+    /// A digest of the caller and of what it asks, where [`Gate::has_quarantine`](super::Gate::has_quarantine) asks for it.
+    pub request: Option<u64>,
 }
 
 /// What became of an arrival.
@@ -63,8 +68,11 @@ pub enum Decision {
 #[derive(Debug)]
 pub struct Permit {
     pub(super) lane: Lane,
+    pub(super) caller: Arc<str>,
     pub(super) priority: Priority,
     pub(super) probe: Probe,
+    /// Whether it asks for those who wait whether the model begins to work.
+    pub(super) asks: bool,
     pub(super) started: Instant,
 }
 
@@ -82,15 +90,23 @@ pub enum Wake<W> {
 pub enum Ended {
     /// With a complete answer.
     Success,
-    /// The provider failed.
-    HardFailure {
-        /// Whether no model of it could have answered (no connection), or only this one failed.
-        whole_provider: bool,
+    /// Nobody could have been answered: there was no connection.
+    Unreachable,
+    /// The model failed, by way of this request.
+    Failed {
+        /// Which request, and what it heard.
+        fault: Fault,
         /// Whether it failed because it has too much to do.
         congested: bool,
+        /// Whether it died or fell silent under the request, which costs everybody when it happens again.
+        crashed: bool,
     },
     /// The provider does not accept our credentials.
     AuthFailed,
+    /// The provider refused what may be our credentials, the request or the model.
+    AuthDoubted,
+    /// Nothing was begun: a model still loads, or the provider's own queue is full. The request comes again.
+    NotBegun,
     /// The provider asks to be left alone, for this long if it said so.
     RateLimited {
         /// `Retry-After`.
@@ -112,6 +128,8 @@ pub enum Shift {
     Opened,
     /// It was the last proof that was wanted: everybody is let through again.
     Closed,
+    /// Nothing: the failure was the request's own fault.
+    Blameless,
 }
 
 /// Which breakers wait for this job's result.
@@ -121,9 +139,17 @@ pub(super) struct Probe {
     pub(super) model: bool,
 }
 
+impl Arrival {
+    /// A job that comes for the first time.
+    pub fn new(share: Share, model: Arc<str>, deadline: Instant) -> Self {
+        let (again, elsewhere, waited, request) = (false, false, Duration::ZERO, None);
+        Self { share, model, deadline, again, elsewhere, waited, request }
+    }
+}
+
 impl Permit {
-    /// Whether a breaker waits for the attempt's result.
-    pub fn is_probe(&self) -> bool {
-        self.probe != Probe::default()
+    /// Whether others wait for the attempt's first sign: a breaker, or those for whom it asks.
+    pub fn is_awaited(&self) -> bool {
+        self.asks || self.probe != Probe::default()
     }
 }

@@ -6,17 +6,34 @@ use std::sync::Arc;
 use super::*;
 use crate::provider::breaker::BreakerState;
 use crate::provider::concurrency::Concurrency;
+use crate::provider::evidence::Fault;
 use crate::provider::line::Share;
 use RefusalReason::*;
 
+mod blame;
 mod checks;
 mod closing;
 mod part;
 mod random;
 
 const OK: Ended = Ended::Success;
-const BROKEN: Ended = Ended::HardFailure { whole_provider: false, congested: false };
-const UNREACHABLE: Ended = Ended::HardFailure { whole_provider: true, congested: false };
+const UNREACHABLE: Ended = Ended::Unreachable;
+
+/// The model failed under a request that nobody has made before.
+fn broken() -> Ended {
+    failed_by(fastrand::u64(..))
+}
+
+/// The same, because it has too much to do.
+fn congested() -> Ended {
+    let fault = Fault { request: fastrand::u64(..), said: None, repeated: false };
+    Ended::Failed { fault, congested: true, crashed: false }
+}
+
+fn failed_by(request: u64) -> Ended {
+    let fault = Fault { request, said: None, repeated: false };
+    Ended::Failed { fault, congested: false, crashed: false }
+}
 
 fn seconds(seconds: f64) -> Duration {
     Duration::from_secs_f64(seconds)
@@ -55,13 +72,8 @@ impl Bench {
     }
 
     fn arrival(&self, caller: &str) -> Arrival {
-        Arrival {
-            share: Share { caller: Arc::from(caller), weight: 1, priority: Priority::Interactive },
-            model: Arc::from("m"),
-            deadline: self.now + seconds(600.0),
-            again: false,
-            elsewhere: false,
-        }
+        let share = Share { caller: Arc::from(caller), weight: 1, priority: Priority::Interactive };
+        Arrival::new(share, Arc::from("m"), self.now + seconds(600.0))
     }
 
     fn batch(&self, caller: &str) -> Arrival {
@@ -93,7 +105,7 @@ impl Bench {
 
     fn end(&mut self, job: u32, ended: Ended) {
         let permit = self.running.remove(&job).unwrap();
-        self.step(|gate, at, wakes| gate.end(permit, ended, at, wakes));
+        self.step(|gate, at, wakes| gate.end(permit, ended, None, at, wakes));
     }
 
     /// Runs one job of model `m` from its coming to its end.
@@ -107,8 +119,9 @@ impl Bench {
         let key = self.keys[&job];
         let (expired, refusal) = self.step(|gate, at, _| gate.expire(key, at))?;
         assert_eq!(expired, job);
+        let reason = refusal.reason;
         self.refused.insert(job, refusal);
-        Some(refusal.reason)
+        Some(reason)
     }
 
     fn pass(&mut self, time: f64) {
@@ -357,18 +370,18 @@ fn an_adaptive_limit_falls_on_congestion_and_rises_with_success() {
     }
     assert_eq!(bench.snapshot().limit, 10);
     let job = *bench.running.keys().next().unwrap();
-    bench.end(job, Ended::HardFailure { whole_provider: false, congested: true });
+    bench.end(job, congested());
     assert_eq!(bench.snapshot().limit, 7);
 }
 
 #[test]
 fn a_lone_request_against_an_idle_provider_can_use_both_retries() {
     let mut bench = Bench::new(1, 8);
-    bench.run_one(BROKEN);
+    bench.run_one(broken());
     for _ in 0..2 {
         assert!(bench.gate.take_retry(bench.now));
         let again = bench.come(Arrival { again: true, ..bench.arrival("a") });
-        bench.end(again, BROKEN);
+        bench.end(again, broken());
         bench.gate.give_back_retry();
     }
     assert_eq!(bench.snapshot().retried, 2);

@@ -1,11 +1,15 @@
 //! What the end of an attempt means for everybody else: breaker, cooldown, limit, and those in line who cannot run any more.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use super::blame::MOST_DOUBTS;
 use super::door::SHORT_COOLDOWN;
 use super::{Ended, Gate, Moment, Permit, Probe, Shift, Wake};
+use crate::provider::evidence::{Fault, Weight};
 use crate::provider::line::Lane;
 use crate::provider::refusal::RefusalReason;
+use crate::provider::unready::Unready;
 
 impl<W> Gate<W> {
     /// Takes note of how an attempt ended while `running` (itself included) were in flight.
@@ -19,6 +23,7 @@ impl<W> Gate<W> {
     ) -> Shift {
         let (lane, probe, now) = (permit.lane, permit.probe, at.now);
         let held = now.saturating_duration_since(permit.started);
+        self.stop_asking(permit, ended, now);
         match ended {
             Ended::Success => {
                 self.hold.add(held, false);
@@ -28,26 +33,48 @@ impl<W> Gate<W> {
                 if let Some(model) = self.models.get_mut(lane) {
                     closed |= model.breaker.succeed(probe.model, now);
                     model.cooldown.succeed();
+                    model.evidence.answered(&permit.caller, now);
                 }
                 if closed {
                     return Shift::Closed;
                 }
             }
-            Ended::HardFailure { whole_provider, congested } => {
+            Ended::Unreachable => {
+                self.hold.add(held, true);
+                self.release(lane, Probe { provider: false, ..probe });
+                if self.breaker.fail(probe.provider, now, (at.unit)()) {
+                    self.empty(None, RefusalReason::BreakerOpen, at, wakes);
+                    return Shift::Opened;
+                }
+            }
+            Ended::Failed { fault, congested, crashed } => {
                 self.hold.add(held, true);
                 if congested {
                     self.slots.congested(now);
                 }
-                if self.fail(lane, probe, whole_provider, at, wakes) {
-                    return Shift::Opened;
-                }
+                return self.fail(permit, fault, crashed, at, wakes);
             }
             Ended::AuthFailed => {
                 self.hold.add(held, true);
-                self.release(lane, Probe { provider: false, ..probe });
-                if self.breaker.fail_auth(probe.provider, now, (at.unit)()) {
-                    self.empty(None, RefusalReason::AuthFailed, at, wakes);
-                    return Shift::Opened;
+                return self.refuse_us(lane, probe, at, wakes);
+            }
+            Ended::AuthDoubted => {
+                self.hold.add(held, true);
+                let who = (Arc::clone(&permit.caller), lane);
+                if !self.doubts.contains(&who) {
+                    self.doubts.push(who);
+                }
+                if probe.provider || self.doubts.len() >= MOST_DOUBTS {
+                    self.doubts.clear();
+                    return self.refuse_us(lane, probe, at, wakes);
+                }
+                self.release(lane, probe);
+            }
+            Ended::NotBegun => {
+                self.slots.congested(now);
+                self.release(lane, probe);
+                if let Some(model) = self.models.get_mut(lane) {
+                    model.unready = Some(Unready::again(model.unready.take(), permit.asks, now));
                 }
             }
             Ended::RateLimited { retry_after } => {
@@ -68,33 +95,82 @@ impl<W> Gate<W> {
         Shift::None
     }
 
-    /// A hard failure counts against the provider or against the model, never against both; the other one's probe says nothing.
-    /// Says whether that opened a breaker.
+    /// A failure of the model: what it counts depends on whose request met it. The provider's probe says nothing.
     fn fail(
+        &mut self,
+        permit: &Permit,
+        fault: Fault,
+        crashed: bool,
+        at: &mut Moment<'_>,
+        wakes: &mut Vec<Wake<W>>,
+    ) -> Shift {
+        let (lane, probe, now, unit) = (permit.lane, permit.probe, at.now, (at.unit)());
+        self.release(lane, Probe { model: false, ..probe });
+        let Some(model) = self.models.get_mut(lane) else { return Shift::None };
+        if let (true, Some(why)) = (crashed, &model.cause) {
+            let excused = model.evidence.has_failed_others(fault.request);
+            let (name, caller) = (&model.name, &permit.caller);
+            self.quarantine.crashed(fault.request, name, caller, why, excused, now);
+        }
+        let opened = match model.evidence.failed(&permit.caller, fault, now) {
+            Weight::Request { retract } => {
+                if retract {
+                    model.breaker.retract();
+                }
+                self.release(lane, Probe { provider: false, ..probe });
+                return Shift::Blameless;
+            }
+            Weight::Model { count, leniency } => {
+                model.breaker.fail_as(probe.model, count, leniency, now, unit)
+            }
+        };
+        if !opened {
+            return Shift::None;
+        }
+        self.empty(Some(lane), RefusalReason::BreakerOpen, at, wakes);
+        Shift::Opened
+    }
+
+    /// Our credentials are refused, as far as anybody can tell: that closes the provider for everybody.
+    fn refuse_us(
         &mut self,
         lane: Lane,
         probe: Probe,
-        whole_provider: bool,
         at: &mut Moment<'_>,
         wakes: &mut Vec<Wake<W>>,
-    ) -> bool {
-        let unit = (at.unit)();
-        if whole_provider {
-            self.release(lane, Probe { provider: false, ..probe });
-            let opened = self.breaker.fail(probe.provider, at.now, unit);
-            if opened {
-                self.empty(None, RefusalReason::BreakerOpen, at, wakes);
-            }
-            opened
-        } else {
-            self.release(lane, Probe { model: false, ..probe });
-            let model = self.models.get_mut(lane);
-            let opened = model.is_some_and(|model| model.breaker.fail(probe.model, at.now, unit));
-            if opened {
-                self.empty(Some(lane), RefusalReason::BreakerOpen, at, wakes);
-            }
-            opened
+    ) -> Shift {
+        self.release(lane, Probe { provider: false, ..probe });
+        if !self.breaker.fail_auth(probe.provider, at.now, (at.unit)()) {
+            return Shift::None;
         }
+        self.empty(None, RefusalReason::AuthFailed, at, wakes);
+        Shift::Opened
+    }
+
+    /// What the end of an attempt says to those who wait for a model to begin: whoever asked for them has heard something else,
+    /// or nothing; and where a call ends there may be room.
+    fn stop_asking(&mut self, permit: &Permit, ended: Ended, now: Instant) {
+        let model = self.models.get_mut(permit.lane);
+        match ended {
+            Ended::NotBegun => return,
+            Ended::Neutral | Ended::Unused => {
+                let asked = model.filter(|_| permit.asks);
+                if let Some(unready) = asked.and_then(|model| model.unready.as_mut()) {
+                    unready.give_up(now);
+                }
+            }
+            Ended::Success
+            | Ended::Unreachable
+            | Ended::Failed { .. }
+            | Ended::AuthFailed
+            | Ended::AuthDoubted
+            | Ended::RateLimited { .. } => {
+                if let Some(model) = model {
+                    model.unready = None;
+                }
+            }
+        }
+        self.models.ask_again(now);
     }
 
     /// Begins a cooldown; whoever cannot wait for its end is told now.

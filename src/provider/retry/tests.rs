@@ -16,6 +16,7 @@ const FIRST: Standing = Standing {
     elsewhere: true,
     left: Duration::from_secs(600),
     needs: Duration::ZERO,
+    delivered: false,
 };
 const FIRST_ALONE: Standing = Standing { elsewhere: false, ..FIRST };
 const SECOND: Standing = Standing { attempts: 2, here: 2, ..FIRST };
@@ -39,7 +40,7 @@ fn next(failure: Failure, standing: Standing) -> Next {
 
 #[test]
 fn each_failure_is_followed_by_what_its_row_says() {
-    use Next::{Elsewhere, Stop};
+    use Next::{Elsewhere, Line, Stop};
     let free = Next::Again { after: Duration::ZERO, fresh: true, free: true };
     let limited_silently = Failure::RateLimited { retry_after: None };
     let quota = Failure::Quota { retry_after: Some(Duration::from_secs(1)) };
@@ -66,7 +67,10 @@ fn each_failure_is_followed_by_what_its_row_says() {
         (quota, [Elsewhere, Elsewhere], [Stop, Stop]),
         (Failure::DoNotRetry, [Elsewhere, Elsewhere], [Stop, Stop]),
         (status(400), [Stop, Stop], [Stop, Stop]),
-        (status(404), [Stop, Stop], [Stop, Stop]),
+        (status(404), [Elsewhere, Elsewhere], [Stop, Stop]),
+        (Failure::Crashed, [again(500), Elsewhere], [again(500), again(1_000)]),
+        (Failure::OfRequest, [Elsewhere, Elsewhere], [Stop, Stop]),
+        (Failure::NotBegun, [Elsewhere, Elsewhere], [Line, Line]),
         (status(413), [Stop, Stop], [Stop, Stop]),
         (status(415), [Stop, Stop], [Stop, Stop]),
         (status(422), [Stop, Stop], [Stop, Stop]),
@@ -75,7 +79,7 @@ fn each_failure_is_followed_by_what_its_row_says() {
         (Failure::ContentFilter, [Stop, Stop], [Stop, Stop]),
         (status(401), [Elsewhere, Elsewhere], [Stop, Stop]),
         (status(403), [Elsewhere, Elsewhere], [Stop, Stop]),
-        (Failure::Cut, [Elsewhere, Elsewhere], [Stop, Stop]),
+        (Failure::Cut, [again(500), Elsewhere], [again(500), Stop]),
         (Failure::Stalled, [Elsewhere, Elsewhere], [Stop, Stop]),
         (Failure::Differs, [Stop, Stop], [Stop, Stop]),
         (Failure::ClientGone, [Stop, Stop], [Stop, Stop]),
@@ -91,13 +95,15 @@ fn each_failure_is_followed_by_what_its_row_says() {
 
 #[test]
 fn each_failure_counts_as_its_row_says() {
-    let model = |congested| Ended::HardFailure { whole_provider: false, congested };
-    let provider = Ended::HardFailure { whole_provider: true, congested: false };
+    let fault = Fault { request: 1, said: Some(2), repeated: true };
+    let model = |congested| Ended::Failed { fault, congested, crashed: false };
+    let crashed = Ended::Failed { fault, congested: false, crashed: true };
     let rows = [
         (Failure::LocalResource, Ended::Neutral),
-        (Failure::Connect, provider),
+        (Failure::Connect, Ended::Unreachable),
         (Failure::ResetReused, Ended::Neutral),
-        (Failure::DiedBeforeFirstEvent, model(false)),
+        (Failure::DiedBeforeFirstEvent, crashed),
+        (Failure::Crashed, crashed),
         (Failure::FirstEventTimeout, model(true)),
         (status(408), Ended::Neutral),
         (status(409), Ended::Neutral),
@@ -112,16 +118,19 @@ fn each_failure_counts_as_its_row_says() {
         (status(404), Ended::Neutral),
         (Failure::ContextLength, Ended::Neutral),
         (Failure::ContentFilter, Ended::Neutral),
-        (status(401), Ended::AuthFailed),
-        (status(403), Ended::AuthFailed),
-        (Failure::Cut, model(false)),
-        (Failure::Stalled, model(false)),
+        (status(401), Ended::AuthDoubted),
+        (Failure::Auth, Ended::AuthFailed),
+        (status(403), Ended::Neutral),
+        (Failure::OfRequest, Ended::Neutral),
+        (Failure::NotBegun, Ended::NotBegun),
+        (Failure::Cut, crashed),
+        (Failure::Stalled, crashed),
         (Failure::Differs, Ended::Neutral),
         (Failure::ClientGone, Ended::Neutral),
         (Failure::DeadlinePassed, Ended::Neutral),
     ];
     for (failure, ended) in rows {
-        assert_eq!(failure.ended(), ended, "{failure:?}");
+        assert_eq!(failure.ended(|| fault), ended, "{failure:?}");
     }
 }
 

@@ -22,13 +22,8 @@ fn gate(slots: u32, line: u32) -> Arc<SharedGate> {
 }
 
 fn arrival(seconds: u64) -> Arrival {
-    Arrival {
-        share: Share { caller: Arc::from("a"), weight: 1, priority: Priority::Interactive },
-        model: Arc::from("m"),
-        deadline: now() + Duration::from_secs(seconds),
-        again: false,
-        elsewhere: false,
-    }
+    let share = Share { caller: Arc::from("a"), weight: 1, priority: Priority::Interactive };
+    Arrival::new(share, Arc::from("m"), now() + Duration::from_secs(seconds))
 }
 
 fn slot(gate: &Arc<SharedGate>) -> Slot {
@@ -267,7 +262,7 @@ fn a_requests_second_retry_takes_the_place_of_its_first() {
 async fn a_probe_that_reports_its_first_event_lets_the_next_one_in() {
     let gate = gate(2, 8);
     (0..5).for_each(|_| {
-        slot(&gate).ended(Ended::HardFailure { whole_provider: true, congested: false });
+        slot(&gate).ended(Ended::Unreachable);
     });
     assert!(matches!(gate.admit(arrival(1)), Admission::Refuse(_)));
     tokio::time::advance(Duration::from_secs(6)).await;

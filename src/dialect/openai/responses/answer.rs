@@ -295,6 +295,7 @@ fn failure_code(kind: ErrorKind) -> &'static str {
         | ErrorKind::BodyTimeout
         | ErrorKind::UnsupportedMediaType
         | ErrorKind::UpgradeRequired
+        | ErrorKind::NotImplemented
         | ErrorKind::BadUpstream
         | ErrorKind::Overloaded
         | ErrorKind::ProviderUnavailable

@@ -5,7 +5,7 @@ use crate::provider::gate::checked::{Check, Health};
 use fastrand::Rng;
 
 fn check(bench: &mut Bench, check: Check) -> Option<Health> {
-    bench.step(|gate, at, wakes| gate.checked(check, 3, at, wakes))
+    bench.step(|gate, at, wakes| gate.checked(check, 3, None, at, wakes))
 }
 
 #[test]
@@ -60,14 +60,14 @@ fn a_model_that_breaks_while_its_server_answers_is_hurried_only_a_little() {
         (0..5).for_each(|_| {
             let job = bench.come(bench.arrival("a"));
             if bench.runs(job) {
-                bench.end(job, BROKEN);
+                bench.end(job, broken());
             }
         });
         check(&mut bench, Check::Passed);
         assert_eq!(bench.snapshot().models[0].breaker.left_ms, (pause * 1000.0) as u64);
         bench.now += seconds(pause);
     }
-    bench.run_one(BROKEN);
+    bench.run_one(broken());
     assert_eq!(bench.snapshot().models[0].breaker.left_ms, 20_000);
     check(&mut bench, Check::Passed);
     assert_eq!(bench.snapshot().models[0].breaker.left_ms, 15_000);
@@ -94,9 +94,9 @@ struct Minute {
 }
 
 /// Ten requests a second come to a provider that is up and down for a minute, and up from then on. A request that it
-/// refuses or fails is served elsewhere. `broken` is how it fails; a check is made every ten seconds while it is left
+/// refuses or fails is served elsewhere. `how` is how it fails; a check is made every ten seconds while it is left
 /// alone, if `checks`.
-fn flap(seed: u64, broken: Ended, checks: bool) -> Minute {
+fn flap(seed: u64, how: fn() -> Ended, checks: bool) -> Minute {
     let mut dice = Rng::with_seed(seed);
     let mut units = Rng::with_seed(seed ^ 7);
     let start = Instant::now();
@@ -118,13 +118,14 @@ fn flap(seed: u64, broken: Ended, checks: bool) -> Minute {
         }
         let at = &mut Moment { now, unit: &mut || units.f64() };
         if checks && tick % 100 == 0 && gate.is_left_alone(now) {
-            let reached = is_up || broken == BROKEN;
-            gate.checked(if reached { Check::Passed } else { Check::Failed }, 3, at, &mut wakes);
+            let reached = is_up || how() != UNREACHABLE;
+            let check = if reached { Check::Passed } else { Check::Failed };
+            gate.checked(check, 3, None, at, &mut wakes);
         }
         let deadline = now + seconds(60.0);
         let arrival = Arrival { deadline, elsewhere: true, ..arrival.clone() };
         let Decision::Run(permit) = gate.admit(arrival, at, || 0, &mut wakes) else { continue };
-        gate.end(permit, if is_up { OK } else { broken }, at, &mut wakes);
+        gate.end(permit, if is_up { OK } else { how() }, None, at, &mut wakes);
         minute.failed += usize::from(!is_up);
         minute.served += usize::from(is_up);
         if is_up && now >= start + seconds(60.0) && minute.used_again == Duration::MAX {
@@ -139,9 +140,9 @@ fn flap(seed: u64, broken: Ended, checks: bool) -> Minute {
 #[test]
 fn a_provider_that_flaps_for_a_minute_gets_few_attempts_and_is_used_within_half_a_minute_after() {
     for seed in 0..200 {
-        for broken in [BROKEN, UNREACHABLE] {
-            let minute = flap(seed, broken, true);
-            let who = format!("seed {seed}, {broken:?}");
+        for how in [broken, || UNREACHABLE] {
+            let minute = flap(seed, how, true);
+            let who = format!("seed {seed}, {:?}", how());
             assert!(minute.used_again <= seconds(30.0), "{who}: {:?}", minute.used_again);
             // Five open the breaker each time it had recovered, and probes find it down.
             let most = 5 * minute.down_phases + 12;
@@ -154,8 +155,8 @@ fn a_provider_that_flaps_for_a_minute_gets_few_attempts_and_is_used_within_half_
 
 #[test]
 fn without_checks_only_the_breaker_s_own_time_counts() {
-    let longest = (0..200).map(|seed| flap(seed, UNREACHABLE, false).used_again).max().unwrap();
+    let longest = (0..200).map(|seed| flap(seed, || UNREACHABLE, false).used_again).max().unwrap();
     assert!(longest > seconds(10.0), "{longest:?}: no phase was ever unlucky");
-    let hurried = (0..200).map(|seed| flap(seed, UNREACHABLE, true).used_again).max().unwrap();
+    let hurried = (0..200).map(|seed| flap(seed, || UNREACHABLE, true).used_again).max().unwrap();
     assert!(hurried <= seconds(15.0), "{hurried:?}");
 }

@@ -5,7 +5,7 @@ use super::*;
 /// A gate whose model `m` has just failed five times.
 fn with_broken_model() -> Bench {
     let mut bench = Bench::new(4, 8);
-    (0..5).for_each(|_| bench.run_one(BROKEN));
+    (0..5).for_each(|_| bench.run_one(broken()));
     bench
 }
 
@@ -44,11 +44,11 @@ fn a_broken_model_does_not_close_the_others() {
     let mut bench = Bench::new(5, 8);
     let jobs: Vec<u32> = (0..5).map(|_| bench.come(bench.of_model("m"))).collect();
     for job in &jobs[..4] {
-        bench.end(*job, BROKEN);
+        bench.end(*job, broken());
         bench.come(bench.of_model("n"));
     }
     let (same, other) = (bench.come(bench.of_model("m")), bench.come(bench.of_model("n")));
-    bench.end(jobs[4], BROKEN);
+    bench.end(jobs[4], broken());
     assert_eq!((bench.reason(same), bench.runs(other)), (Some(BreakerOpen), true));
     let (same, other) = (bench.come(bench.of_model("m")), bench.come(bench.of_model("n")));
     assert_eq!((bench.reason(same), bench.reason(other)), (Some(BreakerOpen), None));
@@ -80,7 +80,7 @@ fn one_probe_at_a_time_and_two_successes_bring_the_slots_back_over_ten_seconds()
 fn a_failing_probe_opens_it_for_twice_as_long() {
     let mut bench = with_broken_model();
     bench.pass(5.0);
-    bench.run_one(BROKEN);
+    bench.run_one(broken());
     let refused = bench.come(bench.arrival("a"));
     assert_eq!((bench.reason(refused), bench.retry_after(refused)), (Some(BreakerOpen), 10));
 }
@@ -102,7 +102,7 @@ fn the_first_event_of_a_probes_answer_is_proof_enough() {
     let next = bench.come(bench.arrival("a"));
     assert!(bench.runs(next), "closed while both answers still come");
     for job in jobs {
-        bench.end(job, BROKEN);
+        bench.end(job, broken());
     }
     let next = bench.come(bench.arrival("a"));
     assert!(bench.runs(next), "two failures are not five");
@@ -111,7 +111,7 @@ fn the_first_event_of_a_probes_answer_is_proof_enough() {
 #[test]
 fn a_probe_that_never_ran_lets_the_next_arrival_probe() {
     let mut bench = Bench::new(1, 8);
-    (0..5).for_each(|_| bench.run_one(BROKEN));
+    (0..5).for_each(|_| bench.run_one(broken()));
     bench.pass(5.0);
     let other = bench.come(bench.of_model("n"));
     let probe = bench.come(bench.of_model("m"));

@@ -36,7 +36,7 @@ fn no_more_than_the_part_starts_and_a_larger_part_starts_the_next() {
 fn without_any_part_all_wait_and_nobody_looks_again_for_nothing() {
     let mut bench = Bench::new(8, 8);
     // After the breaker was open slots come back one by one, the first at once: but not of none.
-    (0..5).for_each(|_| bench.run_one(BROKEN));
+    (0..5).for_each(|_| bench.run_one(broken()));
     bench.pass(5.0);
     (0..2).for_each(|_| bench.run_one(OK));
     take(&mut bench, 0, 2);

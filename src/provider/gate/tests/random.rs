@@ -47,8 +47,8 @@ fn step() -> impl Strategy<Value = Step> {
 fn how(ended: u8) -> Ended {
     match ended {
         0..=4 => Ended::Success,
-        5 => BROKEN,
-        6 => Ended::HardFailure { whole_provider: false, congested: true },
+        5 => broken(),
+        6 => congested(),
         7 => UNREACHABLE,
         8 => Ended::RateLimited { retry_after: Some(seconds(7.0)) },
         9 => Ended::RateLimited { retry_after: None },

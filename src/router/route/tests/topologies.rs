@@ -99,9 +99,10 @@ fn called(plan: Plan, dice: &mut Rng) -> Vec<Candidate> {
                 elsewhere: !left.is_empty(),
                 left: Duration::from_secs(60),
                 needs: Duration::ZERO,
+                delivered: false,
             };
             match decide(&failure, &standing, &RetryPolicy::default(), dice.f64()) {
-                Next::Again { .. } => {}
+                Next::Again { .. } | Next::Line => {}
                 Next::Elsewhere => break,
                 Next::Stop => return called,
             }

@@ -1,0 +1,210 @@
+//! Whom the words of a refusal blame, where the status alone does not say.
+//!
+//! It owns the words that servers use for "this request" under a status that means "this server". It refuses to guess:
+//! words that are not known leave the class that the status says.
+//!
+//! The one thing to know: a word that is wrongly taken for the request's fault hides a broken model, one that is missed
+//! lets a caller's request count against it. The lists are therefore whole phrases, as servers write them.
+
+use super::RejectionClass;
+
+/// Refines the class that a status says by the provider's words, in lower case.
+pub(super) fn refine(class: RejectionClass, words: &str) -> RejectionClass {
+    match class {
+        RejectionClass::Broken if tells_of_crash(words) => RejectionClass::Crashed,
+        RejectionClass::Broken if is_too_large(words) => RejectionClass::ContextTooLong,
+        RejectionClass::Broken if blames_request(words) => RejectionClass::BadRequest,
+        RejectionClass::Overloaded if says_nothing_begun(words) => RejectionClass::NotBegun,
+        RejectionClass::Forbidden if is_about_model(words) => RejectionClass::UnknownModel,
+        RejectionClass::Forbidden if is_about_content(words) => RejectionClass::ContentFilter,
+        class => class,
+    }
+}
+
+/// Whether the words of a 5xx name what the request asked for.
+fn blames_request(words: &str) -> bool {
+    /// Ollama (options, capabilities, images), llama.cpp (modalities, grammars, templates), vLLM, LocalAI.
+    const SAID: &[&str] = &[
+        "not supported",
+        "not support ",
+        "does not support",
+        "doesn't support",
+        "do not support",
+        "unsupported content",
+        "unsupported image",
+        "unsupported parameter",
+        "must be of type",
+        "failed to load image",
+        "failed to decode image",
+        "failed to process image",
+        "invalid image",
+        "unknown format",
+        "failed to parse grammar",
+        "failed to parse messages",
+        "failed to parse tools",
+        "invalid option",
+        "invalid parameter",
+    ];
+    // What hardware or a build lacks is the server's trouble, whatever it was asked for.
+    const OF_THE_SERVER: &[&str] = &["cuda", "rocm", "metal", "vulkan", "driver", "ptx", "kernel"];
+    says(words, SAID) && !says(words, OF_THE_SERVER)
+}
+
+/// Whether the process that runs the model died under the request: Ollama's runner, vLLM's engine.
+fn tells_of_crash(words: &str) -> bool {
+    const SAID: &[&str] = &[
+        "unexpected eof",
+        ": eof",
+        "runner has unexpectedly stopped",
+        "runner process has terminated",
+        "runner process no longer running",
+        "model runner has crashed",
+        "connection reset by peer",
+        "signal: ",
+        "core dumped",
+        "segmentation fault",
+        "enginedeaderror",
+        "engine process died",
+        "engine core",
+        "worker died",
+        "exit status",
+    ];
+    words == "eof" || says(words, SAID)
+}
+
+/// llama.cpp's 500 for an input that its batch cannot hold.
+fn is_too_large(words: &str) -> bool {
+    says(words, &["too large to process", "increase the physical batch size"])
+}
+
+/// Whether a 503 says that the request was not even begun: Ollama's full queue, a model that llama.cpp, TGI or another
+/// server is still loading.
+fn says_nothing_begun(words: &str) -> bool {
+    /// TGI writes "is currently loading", others "still loading" or "being loaded".
+    const SAID: &[&str] = &[
+        "server busy",
+        "maximum pending requests",
+        "loading model",
+        "model loading",
+        "loading the model",
+        "model is loading",
+        "currently loading",
+        "still loading",
+        "being loaded",
+        "not loaded yet",
+        "not yet loaded",
+        "model is not ready",
+        "model not ready",
+        "warming up",
+    ];
+    says(words, SAID)
+}
+
+/// Whether a 403 is about the model that was named.
+fn is_about_model(words: &str) -> bool {
+    words.contains("model")
+        && says(
+            words,
+            &["access", "not found", "not exist", "not available", "not allowed", "not enabled"],
+        )
+}
+
+/// Whether a 403 is about what the request says.
+fn is_about_content(words: &str) -> bool {
+    const SAID: &[&str] = &[
+        "flagged",
+        "moderation",
+        "content policy",
+        "content filter",
+        "content_filter",
+        "content management policy",
+        "safety",
+        "usage policies",
+        "usage policy",
+    ];
+    says(words, SAID)
+}
+
+fn says(words: &str, phrases: &[&str]) -> bool {
+    phrases.iter().any(|phrase| words.contains(phrase))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_name_what_was_asked_for_blame_the_request() {
+        for words in [
+            "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj",
+            "option \"num_ctx\" must be of type integer",
+            "\"all-minilm\" does not support chat",
+            "this model doesn't support images",
+            "failed to parse grammar",
+        ] {
+            assert_eq!(
+                refine(RejectionClass::Broken, words),
+                RejectionClass::BadRequest,
+                "{words}"
+            );
+        }
+        let words = "input (5005 tokens) is too large to process. increase the physical batch size";
+        assert_eq!(refine(RejectionClass::Broken, words), RejectionClass::ContextTooLong);
+    }
+
+    #[test]
+    fn words_of_a_broken_server_stay_its_own() {
+        for words in [
+            "cuda error: operation not supported on this device",
+            "unsupported ptx version, update your driver",
+            "internal server error",
+            "",
+        ] {
+            assert_eq!(refine(RejectionClass::Broken, words), RejectionClass::Broken, "{words}");
+        }
+    }
+
+    #[test]
+    fn a_process_that_died_is_told_from_one_that_failed() {
+        for words in [
+            "unexpected eof",
+            "model runner has unexpectedly stopped, this may be due to resource limitations",
+            "llama runner process has terminated: exit status 2",
+            "post \"http://127.0.0.1:41233/completion\": eof",
+        ] {
+            assert_eq!(refine(RejectionClass::Broken, words), RejectionClass::Crashed, "{words}");
+        }
+    }
+
+    #[test]
+    fn a_503_is_of_the_moment_only_when_it_says_that_nothing_was_begun() {
+        for (words, class) in [
+            (
+                "server busy, please try again.  maximum pending requests exceeded",
+                RejectionClass::NotBegun,
+            ),
+            ("loading model", RejectionClass::NotBegun),
+            ("model bert-base is currently loading", RejectionClass::NotBegun),
+            ("the engine is overloaded", RejectionClass::Overloaded),
+            ("service unavailable", RejectionClass::Overloaded),
+        ] {
+            assert_eq!(refine(RejectionClass::Overloaded, words), class, "{words}");
+        }
+    }
+
+    #[test]
+    fn a_403_is_about_the_model_or_the_content_where_it_says_so() {
+        for (words, class) in [
+            ("project does not have access to model 'm2'", RejectionClass::UnknownModel),
+            (
+                "the model `m` does not exist or you do not have access to it",
+                RejectionClass::UnknownModel,
+            ),
+            ("input flagged", RejectionClass::ContentFilter),
+            ("your prompt violates our usage policies", RejectionClass::ContentFilter),
+            ("request blocked", RejectionClass::Forbidden),
+        ] {
+            assert_eq!(refine(RejectionClass::Forbidden, words), class, "{words}");
+        }
+    }
+}

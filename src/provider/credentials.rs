@@ -1,0 +1,61 @@
+//! Whether a provider refuses the gateway's key, after one of its answers said 401.
+//!
+//! Owns the question and its last answer, which a burst of refused requests shares. A 401 may be about the key, but also
+//! about the model or the request; the list of models, asked for with the same key, tells.
+//!
+//! The one thing to know: a list that anybody may read proves nothing. It is therefore asked for without the key as well,
+//! before a key counts as accepted.
+
+use std::time::{Duration, Instant};
+
+use super::actor::Station;
+use super::discovery;
+use crate::chat::Listing;
+
+/// What is known of the gateway's key at a provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credentials {
+    /// The list of models is refused too.
+    Refused,
+    /// The list of models is given for the key, and to nobody without it.
+    Accepted,
+    /// Nobody can say: there is no list, or everybody may read it.
+    Unknown,
+}
+
+/// The last answer, and the right to ask for the next one.
+#[derive(Debug, Default)]
+pub struct Asked(tokio::sync::Mutex<Option<(Instant, Credentials)>>);
+
+/// How long an answer holds for requests that were refused at about the same time.
+const FRESH: Duration = Duration::from_secs(2);
+
+/// Finds out whether the provider refuses the gateway's key.
+///
+/// # Cancellation
+///
+/// Dropping it closes the connection; the next one asks again.
+pub(super) async fn check(station: &Station) -> Credentials {
+    let mut last = station.provider.credentials.0.lock().await;
+    if let Some((at, credentials)) = *last
+        && at.elapsed() < FRESH
+    {
+        return credentials;
+    }
+    let credentials = ask(station).await;
+    *last = Some((Instant::now(), credentials));
+    credentials
+}
+
+async fn ask(station: &Station) -> Credentials {
+    let key = station.provider.api_key();
+    match discovery::is_refused(station, Listing::Installed, key).await {
+        Some(true) => Credentials::Refused,
+        None => Credentials::Unknown,
+        Some(false) if key.is_none() => Credentials::Unknown,
+        Some(false) => match discovery::is_refused(station, Listing::Installed, None).await {
+            Some(true) => Credentials::Accepted,
+            Some(false) | None => Credentials::Unknown,
+        },
+    }
+}

@@ -1,0 +1,95 @@
+//! Telling one request from another, and one failure from another, by digests.
+//!
+//! Owns the keys of the digests, which are random in each process, so that no caller can choose a request that passes for
+//! another's. It refuses to keep anything of what it digests.
+//!
+//! The one thing to know: a digest reads the whole request. It is made when something has failed, and once in a request.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::sync::LazyLock;
+
+use crate::chat::Ask;
+use crate::job::Job;
+
+static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+/// The digest of the job's caller and of all that it asks.
+pub(super) fn request(job: &mut Job) -> u64 {
+    let Job { tried, caller, request, .. } = job;
+    *tried.digest.get_or_insert_with(|| {
+        let mut digest = Digest(KEYS.build_hasher());
+        digest.0.write(caller.name.as_bytes());
+        digest.0.write_u8(0xff);
+        // What cannot be written as JSON was never read from any.
+        drop(serde_json::to_writer(&mut digest, &**request));
+        digest.0.finish()
+    })
+}
+
+/// The digest of a provider's words. Numbers are passed over: they are times, ports and ids, which differ each time.
+pub(super) fn words(said: &str) -> u64 {
+    let mut digest = KEYS.build_hasher();
+    said.bytes().filter(|byte| !byte.is_ascii_digit()).for_each(|byte| digest.write_u8(byte));
+    digest.finish()
+}
+
+/// Whether a provider's words may hold some of the request: three words in a row, or a long one, that stand there too.
+pub(super) fn quotes(said: &str, ask: &Ask) -> bool {
+    /// Shorter ones are found in any text.
+    const SHORTEST: usize = 12;
+    let Ok(asked) = serde_json::to_string(ask) else { return true };
+    let asked = asked.to_lowercase();
+    let said = said.to_lowercase();
+    let words: Vec<_> = said.split_whitespace().map(|word| word.trim_matches(QUOTES)).collect();
+    let long = words.iter().map(|word| (*word).to_owned());
+    let runs = words.windows(3).map(|three| three.join(" "));
+    long.chain(runs).any(|part| part.chars().count() >= SHORTEST && asked.contains(&part))
+}
+
+/// What surrounds a quotation.
+const QUOTES: [char; 8] = ['"', '\'', '`', ',', '.', ':', '(', ')'];
+
+struct Digest<H>(H);
+
+impl<H: Hasher> io::Write for Digest<H> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::EmbedRequest;
+
+    fn asking(text: &str) -> Ask {
+        let request = EmbedRequest { model: Some(text.to_owned()), ..EmbedRequest::default() };
+        Ask::Embed(request)
+    }
+
+    #[test]
+    fn words_are_the_same_whatever_numbers_they_hold() {
+        assert_eq!(words("EOF at 127.0.0.1:4123"), words("EOF at 127.0.0.1:999"));
+        assert_ne!(words("EOF"), words("timeout"));
+    }
+
+    #[test]
+    fn words_that_stand_in_the_request_are_noticed() {
+        let ask = asking("My neighbour's name is Ellinor Quist, tell nobody");
+        for quoting in [
+            "cannot parse 'name is Ellinor' in the prompt",
+            "unexpected token near my NEIGHBOUR'S NAME is",
+        ] {
+            assert!(quotes(quoting, &ask), "{quoting}");
+        }
+        for own in ["model runner has unexpectedly stopped", "dial tcp: no such host", ""] {
+            assert!(!quotes(own, &ask), "{own}");
+        }
+    }
+}
