@@ -141,6 +141,7 @@ async fn scrape(admin: Data<Admin>) -> HttpResponse {
                 Health::Failing => Some(false),
             },
             mailbox: u64::try_from(status.mailbox_depth).unwrap_or(u64::MAX),
+            quarantined: status.gate.quarantined.len(),
         }
         .emit();
     }

@@ -25,7 +25,8 @@ pub use events::{
     Retried, Timing, TokensUsed, UpstreamCancelled,
 };
 pub use health::{
-    ActorKind, BreakerClosed, BreakerOpened, HealthChanged, HealthChecked, Restarted,
+    ActorKind, BreakerClosed, BreakerOpened, HealthChanged, HealthChecked, RequestQuarantined,
+    Restarted,
 };
 pub use limits::{LimitDecision, Limited};
 pub use redis::{RedisFound, RedisLost, RedisOperated, RedisOutcome};

@@ -188,9 +188,11 @@ fn check_rejection(case: &Case, rejection: &Rejection) {
         RejectionClass::Auth => "upstream_auth",
         RejectionClass::RateLimited => "rate_limited",
         RejectionClass::QuotaExhausted => "quota_exhausted",
-        RejectionClass::Overloaded => "overloaded",
+        RejectionClass::Overloaded | RejectionClass::NotBegun => "overloaded",
+        RejectionClass::Forbidden => "upstream_forbidden",
+        RejectionClass::NotImplemented => "not_implemented",
         RejectionClass::Timeout => "timeout",
-        RejectionClass::Broken => "upstream_error",
+        RejectionClass::Broken | RejectionClass::Crashed => "upstream_error",
     };
     assert_eq!(expected["class"], class, "{name}");
     let part = expected["message_contains"].as_str().unwrap();

@@ -41,7 +41,8 @@ use crate::chat::{Ask, ChatEvent, ErrorKind, GatewayError, Usage};
 use crate::job::{EVENTS, Job};
 use crate::telemetry::otel::{CallSpan, Calling};
 use crate::telemetry::{
-    AttemptEnded, AttemptOutcome, BreakerClosed, BreakerOpened, CallBegan, UpstreamCancelled,
+    AttemptEnded, AttemptOutcome, BreakerClosed, BreakerOpened, CallBegan, RequestQuarantined,
+    UpstreamCancelled,
 };
 
 use client::{Body, Head};
@@ -93,7 +94,7 @@ pub(super) async fn run(
     let (ended, shift) = match ended {
         Ok(usage) => (Ok(usage), slot.ended(Ended::Success)),
         Err(failed) => {
-            let (failed, shift) = blame(provider, &mut job, slot, failed);
+            let (failed, shift) = blame(provider, &model, &mut job, slot, failed);
             (Err(failed), shift)
         }
     };
@@ -128,7 +129,13 @@ pub(super) async fn run(
 }
 
 /// Ends a failed attempt at the gate, which decides whom it says something about.
-fn blame(provider: &Provider, job: &mut Job, slot: Slot, failed: Failed) -> (Failed, Shift) {
+fn blame(
+    provider: &Provider,
+    model: &str,
+    job: &mut Job,
+    slot: Slot,
+    failed: Failed,
+) -> (Failed, Shift) {
     let said = failed.telling_words().map(fault::words);
     let before = std::mem::replace(&mut job.tried.said, said);
     let repeated = said.is_some() && said == before;
@@ -149,6 +156,11 @@ fn blame(provider: &Provider, job: &mut Job, slot: Slot, failed: Failed) -> (Fai
     };
     match slot.ended_because(ended, cause.map(Arc::from)) {
         Shift::Blameless => (failed.of_request(), Shift::Blameless),
+        Shift::Quarantined => {
+            let (provider, caller) = (&provider.name, &job.caller.name);
+            RequestQuarantined { provider, model, caller }.emit();
+            (failed, Shift::Quarantined)
+        }
         shift => (failed, shift),
     }
 }
@@ -202,7 +214,8 @@ async fn exchange(
 /// Tells of what an attempt that ended so did to a breaker.
 fn shifted(provider: &Provider, shift: Shift, outcome: AttemptOutcome) {
     match shift {
-        Shift::None | Shift::Blameless => {}
+        // Whose request is in quarantine is known where the attempt ended.
+        Shift::None | Shift::Blameless | Shift::Quarantined => {}
         Shift::Opened => BreakerOpened { provider: &provider.name, outcome }.emit(),
         Shift::Closed => BreakerClosed { provider: &provider.name }.emit(),
     }

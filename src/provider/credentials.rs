@@ -3,8 +3,8 @@
 //! Owns the question and its last answer, which a burst of refused requests shares. A 401 may be about the key, but also
 //! about the model or the request; the list of models, asked for with the same key, tells.
 //!
-//! The one thing to know: a list that anybody may read proves nothing. It is therefore asked for without the key as well,
-//! before a key counts as accepted.
+//! The one thing to know: many servers show their list to anybody. That a list is given says little of the key, but a
+//! provider must not be closed for everybody on account of a request that only one caller makes; that it is refused says all.
 
 use std::time::{Duration, Instant};
 
@@ -17,9 +17,9 @@ use crate::chat::Listing;
 pub enum Credentials {
     /// The list of models is refused too.
     Refused,
-    /// The list of models is given for the key, and to nobody without it.
+    /// The list of models is given.
     Accepted,
-    /// Nobody can say: there is no list, or everybody may read it.
+    /// Nobody can say, because there is no list.
     Unknown,
 }
 
@@ -48,14 +48,9 @@ pub(super) async fn check(station: &Station) -> Credentials {
 }
 
 async fn ask(station: &Station) -> Credentials {
-    let key = station.provider.api_key();
-    match discovery::is_refused(station, Listing::Installed, key).await {
+    match discovery::is_refused(station, Listing::Installed).await {
         Some(true) => Credentials::Refused,
+        Some(false) => Credentials::Accepted,
         None => Credentials::Unknown,
-        Some(false) if key.is_none() => Credentials::Unknown,
-        Some(false) => match discovery::is_refused(station, Listing::Installed, None).await {
-            Some(true) => Credentials::Accepted,
-            Some(false) | None => Credentials::Unknown,
-        },
     }
 }

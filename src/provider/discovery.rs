@@ -64,15 +64,11 @@ pub(super) async fn ask(station: &Station, listing: Listing) -> Result<Vec<Model
     models.map_err(|error| Unlisted::by_somebody_alive(error.to_string()))
 }
 
-/// Whether the provider refuses to list its models to whoever comes with `api_key`, by a status or words about credentials.
-/// `None` when it has no list, or says nothing about that.
-pub(super) async fn is_refused(
-    station: &Station,
-    listing: Listing,
-    api_key: Option<&str>,
-) -> Option<bool> {
+/// Whether the provider refuses to list its models to the gateway, by a status or words about credentials. `None` when it
+/// has no list, or says nothing about that.
+pub(super) async fn is_refused(station: &Station, listing: Listing) -> Option<bool> {
     let provider = &station.provider;
-    let call = provider.backend.listing(listing, api_key)?;
+    let call = provider.backend.listing(listing, provider.api_key())?;
     let asked = tokio::time::timeout(LOOK_TIME, answer(station, call)).await;
     let (status, body) = asked.ok()?.ok()?;
     match status {

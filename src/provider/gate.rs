@@ -24,7 +24,6 @@ use super::quarantine::Quarantine;
 use super::refusal::{Refusal, RefusalReason};
 use super::retry::RetryPolicy;
 use crate::policy::Priority;
-pub use blame::Quarantined;
 use checked::Health;
 use counters::Counters;
 pub use part::{Demand, Part};

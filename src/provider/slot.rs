@@ -20,7 +20,7 @@ use super::breaker::BreakerPolicy;
 use super::gate::checked::{Check, Health};
 use super::gate::snapshot::Snapshot;
 use super::gate::{
-    Arrival, Decision, Demand, Ended, Gate, Limits, Moment, Part, Permit, Quarantined, Shift, Wake,
+    Arrival, Decision, Demand, Ended, Gate, Limits, Moment, Part, Permit, Shift, Wake,
 };
 use super::line::Key;
 use super::refusal::{Refusal, RefusalReason};
@@ -185,11 +185,6 @@ impl SharedGate {
     /// Whether requests need to be told apart at the door; see [`Gate::has_quarantine`].
     pub fn has_quarantine(&self) -> bool {
         self.has_quarantine.load(Ordering::Relaxed)
-    }
-
-    /// The requests in quarantine now.
-    pub fn quarantine(&self) -> Vec<Quarantined> {
-        self.inner.lock().gate.quarantine(now())
     }
 
     /// Whether the provider or one of its models is left alone for now.

@@ -391,6 +391,8 @@ pub struct ProviderState<'a> {
     pub is_healthy: Option<bool>,
     /// Messages waiting in mailboxes.
     pub mailbox: u64,
+    /// Requests in quarantine.
+    pub quarantined: usize,
 }
 
 impl ProviderState<'_> {
@@ -410,5 +412,7 @@ impl ProviderState<'_> {
             None => drop(METRICS.healthy.remove_label_values(label)),
         }
         METRICS.mailbox_depth.with_label_values(label).set(count(self.mailbox));
+        let quarantined = i64::try_from(self.quarantined).unwrap_or(i64::MAX);
+        METRICS.quarantined.with_label_values(label).set(quarantined);
     }
 }

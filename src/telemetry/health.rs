@@ -91,6 +91,30 @@ impl HealthChanged<'_> {
     }
 }
 
+/// A request made a model fail again and again, and is turned away for a while.
+#[derive(Debug)]
+pub struct RequestQuarantined<'a> {
+    /// The provider.
+    pub provider: &'a str,
+    /// The model.
+    pub model: &'a str,
+    /// Whose request it is.
+    pub caller: &'a str,
+}
+
+impl RequestQuarantined<'_> {
+    /// Writes the line.
+    pub fn emit(self) {
+        log::warn!(
+            target: "quarantine",
+            provider = self.provider,
+            model = self.model,
+            caller = self.caller;
+            "a request is in quarantine: it made the model fail again and again"
+        );
+    }
+}
+
 /// A provider, or one of its models, that was left alone is asked again by everybody.
 #[derive(Debug)]
 pub struct BreakerClosed<'a> {

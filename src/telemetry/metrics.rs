@@ -36,6 +36,7 @@ pub(super) struct Metrics {
     pub(super) health_checks: IntCounterVec,
     pub(super) breaker_shifts: IntCounterVec,
     pub(super) mailbox_depth: IntGaugeVec,
+    pub(super) quarantined: IntGaugeVec,
     pub(super) admissions: IntCounterVec,
     pub(super) attempts: IntCounterVec,
     pub(super) retries: IntCounterVec,
@@ -99,6 +100,10 @@ impl Metrics {
             mailbox_depth: gauge(
                 "mailbox_depth",
                 "Messages waiting in the provider actors' mailboxes.",
+            ),
+            quarantined: gauge(
+                "quarantined",
+                "Requests turned away for a while because they made a model fail again and again.",
             ),
             admissions: counter(
                 "admissions_total",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::client::{Answer, chat, post_json};
+use crate::client::{Answer, another_chat, chat, post_json};
 use crate::crowd::{answers, chat_with, count, send, send_many, shows, snapshot, waiting};
 use crate::harness::{Gateway, provider, spawn_gateway};
 use crate::patience::eventually;
@@ -13,7 +13,7 @@ use crate::upstream::{Gate, Upstream, black_hole, ollama, refusing};
 const NO_RETRIES: &str = "retry = { max_retries = 0 }";
 
 async fn ask(gateway: &Gateway) -> Answer {
-    post_json(&gateway.url("/v1/chat"), &chat("hi")).await
+    post_json(&gateway.url("/v1/chat"), &another_chat()).await
 }
 
 fn is_shut(answer: &Answer) -> bool {
@@ -173,8 +173,9 @@ async fn whoever_waits_when_a_breaker_opens_is_answered_elsewhere_where_that_is_
 
 #[tokio::test]
 async fn refused_credentials_close_a_provider_at_once_until_they_are_changed() {
-    let upstream = Upstream::spawn(|call| match call.header("authorization") {
-        Some("Bearer right") => ollama::reply(call),
+    let upstream = Upstream::spawn_whole(|call| match call.header("authorization") {
+        Some("Bearer right") if call.path == "/api/chat" => ollama::reply(call),
+        Some("Bearer right") => ollama::about_itself(call),
         _ => ollama::error(401, "who are you, sk-planted?"),
     });
     let with_key = |api_key: &str| {
@@ -182,7 +183,8 @@ async fn refused_credentials_close_a_provider_at_once_until_they_are_changed() {
     };
     let gateway = spawn_gateway(&with_key("wrong")).await;
     let first = ask(&gateway).await;
-    assert_eq!((first.status, upstream.calls_so_far().len()), (502, 1), "and not retried");
+    let chats = || upstream.calls_so_far().iter().filter(|call| call.path == "/api/chat").count();
+    assert_eq!((first.status, chats()), (502, 1), "and not retried");
     assert!(!first.text().contains("planted"));
     let line = gateway.logged("it does not accept the gateway's credentials").await;
     assert!(line.contains("ERROR"), "{line}");
@@ -194,7 +196,7 @@ async fn refused_credentials_close_a_provider_at_once_until_they_are_changed() {
     gateway.write_config(&with_key("right"));
     assert_eq!(crate::crowd::press(&gateway, "reload").await.status, 200);
     assert_eq!(ask(&gateway).await.status, 200);
-    assert_eq!(upstream.calls_so_far().len(), 2);
+    assert_eq!(chats(), 2);
     gateway.end(3).await;
 }
 

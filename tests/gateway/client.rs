@@ -8,6 +8,7 @@ pub mod raw;
 mod tests;
 
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -106,6 +107,12 @@ pub async fn open(url: &str, headers: &[(&str, &str)]) -> Streamed {
 /// A native chat of one message.
 pub fn chat(content: &str) -> Value {
     json!({ "messages": [{ "role": "user", "content": content }] })
+}
+
+/// A chat that nobody has asked before.
+pub fn another_chat() -> Value {
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+    chat(&format!("question {}", ASKED.fetch_add(1, Ordering::Relaxed)))
 }
 
 /// The same, streamed.

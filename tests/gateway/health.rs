@@ -15,7 +15,7 @@ use crate::upstream::{Call, Script, Upstream, ollama, refusing};
 const NO_RETRIES: &str = "retry = { max_retries = 0 }";
 
 async fn ask(gateway: &Gateway, model: &str) -> Answer {
-    let mut body = chat("sesame");
+    let mut body = another_chat();
     body["model"] = model.into();
     post_json(&gateway.url("/v1/chat"), &body).await
 }

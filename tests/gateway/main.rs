@@ -34,6 +34,7 @@ mod fallback;
 mod harness;
 mod health;
 mod hostile;
+mod isolation;
 mod leaving;
 mod ledger;
 mod limits;

@@ -222,7 +222,7 @@ fn every_dialect_writes_every_kind_of_error_as_checked_in() {
 }
 
 /// One of each status and envelope.
-const ERRORS: [ErrorKind; 21] = [
+const ERRORS: [ErrorKind; 22] = [
     ErrorKind::InvalidRequest,
     ErrorKind::SchemaMismatch,
     ErrorKind::ContextTooLong,
@@ -235,6 +235,7 @@ const ERRORS: [ErrorKind; 21] = [
     ErrorKind::BodyTimeout,
     ErrorKind::UnsupportedMediaType,
     ErrorKind::UpgradeRequired,
+    ErrorKind::NotImplemented,
     ErrorKind::RateLimited,
     ErrorKind::QuotaExhausted,
     ErrorKind::BadUpstream,

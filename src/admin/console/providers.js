@@ -49,6 +49,12 @@ export function stateOf(provider) {
       notes.push(`${model.model}: asked to be left alone, ${left(model.cooldown_left_ms)} left`);
     }
   }
+  for (const request of provider.quarantined) {
+    notes.push(
+      `a request of ${request.caller} made ${request.model} fail ${request.crashes} times (${request.why}): ` +
+        `turned away, ${left(request.left_ms)} left`,
+    );
+  }
   if (provider.usable < provider.limit && breaker.state === "closed") {
     notes.push(`${count(provider.usable)} of ${plural(provider.limit, "slot", "slots")} usable while it recovers`);
   }
@@ -58,6 +64,7 @@ export function stateOf(provider) {
   if (provider.draining) return { word: "Draining", tone: "warn", notes: ["takes no new work", ...notes] };
   if (breaker.state === "half_open") return { word: "On probation", tone: "warn", notes };
   if (models.some((model) => model.breaker.state !== "closed")) return { word: "Model left alone", tone: "warn", notes };
+  if (provider.quarantined.length) return { word: "Request in quarantine", tone: "warn", notes };
   if (provider.cooldown_left_ms > 0) return { word: "Cooling down", tone: "warn", notes };
   return { word: "Taking work", tone: "good", notes };
 }

@@ -7,27 +7,12 @@
 //! attempt sees to it that the words quote nobody's request.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{Arrival, Ended, Gate, Moment};
 use crate::provider::breaker::{Breaker, Door};
 use crate::provider::line::Lane;
 use crate::provider::refusal::{Refusal, RefusalReason};
-
-/// One request in quarantine, for the console.
-#[derive(Clone, Debug)]
-pub struct Quarantined {
-    /// The model that it makes fail.
-    pub model: Arc<str>,
-    /// Whose request it is.
-    pub caller: Arc<str>,
-    /// How often it made the model fail.
-    pub crashes: u32,
-    /// What happened the last time.
-    pub why: Arc<str>,
-    /// How long it stays.
-    pub left: Duration,
-}
 
 /// Different callers or models whose requests must be refused before our credentials are to blame, where nobody can be asked.
 pub(super) const MOST_DOUBTS: usize = 3;
@@ -36,18 +21,6 @@ impl<W> Gate<W> {
     /// Whether requests need to be told apart at the door, because one was in quarantine lately.
     pub fn has_quarantine(&self) -> bool {
         !self.quarantine.is_empty()
-    }
-
-    /// The requests in quarantine now.
-    pub fn quarantine(&self, now: Instant) -> Vec<Quarantined> {
-        let all = self.quarantine.iter(now).map(|(model, record, left)| Quarantined {
-            model: Arc::clone(model),
-            caller: Arc::clone(&record.caller),
-            crashes: record.crashes,
-            why: Arc::clone(&record.why),
-            left,
-        });
-        all.collect()
     }
 
     /// Turns a request in quarantine away.

@@ -12,6 +12,7 @@ use super::checked::Health;
 use super::{Gate, Part};
 use crate::provider::breaker::BreakerState;
 use crate::provider::concurrency::{Bounds, Concurrency};
+use crate::provider::quarantine::Record;
 use crate::provider::refusal::RefusalReason;
 
 /// A gate at one instant.
@@ -57,6 +58,8 @@ pub struct Snapshot {
     pub cooldown_left_ms: u64,
     /// Each model that was asked for lately.
     pub models: Vec<ModelView>,
+    /// Requests that are turned away for a while because they made a model fail again and again.
+    pub quarantined: Vec<QuarantineView>,
     /// Retries that could begin now.
     pub retry_budget_left: u64,
     /// Retries that run or back off.
@@ -97,6 +100,21 @@ pub struct ModelView {
     pub cooldown_left_ms: u64,
 }
 
+/// A request in quarantine at one instant; of the request itself nothing is known.
+#[derive(Clone, Debug, Serialize)]
+pub struct QuarantineView {
+    /// The model that it makes fail.
+    pub model: Arc<str>,
+    /// Whose request it is.
+    pub caller: Arc<str>,
+    /// How often it made the model fail.
+    pub crashes: u32,
+    /// What happened the last time.
+    pub why: Arc<str>,
+    /// How long it stays.
+    pub left_ms: u64,
+}
+
 impl<W> Gate<W> {
     /// What may be seen of the gate now.
     pub fn snapshot(&self, now: Instant) -> Snapshot {
@@ -128,6 +146,7 @@ impl<W> Gate<W> {
             failed_checks: self.failed_checks,
             cooldown_left_ms: models.iter().map(|view| view.cooldown_left_ms).max().unwrap_or(0),
             models,
+            quarantined: self.quarantine.iter(now).map(QuarantineView::of).collect(),
             retry_budget_left: self.budget.left(self.load(), now),
             retries_in_flight: self.budget.running(),
             granted: self.counters.granted,
@@ -161,6 +180,18 @@ impl<W> Gate<W> {
 impl BreakerView {
     fn of((state, left): (BreakerState, Duration)) -> Self {
         Self { state, left_ms: millis(left) }
+    }
+}
+
+impl QuarantineView {
+    fn of((model, record, left): (&Arc<str>, &Record, Duration)) -> Self {
+        Self {
+            model: Arc::clone(model),
+            caller: Arc::clone(&record.caller),
+            crashes: record.crashes,
+            why: Arc::clone(&record.why),
+            left_ms: millis(left),
+        }
     }
 }
 

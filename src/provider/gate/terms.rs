@@ -130,6 +130,8 @@ pub enum Shift {
     Closed,
     /// Nothing: the failure was the request's own fault.
     Blameless,
+    /// Nothing, but its request is in quarantine from now on.
+    Quarantined,
 }
 
 /// Which breakers wait for this job's result.

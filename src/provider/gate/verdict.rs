@@ -107,10 +107,13 @@ impl<W> Gate<W> {
         let (lane, probe, now, unit) = (permit.lane, permit.probe, at.now, (at.unit)());
         self.release(lane, Probe { model: false, ..probe });
         let Some(model) = self.models.get_mut(lane) else { return Shift::None };
+        let mut shift = Shift::None;
         if let (true, Some(why)) = (crashed, &model.cause) {
             let excused = model.evidence.has_failed_others(fault.request);
             let (name, caller) = (&model.name, &permit.caller);
-            self.quarantine.crashed(fault.request, name, caller, why, excused, now);
+            if self.quarantine.crashed(fault.request, name, caller, why, excused, now) {
+                shift = Shift::Quarantined;
+            }
         }
         let opened = match model.evidence.failed(&permit.caller, fault, now) {
             Weight::Request { retract } => {
@@ -125,7 +128,7 @@ impl<W> Gate<W> {
             }
         };
         if !opened {
-            return Shift::None;
+            return shift;
         }
         self.empty(Some(lane), RefusalReason::BreakerOpen, at, wakes);
         Shift::Opened

@@ -93,7 +93,7 @@ pub fn many_small_events(total: u64) -> Script {
 }
 
 /// What a healthy provider says about itself.
-pub(super) fn about_itself(question: &Call) -> Script {
+pub fn about_itself(question: &Call) -> Script {
     let path = question.path.split('?').next().unwrap_or_default();
     let details = json!({ "format": "gguf", "family": "llama", "families": ["llama"],
         "parameter_size": "8.0B", "quantization_level": "Q4_K_M" });

@@ -106,7 +106,7 @@ fn a_request_that_crashes_the_model_three_times_is_turned_away_for_a_minute() {
     assert_eq!(bench.reason(again), Some(Quarantined));
     let cause = bench.refused[&again].cause.clone().unwrap();
     assert_eq!(&*cause, "it made `m` fail 3 times: it failed: words");
-    let shown = bench.gate.quarantine(bench.now);
+    let shown = bench.snapshot().quarantined;
     assert_eq!((shown.len(), &*shown[0].caller, shown[0].crashes), (1, "a", 3));
     let other = bench.come(bench.asking(2));
     assert!(bench.running.contains_key(&other), "another request runs");
