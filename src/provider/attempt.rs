@@ -371,7 +371,7 @@ impl Opening<'_> {
             return failed;
         }
         match self.in_time(credentials::check(self.station)).await {
-            Ok(Credentials::Refused) => failed.of_credentials(),
+            Ok(Credentials::Refused) => failed.of_credentials(&provider.name),
             Ok(Credentials::Accepted) => failed.forbidden(&provider.name),
             Ok(Credentials::Unknown) => failed,
             Err(late) => late,

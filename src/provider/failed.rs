@@ -96,7 +96,10 @@ impl Failed {
             RejectionClass::Auth => (
                 Failure::AuthDoubted,
                 ErrorKind::BadUpstream,
-                format!("provider `{provider}` does not accept the gateway's credentials"),
+                format!(
+                    "provider `{provider}` does not accept the gateway's credentials, or not for \
+                     this request"
+                ),
             ),
             RejectionClass::RateLimited => (
                 Failure::RateLimited { retry_after },
@@ -140,8 +143,10 @@ impl Failed {
     }
 
     /// The same refusal, now that it is known to be about the gateway's credentials.
-    pub fn of_credentials(mut self) -> Self {
+    pub fn of_credentials(mut self, provider: &str) -> Self {
         self.failure = Failure::Auth;
+        let message = format!("provider `{provider}` does not accept the gateway's credentials");
+        self.error.message = message.into();
         self
     }
 

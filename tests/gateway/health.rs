@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::client::{Answer, chat, post_json, post_json_with};
+use crate::client::{Answer, another_chat, chat, post_json, post_json_with};
 use crate::crowd::{shows, snapshot};
 use crate::harness::{Gateway, provider, spawn_gateway};
 use crate::patience::eventually;
