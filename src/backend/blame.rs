@@ -11,7 +11,10 @@ use super::RejectionClass;
 /// Refines the class that a status says by the provider's words, in lower case.
 pub(super) fn refine(class: RejectionClass, words: &str) -> RejectionClass {
     match class {
-        RejectionClass::Broken if tells_of_crash(words) => RejectionClass::Crashed,
+        RejectionClass::BadRequest if is_lost_runner(words) => RejectionClass::Crashed,
+        RejectionClass::Broken if is_lost_runner(words) || tells_of_crash(words) => {
+            RejectionClass::Crashed
+        }
         RejectionClass::Broken if is_too_large(words) => RejectionClass::ContextTooLong,
         RejectionClass::Broken if blames_request(words) => RejectionClass::BadRequest,
         RejectionClass::Overloaded if says_nothing_begun(words) => RejectionClass::NotBegun,
@@ -44,10 +47,22 @@ fn blames_request(words: &str) -> bool {
         "failed to parse tools",
         "invalid option",
         "invalid parameter",
+        "invalid format",
+        "must be a ",
+        "elements must be",
+        "must not be empty",
+        "type must be",
+        "json.exception",
     ];
     // What hardware or a build lacks is the server's trouble, whatever it was asked for.
     const OF_THE_SERVER: &[&str] = &["cuda", "rocm", "metal", "vulkan", "driver", "ptx", "kernel"];
     says(words, SAID) && !says(words, OF_THE_SERVER)
+}
+
+/// Ollama's words when it cannot reach the process that runs the model, which it also says with 400.
+fn is_lost_runner(words: &str) -> bool {
+    words.contains("post \"http://127.0.0.1:")
+        && says(words, &["eof", "connection refused", "connection reset", "broken pipe"])
 }
 
 /// Whether the process that runs the model died under the request: Ollama's runner, vLLM's engine.
@@ -57,6 +72,7 @@ fn tells_of_crash(words: &str) -> bool {
         ": eof",
         "runner has unexpectedly stopped",
         "runner process has terminated",
+        "server process has terminated",
         "runner process no longer running",
         "model runner has crashed",
         "connection reset by peer",
@@ -105,7 +121,15 @@ fn is_about_model(words: &str) -> bool {
     words.contains("model")
         && says(
             words,
-            &["access", "not found", "not exist", "not available", "not allowed", "not enabled"],
+            &[
+                "access",
+                "unavailable",
+                "not found",
+                "not exist",
+                "not available",
+                "not allowed",
+                "not enabled",
+            ],
         )
 }
 
@@ -138,6 +162,8 @@ mod tests {
         for words in [
             "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj",
             "option \"num_ctx\" must be of type integer",
+            "invalid format: \"\"yaml\"\"; expected \"json\" or a valid json schema object",
+            "\"prompt\" elements must be a string, a list of tokens, or a list of mixed strings",
             "\"all-minilm\" does not support chat",
             "this model doesn't support images",
             "failed to parse grammar",
@@ -177,6 +203,14 @@ mod tests {
     }
 
     #[test]
+    fn a_400_about_a_lost_process_is_not_the_request_s() {
+        let words = "do embedding request: post \"http://127.0.0.1:35599/v1/embeddings\": eof";
+        assert_eq!(refine(RejectionClass::BadRequest, words), RejectionClass::Crashed);
+        let words = "cannot parse: unexpected eof";
+        assert_eq!(refine(RejectionClass::BadRequest, words), RejectionClass::BadRequest);
+    }
+
+    #[test]
     fn a_503_is_of_the_moment_only_when_it_says_that_nothing_was_begun() {
         for (words, class) in [
             (
@@ -200,6 +234,7 @@ mod tests {
                 "the model `m` does not exist or you do not have access to it",
                 RejectionClass::UnknownModel,
             ),
+            ("ollama cloud is disabled: remote model is unavailable", RejectionClass::UnknownModel),
             ("input flagged", RejectionClass::ContentFilter),
             ("your prompt violates our usage policies", RejectionClass::ContentFilter),
             ("request blocked", RejectionClass::Forbidden),

@@ -32,7 +32,7 @@ fn refusals_are_classed_and_keep_anthropics_words() {
         (400, invalid, "Output blocked by content filtering policy", none(), Class::ContentFilter),
         (401, "authentication_error", "invalid x-api-key", none(), Class::Auth),
         (402, "billing_error", "pay", none(), Class::QuotaExhausted),
-        (403, "permission_error", "no", none(), Class::Auth),
+        (403, "permission_error", "no", none(), Class::Forbidden),
         (404, "not_found_error", "model: x", none(), Class::UnknownModel),
         (409, "conflict_error", "no", none(), Class::Broken),
         (413, "request_too_large", "no", none(), Class::BadRequest),

@@ -262,7 +262,7 @@ fn load_and_length_are_told_apart() {
 fn refusals_are_classed_and_keep_ollamas_words() {
     let table: &[(u16, &str, RejectionClass, &str)] = &[
         (404, "model 'x' not found", RejectionClass::UnknownModel, "ollama pull m"),
-        (503, "server busy, please try again.", RejectionClass::Overloaded, "server busy"),
+        (503, "server busy, please try again.", RejectionClass::NotBegun, "server busy"),
         (400, "\"m\" does not support tools", RejectionClass::BadRequest, "does not support tools"),
         (
             400,
@@ -273,7 +273,7 @@ fn refusals_are_classed_and_keep_ollamas_words() {
         (401, "unauthorized", RejectionClass::Auth, "unauthorized"),
         (429, "slow down", RejectionClass::RateLimited, "slow down"),
         (499, "request canceled", RejectionClass::Broken, "canceled"),
-        (500, "model runner has unexpectedly stopped", RejectionClass::Broken, "runner"),
+        (500, "model runner has unexpectedly stopped", RejectionClass::Crashed, "runner"),
     ];
     for (status, said, class, part) in table {
         let body = json!({"error": said}).to_string();
@@ -282,6 +282,13 @@ fn refusals_are_classed_and_keep_ollamas_words() {
         assert!(rejection.message.contains(part), "{}", rejection.message);
     }
     assert_eq!(Ollama.rejection(502, b"<html>", "m").message, "status 502");
+    // What runs elsewhere wants another key; nothing else is closed by that.
+    let told = json!({"error": "unauthorized", "signin_url": "https://ollama.com"}).to_string();
+    for (body, model) in [(told.as_str(), "mine"), (r#"{"error":"unauthorized"}"#, "x:1b-cloud")] {
+        let rejection = Ollama.rejection(401, body.as_bytes(), model);
+        assert_eq!(rejection.class, RejectionClass::UnknownModel, "{model}");
+        assert!(rejection.message.contains("`ollama signin`"), "{}", rejection.message);
+    }
 }
 
 proptest! {

@@ -24,7 +24,7 @@ fn refusals_of_all_shapes_are_classed_and_keep_the_providers_words() {
         (400, coded("no", invalid, "content_policy_violation"), Class::ContentFilter, "no"),
         (400, coded("no", "", "content_filter"), Class::ContentFilter, "no"),
         (401, coded("bad key", invalid, "invalid_api_key"), Class::Auth, "bad key"),
-        (403, coded("country", "permission", "unsupported_country"), Class::Auth, "country"),
+        (403, coded("country", "permission", "unsupported_country"), Class::Forbidden, "country"),
         (402, coded("pay", "", ""), Class::QuotaExhausted, "pay"),
         (404, coded("no `x`", invalid, "model_not_found"), Class::UnknownModel, "no `x`"),
         (400, coded("no `x`", invalid, "model_not_found"), Class::UnknownModel, "no `x`"),
