@@ -20,14 +20,20 @@ pub(super) struct Failed {
     pub failure: Failure,
     pub error: GatewayError,
     /// The provider's own words, where it refused or failed with some.
-    words: Option<Box<str>>,
-    /// Whether the words of an answer that broke off are about the request, which they may quote.
-    quotes: bool,
+    said: Option<Box<Said>>,
+}
+
+/// What a provider said when it refused or failed.
+#[derive(Debug)]
+struct Said {
+    words: String,
+    /// Whether they are about the request and broke an answer off: then they may quote it, whatever the failure is called.
+    is_about_request: bool,
 }
 
 impl Failed {
     pub fn new(failure: Failure, error: GatewayError) -> Self {
-        Self { failure, error, words: None, quotes: false }
+        Self { failure, error, said: None }
     }
 
     /// The client left.
@@ -44,10 +50,13 @@ impl Failed {
     /// The answer broke off after its first event; why is for the log.
     pub fn cut(provider: &Provider, error: DecodeError) -> Self {
         let mut failed = Self::undecodable(provider, Failure::Cut, error);
-        failed.quotes = matches!(
+        let is_about_request = matches!(
             failed.failure,
             Failure::Rejected | Failure::NoModel | Failure::Forbidden | Failure::ContextLength
         );
+        if let Some(said) = &mut failed.said {
+            said.is_about_request = is_about_request;
+        }
         // Whatever the provider says of itself by now, half an answer is a bad answer. Only what a filter refused is
         // not asked of somebody else.
         if failed.failure != Failure::ContentFilter {
@@ -72,7 +81,8 @@ impl Failed {
     /// The provider refused, with a status or within its answer.
     pub fn rejected(provider: &Provider, failure: Failure, rejection: Rejection) -> Self {
         let said = provider.without_key(rejection.message);
-        let words = Some(said.as_str()).filter(|said| !said.starts_with("status ")).map(Box::from);
+        let own = Some(&said).filter(|said| !said.starts_with("status "));
+        let own = own.map(|said| Box::new(Said { words: said.clone(), is_about_request: false }));
         let provider = &provider.name;
         let failed = |what: &str| format!("provider `{provider}` {what}: {said}");
         let retry_after = rejection.retry_after.or(failure.retry_after());
@@ -128,15 +138,15 @@ impl Failed {
                 failure,
                 Failure::Auth | Failure::AuthDoubted | Failure::Quota { .. } | Failure::DoNotRetry
             );
-        Self { words, ..Self::new(failure, error) }
+        Self { said: own, ..Self::new(failure, error) }
     }
 
     /// The same failure, now that it is known to be the request's own: what the provider said is what is wrong with it.
     pub fn of_request(mut self) -> Self {
         self.failure = Failure::OfRequest;
         self.error.kind = ErrorKind::InvalidRequest;
-        if let Some(words) = &self.words {
-            self.error.message = words.to_string().into();
+        if let Some(said) = &self.said {
+            self.error.message = said.words.clone().into();
         }
         self.error.spent = true;
         self
@@ -154,7 +164,7 @@ impl Failed {
     pub fn forbidden(mut self, provider: &str) -> Self {
         self.failure = Failure::Forbidden;
         self.error.kind = ErrorKind::NotAllowed;
-        let said = self.words.as_deref().unwrap_or("it named no reason");
+        let said = self.words().unwrap_or("it named no reason");
         let message = format!("provider `{provider}` does not permit this request: {said}");
         self.error.message = message.into();
         self
@@ -189,16 +199,16 @@ impl Failed {
             | Failure::ClientGone
             | Failure::DeadlinePassed => false,
         };
-        self.words.as_deref().filter(|_| tells)
+        self.words().filter(|_| tells)
     }
 
     /// What went wrong, for callers who are turned away because of it: without the provider's words where these may quote
     /// the request.
     pub fn cause(&self, provider: &str, request: &Ask) -> String {
         let message = self.error.message.as_ref();
-        let message = match &self.words {
+        let message = match self.words() {
             Some(words) if fault::quotes(words, request) => {
-                message.strip_suffix(&**words).map_or("failed", |rest| rest.trim_end_matches(": "))
+                message.strip_suffix(words).map_or("failed", |rest| rest.trim_end_matches(": "))
             }
             Some(_) | None => message,
         };
@@ -209,6 +219,10 @@ impl Failed {
             Some(what) => format!("it {what}"),
             None => message.to_owned(),
         }
+    }
+
+    fn words(&self) -> Option<&str> {
+        self.said.as_ref().map(|said| said.words.as_str())
     }
 
     /// The answer could not be read.
@@ -228,7 +242,7 @@ impl Failed {
 
     /// What may be logged of it. A provider that refuses a request may quote it: that is the caller's alone.
     pub fn logged(&self) -> String {
-        if self.quotes {
+        if self.said.as_ref().is_some_and(|said| said.is_about_request) {
             return "the request was refused in the middle of its answer".to_owned();
         }
         match self.failure {

@@ -16,15 +16,18 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
+pub use ticket::Ticket;
+
 use super::breaker::BreakerPolicy;
 use super::gate::checked::{Check, Health};
 use super::gate::snapshot::Snapshot;
 use super::gate::{
     Arrival, Decision, Demand, Ended, Gate, Limits, Moment, Part, Permit, Shift, Wake,
 };
-use super::line::Key;
-use super::refusal::{Refusal, RefusalReason};
+use super::refusal::Refusal;
 use super::retry::RetryPolicy;
+
+mod ticket;
 
 /// The admission of one provider for the whole process.
 #[derive(Debug)]
@@ -58,21 +61,6 @@ pub struct Slot {
     gate: Arc<SharedGate>,
     permit: Option<Permit>,
     ended: Ended,
-}
-
-/// A place in the line.
-///
-/// Dropping it leaves the line at once; a slot that was granted meanwhile goes to the next.
-#[derive(Debug)]
-pub struct Ticket {
-    gate: Arc<SharedGate>,
-    key: Key,
-    since: Instant,
-    until: Instant,
-    /// `None` once the answer was taken.
-    answer: Option<oneshot::Receiver<Answer>>,
-    /// Set while this waiter is the keeper: when to look at the gate next.
-    keeps: Option<Instant>,
 }
 
 /// The right to make one retry, from its backoff to its end; given back on drop.
@@ -312,97 +300,6 @@ impl Drop for Slot {
     }
 }
 
-impl Ticket {
-    /// Waits for the turn.
-    ///
-    /// # Errors
-    ///
-    /// The refusal when the turn will not come: the deadline or the longest wait passed, somebody with a better claim needed the
-    /// place, or the provider became unavailable. Asked again after an answer, it refuses with [`RefusalReason::WaitedTooLong`].
-    ///
-    /// # Cancellation
-    ///
-    /// Dropping the future keeps the place; dropping the ticket leaves the line.
-    pub async fn granted(&mut self) -> Result<Slot, Refusal> {
-        let mut expired = false;
-        loop {
-            let Some(answer) = self.answer.as_mut() else {
-                return Err(gone());
-            };
-            let look = self.keeps.map_or(self.until, |keeps| keeps.min(self.until));
-            tokio::select! {
-                biased;
-                answer = answer => return self.received(answer),
-                () = tokio::time::sleep_until(look.into()), if !expired => {}
-                () = self.gate.keeper_wanted.notified() => {}
-            }
-            if now() < self.until {
-                self.keep();
-            } else if let Some(refusal) = self.expire() {
-                self.answer = None;
-                self.hand_over();
-                return Err(refusal);
-            } else {
-                // No longer in line: the answer is on its way.
-                expired = true;
-            }
-        }
-    }
-
-    /// How many are served before this one, at most, and how long that takes; `None` when the turn has come.
-    pub fn place(&self) -> Option<(u64, Duration)> {
-        self.gate.inner.lock().gate.place(self.key, now())
-    }
-
-    /// How long this job has waited.
-    pub fn waited(&self) -> Duration {
-        now().saturating_duration_since(self.since)
-    }
-
-    fn received(&mut self, answer: Result<Answer, oneshot::error::RecvError>) -> Answer {
-        self.answer = None;
-        self.hand_over();
-        let mut slot = answer.unwrap_or_else(|_| Err(gone()))?;
-        slot.ended = Ended::Neutral;
-        Ok(slot)
-    }
-
-    /// Looks at the gate as the keeper, and finds out when to look again.
-    fn keep(&mut self) {
-        self.keeps = self.gate.step(|inner, at, wakes| {
-            inner.gate.wake(at, wakes);
-            inner.kept = inner.gate.next_wake(at.now);
-            inner.kept
-        });
-    }
-
-    /// Leaves the keeper's duty to somebody else, if there is still something to keep.
-    fn hand_over(&mut self) {
-        if self.keeps.take().is_some() {
-            self.gate.step(|inner, at, wakes| {
-                // What has become due since it last looked would otherwise be nobody's business.
-                inner.gate.wake(at, wakes);
-                inner.kept = None;
-            });
-        }
-    }
-
-    fn expire(&mut self) -> Option<Refusal> {
-        let key = self.key;
-        self.gate.step(|inner, at, _| inner.gate.expire(key, at)).map(|(_, refusal)| refusal)
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        if self.answer.is_some() {
-            let key = self.key;
-            self.gate.step(|inner, _, _| inner.gate.cancel(key));
-        }
-        self.hand_over();
-    }
-}
-
 impl Drop for RetryPermit {
     fn drop(&mut self) {
         self.gate.inner.lock().gate.give_back_retry();
@@ -412,10 +309,6 @@ impl Drop for RetryPermit {
 /// The clock of timers, so that tests can pause both together. Without tokio's test features it is the system's.
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
-}
-
-fn gone() -> Refusal {
-    Refusal::new(RefusalReason::WaitedTooLong, Duration::ZERO, fastrand::f64())
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ const SIDEWAYS: [(&str, &str); 6] = [
 ];
 
 /// Files and folders that compute and do nothing else.
-const PURE: [&str; 18] = [
+const PURE: [&str; 21] = [
     "chat",
     "dialect",
     "backend",
@@ -39,6 +39,9 @@ const PURE: [&str; 18] = [
     "provider/breaker",
     "provider/retry",
     "provider/estimate",
+    "provider/evidence",
+    "provider/quarantine",
+    "provider/unready",
     "cache/eligible",
     "cache/entry",
     "cache/key",

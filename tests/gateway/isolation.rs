@@ -35,9 +35,28 @@ fn coded(status: u16, error: &Value) -> Script {
     Script::json(status, &json!({ "error": error }))
 }
 
+fn row(
+    backend: &'static str,
+    answer: fn() -> Script,
+    status: u16,
+    says: &'static str,
+    calls: usize,
+) -> Offence {
+    Offence { backend, answer, status, says, calls }
+}
+
 fn offences() -> Vec<Offence> {
-    let row =
-        |backend, answer, status, says, calls| Offence { backend, answer, status, says, calls };
+    let all = [
+        refusals_of_openai_s_kind(),
+        other_refusals_of_openai_s_kind(),
+        failures_of_openai_s_kind(),
+        offences_of_ollama(),
+        offences_of_the_clouds(),
+    ];
+    all.into_iter().flatten().collect()
+}
+
+fn refusals_of_openai_s_kind() -> Vec<Offence> {
     vec![
         row(
             "openai",
@@ -72,6 +91,11 @@ fn offences() -> Vec<Offence> {
             "not from your country",
             1,
         ),
+    ]
+}
+
+fn other_refusals_of_openai_s_kind() -> Vec<Offence> {
+    vec![
         row(
             "openai",
             || Script::status(403).piece("<html>Forbidden</html>"),
@@ -101,6 +125,11 @@ fn offences() -> Vec<Offence> {
             "cannot be processed",
             1,
         ),
+    ]
+}
+
+fn failures_of_openai_s_kind() -> Vec<Offence> {
+    vec![
         row(
             "openai",
             || openai::error(500, "server_error", "image input is not supported - hint: mmproj"),
@@ -130,6 +159,11 @@ fn offences() -> Vec<Offence> {
         ),
         row("openai", Script::hang_up, 502, "", 2),
         row("openai", || openai::opened(&["Hal"]).cut_at(300), 502, "", 2),
+    ]
+}
+
+fn offences_of_ollama() -> Vec<Offence> {
+    vec![
         row(
             "ollama",
             || ollama::error(500, "option \"num_ctx\" must be of type integer"),
@@ -159,6 +193,11 @@ fn offences() -> Vec<Offence> {
             "unexpectedly stopped",
             3,
         ),
+    ]
+}
+
+fn offences_of_the_clouds() -> Vec<Offence> {
+    vec![
         row(
             "anthropic",
             || {

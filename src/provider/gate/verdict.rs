@@ -28,24 +28,11 @@ impl<W> Gate<W> {
             Ended::Success => {
                 self.hold.add(held, false);
                 self.slots.succeed(running);
-                self.works();
-                let mut closed = self.breaker.succeed(probe.provider, now);
-                if let Some(model) = self.models.get_mut(lane) {
-                    closed |= model.breaker.succeed(probe.model, now);
-                    model.cooldown.succeed();
-                    model.evidence.answered(&permit.caller, now);
-                }
-                if closed {
-                    return Shift::Closed;
-                }
+                return self.succeed(permit, now);
             }
             Ended::Unreachable => {
                 self.hold.add(held, true);
-                self.release(lane, Probe { provider: false, ..probe });
-                if self.breaker.fail(probe.provider, now, (at.unit)()) {
-                    self.empty(None, RefusalReason::BreakerOpen, at, wakes);
-                    return Shift::Opened;
-                }
+                return self.miss(lane, probe, at, wakes);
             }
             Ended::Failed { fault, congested, crashed } => {
                 self.hold.add(held, true);
@@ -93,6 +80,34 @@ impl<W> Gate<W> {
             }
         }
         Shift::None
+    }
+
+    /// An answer that was given to its end: the provider works, and the model does for this caller.
+    fn succeed(&mut self, permit: &Permit, now: Instant) -> Shift {
+        self.works();
+        let mut closed = self.breaker.succeed(permit.probe.provider, now);
+        if let Some(model) = self.models.get_mut(permit.lane) {
+            closed |= model.breaker.succeed(permit.probe.model, now);
+            model.cooldown.succeed();
+            model.evidence.answered(&permit.caller, now);
+        }
+        if closed { Shift::Closed } else { Shift::None }
+    }
+
+    /// Nobody could be reached, which counts against the whole provider. The model's probe says nothing.
+    fn miss(
+        &mut self,
+        lane: Lane,
+        probe: Probe,
+        at: &mut Moment<'_>,
+        wakes: &mut Vec<Wake<W>>,
+    ) -> Shift {
+        self.release(lane, Probe { provider: false, ..probe });
+        if !self.breaker.fail(probe.provider, at.now, (at.unit)()) {
+            return Shift::None;
+        }
+        self.empty(None, RefusalReason::BreakerOpen, at, wakes);
+        Shift::Opened
     }
 
     /// A failure of the model: what it counts depends on whose request met it. The provider's probe says nothing.

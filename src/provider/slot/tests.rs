@@ -8,6 +8,7 @@ use super::*;
 use crate::policy::Priority;
 use crate::provider::concurrency::Concurrency;
 use crate::provider::line::Share;
+use crate::provider::refusal::RefusalReason;
 
 fn limits(slots: u32, line: u32) -> Limits {
     Limits {
