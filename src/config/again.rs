@@ -176,14 +176,25 @@ impl Suspicion {
     }
 }
 
-/// Says so where a text is the beginning of an earlier one.
+/// Says so where a text is the beginning of an earlier one. What is written by a program often begins with a comment that
+/// has the time, which makes no difference.
 fn cut_off(earlier: &str, text: &str) -> Option<String> {
-    let missing = earlier.strip_prefix(text).filter(|missing| !missing.is_empty())?;
+    let missing = without_head(earlier)
+        .strip_prefix(without_head(text))
+        .filter(|missing| !missing.is_empty())?;
     let (left, lines) = (text.lines().count(), missing.lines().count());
     Some(format!(
         "is cut off: it is what was read before up to line {left}, without the {lines} lines after that; if they were \
-         taken out on purpose, change something else with them, a comment for example"
+         taken out on purpose, write a comment in their place"
     ))
+}
+
+/// A text from its first line on that is no comment.
+fn without_head(text: &str) -> &str {
+    let is_comment =
+        |line: &str| line.trim_start().is_empty() || line.trim_start().starts_with('#');
+    let head = text.split_inclusive('\n').take_while(|line| is_comment(line)).map(str::len).sum();
+    text.get(head..).unwrap_or_default()
 }
 
 /// The earlier configuration without the keys and the providers that the later one has not, provided that keys are left.

@@ -143,6 +143,17 @@ fn whole_keys_and_providers_may_be_taken_out_at_the_end_while_keys_are_left() {
 }
 
 #[test]
+fn a_comment_at_the_top_hides_no_cut() {
+    let written = |time: &str| format!("# written at {time}\n\n{}", guarded(KEYS));
+    let running = Running::on_loopback(&written("12:00"));
+    let whole = written("12:01");
+    let cut = &whole[..whole.find("data_policy").unwrap()];
+    assert!(running.told(cut).contains("is cut off"), "{cut}");
+    assert_eq!(running.told(&format!("{cut}# no policy\n")), "", "the way to insist");
+    assert_eq!(running.told(&whole), "");
+}
+
+#[test]
 fn keys_stay_as_long_as_the_bound_listener_needs_them_whatever_the_file_says_of_listen() {
     let running = Running::with(&guarded(KEYS), &map(&[]));
     let without = "[admin]\ntoken = 't'\n[server]\nlisten = '127.0.0.1:8000'\n";

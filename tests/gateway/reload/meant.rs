@@ -4,7 +4,7 @@ use std::fs;
 
 use super::{EVERY_WAY, KEYS, REFUSED, TAKEN, Told, reload, started, times, whole};
 use crate::client::{Answer, ask, chat, post_json, post_json_with};
-use crate::crowd::key;
+use crate::crowd::{key, press};
 use crate::harness::{Gateway, spawn_gateway_in};
 use crate::upstream::Upstream;
 
@@ -61,6 +61,29 @@ async fn on_loopback_a_file_may_take_the_keys_away_and_an_empty_one_may_not() {
     reload(&gateway, Told::Nobody, TAKEN, || write(&text.replace(KEYS, ""))).await;
     assert_eq!(post_json(&gateway.url("/v1/chat"), &chat("hi")).await.status, 200);
     gateway.end(4).await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_taken_up_later_is_kept_like_one_from_the_start() {
+    let upstream = Upstream::ollama();
+    let variables = [
+        ("LLM_GATEWAY__SERVER__LISTEN", "127.0.0.1:0"),
+        ("LLM_GATEWAY__ADMIN__LISTEN", "127.0.0.1:0"),
+    ];
+    let gateway = spawn_gateway_in(tempfile::TempDir::new().unwrap(), &[], &variables).await;
+    assert_eq!(press(&gateway, "reload").await.status, 200, "there is none yet");
+    let file = gateway.folder().join("config/gateway.toml");
+    let write = || {
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, whole(&upstream)).unwrap();
+    };
+    reload(&gateway, Told::Post, TAKEN, write).await;
+    for told in EVERY_WAY {
+        reload(&gateway, told, REFUSED, || fs::remove_file(&file).unwrap()).await;
+        assert_eq!(post_json(&gateway.url("/v1/chat"), &chat("hi")).await.status, 401);
+        reload(&gateway, told, TAKEN, write).await;
+    }
+    gateway.end(3).await;
 }
 
 #[tokio::test]
