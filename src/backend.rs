@@ -13,13 +13,17 @@ mod blame;
 mod calls;
 mod gemini;
 mod history;
+mod lenient;
 mod links;
 mod listed;
+mod logprobs;
 mod names;
 mod ollama;
 mod openai;
+mod overflow;
 mod quirks;
 mod reason;
+mod report;
 mod stream;
 #[cfg(test)]
 mod testing;

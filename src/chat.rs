@@ -16,7 +16,7 @@ mod request;
 pub use ask::{Ask, EmbedRequest, ShowRequest};
 pub use error::{ErrorKind, FieldProblem, GatewayError, Origin};
 pub use event::{
-    ChatEvent, Completion, Finish, TokenLogprob, ToolCallPiece, Usage, Waiting, Whole,
+    ChatEvent, Completion, Finish, TokenLogprob, ToolCallPiece, Usage, Waiting, Whole, later_of,
 };
 pub use model::{Listing, Model, Naming, Offer, untagged};
 pub use request::{

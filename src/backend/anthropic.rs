@@ -58,7 +58,7 @@ impl Backend for Anthropic {
     fn decoder(&self, ask: &Ask, seed: u64) -> Box<dyn Decoder> {
         match ask {
             Ask::Chat(request) => Box::new(EventDecoder::new(decode::Messages::new(request, seed))),
-            Ask::CountTokens(_) => whole(beside::tokens, 0),
+            Ask::CountTokens(_) => whole(beside::tokens, refusal::in_band, 0),
             Ask::Embed(_) | Ask::Show(_) => nothing(),
         }
     }

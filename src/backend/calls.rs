@@ -1,23 +1,75 @@
 //! Writing the tool calls of an answer by the canonical rules.
 //!
-//! It owns the numbering: calls count from 0 without holes however the provider numbers them, each has an id
-//! and a name on its first piece, and one that ends without arguments is given `{}`, since clients parse them.
+//! It owns the numbering and the order: calls count from 0 without holes however the provider numbers them, each has an
+//! id and a name on its first piece, one that ends without arguments is given `{}`, since clients parse them, and none
+//! begins before the one before it is complete. It refuses calls without a name.
+//!
+//! The one thing to know: pieces of parallel calls may come in any order, and only the first call that is not complete
+//! is written as its pieces come. A call is complete when its provider says so, or when its arguments are a whole JSON
+//! document and another call begins; what comes of others meanwhile is held.
 
+mod shape;
+
+use std::collections::VecDeque;
+
+use super::{DecodeError, MAX_PIECE};
 use crate::chat::{ChatEvent, ToolCallPiece};
+use shape::Shape;
 
-/// The tool calls of one answer, written one after the other.
+/// Of how many complete calls it is known that they were, should more of them come.
+const REMEMBERED: usize = 64;
+
+/// What a call takes beside its text while it is held.
+const OVERHEAD: usize = 128;
+
+/// The tool calls of one answer.
 #[derive(Debug)]
 pub(super) struct Calls {
     /// Makes ids that the provider did not give.
     seed: u64,
     begun: u32,
-    /// The call being written, and whether it has arguments yet.
-    open: Option<(u32, bool)>,
+    /// In the order in which they began; those before `head` are complete.
+    calls: VecDeque<Call>,
+    head: usize,
+    /// Bytes of calls that are not written yet.
+    held: usize,
+}
+
+/// A piece of a call as a provider sends it. Any of its fields may miss.
+#[derive(Debug, Default)]
+pub(super) struct Fragment {
+    /// The provider's own number of the call.
+    pub(super) index: Option<u64>,
+    pub(super) id: Option<String>,
+    pub(super) name: Option<String>,
+    pub(super) arguments: String,
+    /// What the arguments are if no more of them comes.
+    pub(super) fallback: Option<String>,
+}
+
+#[derive(Debug)]
+struct Call {
+    /// The canonical number.
+    number: u32,
+    index: Option<u64>,
+    id: Option<String>,
+    name: Option<String>,
+    /// Whether its first piece was written.
+    is_written: bool,
+    /// Arguments that are not written yet.
+    held: String,
+    /// What the arguments are if they stay without a text.
+    fallback: Option<String>,
+    shape: Shape,
+    /// Whether the provider says when it is complete.
+    is_told: bool,
+    /// Whether the provider said that it is complete.
+    is_closed: bool,
 }
 
 impl Calls {
     pub(super) fn new(seed: u64) -> Self {
-        Self { seed, begun: 0, open: None }
+        Self { seed, begun: 0, calls: VecDeque::new(), head: 0, held: 0 }
     }
 
     /// Whether the answer has a call.
@@ -30,36 +82,260 @@ impl Calls {
         mint(self.seed, self.begun)
     }
 
-    /// Begins the next call; the one before is complete.
-    pub(super) fn begin(&mut self, id: Option<String>, name: String, events: &mut Vec<ChatEvent>) {
-        self.end(events);
-        let index = self.begun;
-        let id = id.filter(|id| !id.is_empty()).unwrap_or_else(|| self.next_id());
+    /// Takes a call that comes whole.
+    ///
+    /// # Errors
+    ///
+    /// `Malformed` without a name, `TooLarge` when too much has to be held.
+    pub(super) fn whole(
+        &mut self,
+        fragment: Fragment,
+        events: &mut Vec<ChatEvent>,
+    ) -> Result<(), DecodeError> {
+        if fragment.name.is_none() {
+            return Err(nameless());
+        }
+        let position = self.begin(&fragment);
+        self.add(position, fragment, events)?;
+        self.close_at(position, events)
+    }
+
+    /// Takes a piece of a call. `is_first` says whether it is the first one of its message.
+    ///
+    /// # Errors
+    ///
+    /// `Malformed` when it goes on with a call that is complete, `TooLarge` when too much has to be held.
+    pub(super) fn take(
+        &mut self,
+        fragment: Fragment,
+        is_first: bool,
+        events: &mut Vec<ChatEvent>,
+    ) -> Result<(), DecodeError> {
+        let position = match self.find(&fragment, is_first) {
+            Some(position) => position,
+            // It belongs to nothing, and has nothing.
+            None if fragment.is_blank() => return Ok(()),
+            None => self.begin(&fragment),
+        };
+        self.add(position, fragment, events)
+    }
+
+    /// Begins a call that [`Calls::close`] will complete.
+    pub(super) fn open(
+        &mut self,
+        fragment: Fragment,
+        events: &mut Vec<ChatEvent>,
+    ) -> Result<(), DecodeError> {
+        let position = self.begin(&fragment);
+        if let Some(call) = self.calls.get_mut(position) {
+            call.is_told = true;
+        }
+        self.add(position, fragment, events)
+    }
+
+    /// Whether the provider's number `index` is that of a call that is not complete; without a number, whether there
+    /// is one.
+    pub(super) fn is_open(&self, index: Option<u64>) -> bool {
+        let mut open = self.calls.iter().filter(|call| !call.is_closed);
+        open.any(|call| index.is_none() || call.index == index)
+    }
+
+    /// Completes the call of the provider's number `index`; without a number the latest one.
+    pub(super) fn close(
+        &mut self,
+        index: Option<u64>,
+        events: &mut Vec<ChatEvent>,
+    ) -> Result<(), DecodeError> {
+        let is_it = |call: &Call| !call.is_closed && (index.is_none() || call.index == index);
+        match self.calls.iter().rposition(is_it) {
+            Some(position) => self.close_at(position, events),
+            None => Ok(()),
+        }
+    }
+
+    /// Completes all calls.
+    ///
+    /// # Errors
+    ///
+    /// `Malformed` when one has no name.
+    pub(super) fn end(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {
+        self.calls.iter_mut().for_each(|call| call.is_closed = true);
+        self.write(events);
+        if self.head < self.calls.len() { Err(nameless()) } else { Ok(()) }
+    }
+
+    fn begin(&mut self, fragment: &Fragment) -> usize {
+        self.calls.push_back(Call {
+            number: self.begun,
+            index: fragment.index,
+            id: None,
+            name: None,
+            is_written: false,
+            held: String::new(),
+            fallback: None,
+            shape: Shape::default(),
+            is_told: false,
+            is_closed: false,
+        });
         self.begun = self.begun.saturating_add(1);
-        self.open = Some((index, false));
+        self.held = self.held.saturating_add(OVERHEAD);
+        self.calls.len() - 1
+    }
+
+    fn add(
+        &mut self,
+        position: usize,
+        fragment: Fragment,
+        events: &mut Vec<ChatEvent>,
+    ) -> Result<(), DecodeError> {
+        let Some(call) = self.calls.get_mut(position) else { return Ok(()) };
+        if position < self.head {
+            // Some say again what is known, or nothing.
+            let is_more = !fragment.arguments.trim().is_empty();
+            let more = || DecodeError::Malformed("a tool call goes on after its end".to_owned());
+            return if is_more { Err(more()) } else { Ok(()) };
+        }
+        call.id = call.id.take().or(fragment.id);
+        call.name = call.name.take().or(fragment.name);
+        // Some send an empty object before the real arguments.
+        let is_empty = !call.shape.has_text && fragment.arguments.trim() == "{}";
+        let fallback = fragment.fallback.or_else(|| is_empty.then(|| "{}".to_owned()));
+        let size = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        self.held = self.held.saturating_sub(size(&call.fallback));
+        call.fallback = fallback.or(call.fallback.take());
+        self.held = self.held.saturating_add(size(&call.fallback));
+        if !is_empty {
+            call.shape.look_at(&fragment.arguments);
+            self.held = self.held.saturating_add(fragment.arguments.len());
+            call.held.push_str(&fragment.arguments);
+        }
+        self.write(events);
+        if self.held > MAX_PIECE { Err(DecodeError::TooLarge) } else { Ok(()) }
+    }
+
+    fn close_at(
+        &mut self,
+        position: usize,
+        events: &mut Vec<ChatEvent>,
+    ) -> Result<(), DecodeError> {
+        if let Some(call) = self.calls.get_mut(position) {
+            if call.name.is_none() {
+                return Err(nameless());
+            }
+            call.is_closed = true;
+        }
+        self.write(events);
+        Ok(())
+    }
+
+    /// Writes what may be written by now.
+    fn write(&mut self, events: &mut Vec<ChatEvent>) {
+        while let Some(call) = self.calls.get_mut(self.head) {
+            if call.name.is_none() {
+                return;
+            }
+            let before = call.held.len() + if call.is_written { 0 } else { OVERHEAD };
+            call.write(self.seed, events);
+            self.held = self.held.saturating_sub(before);
+            let is_followed = self.head + 1 < self.calls.len();
+            let Some(call) = self.calls.get_mut(self.head) else { return };
+            if !(call.is_closed || is_followed && call.is_complete()) {
+                return;
+            }
+            call.is_closed = true;
+            self.held = self.held.saturating_sub(call.fallback.as_ref().map_or(0, String::len));
+            call.end(events);
+            call.fallback = None;
+            self.head += 1;
+            if self.head > REMEMBERED {
+                self.calls.pop_front();
+                self.head -= 1;
+            }
+        }
+    }
+
+    /// The call that the piece belongs to; `None` when it begins another. Number and id may miss, or be said again on
+    /// every piece, and the name with them.
+    fn find(&self, fragment: &Fragment, is_first: bool) -> Option<usize> {
+        let has_arguments = !fragment.arguments.trim().is_empty();
+        // A whole call is not gone on with by a piece that names a call and has arguments.
+        let begins = |call: &Call| {
+            fragment.name.is_some() && has_arguments && call.is_complete() && call.name.is_some()
+        };
+        let latest = |is_it: &dyn Fn(&Call) -> bool| self.calls.iter().rposition(is_it);
+        let same_id = |call: &Call| {
+            // Some give every call the same id, and tell them apart by number and name.
+            let is_other =
+                fragment.index.is_some() && call.index.is_some() && fragment.name.is_some();
+            fragment.id.is_some()
+                && call.id == fragment.id
+                && (!is_other || call.index == fragment.index)
+        };
+        let other_id = |call: &Call| fragment.id.is_some() && call.id.is_some() && !same_id(call);
+        if let Some(index) = fragment.index
+            && let Some(position) = latest(&|call| call.index == Some(index))
+        {
+            let call = self.calls.get(position)?;
+            // Some give whole calls that all have the number 0.
+            let is_other = if other_id(call) {
+                fragment.name.is_some()
+            } else {
+                !same_id(call) && begins(call)
+            };
+            return (!is_other).then_some(position);
+        }
+        if let Some(position) = latest(&same_id) {
+            return Some(position);
+        }
+        let last = self.calls.len().checked_sub(1)?;
+        let call = self.calls.get(last)?;
+        let is_numbered_otherwise = fragment.index.is_some() && call.index.is_some();
+        if is_numbered_otherwise || other_id(call) && fragment.name.is_some() {
+            return None;
+        }
+        let goes_on = match &fragment.name {
+            None => true,
+            // The arguments may come before the name, and the name may be said again.
+            Some(_) if call.name.is_none() => true,
+            Some(name) => is_first && call.name.as_ref() == Some(name) && !begins(call),
+        };
+        goes_on.then_some(last)
+    }
+}
+
+impl Fragment {
+    fn is_blank(&self) -> bool {
+        self.id.is_none() && self.name.is_none() && self.arguments.trim().is_empty()
+    }
+}
+
+impl Call {
+    fn write(&mut self, seed: u64, events: &mut Vec<ChatEvent>) {
+        let arguments = std::mem::take(&mut self.held);
+        if self.is_written {
+            return self.more(arguments, events);
+        }
+        self.is_written = true;
+        let id = self.id.clone().filter(|id| !id.is_empty());
         events.push(ChatEvent::ToolCall(ToolCallPiece {
-            index,
-            id: Some(id),
-            name: Some(name),
-            arguments: String::new(),
+            index: self.number,
+            id: Some(id.unwrap_or_else(|| mint(seed, self.number))),
+            name: self.name.clone(),
+            arguments,
         }));
     }
 
-    /// Adds to the arguments of the call begun last.
-    pub(super) fn add(&mut self, arguments: String, events: &mut Vec<ChatEvent>) {
-        let Some((index, has_arguments)) = &mut self.open else { return };
+    fn more(&self, arguments: String, events: &mut Vec<ChatEvent>) {
         if arguments.is_empty() {
             return;
         }
-        *has_arguments |= !arguments.trim().is_empty();
-        let index = *index;
-        // The first fragment travels with the id and the name, where it came with them.
+        // The first arguments travel with the id and the name, where they came with them.
         match events.last_mut() {
-            Some(ChatEvent::ToolCall(piece)) if piece.index == index => {
+            Some(ChatEvent::ToolCall(piece)) if piece.index == self.number => {
                 piece.arguments.push_str(&arguments);
             }
             _ => events.push(ChatEvent::ToolCall(ToolCallPiece {
-                index,
+                index: self.number,
                 id: None,
                 name: None,
                 arguments,
@@ -67,13 +343,24 @@ impl Calls {
         }
     }
 
-    /// Completes the call begun last.
-    pub(super) fn end(&mut self, events: &mut Vec<ChatEvent>) {
-        if let Some((_, false)) = self.open {
-            self.add("{}".to_owned(), events);
+    /// Whether the arguments are a whole document, as far as they have come, and nobody will say so.
+    fn is_complete(&self) -> bool {
+        if self.is_told {
+            return false;
         }
-        self.open = None;
+        if self.shape.has_text { self.shape.is_whole } else { self.fallback.is_some() }
     }
+
+    fn end(&mut self, events: &mut Vec<ChatEvent>) {
+        if !self.shape.has_text {
+            let arguments = self.fallback.take().unwrap_or_else(|| "{}".to_owned());
+            self.more(arguments, events);
+        }
+    }
+}
+
+fn nameless() -> DecodeError {
+    DecodeError::Malformed("a tool call without a name".to_owned())
 }
 
 /// An id for a call that came without one: unique within the answer, and as unlikely to meet another answer's as
@@ -95,31 +382,4 @@ pub(super) fn mint(seed: u64, index: u32) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn minted_ids_differ_within_and_between_answers() {
-        let ids: std::collections::HashSet<String> =
-            (0..50u64).flat_map(|seed| (0..50).map(move |index| mint(seed, index))).collect();
-        assert_eq!(ids.len(), 2500);
-    }
-
-    #[test]
-    fn a_call_that_ends_without_arguments_is_given_an_empty_object() {
-        let mut events = Vec::new();
-        let mut calls = Calls::new(1);
-        calls.begin(Some("a".into()), "f".into(), &mut events);
-        calls.add(" ".into(), &mut events);
-        calls.begin(None, "g".into(), &mut events);
-        calls.add("{\"x\"".into(), &mut events);
-        calls.add(":1}".into(), &mut events);
-        calls.end(&mut events);
-        let [ChatEvent::ToolCall(first), ChatEvent::ToolCall(second)] = &events[..] else {
-            panic!("{events:?}")
-        };
-        assert_eq!((first.index, first.arguments.as_str()), (0, " {}"));
-        assert_eq!((second.index, second.arguments.as_str()), (1, "{\"x\":1}"));
-        assert_eq!(second.id.as_deref(), Some(mint(1, 1).as_str()));
-    }
-}
+mod tests;

@@ -52,8 +52,8 @@ impl Backend for Gemini {
             Ask::Chat(request) => {
                 Box::new(EventDecoder::new(decode::Responses::new(request, seed)))
             }
-            Ask::Embed(request) => whole(beside::embeddings, request.input.len()),
-            Ask::CountTokens(_) => whole(beside::tokens, 0),
+            Ask::Embed(request) => whole(beside::embeddings, refusal::in_band, request.input.len()),
+            Ask::CountTokens(_) => whole(beside::tokens, refusal::in_band, 0),
             Ask::Show(_) => nothing(),
         }
     }

@@ -1,11 +1,72 @@
-//! What lists of models share: times, and fields that may be anything.
+//! What lists of models share: their outer shapes, names, and times however they are written.
+//!
+//! The one thing to know: one odd entry hides nothing. What has no name is passed over, and what is otherwise not as it
+//! should be is unknown.
 
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Map, Value};
 
+use super::DecodeError;
+use super::lenient::counted;
+use super::report::Report;
+use super::whole::parse;
+
+/// The entries of a list: a bare one, or what stands under one of these keys. `null` is an empty one, since a server
+/// without any model may say that.
+///
+/// # Errors
+///
+/// When it is no list.
+pub(super) fn entries(body: &[u8], keys: &[&str]) -> Result<Vec<Map<String, Value>>, DecodeError> {
+    let list = match parse::<Value>(body)? {
+        Value::Array(list) => list,
+        // proto3 leaves an empty list out.
+        Value::Object(fields) if fields.is_empty() => Vec::new(),
+        Value::Object(mut fields) => {
+            let lists: Vec<Value> =
+                keys.iter().filter_map(|key| fields.swap_remove(*key)).collect();
+            if lists.is_empty() {
+                let said = Report::find(&Value::Object(fields)).map(|report| report.message);
+                let said = said.unwrap_or_else(|| "no list of models".to_owned());
+                return Err(DecodeError::Malformed(said));
+            }
+            // Some give the same list under several keys.
+            let mut lists = lists.into_iter().filter_map(|list| match list {
+                Value::Array(list) if !list.is_empty() => Some(list),
+                _ => None,
+            });
+            lists.next().unwrap_or_default()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            return Err(DecodeError::Malformed("no list of models".to_owned()));
+        }
+    };
+    let entries = list.into_iter().filter_map(|entry| match entry {
+        Value::Object(entry) => Some(entry),
+        // A bare name.
+        name @ Value::String(_) => Some(Map::from_iter([("id".to_owned(), name)])),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => None,
+    });
+    Ok(entries.collect())
+}
+
+/// A time in an entry, in seconds since 1970: a number, with a fraction or not, or a text of either kind.
+pub(super) fn time(entry: &Map<String, Value>, keys: &[&str]) -> Option<u64> {
+    keys.iter().find_map(|key| {
+        let value = entry.get(*key)?;
+        let rounded = || Some(Duration::try_from_secs_f64(value.as_f64()?).ok()?.as_secs());
+        counted(value).or_else(rounded).or_else(|| seconds(value.as_str()?.trim()))
+    })
+}
+
+/// The first of these texts that an entry has.
+pub(super) fn first_text<'a>(entry: &'a Map<String, Value>, keys: &[&str]) -> Option<&'a str> {
+    keys.iter().find_map(|key| text(entry, key))
+}
+
 /// The seconds since 1970 of an RFC 3339 time with any offset; `None` when it is none, or before 1970.
-pub(super) fn seconds(time: &str) -> Option<u64> {
+fn seconds(time: &str) -> Option<u64> {
     const DATE_TIME: usize = "1970-01-01T00:00:00".len();
     let (at, rest) = time.split_at_checked(DATE_TIME)?;
     let at = humantime::parse_rfc3339(&format!("{at}Z")).ok()?;
@@ -27,13 +88,59 @@ pub(super) fn seconds(time: &str) -> Option<u64> {
 }
 
 /// A text in an entry.
-pub(super) fn text<'a>(entry: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
+fn text<'a>(entry: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
     entry.get(key).and_then(Value::as_str).filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    fn names(body: &Value) -> Vec<String> {
+        let entries = entries(body.to_string().as_bytes(), &["data", "models"]).unwrap();
+        let names = entries.iter().filter_map(|entry| first_text(entry, &["id", "name"]));
+        names.map(ToOwned::to_owned).collect()
+    }
+
+    #[test]
+    fn a_list_is_found_in_every_shape_and_an_odd_entry_hides_nothing() {
+        let list = json!([{"id": "a"}, {"created": 1}, null, 7, {"id": null}, {"id": ""}, {"name": "b"}, "c"]);
+        for body in [
+            list.clone(),
+            json!({"data": list, "object": "list"}),
+            json!({"models": list}),
+            json!({"models": [], "data": list}),
+            json!({"data": null, "models": list}),
+        ] {
+            assert_eq!(names(&body), ["a", "b", "c"], "{body}");
+        }
+        assert!(names(&json!({"data": null})).is_empty());
+        assert!(names(&json!({})).is_empty());
+        for body in [json!({"x": []}), json!("x"), json!(1), json!({"error": "no"})] {
+            assert!(entries(body.to_string().as_bytes(), &["data"]).is_err(), "{body}");
+        }
+        assert_eq!(entries(b"{\"data\": [", &["data"]), Err(DecodeError::Cut));
+    }
+
+    #[test]
+    fn times_are_read_however_they_are_written() {
+        let seconds = |value: Value| {
+            let entry = Map::from_iter([("created".to_owned(), value)]);
+            time(&entry, &["created_at", "created"])
+        };
+        for written in [
+            json!(1_795_341_600),
+            json!(1_795_341_600.75),
+            json!("1795341600"),
+            json!("2026-11-22T10:00:00Z"),
+        ] {
+            assert_eq!(seconds(written.clone()), Some(1_795_341_600), "{written}");
+        }
+        for odd in [json!(null), json!(-1), json!("yesterday"), json!({}), json!(1e300)] {
+            assert_eq!(seconds(odd.clone()), None, "{odd}");
+        }
+    }
 
     #[test]
     fn times_have_offsets_and_fractions() {

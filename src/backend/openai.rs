@@ -8,6 +8,7 @@
 //! except the end. An answer without `finish_reason` was cut, with or without `[DONE]`; with it, `[DONE]` may miss.
 
 mod beside;
+mod counts;
 mod decode;
 mod encode;
 mod family;
@@ -48,7 +49,7 @@ impl Backend for OpenAi {
     fn decoder(&self, ask: &Ask, seed: u64) -> Box<dyn Decoder> {
         match ask {
             Ask::Chat(request) => Box::new(EventDecoder::new(decode::Chunks::new(request, seed))),
-            Ask::Embed(request) => whole(beside::embeddings, request.input.len()),
+            Ask::Embed(request) => whole(beside::embeddings, refusal::in_band, request.input.len()),
             Ask::Show(_) | Ask::CountTokens(_) => nothing(),
         }
     }

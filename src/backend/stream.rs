@@ -7,12 +7,14 @@
 //! The one thing to know: a last event that nobody ended and that does not parse is a cut, not nonsense.
 
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use super::{DecodeError, Decoder, MAX_PIECE};
+use super::{DecodeError, Decoder, MAX_PIECE, Rejection, RejectionClass, shorten};
 use crate::chat::ChatEvent;
 use crate::wire::sse::{Events, Unsplit};
+
+/// What is said of a provider that says that it failed and not of what.
+pub(super) const NO_REASON: &str = "the provider named no reason";
 
 /// What the pieces of one API's answers mean.
 pub(super) trait Reader: Send {
@@ -26,6 +28,9 @@ pub(super) trait Reader: Send {
 
     /// Whether [`ChatEvent::Done`] was given; nothing is read afterwards.
     fn is_done(&self) -> bool;
+
+    /// The failure that a document says which is no piece of an answer; `None` when it says none.
+    fn failed(&self, body: &Value) -> Option<DecodeError>;
 
     /// Says that nothing more comes.
     fn end(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), DecodeError>;
@@ -66,7 +71,7 @@ impl<R: Reader> Decoder for EventDecoder<R> {
                 if reader.is_done() {
                     return Ok(());
                 }
-                reader.piece(event.name, event.data, events)
+                read(reader, event.name, event.data, events)
             }),
             Shape::Document(document) => {
                 if document.len().saturating_add(bytes.len()) > MAX_PIECE {
@@ -86,15 +91,49 @@ impl<R: Reader> Decoder for EventDecoder<R> {
         match &mut self.shape {
             Shape::Unknown => {}
             Shape::Events(framing) => {
-                let last = framing.finish(|event| reader.piece(event.name, event.data, events));
+                let last = framing.finish(|event| read(reader, event.name, event.data, events));
                 last.map_err(|error| match error {
                     DecodeError::Malformed(_) => DecodeError::Cut,
                     other => other,
                 })?;
             }
-            Shape::Document(document) => reader.piece(b"", document, events)?,
+            Shape::Document(document) => read(reader, b"", document, events)?,
         }
         if reader.is_done() { Ok(()) } else { reader.end(events) }
+    }
+}
+
+/// Has `reader` take a piece, and finds out what a piece says that is none.
+fn read(
+    reader: &mut impl Reader,
+    name: &[u8],
+    data: &[u8],
+    events: &mut Vec<ChatEvent>,
+) -> Result<(), DecodeError> {
+    if name == b"error" {
+        return Err(named_error(reader, data));
+    }
+    reader.piece(name, data, events).map_err(|error| match error {
+        DecodeError::Malformed(_) => {
+            let said = serde_json::from_slice(data).ok();
+            said.and_then(|body| reader.failed(&body)).unwrap_or(error)
+        }
+        other => other,
+    })
+}
+
+/// What an event says that is named an error, with or without JSON.
+fn named_error(reader: &impl Reader, data: &[u8]) -> DecodeError {
+    let plain = |words: &str| {
+        let words = shorten(words);
+        let message = if words.is_empty() { NO_REASON.to_owned() } else { words };
+        let class = RejectionClass::Broken;
+        DecodeError::Reported(Rejection { class, message, retry_after: None })
+    };
+    match parse::<Value>(data) {
+        Ok(body) => reader.failed(&body).unwrap_or_else(|| plain("")),
+        Err(DecodeError::Cut) if !data.trim_ascii().is_empty() => DecodeError::Cut,
+        Err(_) => plain(&String::from_utf8_lossy(data)),
     }
 }
 
@@ -109,28 +148,6 @@ impl From<Unsplit> for DecodeError {
 
 /// Reads one piece. A document that merely stops is a cut.
 pub(super) fn parse<T: DeserializeOwned>(data: &[u8]) -> Result<T, DecodeError> {
-    serde_json::from_slice(data).map_err(|error| {
-        if error.is_eof() { DecodeError::Cut } else { DecodeError::Malformed(error.to_string()) }
-    })
-}
-
-/// Reads a count however it is written; what is no count is unknown.
-pub(super) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    let value = Value::deserialize(deserializer)?;
-    // A float's decimal digits are parsed rather than cast, so that no number is bent to fit.
-    Ok(match &value {
-        Value::Number(number) => number
-            .as_u64()
-            .or_else(|| number.to_string().strip_suffix(".0").and_then(|text| text.parse().ok())),
-        Value::String(text) => text.parse().ok(),
-        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
-    })
-}
-
-/// Reads a text; anything else is none.
-pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Ok(match Value::deserialize(deserializer)? {
-        Value::String(text) if !text.is_empty() => Some(text),
-        _ => None,
-    })
+    serde_json::from_slice(data)
+        .map_err(|error| if error.is_eof() { DecodeError::Cut } else { error.into() })
 }

@@ -121,6 +121,26 @@ impl Usage {
     pub fn total(&self) -> u64 {
         self.prompt.unwrap_or(0).saturating_add(self.completion.unwrap_or(0))
     }
+
+    /// Takes counts that were told later. They are cumulative, so the later one counts; but one that is missing or 0
+    /// says nothing about what was told before.
+    pub fn update(&mut self, later: Self) {
+        for (count, later) in [
+            (&mut self.prompt, later.prompt),
+            (&mut self.completion, later.completion),
+            (&mut self.cached, later.cached),
+            (&mut self.cache_written, later.cache_written),
+            (&mut self.reasoning, later.reasoning),
+        ] {
+            *count = later_of(*count, later);
+        }
+    }
+}
+
+/// The count that stands after `later` was told.
+#[must_use]
+pub fn later_of(count: Option<u64>, later: Option<u64>) -> Option<u64> {
+    later.filter(|later| *later > 0).or(count).or(later)
 }
 
 impl ChatEvent {
@@ -165,4 +185,24 @@ pub struct Waiting {
     pub ahead: u64,
     /// How long that is expected to take; zero when nothing has been measured yet.
     pub expected: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_count_stands_unless_it_is_missing_or_nothing() {
+        let mut usage = Usage { prompt: Some(25), completion: Some(1), ..Usage::default() };
+        usage.update(Usage {
+            prompt: Some(0),
+            completion: Some(9),
+            cached: Some(0),
+            ..Usage::default()
+        });
+        usage.update(Usage::default());
+        let expected =
+            Usage { prompt: Some(25), completion: Some(9), cached: Some(0), ..Usage::default() };
+        assert_eq!(usage, expected);
+    }
 }

@@ -40,8 +40,9 @@ impl Dialect for Native {
     fn decode(&self, body: &[u8]) -> Result<Ask, GatewayError> {
         let mut body = json::read_object(body)?;
         let mut fields = Fields::new();
-        let request = ChatRequest {
-            messages: messages(&mut fields, &mut body),
+        let mut untold = Vec::new();
+        let mut request = ChatRequest {
+            messages: messages(&mut fields, &mut body, &mut untold),
             model: word(&mut fields, &mut body, "model"),
             hint: word(&mut fields, &mut body, "model_hint"),
             sampling: Sampling {
@@ -53,6 +54,9 @@ impl Dialect for Native {
             ..ChatRequest::default()
         };
         fields.finish()?;
+        // No provider is told what this API has no word for, and the client hears of that.
+        untold.extend(rest(&body));
+        request.untold = untold;
         Ok(Ask::Chat(request))
     }
 
@@ -101,14 +105,21 @@ fn word(fields: &mut Fields, body: &mut Object, key: &str) -> Option<String> {
     fields.text(body, key).filter(|word| !word.is_empty())
 }
 
-fn messages(fields: &mut Fields, body: &mut Object) -> Vec<Message> {
+/// The names of what nobody took, less what says nothing.
+fn rest(object: &Object) -> impl Iterator<Item = String> {
+    object.iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| name.clone())
+}
+
+fn messages(fields: &mut Fields, body: &mut Object, untold: &mut Vec<String>) -> Vec<Message> {
     let list = fields.required_list(body, "messages").unwrap_or_default();
     fields.within("messages", |fields| {
         let items = list.into_iter().enumerate();
         items
             .filter_map(|(index, item)| {
                 let mut item = fields.item(index, item)?;
-                fields.within(index, |fields| message(fields, &mut item))
+                let message = fields.within(index, |fields| message(fields, &mut item));
+                untold.extend(rest(&item));
+                message
             })
             .collect()
     })
@@ -291,6 +302,14 @@ struct Counts {
     prompt_tokens: u64,
     completion_tokens: u64,
     total_tokens: u64,
+    /// In OpenAI's form, as the rest; only where a part of the prompt was in a cache.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_tokens_details: Option<PromptDetails>,
+}
+
+#[derive(Serialize)]
+struct PromptDetails {
+    cached_tokens: u64,
 }
 
 impl From<&Usage> for Counts {
@@ -299,6 +318,10 @@ impl From<&Usage> for Counts {
             prompt_tokens: usage.prompt.unwrap_or(0),
             completion_tokens: usage.completion.unwrap_or(0),
             total_tokens: usage.total(),
+            prompt_tokens_details: usage
+                .cached
+                .filter(|cached| *cached > 0)
+                .map(|cached_tokens| PromptDetails { cached_tokens }),
         }
     }
 }

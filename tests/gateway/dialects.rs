@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::client::{Answer, post_json};
 use crate::harness::{Gateway, provider, spawn_gateway};
-use crate::upstream::{Call, Script, Upstream, ollama};
+use crate::upstream::{Call, Script, Upstream, ollama, openai};
 
 /// An Ollama with a model that thinks, one that does not, and one that an old server says nothing about.
 fn described(call: &Call) -> Script {
@@ -151,4 +151,104 @@ async fn gaps_are_filled_where_the_provider_can_and_refused_by_name_elsewhere() 
     assert!(answer.json()["error"]["message"].as_str().unwrap().starts_with("suffix"));
     assert!(other.calls_so_far().is_empty());
     gateway.end(5).await;
+}
+
+#[tokio::test]
+async fn clients_of_every_api_hear_of_what_no_provider_was_told() {
+    let (local, other) = (Upstream::ollama(), Upstream::spawn(|_| openai::answer(&["Hel", "lo"])));
+    let gateway = spawn_gateway(&format!(
+        "{}{}",
+        provider("local", "ollama", &local.url(), ""),
+        provider("other", "openai", &format!("{}/v1", other.url()), ""),
+    ))
+    .await;
+    let messages = json!([{ "role": "user", "content": "hi" }]);
+    let chat = json!({ "model": "local/m", "messages": messages, "frobnicate": 1 });
+    let with = |more: Value| {
+        let mut body = chat.clone();
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let asked = [
+        (
+            "/v1/chat",
+            with(json!({ "top_p": 0.5, "stop": ["x"], "seed": null })),
+            "top_p, stop, frobnicate",
+        ),
+        ("/v1/chat/completions", with(json!({})), "frobnicate"),
+        ("/v1/completions", with(json!({ "prompt": "hi", "messages": null })), "frobnicate"),
+        ("/v1/responses", with(json!({ "input": "hi", "messages": null })), "frobnicate"),
+        ("/v1/messages", with(json!({ "max_tokens": 9 })), "frobnicate"),
+        ("/api/chat", with(json!({ "model": "other/m" })), "frobnicate"),
+        (
+            "/api/generate",
+            with(json!({ "model": "other/m", "prompt": "hi", "messages": null })),
+            "frobnicate",
+        ),
+    ];
+    for is_streamed in [false, true] {
+        for (path, body, dropped) in &asked {
+            let mut body = body.clone();
+            body["stream"] = is_streamed.into();
+            let answer = post_json(&gateway.url(path), &body).await;
+            assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+            let told = answer.header("x-gateway-dropped").unwrap_or_default();
+            let mut told: Vec<&str> = told.split(", ").collect();
+            let mut expected: Vec<&str> = dropped.split(", ").collect();
+            told.sort_unstable();
+            expected.sort_unstable();
+            assert_eq!(told, expected, "{path}");
+        }
+    }
+    gateway.end(2 * asked.len()).await;
+}
+
+#[tokio::test]
+async fn tokens_that_were_in_the_cache_are_counted_in_every_api() {
+    let upstream = Upstream::spawn(|_| {
+        let message = json!({ "role": "assistant", "content": "hi" });
+        let line = json!({ "message": message, "done": true, "done_reason": "stop",
+            "prompt_eval_count": 100, "prompt_eval_cached_count": 90, "eval_count": 2 });
+        ollama::stream_head().piece(format!("{line}\n"))
+    });
+    let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), "")).await;
+    let messages = json!([{ "role": "user", "content": "hi" }]);
+    let chat = json!({ "model": "m", "messages": messages, "max_tokens": 9, "stream": false });
+    let prompt = json!({ "model": "m", "prompt": "hi", "stream": false });
+    for (path, body, cached) in [
+        ("/v1/chat", &chat, "/usage/prompt_tokens_details/cached_tokens"),
+        ("/v1/chat/completions", &chat, "/usage/prompt_tokens_details/cached_tokens"),
+        ("/v1/completions", &prompt, "/usage/prompt_tokens_details/cached_tokens"),
+        (
+            "/v1/responses",
+            &json!({ "model": "m", "input": "hi" }),
+            "/usage/input_tokens_details/cached_tokens",
+        ),
+        ("/v1/messages", &chat, "/usage/cache_read_input_tokens"),
+        ("/api/chat", &chat, "/prompt_eval_cached_count"),
+        ("/api/generate", &prompt, "/prompt_eval_cached_count"),
+    ] {
+        let answer = post_json(&gateway.url(path), body).await.json();
+        assert_eq!(answer.pointer(cached), Some(&json!(90)), "{path}: {answer}");
+    }
+    gateway.end(7).await;
+}
+
+#[tokio::test]
+async fn a_completion_of_a_model_that_thinks_has_all_that_it_wrote() {
+    let upstream = Upstream::spawn(|_| {
+        let line = |content: &str, thinking: &str, done: bool| {
+            let message = json!({ "role": "assistant", "content": content, "thinking": thinking });
+            format!("{}\n", json!({ "message": message, "done": done }))
+        };
+        ollama::stream_head()
+            .piece(line("", "hm ", false))
+            .piece(line("so", "", false))
+            .piece(line("", "", true))
+    });
+    let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), "")).await;
+    let body = json!({ "model": "m", "prompt": "hi" });
+    let answer = post_json(&gateway.url("/v1/completions"), &body).await.json();
+    assert_eq!(answer["choices"][0]["text"], "hm so");
+    gateway.end(1).await;
 }

@@ -207,3 +207,55 @@ async fn liveness_is_ollama_s_own_and_needs_no_key() {
     assert!(upstream.calls_so_far().is_empty());
     gateway.end(1).await;
 }
+
+#[tokio::test]
+async fn lists_keep_the_order_of_their_provider_and_providers_that_of_the_file() {
+    let first = Upstream::spawn_whole(|_| {
+        let names = ["zeta:7b", "alpha:latest", "mid:1b"];
+        Script::json(200, &json!({ "models": names.map(|name| json!({ "name": name })) }))
+    });
+    let second = Upstream::spawn_whole(|_| {
+        let names = ["zz", "aa"];
+        Script::json(200, &json!({ "models": names.map(|name| json!({ "name": name })) }))
+    });
+    let gateway = spawn_gateway(&format!(
+        "{}{}",
+        provider("zebra", "ollama", &first.url(), "default_model = 'zeta:7b'")
+            .replace("default_model = \"llama3.1\"\n", ""),
+        provider("ant", "ollama", &second.url(), "default_model = 'zz'")
+            .replace("default_model = \"llama3.1\"\n", ""),
+    ))
+    .await;
+    let expected = ["zeta:7b", "alpha:latest", "mid:1b", "zz", "aa"];
+    let bare = |names: Vec<String>| -> Vec<String> {
+        names.iter().map(|name| name.trim_start_matches("ant/").to_owned()).collect()
+    };
+    let tags = get(&gateway.url("/api/tags")).await.json();
+    assert_eq!(bare(names(&tags["models"], "name")), expected);
+    let list = get(&gateway.url("/v1/models")).await.json();
+    assert_eq!(bare(names(&list["data"], "id")), expected);
+    gateway.end(2).await;
+}
+
+#[tokio::test]
+async fn one_odd_entry_hides_nothing_of_a_list_in_whatever_shape_it_comes() {
+    let shapes = |entries: Value| {
+        [
+            entries.clone(),
+            json!({ "object": "list", "data": entries }),
+            json!({ "models": entries }),
+        ]
+    };
+    let entries = json!([{ "id": "org/a", "created": "1700000000" }, { "object": "model" }, null,
+        { "id": "b", "created": 1.5, "owned_by": null }, { "id": null }, "c"]);
+    for shape in shapes(entries) {
+        let upstream = Upstream::spawn_whole(move |_| Script::json(200, &shape));
+        let config =
+            provider("cloud", "openai", &format!("{}/v1", upstream.url()), "models = ['*']");
+        let gateway = spawn_gateway(&config).await;
+        let list = get(&gateway.url("/v1/models")).await.json();
+        assert_eq!(names(&list["data"], "id"), ["org/a", "b", "c"]);
+        assert_eq!(list["data"][0]["created"], 1_700_000_000);
+        gateway.end(1).await;
+    }
+}

@@ -4,7 +4,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::encode;
-use crate::backend::listed::seconds;
+use crate::backend::lenient;
+use crate::backend::listed::{entries, first_text, time};
 use crate::backend::whole::parse;
 use crate::backend::{ApiVersion, DecodeError, Target, UpstreamRequest};
 use crate::chat::{ChatRequest, GatewayError, Model, Usage, Whole};
@@ -38,36 +39,27 @@ pub(super) fn listing(key: Option<&str>) -> UpstreamRequest {
 /// Reads a count. It costs nothing, so it is no usage.
 pub(super) fn tokens(body: &[u8]) -> Result<(Whole, Usage), DecodeError> {
     let answer: Counted = parse(body)?;
-    Ok((Whole::Tokens(answer.input_tokens), Usage::default()))
+    let none = || DecodeError::Malformed("no count of tokens".to_owned());
+    Ok((Whole::Tokens(answer.input_tokens.ok_or_else(none)?), Usage::default()))
 }
 
 /// Reads the list of models.
 pub(super) fn models(body: &[u8]) -> Result<Vec<Model>, DecodeError> {
-    let answer: Listed = parse(body)?;
-    let model = |entry: Entry| Model {
-        name: entry.id,
-        created: entry.created_at.as_deref().and_then(seconds),
-        owner: Some("anthropic".to_owned()),
-        entry: None,
+    let model = |entry: Map<String, Value>| {
+        Some(Model {
+            name: first_text(&entry, &["id", "name"])?.to_owned(),
+            created: time(&entry, &["created_at", "created"]),
+            owner: Some("anthropic".to_owned()),
+            entry: None,
+        })
     };
-    Ok(answer.data.into_iter().map(model).collect())
+    Ok(entries(body, &["data", "models"])?.into_iter().filter_map(model).collect())
 }
 
 #[derive(Deserialize)]
 struct Counted {
-    input_tokens: u64,
-}
-
-#[derive(Deserialize)]
-struct Listed {
-    data: Vec<Entry>,
-}
-
-#[derive(Deserialize)]
-struct Entry {
-    id: String,
-    #[serde(default)]
-    created_at: Option<String>,
+    #[serde(default, deserialize_with = "lenient::count")]
+    input_tokens: Option<u64>,
 }
 
 #[cfg(test)]
@@ -89,8 +81,9 @@ mod tests {
 
     #[test]
     fn the_list_is_read() {
-        let body = br#"{"data": [{"id": "claude", "created_at": "2026-11-22T10:00:00Z"}]}"#;
+        let body = br#"{"data": [{"id": "claude", "created_at": "2026-11-22T10:00:00Z"}, {"type": "model"}]}"#;
         let models = models(body).unwrap();
         assert_eq!((models[0].name.as_str(), models[0].created), ("claude", Some(1_795_341_600)));
+        assert_eq!(models.len(), 1);
     }
 }

@@ -1,4 +1,4 @@
-//! Reading the events of an answer, or a whole one, from Anthropic.
+//! Reading the events of an answer, or a whole one, from Anthropic and from servers that imitate it.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -7,18 +7,19 @@ use serde_json::value::RawValue;
 use super::refusal;
 use super::thinking::REDACTED;
 use crate::backend::DecodeError;
-use crate::backend::calls::Calls;
+use crate::backend::calls::{Calls, Fragment};
+use crate::backend::lenient::{arguments, count, loose, text};
 use crate::backend::names::ToolNames;
 use crate::backend::reason::finish;
-use crate::backend::stream::{Reader, count, parse, text};
-use crate::chat::{ChatEvent, ChatRequest, Completion, Finish, Usage};
+use crate::backend::stream::{Reader, parse};
+use crate::chat::{ChatEvent, ChatRequest, Completion, Finish, Usage, later_of};
 
 /// The state of reading one answer.
 pub(super) struct Messages {
     names: ToolNames,
     calls: Calls,
-    /// Whether the block being read is a call; other blocks have JSON deltas too.
-    in_call: bool,
+    /// The block that began last, and whether it is a call; other blocks have JSON deltas too.
+    block: Option<(Option<u64>, bool)>,
     stop: Option<Stop>,
     counts: Counts,
     done: bool,
@@ -35,7 +36,7 @@ impl Messages {
         Self {
             names: ToolNames::new(request),
             calls: Calls::new(seed),
-            in_call: false,
+            block: None,
             stop: None,
             counts: Counts::default(),
             done: false,
@@ -52,32 +53,32 @@ impl Messages {
             "message_start" => self.count(event.message.and_then(|message| message.usage)),
             "content_block_start" => {
                 if let Some(block) = event.content_block {
-                    self.begin(block, events);
+                    self.begin(event.index, block, events)?;
                 }
             }
             "content_block_delta" => {
                 if let Some(delta) = event.delta {
-                    self.delta(delta, events);
+                    self.delta(event.index, delta, events)?;
                 }
             }
-            "content_block_stop" => self.end_block(events),
+            "content_block_stop" => self.end_block(event.index, events)?,
             "message_delta" => {
                 self.count(event.usage);
                 if let Some(delta) = event.delta {
                     self.stop(delta.stop_reason, delta.stop_sequence)?;
                 }
             }
-            "message_stop" => self.complete(events),
+            "message_stop" => self.complete(events)?,
             // A whole answer to a streamed request; without a reason to stop it is none.
             "message" => {
                 self.count(event.usage);
-                for block in event.content.into_iter().flatten() {
-                    self.begin(block, events);
-                    self.end_block(events);
+                for block in blocks(event.content.as_deref())? {
+                    self.begin(None, block, events)?;
+                    self.end_block(None, events)?;
                 }
                 self.stop(event.stop_reason, event.stop_sequence)?;
                 if self.stop.is_some() {
-                    self.complete(events);
+                    self.complete(events)?;
                 }
             }
             // `ping`, and whatever is added later.
@@ -86,51 +87,79 @@ impl Messages {
         Ok(())
     }
 
-    fn begin(&mut self, block: Block, events: &mut Vec<ChatEvent>) {
-        match block.kind.as_str() {
-            "text" => events.extend(block.text.map(ChatEvent::Text)),
-            "thinking" => {
+    fn begin(
+        &mut self,
+        index: Option<u64>,
+        block: Block,
+        events: &mut Vec<ChatEvent>,
+    ) -> Result<(), DecodeError> {
+        let is_call = block.kind.as_deref() == Some("tool_use");
+        self.block = Some((index, is_call));
+        match block.kind.as_deref() {
+            Some("text") | None => events.extend(block.text.map(ChatEvent::Text)),
+            Some("thinking") => {
                 events.extend(block.thinking.map(ChatEvent::Reasoning));
                 events.extend(block.signature.map(ChatEvent::Signature));
             }
-            "redacted_thinking" => {
+            Some("redacted_thinking") => {
                 let marked = block.data.map(|data| format!("{REDACTED}{data}"));
                 events.extend(marked.map(ChatEvent::Signature));
             }
-            "tool_use" => {
-                self.in_call = true;
-                let name = self.names.inbound(block.name.unwrap_or_default());
-                self.calls.begin(block.id, name, events);
-                // Streams begin with an empty object and add the text of the real one.
-                let input = block.input.map(|raw| raw.get().to_owned());
-                let input = input.filter(|input| input != "{}" && input != "null");
-                self.calls.add(input.unwrap_or_default(), events);
+            Some("tool_use") => {
+                let name = block.name.map(|name| self.names.inbound(name));
+                // Streams begin with an empty object, some with the real one; its text counts where it comes.
+                let fallback = Some(block.input).filter(|input| !input.trim().is_empty());
+                let call =
+                    Fragment { index, id: block.id, name, arguments: String::new(), fallback };
+                self.calls.open(call, events)?;
             }
             // The provider's own tools and their results.
-            _ => {}
+            Some(_) => {}
         }
+        Ok(())
     }
 
-    fn delta(&mut self, delta: Delta, events: &mut Vec<ChatEvent>) {
-        match delta.kind.as_str() {
-            "text_delta" => events.extend(delta.text.map(ChatEvent::Text)),
-            "thinking_delta" => events.extend(delta.thinking.map(ChatEvent::Reasoning)),
-            "signature_delta" => events.extend(delta.signature.map(ChatEvent::Signature)),
-            "input_json_delta" if self.in_call => {
-                self.calls.add(delta.partial_json.unwrap_or_default(), events);
+    fn delta(
+        &mut self,
+        index: Option<u64>,
+        delta: Delta,
+        events: &mut Vec<ChatEvent>,
+    ) -> Result<(), DecodeError> {
+        events.extend(delta.text.map(ChatEvent::Text));
+        events.extend(delta.thinking.map(ChatEvent::Reasoning));
+        events.extend(delta.signature.map(ChatEvent::Signature));
+        if let Some(arguments) = delta.partial_json
+            && self.is_call(index)
+        {
+            let piece = Fragment { index, arguments, ..Fragment::default() };
+            self.calls.take(piece, true, events)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a delta of this block is one of a call.
+    fn is_call(&self, index: Option<u64>) -> bool {
+        match self.block {
+            Some((current, is_call))
+                if index.is_none() || current.is_none() || index == current =>
+            {
+                is_call
             }
-            _ => {}
+            Some(_) | None => index.is_some() && self.calls.is_open(index),
         }
     }
 
-    fn end_block(&mut self, events: &mut Vec<ChatEvent>) {
-        self.in_call = false;
-        self.calls.end(events);
+    fn end_block(
+        &mut self,
+        index: Option<u64>,
+        events: &mut Vec<ChatEvent>,
+    ) -> Result<(), DecodeError> {
+        if self.is_call(index) { self.calls.close(index, events) } else { Ok(()) }
     }
 
     fn count(&mut self, counts: Option<Counts>) {
         if let Some(counts) = counts {
-            self.counts.update(counts);
+            self.counts.update(&counts);
         }
     }
 
@@ -146,8 +175,8 @@ impl Messages {
         Ok(())
     }
 
-    fn complete(&mut self, events: &mut Vec<ChatEvent>) {
-        self.end_block(events);
+    fn complete(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {
+        self.calls.end(events)?;
         // The end is told by the event; some imitators leave the reason out.
         let (finish, stop_sequence) = match self.stop.take() {
             Some(Stop { finish, sequence }) => (finish, sequence),
@@ -161,6 +190,7 @@ impl Messages {
         self.done = true;
         let usage = self.counts.usage();
         events.push(ChatEvent::Done(Completion { finish, stop_sequence, usage }));
+        Ok(())
     }
 }
 
@@ -175,13 +205,13 @@ impl Reader for Messages {
             return Ok(());
         }
         let mut event: Event = parse(data)?;
-        if let Some(error) = &event.error {
-            return Err(DecodeError::Reported(refusal::in_band(error)));
+        let kind = event.kind.take();
+        // Only what may hold no answer is looked at a second time.
+        let is_odd = event.error.is_some() || kind.as_deref().is_none_or(|kind| kind == "error");
+        if is_odd && let Some(error) = self.failed(&parse(data)?) {
+            return Err(error);
         }
-        let kind = match std::mem::take(&mut event.kind) {
-            kind if kind.is_empty() => String::from_utf8_lossy(name).into_owned(),
-            kind => kind,
-        };
+        let kind = kind.unwrap_or_else(|| String::from_utf8_lossy(name).into_owned());
         self.event(&kind, event, events)
     }
 
@@ -189,28 +219,34 @@ impl Reader for Messages {
         self.done
     }
 
+    fn failed(&self, body: &Value) -> Option<DecodeError> {
+        refusal::in_band(body).map(DecodeError::Reported)
+    }
+
     fn end(&mut self, _events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {
         Err(DecodeError::Cut)
     }
 }
 
-/// One event, or a whole answer.
+/// One event, or a whole answer. Every field may miss or be `null`.
 #[derive(Deserialize)]
 struct Event {
-    #[serde(default, rename = "type")]
-    kind: String,
-    #[serde(default)]
+    #[serde(default, rename = "type", deserialize_with = "text")]
+    kind: Option<String>,
+    #[serde(default, deserialize_with = "count")]
+    index: Option<u64>,
+    #[serde(default, deserialize_with = "loose")]
     message: Option<Start>,
     #[serde(default)]
     content_block: Option<Block>,
     #[serde(default)]
     delta: Option<Delta>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "loose")]
     usage: Option<Counts>,
     #[serde(default)]
-    error: Option<Value>,
+    error: Option<Box<RawValue>>,
     #[serde(default)]
-    content: Option<Vec<Block>>,
+    content: Option<Box<RawValue>>,
     #[serde(default, deserialize_with = "text")]
     stop_reason: Option<String>,
     #[serde(default, deserialize_with = "text")]
@@ -219,14 +255,28 @@ struct Event {
 
 #[derive(Deserialize)]
 struct Start {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "loose")]
     usage: Option<Counts>,
 }
 
-#[derive(Deserialize)]
+/// A whole answer's content: blocks, or a text alone at some imitators.
+fn blocks(content: Option<&RawValue>) -> Result<Vec<Block>, DecodeError> {
+    match content.map(RawValue::get) {
+        None => Ok(Vec::new()),
+        Some(text) if text.starts_with('"') => {
+            Ok(vec![Block { text: Some(parse(text.as_bytes())?), ..Block::default() }])
+        }
+        Some(list) => {
+            let blocks: Vec<Option<Block>> = parse(list.as_bytes())?;
+            Ok(blocks.into_iter().flatten().collect())
+        }
+    }
+}
+
+#[derive(Deserialize, Default)]
 struct Block {
-    #[serde(default, rename = "type")]
-    kind: String,
+    #[serde(default, rename = "type", deserialize_with = "text")]
+    kind: Option<String>,
     #[serde(default, deserialize_with = "text")]
     text: Option<String>,
     #[serde(default, deserialize_with = "text")]
@@ -239,14 +289,13 @@ struct Block {
     id: Option<String>,
     #[serde(default, deserialize_with = "text")]
     name: Option<String>,
-    #[serde(default)]
-    input: Option<Box<RawValue>>,
+    #[serde(default, deserialize_with = "arguments")]
+    input: String,
 }
 
+/// What a delta is, its fields tell: no two kinds have one in common.
 #[derive(Deserialize)]
 struct Delta {
-    #[serde(default, rename = "type")]
-    kind: String,
     #[serde(default, deserialize_with = "text")]
     text: Option<String>,
     #[serde(default, deserialize_with = "text")]
@@ -272,7 +321,7 @@ struct Counts {
     cache_creation_input_tokens: Option<u64>,
     #[serde(default, deserialize_with = "count")]
     output_tokens: Option<u64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "loose")]
     output_tokens_details: Option<OutputDetails>,
 }
 
@@ -283,15 +332,21 @@ struct OutputDetails {
 }
 
 impl Counts {
-    fn update(&mut self, later: Self) {
-        self.input_tokens = later.input_tokens.or(self.input_tokens);
-        self.cache_read_input_tokens =
-            later.cache_read_input_tokens.or(self.cache_read_input_tokens);
-        self.cache_creation_input_tokens =
-            later.cache_creation_input_tokens.or(self.cache_creation_input_tokens);
-        self.output_tokens = later.output_tokens.or(self.output_tokens);
-        self.output_tokens_details =
-            later.output_tokens_details.or(self.output_tokens_details.take());
+    fn update(&mut self, later: &Self) {
+        for (count, later) in [
+            (&mut self.input_tokens, later.input_tokens),
+            (&mut self.cache_read_input_tokens, later.cache_read_input_tokens),
+            (&mut self.cache_creation_input_tokens, later.cache_creation_input_tokens),
+            (&mut self.output_tokens, later.output_tokens),
+        ] {
+            *count = later_of(*count, later);
+        }
+        let thinking_tokens = later_of(self.thinking_tokens(), later.thinking_tokens());
+        self.output_tokens_details = Some(OutputDetails { thinking_tokens });
+    }
+
+    fn thinking_tokens(&self) -> Option<u64> {
+        self.output_tokens_details.as_ref().and_then(|told| told.thinking_tokens)
     }
 
     fn usage(&self) -> Usage {
@@ -304,7 +359,7 @@ impl Counts {
             completion: self.output_tokens,
             cached: read,
             cache_written: written,
-            reasoning: self.output_tokens_details.as_ref().and_then(|told| told.thinking_tokens),
+            reasoning: self.thinking_tokens(),
         }
     }
 }

@@ -1,47 +1,54 @@
-//! Reading Anthropic's errors.
+//! Reading Anthropic's errors, and those of servers that speak its API and keep the errors of another.
 
 use serde_json::Value;
 
+use crate::backend::overflow::is_prompt_too_long;
+use crate::backend::report::Report;
 use crate::backend::{Rejection, RejectionClass, blame, class_of_status, shorten};
 
 /// Reads an answer whose status is not 2xx.
 pub(super) fn read(status: u16, body: &[u8], model: &str) -> Rejection {
     let body = serde_json::from_slice::<Value>(body).unwrap_or_default();
-    match body.get("error").filter(|error| error.is_object()) {
-        Some(error) => classed(status, error, model),
+    match Report::find(&body) {
+        Some(report) => classed(status, Some(status), &report, &body, model),
         None => {
-            // What answers without the envelope is not this API, or something before it.
+            // What answers without an error in JSON is not this API, or something before it.
             let class = match class_of_status(status) {
                 RejectionClass::UnknownModel => RejectionClass::Broken,
                 class => class,
             };
-            Rejection { class, message: format!("status {status}"), retry_after: None }
+            let hint = if status == 404 { "; base_url is what stands before `/v1`" } else { "" };
+            Rejection { class, message: format!("status {status}{hint}"), retry_after: None }
         }
     }
 }
 
-/// Reads the `error` of an answer that began as a success.
-pub(super) fn in_band(error: &Value) -> Rejection {
-    classed(500, error, "")
+/// Reads an error within an answer that began as a success; `None` when it is none.
+pub(super) fn in_band(body: &Value) -> Option<Rejection> {
+    let report = Report::find(body)?;
+    Some(classed(report.status(), None, &report, body, ""))
 }
 
-fn classed(status: u16, error: &Value, model: &str) -> Rejection {
-    let said = error.get("message").and_then(Value::as_str).unwrap_or_default();
-    let lower = said.to_ascii_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
-    let kind = error.get("type").and_then(Value::as_str).unwrap_or_default();
-    let cap = error.pointer("/details/error_code").and_then(Value::as_str).unwrap_or_default();
-    let class = match kind {
-        "invalid_request_error"
-            if says(&["prompt is too long", "context window", "context limit"]) =>
-        {
-            RejectionClass::ContextTooLong
-        }
+/// `status` is what counts where the error itself says nothing, `told` that of the answer.
+fn classed(
+    status: u16,
+    told: Option<u16>,
+    report: &Report,
+    body: &Value,
+    model: &str,
+) -> Rejection {
+    let cap = body.pointer("/error/details/error_code").and_then(Value::as_str).unwrap_or_default();
+    let class = match report.kind.as_str() {
         // A spending limit that the account's owner set, or an account that ran dry.
-        "invalid_request_error" if says(&["usage limit", "spending limit", "credit balance"]) => {
+        "invalid_request_error"
+            if report.says(&["usage limit", "spending limit", "credit balance"]) =>
+        {
             RejectionClass::QuotaExhausted
         }
-        "invalid_request_error" if says(&["content filtering"]) => RejectionClass::ContentFilter,
+        "invalid_request_error" if report.says(&["content filtering"]) => {
+            RejectionClass::ContentFilter
+        }
+        _ if is_prompt_too_long(report, told) => RejectionClass::ContextTooLong,
         "invalid_request_error" | "request_too_large" => RejectionClass::BadRequest,
         "authentication_error" if status != 403 => RejectionClass::Auth,
         "authentication_error" | "permission_error" => RejectionClass::Forbidden,
@@ -54,12 +61,13 @@ fn classed(status: u16, error: &Value, model: &str) -> Rejection {
         "rate_limit_error" => RejectionClass::RateLimited,
         "overloaded_error" => RejectionClass::Overloaded,
         "timeout_error" => RejectionClass::Timeout,
-        "api_error" => RejectionClass::Broken,
+        // Its word for everything that went wrong there; a status that says more than 500 is the better one.
+        "api_error" if !matches!(status, 503 | 504 | 529) => RejectionClass::Broken,
         _ => class_of_status(status),
     };
-    let class = blame::refine(class, &lower);
-    let message = if !said.is_empty() {
-        shorten(said)
+    let class = blame::refine(class, &report.message.to_ascii_lowercase());
+    let message = if !report.message.is_empty() {
+        shorten(&report.message)
     } else if class == RejectionClass::UnknownModel {
         format!("model '{model}' not found")
     } else {

@@ -63,6 +63,75 @@ fn refusals_are_classed_and_keep_anthropics_words() {
     }
     for (status, class) in [(404, Class::Broken), (502, Class::Broken), (529, Class::Overloaded)] {
         let rejection = Anthropic.rejection(status, b"<html>Sorry</html>", "m");
-        assert_eq!((rejection.class, rejection.message), (class, format!("status {status}")));
+        assert_eq!(rejection.class, class);
+        assert!(rejection.message.starts_with(&format!("status {status}")), "{rejection:?}");
+        assert_eq!(rejection.message.contains("base_url"), status == 404);
+    }
+}
+
+#[test]
+fn servers_that_only_speak_the_api_keep_errors_of_their_own() {
+    let llama = json!({"error": {"code": 400, "type": "exceed_context_size_error", "n_ctx": 8192,
+        "message": "request (9412 tokens) exceeds the available context size (8192 tokens), try increasing it"}});
+    let vllm = |message: &str| json!({"type": "error", "error": {"type": "BadRequestError", "message": message}});
+    let inner = json!({"error": {"message": "no", "type": "invalid_request_error"}}).to_string();
+    for (status, body, class, words) in [
+        (400, llama, Class::ContextTooLong, "available context size"),
+        (
+            400,
+            vllm(
+                "This model's maximum context length is 8 tokens. However, your request has 9 input tokens.",
+            ),
+            Class::ContextTooLong,
+            "9 input tokens",
+        ),
+        (
+            400,
+            vllm(
+                "'max_tokens' or 'max_completion_tokens' is too large: 32000. This model's maximum context length is 32768 tokens and your request has 17000 input tokens.",
+            ),
+            Class::BadRequest,
+            "is too large",
+        ),
+        (
+            404,
+            json!({"error": {"code": 404, "message": "model not found", "type": "not_found_error"}}),
+            Class::UnknownModel,
+            "model not found",
+        ),
+        (404, json!({"detail": "no such model"}), Class::UnknownModel, "no such model"),
+        (
+            503,
+            json!({"error": {"code": 503, "message": "Loading model", "type": "unavailable_error"}}),
+            Class::NotBegun,
+            "Loading model",
+        ),
+        (
+            400,
+            json!({"error": {"type": "invalid_request_error", "message": inner}}),
+            Class::BadRequest,
+            "no",
+        ),
+        (500, json!({"error": "in words"}), Class::Broken, "in words"),
+    ] {
+        let rejection = Anthropic.rejection(status, body.to_string().as_bytes(), "m");
+        assert_eq!(rejection.class, class, "{body}");
+        assert!(
+            rejection.message.contains(words) && !rejection.message.contains('{'),
+            "{rejection:?}"
+        );
+    }
+}
+
+#[test]
+fn a_status_that_says_busy_counts_more_than_the_word_for_everything() {
+    for (status, class) in [
+        (500, Class::Broken),
+        (503, Class::Overloaded),
+        (529, Class::Overloaded),
+        (504, Class::Timeout),
+    ] {
+        let body = error("api_error", "Service unavailable", Value::Null);
+        assert_eq!(Anthropic.rejection(status, body.as_bytes(), "m").class, class, "{status}");
     }
 }

@@ -7,7 +7,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::encode::{self, path_of};
-use crate::backend::listed::seconds;
+use crate::backend::lenient;
+use crate::backend::listed::{entries, first_text, time};
 use crate::backend::whole::parse;
 use crate::backend::{DecodeError, Target, UpstreamRequest, own_fields};
 use crate::chat::{Api, ChatRequest, EmbedRequest, GatewayError, Model, Usage, Whole};
@@ -75,23 +76,26 @@ pub(super) fn embeddings(body: &[u8]) -> Result<(Whole, Usage), DecodeError> {
 /// Reads a count.
 pub(super) fn tokens(body: &[u8]) -> Result<(Whole, Usage), DecodeError> {
     let answer: Counted = parse(body)?;
-    Ok((Whole::Tokens(answer.total_tokens), Usage::default()))
+    Ok((Whole::Tokens(answer.total_tokens.unwrap_or(0)), Usage::default()))
 }
 
 /// Reads the list of models, less those that do something else than chat and embed.
 pub(super) fn models(body: &[u8]) -> Result<Vec<Model>, DecodeError> {
-    let answer: Listed = parse(body)?;
-    let is_useful = |entry: &Entry| {
-        let methods = &entry.supported_generation_methods;
-        methods.is_empty() || methods.iter().any(|method| USEFUL.contains(&method.as_str()))
+    let model = |entry: Map<String, Value>| {
+        let methods = entry.get("supportedGenerationMethods").and_then(Value::as_array);
+        let is_useful = methods.is_none_or(|methods| {
+            let mut methods = methods.iter().filter_map(Value::as_str).peekable();
+            methods.peek().is_none() || methods.any(|method| USEFUL.contains(&method))
+        });
+        let name = first_text(&entry, &["name", "id"]).filter(|_| is_useful)?;
+        Some(Model {
+            name: name.strip_prefix("models/").unwrap_or(name).to_owned(),
+            created: time(&entry, &["createTime", "created"]),
+            owner: Some("google".to_owned()),
+            entry: None,
+        })
     };
-    let model = |entry: Entry| Model {
-        name: entry.name.strip_prefix("models/").unwrap_or(&entry.name).to_owned(),
-        created: entry.create_time.as_deref().and_then(seconds),
-        owner: Some("google".to_owned()),
-        entry: None,
-    };
-    Ok(answer.models.into_iter().filter(is_useful).map(model).collect())
+    Ok(entries(body, &["models", "data"])?.into_iter().filter_map(model).collect())
 }
 
 fn headers(key: Option<&str>) -> Vec<(&'static str, String)> {
@@ -114,7 +118,7 @@ struct EmbeddedEntry {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Counts {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::count")]
     prompt_token_count: Option<u64>,
 }
 
@@ -122,24 +126,8 @@ struct Counts {
 #[serde(rename_all = "camelCase")]
 struct Counted {
     /// Left out when it is 0, as proto3 does.
-    #[serde(default)]
-    total_tokens: u64,
-}
-
-#[derive(Deserialize)]
-struct Listed {
-    #[serde(default)]
-    models: Vec<Entry>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Entry {
-    name: String,
-    #[serde(default)]
-    create_time: Option<String>,
-    #[serde(default)]
-    supported_generation_methods: Vec<String>,
+    #[serde(default, deserialize_with = "lenient::count")]
+    total_tokens: Option<u64>,
 }
 
 #[cfg(test)]
@@ -188,8 +176,10 @@ mod tests {
         let body = json!({"models": [
             {"name": "models/chat", "supportedGenerationMethods": ["generateContent"]},
             {"name": "models/film", "supportedGenerationMethods": ["predictLongRunning"]},
+            {"name": "models/any", "supportedGenerationMethods": null, "createTime": 7},
+            {"displayName": "nameless"},
         ]});
         let models = models(body.to_string().as_bytes()).unwrap();
-        assert_eq!(models.iter().map(|model| &*model.name).collect::<Vec<_>>(), ["chat"]);
+        assert_eq!(models.iter().map(|model| &*model.name).collect::<Vec<_>>(), ["chat", "any"]);
     }
 }

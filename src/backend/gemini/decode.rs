@@ -6,11 +6,12 @@ use serde_json::value::RawValue;
 
 use super::{refusal, signature};
 use crate::backend::DecodeError;
-use crate::backend::calls::Calls;
+use crate::backend::calls::{Calls, Fragment};
+use crate::backend::lenient::{arguments, count, list, loose, text};
 use crate::backend::names::ToolNames;
 use crate::backend::reason::finish;
-use crate::backend::stream::{Reader, count, parse, text};
-use crate::chat::{ChatEvent, ChatRequest, Completion, Finish, TokenLogprob, Usage};
+use crate::backend::stream::{Reader, parse};
+use crate::chat::{ChatEvent, ChatRequest, Completion, Finish, TokenLogprob, Usage, later_of};
 
 /// The state of reading one answer.
 pub(super) struct Responses {
@@ -18,7 +19,8 @@ pub(super) struct Responses {
     calls: Calls,
     /// The reason the answer ended, once known.
     finish: Option<Finish>,
-    usage: Usage,
+    /// Cumulative.
+    counts: Option<Counts>,
     done: bool,
 }
 
@@ -28,26 +30,24 @@ impl Responses {
             names: ToolNames::new(request),
             calls: Calls::new(seed),
             finish: None,
-            usage: Usage::default(),
+            counts: None,
             done: false,
         }
     }
 
-    fn response(
-        &mut self,
-        response: Response,
-        events: &mut Vec<ChatEvent>,
-    ) -> Result<(), DecodeError> {
-        if let Some(error) = response.error {
-            return Err(DecodeError::Reported(refusal::in_band(&error)));
+    fn response(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {
+        let Some(response) = parse::<Option<Response>>(data)? else { return Ok(()) };
+        // Only what may hold no answer is looked at a second time.
+        let is_odd = response.error.is_some() || response.candidates.is_empty();
+        if is_odd && let Some(error) = self.failed(&parse(data)?) {
+            return Err(error);
         }
-        // Cumulative: the last one counts.
-        if let Some(usage) = response.usage_metadata {
-            self.usage = Usage::from(usage);
+        if let Some(later) = &response.usage_metadata {
+            self.counts.get_or_insert_default().update(later);
         }
         let mut is_blocked =
             response.prompt_feedback.is_some_and(|told| told.block_reason.is_some());
-        for candidate in response.candidates.into_iter().flatten() {
+        for candidate in response.candidates {
             is_blocked = false;
             if candidate.index.unwrap_or(0) == 0 {
                 self.candidate(candidate, events)?;
@@ -64,9 +64,8 @@ impl Responses {
         candidate: Candidate,
         events: &mut Vec<ChatEvent>,
     ) -> Result<(), DecodeError> {
-        let parts = candidate.content.and_then(|content| content.parts);
-        for part in parts.into_iter().flatten() {
-            self.part(part, events);
+        for part in candidate.content.map(|content| content.parts).unwrap_or_default() {
+            self.part(part, events)?;
         }
         if let Some(tokens) = candidate.logprobs_result.map(Logprobs::tokens)
             && !tokens.is_empty()
@@ -79,25 +78,25 @@ impl Responses {
         Ok(())
     }
 
-    fn part(&mut self, part: WirePart, events: &mut Vec<ChatEvent>) {
+    fn part(&mut self, part: WirePart, events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {
         if let Some(text) = part.text {
-            if part.thought == Some(true) {
-                events.push(ChatEvent::Reasoning(text));
+            let is_thought = part.thought == Some(true);
+            events.push(if is_thought {
+                ChatEvent::Reasoning(text)
             } else {
-                events.push(ChatEvent::Text(text));
-            }
+                ChatEvent::Text(text)
+            });
         }
-        let Some(call) = part.function_call else { return };
+        let Some(call) = part.function_call else { return Ok(()) };
         let mut id = call.id;
         if let Some(proof) = &part.thought_signature {
             events.push(signature::event(proof));
             id = id.or_else(|| Some(signature::fold(self.calls.next_id(), proof)));
         }
-        self.calls.begin(id, self.names.inbound(call.name), events);
         // Calls come whole.
-        let arguments = call.args.map(|raw| raw.get().to_owned()).unwrap_or_default();
-        self.calls.add(arguments, events);
-        self.calls.end(events);
+        let name = call.name.map(|name| self.names.inbound(name));
+        let call = Fragment { index: None, id, name, arguments: call.args, fallback: None };
+        self.calls.whole(call, events)
     }
 }
 
@@ -112,10 +111,11 @@ impl Reader for Responses {
             None => Ok(()),
             // A document without `alt=sse` is a list of what the events would be.
             Some(b'[') => {
-                let responses: Vec<Response> = parse(data)?;
-                responses.into_iter().try_for_each(|response| self.response(response, events))
+                let responses: Vec<Box<RawValue>> = parse(data)?;
+                let mut responses = responses.into_iter();
+                responses.try_for_each(|one| self.response(one.get().as_bytes(), events))
             }
-            Some(_) => self.response(parse(data)?, events),
+            Some(_) => self.response(data, events),
         }
     }
 
@@ -123,32 +123,38 @@ impl Reader for Responses {
         self.done
     }
 
+    fn failed(&self, body: &Value) -> Option<DecodeError> {
+        refusal::in_band(body).map(DecodeError::Reported)
+    }
+
     /// There is no end marker but the reason: the body just ends, and the last events may follow the reason.
     fn end(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {
         let finish = match self.finish {
             None => return Err(DecodeError::Cut),
             // Calls end with STOP.
-            Some(Finish::Stop) if self.calls.any() => Finish::ToolCalls,
+            Some(Finish::Stop | Finish::ToolCalls) if self.calls.any() => Finish::ToolCalls,
+            Some(Finish::ToolCalls) => Finish::Stop,
             Some(finish) => finish,
         };
         self.done = true;
-        events.push(ChatEvent::Done(Completion { finish, stop_sequence: None, usage: self.usage }));
+        let usage = self.counts.as_ref().map(Usage::from).unwrap_or_default();
+        events.push(ChatEvent::Done(Completion { finish, stop_sequence: None, usage }));
         Ok(())
     }
 }
 
-/// One event. Every field may miss: proto3 leaves out what has its default.
+/// One event. Every field may miss, since proto3 leaves out what has its default, or be `null`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Response {
-    #[serde(default)]
-    candidates: Option<Vec<Candidate>>,
+    #[serde(default, deserialize_with = "list")]
+    candidates: Vec<Candidate>,
     #[serde(default)]
     prompt_feedback: Option<Feedback>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "loose")]
     usage_metadata: Option<Counts>,
     #[serde(default)]
-    error: Option<Value>,
+    error: Option<Box<RawValue>>,
 }
 
 #[derive(Deserialize)]
@@ -169,14 +175,14 @@ struct Candidate {
     finish_reason: Option<String>,
     #[serde(default, deserialize_with = "text")]
     finish_message: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "loose")]
     logprobs_result: Option<Logprobs>,
 }
 
 #[derive(Deserialize)]
 struct Content {
-    #[serde(default)]
-    parts: Option<Vec<WirePart>>,
+    #[serde(default, deserialize_with = "list")]
+    parts: Vec<WirePart>,
 }
 
 #[derive(Deserialize)]
@@ -196,17 +202,18 @@ struct WirePart {
 struct Call {
     #[serde(default, deserialize_with = "text")]
     id: Option<String>,
-    name: String,
-    #[serde(default)]
-    args: Option<Box<RawValue>>,
+    #[serde(default, deserialize_with = "text")]
+    name: Option<String>,
+    #[serde(default, deserialize_with = "arguments")]
+    args: String,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Logprobs {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list")]
     chosen_candidates: Vec<Token>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list")]
     top_candidates: Vec<Top>,
 }
 
@@ -225,33 +232,34 @@ impl Logprobs {
 
 #[derive(Deserialize)]
 struct Top {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "list")]
     candidates: Vec<Token>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Token {
+    #[serde(default, deserialize_with = "text")]
+    token: Option<String>,
     #[serde(default)]
-    token: String,
-    #[serde(default)]
-    log_probability: f64,
+    log_probability: Option<f64>,
 }
 
 impl From<Token> for TokenLogprob {
     fn from(token: Token) -> Self {
+        let text = token.token.unwrap_or_default();
         // Google gives no bytes; a token that is part of a character has none that could be told.
-        let is_whole = !token.token.contains(char::REPLACEMENT_CHARACTER);
+        let is_whole = !text.contains(char::REPLACEMENT_CHARACTER);
         Self {
-            bytes: is_whole.then(|| token.token.clone().into_bytes()),
-            token: token.token,
-            logprob: token.log_probability,
+            bytes: is_whole.then(|| text.clone().into_bytes()),
+            token: text,
+            logprob: token.log_probability.unwrap_or_default(),
             top: Vec::new(),
         }
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
 struct Counts {
     #[serde(default, deserialize_with = "count")]
@@ -266,9 +274,24 @@ struct Counts {
     cached_content_token_count: Option<u64>,
 }
 
-impl From<Counts> for Usage {
+impl Counts {
+    /// Takes later counts one by one, since sums are made of them.
+    fn update(&mut self, later: &Self) {
+        for (count, later) in [
+            (&mut self.prompt_token_count, later.prompt_token_count),
+            (&mut self.tool_use_prompt_token_count, later.tool_use_prompt_token_count),
+            (&mut self.candidates_token_count, later.candidates_token_count),
+            (&mut self.thoughts_token_count, later.thoughts_token_count),
+            (&mut self.cached_content_token_count, later.cached_content_token_count),
+        ] {
+            *count = later_of(*count, later);
+        }
+    }
+}
+
+impl From<&Counts> for Usage {
     /// Counts that miss are zero here, because proto3 leaves zeros out.
-    fn from(counts: Counts) -> Self {
+    fn from(counts: &Counts) -> Self {
         let sum = |one: Option<u64>, other: Option<u64>| {
             Some(one.unwrap_or(0).saturating_add(other.unwrap_or(0)))
         };

@@ -4,75 +4,77 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::backend::overflow::is_prompt_too_long;
+use crate::backend::report::Report;
 use crate::backend::{Rejection, RejectionClass, blame, class_of_status, shorten};
 
 /// Reads an answer whose status is not 2xx.
 pub(super) fn read(status: u16, body: &[u8], model: &str) -> Rejection {
-    let body = serde_json::from_slice::<Value>(body).ok();
-    match body.as_ref().and_then(envelope) {
-        Some(error) => classed(status, error, model),
+    let body = serde_json::from_slice::<Value>(body).unwrap_or_default();
+    match Report::find(&body) {
+        Some(report) => classed(status, Some(status), &report, &body, model),
         None => {
-            // What answers without Google's envelope is not Google's API, or something before it.
+            // What answers without an error in JSON is not Google's API, or something before it.
             let class = match class_of_status(status) {
                 RejectionClass::UnknownModel => RejectionClass::Broken,
                 class => class,
             };
-            Rejection { class, message: format!("status {status}"), retry_after: None }
+            let hint =
+                if status == 404 { "; base_url is what stands before `/v1beta`" } else { "" };
+            Rejection { class, message: format!("status {status}{hint}"), retry_after: None }
         }
     }
 }
 
-/// Reads the `error` of an answer that began as a success.
-pub(super) fn in_band(error: &Value) -> Rejection {
-    let code = error.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
-    classed(code.filter(|code| (400..600).contains(code)).unwrap_or(500), error, "")
+/// Reads an error within an answer that began as a success; `None` when it is none.
+pub(super) fn in_band(body: &Value) -> Option<Rejection> {
+    let report = Report::find(body)?;
+    Some(classed(report.status(), None, &report, body, ""))
 }
 
-/// The error in its envelope, which is at times a list of one.
-fn envelope(body: &Value) -> Option<&Value> {
-    let body = match body {
-        Value::Array(items) => items.first()?,
-        other => other,
-    };
-    body.get("error").filter(|error| error.is_object())
-}
-
-fn classed(status: u16, error: &Value, model: &str) -> Rejection {
-    let said = error.get("message").and_then(Value::as_str).unwrap_or_default();
-    let lower = said.to_ascii_lowercase();
-    let says = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+/// `status` is what counts where the error itself says nothing, `told` that of the answer.
+fn classed(
+    status: u16,
+    told: Option<u16>,
+    report: &Report,
+    body: &Value,
+    model: &str,
+) -> Rejection {
+    // The error in its envelope, which is at times a list of one.
+    let error = body.get("error").or_else(|| body.get(0)?.get("error")).unwrap_or(&Value::Null);
     let state = error.get("status").and_then(Value::as_str).unwrap_or_default();
     let class = match class_of_status(status) {
+        _ if is_prompt_too_long(report, told) => RejectionClass::ContextTooLong,
         RejectionClass::BadRequest
-            if is_key(error) || says(&["api key not valid", "api key expired"]) =>
+            if is_key(error) || report.says(&["api key not valid", "api key expired"]) =>
         {
             RejectionClass::Auth
         }
-        RejectionClass::BadRequest if state == "FAILED_PRECONDITION" && says(&["billing"]) => {
+        RejectionClass::BadRequest
+            if state == "FAILED_PRECONDITION" && report.says(&["billing"]) =>
+        {
             RejectionClass::QuotaExhausted
         }
-        RejectionClass::BadRequest if state == "FAILED_PRECONDITION" && says(&["location"]) => {
-            RejectionClass::Forbidden
-        }
         RejectionClass::BadRequest
-            if says(&["maximum number of tokens", "input token count", "context length"]) =>
+            if state == "FAILED_PRECONDITION" && report.says(&["location"]) =>
         {
-            RejectionClass::ContextTooLong
+            RejectionClass::Forbidden
         }
         // Cancelled; somebody else's leaving may have caused it.
         RejectionClass::BadRequest if status == 499 => RejectionClass::Broken,
         // Google adds a delay of some seconds to an exhausted day too, and lists both limits together.
         RejectionClass::RateLimited
-            if is_daily(error) || says(&["spending cap", "spend limit"]) =>
+            if is_daily(error) || report.says(&["spending cap", "spend limit"]) =>
         {
             RejectionClass::QuotaExhausted
         }
-        class => blame::refine(class, &lower),
+        class => blame::refine(class, &report.message.to_ascii_lowercase()),
     };
     let passes = matches!(class, RejectionClass::RateLimited | RejectionClass::Overloaded);
-    let retry_after = passes.then(|| delay(error).or_else(|| told_delay(said))).flatten();
-    let message = if !said.is_empty() {
-        shorten(said)
+    let retry_after =
+        passes.then(|| delay(error).or_else(|| told_delay(&report.message))).flatten();
+    let message = if !report.message.is_empty() {
+        shorten(&report.message)
     } else if class == RejectionClass::UnknownModel {
         format!("model '{model}' not found")
     } else {

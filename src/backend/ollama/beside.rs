@@ -5,7 +5,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::backend::listed::{seconds, text};
+use crate::backend::lenient::count;
+use crate::backend::listed::{entries, first_text, time};
 use crate::backend::whole::parse;
 use crate::backend::{DecodeError, UpstreamRequest};
 use crate::chat::{Api, EmbedRequest, Listing, Model, ShowRequest, Usage, Whole};
@@ -63,15 +64,14 @@ pub(super) fn description(body: &[u8]) -> Result<(Whole, Usage), DecodeError> {
 
 /// Reads a list of models, entry by entry as they are.
 pub(super) fn models(body: &[u8]) -> Result<Vec<Model>, DecodeError> {
-    let answer: Listed = parse(body)?;
     let model = |entry: Map<String, Value>| {
-        let name = text(&entry, "name").or_else(|| text(&entry, "model"))?.to_owned();
-        let created = text(&entry, "modified_at").and_then(seconds);
+        let name = first_text(&entry, &["name", "model", "id"])?.to_owned();
+        let created = time(&entry, &["modified_at", "created"]);
         // Ollama's own `/v1/models` names the namespace, which is `library` for models without one.
         let owner = name.rsplit_once('/').map_or("library", |(owner, _)| owner).to_owned();
         Some(Model { name, created, owner: Some(owner), entry: Some(entry) })
     };
-    Ok(answer.models.unwrap_or_default().into_iter().filter_map(model).collect())
+    Ok(entries(body, &["models", "data"])?.into_iter().filter_map(model).collect())
 }
 
 fn headers(key: Option<&str>) -> Vec<(&'static str, String)> {
@@ -98,14 +98,8 @@ struct Show<'a> {
 #[derive(Deserialize)]
 struct Embedded {
     embeddings: Vec<Vec<f32>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "count")]
     prompt_eval_count: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct Listed {
-    /// A server without any model may say `null`.
-    models: Option<Vec<Map<String, Value>>>,
 }
 
 #[cfg(test)]

@@ -1,15 +1,16 @@
-//! What is sent to Ollama, and what is read from it however it is cut.
+//! What is sent to Ollama, and what its refusals mean; decoding has a file of its own.
+
+mod decoding;
 
 use serde_json::{Value, json};
 
 use super::*;
-use crate::backend::Quirks;
 use crate::backend::testing::extra;
+use crate::backend::{Quirks, RejectionClass};
 use crate::chat::{
     ChatRequest, Extra, Format, Image, ImageSource, Message, Part, Role, Sampling, Tool, ToolCall,
     ToolChoice, ToolResult,
 };
-use proptest::prelude::*;
 
 fn encode(request: &ChatRequest) -> Value {
     let call = Ollama.encode(&Ask::Chat(request.clone()), Target::new("llama3.1", None)).unwrap();
@@ -17,39 +18,8 @@ fn encode(request: &ChatRequest) -> Value {
     serde_json::from_slice(&call.body).unwrap()
 }
 
-fn decode(pieces: &[&[u8]]) -> (Vec<ChatEvent>, Result<(), DecodeError>) {
-    let mut decoder = Ollama.decoder(&Ask::Chat(ChatRequest::default()), 7);
-    let mut events = Vec::new();
-    for piece in pieces {
-        if let Err(error) = decoder.feed(piece, &mut events) {
-            return (events, Err(error));
-        }
-    }
-    let ended = decoder.finish(&mut events);
-    (events, ended)
-}
-
 fn user(text: &str) -> ChatRequest {
     ChatRequest { messages: vec![Message::text(Role::User, text)], ..ChatRequest::default() }
-}
-
-const STREAM: &str = concat!(
-    "{\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"Grüße \"},\"done\":false}\n",
-    "{\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"🦙\"},\"done\":false}\n",
-    "{\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"\"},\"done\":true,",
-    "\"done_reason\":\"stop\",\"prompt_eval_count\":15,\"eval_count\":248}\n",
-);
-
-fn stream_events() -> Vec<ChatEvent> {
-    vec![
-        ChatEvent::Text("Grüße ".into()),
-        ChatEvent::Text("🦙".into()),
-        ChatEvent::Done(Completion {
-            finish: Finish::Stop,
-            stop_sequence: None,
-            usage: Usage { prompt: Some(15), completion: Some(248), ..Usage::default() },
-        }),
-    ]
 }
 
 #[test]
@@ -188,77 +158,6 @@ fn an_ollama_clients_own_fields_pass_and_others_are_named_as_dropped() {
 }
 
 #[test]
-fn a_stream_becomes_events_and_usage() {
-    assert_eq!(decode(&[STREAM.as_bytes()]), (stream_events(), Ok(())));
-}
-
-#[test]
-fn a_stream_without_its_end_is_cut_wherever_it_stops() {
-    let bytes = STREAM.as_bytes();
-    for end in 0..bytes.len() - 1 {
-        let (events, ended) = decode(&[&bytes[..end]]);
-        assert_eq!(ended, Err(DecodeError::Cut), "at {end}");
-        assert!(!events.iter().any(|event| matches!(event, ChatEvent::Done(_))));
-    }
-    // Only the last line's own line feed is missing: the line is whole.
-    assert_eq!(decode(&[&bytes[..bytes.len() - 1]]), (stream_events(), Ok(())));
-}
-
-#[test]
-fn an_error_line_inside_a_success_is_a_failure() {
-    let line = "{\"message\":{\"content\":\"a\"}}\n{\"error\":\"runner   stopped\"}\n";
-    let (events, ended) = decode(&[line.as_bytes()]);
-    assert_eq!(events, [ChatEvent::Text("a".into())]);
-    let Err(DecodeError::Reported(rejection)) = ended else { panic!("{ended:?}") };
-    assert_eq!(rejection.class, RejectionClass::Broken);
-    assert_eq!(rejection.message, "runner stopped");
-}
-
-#[test]
-fn what_ollama_never_answers_is_malformed() {
-    for body in
-        ["<html>oops</html>\n", "[]\n", "{}\n", "{\"message\":{\"content\":1}}\n", "\u{1}\n"]
-    {
-        let (_, ended) = decode(&[body.as_bytes()]);
-        assert!(matches!(ended, Err(DecodeError::Malformed(_))), "{body}: {ended:?}");
-    }
-    let (_, ended) = decode(&[b"{\"message\":{\"content\":\"\xff\xfe\"}}\n"]);
-    assert!(matches!(ended, Err(DecodeError::Malformed(_))), "{ended:?}");
-}
-
-#[test]
-fn calls_without_ids_get_one_each_and_make_the_answer_a_call() {
-    let line = concat!(
-        "{\"message\":{\"content\":\"\",\"tool_calls\":[{\"function\":{\"name\":\"a\",\"arguments\":{\"x\":1}}},",
-        "{\"id\":\"own\",\"function\":{\"name\":\"b\"}}]},\"done\":true,\"done_reason\":\"stop\"}\n"
-    );
-    let (events, ended) = decode(&[line.as_bytes()]);
-    assert_eq!(ended, Ok(()));
-    let [ChatEvent::ToolCall(first), ChatEvent::ToolCall(second), ChatEvent::Done(done)] =
-        &events[..]
-    else {
-        panic!("{events:?}")
-    };
-    assert_eq!((first.index, first.arguments.as_str()), (0, "{\"x\":1}"));
-    assert!(first.id.as_deref().unwrap().starts_with("call_"));
-    assert_eq!(
-        (second.index, second.id.as_deref(), second.arguments.as_str()),
-        (1, Some("own"), "{}")
-    );
-    assert_eq!(done.finish, Finish::ToolCalls);
-}
-
-#[test]
-fn load_and_length_are_told_apart() {
-    let load = "{\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"\"},\"done\":true,\"done_reason\":\"load\"}";
-    let (events, ended) = decode(&[load.as_bytes()]);
-    assert_eq!(ended, Ok(()));
-    assert!(matches!(&events[..], [ChatEvent::Done(done)] if done.finish == Finish::Load));
-    let (events, _) = decode(&[load.replace("load", "length").as_bytes()]);
-    assert!(matches!(&events[..], [ChatEvent::Done(done)] if done.finish == Finish::Length));
-}
-
-#[test]
 fn refusals_are_classed_and_keep_ollamas_words() {
     let table: &[(u16, &str, RejectionClass, &str)] = &[
         (404, "model 'x' not found", RejectionClass::UnknownModel, "ollama pull m"),
@@ -291,27 +190,46 @@ fn refusals_are_classed_and_keep_ollamas_words() {
     }
 }
 
-proptest! {
-    #[test]
-    fn cuts_never_matter(cuts in proptest::collection::vec(0..STREAM.len(), 0..6)) {
-        let mut cuts = cuts;
-        cuts.sort_unstable();
-        let mut pieces = Vec::new();
-        let mut from = 0;
-        for cut in cuts {
-            pieces.push(&STREAM.as_bytes()[from..cut]);
-            from = cut;
-        }
-        pieces.push(&STREAM.as_bytes()[from..]);
-        prop_assert_eq!(decode(&pieces), (stream_events(), Ok(())));
+#[test]
+fn what_a_runner_said_within_an_error_is_what_is_told() {
+    let llama = json!({"error": {"code": 400, "type": "exceed_context_size_error",
+        "message": "request (9 tokens) exceeds the available context size (8 tokens), try increasing it"}});
+    let table = [
+        (400, json!({"error": llama.to_string()}), RejectionClass::ContextTooLong),
+        (
+            400,
+            json!({"error": "the input length exceeds the context length"}),
+            RejectionClass::ContextTooLong,
+        ),
+        (500, json!({"error": llama.to_string()}), RejectionClass::ContextTooLong),
+        (
+            500,
+            json!({"error": json!({"error": {"message": "image input is not supported"}}).to_string()}),
+            RejectionClass::BadRequest,
+        ),
+        (
+            400,
+            json!({"error": "option \"num_ctx\" must be of type integer"}),
+            RejectionClass::BadRequest,
+        ),
+    ];
+    for (status, body, class) in table {
+        let rejection = Ollama.rejection(status, body.to_string().as_bytes(), "m");
+        assert_eq!(rejection.class, class, "{body}");
+        assert!(!rejection.message.contains('{'), "{}", rejection.message);
     }
+}
 
-    #[test]
-    fn no_bytes_make_the_decoder_panic_or_succeed_without_an_end(body in proptest::collection::vec(any::<u8>(), 0..300)) {
-        let (events, ended) = decode(&[&body]);
-        let has_end = matches!(events.last(), Some(ChatEvent::Done(_)));
-        prop_assert_eq!(ended.is_ok(), has_end);
+#[test]
+fn an_address_where_ollama_s_api_is_not_is_told_from_a_model_that_is_missing() {
+    for body in ["404 page not found", "<html>", ""] {
+        let rejection = Ollama.rejection(404, body.as_bytes(), "m");
+        assert_eq!(rejection.class, RejectionClass::Broken, "{body}");
+        let message = rejection.message;
+        assert!(message.contains("base_url") && message.contains("/v1"), "{message}");
+        assert!(!message.contains("ollama pull"), "{message}");
     }
+    assert_eq!(Ollama.rejection(404, b"{}", "m").class, RejectionClass::UnknownModel);
 }
 
 #[test]

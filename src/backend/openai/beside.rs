@@ -5,6 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::counts;
+use crate::backend::lenient::{count, loose};
+use crate::backend::listed::{entries, first_text, time};
 use crate::backend::whole::parse;
 use crate::backend::{DecodeError, UpstreamRequest, own_fields};
 use crate::chat::{Api, EmbedRequest, GatewayError, Model, Usage, Whole};
@@ -36,23 +39,25 @@ pub(super) fn listing(key: Option<&str>) -> UpstreamRequest {
 /// Reads vectors, which may come in any order.
 pub(super) fn embeddings(body: &[u8]) -> Result<(Whole, Usage), DecodeError> {
     let mut answer: Embedded = parse(body)?;
+    // Those without a number are in the order of the texts.
     answer.data.sort_by_key(|entry| entry.index);
     let vectors = answer.data.into_iter().map(|entry| entry.embedding.into_numbers());
     let vectors = vectors.collect::<Result<_, _>>()?;
-    let prompt = answer.usage.and_then(|usage| usage.prompt_tokens);
+    let prompt = answer.usage.and_then(|counts| counts::usage(&counts).prompt);
     Ok((Whole::Embeddings(vectors), Usage { prompt, ..Usage::default() }))
 }
 
 /// Reads the list of models.
 pub(super) fn models(body: &[u8]) -> Result<Vec<Model>, DecodeError> {
-    let answer: Listed = parse(body)?;
-    let model = |entry: Entry| Model {
-        name: entry.id,
-        created: entry.created,
-        owner: entry.owned_by.filter(|owner| !owner.is_empty()),
-        entry: None,
+    let model = |entry: Map<String, Value>| {
+        Some(Model {
+            name: first_text(&entry, &["id", "name", "model"])?.to_owned(),
+            created: time(&entry, &["created", "created_at"]),
+            owner: first_text(&entry, &["owned_by", "organization"]).map(ToOwned::to_owned),
+            entry: None,
+        })
     };
-    Ok(answer.data.into_iter().map(model).collect())
+    Ok(entries(body, &["data", "models"])?.into_iter().filter_map(model).collect())
 }
 
 fn headers(key: Option<&str>) -> Vec<(&'static str, String)> {
@@ -73,14 +78,14 @@ struct Embed<'a> {
 #[derive(Deserialize)]
 struct Embedded {
     data: Vec<EmbeddedEntry>,
-    #[serde(default)]
-    usage: Option<Counts>,
+    #[serde(default, deserialize_with = "loose")]
+    usage: Option<Map<String, Value>>,
 }
 
 #[derive(Deserialize)]
 struct EmbeddedEntry {
-    #[serde(default)]
-    index: u64,
+    #[serde(default, deserialize_with = "count")]
+    index: Option<u64>,
     embedding: Vector,
 }
 
@@ -107,26 +112,6 @@ impl Vector {
         }
         Ok(numbers.iter().map(|number| f32::from_le_bytes(*number)).collect())
     }
-}
-
-#[derive(Deserialize)]
-struct Counts {
-    #[serde(default)]
-    prompt_tokens: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct Listed {
-    data: Vec<Entry>,
-}
-
-#[derive(Deserialize)]
-struct Entry {
-    id: String,
-    #[serde(default)]
-    created: Option<u64>,
-    #[serde(default)]
-    owned_by: Option<String>,
 }
 
 #[cfg(test)]
@@ -170,5 +155,17 @@ mod tests {
             (models[0].name.as_str(), models[0].created),
             ("tiny-chat:1b", Some(1_795_341_600))
         );
+    }
+
+    #[test]
+    fn a_bare_list_with_odd_entries_is_read() {
+        let body = json!([{"id": "org/a", "created": "0", "organization": "o"}, {"object": "model"},
+            {"id": "b", "created": 7.5, "owned_by": null}]);
+        let models = models(body.to_string().as_bytes()).unwrap();
+        let told: Vec<_> = models
+            .iter()
+            .map(|model| (&*model.name, model.created, model.owner.as_deref()))
+            .collect();
+        assert_eq!(told, [("org/a", Some(0), Some("o")), ("b", Some(7), None)]);
     }
 }

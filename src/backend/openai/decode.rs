@@ -1,36 +1,29 @@
 //! Reading the chunks of an answer, or a whole one, from OpenAI and its imitators.
 
-use serde::{Deserialize, Deserializer};
-use serde_json::Value;
+use serde::Deserialize;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
+use super::counts;
 use super::fill::Lists;
 use super::refusal;
 use crate::backend::DecodeError;
-use crate::backend::calls::Calls;
+use crate::backend::calls::{Calls, Fragment};
+use crate::backend::lenient::{self, Said, count, list, loose, reasoning, text, word};
+use crate::backend::logprobs::{Token, tokens};
 use crate::backend::names::ToolNames;
 use crate::backend::reason::finish;
-use crate::backend::stream::{Reader, count, parse, text};
-use crate::chat::{ChatEvent, ChatRequest, Completion, Finish, TokenLogprob, Usage};
+use crate::backend::stream::{Reader, parse};
+use crate::chat::{ChatEvent, ChatRequest, Completion, Finish, Usage};
 
 /// The state of reading one answer.
 pub(super) struct Chunks {
     names: ToolNames,
     calls: Calls,
-    /// What tells the call being written from the next one.
-    current: Option<Current>,
     /// The reason the answer ended, once known.
     finish: Option<Finish>,
     usage: Usage,
     done: bool,
-}
-
-/// The call being written.
-struct Current {
-    index: Option<u64>,
-    id: Option<String>,
-    /// Arguments that came before the name, which begins a call.
-    held: Option<String>,
 }
 
 impl Chunks {
@@ -38,7 +31,6 @@ impl Chunks {
         Self {
             names: ToolNames::new(request),
             calls: Calls::new(seed),
-            current: None,
             finish: None,
             usage: Usage::default(),
             done: false,
@@ -46,21 +38,20 @@ impl Chunks {
     }
 
     fn choice(&mut self, choice: Choice, events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {
-        // Whole answers say `message`, pieces `delta`.
-        if let Some(delta) = choice.delta.or(choice.message) {
-            self.delta(delta, events)?;
+        // Whole answers say `message`, pieces `delta`, and where a gap was to be filled it is `text`.
+        match choice.delta.or(choice.message) {
+            Some(delta) => self.delta(delta, events)?,
+            None => events.extend(choice.text.map(ChatEvent::Text)),
         }
-        events.extend(choice.text.map(ChatEvent::Text));
-        let tokens = match choice.logprobs {
-            Some(Logprobs::Entries { content: Some(tokens) }) => {
-                tokens.into_iter().map(TokenLogprob::from).collect()
-            }
+        let told = match choice.logprobs {
+            Some(Logprobs::Entries { content: Some(told) }) => tokens(told),
             Some(Logprobs::Lists(lists)) => lists.into_tokens(),
             Some(Logprobs::Entries { content: None }) | None => Vec::new(),
         };
-        if !tokens.is_empty() {
-            events.push(ChatEvent::Logprobs(tokens));
+        if !told.is_empty() {
+            events.push(ChatEvent::Logprobs(told));
         }
+        self.count(choice.usage);
         if let Some(reason) = choice.finish_reason {
             self.finish = finish(&reason, None)?.or(self.finish);
         }
@@ -68,77 +59,36 @@ impl Chunks {
     }
 
     fn delta(&mut self, delta: Delta, events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {
+        // The same thinking under several names, at times.
+        let thoughts = [delta.reasoning_content, delta.reasoning, delta.reasoning_details];
+        let thought = thoughts.into_iter().find(|thought| !thought.is_empty());
+        events.extend(thought.map(ChatEvent::Reasoning));
+        events.extend(delta.content.into_iter().map(|said| match said {
+            Said::Text(text) => ChatEvent::Text(text),
+            Said::Reasoning(text) => ChatEvent::Reasoning(text),
+        }));
         // A refusal is text to whoever reads it, and the canonical model has no other place for it.
-        let reasoning = delta.reasoning_content.or(delta.reasoning);
-        events.extend(reasoning.map(ChatEvent::Reasoning));
-        events.extend([delta.content, delta.refusal].into_iter().flatten().map(ChatEvent::Text));
-        for fragment in delta.tool_calls.into_iter().flatten() {
-            self.fragment(fragment, events)?;
-        }
-        Ok(())
-    }
-
-    /// Takes a fragment of a call. Index and id may miss, or be said again on every fragment.
-    fn fragment(
-        &mut self,
-        fragment: Fragment,
-        events: &mut Vec<ChatEvent>,
-    ) -> Result<(), DecodeError> {
-        let function = fragment.function.unwrap_or_default();
-        let arguments = function.arguments.unwrap_or_default();
-        let continues = self.current.as_ref().is_some_and(|current| {
-            let same_index = match (fragment.index, current.index) {
-                (Some(new), Some(old)) => Some(new == old),
-                _ => None,
+        events.extend(delta.refusal.map(ChatEvent::Text));
+        let old = delta.function_call.filter(|_| delta.tool_calls.is_empty());
+        let old = old.map(|function| ToolCall { index: None, id: None, function: Some(function) });
+        for (position, call) in delta.tool_calls.into_iter().chain(old).enumerate() {
+            let function = call.function.unwrap_or_default();
+            let fragment = Fragment {
+                index: call.index,
+                id: call.id,
+                name: function.name.map(|name| self.names.inbound(name)),
+                arguments: function.arguments,
+                fallback: None,
             };
-            let same_id = match (&fragment.id, &current.id) {
-                (Some(new), Some(old)) => Some(new == old),
-                _ => None,
-            };
-            match (same_index, same_id) {
-                // Some give whole calls that all have index 0.
-                (Some(true), Some(false)) => function.name.is_none(),
-                (Some(same), _) | (None, Some(same)) => same,
-                (None, None) => function.name.is_none() || current.held.is_some(),
-            }
-        });
-        if !continues {
-            if self.is_earlier(fragment.index) {
-                return Err(DecodeError::Malformed("tool calls interleave".to_owned()));
-            }
-            self.close(events)?;
-            self.current =
-                Some(Current { index: fragment.index, id: None, held: Some(String::new()) });
-        }
-        let Some(current) = &mut self.current else { return Ok(()) };
-        if current.id.is_none() {
-            current.id = fragment.id;
-        }
-        if let (Some(held), Some(name)) = (&mut current.held, function.name) {
-            let held = std::mem::take(held);
-            current.held = None;
-            self.calls.begin(current.id.clone(), self.names.inbound(name), events);
-            self.calls.add(held, events);
-        }
-        match &mut current.held {
-            Some(held) => held.push_str(&arguments),
-            None => self.calls.add(arguments, events),
+            self.calls.take(fragment, position == 0, events)?;
         }
         Ok(())
     }
 
-    /// Whether `index` belongs to a call that is complete already.
-    fn is_earlier(&self, index: Option<u64>) -> bool {
-        let current = self.current.as_ref().and_then(|current| current.index);
-        matches!((index, current), (Some(index), Some(current)) if index < current)
-    }
-
-    fn close(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {
-        if self.current.take().is_some_and(|current| current.held.is_some()) {
-            return Err(DecodeError::Malformed("a tool call without a name".to_owned()));
+    fn count(&mut self, counts: Option<Map<String, Value>>) {
+        if let Some(counts) = counts {
+            self.usage.update(counts::usage(&counts));
         }
-        self.calls.end(events);
-        Ok(())
     }
 }
 
@@ -155,20 +105,21 @@ impl Reader for Chunks {
             _ => {}
         }
         let chunk: Chunk = parse(data)?;
-        // Only what holds no answer is looked at a second time.
-        if (chunk.error.is_some() || chunk.choices.is_none())
-            && let Some(rejection) = refusal::in_band(&parse(data)?)
-        {
+        // Only what may hold no answer is looked at a second time.
+        let is_odd = chunk.error.is_some() || chunk.choices.is_empty();
+        if is_odd && let Some(rejection) = refusal::in_band(&parse(data)?) {
             return Err(DecodeError::Reported(rejection));
         }
-        // Cumulative where it comes more than once.
-        if let Some(usage) = chunk.usage {
-            self.usage = Usage::from(usage);
-        }
+        self.count(chunk.usage);
+        self.count(chunk.x_groq.and_then(|own| own.usage));
         // One answer is asked for; servers that give more are not listened to.
-        let choices = chunk.choices.into_iter().flatten();
-        for choice in choices.filter(|choice| choice.index.unwrap_or(0) == 0) {
-            self.choice(choice, events)?;
+        for choice in chunk.choices {
+            if let Some(error) = choice.error.as_ref().and_then(refusal::of_choice) {
+                return Err(DecodeError::Reported(error));
+            }
+            if choice.index.unwrap_or(0) == 0 {
+                self.choice(choice, events)?;
+            }
         }
         Ok(())
     }
@@ -177,9 +128,14 @@ impl Reader for Chunks {
         self.done
     }
 
+    fn failed(&self, body: &Value) -> Option<DecodeError> {
+        let of_choice = || refusal::of_choice(body.pointer("/choices/0/error")?);
+        refusal::in_band(body).or_else(of_choice).map(DecodeError::Reported)
+    }
+
     fn end(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {
         let Some(finish) = self.finish else { return Err(DecodeError::Cut) };
-        self.close(events)?;
+        self.calls.end(events)?;
         let finish = match finish {
             // Some say `stop` though they call, some `tool_calls` though they do not.
             Finish::Stop | Finish::ToolCalls if self.calls.any() => Finish::ToolCalls,
@@ -195,12 +151,21 @@ impl Reader for Chunks {
 /// One chunk, or a whole answer. Every field may miss or be `null`.
 #[derive(Deserialize)]
 struct Chunk {
-    #[serde(default)]
-    choices: Option<Vec<Choice>>,
-    #[serde(default)]
-    usage: Option<Counts>,
+    #[serde(default, deserialize_with = "list")]
+    choices: Vec<Choice>,
+    #[serde(default, deserialize_with = "loose")]
+    usage: Option<Map<String, Value>>,
+    /// Where Groq puts the counts of a stream.
+    #[serde(default, deserialize_with = "loose")]
+    x_groq: Option<Counted>,
     #[serde(default)]
     error: Option<Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+struct Counted {
+    #[serde(default, deserialize_with = "loose")]
+    usage: Option<Map<String, Value>>,
 }
 
 #[derive(Deserialize)]
@@ -214,28 +179,39 @@ struct Choice {
     /// Instead of both where a gap was to be filled.
     #[serde(default, deserialize_with = "text")]
     text: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "loose")]
     logprobs: Option<Logprobs>,
-    #[serde(default, deserialize_with = "text")]
+    #[serde(default, deserialize_with = "word")]
     finish_reason: Option<String>,
+    /// Where Moonshot puts the counts of a stream.
+    #[serde(default, deserialize_with = "loose")]
+    usage: Option<Map<String, Value>>,
+    /// Where OpenRouter says what its provider failed of.
+    #[serde(default)]
+    error: Option<Value>,
 }
 
 #[derive(Deserialize)]
 struct Delta {
-    #[serde(default, deserialize_with = "content")]
-    content: Option<String>,
+    #[serde(default, deserialize_with = "lenient::content")]
+    content: Vec<Said>,
     #[serde(default, deserialize_with = "text")]
     refusal: Option<String>,
-    #[serde(default, deserialize_with = "text")]
-    reasoning_content: Option<String>,
-    #[serde(default, deserialize_with = "text")]
-    reasoning: Option<String>,
+    #[serde(default, deserialize_with = "reasoning")]
+    reasoning_content: String,
+    #[serde(default, deserialize_with = "reasoning")]
+    reasoning: String,
+    #[serde(default, deserialize_with = "reasoning")]
+    reasoning_details: String,
+    #[serde(default, deserialize_with = "list")]
+    tool_calls: Vec<ToolCall>,
+    /// The one call of the API before there were tools.
     #[serde(default)]
-    tool_calls: Option<Vec<Fragment>>,
+    function_call: Option<Function>,
 }
 
 #[derive(Deserialize)]
-struct Fragment {
+struct ToolCall {
     #[serde(default, deserialize_with = "count")]
     index: Option<u64>,
     #[serde(default, deserialize_with = "text")]
@@ -248,8 +224,8 @@ struct Fragment {
 struct Function {
     #[serde(default, deserialize_with = "text")]
     name: Option<String>,
-    #[serde(default, deserialize_with = "arguments")]
-    arguments: Option<String>,
+    #[serde(default, deserialize_with = "lenient::arguments")]
+    arguments: String,
 }
 
 #[derive(Deserialize)]
@@ -260,90 +236,4 @@ enum Logprobs {
         #[serde(default)]
         content: Option<Vec<Token>>,
     },
-}
-
-#[derive(Deserialize)]
-struct Token {
-    #[serde(default)]
-    token: String,
-    #[serde(default)]
-    logprob: f64,
-    #[serde(default)]
-    bytes: Option<Vec<u8>>,
-    #[serde(default)]
-    top_logprobs: Option<Vec<Token>>,
-}
-
-impl From<Token> for TokenLogprob {
-    fn from(token: Token) -> Self {
-        Self {
-            token: token.token,
-            logprob: token.logprob,
-            bytes: token.bytes,
-            top: token.top_logprobs.into_iter().flatten().map(Self::from).collect(),
-        }
-    }
-}
-
-#[derive(Deserialize)]
-struct Counts {
-    #[serde(default, deserialize_with = "count")]
-    prompt_tokens: Option<u64>,
-    #[serde(default, deserialize_with = "count")]
-    completion_tokens: Option<u64>,
-    #[serde(default)]
-    prompt_tokens_details: Option<PromptDetails>,
-    #[serde(default)]
-    completion_tokens_details: Option<CompletionDetails>,
-}
-
-#[derive(Deserialize)]
-struct PromptDetails {
-    #[serde(default, deserialize_with = "count")]
-    cached_tokens: Option<u64>,
-    #[serde(default, deserialize_with = "count")]
-    cache_write_tokens: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct CompletionDetails {
-    #[serde(default, deserialize_with = "count")]
-    reasoning_tokens: Option<u64>,
-}
-
-impl From<Counts> for Usage {
-    fn from(counts: Counts) -> Self {
-        let prompt = counts.prompt_tokens_details;
-        Self {
-            prompt: counts.prompt_tokens,
-            completion: counts.completion_tokens,
-            cached: prompt.as_ref().and_then(|details| details.cached_tokens),
-            cache_written: prompt.and_then(|details| details.cache_write_tokens),
-            reasoning: counts
-                .completion_tokens_details
-                .and_then(|details| details.reasoning_tokens),
-        }
-    }
-}
-
-/// Content is a string, or a list of parts at a few imitators.
-fn content<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    let content = match Value::deserialize(deserializer)? {
-        Value::String(text) => text,
-        Value::Array(parts) => {
-            let texts = parts.iter().filter_map(|part| part.get("text").and_then(Value::as_str));
-            texts.collect()
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => String::new(),
-    };
-    Ok(Some(content).filter(|content| !content.is_empty()))
-}
-
-/// Arguments are a string of JSON, or the JSON itself at some imitators.
-fn arguments<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Ok(match Value::deserialize(deserializer)? {
-        Value::Null => None,
-        Value::String(text) => Some(text),
-        other => Some(other.to_string()),
-    })
 }

@@ -2,6 +2,7 @@
 
 mod decoding;
 mod encoding;
+mod imitators;
 
 use serde_json::json;
 

@@ -42,8 +42,8 @@ fn done() -> ChatEvent {
 fn a_full_request_is_read() {
     let body = json!({
         "model": "llama3.1", "model_hint": "local", "max_tokens": 512, "temperature": 0.7, "stream": true,
-        "messages": [{"role": "system", "content": "Be brief."}, {"role": "tool", "content": "42"}],
-        "unknown": {"is": "ignored"},
+        "messages": [{"role": "system", "content": "Be brief.", "name": null}, {"role": "tool", "content": "42", "name": "f"}],
+        "unknown": {"is": "left out"}, "top_p": null,
     });
     let request = chat(Native.decode(body.to_string().as_bytes()).unwrap());
     assert_eq!(request.model.as_deref(), Some("llama3.1"));
@@ -53,6 +53,7 @@ fn a_full_request_is_read() {
     assert!(request.stream);
     assert_eq!(request.messages[0], Message::text(Role::System, "Be brief."));
     assert_eq!(request.messages[1].role, Role::Tool);
+    assert_eq!(request.untold, ["name", "unknown"]);
 }
 
 #[test]
@@ -164,5 +165,20 @@ proptest! {
     #[test]
     fn no_bytes_make_the_decoder_panic(body in proptest::collection::vec(any::<u8>(), 0..300)) {
         let _ = Native.decode(&body);
+    }
+}
+
+#[test]
+fn what_came_from_a_cache_is_counted_where_anything_did() {
+    let counted = |cached| {
+        let usage = Usage { prompt: Some(15), cached, ..Usage::default() };
+        let done = Completion { finish: Finish::Stop, stop_sequence: None, usage };
+        let written = write(&mut *encoder(false), ChatEvent::Done(done));
+        serde_json::from_str::<Value>(&written).unwrap()["usage"].clone()
+    };
+    assert_eq!(counted(Some(9))["prompt_tokens_details"], json!({"cached_tokens": 9}));
+    for nothing in [None, Some(0)] {
+        let usage = json!({"prompt_tokens": 15, "completion_tokens": 0, "total_tokens": 15});
+        assert_eq!(counted(nothing), usage);
     }
 }

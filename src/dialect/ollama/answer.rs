@@ -188,6 +188,7 @@ impl Answer {
         Some(Counts {
             total_duration: nanoseconds(at),
             prompt_eval_count: done.usage.prompt.unwrap_or(0),
+            prompt_eval_cached_count: done.usage.cached.unwrap_or(0),
             prompt_eval_duration: nanoseconds(first),
             eval_count: done.usage.completion.unwrap_or(0),
             eval_duration: nanoseconds(self.last.saturating_sub(first)),
@@ -336,6 +337,8 @@ struct Counts {
     total_duration: u64,
     #[serde(skip_serializing_if = "is_zero")]
     prompt_eval_count: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    prompt_eval_cached_count: u64,
     #[serde(skip_serializing_if = "is_zero")]
     prompt_eval_duration: u64,
     #[serde(skip_serializing_if = "is_zero")]

@@ -152,6 +152,79 @@ fn a_whole_answer_to_a_streamed_request_is_read() {
 }
 
 #[test]
+fn a_later_count_of_nothing_wipes_no_earlier_one_out() {
+    let body = stream(&[
+        r#"{"type":"message_start","message":{"usage":{"input_tokens":25,"cache_read_input_tokens":5,"output_tokens":1}}}"#,
+        r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"input_tokens":0,"cache_read_input_tokens":0,"output_tokens":9}}"#,
+        r#"{"type":"message_delta","delta":{},"usage":{}}"#,
+        r#"{"type":"message_stop"}"#,
+    ]);
+    let (events, _) = decode(&body);
+    let Some(ChatEvent::Done(end)) = events.last() else { panic!("{events:?}") };
+    let told = (end.usage.prompt, end.usage.completion, end.usage.cached);
+    assert_eq!(told, (Some(30), Some(9), Some(5)));
+}
+
+#[test]
+fn null_is_nothing_in_every_field_and_a_text_alone_is_content() {
+    let body = stream(&[
+        r#"{"type":"message_start","message":null}"#,
+        r#"{"type":"message_start","message":{"content":null,"stop_reason":null,"usage":null}}"#,
+        r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":null,"citations":null}}"#,
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a","partial_json":null}}"#,
+        r#"{"type":"content_block_delta","index":0,"delta":null}"#,
+        r#"{"type":"content_block_stop","index":null}"#,
+        r#"{"type":"message_delta","delta":{"stop_reason":"end_turn","stop_sequence":null},"usage":{"output_tokens_details":null,"input_tokens":null}}"#,
+        r#"{"type":"message_stop"}"#,
+    ]);
+    let expected = vec![text("a"), done(Finish::Stop, Usage::default())];
+    assert_eq!(decode(&body), (expected.clone(), Ok(())));
+    for content in [r#""a""#, r#"[null,{"type":"text","text":"a","id":null}]"#] {
+        let whole = format!(
+            r#"{{"type":"message","content":{content},"stop_reason":"end_turn","usage":null,"error":null}}"#
+        );
+        assert_eq!(decode(&whole), (expected.clone(), Ok(())), "{whole}");
+    }
+}
+
+#[test]
+fn blocks_that_alternate_and_inputs_that_come_at_once_are_whole_calls() {
+    let begin = |index: u32, id: &str, input: &str| {
+        format!(
+            r#"{{"type":"content_block_start","index":{index},"content_block":{{"type":"tool_use","id":"{id}","name":"f","input":{input}}}}}"#
+        )
+    };
+    let more = |index: u32, json: &str| {
+        let delta = serde_json::json!({"type": "input_json_delta", "partial_json": json});
+        serde_json::json!({"type": "content_block_delta", "index": index, "delta": delta})
+            .to_string()
+    };
+    let stop = |index: u32| format!(r#"{{"type":"content_block_stop","index":{index}}}"#);
+    let documents = [
+        begin(0, "a", "{}"),
+        begin(1, "b", "{}"),
+        more(0, "{\"x\""),
+        more(1, "{\"y\""),
+        more(0, ":1}"),
+        more(1, ":2}"),
+        stop(0),
+        stop(1),
+        begin(2, "c", r#"{"z":3}"#),
+        stop(2),
+        begin(3, "d", r#"{"z":3}"#),
+        more(3, r#"{"z":4}"#),
+        stop(3),
+        r#"{"type":"message_stop"}"#.to_owned(),
+    ];
+    let (events, ended) =
+        decode(&stream(&documents.iter().map(String::as_str).collect::<Vec<_>>()));
+    assert_eq!(ended, Ok(()));
+    let mut told = vec![String::new(); 4];
+    calls(&events).iter().for_each(|piece| told[piece.index as usize].push_str(&piece.arguments));
+    assert_eq!(told, ["{\"x\":1}", "{\"y\":2}", "{\"z\":3}", "{\"z\":4}"]);
+}
+
+#[test]
 fn an_error_within_a_success_is_a_failure_of_its_class() {
     for (kind, class) in [
         ("overloaded_error", Class::Overloaded),
@@ -161,6 +234,25 @@ fn an_error_within_a_success_is_a_failure_of_its_class() {
     ] {
         let body = error(kind, "said", Value::Null);
         for body in [body.clone(), stream(&[&body]), format!("event: error\n{}", stream(&[&body]))]
+        {
+            let (_, ended) = decode(&body);
+            let Err(DecodeError::Reported(rejection)) = ended else { panic!("{body}: {ended:?}") };
+            assert_eq!((rejection.class, rejection.message.as_str()), (class, "said"), "{body}");
+        }
+    }
+}
+
+#[test]
+fn other_servers_errors_within_a_success_are_failures_too() {
+    for (data, class) in [
+        (r#"{"error":"said"}"#, Class::Broken),
+        (r#"{"type":"error","message":"said"}"#, Class::Broken),
+        (
+            r#"{"error":{"code":400,"type":"exceed_context_size_error","message":"said"}}"#,
+            Class::ContextTooLong,
+        ),
+    ] {
+        for body in [data.to_owned(), stream(&[data]), format!("event: error\n{}", stream(&[data]))]
         {
             let (_, ended) = decode(&body);
             let Err(DecodeError::Reported(rejection)) = ended else { panic!("{body}: {ended:?}") };

@@ -178,6 +178,72 @@ fn what_google_never_answers_is_malformed() {
     }
 }
 
+#[test]
+fn null_is_nothing_in_every_field() {
+    let body = stream(&[
+        r#"{"candidates":null,"promptFeedback":null,"usageMetadata":null,"error":null}"#,
+        r#"{"candidates":[null,{"content":null,"index":null,"finishReason":null,"logprobsResult":null}],"promptFeedback":{"blockReason":null}}"#,
+        r#"{"candidates":[{"content":{"parts":null,"role":null}}]}"#,
+        r#"{"candidates":[{"content":{"parts":[null,{"text":"a","thought":null,"thoughtSignature":null,"functionCall":null},{"text":null,"functionCall":{"id":null,"name":"f","args":null}}]}}]}"#,
+        STOP,
+    ]);
+    let (events, ended) = decode(&body);
+    assert_eq!((events[0].clone(), ended), (text("a"), Ok(())));
+    assert_eq!(calls(&events)[0].arguments, "{}");
+}
+
+#[test]
+fn arguments_as_a_text_of_json_are_not_encoded_twice_and_a_call_has_a_name() {
+    let call = |call: serde_json::Value| {
+        let body = candidate(json!({"content": {"parts": [{"functionCall": call}]}}));
+        decode(&stream(&[&body, STOP]))
+    };
+    let (events, _) = call(json!({"name": "f", "args": "{\"x\": 1}"}));
+    assert_eq!(calls(&events)[0].arguments, "{\"x\": 1}");
+    assert!(matches!(call(json!({"args": {}})).1, Err(DecodeError::Malformed(_))));
+}
+
+#[test]
+fn a_later_count_of_nothing_wipes_no_earlier_one_out() {
+    let counted = |counts: &str| format!(r#"{{"candidates":[],"usageMetadata":{counts}}}"#);
+    let body = stream(&[
+        STOP,
+        &counted(r#"{"promptTokenCount":25,"candidatesTokenCount":"3","thoughtsTokenCount":4.0}"#),
+        &counted(r#"{"promptTokenCount":0,"candidatesTokenCount":5}"#),
+        &counted("{}"),
+    ]);
+    let (events, _) = decode(&body);
+    let Some(ChatEvent::Done(end)) = events.last() else { panic!("{events:?}") };
+    let told = (end.usage.prompt, end.usage.completion, end.usage.reasoning);
+    assert_eq!(told, (Some(25), Some(9), Some(4)));
+}
+
+#[test]
+fn an_error_within_a_success_is_found_in_every_shape() {
+    let inner = json!({"error": {"message": "no"}}).to_string();
+    for (error, class) in [
+        (
+            json!({"error": {"code": 503, "message": "no", "status": "UNAVAILABLE"}}),
+            Class::Overloaded,
+        ),
+        (json!({"error": "no"}), Class::Broken),
+        (json!({"error": {"message": inner, "code": 400}}), Class::BadRequest),
+        (
+            json!([{"error": {"code": 429, "message": "no", "status": "RESOURCE_EXHAUSTED"}}]),
+            Class::RateLimited,
+        ),
+    ] {
+        let error = error.to_string();
+        for body in
+            [error.clone(), stream(&[&error]), format!("event: error\n{}", stream(&[&error]))]
+        {
+            let (_, ended) = decode(&body);
+            let Err(DecodeError::Reported(rejection)) = ended else { panic!("{body}: {ended:?}") };
+            assert_eq!((rejection.class, rejection.message.as_str()), (class, "no"), "{body}");
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn cuts_never_matter(cuts in proptest::collection::vec(0usize..300, 0..8)) {

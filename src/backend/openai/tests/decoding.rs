@@ -11,15 +11,15 @@ fn decode_for(request: &ChatRequest, pieces: &[&[u8]]) -> Read {
     crate::backend::testing::decode(&OpenAi, request, pieces)
 }
 
-fn decode(body: &str) -> Read {
+pub(super) fn decode(body: &str) -> Read {
     decode_for(&ChatRequest::default(), &[body.as_bytes()])
 }
 
-fn text(text: &str) -> ChatEvent {
+pub(super) fn text(text: &str) -> ChatEvent {
     ChatEvent::Text(text.into())
 }
 
-const STOP: &str = r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#;
+pub(super) const STOP: &str = r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#;
 
 #[test]
 fn a_stream_in_imitators_habits_is_read() {
@@ -181,6 +181,14 @@ fn fragments_of_calls_are_joined_however_they_are_told_apart() {
             r#"[{"index":0,"id":"a","function":{"name":"f","arguments":"{\"x\":1}"}}]"#,
             r#"[{"index":0,"id":"b","function":{"name":"g","arguments":null}}]"#,
         ],
+        // Pieces that alternate, names said again, a late empty piece.
+        &[
+            r#"[{"index":0,"id":"a","function":{"name":"f","arguments":""}},{"index":1,"id":"b","function":{"name":"g","arguments":""}}]"#,
+            r#"[{"index":0,"function":{"name":"f","arguments":"{\"x\""}}]"#,
+            r#"[{"index":1,"function":{"name":"g","arguments":"{"}}]"#,
+            r#"[{"index":0,"function":{"name":null,"arguments":":1}"}}]"#,
+            r#"[{"index":1,"function":{"arguments":"}"}},{"index":0,"id":"","function":{"name":"","arguments":""}}]"#,
+        ],
         // The name comes after the first arguments.
         &[
             r#"[{"index":0,"id":"a","function":{"arguments":"{\"x\""}}]"#,
@@ -204,12 +212,12 @@ fn calls_without_ids_get_one_each() {
 fn calls_that_cannot_be_put_in_order_are_malformed() {
     let nameless = joined_calls(&[r#"[{"index":0,"id":"a","function":{"arguments":"{}"}}]"#]);
     assert!(matches!(nameless, Err(DecodeError::Malformed(_))), "{nameless:?}");
-    let interleaved = joined_calls(&[
-        r#"[{"index":0,"id":"a","function":{"name":"f","arguments":"{"}}]"#,
+    let goes_on = joined_calls(&[
+        r#"[{"index":0,"id":"a","function":{"name":"f","arguments":"{}"}}]"#,
         r#"[{"index":1,"id":"b","function":{"name":"g","arguments":"{"}}]"#,
-        r#"[{"index":0,"function":{"arguments":"}"}}]"#,
+        r#"[{"index":0,"function":{"arguments":"{}"}}]"#,
     ]);
-    assert!(matches!(interleaved, Err(DecodeError::Malformed(_))), "{interleaved:?}");
+    assert!(matches!(goes_on, Err(DecodeError::Malformed(_))), "{goes_on:?}");
 }
 
 #[test]

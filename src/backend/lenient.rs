@@ -1,0 +1,252 @@
+//! Reading fields as they come, not as they should.
+//!
+//! It owns what all kinds of providers forgive: `null` for whatever is not set, counts as texts or with a fraction,
+//! arguments as JSON or as its text, content as a text or in parts. It refuses to forgive content that is neither, since
+//! what was said must not get lost.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// A part of what was said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Said {
+    Text(String),
+    Reasoning(String),
+}
+
+/// Reads a count however it is written; what is no count is unknown.
+pub(super) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    Ok(counted(&Value::deserialize(deserializer)?))
+}
+
+/// A count however it is written.
+pub(super) fn counted(value: &Value) -> Option<u64> {
+    match value {
+        // A float's decimal digits are parsed rather than cast, so that no number is bent to fit.
+        Value::Number(number) => number.as_u64().or_else(|| whole(&number.to_string())),
+        Value::String(text) => whole(text.trim()),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    }
+}
+
+/// A number without a fraction, or with one of zeros.
+fn whole(text: &str) -> Option<u64> {
+    let (number, fraction) = text.split_once('.').unwrap_or((text, ""));
+    fraction.bytes().all(|digit| digit == b'0').then(|| number.parse().ok()).flatten()
+}
+
+/// Reads a text; anything else is none, and so is an empty one.
+pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::String(text) if !text.is_empty() => Some(text),
+        _ => None,
+    })
+}
+
+/// Reads a word, or an object whose `type` it is.
+pub(super) fn word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(match Value::deserialize(deserializer)? {
+        Value::String(text) if !text.is_empty() => Some(text),
+        Value::Object(fields) => match fields.get("type") {
+            Some(Value::String(text)) if !text.is_empty() => Some(text.clone()),
+            _ => None,
+        },
+        _ => None,
+    })
+}
+
+/// Reads a list; `null` is an empty one, and a `null` in it is nothing.
+pub(super) fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let list = Option::<Vec<Option<T>>>::deserialize(deserializer)?;
+    Ok(list.into_iter().flatten().flatten().collect())
+}
+
+/// Reads something that an answer is whole without; what has another shape is none.
+pub(super) fn loose<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned,
+{
+    Ok(serde_json::from_value(Value::deserialize(deserializer)?).ok())
+}
+
+/// Reads the arguments of a call as a text of JSON: they are one, or the JSON itself.
+pub(super) fn arguments<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let raw = Option::<Box<RawValue>>::deserialize(deserializer)?;
+    let Some(raw) = raw else { return Ok(String::new()) };
+    let json = raw.get();
+    if !json.starts_with('"') {
+        return Ok(json.to_owned());
+    }
+    serde_json::from_str(json).map_err(serde::de::Error::custom)
+}
+
+/// Reads content: a text, or parts of which some may be thinking.
+pub(super) fn content<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Said>, D::Error> {
+    let mut said = Vec::new();
+    match Value::deserialize(deserializer)? {
+        Value::Null => {}
+        Value::String(text) => push(Said::Text(text), &mut said),
+        Value::Array(parts) => parts.into_iter().for_each(|each| part(each, false, &mut said)),
+        one @ Value::Object(_) => part(one, false, &mut said),
+        Value::Bool(_) | Value::Number(_) => {
+            return Err(serde::de::Error::custom("content that is neither a text nor parts"));
+        }
+    }
+    Ok(said)
+}
+
+/// Reads the thinking that stands beside the content: a text, or parts.
+pub(super) fn reasoning<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let mut said = Vec::new();
+    match Value::deserialize(deserializer)? {
+        Value::String(text) => return Ok(text),
+        Value::Array(parts) => parts.into_iter().for_each(|each| part(each, true, &mut said)),
+        one @ Value::Object(_) => part(one, true, &mut said),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+    let texts = said.into_iter().map(|said| match said {
+        Said::Text(text) | Said::Reasoning(text) => text,
+    });
+    Ok(texts.collect())
+}
+
+/// Takes a part apart. Within thinking everything is thinking.
+fn part(value: Value, thinks: bool, said: &mut Vec<Said>) {
+    let mut fields = match value {
+        Value::Object(fields) => fields,
+        Value::String(text) => {
+            return push(if thinks { Said::Reasoning(text) } else { Said::Text(text) }, said);
+        }
+        Value::Array(_) | Value::Null | Value::Bool(_) | Value::Number(_) => return,
+    };
+    let kind = fields.get("type").and_then(Value::as_str).unwrap_or_default();
+    let thinks = thinks || kind.contains("think") || kind.contains("reason");
+    // By whom: Mistral thinks in parts of its own, OpenAI's newer API refuses in them, OpenRouter sums up.
+    for key in ["thinking", "reasoning", "summary", "text", "refusal", "content"] {
+        let thinks = thinks || matches!(key, "thinking" | "reasoning" | "summary");
+        match fields.swap_remove(key) {
+            Some(Value::Array(parts)) => {
+                return parts.into_iter().for_each(|inner| part(inner, thinks, said));
+            }
+            Some(text @ Value::String(_)) => return part(text, thinks, said),
+            Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_)) | None => {}
+        }
+    }
+}
+
+fn push(part: Said, said: &mut Vec<Said>) {
+    let (Said::Text(text) | Said::Reasoning(text)) = &part;
+    if !text.is_empty() {
+        said.push(part);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[derive(Deserialize)]
+    struct Fields {
+        #[serde(default, deserialize_with = "content")]
+        content: Vec<Said>,
+        #[serde(default, deserialize_with = "arguments")]
+        arguments: String,
+        #[serde(default, deserialize_with = "count")]
+        count: Option<u64>,
+        #[serde(default, deserialize_with = "list")]
+        list: Vec<String>,
+        #[serde(default, deserialize_with = "word")]
+        word: Option<String>,
+        #[serde(default, deserialize_with = "reasoning")]
+        reasoning: String,
+    }
+
+    fn read(fields: Value) -> Fields {
+        // By way of a text, as from the wire.
+        serde_json::from_str(&fields.to_string()).unwrap()
+    }
+
+    #[test]
+    fn null_is_nothing_everywhere() {
+        let fields = ["content", "arguments", "count", "list", "word", "reasoning"];
+        let nulls = fields.into_iter().map(|name| (name.to_owned(), Value::Null)).collect();
+        let read = read(Value::Object(nulls));
+        assert!(read.content.is_empty() && read.arguments.is_empty() && read.list.is_empty());
+        assert_eq!((read.count, read.word, read.reasoning.as_str()), (None, None, ""));
+    }
+
+    #[test]
+    fn content_is_a_text_or_parts_and_thinking_is_told_apart() {
+        let text = |text: &str| Said::Text(text.into());
+        let thought = |text: &str| Said::Reasoning(text.into());
+        let thinking = json!({"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]});
+        for (content, expected) in [
+            (json!("a"), vec![text("a")]),
+            (json!(""), vec![]),
+            (
+                json!([{"type": "text", "text": "a"}, {"type": "output_text", "text": "b"}]),
+                vec![text("a"), text("b")],
+            ),
+            (json!([thinking, {"type": "text", "text": "a"}]), vec![thought("hm"), text("a")]),
+            (json!([{"type": "thinking", "thinking": "hm", "closed": true}]), vec![thought("hm")]),
+            (json!([{"type": "refusal", "refusal": "no"}]), vec![text("no")]),
+            (json!([{"type": "reference", "reference_ids": [1]}, null, "a"]), vec![text("a")]),
+            (json!({"type": "text", "text": "a"}), vec![text("a")]),
+        ] {
+            assert_eq!(read(json!({ "content": content })).content, expected, "{content}");
+        }
+        assert!(serde_json::from_str::<Fields>("{\"content\": 1}").is_err());
+    }
+
+    #[test]
+    fn thinking_in_details_is_read() {
+        let details = json!([{"type": "reasoning.text", "text": "h", "signature": null},
+            {"type": "reasoning.summary", "summary": "m"}, {"type": "reasoning.encrypted", "data": "x"}]);
+        assert_eq!(read(json!({ "reasoning": details })).reasoning, "hm");
+    }
+
+    #[test]
+    fn arguments_are_json_or_its_text_and_never_encoded_twice() {
+        for (arguments, expected) in [
+            (json!({"x": 1}), "{\"x\":1}"),
+            (json!("{\"x\": 1}"), "{\"x\": 1}"),
+            (json!(""), ""),
+            (Value::Null, ""),
+        ] {
+            assert_eq!(read(json!({ "arguments": arguments })).arguments, expected);
+        }
+    }
+
+    #[test]
+    fn counts_are_numbers_texts_or_have_a_fraction_of_zeros() {
+        for (count, expected) in [
+            (json!(3), Some(3)),
+            (json!(3.0), Some(3)),
+            (json!("4"), Some(4)),
+            (json!("4.0"), Some(4)),
+            (json!(3.5), None),
+            (json!(-1), None),
+            (json!(1e300), None),
+            (json!({}), None),
+        ] {
+            assert_eq!(read(json!({ "count": count })).count, expected, "{count}");
+        }
+    }
+
+    #[test]
+    fn a_reason_may_be_an_object() {
+        assert_eq!(
+            read(json!({"word": {"type": "abort", "message": "x"}})).word.as_deref(),
+            Some("abort")
+        );
+        assert_eq!(read(json!({"list": [null, "a"]})).list, ["a"]);
+    }
+}

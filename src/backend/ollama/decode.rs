@@ -1,0 +1,186 @@
+//! Reading the lines of an answer, or a whole one, from Ollama and from servers that imitate it.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::refusal;
+use crate::backend::calls::{Calls, Fragment};
+use crate::backend::lenient::{self, Said, count, list, loose, text};
+use crate::backend::logprobs::{Token, tokens};
+use crate::backend::{DecodeError, Decoder, MAX_PIECE, reason};
+use crate::chat::{ChatEvent, Completion, Finish, Usage};
+use crate::wire::ndjson::Lines;
+
+/// Reads the lines of one answer.
+pub(super) struct Answer {
+    lines: Lines,
+    state: State,
+}
+
+struct State {
+    calls: Calls,
+    usage: Usage,
+    done: bool,
+}
+
+impl Answer {
+    pub(super) fn new(seed: u64) -> Self {
+        let state = State { calls: Calls::new(seed), usage: Usage::default(), done: false };
+        Self { lines: Lines::new(MAX_PIECE), state }
+    }
+}
+
+impl Decoder for Answer {
+    fn feed(&mut self, bytes: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {
+        let Self { lines, state } = self;
+        lines.feed(bytes, |line| state.read(line, events))
+    }
+
+    fn finish(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {
+        let rest = self.lines.take_rest();
+        if !rest.iter().all(u8::is_ascii_whitespace) {
+            // A last line without its end is whole when it parses, as a unary answer is.
+            match self.state.read(&rest, events) {
+                Ok(()) => {}
+                Err(DecodeError::Malformed(_)) if !self.state.done => return Err(DecodeError::Cut),
+                Err(error) => return Err(error),
+            }
+        }
+        if self.state.done { Ok(()) } else { Err(DecodeError::Cut) }
+    }
+}
+
+impl State {
+    fn read(&mut self, line: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {
+        if self.done {
+            return Ok(());
+        }
+        let parsed: Line = match serde_json::from_slice(line) {
+            Ok(parsed) => parsed,
+            Err(error) => return Err(said(line).unwrap_or(error.into())),
+        };
+        if parsed.error.is_some()
+            && let Some(error) = said(line)
+        {
+            return Err(error);
+        }
+        let has_nothing = parsed.message.is_none() && parsed.response.is_none();
+        if has_nothing && parsed.done.is_none() && parsed.model.is_none() {
+            let nothing = || DecodeError::Malformed("a line without `message`".to_owned());
+            return Err(said(line).unwrap_or_else(nothing));
+        }
+        let message = parsed.message.unwrap_or_default();
+        let thought = [message.thinking, parsed.thinking, message.reasoning];
+        let thought = thought.into_iter().find(|thought| !thought.is_empty());
+        events.extend(thought.map(ChatEvent::Reasoning));
+        events.extend(message.content.into_iter().map(|said| match said {
+            Said::Text(text) => ChatEvent::Text(text),
+            Said::Reasoning(text) => ChatEvent::Reasoning(text),
+        }));
+        events.extend(parsed.response.filter(|text| !text.is_empty()).map(ChatEvent::Text));
+        let told = tokens(parsed.logprobs.unwrap_or_default());
+        if !told.is_empty() {
+            events.push(ChatEvent::Logprobs(told));
+        }
+        for call in message.tool_calls.into_iter().chain(parsed.tool_calls) {
+            let LineFunction { name, arguments } = call.function.unwrap_or_default();
+            // Calls come whole.
+            let call = Fragment { index: None, id: call.id, name, arguments, fallback: None };
+            self.calls.whole(call, events)?;
+        }
+        self.usage.update(Usage {
+            prompt: parsed.prompt_eval_count,
+            completion: parsed.eval_count,
+            cached: parsed.prompt_eval_cached_count,
+            ..Usage::default()
+        });
+        if parsed.done == Some(true) {
+            let finish = self.finish(parsed.done_reason.as_deref())?;
+            self.done = true;
+            let usage = self.usage;
+            events.push(ChatEvent::Done(Completion { finish, stop_sequence: None, usage }));
+        }
+        Ok(())
+    }
+
+    fn finish(&self, reason: Option<&str>) -> Result<Finish, DecodeError> {
+        let finish = match reason {
+            Some("load") => return Ok(Finish::Load),
+            Some("unload") => return Ok(Finish::Unload),
+            reason => reason::finish(reason.unwrap_or_default(), None)?,
+        };
+        Ok(match finish {
+            // Some leave the reason out: the line says that it is the last.
+            None | Some(Finish::Stop | Finish::ToolCalls) if self.calls.any() => Finish::ToolCalls,
+            None | Some(Finish::ToolCalls) => Finish::Stop,
+            // The arguments of a call may be cut by the limit, so the limit is what counts.
+            Some(finish) => finish,
+        })
+    }
+}
+
+/// The failure that a line tells of; `None` when it tells of none.
+fn said(line: &[u8]) -> Option<DecodeError> {
+    let body = serde_json::from_slice(line).ok()?;
+    refusal::in_band(&body).map(DecodeError::Reported)
+}
+
+/// One line of an answer. Every field may miss or be `null`, and unknown ones are Ollama's to add.
+#[derive(Deserialize)]
+struct Line {
+    #[serde(default, deserialize_with = "text")]
+    model: Option<String>,
+    #[serde(default)]
+    message: Option<LineMessage>,
+    /// Instead of `message` where a gap was to be filled, `thinking` and `tool_calls` likewise.
+    #[serde(default)]
+    response: Option<String>,
+    #[serde(default, deserialize_with = "lenient::reasoning")]
+    thinking: String,
+    #[serde(default, deserialize_with = "list")]
+    tool_calls: Vec<LineCall>,
+    #[serde(default)]
+    done: Option<bool>,
+    #[serde(default, deserialize_with = "text")]
+    done_reason: Option<String>,
+    #[serde(default, deserialize_with = "count")]
+    prompt_eval_count: Option<u64>,
+    /// The part of the prompt that was in the runner's cache; since 0.34.
+    #[serde(default, deserialize_with = "count")]
+    prompt_eval_cached_count: Option<u64>,
+    #[serde(default, deserialize_with = "count")]
+    eval_count: Option<u64>,
+    #[serde(default, deserialize_with = "loose")]
+    logprobs: Option<Vec<Token>>,
+    #[serde(default)]
+    error: Option<Box<RawValue>>,
+}
+
+#[derive(Deserialize, Default)]
+struct LineMessage {
+    #[serde(default, deserialize_with = "lenient::content")]
+    content: Vec<Said>,
+    #[serde(default, deserialize_with = "lenient::reasoning")]
+    thinking: String,
+    /// What imitators of two APIs at once may say instead.
+    #[serde(default, deserialize_with = "lenient::reasoning")]
+    reasoning: String,
+    #[serde(default, deserialize_with = "list")]
+    tool_calls: Vec<LineCall>,
+}
+
+#[derive(Deserialize)]
+struct LineCall {
+    #[serde(default, deserialize_with = "text")]
+    id: Option<String>,
+    #[serde(default)]
+    function: Option<LineFunction>,
+}
+
+#[derive(Deserialize, Default)]
+struct LineFunction {
+    #[serde(default, deserialize_with = "text")]
+    name: Option<String>,
+    #[serde(default, deserialize_with = "lenient::arguments")]
+    arguments: String,
+}

@@ -1,0 +1,210 @@
+//! What is read from Ollama, however it is cut, and what is not taken for an answer.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::backend::DecodeError;
+use crate::chat::{ChatEvent, Completion, Finish, Usage};
+
+fn decode(pieces: &[&[u8]]) -> (Vec<ChatEvent>, Result<(), DecodeError>) {
+    let mut decoder = Ollama.decoder(&Ask::Chat(ChatRequest::default()), 7);
+    let mut events = Vec::new();
+    for piece in pieces {
+        if let Err(error) = decoder.feed(piece, &mut events) {
+            return (events, Err(error));
+        }
+    }
+    let ended = decoder.finish(&mut events);
+    (events, ended)
+}
+
+const STREAM: &str = concat!(
+    "{\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"Grüße \"},\"done\":false}\n",
+    "{\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"🦙\"},\"done\":false}\n",
+    "{\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"\"},\"done\":true,",
+    "\"done_reason\":\"stop\",\"prompt_eval_count\":15,\"eval_count\":248}\n",
+);
+
+fn stream_events() -> Vec<ChatEvent> {
+    vec![
+        ChatEvent::Text("Grüße ".into()),
+        ChatEvent::Text("🦙".into()),
+        ChatEvent::Done(Completion {
+            finish: Finish::Stop,
+            stop_sequence: None,
+            usage: Usage { prompt: Some(15), completion: Some(248), ..Usage::default() },
+        }),
+    ]
+}
+
+#[test]
+fn a_stream_becomes_events_and_usage() {
+    assert_eq!(decode(&[STREAM.as_bytes()]), (stream_events(), Ok(())));
+}
+
+#[test]
+fn a_stream_without_its_end_is_cut_wherever_it_stops() {
+    let bytes = STREAM.as_bytes();
+    for end in 0..bytes.len() - 1 {
+        let (events, ended) = decode(&[&bytes[..end]]);
+        assert_eq!(ended, Err(DecodeError::Cut), "at {end}");
+        assert!(!events.iter().any(|event| matches!(event, ChatEvent::Done(_))));
+    }
+    // Only the last line's own line feed is missing: the line is whole.
+    assert_eq!(decode(&[&bytes[..bytes.len() - 1]]), (stream_events(), Ok(())));
+}
+
+#[test]
+fn an_error_line_inside_a_success_is_a_failure() {
+    let line = "{\"message\":{\"content\":\"a\"}}\n{\"error\":\"runner   stopped\"}\n";
+    let (events, ended) = decode(&[line.as_bytes()]);
+    assert_eq!(events, [ChatEvent::Text("a".into())]);
+    let Err(DecodeError::Reported(rejection)) = ended else { panic!("{ended:?}") };
+    assert_eq!(rejection.class, RejectionClass::Broken);
+    assert_eq!(rejection.message, "runner stopped");
+}
+
+#[test]
+fn what_ollama_never_answers_is_malformed() {
+    for body in
+        ["<html>oops</html>\n", "[]\n", "{}\n", "{\"message\":{\"content\":1}}\n", "\u{1}\n"]
+    {
+        let (_, ended) = decode(&[body.as_bytes()]);
+        assert!(matches!(ended, Err(DecodeError::Malformed(_))), "{body}: {ended:?}");
+    }
+    let (_, ended) = decode(&[b"{\"message\":{\"content\":\"\xff\xfe\"}}\n"]);
+    assert!(matches!(ended, Err(DecodeError::Malformed(_))), "{ended:?}");
+}
+
+#[test]
+fn calls_without_ids_get_one_each_and_make_the_answer_a_call() {
+    let line = concat!(
+        "{\"message\":{\"content\":\"\",\"tool_calls\":[{\"function\":{\"name\":\"a\",\"arguments\":{\"x\":1}}},",
+        "{\"id\":\"own\",\"function\":{\"name\":\"b\"}}]},\"done\":true,\"done_reason\":\"stop\"}\n"
+    );
+    let (events, ended) = decode(&[line.as_bytes()]);
+    assert_eq!(ended, Ok(()));
+    let [ChatEvent::ToolCall(first), ChatEvent::ToolCall(second), ChatEvent::Done(done)] =
+        &events[..]
+    else {
+        panic!("{events:?}")
+    };
+    assert_eq!((first.index, first.arguments.as_str()), (0, "{\"x\":1}"));
+    assert!(first.id.as_deref().unwrap().starts_with("call_"));
+    assert_eq!(
+        (second.index, second.id.as_deref(), second.arguments.as_str()),
+        (1, Some("own"), "{}")
+    );
+    assert_eq!(done.finish, Finish::ToolCalls);
+}
+
+#[test]
+fn load_and_length_are_told_apart() {
+    let load = "{\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"\"},\"done\":true,\"done_reason\":\"load\"}";
+    let (events, ended) = decode(&[load.as_bytes()]);
+    assert_eq!(ended, Ok(()));
+    assert!(matches!(&events[..], [ChatEvent::Done(done)] if done.finish == Finish::Load));
+    let (events, _) = decode(&[load.replace("load", "length").as_bytes()]);
+    assert!(matches!(&events[..], [ChatEvent::Done(done)] if done.finish == Finish::Length));
+}
+
+#[test]
+fn null_is_nothing_in_every_field() {
+    let lines = concat!(
+        "{\"model\":\"m\",\"message\":null,\"done\":null,\"error\":null}\n",
+        "{\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"a\",\"tool_calls\":null,\"thinking\":null,\"images\":null},",
+        "\"done\":null,\"logprobs\":null,\"done_reason\":null,\"response\":null}\n",
+        "{\"message\":{\"content\":null,\"tool_calls\":[null,{\"id\":null,\"function\":{\"name\":\"f\",\"arguments\":null}}]}}\n",
+        "{\"message\":null,\"done\":true,\"done_reason\":null,\"eval_count\":null,\"prompt_eval_count\":\"3\"}\n",
+    );
+    let (events, ended) = decode(&[lines.as_bytes()]);
+    assert_eq!(ended, Ok(()));
+    let [ChatEvent::Text(said), ChatEvent::ToolCall(call), ChatEvent::Done(end)] = &events[..]
+    else {
+        panic!("{events:?}")
+    };
+    assert_eq!((said.as_str(), call.arguments.as_str()), ("a", "{}"));
+    assert_eq!((end.finish, end.usage.prompt), (Finish::ToolCalls, Some(3)));
+}
+
+#[test]
+fn arguments_as_a_text_of_json_are_not_encoded_twice() {
+    for (arguments, expected) in
+        [("{\"x\": 1}", "{\"x\": 1}"), ("\"{\\\"x\\\": 1}\"", "{\"x\": 1}"), ("\"\"", "{}")]
+    {
+        let line = format!(
+            "{{\"message\":{{\"tool_calls\":[{{\"function\":{{\"name\":\"f\",\"arguments\":{arguments}}}}}]}},\"done\":true}}\n"
+        );
+        let (events, _) = decode(&[line.as_bytes()]);
+        let ChatEvent::ToolCall(call) = &events[0] else { panic!("{events:?}") };
+        assert_eq!(call.arguments, expected);
+    }
+}
+
+#[test]
+fn what_came_from_the_cache_is_counted() {
+    let line = "{\"message\":{\"content\":\"\"},\"done\":true,\"done_reason\":\"stop\",\"prompt_eval_count\":100,\"prompt_eval_cached_count\":90,\"eval_count\":2.0}";
+    let (events, _) = decode(&[line.as_bytes()]);
+    let usage =
+        Usage { prompt: Some(100), completion: Some(2), cached: Some(90), ..Usage::default() };
+    let end = Completion { finish: Finish::Stop, stop_sequence: None, usage };
+    assert_eq!(events, [ChatEvent::Done(end)]);
+}
+
+#[test]
+fn an_end_for_a_reason_that_is_not_known_is_a_failure() {
+    for (reason, finish) in [("stop", Finish::Stop), ("eos", Finish::Stop), ("", Finish::Stop)] {
+        let line = format!("{{\"message\":{{}},\"done\":true,\"done_reason\":\"{reason}\"}}\n");
+        let (events, _) = decode(&[line.as_bytes()]);
+        assert!(matches!(&events[..], [ChatEvent::Done(end)] if end.finish == finish), "{reason}");
+    }
+    for reason in ["abort", "error", "cancelled", "unheard_of"] {
+        let line = format!(
+            "{{\"message\":{{\"content\":\"a\"}},\"done\":true,\"done_reason\":\"{reason}\"}}\n"
+        );
+        let (events, ended) = decode(&[line.as_bytes()]);
+        assert_eq!(events, [ChatEvent::Text("a".into())], "{reason}");
+        let Err(DecodeError::Reported(rejection)) = ended else { panic!("{ended:?}") };
+        assert_eq!(rejection.class, RejectionClass::Broken);
+    }
+}
+
+#[test]
+fn an_error_within_a_success_is_found_in_every_shape() {
+    let inner =
+        json!({"error": {"message": "no", "code": 400, "type": "exceed_context_size_error"}});
+    for (error, class) in [
+        (json!({"error": "no"}), RejectionClass::Broken),
+        (json!({"error": {"message": "no", "code": 503}}), RejectionClass::Overloaded),
+        (json!({"error": inner.to_string()}), RejectionClass::ContextTooLong),
+        (json!({"error": "no", "done": true}), RejectionClass::Broken),
+        (json!({"detail": "no"}), RejectionClass::Broken),
+    ] {
+        let (_, ended) = decode(&[format!("{error}\n").as_bytes()]);
+        let Err(DecodeError::Reported(rejection)) = ended else { panic!("{error}: {ended:?}") };
+        assert_eq!((rejection.class, rejection.message.as_str()), (class, "no"), "{error}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn cuts_never_matter(cuts in proptest::collection::vec(0..STREAM.len(), 0..6)) {
+        let mut cuts = cuts;
+        cuts.sort_unstable();
+        let mut pieces = Vec::new();
+        let mut from = 0;
+        for cut in cuts {
+            pieces.push(&STREAM.as_bytes()[from..cut]);
+            from = cut;
+        }
+        pieces.push(&STREAM.as_bytes()[from..]);
+        prop_assert_eq!(decode(&pieces), (stream_events(), Ok(())));
+    }
+
+    #[test]
+    fn no_bytes_make_the_decoder_panic_or_succeed_without_an_end(body in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let (events, ended) = decode(&[&body]);
+        let has_end = matches!(events.last(), Some(ChatEvent::Done(_)));
+        prop_assert_eq!(ended.is_ok(), has_end);
+    }
+}

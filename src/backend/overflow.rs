@@ -1,0 +1,150 @@
+//! Telling a prompt that is too long from an answer that is asked to be.
+//!
+//! It owns the words in which servers say that tokens do not fit, which are many more than there are kinds of API.
+//!
+//! The one thing to know: who is told that a prompt is too long shortens it, again and again if that was not the cause.
+//! Where a server counts prompt and answer together, the larger of the two is to blame, and where it names
+//! `max_tokens`, that is.
+
+use super::report::Report;
+
+/// Whether an error with this status says that the prompt does not fit the model. A status of `None` is that of an error
+/// within an answer, which has none.
+pub(super) fn is_prompt_too_long(report: &Report, status: Option<u16>) -> bool {
+    /// Codes and types: OpenAI's and llama.cpp's, and those of others.
+    const CODES: &[&str] = &[
+        "context_length",
+        "context_window",
+        "exceed_context_size",
+        "prompt_too_long",
+        "input_too_long",
+        "max_prompt_tokens",
+    ];
+    // 500 among them: some servers have no other word for what happens while they read a prompt.
+    if !matches!(status, None | Some(400 | 413 | 422 | 500)) {
+        return false;
+    }
+    let said = report.message.to_ascii_lowercase();
+    if LIMITS.contains(&report.param.as_str()) || blames_limit(&said) {
+        return false;
+    }
+    report.is_coded(CODES) || is_about_length(&said) && is_prompt_larger(&said)
+}
+
+/// How the limit of an answer's tokens is called.
+const LIMITS: &[&str] =
+    &["max_tokens", "max_completion_tokens", "max_output_tokens", "max_new_tokens", "num_predict"];
+
+/// Whether the words are about that limit itself: vLLM, OpenAI, Groq.
+fn blames_limit(said: &str) -> bool {
+    const WRONG: &[&str] = &["is too large", "is too high", "must be less", "must be at most"];
+    let mut named = LIMITS.iter().filter_map(|limit| said.find(limit));
+    // What a sentence begins with, in quotes or not, it is about.
+    named.any(|at| at <= 1 || has(said, WRONG))
+}
+
+/// Whether the words are about the length of a prompt.
+fn is_about_length(said: &str) -> bool {
+    /// Enough by themselves. By whom: Anthropic, Bedrock, Cohere, LM Studio, xAI, SGLang, Mistral, Qwen, Zhipu,
+    /// Moonshot, GitHub, text-generation-inference.
+    const SAID: &[&str] = &[
+        "prompt is too long",
+        "prompt too long",
+        "input is too long",
+        "input too long",
+        "too many tokens",
+        "reduce the length of the",
+        "tokens to keep from the initial prompt",
+        "maximum prompt length",
+        "maximum input length",
+        "maximum allowed length",
+        "maximum allowed input length",
+        "maximum model length",
+        "maximum context",
+        "input token count",
+        "prompt token count",
+        "range of input length",
+        "prompt exceeds max",
+        "exceeded model token limit",
+        "`inputs` must have less than",
+        "max_new_tokens` must be <=",
+    ];
+    /// What a prompt has to fit into, and what says that it does not.
+    const ROOM: &[&str] = &["context length", "context window", "context size", "context limit"];
+    const MISFIT: &[&str] = &[
+        "exceed",
+        "longer than",
+        "larger than",
+        "greater than",
+        "more than",
+        "too long",
+        "too large",
+        "too small",
+        "not enough",
+        "does not fit",
+        "overflow",
+        "only",
+        "reached",
+    ];
+    has(said, SAID) || has(said, ROOM) && has(said, MISFIT) || said.contains("context overflow")
+}
+
+/// Whether the prompt is to blame where its tokens and the answer's are told apart, such as "8000 in the messages, 500
+/// in the completion".
+fn is_prompt_larger(said: &str) -> bool {
+    const PROMPT: &[&str] = &[
+        " in the messages",
+        " in your prompt",
+        " input tokens",
+        " tokens from the input",
+        " of text input",
+        " `inputs` tokens",
+    ];
+    const ANSWER: &[&str] = &[
+        " in the completion",
+        " for the completion",
+        " output tokens",
+        " tokens for the completion",
+        " in the output",
+        " `max_new_tokens`",
+    ];
+    let sum = || {
+        // Anthropic: "input length and `max_tokens` exceed context limit: 190000 + 21333 > 200000".
+        let (_, rest) = said.split_once("exceed context limit: ")?;
+        let mut numbers = rest.split(|letter: char| !letter.is_ascii_digit());
+        let mut next = || numbers.by_ref().find_map(|number| number.parse::<u64>().ok());
+        Some((next()?, next()?))
+    };
+    let told = || Some((number_before(said, PROMPT)?, number_before(said, ANSWER)?));
+    told().or_else(sum).is_none_or(|(prompt, answer)| prompt >= answer || fills(said, prompt))
+}
+
+/// Whether the prompt alone is as long as the context that the words name.
+fn fills(said: &str, prompt: u64) -> bool {
+    const BEFORE: &[&str] =
+        &["context length is only ", "context length is ", "context length of ", "must be <= "];
+    let context = BEFORE.iter().find_map(|words| {
+        let (_, rest) = said.split_once(words)?;
+        let end = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
+        rest.get(..end)?.parse::<u64>().ok()
+    });
+    context.is_some_and(|context| prompt >= context)
+}
+
+/// The number that stands before one of these words.
+fn number_before(said: &str, words: &[&str]) -> Option<u64> {
+    words.iter().find_map(|words| {
+        said.match_indices(words).find_map(|(at, _)| {
+            let before = said.get(..at)?;
+            let digits = before.trim_end_matches(|letter: char| letter.is_ascii_digit());
+            before.get(digits.len()..)?.parse::<u64>().ok()
+        })
+    })
+}
+
+fn has(said: &str, words: &[&str]) -> bool {
+    words.iter().any(|words| said.contains(words))
+}
+
+#[cfg(test)]
+mod tests;
