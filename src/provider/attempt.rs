@@ -7,6 +7,7 @@
 //! elsewhere; with it the job is answered. What breaks off afterwards goes back to the actor with the job, which still
 //! owes its client the rest: from another provider, or as an error event, never as a silent end.
 
+mod body;
 mod client;
 mod connect;
 mod exchange_io;
@@ -45,7 +46,8 @@ use crate::telemetry::{
     UpstreamCancelled,
 };
 
-use client::{Body, Head};
+use body::{Body, BodyError};
+use client::Head;
 pub(super) use client::{Client, Connection};
 use pump::Pump;
 pub(super) use tls::client as tls;
@@ -305,6 +307,12 @@ impl Opening<'_> {
         if !(200..300).contains(&head.status) {
             return Err(self.rejected(head).await);
         }
+        if let Some(why) = head.body.unreadable() {
+            let message =
+                format!("the answer of provider `{}` cannot be read: {why}", provider.name);
+            let error = GatewayError::upstream(ErrorKind::BadUpstream, message);
+            return Err(Failed::new(Failure::DiedBeforeFirstEvent, error));
+        }
         let seed = u64::from_le_bytes(*self.id.as_bytes().first_chunk().unwrap_or(&[0; 8]));
         let mut decoder = provider.backend.decoder(self.request, seed);
         let mut body = head.body;
@@ -382,7 +390,7 @@ impl Opening<'_> {
 /// Feeds one piece, or the end, to the decoder.
 fn decode(
     decoder: &mut dyn Decoder,
-    piece: Option<Result<bytes::Bytes, client::BodyError>>,
+    piece: Option<Result<bytes::Bytes, BodyError>>,
     events: &mut Vec<ChatEvent>,
 ) -> Result<(), DecodeError> {
     match piece {

@@ -87,7 +87,8 @@ async fn whatever_happens_every_request_ends_once_and_every_slot_comes_back() {
     gateway.end(sent).await;
 }
 
-fn number(variable: &str) -> Option<u64> {
+/// A number in the environment.
+pub fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     Some(text.parse().unwrap_or_else(|error| panic!("{variable}={text}: {error}")))
 }

@@ -1,6 +1,6 @@
 //! TLS between the gateway and its providers: whom it trusts, and what it says when it cannot.
 
-mod front;
+pub mod front;
 
 use std::path::Path;
 

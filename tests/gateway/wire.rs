@@ -3,8 +3,12 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | [`peer`] | a provider of which the test says every byte |
+//! | [`codings`] | answers that come compressed |
+//! | [`desync`] | many clients, and providers that misbehave at random |
 //! | [`early`] | answers that come while the request is still being sent |
 
+mod codings;
+mod desync;
 mod early;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod peer;
@@ -26,7 +30,7 @@ async fn gateway(url: &str) -> Gateway {
 
 /// Asks a question and returns what came of it.
 async fn ask(gateway: &Gateway, marker: &str) -> Answer {
-    post_json_with(&gateway.url("/v1/chat"), &[("x-request-id", marker)], &chat("hi")).await
+    post_json_with(&gateway.url("/v1/chat"), &[("x-request-id", marker)], &chat(marker)).await
 }
 
 /// Asks a question, and fails the test unless its own answer comes.

@@ -1,25 +1,20 @@
 //! The HTTP client towards one provider, one per worker: awc with every default that matters set by hand.
 //!
-//! It owns how calls are written and what their failures mean. It refuses to follow redirects, to expand compressed
-//! bodies and to hide a queue: its connections have no limit of their own, because the gate already bounds how many
-//! calls run.
+//! It owns how calls are written and what their failures mean. It refuses to follow redirects and to hide a queue: its
+//! connections have no limit of their own, because the gate already bounds how many calls run. It asks for answers as
+//! they are, and reads those that come compressed all the same.
 //!
 //! The one thing to know: awc neither pools nor frames here. Connections, their reuse and the end of every answer are
 //! matters of [`super::exchange_io`] and [`super::pool`]; awc is handed each answer as one that ends with its connection.
 
 use std::io;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use actix_http::BoxedPayloadStream;
 use actix_http::error::ParseError;
 use actix_http::header::{HeaderName, HeaderValue};
-use awc::ClientResponse;
-use awc::error::{ConnectError, PayloadError, SendRequestError};
+use awc::error::{ConnectError, SendRequestError};
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
 
 use crate::backend::UpstreamRequest;
 use crate::chat::{ErrorKind, GatewayError};
@@ -29,6 +24,7 @@ use crate::provider::retry::Failure;
 use crate::secret::Secret;
 use crate::wire::http1::FramingError;
 
+use super::body::Body;
 use super::connect::{ConnectFailure, Connector, Origin};
 use super::exchange_io::WireError;
 use super::pool::Pool;
@@ -63,15 +59,6 @@ pub(in crate::provider) struct Head {
     pub should_retry: Option<bool>,
     pub body: Body,
 }
-
-/// The body of an answer. Its end is told again to whoever asks again; awc would panic.
-pub(in crate::provider) struct Body {
-    response: ClientResponse<BoxedPayloadStream>,
-    has_ended: bool,
-}
-
-/// Why a body ended early.
-pub(super) type BodyError = PayloadError;
 
 /// Why there is no head.
 pub(in crate::provider) struct SendError(SendRequestError);
@@ -130,6 +117,8 @@ impl Client {
         request = request
             .insert_header(("user-agent", concat!("llm-gateway/", env!("CARGO_PKG_VERSION"))))
             .insert_header(("x-request-id", request_id))
+            // Small pieces must not wait in a compressor, and tokens hardly compress.
+            .insert_header(("accept-encoding", "identity"))
             .no_decompress();
         for (name, value) in call.headers {
             request = request.insert_header((name, value));
@@ -150,30 +139,8 @@ impl Client {
             retry_after: header("retry-after"),
             retry_after_ms: header("retry-after-ms"),
             should_retry: header("x-should-retry").and_then(|value| value.parse().ok()),
-            body: Body { response, has_ended: false },
+            body: Body::new(response),
         })
-    }
-}
-
-impl Body {
-    /// Reads to the end so that the connection can be kept, unless the end does not come in time.
-    pub async fn end(&mut self, time: Duration) {
-        let rest = async { while let Some(Ok(_)) = self.next().await {} };
-        // A late end costs the connection, not the answer.
-        drop(tokio::time::timeout(time, rest).await);
-    }
-}
-
-impl Stream for Body {
-    type Item = Result<Bytes, BodyError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.has_ended {
-            return Poll::Ready(None);
-        }
-        let piece = std::task::ready!(self.response.poll_next_unpin(context));
-        self.has_ended = !matches!(piece, Some(Ok(_)));
-        Poll::Ready(piece)
     }
 }
 
@@ -198,7 +165,8 @@ impl SendError {
         };
         let is_ours = failure == Failure::LocalResource;
         let kind = if is_ours { ErrorKind::ProviderUnavailable } else { ErrorKind::BadUpstream };
-        let error = GatewayError::upstream(kind, message);
+        let mut error = GatewayError::upstream(kind, message);
+        error.spent = failure == Failure::OfRequest;
         let error = match (self.connecting(), self.on_the_wire()) {
             (Some(cause), _) => error.because(cause),
             (None, Some(cause)) => error.because(cause),
@@ -227,18 +195,23 @@ impl SendError {
 
 fn failure_of(error: WireError) -> Failure {
     match error {
-        // What came on a kept connection before the question says no more about this call than that the connection
-        // was spoilt.
+        // A kept connection may have been closed, or spoilt, before it was used.
         WireError::Unanswered { is_kept: true, .. } | WireError::Unasked => Failure::ResetReused,
-        WireError::Unanswered { is_kept: false, .. } | WireError::Cut | WireError::Framing(_) => {
-            Failure::DiedBeforeFirstEvent
-        }
+        // It took a part of the request and wanted no more: that is about its size, as far as anybody knows.
+        WireError::Unanswered { is_kept: false, refuses_rest: true } => Failure::OfRequest,
+        WireError::Unanswered { is_kept: false, refuses_rest: false }
+        | WireError::Cut
+        | WireError::Framing(_) => Failure::DiedBeforeFirstEvent,
     }
 }
 
 fn told(error: WireError) -> String {
     match error {
-        WireError::Unanswered { .. } | WireError::Unasked | WireError::Cut => {
+        WireError::Unanswered { refuses_rest: true, .. } => {
+            "closed the connection while the request was still being sent; it may be too large for it"
+                .to_owned()
+        }
+        WireError::Unanswered { refuses_rest: false, .. } | WireError::Unasked | WireError::Cut => {
             "closed the connection before it answered".to_owned()
         }
         WireError::Framing(FramingError::NotHttp) => {

@@ -196,3 +196,6 @@ impl fmt::Display for ConnectFailure {
 }
 
 impl std::error::Error for ConnectFailure {}
+
+#[cfg(test)]
+mod tests;

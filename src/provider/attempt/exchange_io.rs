@@ -21,7 +21,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::pool::{Kept, Pool};
-use super::transport::Transport;
+use super::transport::{Idle, Transport};
 use crate::wire::http1::{Answer, FramingError, Piece, Then};
 
 /// How much of an early answer is held before awc asks for it.
@@ -34,8 +34,8 @@ pub(super) enum WireError {
     Unanswered {
         /// Whether the connection had been used before.
         is_kept: bool,
-        /// Whether the whole request had been written.
-        is_sent: bool,
+        /// Whether it took a part of the request and not the rest.
+        refuses_rest: bool,
     },
     /// It ended within the answer.
     Cut,
@@ -53,6 +53,8 @@ pub(super) struct ExchangeIo {
     born: Instant,
     is_kept: bool,
     sending: Sending,
+    /// Whether any of the request was taken.
+    has_written: bool,
     reading: Reading,
     answer: Answer,
     /// Whether anything came, were it an interim head.
@@ -97,10 +99,22 @@ impl ExchangeIo {
             born,
             is_kept,
             sending: Sending::Unbegun,
+            has_written: false,
             reading: Reading::Going,
             answer: Answer::new(false),
             is_heard: false,
             held: BytesMut::new(),
+        }
+    }
+
+    /// Before the first byte is written: the last moment in which what comes can be told from an answer.
+    fn begin(&mut self, request: &[u8]) {
+        self.sending = Sending::Going;
+        self.answer = Answer::new(request.starts_with(b"HEAD "));
+        match self.transport.as_mut().filter(|_| self.is_kept).map(Transport::idle_now) {
+            None | Some(Idle::Quiet) => {}
+            Some(Idle::Closed) => self.connection_ended(true),
+            Some(Idle::Speaks) => self.fail_unasked(),
         }
     }
 
@@ -157,7 +171,7 @@ impl ExchangeIo {
         let (transport, pool) = (self.transport.take(), self.pool.take());
         let (Some(transport), Some(pool)) = (transport, pool) else { return };
         if !is_exact {
-            pool.distrust();
+            pool.complain();
         } else if self.answer.is_reusable() && self.sending == Sending::Whole {
             pool.put(transport, self.born);
         }
@@ -168,14 +182,15 @@ impl ExchangeIo {
             self.reading = Reading::Over;
             self.transport = None;
         } else if !self.is_heard {
-            let is_sent = self.sending == Sending::Whole;
-            self.fail(WireError::Unanswered { is_kept: self.is_kept, is_sent });
+            let refuses_rest = self.has_written && self.sending != Sending::Whole;
+            self.fail(WireError::Unanswered { is_kept: self.is_kept, refuses_rest });
         } else {
             self.fail(WireError::Cut);
         }
     }
 
     fn fail(&mut self, error: WireError) {
+        self.sending = Sending::Abandoned;
         if self.answer.status().is_none() {
             self.held.clear();
         }
@@ -206,9 +221,8 @@ impl ExchangeIo {
 
     fn fail_unasked(&mut self) {
         self.held.clear();
-        self.sending = Sending::Abandoned;
         if let Some(pool) = self.pool.take() {
-            pool.distrust();
+            pool.complain();
         }
         self.fail(WireError::Unasked);
     }
@@ -249,12 +263,14 @@ impl AsyncWrite for ExchangeIo {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if this.sending == Sending::Unbegun {
-            this.sending = Sending::Going;
-            this.answer = Answer::new(bytes.starts_with(b"HEAD "));
+            this.begin(bytes);
         }
         if let (Sending::Going, Some(transport)) = (this.sending, &mut this.transport) {
             match Pin::new(transport).poll_write(context, bytes) {
-                Poll::Ready(Ok(count)) if count > 0 => return Poll::Ready(Ok(count)),
+                Poll::Ready(Ok(count)) if count > 0 => {
+                    this.has_written = true;
+                    return Poll::Ready(Ok(count));
+                }
                 Poll::Ready(Ok(_) | Err(_)) => this.sending = Sending::Abandoned,
                 Poll::Pending => this.listen(context),
             }
@@ -315,10 +331,10 @@ impl fmt::Debug for ExchangeIo {
 impl fmt::Display for WireError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unanswered { is_sent: true, .. } => {
+            Self::Unanswered { refuses_rest: false, .. } => {
                 formatter.write_str("the connection ended before the answer")
             }
-            Self::Unanswered { is_sent: false, .. } => {
+            Self::Unanswered { refuses_rest: true, .. } => {
                 formatter.write_str("the connection ended before the request was sent")
             }
             Self::Cut => formatter.write_str("the connection ended within the answer"),

@@ -1,11 +1,10 @@
 //! Connections that are kept between exchanges: those whose last exchange ended exactly, and that stay quiet.
 //!
 //! It owns idle connections and watches them. It refuses a connection that has said anything since its exchange ended:
-//! whatever that is, it answers nobody's question. A provider that does so loses the keeping of connections for a
-//! while, since what it said a moment later would have been read as the next client's answer.
+//! whatever that is, it answers nobody's question.
 //!
-//! The one thing to know: a connection is looked at twice. A task closes it as soon as it speaks or is closed; and
-//! whoever takes it asks the kernel first, since the task may not have had its turn.
+//! The one thing to know: a connection is looked at by a task that closes it as soon as it speaks or is closed, and
+//! again by whoever takes it, who asks the kernel, since the task may not have had its turn.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -26,8 +25,8 @@ use super::transport::{Idle, Transport};
 const KEEP_ALIVE: Duration = Duration::from_secs(4);
 /// No connection lives longer, so that changes of DNS are seen.
 const LIFETIME: Duration = Duration::from_secs(300);
-/// How long no connection is kept to a provider that said what nobody had asked for.
-const DISTRUST: Duration = Duration::from_secs(60);
+/// How often a provider that says what nobody has asked for is told of in the log.
+const COMPLAINTS: Duration = Duration::from_secs(60);
 /// How often connections that have been idle for too long are looked for.
 const PACE: Duration = Duration::from_secs(1);
 
@@ -35,7 +34,8 @@ const PACE: Duration = Duration::from_secs(1);
 pub(super) struct Pool {
     provider: Arc<str>,
     kept: RefCell<VecDeque<Kept>>,
-    distrusted: Cell<Option<Instant>>,
+    /// When the log was last told that the provider says what nobody has asked for.
+    complained: Cell<Option<Instant>>,
     /// The task that watches, while there is one.
     watcher: RefCell<Option<Waker>>,
 }
@@ -55,7 +55,7 @@ impl Pool {
         Self {
             provider: Arc::clone(provider),
             kept: RefCell::default(),
-            distrusted: Cell::new(None),
+            complained: Cell::new(None),
             watcher: RefCell::default(),
         }
     }
@@ -70,25 +70,21 @@ impl Pool {
             match kept.transport.idle_now() {
                 Idle::Quiet => return Some(kept),
                 Idle::Closed => {}
-                Idle::Speaks => self.distrust(),
+                Idle::Speaks => self.complain(),
             }
         }
     }
 
     /// Keeps a connection whose exchange ended exactly.
     pub(super) fn put(self: &Rc<Self>, mut transport: Transport, born: Instant) {
-        let now = Instant::now();
-        if self.distrusted.get().is_some_and(|until| now < until) {
-            return;
-        }
         let waker = self.watcher.borrow().clone();
         let waker = waker.unwrap_or_else(|| Waker::noop().clone());
         match transport.poll_idle(&mut Context::from_waker(&waker)) {
             Idle::Quiet => {}
             Idle::Closed => return,
-            Idle::Speaks => return self.distrust(),
+            Idle::Speaks => return self.complain(),
         }
-        self.kept.borrow_mut().push_back(Kept { transport, born, since: now });
+        self.kept.borrow_mut().push_back(Kept { transport, born, since: Instant::now() });
         if self.watcher.borrow().is_none() {
             // Polled at once, so that it is woken by what was put in before it ran.
             *self.watcher.borrow_mut() = Some(Waker::noop().clone());
@@ -97,16 +93,15 @@ impl Pool {
         }
     }
 
-    /// Keeps no connection for a while, because one has said what nobody had asked for.
-    pub(super) fn distrust(&self) {
-        self.kept.borrow_mut().clear();
-        let before = self.distrusted.replace(Instant::now().checked_add(DISTRUST));
-        if before.is_none_or(|until| until < Instant::now()) {
+    /// Tells the log, now and then, that the provider says what nobody has asked for.
+    pub(super) fn complain(&self) {
+        let now = Instant::now();
+        let is_due = |before: Instant| now.saturating_duration_since(before) > COMPLAINTS;
+        if self.complained.get().is_none_or(is_due) {
+            self.complained.set(Some(now));
             log::warn!(
-                "provider `{}` sent something that nobody had asked for; that connection was closed, and \
-                 none is used twice for {} s",
-                self.provider,
-                DISTRUST.as_secs()
+                "provider `{}` sent something that nobody had asked for; that connection was closed",
+                self.provider
             );
         }
     }
@@ -121,7 +116,7 @@ impl Pool {
             idle == Idle::Quiet && !kept.is_old(now)
         });
         if speaks {
-            self.distrust();
+            self.complain();
         }
         !self.kept.borrow().is_empty()
     }

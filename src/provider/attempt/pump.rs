@@ -12,7 +12,7 @@ use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::time::timeout_at;
 
-use super::client::{Body, BodyError};
+use super::body::{Body, BodyError};
 use super::{Answering, decode};
 use crate::chat::{ChatEvent, Usage};
 use crate::job::{Differs, Stitch};

@@ -5,14 +5,14 @@ use serde_json::Value;
 use super::peer::{Act, Asked, Peer};
 use super::{gateway, is_answered, own, write};
 use crate::client::{Answer, chat, post_json_with};
-use crate::harness::Gateway;
+use crate::harness::{Gateway, provider, spawn_gateway};
 
 /// More than the sockets between take.
 const LARGE: usize = 12 << 20;
 
 /// Asks a question that takes a while to send.
 async fn ask_at_length(gateway: &Gateway, marker: &str) -> Answer {
-    let body = chat(&"x".repeat(LARGE));
+    let body = chat(&format!("{marker}{}", "x".repeat(LARGE)));
     post_json_with(&gateway.url("/v1/chat"), &[("x-request-id", marker)], &body).await
 }
 
@@ -89,4 +89,22 @@ async fn a_refusal_on_a_kept_connection_is_heard_too() {
     let asked = peer.asked();
     assert_eq!((asked.len(), asked[1].nth), (2, 1), "{asked:?}");
     gateway.end(2).await;
+}
+
+#[tokio::test]
+async fn a_provider_that_hangs_up_on_a_large_request_is_blamed_by_nobody_else() {
+    let peer = Peer::spawn(|asked| match asked.marker.as_str() {
+        marker if marker.starts_with("large") => vec![Act::Close],
+        _ => own(asked),
+    });
+    let config = provider("ollama", "ollama", &peer.url(), "retry = { max_retries = 0 }");
+    let gateway = spawn_gateway(&config).await;
+    // As many different requests as open a breaker.
+    for number in 0..5 {
+        let refused = ask_at_length(&gateway, &format!("large-{number}")).await;
+        assert_eq!((refused.status, code(&refused)), (502, "bad_upstream".into()), "{refused:?}");
+        assert!(refused.text().contains("still being sent"), "{}", refused.text());
+    }
+    is_answered(&gateway, "small").await;
+    gateway.end(6).await;
 }

@@ -64,6 +64,8 @@ struct Seen {
     script: Script,
     state: Mutex<State>,
     changed: watch::Sender<()>,
+    /// What is said by whoever has nothing to do.
+    aloud: watch::Sender<Vec<u8>>,
 }
 
 #[derive(Default)]
@@ -88,7 +90,8 @@ impl Peer {
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let (script, state) = (Box::new(script), Mutex::default());
-        let seen = Arc::new(Seen { script, state, changed: watch::Sender::new(()) });
+        let (changed, aloud) = (watch::Sender::new(()), watch::Sender::new(Vec::new()));
+        let seen = Arc::new(Seen { script, state, changed, aloud });
         let (stop, stopped) = oneshot::channel();
         let shared = Arc::clone(&seen);
         let thread = std::thread::spawn(move || {
@@ -115,6 +118,13 @@ impl Peer {
     /// The requests so far, in order of arrival.
     pub fn asked(&self) -> Vec<Asked> {
         self.seen.state.lock().asked.clone()
+    }
+
+    /// Says this on every connection on which nothing is asked.
+    pub async fn say_unasked(&self, bytes: Vec<u8>) {
+        self.seen.aloud.send_replace(bytes);
+        // Until it has been said, or there was nobody left to say it to.
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 
     /// Awaits the moment when the other side has closed the connection.
@@ -166,8 +176,19 @@ struct Line {
 
 impl Line {
     async fn serve(&mut self, connection: usize, seen: &Seen) -> Option<()> {
+        let mut aloud = seen.aloud.subscribe();
         for nth in 0.. {
-            let head = self.head().await?;
+            let head = loop {
+                let said = tokio::select! {
+                    biased;
+                    head = self.head() => break head?,
+                    said = aloud.changed() => said,
+                };
+                let bytes = aloud.borrow_and_update().clone();
+                if said.is_ok() && self.unread.is_empty() {
+                    self.stream.write_all(&bytes).await.ok()?;
+                }
+            };
             if head.starts_with("GET ") {
                 let answer = b"HTTP/1.1 404 x\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
                 self.stream.write_all(answer).await.ok();

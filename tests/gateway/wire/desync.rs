@@ -1,0 +1,183 @@
+//! Many clients, few connections, and providers that misbehave on the wire at random: nobody ever reads a marker that is
+//! not its own, whoever's provider kept to the rules gets its answer, and no slot is lost.
+//!
+//! What is done to a request follows from the seed and its marker alone ([`plan::Plan`]), so that the client knows what to expect
+//! and a run can be repeated: it prints its seed, `LLM_GATEWAY_SOAK_SEED` repeats its choices, and
+//! `LLM_GATEWAY_SOAK_SECONDS` (default 4, `tests/run soak` takes 60) says how long it goes on.
+//!
+//! What a reader would get wrong: what nobody asked for is said behind an answer with the same write, or between two
+//! rounds, when nobody asks. In between it could not be told from an answer, by whatever means.
+
+mod bodies;
+mod plan;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::peer::Peer;
+use crate::client::{Streamed, chat, post_json_with, stream_with};
+use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::patience::within;
+use crate::soak::number;
+use crate::tls::front::{Authority, Front, Leaf};
+use bodies::{Api, PLANTED};
+use plan::{Expected, Plan};
+
+const CLIENTS: usize = 32;
+/// Exchanges of each client in a round.
+const TURNS: usize = 12;
+/// Calls at one time, and so about as many connections, at each provider.
+const SLOTS: usize = 4;
+/// More than any request waits to be sent.
+const LARGE: usize = 3 << 20;
+
+/// A provider's name and what it speaks.
+const PROVIDERS: [(&str, Api); 5] = [
+    ("ollama", Api::Ollama),
+    ("openai", Api::OpenAi),
+    ("gemini", Api::Gemini),
+    ("anthropic", Api::Anthropic),
+    ("encrypted", Api::Ollama),
+];
+
+/// What one client saw.
+struct Seen {
+    plan: Plan,
+    status: u16,
+    text: String,
+    marker: String,
+}
+
+#[tokio::test]
+async fn nobody_ever_reads_what_is_not_the_answer_to_its_own_request() {
+    let seconds = number("LLM_GATEWAY_SOAK_SECONDS").unwrap_or(4);
+    let seed = number("LLM_GATEWAY_SOAK_SEED").unwrap_or_else(|| fastrand::u64(..));
+    println!("desync: LLM_GATEWAY_SOAK_SEED={seed}");
+    let peers: Vec<Peer> = PROVIDERS
+        .iter()
+        .map(|(_, api)| Peer::spawn(move |asked| Plan::of(seed, &asked.marker).acts(*api, asked)))
+        .collect();
+    let authority = Authority::new();
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("ca.pem");
+    std::fs::write(&file, authority.pem()).unwrap();
+    let front = Front::open(peers[4].address(), authority.issue(Leaf::Good)).await;
+    let tls = format!("tls = {{ ca_file = '{}', roots = 'none' }}", file.to_str().unwrap());
+    let gateway = Arc::new(spawn_gateway(&config(&peers, &front.url(), &tls)).await);
+    let until = Instant::now() + Duration::from_secs(seconds);
+    let mut tally = BTreeMap::<String, usize>::new();
+    let (mut sent, mut round) = (0, 0);
+    while Instant::now() < until {
+        let seen = one_round(&gateway, seed, round).await;
+        sent += seen.len();
+        round += 1;
+        seen.iter().for_each(|one| check(one, &mut tally));
+        gateway.settled().await;
+        for peer in &peers {
+            // Whoever reads it, then or later, reads what was never an answer.
+            peer.say_unasked(planted_answer()).await;
+        }
+    }
+    println!("desync: {sent} exchanges in {round} rounds: {tally:?}");
+    let reuse = peers.iter().flat_map(Peer::asked).filter(|asked| asked.nth > 0).count();
+    let asked: usize = peers.iter().map(|peer| peer.asked().len()).sum();
+    println!("desync: {asked} calls, {reuse} of them on a kept connection");
+    assert!(tally["own"] > sent / 2 && reuse > asked / 5, "it shows nothing");
+    Arc::into_inner(gateway).unwrap().end(sent).await;
+}
+
+fn config(peers: &[Peer], encrypted: &str, tls: &str) -> String {
+    let more = format!(
+        "max_concurrency = {SLOTS}\nmax_queue = 1000\nretry = {{ max_retries = 0 }}\n\
+         breaker = {{ failures = 1000 }}\ntimeouts = {{ first_event = '10s', idle = '10s' }}"
+    );
+    let sections = PROVIDERS.iter().zip(peers).map(|((name, api), peer)| {
+        let (url, tls) = if *name == "encrypted" {
+            (encrypted.to_owned(), tls)
+        } else {
+            (format!("{}{}", peer.url(), api.path()), "")
+        };
+        provider(name, api.backend(), &url, &format!("api_key = 'x'\n{more}\n{tls}"))
+    });
+    format!("[server]\nworkers = 2\n{}", sections.collect::<String>())
+}
+
+/// All clients at once, each with its exchanges one after the other.
+async fn one_round(gateway: &Arc<Gateway>, seed: u64, round: usize) -> Vec<Seen> {
+    let clients = (0..CLIENTS).map(|client| {
+        let gateway = Arc::clone(gateway);
+        tokio::spawn(async move {
+            let mut seen = Vec::new();
+            for turn in 0..TURNS {
+                let marker = format!("mk{round:04x}{client:02x}{turn:02x}");
+                seen.push(one_exchange(&gateway, seed, marker).await);
+            }
+            seen
+        })
+    });
+    let mut seen = Vec::new();
+    for client in clients.collect::<Vec<_>>() {
+        seen.extend(client.await.unwrap());
+    }
+    seen
+}
+
+async fn one_exchange(gateway: &Gateway, seed: u64, marker: String) -> Seen {
+    let plan = Plan::of(seed, &marker);
+    let filling = if plan.is_large { LARGE } else { 0 };
+    let mut body = chat(&format!("{marker}{}", "x".repeat(filling)));
+    let (name, _) = PROVIDERS[plan.provider];
+    // A breaker is kept for each model, and some of these fail often.
+    body["model"] = json!(format!("{name}/m{}", fastrand::u16(..300)));
+    let (url, headers) = (gateway.url("/v1/chat"), [("x-request-id", marker.as_str())]);
+    let (status, text) = if plan.is_streamed {
+        body["stream"] = true.into();
+        let streamed = stream_with(&url, &headers, &body).await;
+        (streamed.status, read(streamed, plan.leaves).await)
+    } else {
+        let answer = post_json_with(&url, &headers, &body).await;
+        (answer.status, answer.text())
+    };
+    Seen { plan, status, text, marker }
+}
+
+/// Reads to the end, or leaves after the first piece.
+async fn read(mut streamed: Streamed, leaves: bool) -> String {
+    if leaves {
+        let first = within("a first piece", streamed.piece()).await;
+        return first
+            .ok()
+            .flatten()
+            .map_or_else(String::new, |piece| String::from_utf8_lossy(&piece).into_owned());
+    }
+    streamed.rest().await.text()
+}
+
+/// Fails the test if the client saw what is not its own, or not its own what it should have seen.
+fn check(seen: &Seen, tally: &mut BTreeMap<String, usize>) {
+    let Seen { plan, status, text, marker } = seen;
+    let foreign =
+        text.match_indices("mk").find(|(at, _)| !text[*at..].starts_with(marker.as_str()));
+    assert_eq!(foreign, None, "{marker} read what is not its own, {plan:?}: {text}");
+    let is_own = *status == 200
+        && match plan.is_streamed {
+            true => text.contains(&format!("\"delta\":\"{marker}\"")) && text.contains("[DONE]"),
+            false => text.contains(&format!("\"content\":\"say {marker}\"")),
+        };
+    match plan.expected() {
+        Expected::Own if plan.leaves && plan.is_streamed => {}
+        Expected::Own => assert!(is_own, "{marker} has no answer, {plan:?}: {status} {text}"),
+        Expected::OwnOrError => {}
+    }
+    let what = if is_own { "own".to_owned() } else { status.to_string() };
+    *tally.entry(what).or_default() += 1;
+}
+
+fn planted_answer() -> Vec<u8> {
+    let body = bodies::whole(Api::Ollama, PLANTED);
+    format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into()
+}
