@@ -30,6 +30,7 @@ LIBRARY = {
     # Some hundred tokens a second, and no end.
     "slow": {"layers": 4, "size": 512, "ends": 30.0, "seed": 5},
     "also-slow": {"layers": 4, "size": 512, "ends": 30.0, "seed": 6},
+    "embeds-slowly": {"layers": 4, "size": 512, "pooling": True, "seed": 7},
 }
 
 SERVER = """

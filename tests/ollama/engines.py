@@ -39,7 +39,7 @@ class Engine:
         self._lines = queue.Queue()
         self._child = subprocess.Popen(
             [str(argument) for argument in self._arguments], env={"PATH": os.defpath, **self._environment},
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace",
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
         )
         threading.Thread(target=self._read, args=(self._child, self._lines), daemon=True).start()
 
@@ -68,19 +68,12 @@ class Engine:
         self._child.wait(PATIENCE)
 
     def stop(self):
-        """Stops it in order; its runners go with it."""
+        """Ends it for good; in order it would take seconds."""
         if self._child.poll() is None:
-            runners = children(self.pid)
-            self._child.terminate()
-            try:
-                self._child.wait(PATIENCE)
-            finally:
-                for pid in [self.pid, *runners]:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
+            self.kill()
 
     def _read(self, child, lines):
-        for line in child.stderr:
+        for line in child.stdout:
             self.log.append(line)
             lines.put(line)
         lines.put(None)
@@ -92,8 +85,8 @@ class Ollama(Engine):
     def __init__(self, home, **settings):
         self.home = home
         environment = {
-            "HOME": str(home), "OLLAMA_MODELS": str(home / "models"), "OLLAMA_HOST": "127.0.0.1:0", "OLLAMA_NOPRUNE": "1",
-            "OLLAMA_DEBUG": "1", **settings,
+            "HOME": str(home), "OLLAMA_MODELS": str(home / "models"), "OLLAMA_HOST": "127.0.0.1:0",
+            "OLLAMA_NOPRUNE": "1", "OLLAMA_DEBUG": "1", **settings,
         }
         super().__init__([OLLAMA, "serve"], environment)
 
@@ -111,8 +104,8 @@ class Ollama(Engine):
         assert made.returncode == 0, (made, self.log[-20:])
 
     def runners(self):
-        """The processes that hold the models that are loaded."""
-        return children(self.pid)
+        """The processes that hold a model or load it. Others look for graphics cards."""
+        return [pid for pid in children(self.pid) if "--model" in words_of(pid)]
 
     def kill_runners(self):
         """Ends all runners as a crash would, and says how many there were."""
@@ -120,6 +113,10 @@ class Ollama(Engine):
         for pid in runners:
             os.kill(pid, signal.SIGKILL)
         return len(runners)
+
+    def works(self):
+        """Whether a runner is at work on an answer."""
+        return any(slot["is_processing"] for pid in self.runners() for slot in slots(words_of(pid)))
 
     def asked(self, path, status=None):
         """How often it was asked at that path, by its own log; with that status only, if given."""
@@ -163,13 +160,13 @@ class LlamaServer(Engine):
 
     @contextlib.contextmanager
     def starved(self):
-        """Within the block it has a fiftieth of a processor, so that loading takes long while it goes on answering."""
+        """Within the block it has a hundredth of a processor, so that loading takes long while it goes on answering."""
         over = threading.Event()
 
         def starve():
-            while not over.wait(0.002):
+            while not over.wait(0.001):
                 os.kill(self.pid, signal.SIGSTOP)
-                over.wait(0.1)
+                over.wait(0.2)
                 os.kill(self.pid, signal.SIGCONT)
 
         thread = threading.Thread(target=starve)
@@ -211,20 +208,23 @@ def ask(url, path, body=None, key=None):
     where = urllib.parse.urlsplit(url)
     connection = http.client.HTTPConnection(where.hostname, where.port, timeout=PATIENCE)
     with contextlib.closing(connection):
-        connection.request("GET" if body is None else "POST", path, None if body is None else json.dumps(body), {
-            "content-type": "application/json", **({"authorization": f"Bearer {key}"} if key else {}),
-        })
+        method, sent = ("GET", None) if body is None else ("POST", json.dumps(body))
+        connection.request(method, path, sent, headers(key))
         return Answer(connection.getresponse())
 
 
 @contextlib.contextmanager
-def asking(url, path, body):
+def asking(url, path, body, key=None):
     """One request whose answer is read by the block, line by line."""
     where = urllib.parse.urlsplit(url)
     connection = http.client.HTTPConnection(where.hostname, where.port, timeout=PATIENCE)
     with contextlib.closing(connection):
-        connection.request("POST", path, json.dumps(body), {"content-type": "application/json"})
+        connection.request("POST", path, json.dumps(body), headers(key))
         yield connection.getresponse()
+
+
+def headers(key):
+    return {"content-type": "application/json", **({"authorization": f"Bearer {key}"} if key else {})}
 
 
 def command(url, home, *arguments):
@@ -234,6 +234,22 @@ def command(url, home, *arguments):
         [str(OLLAMA), *map(str, arguments)], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
         timeout=PATIENCE,
     )
+
+
+def words_of(pid):
+    """The command that a process runs, word by word; nothing when it is gone."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    except OSError:
+        return []
+
+
+def slots(words):
+    """What the runner with that command works on; nothing while it loads and when it is gone."""
+    with contextlib.suppress(OSError, ValueError, http.client.HTTPException):
+        answer = ask(f"http://127.0.0.1:{words[words.index('--port') + 1]}", "/slots")
+        return answer.json() if answer.status == 200 else []
+    return []
 
 
 def children(pid):

@@ -35,7 +35,8 @@ CAPABLE = """
 {{- '<|im_start|>system\\n' }}
 {{- '# Tools\\n\\nYou may call one or more functions.\\n<tools>' }}
 {%- for tool in tools %}{{- '\\n' }}{{- tool | tojson }}{%- endfor %}
-{{- '\\n</tools>\\n\\nFor each call return a json object within tags:\\n<tool_call>\\n{"name": <function-name>, "arguments": <args-json-object>}\\n</tool_call><|im_end|>\\n' }}
+{{- '\\n</tools>\\n\\nFor each call return a json object within tags:\\n<tool_call>\\n' }}
+{{- '{"name": <function-name>, "arguments": <args-json-object>}\\n</tool_call><|im_end|>\\n' }}
 {%- endif %}
 {%- for message in messages %}
 {%- if message.role == 'user' or message.role == 'system' %}
@@ -109,7 +110,8 @@ def follows(vocabulary, ends):
     digits = set("0123456789")
     states = {
         "begins": {newline, THOUGHT_END}, "speaks": spoken, "thinks": {THINK} | thought, "offered": {OFFERED},
-        "names": set(NAMED), "calls": {CALL}, "quote": {'"'}, "open": {"{"}, "list": {"["}, "colon": {":"}, "comma": {","}, "digit": digits,
+        "names": set(NAMED), "calls": {CALL}, "quote": {'"'}, "open": {"{"}, "list": {"["}, "colon": {":"},
+        "comma": {","}, "digit": digits,
     }
 
     def all_of(tokens, logit):

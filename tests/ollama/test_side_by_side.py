@@ -5,11 +5,12 @@ made up anew for each of them.
 """
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import ollama as client
 import pytest
 
-from engines import ask
+from engines import ask, asking
 
 OPTIONS = {"seed": 7, "num_predict": 200}
 QUESTION = [{"role": "user", "content": "Why is the line long?"}]
@@ -21,14 +22,20 @@ WEATHER = {
     },
 }
 PLACE = {
-    "type": "object", "properties": {"city": {"type": "string"}, "people": {"type": "integer"}}, "required": ["city", "people"],
+    "type": "object", "properties": {"city": {"type": "string"}, "people": {"type": "integer"}},
+    "required": ["city", "people"],
 }
 CALLED = [
     *QUESTION,
-    {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "get_weather", "arguments": {"city": "Oslo"}}}]},
+    {"role": "assistant", "content": "", "tool_calls": [
+        {"function": {"name": "get_weather", "arguments": {"city": "Oslo"}}},
+    ]},
     {"role": "tool", "tool_name": "get_weather", "content": "rain"},
 ]
-NEW_EACH_TIME = ("created_at", "total_duration", "load_duration", "prompt_eval_duration", "eval_duration", "context", "id")
+WORDS = "people ask again about small things that come back with an answer".split()
+NEW_EACH_TIME = (
+    "created_at", "total_duration", "load_duration", "prompt_eval_duration", "eval_duration", "context", "id",
+)
 
 CHATS = {
     "plain": {"model": "talks"},
@@ -87,9 +94,9 @@ def joined(lines):
     return without({**last, "message": whole})
 
 
-@pytest.mark.parametrize("body", [{"prompt": "Why?"}, {"prompt": "Why?", "system": "Be brief."}, {"prompt": "Why?", "format": PLACE}])
-def test_a_text_is_ollamas_own(ollama, gateway, body):
-    body = {"model": "talks", "options": OPTIONS, **body}
+@pytest.mark.parametrize("more", [{}, {"system": "Be brief."}, {"format": PLACE}])
+def test_a_text_is_ollamas_own(ollama, gateway, more):
+    body = {"model": "talks", "prompt": "Why?", "options": OPTIONS, **more}
     own, through = both(ollama, gateway, "/api/generate", {**body, "stream": False})
     assert without(through.json()) == without(own.json())
     own, through = both(ollama, gateway, "/api/generate", body)
@@ -110,9 +117,26 @@ def test_embeddings_are_ollamas_own(ollama, gateway, path, body):
 
 def numbers(answer):
     """All numbers of an answer's vectors, one after the other."""
-    vectors = answer.get("embeddings") or [one["embedding"] for one in answer.get("data", [])] or [answer.get("embedding")]
+    in_openais_form = [one["embedding"] for one in answer.get("data", [])]
+    vectors = answer.get("embeddings") or in_openais_form or [answer.get("embedding")]
     assert vectors[0]
     return [number for vector in vectors for number in vector]
+
+
+def test_of_many_at_once_each_gets_its_own_vector_though_others_leave(ollama, gateway):
+    texts = [f"the line {word} is {number} long" for number, word in enumerate(WORDS * 10)]
+    asked = [{"model": "embeds", "input": text} for text in texts]
+    leaves = set(texts[::5])
+    own = {body["input"]: numbers(ask(ollama.url, "/api/embed", body).json()) for body in asked}
+
+    def asks(body):
+        with asking(gateway.url, "/api/embed", body) as answer:
+            return None if body["input"] in leaves else json.loads(answer.read())
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(asks, asked))
+    for body, answer in zip(asked, answers, strict=True):
+        assert answer is None or numbers(answer) == pytest.approx(own[body["input"]], rel=1e-5), body
 
 
 def test_lists_and_descriptions_are_ollamas_own(ollama, gateway):
@@ -128,27 +152,35 @@ def by_name(answer):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_every_dialect_says_what_ollama_says(ollama, gateway, stream):
-    said = ask(ollama.url, "/api/chat", {"model": "talks", "messages": QUESTION, "options": OPTIONS, "stream": False}).json()
-    text = said["message"]["content"]
-    usual = {"model": "talks", "messages": QUESTION, "stream": stream}
-    answers = {
-        "/v1/chat/completions": {"seed": 7, "max_tokens": 200}, "/v1/completions": {"prompt": "Why is the line long?", "seed": 7, "max_tokens": 200},
-    }
-    for path, more in answers.items():
-        answer = ask(gateway.url, path, {**usual, **more})
-        pieces = events(answer) if stream else [answer.json()]
-        choices = [choice for piece in pieces for choice in piece["choices"]]
-        told = "".join((choice.get("delta") or choice.get("message") or {}).get("content") or choice.get("text") or "" for choice in choices)
-        assert told.strip() == text.strip(), path
-        assert choices[-1]["finish_reason"] == "stop"
-    # These have no word for a seed.
-    native = ask(gateway.url, "/v1/chat", {**usual, "max_tokens": 4})
-    told = "".join(piece.get("delta", "") for piece in events(native)) if stream else native.json()["content"]
-    assert 1 <= len(told.split()) <= 4
-    spoken = ask(gateway.url, "/v1/messages", {**usual, "max_tokens": 4})
-    told = "".join(piece.get("delta", {}).get("text", "") for piece in events(spoken)) if stream else spoken.json()["content"][0]["text"]
-    assert 1 <= len(told.split()) <= 4
+@pytest.mark.parametrize("path, more, pieces", [
+    ("/v1/chat/completions", {"messages": QUESTION}, lambda data: of_choices(data, "delta", "message")),
+    ("/v1/completions", {"prompt": QUESTION[0]["content"]}, lambda data: of_choices(data)),
+])
+def test_openais_clients_read_what_ollama_says(ollama, gateway, stream, path, more, pieces):
+    body = {"model": "talks", "messages": QUESTION, "options": OPTIONS, "stream": False}
+    said = ask(ollama.url, "/api/chat", body).json()["message"]["content"]
+    answer = ask(gateway.url, path, {"model": "talks", "seed": 7, "max_tokens": 200, "stream": stream, **more})
+    data = events(answer) if stream else [answer.json()]
+    assert pieces(data).strip() == said.strip()
+    assert [choice["finish_reason"] for piece in data for choice in piece["choices"]][-1] == "stop"
+
+
+def of_choices(data, *within):
+    """The text of OpenAI's choices."""
+    choices = [choice for piece in data for choice in piece["choices"]]
+    holders = [next((choice[name] for name in within if name in choice), choice) for choice in choices]
+    return "".join(holder.get("content") or holder.get("text") or "" for holder in holders)
+
+
+@pytest.mark.parametrize("path, whole, piece", [
+    ("/v1/chat", lambda data: data["content"], lambda data: data.get("delta", "")),
+    ("/v1/messages", lambda data: data["content"][0]["text"], lambda data: data.get("delta", {}).get("text", "")),
+])
+def test_dialects_without_a_word_for_a_seed_tell_a_few_words(gateway, path, whole, piece):
+    body = {"model": "talks", "messages": QUESTION, "max_tokens": 4}
+    streamed = "".join(map(piece, events(ask(gateway.url, path, {**body, "stream": True}))))
+    for told in (whole(ask(gateway.url, path, body).json()), streamed):
+        assert 1 <= len(told.split()) <= 4, told
 
 
 def events(answer):

@@ -1,0 +1,44 @@
+"""What is wrong with a request is told to who sent it, in Ollama's words, and nobody else notices."""
+
+import pytest
+
+from conftest import provider
+from offences import KEYS, QUESTION, TIMES, is_told, offends
+
+NO_VECTORS = "This server does not support embeddings"
+
+# What is asked, the status and the words that it comes to.
+OFFENCES = {
+    "context": ("/api/chat", {"messages": QUESTION, "options": {"num_ctx": "big"}}, 400, '"num_ctx" must be of type integer'),
+    "batch": ("/api/chat", {"messages": QUESTION, "options": {"num_batch": []}}, 400, '"num_batch" must be of type integer'),
+    "format": ("/api/chat", {"messages": QUESTION, "format": "yaml"}, 400, "format"),
+    "vectors": ("/api/embed", {"input": "the line"}, 501, NO_VECTORS),
+    "vectors, old": ("/api/embeddings", {"prompt": "the line"}, 501, NO_VECTORS),
+    "vectors, OpenAI": ("/v1/embeddings", {"input": "the line"}, 501, NO_VECTORS),
+}
+
+
+@pytest.mark.parametrize("offence", OFFENCES)
+def test_who_asks_for_what_cannot_be_is_told_why_and_nobody_else_notices(ollama, front, offence):
+    path, body, status, words = OFFENCES[offence]
+    gateway = front(KEYS + provider("ollama", ollama.url))
+    body = {"model": "talks", **body}
+    good = ("/api/chat", {"model": body["model"], "messages": QUESTION, "stream": False, "options": {"num_predict": 5}})
+    before = refusals(ollama)
+    is_told(offends(gateway, path, body, good), status, words)
+    # What the gateway refuses by itself never gets there.
+    assert refusals(ollama) - before <= 2 * TIMES
+
+
+def refusals(ollama):
+    """How many calls Ollama has refused."""
+    return sum(ollama.asked(path) - ollama.asked(path, 200) for path in ("/api/chat", "/api/generate", "/api/embed"))
+
+
+def test_an_embedder_that_is_asked_to_chat_goes_on_embedding(ollama, front):
+    gateway = front(KEYS + provider("ollama", ollama.url))
+    good = ("/api/embed", {"model": "embeds", "input": "the line is long"})
+    told = offends(gateway, "/api/chat", {"model": "embeds", "messages": QUESTION}, good)
+    is_told(told, 400, '"embeds" does not support chat')
+    told = offends(gateway, "/api/embed", {"model": "embeds", "input": "line " * 9000, "truncate": False}, good)
+    is_told(told, 400, "the input length exceeds the context length")
