@@ -139,6 +139,28 @@ pub struct Place(Arc<Mutex<Stand>>);
 struct Stand {
     waiting: Option<Waiting>,
     was_called: bool,
+    stay: Option<Stay>,
+}
+
+/// A request at a provider that has not answered it yet.
+#[derive(Debug, Clone)]
+pub struct Stay {
+    /// The model at the provider that it waits for.
+    pub candidate: Candidate,
+    /// Calls made for it.
+    pub attempts: u32,
+    /// Time it spent in lines before it came to the present one.
+    pub queued: Duration,
+    /// Since when it waits in a line; `None` while the provider is called.
+    pub since: Option<Instant>,
+}
+
+impl Stay {
+    /// Time it has spent in lines up to now.
+    #[must_use]
+    pub fn queued(&self) -> Duration {
+        self.queued + self.since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
 }
 
 impl Place {
@@ -153,9 +175,22 @@ impl Place {
         self.0.lock().waiting
     }
 
+    /// Takes note that the job waits in a line, since now.
+    pub fn wait(&self, tried: &Tried) {
+        self.0.lock().stay = tried.stay(Some(Instant::now()));
+    }
+
     /// Takes note that a provider is called, which costs even if the client leaves.
-    pub fn call(&self) {
-        self.0.lock().was_called = true;
+    pub fn call(&self, tried: &Tried) {
+        let mut stand = self.0.lock();
+        stand.was_called = true;
+        stand.stay = tried.stay(None);
+    }
+
+    /// Where the job stands that nobody has answered, for the books on a client that leaves.
+    #[must_use]
+    pub fn stay(&self) -> Option<Stay> {
+        self.0.lock().stay.clone()
     }
 
     /// Whether a provider was called.
@@ -319,6 +354,11 @@ impl Job {
 }
 
 impl Tried {
+    fn stay(&self, since: Option<Instant>) -> Option<Stay> {
+        let candidate = self.candidate.clone()?;
+        Some(Stay { candidate, attempts: self.attempts, queued: self.queued, since })
+    }
+
     /// What is told of it to the client.
     #[must_use]
     pub fn served(&self) -> Option<Served> {

@@ -14,6 +14,7 @@ mod limits;
 pub mod logging;
 pub mod metrics;
 pub mod otel;
+mod outcome;
 mod redis;
 mod reload;
 mod reuse;
@@ -21,14 +22,15 @@ pub mod settings;
 mod steps;
 
 pub use events::{
-    Admitted, AttemptEnded, AttemptOutcome, FellBack, Outcome, ProviderState, RequestEnded,
-    Retried, Timing, TokensUsed, UpstreamCancelled,
+    Admitted, AttemptEnded, AttemptOutcome, FellBack, ProviderState, RequestEnded, Retried, Timing,
+    TokensUsed, UpstreamCancelled,
 };
 pub use health::{
     ActorKind, BreakerClosed, BreakerOpened, HealthChanged, HealthChecked, RequestQuarantined,
     Restarted,
 };
 pub use limits::{LimitDecision, Limited};
+pub use outcome::Outcome;
 pub use redis::{RedisFound, RedisLost, RedisOperated, RedisOutcome};
 pub use reload::{ConfigRead, ConfigRefused};
 pub use reuse::CacheResult;

@@ -17,7 +17,7 @@ use super::quota::Quota;
 use super::wishes::traced;
 use crate::chat::{Ask, ErrorKind, GatewayError, Usage};
 use crate::dialect::{AnswerHead, Dialect, Encoder, Native, dialect_at};
-use crate::job::{Caller, Place, RouteNote, Served};
+use crate::job::{Caller, Place, RouteNote, Served, Stay};
 use crate::telemetry::journal::Track;
 use crate::telemetry::otel::{RequestSpan, Trace};
 use crate::telemetry::{AnswerBegan, CacheResult, Outcome, RequestBegan, RequestEnded, Timing};
@@ -207,6 +207,11 @@ impl Exchange {
         self.ended = true;
         self.quota.bill(outcome, self.usage, self.place.was_called());
         let served = self.served.as_ref();
+        // Whoever leaves before anybody has answered left the provider whose turn it was.
+        let stay = if served.is_none() { self.place.stay() } else { None };
+        let candidate = served.map(|served| &served.candidate);
+        let candidate = candidate.or(stay.as_ref().map(|stay| &stay.candidate));
+        let queued = stay.as_ref().map_or(Duration::ZERO, Stay::queued);
         let upstream = served.map_or(Duration::ZERO, |served| served.upstream) + self.upstream;
         let span = std::mem::take(&mut self.span);
         let ended = RequestEnded {
@@ -214,16 +219,17 @@ impl Exchange {
             request_id: &self.request_id,
             caller: self.caller.as_ref().map(|caller| &caller.name),
             dialect: self.label,
-            provider: served.map(|served| &served.candidate.provider),
-            model: served.map(|served| &served.candidate.model),
-            attempts: served.map_or(0, |served| served.attempts),
+            provider: candidate.map(|candidate| &candidate.provider),
+            model: candidate.map(|candidate| &candidate.model),
+            attempts: served
+                .map_or(stay.as_ref().map_or(0, |stay| stay.attempts), |served| served.attempts),
             is_resumed: served.is_some_and(|served| served.is_resumed),
             status: self.status.unwrap_or(CLIENT_CLOSED),
             outcome,
             code: error.map(|error| error.kind.code()),
             cause: error.and_then(|error| error.cause.as_deref()),
             timing: Timing {
-                queued: served.map_or(Duration::ZERO, |served| served.queued),
+                queued: served.map_or(queued, |served| served.queued),
                 upstream,
                 first: self.first,
                 total: self.arrived.elapsed(),

@@ -85,6 +85,7 @@ impl Quota {
             Outcome::ClientError
             | Outcome::RateLimited
             | Outcome::Overloaded
+            | Outcome::Unavailable
             | Outcome::Timeout
             | Outcome::UpstreamError
                 if said > 0 =>
@@ -95,6 +96,7 @@ impl Quota {
             | Outcome::ClientError
             | Outcome::RateLimited
             | Outcome::Overloaded
+            | Outcome::Unavailable
             | Outcome::Timeout
             | Outcome::UpstreamError => 0,
         };

@@ -166,6 +166,7 @@ impl ProviderActor {
                 if let Some(Candidate { provider, model, .. }) = &turn.job.tried.candidate {
                     RequestWaits { track, provider, model }.emit();
                 }
+                turn.job.place.wait(&turn.job.tried);
                 drop(actix::spawn(wait(station, turn, ticket, address, self.router.clone())));
             }
             Admission::Refuse(refusal) => {

@@ -78,7 +78,7 @@ pub(super) async fn run(
     job.tried.dropped = std::mem::take(&mut call.dropped);
     job.tried.attempts += 1;
     job.tried.is_resumed |= job.tried.cut.is_some();
-    job.place.call();
+    job.place.call(&job.tried);
     provider.counts.attempts.fetch_add(1, Ordering::Relaxed);
     CallBegan {
         track: job.track,
@@ -102,7 +102,7 @@ pub(super) async fn run(
     };
     let (outcome, cause) = match &ended {
         Ok(_) => (AttemptOutcome::Ok, None),
-        Err(failed) => (failed.outcome(), Some(failed.logged())),
+        Err(failed) => (failed.outcome(), Some(failed.logged(&job.request))),
     };
     let (name, cause) = (&provider.name, cause.as_deref());
     provider.counts.failures.fetch_add(u64::from(outcome.is_failure()), Ordering::Relaxed);

@@ -205,19 +205,24 @@ impl Failed {
     /// What went wrong, for callers who are turned away because of it: without the provider's words where these may quote
     /// the request.
     pub fn cause(&self, provider: &str, request: &Ask) -> String {
-        let message = self.error.message.as_ref();
-        let message = match self.words() {
-            Some(words) if fault::quotes(words, request) => {
-                message.strip_suffix(words).map_or("failed", |rest| rest.trim_end_matches(": "))
-            }
-            Some(_) | None => message,
-        };
+        let message = self.unquoted(request);
         if let Some(why) = message.strip_prefix(&format!("cannot reach provider `{provider}`: ")) {
             return why.to_owned();
         }
         match message.strip_prefix(&format!("provider `{provider}` ")) {
             Some(what) => format!("it {what}"),
             None => message.to_owned(),
+        }
+    }
+
+    /// The message, without the provider's words where these may be a quotation of the request.
+    fn unquoted(&self, request: &Ask) -> &str {
+        let message = self.error.message.as_ref();
+        match self.words() {
+            Some(words) if fault::quotes(words, request) => {
+                message.strip_suffix(words).map_or("failed", |rest| rest.trim_end_matches(": "))
+            }
+            Some(_) | None => message,
         }
     }
 
@@ -240,8 +245,8 @@ impl Failed {
         Self::new(failure, GatewayError::upstream(ErrorKind::BadUpstream, message).because(error))
     }
 
-    /// What may be logged of it. A provider that refuses a request may quote it: that is the caller's alone.
-    pub fn logged(&self) -> String {
+    /// What may be logged of it: nothing that may be a quotation of the request, which is the caller's alone.
+    pub fn logged(&self, request: &Ask) -> String {
         if self.said.as_ref().is_some_and(|said| said.is_about_request) {
             return "the request was refused in the middle of its answer".to_owned();
         }
@@ -271,7 +276,11 @@ impl Failed {
             | Failure::Stalled
             | Failure::Differs
             | Failure::ClientGone
-            | Failure::DeadlinePassed => self.error.to_string(),
+            | Failure::DeadlinePassed => {
+                let mut error = self.error.clone();
+                error.message = self.unquoted(request).to_owned().into();
+                error.to_string()
+            }
         }
     }
 
@@ -342,7 +351,8 @@ mod tests {
             let message = "these words".to_owned();
             let rejection = Rejection { class, message, retry_after: None };
             let failed = Failed::cut(&provider, DecodeError::Reported(rejection));
-            assert_eq!(failed.logged().contains("these words"), is_told, "{class:?}");
+            let request = Ask::Chat(crate::chat::ChatRequest::default());
+            assert_eq!(failed.logged(&request).contains("these words"), is_told, "{class:?}");
         }
     }
 }

@@ -38,9 +38,18 @@ pub(super) fn words(said: &str) -> u64 {
 pub(super) fn quotes(said: &str, ask: &Ask) -> bool {
     /// Shorter ones are found in any text.
     const SHORTEST: usize = 12;
+    /// Looking through a larger request would hold up everybody on this thread.
+    const LONGEST: usize = 1024 * 1024;
     let Ok(asked) = serde_json::to_string(ask) else { return true };
+    if asked.len() > LONGEST {
+        return true;
+    }
     let asked = asked.to_lowercase();
-    let said = said.to_lowercase();
+    let mut said = said.to_lowercase();
+    if let Some(model) = ask.model().filter(|model| !model.is_empty()) {
+        // The name of the model is no secret, and stands in many errors.
+        said = said.replace(&model.to_lowercase(), "");
+    }
     let words: Vec<_> = said.split_whitespace().map(|word| word.trim_matches(QUOTES)).collect();
     let long = words.iter().map(|word| (*word).to_owned());
     let runs = words.windows(3).map(|three| three.join(" "));
@@ -69,8 +78,8 @@ mod tests {
     use crate::chat::EmbedRequest;
 
     fn asking(text: &str) -> Ask {
-        let request = EmbedRequest { model: Some(text.to_owned()), ..EmbedRequest::default() };
-        Ask::Embed(request)
+        let (model, input) = (Some("some-model:70b-instruct".to_owned()), vec![text.to_owned()]);
+        Ask::Embed(EmbedRequest { model, input, ..EmbedRequest::default() })
     }
 
     #[test]
@@ -88,7 +97,8 @@ mod tests {
         ] {
             assert!(quotes(quoting, &ask), "{quoting}");
         }
-        for own in ["model runner has unexpectedly stopped", "dial tcp: no such host", ""] {
+        let named = "model 'some-model:70b-instruct' failed";
+        for own in ["model runner has unexpectedly stopped", "dial tcp: no such host", named, ""] {
             assert!(!quotes(own, &ask), "{own}");
         }
     }

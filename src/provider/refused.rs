@@ -47,6 +47,10 @@ pub(super) fn refused(provider: &str, refusal: &Refusal) -> GatewayError {
         Some(_) | None => why,
     };
     let mut error = GatewayError::new(kind, format!("provider `{provider}`: {why}"));
+    error = error.because(match &refusal.cause {
+        Some(cause) => format!("{}: {cause}", refusal.reason.name()),
+        None => refusal.reason.name().to_owned(),
+    });
     error.spent = refusal.reason == RefusalReason::Quarantined;
     if kind == ErrorKind::Timeout { error } else { error.retry_after(refusal.retry_after) }
 }

@@ -18,7 +18,8 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 
-use super::events::{Outcome, RequestEnded};
+use super::events::RequestEnded;
+use super::outcome::Outcome;
 use super::steps::RequestBegan;
 pub use caller::CallerUsage;
 pub use configuration::Configuration;

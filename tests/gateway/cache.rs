@@ -19,7 +19,8 @@ fn numbered(call: &Call) -> Script {
 
 /// A gateway that keeps answers for an hour, with more lines for its configuration.
 async fn keeping(upstream: &Upstream, more: &str) -> Gateway {
-    let ollama = provider("ollama", "ollama", &upstream.url(), "");
+    let once = "retry = { max_retries = 0 }";
+    let ollama = provider("ollama", "ollama", &upstream.url(), once);
     spawn_gateway(&format!("{ollama}[cache]\nttl = '1h'\n{more}\n")).await
 }
 

@@ -141,6 +141,14 @@ async fn who_leaves_the_line_never_reaches_the_provider() {
     gateway.adds_up(5).await;
     let metrics = gateway.metrics().await;
     assert_eq!(metrics.sum("llm_gateway_requests_total", &cancelled), 4.0);
+    // They left the line of a provider, after some time, and are counted there.
+    let there = [("outcome", "cancelled"), ("provider", "ollama")];
+    assert_eq!(metrics.sum("llm_gateway_requests_total", &there), 4.0);
+    assert_eq!(metrics.sum("llm_gateway_queue_wait_seconds_count", &[("provider", "ollama")]), 5.0);
+    let lines = gateway.access_lines();
+    let left: Vec<_> = lines.iter().filter(|line| line.outcome == "cancelled").collect();
+    assert!(left.iter().all(|line| line.fields["model"] == "llama3.1"), "{lines:?}");
+    assert!(left.iter().any(|line| line.fields["queue_ms"] != "0"), "{lines:?}");
     gateway.end(5).await;
 }
 

@@ -81,7 +81,7 @@ async fn an_adaptive_limit_rises_with_success_and_falls_when_the_provider_is_bus
     let busy = Arc::new(AtomicBool::new(false));
     let is_busy = Arc::clone(&busy);
     let upstream = Upstream::spawn(move |call| match is_busy.load(Ordering::SeqCst) {
-        true => ollama::error(503, "server busy"),
+        true => ollama::error(503, "too much to do"),
         false => ollama::reply(call).head_pause(Duration::from_millis(2)),
     });
     let lines = "max_concurrency = 'auto'\nauto_concurrency = { min = 2, max = 6 }\n\

@@ -126,7 +126,8 @@ fn config(sample: &Sample, upstream: &Upstream) -> String {
 
 /// Asks for one spoilt answer and reads what comes of it.
 async fn ask(url: &str, id: &str, model: &str, is_streamed: bool) -> Came {
-    let mut body = if is_streamed { streamed_chat("hi") } else { chat("hi") };
+    // Each is another request, since one that makes a model fail again and again is not tried any more.
+    let mut body = if is_streamed { streamed_chat(id) } else { chat(id) };
     body["model"] = model.into();
     let headers = [("x-request-id", id)];
     if !is_streamed {

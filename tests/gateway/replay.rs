@@ -64,7 +64,7 @@ async fn gateway(upstream: &Upstream, questions: &[Question]) -> Gateway {
         let (backend, _) = fixture.name.split_once('/').unwrap();
         let version = if backend == "openai" { "/v1" } else { "" };
         let url = format!("{}/{}{version}", upstream.url(), fixture.name);
-        let more = "max_concurrency = 32\nretry = { max_retries = 0 }";
+        let more = "max_concurrency = 32\nmax_queue_wait = '2s'\nretry = { max_retries = 0 }";
         let table = provider(name, backend, &url, more);
         if tables.last().is_none_or(|(last, _)| last != name) {
             tables.push((name.clone(), table));

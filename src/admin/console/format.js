@@ -65,6 +65,7 @@ export const OUTCOMES = {
   client_error: ["Client error", "calm"],
   rate_limited: ["Rate limited", "warn"],
   overloaded: ["Overloaded", "warn"],
+  unavailable: ["Unavailable", "bad"],
   timeout: ["Timed out", "bad"],
   upstream_error: ["Provider failed", "bad"],
   cancelled: ["Client left", "calm"],

@@ -5,7 +5,7 @@ import { NOTHING, OUTCOMES, brief, count, rate, seconds } from "./format.js";
 import { stateOf } from "./providers.js";
 
 // What counts as an error here: all that went wrong for another reason than the client's own.
-const ERRORS = ["upstream_error", "timeout", "overloaded", "rate_limited"];
+const ERRORS = ["upstream_error", "timeout", "overloaded", "unavailable", "rate_limited"];
 
 const byId = (id) => document.getElementById(id);
 let said = "";

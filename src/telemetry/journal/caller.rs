@@ -32,7 +32,7 @@ impl CallerUsage {
         self.requests += 1;
         match ended.outcome {
             Outcome::Ok => self.ok += 1,
-            Outcome::RateLimited | Outcome::Overloaded => self.refused += 1,
+            Outcome::RateLimited | Outcome::Overloaded | Outcome::Unavailable => self.refused += 1,
             Outcome::ClientError | Outcome::Timeout | Outcome::UpstreamError => self.failed += 1,
             Outcome::Cancelled => {}
         }

@@ -37,8 +37,16 @@ struct Lines {
 }
 
 /// The outcomes a request may have; nothing else may appear.
-const OUTCOMES: [&str; 7] =
-    ["ok", "client_error", "rate_limited", "overloaded", "timeout", "upstream_error", "cancelled"];
+const OUTCOMES: [&str; 8] = [
+    "ok",
+    "client_error",
+    "rate_limited",
+    "overloaded",
+    "unavailable",
+    "timeout",
+    "upstream_error",
+    "cancelled",
+];
 
 impl Log {
     /// Collects `output` until it ends.

@@ -1,0 +1,94 @@
+//! How requests end: a closed set of labels, each request under exactly one.
+//!
+//! It owns which kind of failure belongs to which outcome. It refuses anything in between: who was refused for want of room is
+//! not told apart further here, but never mixed up with who met a broken provider.
+
+use crate::chat::ErrorKind;
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Answered completely.
+    Ok,
+    /// The client's own fault.
+    ClientError,
+    /// The caller's limit, or the provider's.
+    RateLimited,
+    /// Refused for want of room.
+    Overloaded,
+    /// Refused because the provider is broken, or nobody may serve it.
+    Unavailable,
+    /// The deadline passed.
+    Timeout,
+    /// The provider failed, or the gateway did.
+    UpstreamError,
+    /// The client left.
+    Cancelled,
+}
+
+impl Outcome {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 8] = [
+        Self::Ok,
+        Self::ClientError,
+        Self::RateLimited,
+        Self::Overloaded,
+        Self::Unavailable,
+        Self::Timeout,
+        Self::UpstreamError,
+        Self::Cancelled,
+    ];
+
+    /// Whether it went wrong for another reason than the client's own.
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        match self {
+            Self::RateLimited
+            | Self::Overloaded
+            | Self::Unavailable
+            | Self::Timeout
+            | Self::UpstreamError => true,
+            Self::Ok | Self::ClientError | Self::Cancelled => false,
+        }
+    }
+
+    /// The label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::ClientError => "client_error",
+            Self::RateLimited => "rate_limited",
+            Self::Overloaded => "overloaded",
+            Self::Unavailable => "unavailable",
+            Self::Timeout => "timeout",
+            Self::UpstreamError => "upstream_error",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl From<ErrorKind> for Outcome {
+    fn from(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::InvalidRequest
+            | ErrorKind::SchemaMismatch
+            | ErrorKind::ContextTooLong
+            | ErrorKind::InvalidApiKey
+            | ErrorKind::NotAllowed
+            | ErrorKind::ModelNotFound
+            | ErrorKind::NotFound
+            | ErrorKind::MethodNotAllowed
+            | ErrorKind::BodyTooLarge
+            | ErrorKind::BodyTimeout
+            | ErrorKind::UnsupportedMediaType
+            | ErrorKind::UpgradeRequired
+            | ErrorKind::NotImplemented => Self::ClientError,
+            ErrorKind::RateLimited | ErrorKind::QuotaExhausted => Self::RateLimited,
+            ErrorKind::Overloaded | ErrorKind::Draining => Self::Overloaded,
+            ErrorKind::ProviderUnavailable | ErrorKind::NoProviderForPolicy => Self::Unavailable,
+            ErrorKind::Timeout => Self::Timeout,
+            ErrorKind::BadUpstream | ErrorKind::Internal => Self::UpstreamError,
+        }
+    }
+}
