@@ -11,6 +11,7 @@ pub mod auth;
 mod body;
 mod chat;
 mod connection;
+pub mod cors;
 mod drain;
 mod exchange;
 mod heads;
@@ -56,6 +57,7 @@ use crate::redis::Link;
 use crate::router::{Reconfigure, RouterActor, Routing};
 use auth::Callers;
 use connection::{Connection, HEAD_TIME, KEEP_ALIVE};
+use cors::Cors;
 use drain::Drain;
 use exchange::Exchange;
 use intake::Budget;
@@ -76,6 +78,9 @@ pub struct Front {
     callers: ArcSwap<Callers>,
     limits: Limits,
     failures: Failures,
+    /// Whether only this machine reaches the listener, which no reload changes.
+    is_on_loopback: bool,
+    cors: ArcSwap<Cors>,
     routing: ArcSwap<Routing>,
     routers: Mutex<Vec<Addr<RouterActor>>>,
     cache: Cache,
@@ -99,12 +104,15 @@ impl Front {
     ) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let limits = Limits::new(link.clone());
+        let is_on_loopback = settings.listen.ip().to_canonical().is_loopback();
         Self {
             number: NUMBER.fetch_add(1, Ordering::Relaxed),
             settings: ArcSwap::from_pointee(settings.clone()),
             callers: ArcSwap::from_pointee(Callers::new(auth, keys, &limits)),
             limits,
             failures: Failures::new(auth.failures.rate()),
+            is_on_loopback,
+            cors: ArcSwap::from_pointee(Cors::new(&settings.cors.origins, is_on_loopback)),
             routing: ArcSwap::new(routing),
             routers: Mutex::new(Vec::new()),
             cache: Cache::new(cache, link.clone()),
@@ -127,6 +135,7 @@ impl Front {
         self.settings.store(Arc::new(settings.clone()));
         self.callers.store(Arc::new(Callers::new(auth, keys, &self.limits)));
         self.failures.change(auth.failures.rate());
+        self.cors.store(Arc::new(Cors::new(&settings.cors.origins, self.is_on_loopback)));
         self.budget.change(settings.max_buffered);
         self.cache.change(cache);
         let mut routers = self.routers.lock();
@@ -191,6 +200,11 @@ impl Front {
     pub async fn drain(&self) {
         let time = self.settings.load().drain;
         self.drain.run(time).await;
+    }
+
+    /// Whether anything on this machine may call, without a key.
+    fn is_open_to_this_machine(&self) -> bool {
+        self.is_on_loopback && self.callers.load().are_anonymous()
     }
 
     /// Starts this thread's router.

@@ -10,6 +10,7 @@
 use super::key_path::{KeyPath, Step};
 use super::problem::{Origin, Problem};
 use super::tree::Tree;
+use crate::http::cors::OriginPattern;
 use crate::provider::settings::BackendName;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -28,10 +29,11 @@ pub const ADDRESS_VARIABLES: [&str; 2] = ["PORT", "LLM_GATEWAY__SERVER__LISTEN"]
 pub const PREFIX: &str = "LLM_GATEWAY__";
 
 /// The short names, and what each does.
-pub const SHORT_NAMES: [(&str, ShortName); 13] = [
+pub const SHORT_NAMES: [(&str, ShortName); 14] = [
     ("PORT", set_port),
     (KEYS_VARIABLE, add_keys),
     ("OLLAMA_BASE_URL", set_ollama_base_url),
+    ("OLLAMA_ORIGINS", add_origins),
     // Before those that change every provider.
     ("GEMINI_API_KEY", set_gemini_api_key),
     ("PROVIDER_TIMEOUT_SECONDS", set_total_timeouts),
@@ -165,6 +167,23 @@ fn add_keys(_: &mut Overlay, tree: &mut Tree, variable: Variable<'_>) -> Result<
         entry.insert("name".to_owned(), Value::String(format!("env-{}", index + 1)));
         entry.insert("key".to_owned(), Value::String(key.to_owned()));
         tree.push(&KeyPath::of("keys"), Value::Table(entry), &variable.origin());
+    }
+    Ok(())
+}
+
+/// Appends the origins of a comma list to those of the file, or to those that are allowed anyway, as Ollama does.
+fn add_origins(_: &mut Overlay, tree: &mut Tree, variable: Variable<'_>) -> Result<(), String> {
+    let path = KeyPath::of("server").key("cors").key("origins");
+    let origins = variable.value.split(',').map(str::trim).filter(|origin| !origin.is_empty());
+    let patterns = origins.map(str::parse).collect::<Result<Vec<OriginPattern>, String>>()?;
+    if tree.get(&path).is_none() {
+        let default = OriginPattern::default_origins().to_string();
+        variable.set(tree, &path, Value::Array(vec![Value::String(default)]));
+    } else if matches!(tree.origin(&path), Origin::Environment { .. }) {
+        return Ok(());
+    }
+    for pattern in patterns {
+        tree.push(&path, Value::String(pattern.to_string()), &variable.origin());
     }
     Ok(())
 }

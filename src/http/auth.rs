@@ -93,6 +93,12 @@ impl Callers {
         })
     }
 
+    /// Whether everybody is let in without a key.
+    #[must_use]
+    pub fn are_anonymous(&self) -> bool {
+        self.anonymous.is_some()
+    }
+
     fn lookup(&self, key: &[u8], now: SystemTime) -> Option<Known> {
         let digest: [u8; 32] = Sha256::digest(key).into();
         let (known, entry) = self.by_digest.get_key_value(&digest)?;

@@ -7,6 +7,7 @@
 //! filled in from the environment, so [`KeySettings::digest`] answers for all three spellings.
 
 use super::address::Network;
+use super::cors::OriginPattern;
 use crate::limit::settings::RateSettings;
 use crate::policy::{DataPolicy, Priority};
 use crate::secret::Secret;
@@ -45,6 +46,17 @@ pub struct ServerSettings {
     /// proxies from hanging up. Default 15 s, the interval the HTML standard advises for comments.
     #[serde(with = "crate::units::duration")]
     pub heartbeat_after: Duration,
+    /// Pages in browsers.
+    pub cors: CorsSettings,
+}
+
+/// `[server.cors]`: pages in browsers that call from another origin.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CorsSettings {
+    /// The origins whose pages may call. Default `default`: on loopback those that Ollama allows, beyond it none.
+    /// `OLLAMA_ORIGINS` adds to them.
+    pub origins: Vec<OriginPattern>,
 }
 
 /// `[auth]`.
@@ -133,7 +145,14 @@ impl Default for ServerSettings {
             body_timeout: Duration::from_secs(30),
             write_stall: Duration::from_secs(30),
             heartbeat_after: Duration::from_secs(15),
+            cors: CorsSettings::default(),
         }
+    }
+}
+
+impl Default for CorsSettings {
+    fn default() -> Self {
+        Self { origins: vec![OriginPattern::default_origins()] }
     }
 }
 

@@ -2,16 +2,18 @@
 //!
 //! It owns the order in which that happens. It knows nothing of dialects or providers.
 
-use actix_web::Error;
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::error::InternalError;
 use actix_web::http::{ConnectionType, StatusCode, Version};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
+use actix_web::{Error, HttpResponse};
 
 use super::connection::{Served, Turn};
+use super::cors::Visitor;
 use super::rest::Rest;
-use super::{Front, upgrade};
+use super::{Front, cors, refuse, upgrade};
 
 /// Passes a request on to its handler, or answers it where no handler is asked.
 pub(super) async fn carry(
@@ -21,12 +23,14 @@ pub(super) async fn carry(
 ) -> Result<ServiceResponse<Served<BoxBody>>, Error> {
     let turn = Turn::of(&request);
     let version = request.version();
+    let visitor = front.cors.load().judge(request.headers());
     let mut rest = Rest::lend(&mut request);
-    let mut response = if is_websocket(&request) {
-        let answer = upgrade::answer(request.request(), &front);
-        request.into_response(answer)
-    } else {
-        next.call(request).await?
+    let mut response = match at_once(&front, &request, &visitor) {
+        Some(answer) => request.into_response(answer),
+        None => match next.call(request).await {
+            Ok(response) => response,
+            Err(error) => return Err(marked(&error, &visitor)),
+        },
     };
     // Who was too slow already is not waited for again.
     if let Some(rest) = &mut rest
@@ -37,7 +41,27 @@ pub(super) async fn carry(
     if version < Version::HTTP_11 && response.response().body().size() == BodySize::Stream {
         delimit_by_closing(&mut response);
     }
+    visitor.mark(response.headers_mut());
     Ok(response.map_body(|_, body| Served::new(body, turn, rest)))
+}
+
+/// Answers what needs no handler.
+fn at_once(front: &Front, request: &ServiceRequest, visitor: &Visitor) -> Option<HttpResponse> {
+    if let Some(answer) = visitor.preflight(request.head()) {
+        return Some(answer);
+    }
+    if *visitor == Visitor::Stranger && front.is_open_to_this_machine() {
+        return Some(refuse(request.request(), front, &cors::foreign()));
+    }
+    upgrade::is_websocket(request.method(), request.version(), request.headers())
+        .then(|| upgrade::answer(request.request(), front))
+}
+
+/// What a handler that failed is answered with is in its error, and goes to the same client.
+fn marked(error: &Error, visitor: &Visitor) -> Error {
+    let mut response = error.error_response();
+    visitor.mark(response.headers_mut());
+    InternalError::from_response("a handler failed", response).into()
 }
 
 /// A client of HTTP/1.0 knows no chunks: the end of an answer whose length is unknown is that of its connection
@@ -48,6 +72,24 @@ fn delimit_by_closing(response: &mut ServiceResponse<BoxBody>) {
     head.set_connection_type(ConnectionType::Close);
 }
 
-fn is_websocket(request: &ServiceRequest) -> bool {
-    upgrade::is_websocket(request.method(), request.version(), request.headers())
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::HttpResponse;
+    use actix_web::http::header::{
+        ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue, VARY,
+    };
+
+    #[test]
+    fn the_answer_to_a_panic_may_be_read_by_who_may_call() {
+        let response = HttpResponse::InternalServerError().body("a defect");
+        let error: Error = InternalError::from_response("a handler panicked", response).into();
+        let origin = HeaderValue::from_static("app://obsidian.md");
+        let marked = marked(&error, &Visitor::Welcome(origin.clone())).error_response();
+        assert_eq!(marked.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(marked.headers().get(ACCESS_CONTROL_ALLOW_ORIGIN), Some(&origin));
+        assert!(marked.headers().contains_key(ACCESS_CONTROL_EXPOSE_HEADERS));
+        assert_eq!(marked.headers().get(VARY), Some(&HeaderValue::from_static("Origin")));
+        assert_eq!(marked.body().size(), BodySize::Sized(8));
+    }
 }

@@ -3,6 +3,7 @@
 //! Everything is said and read as bytes, since clients that tidy up would hide what is tested.
 
 mod coding;
+mod cors;
 mod http10;
 mod rest;
 mod upgrade;

@@ -59,6 +59,23 @@ fn the_short_names_of_the_original_service_still_work() {
 }
 
 #[test]
+fn ollamas_list_of_origins_adds_to_the_file_s_or_to_those_allowed_anyway() {
+    let origins = |text: &str, variables: &[(&str, &str)]| {
+        let origins = config(text, variables).server.cors.origins;
+        origins.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    let file = "[server.cors]\norigins = ['https://a.example']\n";
+    let short = ("OLLAMA_ORIGINS", "HTTPS://b.example, chrome-extension://* ,");
+    assert_eq!(origins("", &[]), "default");
+    assert_eq!(origins(file, &[]), "https://a.example");
+    assert_eq!(origins("", &[short]), "default https://b.example chrome-extension://*");
+    assert_eq!(origins(file, &[short]), "https://a.example https://b.example chrome-extension://*");
+    let long = ("LLM_GATEWAY__SERVER__CORS__ORIGINS", "['*']");
+    assert_eq!(origins(file, &[short, long]), "*");
+    assert_eq!(origins("[server.cors]\norigins = []\n", &[]), "");
+}
+
+#[test]
 fn a_total_timeout_from_the_environment_shortens_the_steps_in_the_file() {
     let text = "[providers.ollama]\ntimeouts = { connect = '9s', first_event = '99s' }\n";
     let config = config(text, &[("PROVIDER_TIMEOUT_SECONDS", "7")]);
