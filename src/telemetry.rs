@@ -8,6 +8,7 @@
 //! [`AttemptEnded`]; nothing else counts either. What the console shows of single requests is in [`journal`].
 
 mod events;
+mod floods;
 mod health;
 pub mod journal;
 mod limits;
@@ -25,6 +26,7 @@ pub use events::{
     Admitted, AttemptEnded, AttemptOutcome, FellBack, ProviderState, RequestEnded, Retried, Timing,
     TokensUsed, UpstreamCancelled,
 };
+pub use floods::TurnedAway;
 pub use health::{
     ActorKind, BreakerClosed, BreakerOpened, HealthChanged, HealthChecked, RequestQuarantined,
     Restarted,

@@ -20,13 +20,14 @@ use super::failed::Failed;
 use super::fault;
 use super::gate::Arrival;
 use super::line::Share;
+use super::refusal::Refusal;
 use super::refused::refused;
 use super::retry::{self, Failure, Next, RetryPolicy, Standing};
 use super::slot::{Admission, RetryPermit, Slot, Ticket};
 use super::{Provider, policies};
 use crate::chat::{ErrorKind, GatewayError, Listing, Waiting};
 use crate::job::{Candidate, Job};
-use crate::telemetry::{Admitted, RequestWaits, Retried};
+use crate::telemetry::{Admitted, RequestWaits, Retried, TurnedAway};
 
 /// How many messages may wait for a provider's actor. Its handlers take microseconds, so that a full mailbox means
 /// a worker far behind, and the answer is 503 at once.
@@ -170,7 +171,7 @@ impl ProviderActor {
                 drop(actix::spawn(wait(station, turn, ticket, address, self.router.clone())));
             }
             Admission::Refuse(refusal) => {
-                bounce(&self.router, turn.job, refused(&provider.name, &refusal));
+                turn_away(&self.router, provider, turn.job, &refusal);
             }
         }
     }
@@ -293,7 +294,7 @@ async fn wait(
     match granted {
         // Boxed, so that those who wait do not each hold the room that only those who run need.
         Ok(slot) => Box::pin(run(station, turn, slot, address)).await,
-        Err(refusal) => bounce(&router, turn.job, refused(&station.provider.name, &refusal)),
+        Err(refusal) => turn_away(&router, &station.provider, turn.job, &refusal),
     }
 }
 
@@ -321,6 +322,13 @@ async fn back_off(mut turn: Turn, after: Duration, address: Addr<ProviderActor>)
     {
         turn.job.fail(too_many_messages());
     }
+}
+
+/// Hands a job back that the gate has refused.
+fn turn_away(router: &WeakRecipient<Bounce>, provider: &Provider, job: Job, refusal: &Refusal) {
+    let (provider, caller, reason) = (&*provider.name, &*job.caller.name, refusal.reason.name());
+    TurnedAway { provider, caller, reason }.emit();
+    bounce(router, job, refused(provider, refusal));
 }
 
 /// Hands a job back to the router, which tries the next candidate or answers.

@@ -102,7 +102,7 @@ impl<W> Gate<W> {
             draining: false,
             health: Health::default(),
             failed_checks: 0,
-            counters: Counters::default(),
+            counters: Counters::new(now),
         }
     }
 
@@ -354,7 +354,7 @@ impl<W> Gate<W> {
     }
 
     fn refusal(&mut self, (reason, expected): Reason, lane: Lane, at: &mut Moment<'_>) -> Refusal {
-        *self.counters.refused.entry(reason).or_default() += 1;
+        self.counters.refuse(reason, at.now);
         let cause = self.cause_of(reason, lane, at.now);
         Refusal { cause, ..Refusal::new(reason, expected, (at.unit)()) }
     }

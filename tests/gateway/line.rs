@@ -214,3 +214,29 @@ async fn a_wait_that_is_predicted_to_be_too_long_is_refused_at_the_door() {
     assert_eq!(count(&answers(backlog).await, 200), 84);
     gateway.end(24 + 84 + 1).await;
 }
+
+#[tokio::test]
+async fn a_flood_of_refusals_is_told_in_the_log_the_metrics_and_the_snapshot() {
+    let gate = Gate::closed();
+    let upstream = held(&gate);
+    let gateway = in_front_of(&upstream, "max_concurrency = 1\nmax_queue = 0", "").await;
+    let first = send(&gateway, &[], chat("first"));
+    upstream.busy(1).await;
+    let refused = answers(send_many(&gateway, &[], "refused", 70)).await;
+    assert_eq!(count(&refused, 503), 70);
+    let line = gateway.logged("requests are turned away in great number").await;
+    for part in ["WARN", "provider=ollama", "mostly=queue_full", "of=anonymous", "refused=20"] {
+        assert!(line.contains(part), "{line}");
+    }
+    assert_eq!(snapshot(&gateway, "ollama").await["refused_last_minute"], 70);
+    let counted = gateway.metrics().await;
+    let full = [("decision", "queue_full")];
+    assert_eq!(counted.sum("llm_gateway_admissions_total", &full), 70.0);
+    // The access line has the reason too.
+    let lines = gateway.access_lines();
+    let told = lines.iter().filter(|line| line.fields["cause"] == "queue_full");
+    assert_eq!(told.count(), 70, "{lines:?}");
+    gate.open();
+    assert_eq!(first.await.unwrap().status, 200);
+    gateway.end(71).await;
+}

@@ -66,6 +66,11 @@ export function stateOf(provider) {
   if (models.some((model) => model.breaker.state !== "closed")) return { word: "Model left alone", tone: "warn", notes };
   if (provider.quarantined.length) return { word: "Request in quarantine", tone: "warn", notes };
   if (provider.cooldown_left_ms > 0) return { word: "Cooling down", tone: "warn", notes };
+  // A few that were pushed out are no incident; more than one a second are.
+  if (provider.refused_last_minute > 60) {
+    notes.unshift(`${brief(provider.refused_last_minute)} requests turned away in the last minute`);
+    return { word: "Turning away", tone: "warn", notes };
+  }
   return { word: "Taking work", tone: "good", notes };
 }
 

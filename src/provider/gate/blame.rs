@@ -32,7 +32,7 @@ impl<W> Gate<W> {
         let (record, left) = self.quarantine.find(arrival.request?, &arrival.model, at.now)?;
         let cause =
             format!("it made `{}` fail {} times: {}", arrival.model, record.crashes, record.why);
-        *self.counters.refused.entry(RefusalReason::Quarantined).or_default() += 1;
+        self.counters.refuse(RefusalReason::Quarantined, at.now);
         let refusal = Refusal::new(RefusalReason::Quarantined, left, (at.unit)());
         Some(Refusal { cause: Some(Arc::from(cause)), ..refusal })
     }

@@ -72,6 +72,8 @@ pub struct Snapshot {
     pub retried: u64,
     /// Jobs turned away since the beginning, by reason.
     pub refused: BTreeMap<RefusalReason, u64>,
+    /// Jobs turned away in the last minute.
+    pub refused_last_minute: u64,
     /// Whether it takes no new jobs.
     pub draining: bool,
 }
@@ -153,6 +155,7 @@ impl<W> Gate<W> {
             waited: self.counters.waited,
             retried: self.counters.retried,
             refused: self.counters.refused.clone(),
+            refused_last_minute: self.counters.refused_lately.count(now),
             draining: self.draining,
         }
     }
