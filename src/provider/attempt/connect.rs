@@ -1,7 +1,7 @@
 //! From a provider's name to a connection on which an exchange can begin: the pool, DNS, TCP, TLS.
 //!
-//! It owns the order in which addresses are tried and the options of the socket. Every step has a bound of its own, and
-//! its failure is told apart from the others'. awc knows nothing of TLS: it is handed a connection that speaks HTTP.
+//! It owns the order in which addresses are tried and the options of the socket. All steps together have one bound; the
+//! failure of each is told apart from the others'. awc knows nothing of TLS: it is handed a connection that speaks HTTP.
 
 use std::fmt;
 use std::io;
@@ -18,7 +18,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use rustls::pki_types::ServerName;
 use socket2::SockRef;
 use tokio::net::{TcpStream, lookup_host};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use super::exchange_io::ExchangeIo;
@@ -36,7 +36,7 @@ pub(super) struct Origin {
     host: String,
     port: u16,
     tls: Option<Arc<rustls::ClientConfig>>,
-    /// The bound of DNS and TCP together, and once more of TLS.
+    /// The bound of all steps together.
     patience: Duration,
 }
 
@@ -85,13 +85,14 @@ impl Origin {
             let addresses = addresses.map_err(ConnectFailure::Dns)?.collect();
             first_to_connect(interleaved(addresses)).await.map_err(ConnectFailure::Tcp)
         };
-        let tcp = timeout(self.patience, tcp).await.or(Err(ConnectFailure::TcpTimeout))??;
+        let due = Instant::now() + self.patience;
+        let tcp = timeout_at(due, tcp).await.or(Err(ConnectFailure::TcpTimeout))??;
         set_options(&tcp);
         let Some(config) = &self.tls else { return Ok(Transport::Plain(tcp)) };
         let name = ServerName::try_from(self.host.clone());
         let name = name.map_err(|error| ConnectFailure::Tls(io::Error::other(error)))?;
         let handshake = TlsConnector::from(Arc::clone(config)).connect(name, tcp);
-        match timeout(self.patience, handshake).await {
+        match timeout_at(due, handshake).await {
             Ok(Ok(tls)) => Ok(Transport::Tls(Box::new(tls))),
             Ok(Err(error)) => Err(ConnectFailure::Tls(error)),
             Err(_) => Err(ConnectFailure::TlsTimeout),

@@ -41,7 +41,7 @@ pub(super) enum WireError {
     Cut,
     /// What came cannot be read as one answer.
     Framing(FramingError),
-    /// An answer came on a kept connection before its question was sent: it is an answer to another one.
+    /// An answer came on a kept connection while its question was being sent: it is an answer to another one.
     Unasked,
 }
 
@@ -107,14 +107,21 @@ impl ExchangeIo {
         }
     }
 
-    /// Before the first byte is written: the last moment in which what comes can be told from an answer.
+    /// Before the first byte is written: the last moment in which what comes can be told from an answer. A kept
+    /// connection that is not quiet gives way to the next.
     fn begin(&mut self, request: &[u8]) {
         self.sending = Sending::Going;
         self.answer = Answer::new(request.starts_with(b"HEAD "));
-        match self.transport.as_mut().filter(|_| self.is_kept).map(Transport::idle_now) {
-            None | Some(Idle::Quiet) => {}
-            Some(Idle::Closed) => self.connection_ended(true),
-            Some(Idle::Speaks) => self.fail_unasked(),
+        while self.is_kept {
+            match self.transport.as_mut().map_or(Idle::Closed, Transport::idle_now) {
+                Idle::Quiet => return,
+                Idle::Closed => {}
+                Idle::Speaks => self.pool.iter().for_each(|pool| pool.complain()),
+            }
+            let Some(next) = self.pool.as_ref().and_then(|pool| pool.take()) else {
+                return self.connection_ended(true);
+            };
+            (self.transport, self.born) = (Some(next.transport), next.born);
         }
     }
 

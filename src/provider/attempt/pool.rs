@@ -3,8 +3,9 @@
 //! It owns idle connections and watches them. It refuses a connection that has said anything since its exchange ended:
 //! whatever that is, it answers nobody's question.
 //!
-//! The one thing to know: a connection is looked at by a task that closes it as soon as it speaks or is closed, and
-//! again by whoever takes it, who asks the kernel, since the task may not have had its turn.
+//! The one thing to know: what is kept here is watched by a task that closes it as soon as it speaks or is closed, but
+//! the task may not have had its turn. Whoever takes a connection has to ask the kernel, right before the first byte is
+//! written ([`super::exchange_io`]).
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -60,19 +61,11 @@ impl Pool {
         }
     }
 
-    /// The quiet connection that has been idle for longest: it has had the most time to say something.
+    /// The connection that has been idle for longest: it has had the most time to say something.
     pub(super) fn take(&self) -> Option<Kept> {
-        loop {
-            let mut kept = self.kept.borrow_mut().pop_front()?;
-            if kept.is_old(Instant::now()) {
-                continue;
-            }
-            match kept.transport.idle_now() {
-                Idle::Quiet => return Some(kept),
-                Idle::Closed => {}
-                Idle::Speaks => self.complain(),
-            }
-        }
+        let now = Instant::now();
+        let mut kept = self.kept.borrow_mut();
+        std::iter::from_fn(|| kept.pop_front()).find(|kept| !kept.is_old(now))
     }
 
     /// Keeps a connection whose exchange ended exactly.
