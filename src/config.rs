@@ -142,6 +142,7 @@ fn compose(
     let fit::Fit { mut config, flawed, problems: misfits } = fit::fit(&mut tree, &overlay);
     problems.extend(misfits);
     problems.extend(complete::fill_in_secrets(&mut config, &tree, &environment.variables));
+    problems.extend(complete::fill_in_proxies(&mut config, &environment.variables));
     problems.extend(complete::read_authorities(&mut config, &tree));
     complete::fill_in_hints(&mut config, &tree);
     let checked = check::Review::of(&config, &tree, flawed, named_providers, running);

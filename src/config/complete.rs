@@ -1,7 +1,7 @@
 //! Fills in what a configuration leaves to be concluded.
 //!
 //! Owns the built-in provider, the backend a name implies, the keys that variables and the certificates that
-//! files hold, and the built-in hints. Refuses a variable that does not exist and a provider whose backend nobody can
+//! files hold, the environment's proxies, and the built-in hints. Refuses a variable that does not exist and a provider whose backend nobody can
 //! guess.
 
 use super::Config;
@@ -9,7 +9,7 @@ use super::key_path::KeyPath;
 use super::problem::{Origin, Problem};
 use super::tree::Tree;
 use crate::policy::DataPolicy;
-use crate::provider::settings::BackendName;
+use crate::provider::settings::{BackendName, ProxyUrl};
 use crate::router::settings::{BUILT_IN_HINTS, Hints, LOCAL_HINTS};
 use crate::secret::Secret;
 use std::collections::BTreeMap;
@@ -100,6 +100,21 @@ pub fn read_authorities(config: &mut Config, tree: &Tree) -> Vec<Problem> {
             let path = KeyPath::of("providers").key(name).key("tls").key(key);
             problems.push(Problem::new(tree.origin(&path), &path, message));
         }
+    }
+    problems
+}
+
+/// Fills in the proxies that the environment names for providers that name none.
+pub fn fill_in_proxies(
+    config: &mut Config,
+    environment: &BTreeMap<String, String>,
+) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for provider in config.providers.values_mut().filter(|provider| provider.proxy.is_empty()) {
+        let found = ProxyUrl::of_environment(provider.base_url(), environment);
+        let Some((variable, proxy)) = found else { continue };
+        problems.extend(proxy.problem().map(|message| Problem::environment(variable, message)));
+        provider.proxy = proxy;
     }
     problems
 }

@@ -10,6 +10,7 @@ mod added;
 mod backend_name;
 mod concurrency;
 mod health;
+mod proxy;
 mod tls;
 
 use super::breaker::BreakerPolicy;
@@ -25,6 +26,7 @@ pub use added::{body_fields, json_of};
 pub use backend_name::BackendName;
 pub use concurrency::{AUTO, AutoConcurrency, MaxConcurrency};
 pub use health::HealthSettings;
+pub use proxy::{Proxy, ProxyUrl};
 pub use tls::{Authorities, Roots, TlsSettings};
 
 /// `[providers.NAME]`.
@@ -83,6 +85,9 @@ pub struct ProviderSettings {
     pub health: HealthSettings,
     /// Whose certificates are trusted.
     pub tls: TlsSettings,
+    /// The proxy through which it is reached, or `none`. Default empty: what the environment says, which is filled in
+    /// when the configuration is loaded.
+    pub proxy: ProxyUrl,
     /// Further headers of every call, any of which may be a secret. One takes the place of the gateway's own of that
     /// name. After loading it also holds the values of `headers_env`. Default none.
     pub headers: BTreeMap<String, Secret>,
@@ -236,6 +241,7 @@ impl Default for ProviderSettings {
             breaker: BreakerSettings::default(),
             health: HealthSettings::default(),
             tls: TlsSettings::default(),
+            proxy: ProxyUrl::default(),
             headers: BTreeMap::new(),
             headers_env: BTreeMap::new(),
             body: toml::Table::new(),

@@ -3,6 +3,7 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | [`peer`] | a provider of which the test says every byte |
+//! | [`proxies`] | the way through a proxy |
 //! | [`codings`] | answers that come compressed |
 //! | [`desync`] | many clients, and providers that misbehave at random |
 //! | [`early`] | answers that come while the request is still being sent |
@@ -12,6 +13,7 @@ mod desync;
 mod early;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod peer;
+mod proxies;
 
 use std::time::Duration;
 

@@ -56,6 +56,11 @@ impl Review<'_> {
         if !has_tls && provider.tls != tls {
             self.warn(&path.key("tls"), "has no effect: base_url begins with http://");
         }
+        // What the environment says was looked at where it was read.
+        let proxy = path.key("proxy");
+        if let (Some(message), Some(_)) = (provider.proxy.problem(), self.tree.get(&proxy)) {
+            self.problem(&proxy, message);
+        }
     }
 
     fn headers(&mut self, path: &KeyPath, provider: &ProviderSettings) {

@@ -9,7 +9,7 @@ use crate::limit::settings::RateSettings;
 use crate::policy::{DataPolicy, OnCut, Priority, Trust};
 use crate::provider::settings::{
     AutoConcurrency, BackendName, BreakerSettings, HealthSettings, MaxConcurrency,
-    ProviderSettings, RetrySettings, Timeouts, TlsSettings,
+    ProviderSettings, ProxyUrl, RetrySettings, Timeouts, TlsSettings,
 };
 use crate::router::settings::{RouteSettings, TargetSettings};
 use crate::secret::Secret;
@@ -98,6 +98,7 @@ fn full_provider() -> ProviderSettings {
         breaker: BreakerSettings::default(),
         health: HealthSettings::default(),
         tls: TlsSettings::default(),
+        proxy: ProxyUrl::new("http://i:1"),
         headers: BTreeMap::from([("X-Team".to_owned(), Secret::new("h"))]),
         headers_env: BTreeMap::from([("X-Proxy-Token".to_owned(), "I".to_owned())]),
         body: toml::Table::from_iter([("keep_alive".to_owned(), Value::from("j"))]),

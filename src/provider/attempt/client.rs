@@ -25,7 +25,7 @@ use crate::secret::Secret;
 use crate::wire::http1::FramingError;
 
 use super::body::Body;
-use super::connect::{ConnectFailure, Connector, Origin};
+use super::connect::{ConnectFailure, Connector, Origin, ProxyError};
 use super::exchange_io::WireError;
 use super::pool::Pool;
 use super::tls;
@@ -47,6 +47,7 @@ pub(in crate::provider) struct Client {
     pooled: awc::Client,
     fresh: awc::Client,
     base: Rc<str>,
+    origin: Rc<Origin>,
     /// An operator's own, which take the place of ours.
     headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -86,7 +87,7 @@ impl Client {
         };
         let headers = settings.headers.iter().filter_map(|(name, value)| header(name, value));
         let (pooled, fresh) = (build(Some(&pool)), build(None));
-        Self { pooled, fresh, base: Rc::from(base), headers: headers.collect() }
+        Self { pooled, fresh, base: Rc::from(base), origin, headers: headers.collect() }
     }
 
     /// Sends a call and waits for the head of the answer.
@@ -120,6 +121,9 @@ impl Client {
             // Small pieces must not wait in a compressor, and tokens hardly compress.
             .insert_header(("accept-encoding", "identity"))
             .no_decompress();
+        if let Some(value) = self.origin.proxy_authorization() {
+            request = request.insert_header(("proxy-authorization", value.expose()));
+        }
         for (name, value) in call.headers {
             request = request.insert_header((name, value));
         }
@@ -244,6 +248,18 @@ fn reason(failure: &ConnectFailure, hint: &str) -> String {
         ConnectFailure::Dns(_) => {
             return "its name is not known; is base_url right, and does DNS work here?".to_owned();
         }
+        ConnectFailure::NoProxy(failure) => return unreachable_proxy(failure),
+        ConnectFailure::Proxy(ProxyError::Refused(407)) => {
+            return "its proxy asks for a name and a password; write them in `proxy` as \
+                    http://NAME:PASSWORD@HOST:PORT"
+                .to_owned();
+        }
+        ConnectFailure::Proxy(ProxyError::Refused(status)) => {
+            return format!("its proxy refuses to connect to it (status {status})");
+        }
+        ConnectFailure::Proxy(ProxyError::Broken(_) | ProxyError::Garbled(_)) => {
+            return "its proxy does not answer like one; is `proxy` right?".to_owned();
+        }
         ConnectFailure::Tls(error) => match tls::error_in(error) {
             Some(error) => return tls::reason(error).to_owned(),
             None => "the connection broke off in the TLS handshake",
@@ -254,4 +270,13 @@ fn reason(failure: &ConnectFailure, hint: &str) -> String {
         ConnectFailure::Tcp(_) => "connecting failed",
     };
     format!("{why}; {hint}")
+}
+
+/// The same of a proxy that cannot be reached itself.
+fn unreachable_proxy(failure: &ConnectFailure) -> String {
+    let hint = "is `proxy` right, or HTTPS_PROXY and HTTP_PROXY in the environment?";
+    match failure {
+        ConnectFailure::Dns(_) => format!("the name of its proxy is not known; {hint}"),
+        failure => format!("its proxy cannot be reached: {}", reason(failure, hint)),
+    }
 }

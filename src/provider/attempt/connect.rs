@@ -1,7 +1,9 @@
-//! From a provider's name to a connection on which an exchange can begin: the pool, DNS, TCP, TLS.
+//! From a provider's name to a connection on which an exchange can begin: the pool, DNS, TCP, a proxy, TLS.
 //!
 //! It owns the order in which addresses are tried and the options of the socket. All steps together have one bound; the
 //! failure of each is told apart from the others'. awc knows nothing of TLS: it is handed a connection that speaks HTTP.
+
+mod proxy;
 
 use std::fmt;
 use std::io;
@@ -13,6 +15,7 @@ use std::time::Duration;
 use actix_service::Service;
 use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
 use awc::http::Uri;
+use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use rustls::pki_types::ServerName;
@@ -25,6 +28,10 @@ use super::exchange_io::ExchangeIo;
 use super::pool::Pool;
 use super::transport::Transport;
 use crate::provider::Provider;
+use crate::provider::settings::Proxy;
+use crate::secret::Secret;
+
+pub(super) use proxy::ProxyError;
 
 /// Unacknowledged data breaks the connection after this time, whatever the kernel's own patience.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -36,6 +43,7 @@ pub(super) struct Origin {
     host: String,
     port: u16,
     tls: Option<Arc<rustls::ClientConfig>>,
+    proxy: Option<Proxy>,
     /// The bound of all steps together.
     patience: Duration,
 }
@@ -46,6 +54,10 @@ pub(super) enum ConnectFailure {
     Dns(io::Error),
     Tcp(io::Error),
     TcpTimeout,
+    /// The proxy could not be reached, for the reason that would be the provider's own.
+    NoProxy(Box<Self>),
+    /// The proxy was reached, and gave no tunnel.
+    Proxy(ProxyError),
     Tls(io::Error),
     TlsTimeout,
 }
@@ -75,19 +87,45 @@ impl Origin {
         let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let address = format!("http://{host}:{port}{}", uri.path().trim_end_matches('/'));
         let tls = is_tls.then(|| Arc::clone(&provider.tls));
-        (Self { host: bare, port, tls, patience: provider.settings.timeouts.connect }, address)
+        let proxy = provider.settings.proxy.proxy();
+        let patience = provider.settings.timeouts.connect;
+        (Self { host: bare, port, tls, proxy, patience }, address)
+    }
+
+    /// What every call says to a proxy that passes it on as it is.
+    pub(super) fn proxy_authorization(&self) -> Option<&Secret> {
+        self.proxy.as_ref().filter(|_| self.tls.is_none())?.authorization.as_ref()
+    }
+
+    /// What stands before the path in every request, where a proxy has to know it: RFC 9112, section 3.2.2.
+    fn prefix(&self) -> Option<Bytes> {
+        let is_passed_on = self.proxy.is_some() && self.tls.is_none();
+        is_passed_on.then(|| Bytes::from(format!("http://{}", self.authority())))
+    }
+
+    fn authority(&self) -> String {
+        let Self { host, port, .. } = self;
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
     }
 
     /// Opens a connection.
     async fn open(&self) -> Result<Transport, ConnectFailure> {
-        let tcp = async {
-            let addresses = lookup_host((self.host.as_str(), self.port)).await;
-            let addresses = addresses.map_err(ConnectFailure::Dns)?.collect();
-            first_to_connect(interleaved(addresses)).await.map_err(ConnectFailure::Tcp)
-        };
         let due = Instant::now() + self.patience;
-        let tcp = timeout_at(due, tcp).await.or(Err(ConnectFailure::TcpTimeout))??;
-        set_options(&tcp);
+        let tcp = match &self.proxy {
+            None => tcp(&self.host, self.port, due).await?,
+            Some(proxy) => {
+                let tcp = tcp(&proxy.host, proxy.port, due).await;
+                let mut tcp = tcp.map_err(|failure| ConnectFailure::NoProxy(Box::new(failure)))?;
+                if self.tls.is_some() {
+                    let authority = self.authority();
+                    let tunnel = proxy::tunnel(&mut tcp, proxy, &authority);
+                    let tunnel = timeout_at(due, tunnel).await;
+                    let late = || Err(ProxyError::Broken(io::ErrorKind::TimedOut.into()));
+                    tunnel.unwrap_or_else(|_| late()).map_err(ConnectFailure::Proxy)?;
+                }
+                tcp
+            }
+        };
         let Some(config) = &self.tls else { return Ok(Transport::Plain(tcp)) };
         let name = ServerName::try_from(self.host.clone());
         let name = name.map_err(|error| ConnectFailure::Tls(io::Error::other(error)))?;
@@ -98,6 +136,17 @@ impl Origin {
             Err(_) => Err(ConnectFailure::TlsTimeout),
         }
     }
+}
+
+/// Finds the name's addresses and connects to one of them.
+async fn tcp(host: &str, port: u16, due: Instant) -> Result<TcpStream, ConnectFailure> {
+    let connecting = async {
+        let addresses = lookup_host((host, port)).await.map_err(ConnectFailure::Dns)?.collect();
+        first_to_connect(interleaved(addresses)).await.map_err(ConnectFailure::Tcp)
+    };
+    let tcp = timeout_at(due, connecting).await.or(Err(ConnectFailure::TcpTimeout))??;
+    set_options(&tcp);
+    Ok(tcp)
 }
 
 impl Connector {
@@ -117,14 +166,15 @@ impl Service<ConnectInfo<Uri>> for Connector {
         let Self { origin, pool } = self.clone();
         Box::pin(async move {
             let uri = asked.request().clone();
+            let prefix = origin.prefix();
             let kept = pool.as_ref().and_then(|pool| Some((pool.take()?, Rc::clone(pool))));
             if let Some((kept, pool)) = kept {
-                return Ok(Connection::new(uri, ExchangeIo::on_kept(kept, pool)));
+                return Ok(Connection::new(uri, ExchangeIo::on_kept(kept, pool, prefix)));
             }
             let opened = origin.open().await;
             let transport =
                 opened.map_err(|failure| ConnectError::Io(io::Error::other(failure)))?;
-            Ok(Connection::new(uri, ExchangeIo::on_new(transport, pool)))
+            Ok(Connection::new(uri, ExchangeIo::on_new(transport, pool, prefix)))
         })
     }
 }
@@ -190,6 +240,8 @@ impl fmt::Display for ConnectFailure {
             Self::Dns(error) => write!(formatter, "dns: {error}"),
             Self::Tcp(error) => write!(formatter, "tcp: {error}"),
             Self::TcpTimeout => formatter.write_str("tcp: no connection in time"),
+            Self::NoProxy(failure) => write!(formatter, "proxy: {failure}"),
+            Self::Proxy(error) => write!(formatter, "proxy: {error}"),
             Self::Tls(error) => write!(formatter, "tls: {error}"),
             Self::TlsTimeout => formatter.write_str("tls: no handshake in time"),
         }

@@ -17,7 +17,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use actix_rt::net::{ActixStream, Ready};
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::pool::{Kept, Pool};
@@ -52,6 +52,10 @@ pub(super) struct ExchangeIo {
     pool: Option<Rc<Pool>>,
     born: Instant,
     is_kept: bool,
+    /// What is put before the path of the request.
+    prefix: Option<Bytes>,
+    /// What is still to be written of a beginning with a prefix, and how much of awc's bytes it stands for.
+    opening: Option<(Bytes, usize)>,
     sending: Sending,
     /// Whether any of the request was taken.
     has_written: bool,
@@ -83,13 +87,17 @@ enum Reading {
 
 impl ExchangeIo {
     /// On a connection that was opened for it.
-    pub(super) fn on_new(transport: Transport, pool: Option<Rc<Pool>>) -> Self {
-        Self::new(transport, pool, Instant::now(), false)
+    pub(super) fn on_new(
+        transport: Transport,
+        pool: Option<Rc<Pool>>,
+        prefix: Option<Bytes>,
+    ) -> Self {
+        Self { prefix, ..Self::new(transport, pool, Instant::now(), false) }
     }
 
     /// On one that was used before.
-    pub(super) fn on_kept(kept: Kept, pool: Rc<Pool>) -> Self {
-        Self::new(kept.transport, Some(pool), kept.born, true)
+    pub(super) fn on_kept(kept: Kept, pool: Rc<Pool>, prefix: Option<Bytes>) -> Self {
+        Self { prefix, ..Self::new(kept.transport, Some(pool), kept.born, true) }
     }
 
     fn new(transport: Transport, pool: Option<Rc<Pool>>, born: Instant, is_kept: bool) -> Self {
@@ -98,6 +106,8 @@ impl ExchangeIo {
             pool,
             born,
             is_kept,
+            prefix: None,
+            opening: None,
             sending: Sending::Unbegun,
             has_written: false,
             reading: Reading::Going,
@@ -112,6 +122,11 @@ impl ExchangeIo {
     fn begin(&mut self, request: &[u8]) {
         self.sending = Sending::Going;
         self.answer = Answer::new(request.starts_with(b"HEAD "));
+        if let Some(prefix) = &self.prefix {
+            let path = request.iter().position(|byte| *byte == b' ').map_or(0, |blank| blank + 1);
+            let method = request.get(..path).unwrap_or_default();
+            self.opening = Some((Bytes::from([method, prefix].concat()), path));
+        }
         while self.is_kept {
             match self.transport.as_mut().map_or(Idle::Closed, Transport::idle_now) {
                 Idle::Quiet => return,
@@ -272,14 +287,26 @@ impl AsyncWrite for ExchangeIo {
         if this.sending == Sending::Unbegun {
             this.begin(bytes);
         }
-        if let (Sending::Going, Some(transport)) = (this.sending, &mut this.transport) {
-            match Pin::new(transport).poll_write(context, bytes) {
+        while let (Sending::Going, Some(transport)) = (this.sending, &mut this.transport) {
+            let next = this.opening.as_ref().map_or(bytes, |(opening, _)| opening);
+            match Pin::new(transport).poll_write(context, next) {
                 Poll::Ready(Ok(count)) if count > 0 => {
                     this.has_written = true;
-                    return Poll::Ready(Ok(count));
+                    let Some((opening, covers)) = &mut this.opening else {
+                        return Poll::Ready(Ok(count));
+                    };
+                    opening.advance(count);
+                    if opening.is_empty() {
+                        let covers = *covers;
+                        this.opening = None;
+                        return Poll::Ready(Ok(covers));
+                    }
                 }
                 Poll::Ready(Ok(_) | Err(_)) => this.sending = Sending::Abandoned,
-                Poll::Pending => this.listen(context),
+                Poll::Pending => {
+                    this.listen(context);
+                    break;
+                }
             }
         }
         this.written(bytes.len())

@@ -183,7 +183,7 @@ async fn a_coding_that_is_not_known_is_named_and_one_that_lies_is_nobodys_answer
             }
             "listed" => answered(answer("200 OK\r\ncontent-encoding: gzip", "x-snappy", b"x")),
             "many" => answered(answer("200 OK", "br, br, br, br, br", plain.as_bytes())),
-            "refusal" => answered(answer("404 Not Found", "compress", b"nothing to read")),
+            "refusal" => answered(answer("400 Bad Request", "compress", b"nothing to read")),
             "identity" => answered(answer("200 OK", "identity", plain.as_bytes())),
             _ => answered(answer("200 OK", "gzip", plain.as_bytes())),
         }
@@ -198,7 +198,7 @@ async fn a_coding_that_is_not_known_is_named_and_one_that_lies_is_nobodys_answer
     }
     is_answered(&gateway, "stacked").await;
     assert_eq!(ask(&gateway, "lies").await.status, 502);
-    assert_eq!(ask(&gateway, "refusal").await.status, 404);
+    assert_eq!(ask(&gateway, "refusal").await.status, 400);
     is_answered(&gateway, "identity").await;
     gateway.end(7).await;
 }

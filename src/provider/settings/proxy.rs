@@ -1,0 +1,197 @@
+//! `[providers.NAME.proxy]`: the way out to a provider that is not reached directly.
+//!
+//! Owns the forms of the address and which variables stand in for one that nobody wrote: `HTTPS_PROXY`, `HTTP_PROXY`,
+//! `ALL_PROXY` and `NO_PROXY`, also in small letters, as curl and Go read them. Refuses proxies that are not spoken to in
+//! plain HTTP.
+//!
+//! What a reader would get wrong: the variables never concern this machine itself (`localhost`, loopback addresses), so
+//! that an Ollama beside the gateway is not looked for elsewhere. A proxy that is written here is used for any address.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ipnet::IpNet;
+use percent_encoding::percent_decode_str;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::secret::{MASK, Secret};
+
+/// How one says that there is no proxy, whatever the environment says.
+const NONE: &str = "none";
+/// What an address begins with.
+const SCHEME: &str = "http://";
+
+/// The address of a proxy, empty for none, or the word `none`. A name and a password in it are never shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct ProxyUrl(Secret);
+
+/// A proxy as it is spoken to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proxy {
+    /// A name or an address, without brackets.
+    pub host: String,
+    /// The port; 80 where none is written, as elsewhere in such addresses.
+    pub port: u16,
+    /// The value of `Proxy-Authorization`, where the address has a name and a password.
+    pub authorization: Option<Secret>,
+}
+
+impl ProxyUrl {
+    /// Wraps the text, which may be wrong.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(Secret::new(text))
+    }
+
+    /// Whether nobody wrote anything, so that the environment decides.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// What is wrong with it, and what would be right.
+    #[must_use]
+    pub fn problem(&self) -> Option<&'static str> {
+        let is_right = self.is_empty() || self.0.expose() == NONE || self.proxy().is_some();
+        (!is_right).then_some(
+            "write http://HOST:PORT, with NAME:PASSWORD@ before the host if need be, or none; a \
+             proxy is spoken to in plain HTTP",
+        )
+    }
+
+    /// The proxy, unless there is none.
+    #[must_use]
+    pub fn proxy(&self) -> Option<Proxy> {
+        let rest = self.0.expose().trim_end_matches('/').strip_prefix(SCHEME)?;
+        let (user, address) = match rest.rsplit_once('@') {
+            Some((user, address)) => (Some(user), address),
+            None => (None, rest),
+        };
+        let (host, port) = split(address)?;
+        let authorization = user.map(|user| {
+            let decoded: Vec<u8> = percent_decode_str(user).collect();
+            Secret::new(format!("Basic {}", STANDARD.encode(decoded)))
+        });
+        Some(Proxy { host: host.to_owned(), port: port.unwrap_or(80), authorization })
+    }
+
+    /// What the environment says for a provider at this address, and the variable that says it.
+    #[must_use]
+    pub fn of_environment(
+        base_url: &str,
+        environment: &BTreeMap<String, String>,
+    ) -> Option<(&'static str, Self)> {
+        let (names, rest) = match base_url.split_once("://")? {
+            ("https", rest) => (["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"], rest),
+            (_, rest) => (["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"], rest),
+        };
+        let said = |name: &str| environment.get(name).map(|value| value.trim());
+        let said = |name: &str| said(name).filter(|value| !value.is_empty());
+        let (name, value) = names.iter().find_map(|name| Some((*name, said(name)?)))?;
+        let usual = if base_url.starts_with("https") { 443 } else { 80 };
+        let (host, port) = split(rest.split('/').next().unwrap_or_default())?;
+        let exempt = said("NO_PROXY").or_else(|| said("no_proxy")).unwrap_or_default();
+        if is_here(host) || is_exempt(exempt, host, port.unwrap_or(usual)) {
+            return None;
+        }
+        // Most tools take an address without a scheme.
+        let value =
+            if value.contains("://") { value.to_owned() } else { format!("{SCHEME}{value}") };
+        Some((name, Self::new(value)))
+    }
+
+    /// The address as it may be shown.
+    fn shown(&self) -> String {
+        let text = self.0.expose();
+        match (text.strip_prefix(SCHEME), text) {
+            (None, "" | NONE) => text.to_owned(),
+            (None, _) => MASK.to_owned(),
+            (Some(rest), _) => match rest.rsplit_once('@') {
+                Some((_, address)) => format!("{SCHEME}{MASK}@{address}"),
+                None => text.to_owned(),
+            },
+        }
+    }
+}
+
+/// A host, without brackets, and the port where one is written.
+fn split(address: &str) -> Option<(&str, Option<u16>)> {
+    let (host, port) = match address.strip_prefix('[') {
+        Some(rest) => {
+            let (host, port) = rest.split_once(']')?;
+            host.parse::<std::net::Ipv6Addr>().ok()?;
+            (host, port)
+        }
+        None => address.split_at(address.find(':').unwrap_or(address.len())),
+    };
+    let port = match port.strip_prefix(':') {
+        Some(port) => Some(port.parse().ok().filter(|port| *port > 0)?),
+        None if port.is_empty() => None,
+        None => return None,
+    };
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
+    (!host.is_empty() && host.bytes().all(is_name)).then_some((host, port))
+}
+
+/// Whether it is this machine itself.
+fn is_here(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Whether a list as in `NO_PROXY` names the host: a name stands for all below it, with or without a dot in front, `*` for
+/// everything; addresses may be networks, and a port narrows an entry down.
+fn is_exempt(list: &str, host: &str, port: u16) -> bool {
+    let address = host.parse::<IpAddr>().ok();
+    let names = |entry: &str| {
+        let (name, narrowed) = match split(entry) {
+            Some((name, narrowed)) => (name, narrowed),
+            None => (entry, None),
+        };
+        if narrowed.is_some_and(|narrowed| narrowed != port) {
+            return false;
+        }
+        match (address, name.parse::<IpNet>(), name.parse::<IpAddr>()) {
+            (Some(address), Ok(network), _) => network.contains(&address),
+            (Some(address), _, Ok(other)) => address == other,
+            (Some(_), Err(_), Err(_)) => false,
+            (None, ..) => {
+                let name = name.trim_start_matches('.').to_ascii_lowercase();
+                let host = host.to_ascii_lowercase();
+                let below = host.strip_suffix(name.as_str());
+                !name.is_empty()
+                    && below.is_some_and(|below| below.is_empty() || below.ends_with('.'))
+            }
+        }
+    };
+    list.split(',').map(str::trim).any(|entry| entry == "*" || !entry.is_empty() && names(entry))
+}
+
+impl fmt::Display for ProxyUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.shown())
+    }
+}
+
+impl fmt::Debug for ProxyUrl {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.shown(), formatter)
+    }
+}
+
+impl Serialize for ProxyUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.shown())
+    }
+}
+
+impl<'de> Deserialize<'de> for ProxyUrl {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Secret::deserialize(deserializer).map(Self)
+    }
+}
+
+#[cfg(test)]
+mod tests;
