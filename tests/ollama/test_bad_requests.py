@@ -3,18 +3,37 @@
 import pytest
 
 from conftest import provider
-from offences import KEYS, QUESTION, TIMES, is_told, offends
+from offences import KEYS, PICTURE, QUESTION, TIMES, is_told, offends
 
+SHOWN = [{"role": "user", "content": "What is it?", "images": [PICTURE]}]
+SHOWN_AS_PART = [{"role": "user", "content": [
+    {"type": "text", "text": "What is it?"},
+    {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{PICTURE}"}},
+]}]
+TOOL = {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}
+UNFIT = {"type": "object", "properties": {"city": {"type": "no-such-type"}}, "required": ["city"]}
+LONG = [{"role": "user", "content": "line " * 9000}]
 NO_VECTORS = "This server does not support embeddings"
+NO_PICTURES = "image input is not supported"
+NO_MEDIA = "model does not support multimodal requests"
 
-# What is asked, the status and the words that it comes to.
+# What is asked, the status and the words that it comes to. Ollama has two ways to its runner, by a model's template.
 OFFENCES = {
+    "picture": ("/api/chat", {"model": "thinks", "messages": SHOWN}, 400, NO_PICTURES),
+    "picture, whole": ("/api/chat", {"model": "thinks", "messages": SHOWN, "stream": False}, 400, NO_PICTURES),
+    "picture, OpenAI": ("/v1/chat/completions", {"model": "thinks", "messages": SHOWN_AS_PART}, 400, NO_PICTURES),
+    "picture, text": ("/api/generate", {"model": "thinks", "prompt": "What?", "images": [PICTURE]}, 400, NO_PICTURES),
+    "picture, plain": ("/api/chat", {"messages": SHOWN}, 400, NO_MEDIA),
     "context": ("/api/chat", {"messages": QUESTION, "options": {"num_ctx": "big"}}, 400, '"num_ctx" must be of type integer'),
     "batch": ("/api/chat", {"messages": QUESTION, "options": {"num_batch": []}}, 400, '"num_batch" must be of type integer'),
     "format": ("/api/chat", {"messages": QUESTION, "format": "yaml"}, 400, "format"),
+    "schema": ("/api/chat", {"messages": QUESTION, "format": UNFIT}, 400, "no-such-type"),
+    "tool": ("/api/chat", {"messages": QUESTION, "tools": [TOOL]}, 400, "does not support tools"),
     "vectors": ("/api/embed", {"input": "the line"}, 501, NO_VECTORS),
     "vectors, old": ("/api/embeddings", {"prompt": "the line"}, 501, NO_VECTORS),
     "vectors, OpenAI": ("/v1/embeddings", {"input": "the line"}, 501, NO_VECTORS),
+    "too long": ("/api/chat", {"model": "thinks", "messages": LONG}, 400, "exceeds the available context size"),
+    "too long, OpenAI": ("/v1/chat/completions", {"model": "thinks", "messages": LONG}, 400, "context_length_exceeded"),
 }
 
 
