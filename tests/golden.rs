@@ -289,7 +289,7 @@ fn asked(case: &Case) -> ChatRequest {
             description: Some("Looks up high tides for a harbour on a day.".into()),
             parameters: Some(parameters),
             strict: None,
-            cache_mark: None,
+            ..Tool::default()
         })),
         effort: case.request.pointer("/thinking/budget_tokens").map(|_| Effort::Budget(1024)),
         ..ChatRequest::default()

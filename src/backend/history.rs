@@ -30,7 +30,12 @@ pub(super) fn name_cache_marks(request: &ChatRequest, dropped: &mut Vec<String>)
         parts.iter().any(|part| match part {
             Part::CacheMark(_) => true,
             Part::ToolResult(result) => marked(&result.content),
-            Part::Text(_) | Part::Image(_) | Part::Reasoning { .. } | Part::ToolCall(_) => false,
+            Part::Text(_)
+            | Part::Image(_)
+            | Part::Document(_)
+            | Part::Foreign(_)
+            | Part::Reasoning { .. }
+            | Part::ToolCall(_) => false,
         })
     }
     let is_marked = request.messages.iter().any(|message| marked(&message.content))
@@ -145,7 +150,9 @@ pub(super) fn images(result: &ToolResult) -> impl Iterator<Item = &Image> {
         | Part::Reasoning { .. }
         | Part::ToolCall(_)
         | Part::ToolResult(_)
-        | Part::CacheMark(_) => None,
+        | Part::CacheMark(_)
+        | Part::Document(_)
+        | Part::Foreign(_) => None,
     })
 }
 
@@ -173,7 +180,9 @@ pub(super) fn plain_result_text(result: &ToolResult) -> String {
         | Part::Reasoning { .. }
         | Part::ToolCall(_)
         | Part::ToolResult(_)
-        | Part::CacheMark(_) => None,
+        | Part::CacheMark(_)
+        | Part::Document(_)
+        | Part::Foreign(_) => None,
     });
     texts.collect::<Vec<_>>().join("\n")
 }

@@ -35,7 +35,9 @@ impl<'a> Links<'a> {
             | Part::Image(_)
             | Part::Reasoning { .. }
             | Part::ToolResult(_)
-            | Part::CacheMark(_) => None,
+            | Part::CacheMark(_)
+            | Part::Document(_)
+            | Part::Foreign(_) => None,
         });
         let taken: HashSet<&str> = own.collect();
         let mut calls = Seen::default();
@@ -51,7 +53,12 @@ impl<'a> Links<'a> {
                     calls.add(own, id, &call.name);
                 }
                 Part::ToolResult(result) => results.push(calls.answered_by(result)?),
-                Part::Text(_) | Part::Image(_) | Part::Reasoning { .. } | Part::CacheMark(_) => {}
+                Part::Text(_)
+                | Part::Image(_)
+                | Part::Reasoning { .. }
+                | Part::CacheMark(_)
+                | Part::Document(_)
+                | Part::Foreign(_) => {}
             }
         }
         let ids: Vec<String> = calls.all.into_iter().map(|call| call.id).collect();

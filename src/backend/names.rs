@@ -74,7 +74,9 @@ fn all_names(request: &ChatRequest) -> impl Iterator<Item = &str> {
         | Part::Image(_)
         | Part::Reasoning { .. }
         | Part::ToolResult(_)
-        | Part::CacheMark(_) => None,
+        | Part::CacheMark(_)
+        | Part::Document(_)
+        | Part::Foreign(_) => None,
     });
     let chosen = match &request.tool_choice {
         ToolChoice::Named(name) => Some(name.as_str()),

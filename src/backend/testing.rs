@@ -28,7 +28,7 @@ pub(super) fn thought(text: &str, signature: Option<&str>) -> Part {
 }
 
 pub(super) fn tool(name: &str) -> Tool {
-    Tool { name: name.into(), description: None, parameters: None, strict: None, cache_mark: None }
+    Tool { name: name.into(), ..Tool::default() }
 }
 
 /// A picture that says it is a PNG.

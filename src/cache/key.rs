@@ -85,18 +85,20 @@ impl Key {
             suffix,
             sampling,
             tools,
+            hosted,
             tool_choice,
             parallel_tool_calls,
             format,
             effort,
+            thinking_display,
             logprobs,
             n,
             extra,
             // It tells nobody anything, but the client is told so.
             untold,
         } = chat;
-        let answers = (format, effort, logprobs, n);
-        let tools = (tools, tool_choice, parallel_tool_calls);
+        let answers = (format, effort, thinking_display, logprobs, n);
+        let tools = (tools, hosted, tool_choice, parallel_tool_calls);
         Self::of(&(
             FORM,
             "chat",

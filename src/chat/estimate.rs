@@ -5,12 +5,16 @@
 //!
 //! The one thing to know: it is an estimate and has to be marked as one wherever it is shown.
 
-use super::{ChatEvent, ChatRequest, EmbedRequest, Part, Tool, ToolCall};
+use super::{ChatEvent, ChatRequest, DocumentSource, EmbedRequest, Part, Tool, ToolCall};
 
 /// Bytes of text per token.
 const BYTES: usize = 4;
 /// What a picture counts: 1568 × 1568 pixels at 750 pixels per token, less what most are smaller.
 const PICTURE: u64 = 1600;
+/// What a page of a document counts, and how many bytes of base64 one has: Anthropic says 1500 to 3000 tokens, and
+/// a page of text and figures has about 50 kB.
+const PAGE: u64 = 2000;
+const PAGE_BYTES: usize = 64 * 1024;
 /// What a message or a tool counts beside its text.
 const FRAME: u64 = 4;
 
@@ -50,6 +54,11 @@ pub fn tokens(bytes: usize) -> u64 {
     u64::try_from(bytes.div_ceil(BYTES)).unwrap_or(u64::MAX)
 }
 
+/// About how many pages a document has.
+fn pages(base64: &str) -> u64 {
+    u64::try_from(base64.len().div_ceil(PAGE_BYTES)).unwrap_or(u64::MAX / PAGE)
+}
+
 fn parts(parts: &[Part]) -> u64 {
     let part = |part: &Part| match part {
         Part::Text(said) => text(said),
@@ -58,6 +67,12 @@ fn parts(parts: &[Part]) -> u64 {
         Part::ToolCall(ToolCall { name, arguments, id: _ }) => text(name) + text(arguments),
         Part::ToolResult(result) => FRAME + self::parts(&result.content),
         Part::CacheMark(_) => 0,
+        Part::Document(document) => match &document.source {
+            DocumentSource::Text(said) => text(said),
+            DocumentSource::Inline { base64, .. } => pages(base64) * PAGE,
+            DocumentSource::Url(_) | DocumentSource::Upload(_) => PAGE,
+        },
+        Part::Foreign(foreign) => foreign.text.as_deref().map_or(0, text),
     };
     parts.iter().map(part).sum()
 }
@@ -83,13 +98,7 @@ mod tests {
         request.messages = vec![Message::text(Role::User, "x".repeat(400))];
         assert_eq!(prompt_tokens(&request), 104);
         let parameters = Some(serde_json::json!({"type": "object"}));
-        let tool = Tool {
-            name: "look".into(),
-            description: None,
-            parameters,
-            strict: None,
-            cache_mark: None,
-        };
+        let tool = Tool { name: "look".into(), parameters, ..Tool::default() };
         request.tools = vec![tool];
         assert_eq!(prompt_tokens(&request), 104 + 4 + 1 + 5);
         let source = crate::chat::ImageSource::Url("http://x/y".into());

@@ -26,6 +26,8 @@ pub struct ChatRequest {
     pub sampling: Sampling,
     /// Functions the model may call.
     pub tools: Vec<Tool>,
+    /// Tools that only the client's own API has, such as a search that its provider runs.
+    pub hosted: Vec<HostedTool>,
     /// Whether and which of the tools must be called.
     pub tool_choice: ToolChoice,
     /// Whether several calls in one answer are welcome; `None` leaves it to the provider.
@@ -34,6 +36,8 @@ pub struct ChatRequest {
     pub format: Format,
     /// How much the model is to think; `None` leaves it to the model.
     pub effort: Option<Effort>,
+    /// Whether thinking is to be shown, in Anthropic's words: `summarized` or `omitted`.
+    pub thinking_display: Option<String>,
     /// Log probabilities wanted, with this many alternatives per token (0 to 20).
     pub logprobs: Option<u8>,
     /// How many answers are wanted; `None` and 1 mean one.
@@ -156,6 +160,10 @@ pub enum Part {
     ToolResult(ToolResult),
     /// Up to here the prompt is worth keeping: Anthropic's `cache_control` of the part before it, as sent.
     CacheMark(Value),
+    /// A document.
+    Document(Document),
+    /// What only the client's own API has a word for.
+    Foreign(Foreign),
 }
 
 /// The text parts of `parts`, joined by line feeds.
@@ -167,7 +175,9 @@ fn join_text(parts: &[Part]) -> String {
         | Part::Reasoning { .. }
         | Part::ToolCall(_)
         | Part::ToolResult(_)
-        | Part::CacheMark(_) => None,
+        | Part::CacheMark(_)
+        | Part::Document(_)
+        | Part::Foreign(_) => None,
     });
     let mut joined = texts.next().unwrap_or_default().to_owned();
     for text in texts {
@@ -200,6 +210,54 @@ pub enum ImageSource {
     Url(String),
 }
 
+/// A document in a message.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Document {
+    /// Where its bytes are.
+    pub source: DocumentSource,
+    /// Its title or the name of its file.
+    pub title: Option<String>,
+    /// What the client says about it, which is no part of it.
+    pub context: Option<String>,
+    /// Anthropic's wish for citations, as sent.
+    pub citations: Option<Value>,
+}
+
+/// Where a document's bytes are.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub enum DocumentSource {
+    /// In the request: standard base64 without line breaks, of something that is no plain text.
+    Inline {
+        /// For example `application/pdf`.
+        media_type: String,
+        /// The base64 text.
+        base64: String,
+    },
+    /// In the request, as text.
+    Text(String),
+    /// At an address. The gateway never fetches it.
+    Url(String),
+    /// Uploaded before, under this id, to a provider of the client's own API.
+    Upload(String),
+}
+
+/// A block, an item or a part that the canonical model has no word for. It goes back as it came to a provider of its
+/// API; for all others it is its text.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Foreign {
+    /// The API that knows it.
+    pub api: Api,
+    /// Its own `type`.
+    pub kind: String,
+    /// What it says, in words that any model understands; `None` where it says nothing.
+    pub text: Option<String>,
+    /// Whether an answer without it would be one to another question: it is refused where it was asked just now,
+    /// and noted in the text where it is history.
+    pub is_decisive: bool,
+    /// As sent.
+    pub value: Value,
+}
+
 /// A call to a tool.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ToolCall {
@@ -225,7 +283,7 @@ pub struct ToolResult {
 }
 
 /// A function that the model may call.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Tool {
     /// Its name.
     pub name: String,
@@ -237,6 +295,25 @@ pub struct Tool {
     pub strict: Option<bool>,
     /// Anthropic's `cache_control` of the tool, as sent; see [`Part::CacheMark`].
     pub cache_mark: Option<Value>,
+    /// Whether the conversation declares it on its way, in a [`Part::Foreign`] that a provider of the same API reads.
+    pub is_late: bool,
+    /// Fields of the client's own API that have no place here.
+    pub extra: Option<Extra>,
+}
+
+/// A tool that only the client's own API has.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct HostedTool {
+    /// The API that has it.
+    pub api: Api,
+    /// How many of [`ChatRequest::tools`] stand before it.
+    pub at: usize,
+    /// Its own `type`.
+    pub kind: String,
+    /// The name by which it may be forced.
+    pub name: String,
+    /// As sent.
+    pub value: Value,
 }
 
 /// Whether and which tools must be called.
@@ -282,12 +359,16 @@ pub enum Effort {
     None,
     /// Thinking on, the amount left to the model.
     On,
+    /// Next to nothing.
+    Minimal,
     /// A little.
     Low,
     /// Some.
     Medium,
     /// Much.
     High,
+    /// More than much.
+    XHigh,
     /// As much as it can.
     Max,
     /// At most this many tokens.

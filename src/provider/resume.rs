@@ -48,6 +48,7 @@ fn can_go_on(chat: &ChatRequest) -> bool {
     begins_anew
         && chat.format == Format::Text
         && chat.tools.is_empty()
+        && chat.hosted.is_empty()
         && chat.sampling.max_tokens.is_none()
         && chat.suffix.is_none()
 }
@@ -64,13 +65,7 @@ mod tests {
 
     #[test]
     fn only_a_plain_question_can_be_gone_on_with() {
-        let tool = Tool {
-            name: "f".into(),
-            description: None,
-            parameters: None,
-            strict: None,
-            cache_mark: None,
-        };
+        let tool = Tool { name: "f".into(), ..Tool::default() };
         let sampling = Sampling { max_tokens: Some(9), ..Sampling::default() };
         let mut begun = chat();
         begun.messages.push(Message::text(Role::Assistant, "Hel"));

@@ -210,7 +210,12 @@ fn shown(parts: &[Part]) -> Vec<Block<'_>> {
             Part::Text(text) if !text.is_empty() => blocks.push(Kind::Text { text }.into()),
             Part::Image(image) => blocks.push(Kind::image(image).into()),
             Part::CacheMark(mark) => put_mark(mark, &mut blocks),
-            Part::Text(_) | Part::Reasoning { .. } | Part::ToolCall(_) | Part::ToolResult(_) => {}
+            Part::Text(_)
+            | Part::Document(_)
+            | Part::Foreign(_)
+            | Part::Reasoning { .. }
+            | Part::ToolCall(_)
+            | Part::ToolResult(_) => {}
         }
     }
     blocks
@@ -236,7 +241,11 @@ fn assistant<'a>(
         match part {
             Part::Text(text) if !text.is_empty() => blocks.push(Kind::Text { text }.into()),
             Part::CacheMark(mark) => put_mark(mark, &mut blocks),
-            Part::Text(_) | Part::Image(_) | Part::ToolResult(_) => {}
+            Part::Text(_)
+            | Part::Image(_)
+            | Part::Document(_)
+            | Part::Foreign(_)
+            | Part::ToolResult(_) => {}
             Part::Reasoning { text, signature } => match signature.as_deref() {
                 Some(signature) if thinks && is_own(signature) => {
                     let thinking = match signature.strip_prefix(REDACTED) {
@@ -268,7 +277,12 @@ fn results<'a>(message: &'a Message, links: &mut Links<'a>) -> Vec<Block<'a>> {
                 blocks.push(Kind::ToolResult { tool_use_id, content, is_error }.into());
             }
             Part::CacheMark(mark) => put_mark(mark, &mut blocks),
-            Part::Text(_) | Part::Image(_) | Part::Reasoning { .. } | Part::ToolCall(_) => {}
+            Part::Text(_)
+            | Part::Image(_)
+            | Part::Document(_)
+            | Part::Foreign(_)
+            | Part::Reasoning { .. }
+            | Part::ToolCall(_) => {}
         }
     }
     blocks

@@ -42,9 +42,9 @@ impl Thinking {
         let wanted = match request.effort {
             None => return off,
             Some(Effort::None) => return Self { is_told: true, ..off },
-            Some(Effort::Low) => LEAST,
+            Some(Effort::Minimal | Effort::Low) => LEAST,
             Some(Effort::On | Effort::Medium) => 8192,
-            Some(Effort::High | Effort::Max) => 24_576,
+            Some(Effort::High | Effort::XHigh | Effort::Max) => 24_576,
             Some(Effort::Budget(tokens)) => tokens.max(LEAST),
         };
         let max_tokens = limit.unwrap_or_else(|| usual.saturating_add(wanted));
@@ -92,7 +92,9 @@ fn is_in_unsigned_loop(messages: &[Message]) -> bool {
             | Part::Image(_)
             | Part::ToolCall(_)
             | Part::ToolResult(_)
-            | Part::CacheMark(_) => false,
+            | Part::CacheMark(_)
+            | Part::Document(_)
+            | Part::Foreign(_) => false,
         })
     })
 }

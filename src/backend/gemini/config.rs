@@ -120,10 +120,10 @@ fn thinking(
     if generation == Generation::Level {
         let level = match effort {
             Effort::On => None,
-            Effort::None => Some("MINIMAL"),
+            Effort::None | Effort::Minimal => Some("MINIMAL"),
             Effort::Low | Effort::Budget(..=1024) => Some("LOW"),
             Effort::Medium | Effort::Budget(1025..=8192) => Some("MEDIUM"),
-            Effort::High | Effort::Max | Effort::Budget(8193..) => Some("HIGH"),
+            Effort::High | Effort::XHigh | Effort::Max | Effort::Budget(8193..) => Some("HIGH"),
         };
         config.extend(level.map(|level| ("thinkingLevel".to_owned(), json!(level))));
     } else {
@@ -131,9 +131,9 @@ fn thinking(
             // The model decides.
             Effort::On => -1,
             Effort::None => 0,
-            Effort::Low => 1024,
+            Effort::Minimal | Effort::Low => 1024,
             Effort::Medium => 8192,
-            Effort::High | Effort::Max => 24_576,
+            Effort::High | Effort::XHigh | Effort::Max => 24_576,
             Effort::Budget(tokens) => i64::from(tokens),
         };
         let most = limit.map_or(i64::MAX, |most| i64::from(most) - 1);

@@ -122,7 +122,9 @@ fn user(message: &Message) -> Result<Vec<WirePart<'_>>, GatewayError> {
             | Part::Reasoning { .. }
             | Part::ToolCall(_)
             | Part::ToolResult(_)
-            | Part::CacheMark(_) => {}
+            | Part::CacheMark(_)
+            | Part::Document(_)
+            | Part::Foreign(_) => {}
         }
     }
     if parts.is_empty() {
@@ -146,7 +148,12 @@ fn model<'a>(
     for part in &message.content {
         match part {
             Part::Text(text) if !text.is_empty() => parts.push(WirePart::text(text)),
-            Part::Text(_) | Part::Image(_) | Part::ToolResult(_) | Part::CacheMark(_) => {}
+            Part::Text(_)
+            | Part::Image(_)
+            | Part::ToolResult(_)
+            | Part::CacheMark(_)
+            | Part::Document(_)
+            | Part::Foreign(_) => {}
             Part::Reasoning { signature, .. } => match signature.as_deref().map(geminis) {
                 Some(Some(own)) => proof = Some(own.to_owned()),
                 Some(None) | None if dropped.iter().any(|name| name == "reasoning") => {}

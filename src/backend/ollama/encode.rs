@@ -124,10 +124,10 @@ fn think(effort: Effort) -> Value {
     match effort {
         Effort::None => json!(false),
         Effort::On | Effort::Budget(_) => json!(true),
-        Effort::Low => json!("low"),
+        Effort::Minimal | Effort::Low => json!("low"),
         Effort::Medium => json!("medium"),
         Effort::High => json!("high"),
-        Effort::Max => json!("max"),
+        Effort::XHigh | Effort::Max => json!("max"),
     }
 }
 
@@ -163,7 +163,7 @@ fn plain(message: &Message) -> Result<WireMessage<'_>, GatewayError> {
             Part::Image(image) => written.images.push(inline(&image.source)?),
             Part::Reasoning { text, .. } => written.thinking.push_str(text),
             Part::ToolCall(call) => written.tool_calls.push(tool_call(call)?),
-            Part::ToolResult(_) | Part::CacheMark(_) => {}
+            Part::ToolResult(_) | Part::CacheMark(_) | Part::Document(_) | Part::Foreign(_) => {}
         }
     }
     Ok(written)
@@ -181,7 +181,9 @@ fn tool_result<'a>(
             Part::Reasoning { .. }
             | Part::ToolCall(_)
             | Part::ToolResult(_)
-            | Part::CacheMark(_) => {}
+            | Part::CacheMark(_)
+            | Part::Document(_)
+            | Part::Foreign(_) => {}
         }
     }
     if result.is_error {

@@ -35,7 +35,9 @@ pub(super) fn gap_before(
         | Part::Reasoning { .. }
         | Part::ToolCall(_)
         | Part::ToolResult(_)
-        | Part::CacheMark(_) => None,
+        | Part::CacheMark(_)
+        | Part::Document(_)
+        | Part::Foreign(_) => None,
     });
     let body = Body {
         model: common.model,

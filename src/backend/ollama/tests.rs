@@ -66,7 +66,7 @@ fn with_tools(choice: ToolChoice) -> Value {
         description: None,
         parameters: None,
         strict: Some(true),
-        cache_mark: None,
+        ..Tool::default()
     };
     let mut request = user("hi");
     request.tools = vec![tool("a"), tool("b")];

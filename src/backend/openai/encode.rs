@@ -181,7 +181,9 @@ fn user(message: &Message) -> WireMessage {
             Part::Reasoning { .. }
             | Part::ToolCall(_)
             | Part::ToolResult(_)
-            | Part::CacheMark(_) => None,
+            | Part::CacheMark(_)
+            | Part::Document(_)
+            | Part::Foreign(_) => None,
         });
         Content::Parts(parts.collect())
     } else {
@@ -270,11 +272,11 @@ fn format(format: &Format) -> Option<Value> {
 fn effort(effort: Effort) -> &'static str {
     match effort {
         Effort::None => "none",
-        Effort::Low | Effort::Budget(..=1024) => "low",
+        Effort::Minimal | Effort::Low | Effort::Budget(..=1024) => "low",
         // What OpenAI thinks when told nothing; said aloud, it also wakes models that do not think by default.
         Effort::On | Effort::Medium | Effort::Budget(1025..=8192) => "medium",
         // `xhigh` and `max` are known to few models, `high` to all that know efforts.
-        Effort::High | Effort::Max | Effort::Budget(8193..) => "high",
+        Effort::High | Effort::XHigh | Effort::Max | Effort::Budget(8193..) => "high",
     }
 }
 

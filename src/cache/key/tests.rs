@@ -74,7 +74,7 @@ fn result(is_error: bool) -> Part {
 }
 
 fn tool(strict: Option<bool>) -> Tool {
-    Tool { name: "t".into(), description: None, parameters: None, strict, cache_mark: None }
+    Tool { name: "t".into(), strict, ..Tool::default() }
 }
 
 fn extra(api: Api) -> Extra {

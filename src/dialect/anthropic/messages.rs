@@ -77,7 +77,12 @@ fn message(
         is_result = match part {
             Part::ToolResult(_) => true,
             Part::CacheMark(_) => is_result,
-            Part::Text(_) | Part::Image(_) | Part::Reasoning { .. } | Part::ToolCall(_) => false,
+            Part::Text(_)
+            | Part::Image(_)
+            | Part::Document(_)
+            | Part::Foreign(_)
+            | Part::Reasoning { .. }
+            | Part::ToolCall(_) => false,
         };
         is_result
     });

@@ -89,7 +89,7 @@ fn tool(fields: &mut Fields, item: &mut Object) -> Option<Tool> {
     let schema = fields.required_object(item, "input_schema");
     let strict = fields.flag(item, "strict");
     let (parameters, cache_mark) = (Some(Value::Object(schema?)), messages::cache_mark(item));
-    Some(Tool { name: name?, description, parameters, strict, cache_mark })
+    Some(Tool { name: name?, description, parameters, strict, cache_mark, ..Tool::default() })
 }
 
 /// The choice, and whether several calls in one answer are welcome.

@@ -211,7 +211,7 @@ fn tool(fields: &mut Fields, item: &mut Object) -> Option<Tool> {
         let name = fields.required_text(&mut function, "name");
         let description = fields.text(&mut function, "description");
         let parameters = fields.object(&mut function, "parameters").map(Value::Object);
-        Some(Tool { name: name?, description, parameters, strict: None, cache_mark: None })
+        Some(Tool { name: name?, description, parameters, ..Tool::default() })
     })
 }
 

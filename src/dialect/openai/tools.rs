@@ -63,7 +63,7 @@ pub(super) fn function(fields: &mut Fields, function: &mut Object) -> Option<Too
     let description = fields.text(function, "description");
     let parameters = fields.object(function, "parameters").map(Value::Object);
     let strict = fields.flag(function, "strict");
-    Some(Tool { name: name?, description, parameters, strict, cache_mark: None })
+    Some(Tool { name: name?, description, parameters, strict, ..Tool::default() })
 }
 
 /// Takes the format under `key`.

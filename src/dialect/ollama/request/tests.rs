@@ -102,7 +102,9 @@ fn results_without_ids_belong_to_the_calls_before_them() {
             | Part::Image(_)
             | Part::Reasoning { .. }
             | Part::ToolCall(_)
-            | Part::CacheMark(_) => None,
+            | Part::CacheMark(_)
+            | Part::Document(_)
+            | Part::Foreign(_) => None,
         })
         .collect();
     assert_eq!(

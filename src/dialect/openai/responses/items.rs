@@ -108,7 +108,9 @@ fn is_thinking(message: &Message) -> bool {
             | Part::Image(_)
             | Part::ToolCall(_)
             | Part::ToolResult(_)
-            | Part::CacheMark(_) => false,
+            | Part::CacheMark(_)
+            | Part::Document(_)
+            | Part::Foreign(_) => false,
         })
 }
 

@@ -67,7 +67,7 @@ fn settings_are_read_and_the_rest_is_kept_for_the_same_api() {
         description,
         parameters,
         strict,
-        cache_mark: None,
+        ..Tool::default()
     };
     let add = tool("add", Some("adds".into()), Some(json!({"type": "object"})), Some(true));
     assert_eq!(request.tools, [add, tool("now", None, None, None)]);

@@ -58,7 +58,7 @@ fn settings_are_read_and_what_chat_shares_is_kept() {
         description: None,
         parameters,
         strict: Some(true),
-        cache_mark: None,
+        ..Tool::default()
     };
     assert_eq!(request.tools, [add]);
     let schema = json!({"type": "object"});
