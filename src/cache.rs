@@ -217,5 +217,5 @@ impl Cache {
 
 fn candidate(runner: &Runner<'_>) -> Candidate {
     let (provider, model) = (Arc::from(runner.provider), Arc::from(runner.model));
-    Candidate { provider, model, context: None }
+    Candidate { provider, model, context: None, part: runner.part }
 }

@@ -115,6 +115,15 @@ pub struct AnswerHead {
     pub provider: Arc<str>,
     /// The model that runs there.
     pub model: Arc<str>,
+    /// Whether it is a fallback.
+    pub fell_back: bool,
+}
+
+impl AnswerHead {
+    /// The model's name for a client that asked for `asked`: that, unless a fallback answers.
+    fn model_for(&self, asked: Option<&str>) -> String {
+        asked.filter(|_| !self.fell_back).unwrap_or(&self.model).to_owned()
+    }
 }
 
 /// The state of writing one answer.
@@ -194,6 +203,7 @@ mod tests {
                 created: SystemTime::UNIX_EPOCH,
                 provider: Arc::from("ollama"),
                 model: Arc::from("m"),
+                fell_back: false,
             };
             let mut out = Vec::new();
             dialect.encoder(&ask, head).heartbeat(None, &mut out);

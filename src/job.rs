@@ -83,13 +83,24 @@ pub struct Candidate {
     pub model: Arc<str>,
     /// How many tokens it takes, where the route that leads to it says so.
     pub context: Option<u64>,
+    /// What it is of the route that leads to it; `None` without one.
+    pub part: Option<RoutePart>,
+}
+
+/// What a candidate is of its route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RoutePart {
+    /// One of those that are to answer.
+    Target,
+    /// One that answers when they do not.
+    Fallback,
 }
 
 impl Candidate {
-    /// Whether it is declared to take more tokens than `other`, which nobody knows unless both are declared.
+    /// Whether it is declared to take no more tokens than `other`, which nobody knows unless both are declared.
     #[must_use]
-    pub fn is_larger_than(&self, other: &Self) -> bool {
-        matches!((self.context, other.context), (Some(own), Some(others)) if own > others)
+    pub fn is_no_larger_than(&self, other: &Self) -> bool {
+        matches!((self.context, other.context), (Some(own), Some(others)) if own <= others)
     }
 }
 
@@ -114,6 +125,9 @@ pub struct Job {
     pub deadline: Option<Instant>,
     /// The candidates not yet tried, the next one first.
     pub candidates: VecDeque<Candidate>,
+    /// Equals of the candidates that did not list the model when it was last looked. They are asked when the others turn
+    /// out not to have it, since somebody may have installed it meanwhile.
+    pub reserve: VecDeque<Candidate>,
     /// What happens when its answer dies midway.
     pub on_cut: OnCut,
     /// What has been tried so far.
@@ -223,6 +237,10 @@ impl RouteNote {
 pub struct Tried {
     /// The model at the provider that has the job now or had it last.
     pub candidate: Option<Candidate>,
+    /// Whether that is a fallback: of its route, or of another candidate that did not answer.
+    pub fell_back: bool,
+    /// Whether the present provider was asked to go on with an answer and refused that, so that it is asked from the start.
+    pub prefill_refused: bool,
     /// Calls made to any provider.
     pub attempts: u32,
     /// Calls made to the present provider, a free one not counted.
@@ -279,6 +297,7 @@ impl Job {
             arrived: self.arrived,
             deadline: None,
             candidates: VecDeque::new(),
+            reserve: VecDeque::new(),
             on_cut: OnCut::default(),
             tried: Tried::default(),
             stitch: Stitch::default(),
@@ -359,12 +378,20 @@ impl Tried {
         Some(Stay { candidate, attempts: self.attempts, queued: self.queued, since })
     }
 
+    /// The next candidate has the job.
+    pub fn turn_to(&mut self, candidate: Candidate) {
+        self.fell_back = self.candidate.is_some() || candidate.part == Some(RoutePart::Fallback);
+        self.candidate = Some(candidate);
+        (self.here, self.prefill_refused) = (0, false);
+    }
+
     /// What is told of it to the client.
     #[must_use]
     pub fn served(&self) -> Option<Served> {
         let candidate = self.candidate.clone();
         candidate.map(|candidate| Served {
             candidate,
+            fell_back: self.fell_back,
             attempts: self.attempts,
             queued: self.queued,
             upstream: self.upstream,
@@ -381,6 +408,8 @@ impl Tried {
 pub struct Served {
     /// The model at the provider that answered or failed last.
     pub candidate: Candidate,
+    /// Whether that is a fallback: then an answer names the model that ran, not what was asked for.
+    pub fell_back: bool,
     /// Calls made to any provider.
     pub attempts: u32,
     /// Time spent in lines.

@@ -38,6 +38,7 @@ pub mod quarantine;
 pub mod unready;
 
 pub mod budget;
+pub mod elsewhere;
 pub mod retry;
 pub mod retry_after;
 

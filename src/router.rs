@@ -134,7 +134,7 @@ impl RouterActor {
         match plan {
             Ok(plan) => {
                 job.policy = plan.policy;
-                job.candidates = plan.candidates;
+                (job.candidates, job.reserve) = (plan.candidates, plan.reserve);
                 // Without a route nobody has said that two answers may be joined. A whole answer is never joined:
                 // one that dies before its end is asked for elsewhere like any other that failed.
                 let joined = if job.request.stream() { OnCut::Error } else { OnCut::Resume };
@@ -185,6 +185,8 @@ impl RouterActor {
                 lacks.is_none()
             })
             .collect();
+        let reserve = std::mem::take(&mut job.reserve).into_iter();
+        job.reserve = reserve.filter(|candidate| self.lacks(candidate, &job).is_none()).collect();
         tell(&job, explanation.as_ref());
         match lacking {
             Some((provider, what)) if job.candidates.is_empty() => {

@@ -14,7 +14,7 @@ use super::call::{Head, Piece, Reader, Writer};
 use super::entry::Entry;
 use super::keep::Keeper;
 use crate::chat::{ChatEvent, ErrorKind, GatewayError, Origin};
-use crate::job::{Answer, Candidate, EVENTS, EventStream, Job, Served, Tried};
+use crate::job::{Answer, Candidate, EVENTS, EventStream, Job, RoutePart, Served, Tried};
 use crate::telemetry::CacheResult;
 
 /// Carries an answer into a call until it ends or nobody wants it any more, and keeps it when it is worth that. The
@@ -51,6 +51,7 @@ pub async fn lead(
 async fn carry_kept(writer: &Writer, candidate: Candidate, entry: &Entry) {
     CacheResult::Hit.emit();
     let tried = Tried {
+        fell_back: candidate.part == Some(RoutePart::Fallback),
         candidate: Some(candidate),
         dropped: entry.dropped.clone(),
         cache: Some(CacheResult::Hit),

@@ -12,6 +12,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::chat::{Ask, ChatRequest, EmbedRequest};
+use crate::job::RoutePart;
 use crate::policy::{DataPolicy, Priority};
 
 /// The form of what is digested and of what is stored under it. Replicas of different versions share a store, so it
@@ -44,6 +45,8 @@ pub struct Runner<'a> {
     pub model: &'a str,
     /// What its settings make of every request, as text.
     pub manner: &'a str,
+    /// What it is of the route that leads to it. It changes nothing of the answer, so it is no part of a key.
+    pub part: Option<RoutePart>,
 }
 
 impl Key {
@@ -137,7 +140,7 @@ impl Key {
         };
         text(what);
         text(&runners.len().to_string());
-        for Runner { provider, backend, base_url, model, manner } in runners {
+        for Runner { provider, backend, base_url, model, manner, part: _ } in runners {
             [provider, backend, base_url, model, manner].into_iter().for_each(|part| text(part));
         }
         more.iter().for_each(|part| text(part));

@@ -111,7 +111,14 @@ mod tests {
         let question = Key::question(&ask, Scope { caller: None, policy: None }).unwrap();
         let model = number.to_string();
         let (provider, backend, base_url, manner) = ("", "", "", "");
-        question.answered_by(Runner { provider, backend, base_url, model: &model, manner })
+        question.answered_by(Runner {
+            provider,
+            backend,
+            base_url,
+            model: &model,
+            manner,
+            part: None,
+        })
     }
 
     fn bytes(size: usize) -> Bytes {

@@ -75,7 +75,7 @@ impl Dialect for Ollama {
     fn encoder(&self, ask: &Ask, head: AnswerHead) -> Box<dyn Encoder> {
         match ask {
             Ask::Chat(request) => Box::new(answer::Answer::new(*self, request, &head)),
-            Ask::Embed(_) => embed::encoder(*self, ask.model().unwrap_or(&head.model).to_owned()),
+            Ask::Embed(_) => embed::encoder(*self, head.model_for(ask.model())),
             Ask::Show(_) => single(|result, _, _| match result {
                 Whole::Document(document) => Some(json::to_vec(&document)),
                 Whole::Embeddings(_) | Whole::Tokens(_) => None,

@@ -182,7 +182,7 @@ fn path(problem: &FieldProblem) -> String {
 
 /// The name the client asked for: its code compares with it. Without one, the model that runs.
 fn model_name(request: &ChatRequest, head: &AnswerHead) -> String {
-    request.model.clone().unwrap_or_else(|| head.model.to_string())
+    head.model_for(request.model.as_deref())
 }
 
 /// Seconds since 1970.

@@ -98,6 +98,7 @@ async fn submit(
         arrived: exchange.arrived,
         deadline: wishes.timeout.map(|timeout| exchange.arrived + timeout),
         candidates: VecDeque::new(),
+        reserve: VecDeque::new(),
         on_cut: OnCut::default(),
         tried: Tried::default(),
         stitch: Stitch::default(),

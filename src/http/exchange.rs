@@ -150,6 +150,7 @@ impl Exchange {
             created: SystemTime::now(),
             provider: candidate.map_or_else(nobody, |candidate| Arc::clone(&candidate.provider)),
             model: candidate.map_or_else(nobody, |candidate| Arc::clone(&candidate.model)),
+            fell_back: self.served.as_ref().is_some_and(|served| served.fell_back),
         };
         self.dialect.encoder(ask, head)
     }

@@ -98,7 +98,7 @@ fn again(wish: Wish, front: &Data<Front>) -> impl FnOnce(Job) + use<> {
 
 fn replay(mut job: Job, candidate: Candidate, entry: &Entry) {
     CacheResult::Hit.emit();
-    job.tried.candidate = Some(candidate);
+    job.tried.turn_to(candidate);
     job.tried.dropped.clone_from(&entry.dropped);
     job.tried.cache = Some(CacheResult::Hit);
     drop(actix::spawn(follow::replay(job, entry.events())));
@@ -130,6 +130,7 @@ fn runner<'a>(candidate: &'a Candidate, job: &Job, routing: &'a Routing) -> Opti
         base_url: provider.settings.base_url(),
         model: &candidate.model,
         manner: provider.manner(),
+        part: candidate.part,
     })
 }
 

@@ -77,6 +77,12 @@ impl Stitch {
         }
     }
 
+    /// Whether the present answer was to go on after [`Stitch::open_end`].
+    #[must_use]
+    pub fn was_to_go_on(&self) -> bool {
+        self.goes_on
+    }
+
     /// Another answer begins, which has to repeat what was delivered.
     pub fn repeat(&mut self) {
         self.due = (!self.delivered.is_empty()).then(Due::default);

@@ -16,13 +16,15 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, WeakRecipient}
 
 use super::attempt::{self, Client, Connection};
 use super::discovery;
+use super::elsewhere;
 use super::failed::Failed;
 use super::fault;
 use super::gate::Arrival;
 use super::line::Share;
 use super::refusal::Refusal;
 use super::refused::refused;
-use super::retry::{self, Failure, Next, RetryPolicy, Standing};
+use super::resume;
+use super::retry::{self, Next, RetryPolicy, Standing};
 use super::slot::{Admission, RetryPermit, Slot, Ticket};
 use super::{Provider, policies};
 use crate::chat::{ErrorKind, GatewayError, Listing, Waiting};
@@ -104,8 +106,7 @@ impl Dispatch {
     /// `job`, to be answered by `candidate`, whose provider is `provider`.
     #[must_use]
     pub fn new(mut job: Job, candidate: Candidate, provider: &Arc<Provider>) -> Self {
-        job.tried.candidate = Some(candidate);
-        job.tried.here = 0;
+        job.tried.turn_to(candidate);
         job.tried.said = None;
         job.tried.queued_here = Duration::ZERO;
         Self { job, depth: Depth::new(provider) }
@@ -179,9 +180,8 @@ impl ProviderActor {
     /// What follows a failed attempt.
     fn decide(&self, mut turn: Turn, failed: Failed, address: Addr<Self>) {
         let provider = &self.station.provider;
-        if failed.failure == Failure::ContextLength {
-            keep_larger(&mut turn.job);
-        }
+        let Job { tried, candidates, reserve, .. } = &mut turn.job;
+        elsewhere::narrow(&failed.failure, tried.candidate.as_ref(), candidates, reserve);
         let tried = &turn.job.tried;
         let is_midway = failed.failure.is_midway();
         let deadline = turn.job.deadline(provider.settings.timeouts.total);
@@ -198,19 +198,22 @@ impl ProviderActor {
             needs: Duration::ZERO,
             delivered: is_midway && turn.job.request.stream(),
         };
-        let (after, fresh, free) =
-            match retry::decide(&failed.failure, &standing, &self.retry, fastrand::f64()) {
-                Next::Again { after, fresh, free } => (after, fresh, free),
-                Next::Elsewhere if is_midway && turn.job.request.stream() => {
-                    return hand_on(&self.router, turn.job, failed.error, RESUMED);
-                }
-                Next::Line => {
-                    let turn = Turn { again: true, is_not_begun: true, ..turn };
-                    return self.admit(turn, address);
-                }
-                Next::Elsewhere => return bounce(&self.router, turn.job, failed.error),
-                Next::Stop => return stop(turn.job, failed.error),
-            };
+        let next = match resume::without_prefill(&mut turn.job, &failed.failure, &standing) {
+            Some(next) => next,
+            None => retry::decide(&failed.failure, &standing, &self.retry, fastrand::f64()),
+        };
+        let (after, fresh, free) = match next {
+            Next::Again { after, fresh, free } => (after, fresh, free),
+            Next::Elsewhere if is_midway && turn.job.request.stream() => {
+                return hand_on(&self.router, turn.job, failed.error, RESUMED);
+            }
+            Next::Line => {
+                let turn = Turn { again: true, is_not_begun: true, ..turn };
+                return self.admit(turn, address);
+            }
+            Next::Elsewhere => return bounce(&self.router, turn.job, failed.error),
+            Next::Stop => return stop(turn.job, failed.error),
+        };
         if free {
             turn.job.tried.free_used = true;
         } else {
@@ -352,15 +355,6 @@ fn hand_on(router: &WeakRecipient<Bounce>, job: Job, error: GatewayError, reason
             }
         }
         None => stop(job, error),
-    }
-}
-
-/// Keeps the candidates that are declared to take more tokens than the one for which the prompt was too long. The others
-/// would refuse it as well, and they stay gone: nobody after this may be smaller.
-fn keep_larger(job: &mut Job) {
-    match job.tried.candidate.clone() {
-        Some(tried) => job.candidates.retain(|candidate| candidate.is_larger_than(&tried)),
-        None => job.candidates.clear(),
     }
 }
 

@@ -4,11 +4,15 @@
 //! else is let through; or, where the provider's model goes on after a last assistant message, to go on. It refuses to
 //! guess: whatever might make a model begin anew is asked again.
 //!
+//! A model that refuses to go on is asked for the same again.
+//!
 //! The one thing to know: a model that goes on is told nothing of how much it has said, so that a request with a limit
 //! of tokens or a shape for the whole answer is asked again.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
+use super::retry::{Failure, MAX_ATTEMPTS, Next, Standing};
 use crate::backend::Backend;
 use crate::chat::{Ask, ChatRequest, Format, Message, Role};
 use crate::job::{Job, Stitch};
@@ -27,7 +31,8 @@ pub(super) fn asked<'a>(job: &'a mut Job, backend: &dyn Backend, model: &str) ->
     if job.candidates.is_empty() {
         job.stitch.stop_keeping();
     }
-    match job.stitch.open_end().filter(|_| can_go_on(chat) && backend.goes_on(chat, model)) {
+    let may_go_on = !job.tried.prefill_refused && can_go_on(chat) && backend.goes_on(chat, model);
+    match job.stitch.open_end().filter(|_| may_go_on) {
         Some(text) => {
             let mut chat = chat.clone();
             chat.messages.push(Message::text(Role::Assistant, text));
@@ -39,6 +44,28 @@ pub(super) fn asked<'a>(job: &'a mut Job, backend: &dyn Backend, model: &str) ->
             Cow::Borrowed(&*job.request)
         }
     }
+}
+
+/// What follows when a model that was to go on refuses what it was given, a last assistant message: it is asked again, from
+/// the start, and has to repeat. `None` when it was not that.
+pub(super) fn without_prefill(
+    job: &mut Job,
+    failure: &Failure,
+    standing: &Standing,
+) -> Option<Next> {
+    if !job.stitch.was_to_go_on() || job.tried.prefill_refused {
+        return None;
+    }
+    let is_refused = *failure == Failure::Rejected;
+    // Some say so with 500, after which the same is not asked again either.
+    job.tried.prefill_refused =
+        is_refused || matches!(failure, Failure::Status { status: 500, .. });
+    let may_ask = standing.attempts < MAX_ATTEMPTS && !standing.left.is_zero();
+    (is_refused && may_ask).then_some(Next::Again {
+        after: Duration::ZERO,
+        fresh: false,
+        free: false,
+    })
 }
 
 /// Whether what is asked allows an answer in two parts by two models.

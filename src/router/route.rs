@@ -80,6 +80,8 @@ pub struct Asked<'a> {
 pub struct Plan {
     /// In the order in which they are tried; never empty.
     pub candidates: VecDeque<Candidate>,
+    /// Equals of theirs that are not known to have the model, for when they turn out not to have it either.
+    pub reserve: VecDeque<Candidate>,
     /// The policy that was applied, to be applied again before anything is sent.
     pub policy: Option<DataPolicy>,
     /// What the route says about an answer that dies midway; `None` when no route matched.
@@ -185,13 +187,17 @@ impl Routes {
             policy,
             on_cut: None,
             candidates: VecDeque::new(),
+            reserve: VecDeque::new(),
             barred: None,
             witness,
         };
         choice.choose(draw, wait)?;
         let on_cut = choice.on_cut;
         match (choice.candidates.is_empty(), choice.barred) {
-            (false, _) => Ok(Plan { candidates: choice.candidates, policy, on_cut }),
+            (false, _) => {
+                let (candidates, reserve) = (choice.candidates, choice.reserve);
+                Ok(Plan { candidates, reserve, policy, on_cut })
+            }
             (true, Some(error)) => Err(error),
             (true, None) => Err(not_found(asked)),
         }

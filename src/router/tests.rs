@@ -82,6 +82,7 @@ fn job() -> (Job, oneshot::Receiver<Answer>) {
         arrived: std::time::Instant::now(),
         deadline: None,
         candidates: std::collections::VecDeque::new(),
+        reserve: std::collections::VecDeque::new(),
         on_cut: OnCut::default(),
         tried: Tried::default(),
         stitch: Stitch::default(),

@@ -27,7 +27,7 @@ const SIDEWAYS: [(&str, &str); 6] = [
 ];
 
 /// Files and folders that compute and do nothing else.
-const PURE: [&str; 21] = [
+const PURE: [&str; 22] = [
     "chat",
     "dialect",
     "backend",
@@ -38,6 +38,7 @@ const PURE: [&str; 21] = [
     "provider/line",
     "provider/breaker",
     "provider/retry",
+    "provider/elsewhere",
     "provider/estimate",
     "provider/evidence",
     "provider/quarantine",

@@ -148,7 +148,7 @@ fn too_long(backend: &str) -> Upstream {
 }
 
 #[tokio::test]
-async fn a_prompt_that_is_too_long_goes_on_only_to_a_larger_model_of_the_route() {
+async fn a_prompt_that_is_too_long_goes_on_along_its_route_unless_that_is_known_to_be_no_larger() {
     for backend in ["ollama", "openai", "anthropic", "gemini"] {
         let (first, spare) = (too_long(backend), Upstream::ollama());
         let one = provider("first", backend, &first.url(), "");
@@ -163,8 +163,8 @@ async fn a_prompt_that_is_too_long_goes_on_only_to_a_larger_model_of_the_route()
                 ", context = 8",
                 vec![("less", ", context = 7"), ("same", ", context = 8")],
             ),
-            ("unsaid", "", vec![("big", ", context = 9"), ("unsaid", "")]),
-            ("half-said", ", context = 8", vec![("unsaid", "")]),
+            ("unsaid", "", vec![("any", ", context = 7")]),
+            ("half-said", ", context = 8", vec![("less", ", context = 7"), ("any", "")]),
         ];
         let route = |(name, context, fallback): &(&str, &str, Vec<(&str, &str)>)| {
             let first = target("first", "small", context);
@@ -180,17 +180,135 @@ async fn a_prompt_that_is_too_long_goes_on_only_to_a_larger_model_of_the_route()
         let gateway = spawn_gateway(&format!("{one}{other}{routes}{rest}")).await;
         let url = gateway.url("/v1/chat");
         let mut body = chat("hi");
-        body["model"] = "larger".into();
-        let answer = post_json(&url, &body).await;
-        assert_eq!(served(&answer), (200, Some("spare"), Some("big"), Some("2")), "{backend}");
-        for model in ["smaller", "unsaid", "half-said", "both"] {
+        for (model, ran) in [("larger", "big"), ("unsaid", "any"), ("half-said", "any")] {
+            body["model"] = model.into();
+            let answer = post_json(&url, &body).await;
+            let expected = (200, Some("spare"), Some(ran), Some("2"));
+            assert_eq!(served(&answer), expected, "{backend} {model}");
+        }
+        for model in ["smaller", "both"] {
             body["model"] = model.into();
             let answer = post_json_with(&url, &[], &body).await;
             let told = (answer.status, answer.json()["code"].clone());
             assert_eq!(told, (400, "context_length_exceeded".into()), "{backend} {model}");
             assert_eq!(answer.header("x-gateway-attempts"), Some("1"), "{backend} {model}");
         }
-        assert_eq!((first.calls_so_far().len(), spare.calls_so_far().len()), (5, 1), "{backend}");
+        assert_eq!((first.calls_so_far().len(), spare.calls_so_far().len()), (5, 3), "{backend}");
         gateway.end(5).await;
     }
+}
+
+#[tokio::test]
+async fn a_limit_that_is_too_large_is_the_callers_and_goes_nowhere_else() {
+    let said = "'max_tokens' or 'max_completion_tokens' is too large: 32000. This model's maximum context length \
+                is 32768 tokens and your request has 17000 input tokens (32000 > 32768 - 17000).";
+    for backend in ["ollama", "openai", "anthropic", "gemini"] {
+        let error = json!({ "message": said, "type": "BadRequestError", "code": 400 });
+        let body =
+            if backend == "ollama" { json!({ "error": said }) } else { json!({ "error": error }) };
+        let (first, second) =
+            (Upstream::spawn(move |_| Script::json(400, &body)), Upstream::ollama());
+        let route = "[[routes]]\nmodel = 'chat'\ntargets = [{ provider = 'first', model = 'a' }]\n\
+                     fallback = [{ provider = 'second', model = 'b' }]\n";
+        let one = provider("first", backend, &first.url(), "");
+        let other = provider("second", "ollama", &second.url(), "");
+        let gateway = spawn_gateway(&format!("{one}{other}{route}")).await;
+        let answer = ask(&gateway).await;
+        let told = (answer.status, answer.json()["code"].clone());
+        assert_eq!(told, (400, "invalid_request".into()), "{backend}: {}", answer.text());
+        assert!(answer.text().contains("is too large"), "{}", answer.text());
+        assert_eq!(second.connections(), 0);
+        gateway.end(1).await;
+    }
+}
+
+#[tokio::test]
+async fn a_model_that_is_missing_is_asked_for_at_its_equals_before_anybody_hears_404() {
+    /// An Ollama that lists these models and has those.
+    fn having(listed: &'static [&'static str], has: &'static [&'static str]) -> Upstream {
+        Upstream::spawn_whole(move |call| match call.path.as_str() {
+            "/api/tags" => {
+                let models: Vec<_> = listed.iter().map(|name| json!({ "name": name })).collect();
+                Script::json(200, &json!({ "models": models }))
+            }
+            _ if call.method == "GET" => Script::status(404),
+            _ => match call.json()["model"].as_str() {
+                Some(model) if has.contains(&model) => ollama::reply(call),
+                _ => ollama::error(404, "model not found"),
+            },
+        })
+    }
+    // What the lists say was true a moment ago: `moved` went from the first to the last, `new` came to the last.
+    let first = having(&["moved", "here"], &["here"]);
+    let middle = having(&[], &[]);
+    let last = having(&["other"], &["moved", "new", "other"]);
+    let at =
+        |name: &str, upstream: &Upstream| provider(name, "ollama", &upstream.url(), NO_RETRIES);
+    let gateway = spawn_gateway(&format!(
+        "{}{}{}",
+        at("first", &first),
+        at("middle", &middle),
+        at("last", &last)
+    ))
+    .await;
+    let messages = json!([{ "role": "user", "content": "hi" }]);
+    for (path, model, expected) in [
+        ("/v1/chat/completions", "here", (200, Some("first"), Some("1"))),
+        ("/v1/chat/completions", "moved", (200, Some("last"), Some("3"))),
+        ("/api/chat", "moved", (200, Some("last"), Some("3"))),
+        ("/v1/messages", "new", (200, Some("last"), Some("3"))),
+        ("/v1/chat", "gone", (404, Some("last"), Some("3"))),
+    ] {
+        let body =
+            json!({ "model": model, "messages": messages, "stream": false, "max_tokens": 9 });
+        let answer = post_json(&gateway.url(path), &body).await;
+        let (status, by, _, attempts) = served(&answer);
+        assert_eq!((status, by, attempts), expected, "{path} {model}: {}", answer.text());
+    }
+    gateway.end(5).await;
+}
+
+#[tokio::test]
+async fn an_answer_names_what_was_asked_for_unless_a_fallback_gave_it() {
+    let first = Upstream::spawn(|call| match call.number % 2 {
+        0 => ollama::reply(call),
+        _ => ollama::error(500, "broken"),
+    });
+    let second = Upstream::ollama();
+    let gateway = chain(&first.url(), &second, NO_RETRIES).await;
+    let messages = json!([{ "role": "user", "content": "hi" }]);
+    let asked = |more: Value| {
+        let mut body = json!({ "model": "chat", "messages": messages, "max_tokens": 9 });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let prompt = json!({ "model": "chat", "prompt": "hi" });
+    let forms = [
+        ("/v1/chat/completions", asked(json!({})), "/model"),
+        ("/v1/completions", prompt.clone(), "/model"),
+        ("/v1/responses", json!({ "model": "chat", "input": "hi" }), "/model"),
+        ("/v1/messages", asked(json!({})), "/model"),
+        ("/api/chat", asked(json!({})), "/model"),
+        ("/api/generate", prompt, "/model"),
+    ];
+    let mut sent = 0;
+    for is_streamed in [false, true] {
+        for (path, body, place) in &forms {
+            for expected in ["chat", "other"] {
+                let mut body = body.clone();
+                body["stream"] = is_streamed.into();
+                let answer = post_json(&gateway.url(path), &body).await;
+                sent += 1;
+                let said = answer.text();
+                let named = format!("\"model\":\"{expected}\"");
+                match is_streamed {
+                    true => assert!(said.contains(&named), "{path}: {said}"),
+                    false => {
+                        assert_eq!(answer.json().pointer(place), Some(&json!(expected)), "{path}")
+                    }
+                }
+            }
+        }
+    }
+    gateway.end(sent).await;
 }

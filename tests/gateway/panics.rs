@@ -145,6 +145,7 @@ fn job(model: &str) -> (Job, oneshot::Receiver<Answer>) {
         arrived: Instant::now(),
         deadline: None,
         candidates: VecDeque::new(),
+        reserve: VecDeque::new(),
         on_cut: OnCut::default(),
         tried: Tried::default(),
         stitch: Stitch::default(),

@@ -1,6 +1,7 @@
 //! Answers that die midway and go on at another provider: the client has one whole answer with one end, whatever API
 //! it speaks, and every count says what happened.
 
+mod prefill;
 mod refused;
 mod whole;
 

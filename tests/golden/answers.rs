@@ -117,6 +117,7 @@ impl Form {
             created: SystemTime::UNIX_EPOCH + Duration::from_secs(1_793_520_000),
             provider: Arc::from("fixture"),
             model: Arc::from("ran"),
+            fell_back: false,
         };
         let mut encoder = self.dialect.encoder(&self.ask(stream), head);
         let mut out = Vec::new();

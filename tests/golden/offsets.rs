@@ -60,6 +60,7 @@ fn written(path: &str, ask: &Ask, events: &[ChatEvent]) -> String {
         created: SystemTime::UNIX_EPOCH,
         provider: Arc::from("p"),
         model: Arc::from("m"),
+        fell_back: false,
     };
     let mut encoder = dialect(path).encoder(ask, head);
     let mut out = Vec::new();

@@ -12,9 +12,11 @@ fn begun() -> (Writer, Reader) {
 }
 
 fn head() -> Head {
-    let candidate = Candidate { provider: Arc::from("p"), model: Arc::from("m"), context: None };
+    let candidate =
+        Candidate { provider: Arc::from("p"), model: Arc::from("m"), context: None, part: None };
     let served = Served {
         candidate,
+        fell_back: false,
         attempts: 1,
         queued: Duration::ZERO,
         upstream: Duration::ZERO,

@@ -23,7 +23,8 @@ fn job(caller: &str, deadline: Option<Duration>) -> (Job, oneshot::Receiver<Answ
         models: everything.clone(),
         providers: everything,
     };
-    let candidate = Candidate { provider: Arc::from("p"), model: Arc::from("m"), context: None };
+    let candidate =
+        Candidate { provider: Arc::from("p"), model: Arc::from("m"), context: None, part: None };
     let job = Job {
         request_id: Arc::from("1"),
         id: uuid::Uuid::new_v4(),
@@ -33,6 +34,7 @@ fn job(caller: &str, deadline: Option<Duration>) -> (Job, oneshot::Receiver<Answ
         arrived: Instant::now(),
         deadline: deadline.map(|deadline| Instant::now() + deadline),
         candidates: VecDeque::from([candidate]),
+        reserve: VecDeque::new(),
         on_cut: OnCut::default(),
         tried: Tried::default(),
         stitch: Stitch::default(),

@@ -12,8 +12,14 @@ use crate::chat::{
 type Change = fn(&mut ChatRequest);
 
 const SCOPE: Scope<'_> = Scope { caller: Some("a"), policy: None };
-const RUNNER: Runner<'_> =
-    Runner { provider: "p", backend: "ollama", base_url: "http://h", model: "m", manner: "" };
+const RUNNER: Runner<'_> = Runner {
+    provider: "p",
+    backend: "ollama",
+    base_url: "http://h",
+    model: "m",
+    manner: "",
+    part: None,
+};
 
 /// One change for every field that is asked; each makes a request that no other change makes.
 const CHANGES: [Change; 32] = [

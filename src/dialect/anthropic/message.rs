@@ -21,7 +21,7 @@ impl Head {
     pub(super) fn new(request: &ChatRequest, head: &AnswerHead) -> Self {
         Self {
             id: format!("msg_{}", head.id.simple()),
-            model: request.model.clone().unwrap_or_else(|| head.model.to_string()),
+            model: head.model_for(request.model.as_deref()),
             wants_thinking: request.effort.is_some_and(|effort| effort != Effort::None),
         }
     }

@@ -24,6 +24,7 @@ fn encoder(stream: bool, effort: Option<Effort>) -> Box<dyn Encoder> {
         created: SystemTime::UNIX_EPOCH,
         provider: Arc::from("ollama"),
         model: Arc::from("other"),
+        fell_back: false,
     };
     Anthropic.encoder(&Ask::Chat(request), head)
 }

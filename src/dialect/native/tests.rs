@@ -20,6 +20,7 @@ fn encoder(stream: bool) -> Box<dyn Encoder> {
         created: SystemTime::UNIX_EPOCH,
         provider: Arc::from("ollama"),
         model: Arc::from("llama3.1"),
+        fell_back: false,
     };
     Native.encoder(&Ask::Chat(request), head)
 }

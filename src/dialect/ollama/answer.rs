@@ -59,7 +59,7 @@ impl Answer {
         Self {
             route,
             stream: request.stream,
-            model: request.model.clone().unwrap_or_else(|| head.model.to_string()),
+            model: head.model_for(request.model.as_deref()),
             created: head.created,
             wants_logprobs: request.logprobs.is_some(),
             said: Said::default(),

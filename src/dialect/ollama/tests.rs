@@ -26,6 +26,7 @@ fn encoder(route: Ollama, stream: bool) -> Box<dyn Encoder> {
         created: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_341_600),
         provider: Arc::from("ollama"),
         model: Arc::from("other"),
+        fell_back: false,
     };
     route.encoder(&Ask::Chat(asked(stream)), head)
 }

@@ -53,7 +53,7 @@ impl Dialect for OpenAiEmbeddings {
 
     fn encoder(&self, ask: &Ask, head: AnswerHead) -> Box<dyn Encoder> {
         let Ask::Embed(request) = ask else { return misdirected() };
-        let model = request.model.clone().unwrap_or_else(|| head.model.to_string());
+        let model = head.model_for(request.model.as_deref());
         let as_base64 = request.as_base64;
         single(move |result, usage, _| {
             let Whole::Embeddings(vectors) = result else { return None };

@@ -83,6 +83,7 @@ pub(super) fn head() -> AnswerHead {
         created: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_341_600),
         provider: Arc::from("ollama"),
         model: Arc::from("llama3.1"),
+        fell_back: false,
     }
 }
 

@@ -3,8 +3,8 @@
 //! Owns what each rule names and what becomes of it. It refuses to know who is watching: a witness is told of every
 //! step, and the steps are the same without one.
 //!
-//! The one thing to know: the data policy and the caller's scope are filters on providers, applied in [`Choice::add`],
-//! the one place where a provider becomes a candidate, so that no later rule can bring a barred one back.
+//! The one thing to know: the data policy and the caller's scope are filters on providers, applied by [`Choice::verdict`]
+//! wherever a provider becomes a candidate, so that no later rule can bring a barred one back.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use wildmatch::WildMatch;
 use super::explanation::{Considered, Explanation, Pick, Rule, Verdict};
 use super::{Asked, Route, Routes};
 use crate::chat::{ErrorKind, GatewayError, Naming, Origin};
-use crate::job::Candidate;
+use crate::job::{Candidate, RoutePart};
 use crate::policy::{DataPolicy, OnCut};
 use crate::router::settings::TargetSettings;
 
@@ -27,6 +27,8 @@ pub(super) struct Choice<'a> {
     /// What the route says of answers that die midway; `None` without one.
     pub on_cut: Option<OnCut>,
     pub candidates: VecDeque<Candidate>,
+    /// Equals that are not known to have the model.
+    pub reserve: VecDeque<Candidate>,
     /// Why the last provider that the rules named was left out.
     pub barred: Option<GatewayError>,
     /// Told of every step, when somebody wants to know.
@@ -41,6 +43,7 @@ struct Named<'a> {
     model: Option<&'a str>,
     /// The tokens that it takes, where the route says so.
     context: Option<u64>,
+    part: Option<RoutePart>,
     pick: Pick,
 }
 
@@ -97,12 +100,14 @@ impl Choice<'_> {
     }
 
     fn one(&mut self, provider: &str, model: &str) {
-        self.add(Named { provider, model: Some(model), context: None, pick: Pick::Next });
+        let (context, part) = (None, None);
+        self.add(Named { provider, model: Some(model), context, part, pick: Pick::Next });
     }
 
     fn each<Name: AsRef<str>>(&mut self, providers: &[Name], model: Option<&str>, pick: Pick) {
         for provider in providers {
-            self.add(Named { provider: provider.as_ref(), model, context: None, pick });
+            let (provider, context, part) = (provider.as_ref(), None, None);
+            self.add(Named { provider, model, context, part, pick });
         }
     }
 
@@ -124,12 +129,15 @@ impl Choice<'_> {
                     None => true,
                 });
             let target = targets.remove(winner.unwrap_or(0));
-            order.push((target, if is_drawn { Pick::Weight(target.weight) } else { Pick::Next }));
+            let pick = if is_drawn { Pick::Weight(target.weight) } else { Pick::Next };
+            order.push((target, RoutePart::Target, pick));
         }
-        order.extend(route.fallback.iter().map(|target| (target, Pick::Next)));
-        for (target, pick) in order {
-            let model = Some(target.model.as_deref().unwrap_or(model));
-            self.add(Named { provider: &target.provider, model, context: target.context, pick });
+        let fallback = route.fallback.iter();
+        order.extend(fallback.map(|target| (target, RoutePart::Fallback, Pick::Next)));
+        for (target, part, pick) in order {
+            let (model, part) = (Some(target.model.as_deref().unwrap_or(model)), Some(part));
+            let (provider, context) = (&*target.provider, target.context);
+            self.add(Named { provider, model, context, part, pick });
         }
     }
 
@@ -173,7 +181,7 @@ impl Choice<'_> {
             return self.each(&names, Some(model), Pick::Next);
         }
         for (_, name) in lacking {
-            self.considered(&name, model, Pick::Wait, Verdict::NotInstalled);
+            self.hold_back(&name, model);
         }
         having.sort_by_key(|(wait, _)| *wait);
         let pick = if having.len() > 1 { Pick::Wait } else { Pick::Next };
@@ -181,7 +189,17 @@ impl Choice<'_> {
         self.each(&names, Some(model), pick);
     }
 
-    /// The one place where a provider becomes a candidate.
+    /// Keeps an equal for when those that have the model turn out not to have it any more.
+    fn hold_back(&mut self, provider: &Arc<str>, model: &str) {
+        self.considered(provider, model, Pick::Wait, Verdict::NotInstalled);
+        let Some(routed) = self.routes.provider(provider) else { return };
+        if self.verdict(routed, model) == Verdict::Candidate {
+            let (provider, model) = (Arc::clone(provider), Arc::from(model));
+            self.reserve.push_back(Candidate { provider, model, context: None, part: None });
+        }
+    }
+
+    /// The one place where a provider becomes a candidate, but for those that are held back.
     fn add(&mut self, named: Named<'_>) {
         let Some(provider) = self.routes.provider(named.provider) else { return };
         let runs = named.model.map_or_else(|| Arc::clone(&provider.default_model), Arc::from);
@@ -189,8 +207,9 @@ impl Choice<'_> {
         self.considered(&provider.name, &runs, named.pick, verdict);
         match verdict {
             Verdict::Candidate => {
-                let (provider, context) = (Arc::clone(&provider.name), named.context);
-                self.candidates.push_back(Candidate { provider, model: runs, context });
+                let Named { context, part, .. } = named;
+                let provider = Arc::clone(&provider.name);
+                self.candidates.push_back(Candidate { provider, model: runs, context, part });
             }
             Verdict::DataPolicy => self.barred = Some(GatewayError::no_provider_for_policy()),
             Verdict::Key => {

@@ -261,21 +261,6 @@ fn a_client_is_told_no_name_that_its_key_may_not_use() {
     assert_eq!(told, "rule=provider/model; tries=ollama/a?b??c??x:??; policy=local");
 }
 
-#[test]
-fn a_target_is_larger_only_where_both_say_how_much_they_take() {
-    let of = |context| Candidate { provider: Arc::from("a"), model: Arc::from("b"), context };
-    for (own, others, larger) in [
-        (Some(9), Some(8), true),
-        (Some(8), Some(8), false),
-        (Some(8), Some(9), false),
-        (Some(8), None, false),
-        (None, Some(8), false),
-        (None, None, false),
-    ] {
-        assert_eq!(of(own).is_larger_than(&of(others)), larger, "{own:?} {others:?}");
-    }
-}
-
 proptest! {
     #[test]
     fn no_name_leads_a_local_only_request_to_the_cloud(

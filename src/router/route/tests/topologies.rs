@@ -9,6 +9,7 @@ use fastrand::Rng;
 
 use super::*;
 use crate::policy::OnCut;
+use crate::provider::elsewhere::narrow;
 use crate::provider::retry::{Failure, Next, RetryPolicy, Standing, decide};
 
 const TOPOLOGIES: u64 = 10_000;
@@ -72,16 +73,17 @@ fn topology(dice: &mut Rng) -> Topology {
 
 /// What follows one failure after the other; gives every candidate that would be called, in order.
 fn called(plan: Plan, dice: &mut Rng) -> Vec<Candidate> {
-    const FAILURES: [Failure; 7] = [
+    const FAILURES: [Failure; 8] = [
         Failure::Connect,
         Failure::FirstEventTimeout,
         Failure::Status { status: 503, retry_after: None },
         Failure::RateLimited { retry_after: None },
         Failure::ContextLength,
+        Failure::NoModel,
         Failure::Auth,
         Failure::LocalResource,
     ];
-    let mut left = plan.candidates;
+    let (mut left, mut reserve) = (plan.candidates, plan.reserve);
     let mut called = Vec::new();
     let mut attempts = 0;
     while let Some(candidate) = left.pop_front() {
@@ -89,9 +91,7 @@ fn called(plan: Plan, dice: &mut Rng) -> Vec<Candidate> {
             called.push(candidate.clone());
             attempts += 1;
             let failure = FAILURES[dice.usize(..FAILURES.len())];
-            if failure == Failure::ContextLength {
-                left.retain(|other| other.is_larger_than(&candidate));
-            }
+            narrow(&failure, Some(&candidate), &mut left, &mut reserve);
             let standing = Standing {
                 attempts,
                 here,
