@@ -7,7 +7,9 @@
 
 use super::Review;
 use crate::config::key_path::KeyPath;
-use crate::provider::settings::{AutoConcurrency, MaxConcurrency, ProviderSettings, Timeouts};
+use crate::provider::settings::{
+    AutoConcurrency, BackendName, MaxConcurrency, ProviderSettings, Timeouts,
+};
 use crate::units::format_duration;
 use actix_web::http::Uri;
 use std::time::Duration;
@@ -23,6 +25,9 @@ impl Review<'_> {
             self.provider_name(&path, name);
             if let Err(message) = check_base_url(provider.base_url()) {
                 self.problem(&path.key("base_url"), message);
+            } else if let Some(meant) = meant_base_url(provider) {
+                let message = format!("the API of this backend is not there, write {meant}");
+                self.warn(&path.key("base_url"), message);
             }
             self.provider_secret(&path, provider);
             self.globs(&path.key("models"), &provider.models);
@@ -118,6 +123,19 @@ impl Review<'_> {
             self.contradiction(table, (key, &value), (limit_key, &limit));
         }
     }
+}
+
+/// The address that is meant where one ends in what the gateway itself adds to it; `None` where it looks right.
+fn meant_base_url(provider: &ProviderSettings) -> Option<&str> {
+    let added: &[&str] = match provider.backend {
+        BackendName::Ollama => &["/v1", "/api"],
+        BackendName::Gemini => &["/v1beta", "/v1"],
+        BackendName::Anthropic => &["/v1/messages", "/v1"],
+        // What stands before its paths is anybody's choice.
+        BackendName::Openai => &["/chat/completions"],
+    };
+    let url = provider.base_url().trim_end_matches('/');
+    added.iter().find_map(|end| url.strip_suffix(end))
 }
 
 /// Checks an address as people write it, and guesses what they meant.

@@ -247,6 +247,34 @@ fn keys_in_a_file_are_warned_about_and_keys_in_variables_are_not() {
 }
 
 #[test]
+fn an_address_with_a_path_that_the_gateway_adds_itself_is_warned_about() {
+    for (backend, url, meant) in [
+        ("ollama", "http://localhost:11434/v1", Some("http://localhost:11434")),
+        ("ollama", "http://localhost:11434/v1/", Some("http://localhost:11434")),
+        ("ollama", "http://localhost:11434/api", Some("http://localhost:11434")),
+        ("ollama", "http://host/ollama", None),
+        ("ollama", "http://localhost:11434", None),
+        ("anthropic", "https://host/anthropic/v1", Some("https://host/anthropic")),
+        ("gemini", "https://host/v1beta", Some("https://host")),
+        ("openai", "https://host/v1/chat/completions", Some("https://host/v1")),
+        ("openai", "https://host/v1", None),
+    ] {
+        let text = format!(
+            "[providers.p]\nbackend = '{backend}'\nbase_url = '{url}'\n\
+                            default_model = 'm'\n[default]\nproviders = ['p']\n"
+        );
+        let loaded = load_text(&text, &[]).unwrap();
+        let told = warnings(&loaded);
+        match meant {
+            None => assert_eq!(told, "", "{url}"),
+            Some(meant) => {
+                assert!(told.contains("providers.p.base_url") && told.ends_with(meant), "{told}");
+            }
+        }
+    }
+}
+
+#[test]
 fn listeners_beyond_loopback_are_fine_with_keys_and_a_token() {
     let open = "[server]\nlisten = '0.0.0.0:8000'\n[admin]\nlisten = '[::]:9901'\ntoken = 't'\n";
     assert_eq!(config(open, &[("API_KEYS", "a")]).keys.len(), 1);
