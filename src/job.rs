@@ -6,6 +6,7 @@
 //! The one thing to know: the answer is given at the first event, and the job stays at hand until the last: should the
 //! stream die, it still owes what follows. Dropping the [`EventStream`] is how a client's leaving reaches the provider.
 
+mod candidate;
 mod reply;
 mod stitch;
 
@@ -26,6 +27,7 @@ use crate::telemetry::CacheResult;
 use crate::telemetry::journal::Track;
 use crate::telemetry::otel::Trace;
 
+pub use candidate::{Candidate, RoutePart};
 pub use reply::{Answer, EventStream, Reply};
 pub use stitch::{Differs, Stitch};
 
@@ -71,36 +73,6 @@ impl Globs {
     #[must_use]
     pub fn matches_model(&self, name: &str, naming: Naming) -> bool {
         naming.any(name, |name| self.matches(name))
-    }
-}
-
-/// A model at a provider that may answer a job.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Candidate {
-    /// The configured name of the provider.
-    pub provider: Arc<str>,
-    /// The model's name there.
-    pub model: Arc<str>,
-    /// How many tokens it takes, where the route that leads to it says so.
-    pub context: Option<u64>,
-    /// What it is of the route that leads to it; `None` without one.
-    pub part: Option<RoutePart>,
-}
-
-/// What a candidate is of its route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum RoutePart {
-    /// One of those that are to answer.
-    Target,
-    /// One that answers when they do not.
-    Fallback,
-}
-
-impl Candidate {
-    /// Whether it is declared to take no more tokens than `other`, which nobody knows unless both are declared.
-    #[must_use]
-    pub fn is_no_larger_than(&self, other: &Self) -> bool {
-        matches!((self.context, other.context), (Some(own), Some(others)) if own <= others)
     }
 }
 

@@ -84,6 +84,22 @@ async fn a_provider_that_does_not_accept_us_is_502_once_and_then_left_alone() {
 }
 
 #[tokio::test]
+async fn an_address_that_is_not_ollama_s_is_told_from_a_model_that_is_missing() {
+    let upstream = Upstream::spawn(|call| match call.path.starts_with("/v1/") {
+        true => {
+            Script::status(404).header("content-type", "text/plain").piece("404 page not found")
+        }
+        false => ollama::reply(call),
+    });
+    let gateway = spawn_gateway(&quick(&format!("{}/v1", upstream.url()), "")).await;
+    let answer = post_json(&gateway.url("/v1/chat"), &chat_with("llama3.1")).await;
+    let said = check_error(&answer, 502, "bad_upstream");
+    assert!(said.contains("base_url") && said.contains("/v1"), "{said}");
+    assert!(!said.contains("ollama pull"), "{said}");
+    gateway.end(1).await;
+}
+
+#[tokio::test]
 async fn redirects_are_not_followed() {
     let elsewhere = Upstream::ollama();
     let target = format!("{}/api/chat", elsewhere.url());
