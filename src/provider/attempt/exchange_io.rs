@@ -149,7 +149,10 @@ impl ExchangeIo {
 
     /// Reads more into `bytes` and takes it as a part of the answer. What is left of it there is to be handed on.
     fn poll_answer(&mut self, context: &mut Context<'_>, bytes: &mut ReadBuf<'_>) -> Poll<()> {
-        let Some(transport) = &mut self.transport else { return Poll::Ready(()) };
+        let Some(transport) = &mut self.transport else {
+            self.connection_ended(false);
+            return Poll::Ready(());
+        };
         let before = bytes.filled().len();
         let read = ready!(Pin::new(transport).poll_read(context, bytes));
         let came = bytes.filled_mut().get_mut(before..).unwrap_or_default();
