@@ -192,7 +192,9 @@ impl Report {
 
     /// The status that an error without one deserves.
     pub(super) fn status(&self) -> u16 {
-        if let Some(status) = self.code.parse().ok().filter(|code| (400..600).contains(code)) {
+        // Problem documents say it where others say their kind.
+        let mut told = [&self.code, &self.kind].into_iter().filter_map(|word| word.parse().ok());
+        if let Some(status) = told.find(|status| (400..600).contains(status)) {
             return status;
         }
         match () {
