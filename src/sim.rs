@@ -27,9 +27,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_rt::task::JoinHandle;
-use actix_web::dev::ServerHandle;
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServerHandle, ServiceRequest, ServiceResponse};
+use actix_web::http::ConnectionType;
+use actix_web::middleware::{self, Next};
 use actix_web::web::Data;
-use actix_web::{App, HttpServer};
+use actix_web::{App, Error, HttpServer};
 use tokio::sync::watch;
 
 pub use self::scheduler::SimSnapshot;
@@ -79,18 +82,22 @@ pub fn start(settings: SimSettings) -> io::Result<Sim> {
     let listen = settings.listen;
     let engine = Engine::new(settings);
     let shared = Data::from(Arc::clone(&engine));
-    let server =
-        HttpServer::new(move || App::new().app_data(shared.clone()).configure(routes::routes))
-            .workers(1)
-            .disable_signals()
-            // Otherwise a client's leaving goes unnoticed until the answer is ready.
-            .h1_allow_half_closed(false)
-            // Tokens are small and must not wait for one another.
-            .tcp_nodelay(true)
-            // Longer than any client's pool keeps an idle connection, so that clients close first.
-            .keep_alive(Duration::from_secs(300))
-            .shutdown_timeout(1)
-            .bind(listen)?;
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(shared.clone())
+            .wrap(middleware::from_fn(end_after_upgrade))
+            .configure(routes::routes)
+    })
+    .workers(1)
+    .disable_signals()
+    // Otherwise a client's leaving goes unnoticed until the answer is ready.
+    .h1_allow_half_closed(false)
+    // Tokens are small and must not wait for one another.
+    .tcp_nodelay(true)
+    // Longer than any client's pool keeps an idle connection, so that clients close first.
+    .keep_alive(Duration::from_secs(300))
+    .shutdown_timeout(1)
+    .bind(listen)?;
     let addr = server.addrs().first().copied().unwrap_or(listen);
     let server = server.run();
     let handle = server.handle();
@@ -101,6 +108,20 @@ pub fn start(settings: SimSettings) -> io::Result<Sim> {
     });
     let loads = actix_rt::spawn(Arc::clone(&engine).run_loads());
     Ok(Sim { engine, addr, server: handle, loads })
+}
+
+/// Says that the connection of who wishes for another protocol ends, where Ollama would keep it: actix-http closes it,
+/// and by itself without a word, which would cost the client its next request.
+async fn end_after_upgrade<B: MessageBody>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    let wishes = request.head().upgrade();
+    let mut response = next.call(request).await?;
+    if wishes {
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
+    Ok(response)
 }
 
 impl Sim {

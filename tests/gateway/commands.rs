@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
-use crate::client::{chat, get, post_json, post_json_with, stream, streamed_chat};
+use crate::client::{ask, chat, get, post_json, post_json_with, stream, streamed_chat};
 use crate::harness::{Printed, Signal, provider, run, run_in, spawn_demo, spawn_gateway};
 use crate::patience::{eventually, within};
 use crate::upstream::{Gate, Upstream, ollama};
@@ -298,6 +298,9 @@ async fn the_simulator_alone_answers_as_ollama_does_and_stops_in_order() {
     })
     .await;
     assert_eq!((answer.status, &answer.json()["done"]), (200, &true.into()));
+    let wish = [("connection", "Upgrade, HTTP2-Settings"), ("upgrade", "h2c")];
+    let wished = ask("GET", &format!("{url}/api/version"), &wish).await;
+    assert_eq!((wished.status, wished.header("connection")), (200, Some("close")));
     let pid = sim.id().unwrap().to_string();
     let signalled = std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap();
     assert!(signalled.success());

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{GAP, echo, gateway, read_chunked};
 use crate::client::raw::{Raw, post_bytes};
-use crate::client::{chat, streamed_chat};
+use crate::client::{ask, chat, streamed_chat};
 use crate::hostile::forms;
 use crate::upstream::Upstream;
 
@@ -104,6 +104,19 @@ async fn such_requests_may_be_chunked_and_come_one_behind_the_other() {
         assert_eq!(body["content"], format!("echo {number}{inner}"));
     }
     gateway.end(6).await;
+}
+
+#[tokio::test]
+async fn the_admin_listener_says_that_it_closes_the_connection_of_such_a_request() {
+    let upstream = Upstream::spawn(echo);
+    let gateway = gateway(&upstream, "").await;
+    let wish = [("connection", "Upgrade, HTTP2-Settings"), ("upgrade", "h2c")];
+    for path in ["/metrics", "/admin/providers", "/nowhere"] {
+        let answer = ask("GET", &gateway.admin_url(path), &wish).await;
+        assert_eq!(answer.header("connection"), Some("close"), "{path}: {}", answer.text());
+        assert_eq!(ask("GET", &gateway.admin_url(path), &[]).await.header("connection"), None);
+    }
+    gateway.end(0).await;
 }
 
 #[tokio::test]
