@@ -3,6 +3,7 @@
 import pytest
 
 from conftest import provider
+from engines import ask
 from offences import KEYS, PICTURE, QUESTION, TIMES, is_told, offends
 
 SHOWN = [{"role": "user", "content": "What is it?", "images": [PICTURE]}]
@@ -61,3 +62,9 @@ def test_an_embedder_that_is_asked_to_chat_goes_on_embedding(ollama, front):
     is_told(told, 400, '"embeds" does not support chat')
     told = offends(gateway, "/api/embed", {"model": "embeds", "input": "line " * 9000, "truncate": False}, good)
     is_told(told, 400, "the input length exceeds the context length")
+
+
+def test_an_address_that_is_not_ollamas_api_is_told_as_that(ollama, front):
+    gateway = front(provider("ollama", f"{ollama.url}/v1"))
+    answer = ask(gateway.url, "/api/chat", {"model": "talks", "messages": QUESTION})
+    assert answer.status == 502 and "without `/v1`" in answer.text, answer

@@ -63,7 +63,7 @@ def test_run_writes_json_when_it_is_asked_to(typed):
 def test_run_tells_timings(gateway, home):
     told = plain(command(gateway.url, home, "run", "talks", "--verbose", "Why?").stderr)
     for row in ("total duration", "prompt eval count", "eval count", "eval rate"):
-        assert re.search(rf"^{row}: +\d", told, re.MULTILINE), told
+        assert re.search(rf"\b{row}: +\d", told), told
 
 
 def test_run_of_an_embedder_writes_the_vector(typed, ollama, home):
