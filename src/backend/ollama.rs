@@ -54,7 +54,7 @@ impl Backend for Ollama {
 
     fn decoder(&self, ask: &Ask, seed: u64) -> Box<dyn Decoder> {
         match ask {
-            Ask::Chat(_) => Box::new(decode::Answer::new(seed)),
+            Ask::Chat(request) => Box::new(decode::Answer::new(request, seed)),
             Ask::Embed(request) => whole(beside::embeddings, refusal::in_band, request.input.len()),
             Ask::Show(_) => whole(beside::description, refusal::in_band, 0),
             Ask::CountTokens(_) => nothing(),

@@ -20,6 +20,9 @@ pub struct ChatRequest {
     pub messages: Vec<Message>,
     /// The text behind a gap: what is wanted is the text between the last message, the user's, and this.
     pub suffix: Option<String>,
+    /// Whether it came as a bare prompt and not as a conversation. A provider whose own API of bare prompts gives all that a
+    /// model writes, its thinking included, is then read so.
+    pub is_prompt: bool,
     /// Whether the client wants the answer piece by piece.
     pub stream: bool,
     /// How the provider is to choose tokens.

@@ -8,7 +8,7 @@ use crate::backend::calls::{Calls, Fragment};
 use crate::backend::lenient::{self, Said, count, list, loose, text};
 use crate::backend::logprobs::{Token, tokens};
 use crate::backend::{DecodeError, Decoder, MAX_PIECE, reason};
-use crate::chat::{ChatEvent, Completion, Finish, Usage};
+use crate::chat::{ChatEvent, ChatRequest, Completion, Finish, Usage};
 use crate::wire::ndjson::Lines;
 
 /// Reads the lines of one answer.
@@ -20,12 +20,15 @@ pub(super) struct Answer {
 struct State {
     calls: Calls,
     usage: Usage,
+    /// Whether all that the model writes is text: Ollama's own completions tell no thinking apart.
+    is_prompt: bool,
     done: bool,
 }
 
 impl Answer {
-    pub(super) fn new(seed: u64) -> Self {
-        let state = State { calls: Calls::new(seed), usage: Usage::default(), done: false };
+    pub(super) fn new(request: &ChatRequest, seed: u64) -> Self {
+        let (calls, usage) = (Calls::new(seed), Usage::default());
+        let state = State { calls, usage, is_prompt: request.is_prompt, done: false };
         Self { lines: Lines::new(MAX_PIECE), state }
     }
 }
@@ -72,10 +75,10 @@ impl State {
         let message = parsed.message.unwrap_or_default();
         let thought = [message.thinking, parsed.thinking, message.reasoning];
         let thought = thought.into_iter().find(|thought| !thought.is_empty());
-        events.extend(thought.map(ChatEvent::Reasoning));
-        events.extend(message.content.into_iter().map(|said| match said {
-            Said::Text(text) => ChatEvent::Text(text),
-            Said::Reasoning(text) => ChatEvent::Reasoning(text),
+        let thought = thought.map(Said::Reasoning);
+        events.extend(thought.into_iter().chain(message.content).map(|said| match said {
+            Said::Reasoning(text) if !self.is_prompt => ChatEvent::Reasoning(text),
+            Said::Text(text) | Said::Reasoning(text) => ChatEvent::Text(text),
         }));
         events.extend(parsed.response.filter(|text| !text.is_empty()).map(ChatEvent::Text));
         let told = tokens(parsed.logprobs.unwrap_or_default());

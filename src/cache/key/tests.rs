@@ -22,7 +22,7 @@ const RUNNER: Runner<'_> = Runner {
 };
 
 /// One change for every field that is asked; each makes a request that no other change makes.
-const CHANGES: [Change; 32] = [
+const CHANGES: [Change; 33] = [
     |chat| chat.messages.push(Message::text(Role::User, "more")),
     |chat| chat.messages.push(Message::text(Role::Assistant, "more")),
     |chat| chat.messages.push(Message { name: Some("n".into()), ..Message::text(Role::User, "") }),
@@ -36,6 +36,7 @@ const CHANGES: [Change; 32] = [
     |chat| chat.messages.push(of(result(true))),
     |chat| chat.untold.push("mirostat".into()),
     |chat| chat.suffix = some("end"),
+    |chat| chat.is_prompt = true,
     |chat| chat.sampling.max_tokens = Some(77),
     |chat| chat.sampling.temperature = Some(0.07),
     |chat| chat.sampling.top_p = Some(0.07),

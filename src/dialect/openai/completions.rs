@@ -51,6 +51,7 @@ impl Dialect for OpenAiCompletions {
             hint: fields.text(&mut body, "model_hint"),
             messages: prompt(&mut fields, &mut body).into_iter().collect(),
             suffix: fields.text(&mut body, "suffix").filter(|suffix| !suffix.is_empty()),
+            is_prompt: true,
             stream,
             sampling: Sampling { max_tokens: Some(max_tokens), ..sampling(&mut fields, &mut body) },
             logprobs: fields

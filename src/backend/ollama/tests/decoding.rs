@@ -142,6 +142,22 @@ fn arguments_as_a_text_of_json_are_not_encoded_twice() {
 }
 
 #[test]
+fn a_bare_prompt_is_answered_with_all_that_the_model_writes() {
+    let lines =
+        "{\"message\":{\"thinking\":\"hm \"}}\n{\"message\":{\"content\":\"so\"},\"done\":true}\n";
+    for (is_prompt, thought) in
+        [(true, ChatEvent::Text("hm ".into())), (false, ChatEvent::Reasoning("hm ".into()))]
+    {
+        let asked = ChatRequest { is_prompt, ..ChatRequest::default() };
+        let (events, ended) = crate::backend::testing::decode(&Ollama, &asked, &[lines.as_bytes()]);
+        assert_eq!(
+            (&events[0], &events[1], ended),
+            (&thought, &ChatEvent::Text("so".into()), Ok(()))
+        );
+    }
+}
+
+#[test]
 fn what_came_from_the_cache_is_counted() {
     let line = "{\"message\":{\"content\":\"\"},\"done\":true,\"done_reason\":\"stop\",\"prompt_eval_count\":100,\"prompt_eval_cached_count\":90,\"eval_count\":2.0}";
     let (events, _) = decode(&[line.as_bytes()]);

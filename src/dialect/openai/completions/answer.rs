@@ -1,7 +1,7 @@
 //! Writing a legacy completion, whole or piece by piece: both are the same object.
 //!
-//! It owns the old shape of log probabilities, four parallel lists. Thinking has no place of its own in this API, which
-//! gives all that a model writes: it is text, as it is where a server's own completions answer.
+//! It owns the old shape of log probabilities, four parallel lists. Thinking has no place in this API and is left
+//! out.
 //!
 //! The one thing to know: `text_offset` counts characters of the whole answer, not bytes, and not of one piece.
 
@@ -121,13 +121,14 @@ impl Encoder for Whole {
         out: &mut Vec<u8>,
     ) -> Result<(), GatewayError> {
         match event {
-            ChatEvent::Text(text) | ChatEvent::Reasoning(text) if self.text.is_empty() => {
-                self.text = text;
-            }
-            ChatEvent::Text(text) | ChatEvent::Reasoning(text) => self.text.push_str(&text),
+            ChatEvent::Text(text) if self.text.is_empty() => self.text = text,
+            ChatEvent::Text(text) => self.text.push_str(&text),
             ChatEvent::Logprobs(tokens) => self.tokens.add(tokens),
             ChatEvent::Done(completion) => self.write(&completion, out),
-            ChatEvent::Signature(_) | ChatEvent::ToolCall(_) | ChatEvent::Whole(_) => {}
+            ChatEvent::Reasoning(_)
+            | ChatEvent::Signature(_)
+            | ChatEvent::ToolCall(_)
+            | ChatEvent::Whole(_) => {}
         }
         Ok(())
     }
@@ -162,7 +163,7 @@ impl Encoder for Streamed {
         out: &mut Vec<u8>,
     ) -> Result<(), GatewayError> {
         match event {
-            ChatEvent::Text(text) | ChatEvent::Reasoning(text) => self.piece(&text, None, out),
+            ChatEvent::Text(text) => self.piece(&text, None, out),
             ChatEvent::Logprobs(tokens) => {
                 self.tokens.add(tokens);
                 if !self.tokens.pending.is_empty() {
@@ -177,7 +178,10 @@ impl Encoder for Streamed {
                 }
                 done(out);
             }
-            ChatEvent::Signature(_) | ChatEvent::ToolCall(_) | ChatEvent::Whole(_) => {}
+            ChatEvent::Reasoning(_)
+            | ChatEvent::Signature(_)
+            | ChatEvent::ToolCall(_)
+            | ChatEvent::Whole(_) => {}
         }
         Ok(())
     }

@@ -146,18 +146,6 @@ fn log_probabilities_are_parallel_lists_with_offsets_in_characters() {
 }
 
 #[test]
-fn what_a_model_thinks_is_a_part_of_what_it_writes() {
-    let events =
-        [ChatEvent::Reasoning("hm ".into()), ChatEvent::Text("so".into()), end(Finish::Length)];
-    let mut request = decode(&OpenAiCompletions, &minimal());
-    let whole = read(&answer(&OpenAiCompletions, &request, &events));
-    assert_eq!(whole["choices"][0]["text"], "hm so");
-    request.stream = true;
-    let stream = events_of(&answer(&OpenAiCompletions, &request, &events));
-    assert_eq!(stream[0]["choices"][0]["text"], "hm ");
-}
-
-#[test]
 fn a_failure_midway_is_the_last_word() {
     let request = decode(&OpenAiCompletions, &full());
     let error = GatewayError::upstream(ErrorKind::Timeout, "too late");
