@@ -20,7 +20,7 @@ pub use event::{
 };
 pub use model::{Listing, Model, Naming, Offer, untagged};
 pub use request::{
-    AnswerShape, Api, ChatRequest, Document, DocumentSource, Effort, Extra, Foreign, Format,
-    HostedTool, Image, ImageSource, Message, Part, Role, Sampling, Tool, ToolCall, ToolChoice,
-    ToolResult,
+    AnswerShape, Api, CallForm, CallKind, ChatRequest, Document, DocumentSource, Effort, Extra,
+    Foreign, Format, HostedTool, Image, ImageSource, Message, Part, Role, Sampling, Tool, ToolCall,
+    ToolChoice, ToolResult,
 };

@@ -151,6 +151,12 @@ pub trait Encoder: Send {
     /// Appends a sign of life that changes nothing, saying how many wait ahead and for how long. What has no word for
     /// one appends nothing; see [`Dialect::shows_life`].
     fn heartbeat(&mut self, _waiting: Option<Waiting>, _out: &mut Vec<u8>) {}
+
+    /// Whether signs of life have begun the answer already, so that it must go on with this encoder even where it was
+    /// made before anybody was known to answer.
+    fn has_begun(&self) -> bool {
+        false
+    }
 }
 
 /// An error as a client reads it.

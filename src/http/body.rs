@@ -85,8 +85,8 @@ impl AnswerBody {
         Self::new(State::Streaming(events), exchange, encoder, request, heartbeat)
     }
 
-    /// A body that gives signs of life until the answer comes. `encoder` only writes those; the answer's own is
-    /// made when it is known who answers.
+    /// A body that gives signs of life until the answer comes. `encoder` only writes those, unless they begin the
+    /// answer; else the answer's own is made when it is known who answers.
     #[must_use]
     pub fn waiting(
         exchange: Exchange,
@@ -156,10 +156,11 @@ impl AnswerBody {
         match outcome {
             Ok(events) => {
                 // An answer that goes on was begun in the name of whoever began it.
-                if let Some(exchange) = self.exchange.as_ref().filter(|_| !self.has_begun) {
+                let goes_on = self.has_begun || self.encoder.has_begun();
+                if let Some(exchange) = self.exchange.as_ref().filter(|_| !goes_on) {
                     self.encoder = exchange.encoder(&self.request);
-                    self.has_begun = true;
                 }
+                self.has_begun = true;
                 self.state = State::Streaming(events);
                 self.waiting_since = Instant::now();
             }

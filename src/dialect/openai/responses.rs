@@ -1,17 +1,22 @@
 //! `POST /v1/responses`.
 //!
-//! It owns the route; `request` and `items` read, `output` keeps the items of the answer, `answer` writes them,
-//! streamed or whole. It refuses by name whatever would need a memory between calls: earlier responses,
-//! conversations, stored prompts, work in the background.
+//! It owns the route; `request`, `items` and `tools` read, `output` and `call` keep the items of the answer, `answer`
+//! writes them, streamed or whole; `free_text` and `proofs` translate what has no other word. It refuses by name
+//! whatever would need a memory between calls: earlier responses, conversations, stored prompts, work in the
+//! background. Tools and items that are not known are no reason to refuse: they are left out and named.
 //!
 //! The one thing to know: nothing is stored, so `store` is answered with false whatever was asked, and a client
 //! continues by sending the whole conversation again.
 
 mod answer;
+mod call;
+mod free_text;
 mod items;
 mod object;
 mod output;
+mod proofs;
 mod request;
+mod tools;
 
 use crate::chat::{Ask, GatewayError};
 use crate::dialect::single::misdirected;

@@ -118,7 +118,7 @@ fn tool(fields: &mut Fields, index: usize, item: Value, form: Form) -> Option<To
     })
 }
 
-fn mode(fields: &mut Fields, key: &str, word: &str) -> ToolChoice {
+pub(super) fn mode(fields: &mut Fields, key: &str, word: &str) -> ToolChoice {
     match word {
         "auto" => ToolChoice::Auto,
         "none" => ToolChoice::None,

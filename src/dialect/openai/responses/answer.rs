@@ -11,10 +11,12 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::call::Call;
 use super::object::{Counts, Response};
 use super::output::{Item, Kind, Status};
+use super::proofs::Proof;
 use crate::chat::{
-    ChatEvent, ChatRequest, Completion, ErrorKind, Finish, GatewayError, TokenLogprob,
+    CallForm, ChatEvent, ChatRequest, Completion, ErrorKind, Finish, GatewayError, TokenLogprob,
     ToolCallPiece,
 };
 use crate::dialect::openai::message;
@@ -25,6 +27,8 @@ use crate::wire::json;
 pub(super) struct Answer {
     response: Response,
     with_logprobs: bool,
+    with_proofs: bool,
+    forms: Vec<(String, CallForm)>,
     events: Events,
     items: Vec<Item>,
     /// The message or the thinking that grows.
@@ -38,6 +42,8 @@ impl Answer {
         Self {
             response: Response::new(request, head),
             with_logprobs: request.logprobs.is_some(),
+            with_proofs: request.shape.with_proofs,
+            forms: request.shape.forms.clone(),
             events: Events { streamed: request.stream, next: 0 },
             items: Vec::new(),
             text: None,
@@ -70,13 +76,20 @@ impl Answer {
                 };
                 self.events.emit("response.output_text.delta", delta, out);
             }
-            Kind::Reasoning { text } => {
+            Kind::Reasoning { text, .. } => {
+                if text.is_empty() {
+                    let added =
+                        json!({"summary_index": 0, "part": {"type": "summary_text", "text": ""}});
+                    let event = "response.reasoning_summary_part.added";
+                    self.events.emit_of(position, item, event, added, out);
+                }
+                let Kind::Reasoning { text, .. } = &mut item.kind else { return };
                 text.push_str(more);
                 let delta = json!({"summary_index": 0, "delta": more});
                 let event = "response.reasoning_summary_text.delta";
                 self.events.emit_of(position, item, event, delta, out);
             }
-            Kind::Call { .. } => {}
+            Kind::Call(_) => {}
         }
     }
 
@@ -85,6 +98,17 @@ impl Answer {
         let open = self.text.and_then(|position| self.items.get_mut(position));
         if let Some(Item { kind: Kind::Message { logprobs, .. }, .. }) = open {
             logprobs.extend(tokens);
+        }
+    }
+
+    /// A proof may come without any thinking that is shown.
+    fn add_proof(&mut self, signature: String, out: &mut Vec<u8>) {
+        self.begin(out);
+        let position = self.open_text(true, out);
+        if let Some(Item { kind: Kind::Reasoning { text, proofs }, .. }) =
+            self.items.get_mut(position)
+        {
+            proofs.push(Proof { until: text.len(), signature });
         }
     }
 
@@ -98,19 +122,16 @@ impl Answer {
         }
         self.close_text(Status::Completed, out);
         let (prefix, kind) = if thinking {
-            ("rs", Kind::Reasoning { text: String::new() })
+            ("rs", Kind::Reasoning { text: String::new(), proofs: Vec::new() })
         } else {
             ("msg", Kind::Message { text: String::new(), logprobs: Vec::new() })
         };
         let position = self.add(prefix, kind, out);
         self.text = Some(position);
-        if let Some(item) = self.items.get(position) {
-            let (event, index) = if thinking {
-                ("response.reasoning_summary_part.added", "summary_index")
-            } else {
-                ("response.content_part.added", "content_index")
-            };
-            self.events.emit_of(position, item, event, json!({index: 0, "part": item.part()}), out);
+        // Thinking has a part as soon as there is any, a message at once.
+        if let Some(item) = self.items.get(position).filter(|_| !thinking) {
+            let added = json!({"content_index": 0, "part": item.part()});
+            self.events.emit_of(position, item, "response.content_part.added", added, out);
         }
         position
     }
@@ -122,28 +143,18 @@ impl Answer {
             _ => {
                 self.close_text(Status::Completed, out);
                 self.close_call(Status::Completed, out);
-                let kind = Kind::Call {
-                    call_id: piece.id.unwrap_or_default(),
-                    name: piece.name.unwrap_or_default(),
-                    arguments: String::new(),
-                };
-                let position = self.add("fc", kind, out);
+                let id = piece.id.unwrap_or_default();
+                let call = Call::new(id, piece.name.unwrap_or_default(), &self.forms);
+                let position = self.add(call.prefix(), Kind::Call(call), out);
                 self.call = Some((position, piece.index));
                 position
             }
         };
-        self.add_arguments(position, &piece.arguments, out);
-    }
-
-    fn add_arguments(&mut self, position: usize, more: &str, out: &mut Vec<u8>) {
-        if more.is_empty() {
-            return;
-        }
         let Some(item) = self.items.get_mut(position) else { return };
-        if let Kind::Call { arguments, .. } = &mut item.kind {
-            arguments.push_str(more);
-            let event = "response.function_call_arguments.delta";
-            self.events.emit_of(position, item, event, json!({"delta": more}), out);
+        if let Kind::Call(call) = &mut item.kind
+            && let Some((event, delta)) = call.add(&piece.arguments)
+        {
+            self.events.emit_of(position, item, event, delta, out);
         }
     }
 
@@ -170,13 +181,16 @@ impl Answer {
                 "response.content_part.done",
                 json!({"content_index": 0, "part": part}),
             ),
-            Kind::Reasoning { text } => (
+            Kind::Reasoning { text, .. } if text.is_empty() => {
+                return self.close(position, out);
+            }
+            Kind::Reasoning { text, .. } => (
                 "response.reasoning_summary_text.done",
                 json!({"summary_index": 0, "text": text}),
                 "response.reasoning_summary_part.done",
                 json!({"summary_index": 0, "part": part}),
             ),
-            Kind::Call { .. } => return,
+            Kind::Call(_) => return,
         };
         self.events.emit_of(position, item, text_done, text, out);
         self.events.emit_of(position, item, part_done, part, out);
@@ -185,16 +199,12 @@ impl Answer {
 
     fn close_call(&mut self, status: Status, out: &mut Vec<u8>) {
         let Some((position, _)) = self.call.take() else { return };
-        if self.items.get(position).is_some_and(Item::lacks_arguments) {
-            // An empty text is no JSON, and breaks clients that parse it.
-            self.add_arguments(position, "{}", out);
-        }
         let Some(item) = self.items.get_mut(position) else { return };
         item.status = status;
-        if let Kind::Call { name, arguments, .. } = &item.kind {
-            let done = json!({"name": name, "arguments": arguments});
-            let event = "response.function_call_arguments.done";
-            self.events.emit_of(position, item, event, done, out);
+        if let Kind::Call(call) = &mut item.kind {
+            for (event, more) in call.end() {
+                self.events.emit_of(position, item, event, more, out);
+            }
         }
         self.close(position, out);
     }
@@ -254,6 +264,7 @@ impl Encoder for Answer {
             ChatEvent::ToolCall(piece) => self.add_call(piece, out),
             ChatEvent::Logprobs(tokens) if self.with_logprobs => self.add_logprobs(tokens),
             ChatEvent::Done(completion) => self.end(&completion, out),
+            ChatEvent::Signature(proof) if self.with_proofs => self.add_proof(proof, out),
             ChatEvent::Logprobs(_) | ChatEvent::Signature(_) | ChatEvent::Whole(_) => {}
         }
         Ok(())
@@ -272,10 +283,22 @@ impl Encoder for Answer {
         self.events.emit("response.failed", json!({"response": response}), out);
     }
 
+    /// Clients that give up on a silent stream count events only, so there is one beside the comment: the one that
+    /// says again that the response is in progress.
     fn heartbeat(&mut self, waiting: Option<Waiting>, out: &mut Vec<u8>) {
-        if self.events.streamed {
-            comment(waiting, out);
+        if !self.events.streamed {
+            return;
         }
+        comment(waiting, out);
+        if self.events.next == 0 {
+            return self.begin(out);
+        }
+        let payload = json!({"response": self.response.object(Status::InProgress, &self.items)});
+        self.events.emit("response.in_progress", payload, out);
+    }
+
+    fn has_begun(&self) -> bool {
+        self.events.next > 0
     }
 }
 

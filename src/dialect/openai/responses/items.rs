@@ -1,16 +1,38 @@
 //! Reading the input of a responses request: instructions, messages, calls, results, thinking.
 //!
-//! It refuses items by reference and items of tools that the provider would run itself.
+//! It owns what becomes of every kind of item, those included that do not exist yet: a conversation must not become
+//! unusable because of one item in its history. What is not known here gives its text, if it has any, else it is left
+//! out and named.
 //!
-//! The one thing to know: what the model did in one turn comes as several items here, and becomes one message.
+//! The one thing to know: what the model did in one turn comes as several items here, and becomes one message. What
+//! stands between a call and its result comes after the result, because most providers want the two together.
 
-use serde_json::Value;
+use std::collections::HashSet;
 
+use serde_json::{Value, json};
+
+use super::free_text;
+use super::proofs;
+use super::tools::{Offer, SHELL, plain};
 use crate::chat::{Message, Part, Role, ToolCall, ToolResult};
+use crate::dialect::openai::INVALID_VALUE;
 use crate::dialect::openai::content::{self, Allowed};
-use crate::dialect::openai::request::shown;
-use crate::dialect::openai::{INVALID_VALUE, UNSUPPORTED_VALUE};
-use crate::wire::fields::{Fields, Object, take};
+use crate::wire::fields::{Fields, Object};
+
+/// The input of a request.
+#[derive(Default)]
+pub(super) struct Input {
+    /// The conversation.
+    pub(super) messages: Vec<Message>,
+    /// The kinds of what was left out.
+    pub(super) untold: Vec<String>,
+    /// What waits for the results of open calls.
+    held: Vec<Message>,
+    /// The calls of the last turn that have no result yet.
+    open: HashSet<String>,
+    /// All calls.
+    called: HashSet<String>,
+}
 
 /// Takes `instructions`, which come before the conversation.
 pub(super) fn instructions(fields: &mut Fields, body: &mut Object) -> Option<Message> {
@@ -18,137 +40,291 @@ pub(super) fn instructions(fields: &mut Fields, body: &mut Object) -> Option<Mes
     (!text.is_empty()).then(|| Message::text(Role::System, text))
 }
 
-/// Takes `input`: a text, or a list of items.
-pub(super) fn items(fields: &mut Fields, body: &mut Object) -> Vec<Message> {
+/// Takes `input` as a list of items; a text is a user's message.
+pub(super) fn list(fields: &mut Fields, body: &mut Object) -> Vec<Value> {
     if let Some(Value::String(text)) = body.get_mut("input") {
         let text = std::mem::take(text);
         body.insert("input".to_owned(), Value::Null);
-        return vec![Message::text(Role::User, text)];
+        return vec![json!({"role": "user", "content": text})];
     }
-    let list = fields.required_list(body, "input").unwrap_or_default();
-    let mut messages = Vec::new();
+    fields.required_list(body, "input").unwrap_or_default()
+}
+
+/// Adds the tools that items bring along. They count as the request's.
+pub(super) fn tools(fields: &mut Fields, list: &mut [Value], offer: &mut Offer) {
     fields.within("input", |fields| {
-        for (index, item) in list.into_iter().enumerate() {
-            if let Some(mut item) = fields.item(index, item) {
-                fields.within(index, |fields| read(fields, &mut item, &mut messages));
+        for (index, item) in list.iter_mut().enumerate() {
+            let kind = item.get("type").and_then(Value::as_str);
+            if !matches!(kind, Some("additional_tools" | "tool_search_output")) {
+                continue;
             }
+            let Some(item) = item.as_object_mut() else { continue };
+            fields.within(index, |fields| {
+                let tools = fields.list(item, "tools").unwrap_or_default();
+                fields.within("tools", |fields| offer.add(fields, tools));
+            });
         }
     });
-    messages
 }
 
-fn read(fields: &mut Fields, item: &mut Object, messages: &mut Vec<Message>) {
-    let kind = fields.text(item, "type");
-    match kind.as_deref() {
-        None | Some("message") => {
-            if let Some(message) = message(fields, item) {
-                add(messages, message);
+impl Input {
+    /// Adds the items of a list, whose calls are of the tools offered.
+    pub(super) fn read(&mut self, fields: &mut Fields, list: Vec<Value>, offer: &Offer) {
+        fields.within("input", |fields| {
+            for (index, item) in list.into_iter().enumerate() {
+                if let Some(mut item) = fields.item(index, item) {
+                    fields.within(index, |fields| self.item(fields, &mut item, offer));
+                }
             }
-        }
-        Some("function_call") => {
-            let id = fields.required_text(item, "call_id");
-            if let Some(call) = content::call(fields, item, id) {
-                add_call(messages, call);
+        });
+        self.release();
+    }
+
+    fn item(&mut self, fields: &mut Fields, item: &mut Object, offer: &Offer) {
+        let kind = fields.text(item, "type");
+        match kind.as_deref() {
+            None | Some("message") => {
+                if let Some(message) = self.message(fields, item) {
+                    self.add(message);
+                }
             }
-        }
-        Some("function_call_output") => messages.extend(result(fields, item)),
-        Some("reasoning") => {
-            let text = thinking(fields, item);
-            if !text.is_empty() {
-                let part = Part::Reasoning { text, signature: None };
-                add(messages, Message { role: Role::Assistant, content: vec![part], name: None });
+            Some("function_call") => {
+                let id = fields.required_text(item, "call_id");
+                let namespace = fields.text(item, "namespace");
+                if let Some(mut call) = content::call(fields, item, id) {
+                    call.name = offer.given(namespace.as_deref(), &call.name).to_owned();
+                    self.add_call(call);
+                }
             }
-        }
-        Some("item_reference") => {
-            let message = "is not supported; nothing is stored, so send the item itself \
-                           (SDKs do when `store` is false)";
-            fields.problem("type", UNSUPPORTED_VALUE, message);
-        }
-        Some(kind) => {
-            let message = format!("`{}` items are not supported", shown(kind));
-            fields.problem("type", UNSUPPORTED_VALUE, message);
+            Some("custom_tool_call") => {
+                let id = fields.required_text(item, "call_id");
+                let namespace = fields.text(item, "namespace");
+                let text = fields.text(item, "input").unwrap_or_default();
+                if let Some(name) = fields.required_text(item, "name") {
+                    let name = offer.given(namespace.as_deref(), &name).to_owned();
+                    self.add_call(ToolCall { id, name, arguments: free_text::arguments(&text) });
+                }
+            }
+            Some("local_shell_call") => {
+                let id = fields.text(item, "call_id").or_else(|| fields.text(item, "id"));
+                let mut action = fields.object(item, "action").unwrap_or_default();
+                action.retain(|key, value| key != "type" && !value.is_null());
+                let name = offer.given(None, SHELL).to_owned();
+                self.add_call(ToolCall { id, name, arguments: Value::Object(action).to_string() });
+            }
+            Some("function_call_output" | "custom_tool_call_output") => {
+                let id = fields.required_text(item, "call_id");
+                self.result(fields, item, id);
+            }
+            Some("local_shell_call_output") => {
+                let id = fields.text(item, "call_id").or_else(|| fields.text(item, "id"));
+                self.result(fields, item, id);
+            }
+            Some("reasoning") => {
+                let content = thinking(fields, item);
+                if !content.is_empty() {
+                    self.add(Message { role: Role::Assistant, content, name: None });
+                }
+            }
+            // Their tools have been taken.
+            Some("additional_tools" | "tool_search_output") => {}
+            Some(kind) => self.unknown(kind, item),
         }
     }
-}
 
-fn message(fields: &mut Fields, item: &mut Object) -> Option<Message> {
-    let (role, allowed) = match fields.required_text(item, "role")?.as_str() {
-        "system" | "developer" => (Role::System, Allowed::Text),
-        "user" => (Role::User, Allowed::TextAndImages),
-        "assistant" => (Role::Assistant, Allowed::Text),
-        _ => {
-            let roles = "should be developer, system, user or assistant";
-            fields.problem("role", INVALID_VALUE, roles);
-            return None;
-        }
-    };
-    // An answer that was cut before its first word comes back as an empty list.
-    let content = match item.get("content") {
-        Some(Value::Array(parts)) if parts.is_empty() && role == Role::Assistant => Vec::new(),
-        _ => content::required(fields, item, "content", allowed)?,
-    };
-    Some(Message { role, content, name: None })
-}
+    fn message(&mut self, fields: &mut Fields, item: &mut Object) -> Option<Message> {
+        let (role, allowed) = match fields.required_text(item, "role")?.as_str() {
+            "system" | "developer" => (Role::System, Allowed::Text),
+            "user" => (Role::User, Allowed::TextAndImages),
+            "assistant" => (Role::Assistant, Allowed::Text),
+            _ => {
+                let roles = "should be developer, system, user or assistant";
+                fields.problem("role", INVALID_VALUE, roles);
+                return None;
+            }
+        };
+        let content = self.content(fields, item, "content", allowed)?;
+        // An answer that was cut before its first word comes back as an empty list.
+        (!content.is_empty() || role == Role::Assistant).then_some(Message {
+            role,
+            content,
+            name: None,
+        })
+    }
 
-/// Adds a message. What the model says after it thought belongs to the same turn.
-fn add(messages: &mut Vec<Message>, message: Message) {
-    match messages.last_mut() {
-        Some(last) if message.role == Role::Assistant && is_thinking(last) => {
-            last.content.extend(message.content);
+    /// Takes the content under `key`, without the parts that are not known here.
+    fn content(
+        &mut self,
+        fields: &mut Fields,
+        item: &mut Object,
+        key: &str,
+        allowed: Allowed,
+    ) -> Option<Vec<Part>> {
+        if let Some(Value::Array(parts)) = item.get_mut(key) {
+            let untold = &mut self.untold;
+            parts.retain_mut(|part| keep_part(part, untold));
+            if parts.is_empty() {
+                return Some(Vec::new());
+            }
         }
-        _ => messages.push(message),
+        content::required(fields, item, key, allowed)
+    }
+
+    /// Takes the answer of a tool. One to a call that is not there is told as text, since no provider takes it.
+    fn result(&mut self, fields: &mut Fields, item: &mut Object, call_id: Option<String>) {
+        let Some(mut content) = self.content(fields, item, "output", Allowed::TextAndImages) else {
+            return;
+        };
+        if content.is_empty() {
+            content.push(Part::Text(String::new()));
+        }
+        if !call_id.as_ref().is_some_and(|id| self.called.contains(id)) {
+            return self.add(Message { role: Role::User, content, name: None });
+        }
+        if let Some(id) = &call_id {
+            self.open.remove(id);
+        }
+        let result = Part::ToolResult(ToolResult { call_id, name: None, content, is_error: false });
+        self.messages.push(Message { role: Role::Tool, content: vec![result], name: None });
+        if self.open.is_empty() {
+            self.release();
+        }
+    }
+
+    /// Takes the text of an item that is not known here. What came from outside is the user's, so that no such item
+    /// makes the model go on with a text that is not its own.
+    fn unknown(&mut self, kind: &str, item: &Object) {
+        let text = text_of(item);
+        if text.is_empty() {
+            return self.untold.push(plain(kind));
+        }
+        let role = match item.get("role").and_then(Value::as_str) {
+            Some("assistant") => Role::Assistant,
+            Some("system" | "developer") => Role::System,
+            Some(_) => Role::User,
+            None if kind.ends_with("_call") => Role::Assistant,
+            None => Role::User,
+        };
+        self.add(Message::text(role, text));
+    }
+
+    /// Adds a message. What the model says after it thought or called belongs to the same turn.
+    fn add(&mut self, message: Message) {
+        if message.role != Role::Assistant {
+            match self.open.is_empty() {
+                true => self.messages.push(message),
+                false => self.held.push(message),
+            }
+            return;
+        }
+        let is_same_turn = self.held.is_empty()
+            && self.messages.last().is_some_and(|last| {
+                last.role == Role::Assistant && (is_thinking(last) || !self.open.is_empty())
+            });
+        match self.messages.last_mut().filter(|_| is_same_turn) {
+            Some(last) => last.content.extend(message.content),
+            None => {
+                self.release();
+                self.messages.push(message);
+            }
+        }
+    }
+
+    /// Adds a call to the model's turn: the last message if it is the model's, else a new one.
+    fn add_call(&mut self, call: ToolCall) {
+        let id = call.id.clone();
+        let part = Part::ToolCall(call);
+        let is_same_turn = self.held.is_empty();
+        match self.messages.last_mut().filter(|_| is_same_turn) {
+            Some(last) if last.role == Role::Assistant => last.content.push(part),
+            _ => {
+                self.release();
+                let message = Message { role: Role::Assistant, content: vec![part], name: None };
+                self.messages.push(message);
+            }
+        }
+        if let Some(id) = id {
+            self.called.insert(id.clone());
+            self.open.insert(id);
+        }
+    }
+
+    /// Adds what waited; whatever call is still open stays without a result.
+    fn release(&mut self) {
+        self.open.clear();
+        self.messages.append(&mut self.held);
     }
 }
 
 fn is_thinking(message: &Message) -> bool {
-    message.role == Role::Assistant
-        && message.content.iter().all(|part| match part {
-            Part::Reasoning { .. } => true,
-            Part::Text(_)
-            | Part::Image(_)
-            | Part::ToolCall(_)
-            | Part::ToolResult(_)
-            | Part::CacheMark(_)
-            | Part::Document(_)
-            | Part::Foreign(_) => false,
-        })
+    message.content.iter().all(|part| matches!(part, Part::Reasoning { .. }))
 }
 
-/// Adds a call to the model's turn: the last message if it is the model's, else a new one.
-fn add_call(messages: &mut Vec<Message>, call: ToolCall) {
-    let part = Part::ToolCall(call);
-    match messages.last_mut() {
-        Some(last) if last.role == Role::Assistant => last.content.push(part),
-        _ => messages.push(Message { role: Role::Assistant, content: vec![part], name: None }),
+/// Whether a part can be read; one that is not known and has a text becomes that.
+fn keep_part(part: &mut Value, untold: &mut Vec<String>) -> bool {
+    const KNOWN: &[&str] = &[
+        "text",
+        "input_text",
+        "output_text",
+        "refusal",
+        "image_url",
+        "input_image",
+        "input_file",
+        "input_audio",
+    ];
+    let Some(kind) = part.get("type").and_then(Value::as_str) else { return true };
+    if KNOWN.contains(&kind) {
+        return true;
     }
-}
-
-fn result(fields: &mut Fields, item: &mut Object) -> Option<Message> {
-    let call_id = fields.required_text(item, "call_id");
-    let content = content::required(fields, item, "output", Allowed::TextAndImages)?;
-    let result = Part::ToolResult(ToolResult { call_id, name: None, content, is_error: false });
-    Some(Message { role: Role::Tool, content: vec![result], name: None })
-}
-
-/// The thinking itself where it is given, else its summary. An encrypted form means something only to whoever
-/// encrypted it.
-fn thinking(fields: &mut Fields, item: &mut Object) -> String {
-    let whole = texts(fields, item, "content");
-    let summary = texts(fields, item, "summary");
-    if whole.is_empty() { summary } else { whole }
-}
-
-fn texts(fields: &mut Fields, item: &mut Object, key: &str) -> String {
-    let mut joined = String::new();
-    for value in fields.list(item, key).unwrap_or_default() {
-        if let Value::Object(mut part) = value
-            && let Some(Value::String(text)) = take(&mut part, "text")
-        {
-            if !joined.is_empty() {
-                joined.push('\n');
-            }
-            joined.push_str(&text);
+    let kind = plain(kind);
+    let text = part.as_object().map(text_of).filter(|text| !text.is_empty());
+    match text {
+        Some(text) => *part = json!({"type": "text", "text": text}),
+        None => {
+            untold.push(kind);
+            return false;
         }
     }
-    joined
+    true
+}
+
+/// The thinking itself where it is given, else its summary. What this gateway sealed brings the provider's proofs
+/// back; what others encrypted means something only to them.
+fn thinking(fields: &mut Fields, item: &mut Object) -> Vec<Part> {
+    let sealed = fields.text(item, "encrypted_content").and_then(|sealed| proofs::open(&sealed));
+    if let Some(parts) = sealed {
+        return parts;
+    }
+    let whole = item.get("content").map(joined).unwrap_or_default();
+    let summary = item.get("summary").map(joined).unwrap_or_default();
+    let text = if whole.is_empty() { summary } else { whole };
+    if text.is_empty() { Vec::new() } else { vec![Part::Reasoning { text, signature: None }] }
+}
+
+/// The text of something unknown, under any of the names that texts go by.
+fn text_of(item: &Object) -> String {
+    const NAMES: &[&str] =
+        &["content", "text", "output", "outputs", "summary", "message", "result", "stdout"];
+    let texts = NAMES.iter().filter_map(|name| item.get(*name)).map(joined);
+    texts.filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
+/// A text, or the texts of a list.
+fn joined(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(list) => {
+            let texts = list.iter().map(|part| match part {
+                Value::String(text) => text.clone(),
+                Value::Object(part) => ["text", "logs", "stdout"]
+                    .iter()
+                    .find_map(|key| part.get(*key)?.as_str())
+                    .unwrap_or_default()
+                    .to_owned(),
+                Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => String::new(),
+            });
+            texts.filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n")
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => String::new(),
+    }
 }

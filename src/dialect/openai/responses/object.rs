@@ -73,11 +73,13 @@ impl Response {
         default
     }
 
-    /// Typed clients insist on both fields, which requests may leave out.
+    /// Typed clients insist on both fields of functions, which requests may leave out.
     fn tools(&self) -> Value {
         let mut tools = self.echoed("tools", json!([]));
         for tool in tools.as_array_mut().into_iter().flatten() {
-            if let Value::Object(tool) = tool {
+            if let Value::Object(tool) = tool
+                && tool.get("type").is_none_or(|kind| kind == "function")
+            {
                 tool.entry("parameters").or_insert(Value::Null);
                 tool.entry("strict").or_insert(Value::Null);
             }

@@ -7,6 +7,8 @@
 
 use serde_json::{Value, json};
 
+use super::call::Call;
+use super::proofs::{Proof, seal};
 use crate::chat::TokenLogprob;
 use crate::dialect::openai::Logprob;
 
@@ -58,16 +60,11 @@ pub(super) enum Kind {
     Reasoning {
         /// So far.
         text: String,
+        /// The provider's, so far; only where the client brings them back.
+        proofs: Vec<Proof>,
     },
-    /// A call of a function.
-    Call {
-        /// Links the call to its result.
-        call_id: String,
-        /// The function.
-        name: String,
-        /// JSON text, so far.
-        arguments: String,
-    },
+    /// A call of a tool.
+    Call(Call),
 }
 
 impl Item {
@@ -84,22 +81,15 @@ impl Item {
                     "content": content,
                 })
             }
-            Kind::Reasoning { text } => {
+            Kind::Reasoning { text, proofs } => {
                 let summary = if text.is_empty() { json!([]) } else { json!([self.part()]) };
-                json!({"id": self.id, "type": "reasoning", "summary": summary})
+                let mut item = json!({"id": self.id, "type": "reasoning", "summary": summary});
+                if let Some(item) = item.as_object_mut().filter(|_| !proofs.is_empty()) {
+                    item.insert("encrypted_content".to_owned(), json!(seal(text, proofs)));
+                }
+                item
             }
-            Kind::Call { call_id, name, arguments } => json!({
-                "id": self.id, "type": "function_call", "call_id": call_id, "name": name,
-                "arguments": arguments, "status": status,
-            }),
-        }
-    }
-
-    /// Whether it is a call whose arguments are an empty text so far.
-    pub(super) fn lacks_arguments(&self) -> bool {
-        match &self.kind {
-            Kind::Call { arguments, .. } => arguments.is_empty(),
-            Kind::Message { .. } | Kind::Reasoning { .. } => false,
+            Kind::Call(call) => call.value(&self.id, status),
         }
     }
 
@@ -109,8 +99,8 @@ impl Item {
             Kind::Message { text, .. } => json!({
                 "type": "output_text", "text": text, "annotations": [], "logprobs": self.logprobs(),
             }),
-            Kind::Reasoning { text } => json!({"type": "summary_text", "text": text}),
-            Kind::Call { .. } => Value::Null,
+            Kind::Reasoning { text, .. } => json!({"type": "summary_text", "text": text}),
+            Kind::Call(_) => Value::Null,
         }
     }
 
@@ -120,7 +110,7 @@ impl Item {
             Kind::Message { logprobs, .. } => {
                 logprobs.iter().map(|token| json!(Logprob::from(token))).collect()
             }
-            Kind::Reasoning { .. } | Kind::Call { .. } => json!([]),
+            Kind::Reasoning { .. } | Kind::Call(_) => json!([]),
         }
     }
 }

@@ -6,7 +6,8 @@
 
 use serde_json::Value;
 
-use super::items::{instructions, items};
+use super::items::{self, Input, instructions};
+use super::tools::Offer;
 use crate::chat::{AnswerShape, ChatRequest, GatewayError, Sampling};
 use crate::dialect::openai::request::{effort, model, refuse, rest, sampling};
 use crate::dialect::openai::tools::{self, Form};
@@ -40,6 +41,9 @@ const SHARED: &[&str] = &[
     "verbosity",
 ];
 
+/// What an answer can hold beside the usual. More is OpenAI's own tools', which are not here.
+const INCLUDED: &[&str] = &["message.output_text.logprobs", "reasoning.encrypted_content"];
+
 /// What would need a memory between calls.
 const REFUSED: &[(&str, &str)] = &[
     ("previous_response_id", "nothing is stored, send the whole conversation as `input`"),
@@ -57,9 +61,21 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, GatewayError> {
     for (key, instead) in REFUSED {
         refuse(noted, &mut body, key, instead);
     }
-    let mut messages: Vec<_> = instructions(noted, &mut body).into_iter().collect();
-    messages.extend(items(noted, &mut body));
-    let (tools, tool_choice) = tools::tools(noted, &mut body, Form::Flat);
+    let mut list = items::list(noted, &mut body);
+    let mut offer = offer(noted, &mut body, &mut list);
+    let tool_choice = offer.choice(noted, &mut body);
+    let mut input = Input::default();
+    input.messages.extend(instructions(noted, &mut body));
+    input.read(noted, list, &offer);
+    let Input { messages, mut untold, .. } = input;
+    untold.append(&mut offer.untold);
+    let (tools, forms) = offer.parts();
+    let include = noted.list(&mut body, "include").unwrap_or_default();
+    let includes = |word: &str| include.iter().any(|item| item == word);
+    let is_had = |item: &Value| item.as_str().is_some_and(|item| INCLUDED.contains(&item));
+    if !include.iter().all(is_had) {
+        untold.push("include".to_owned());
+    }
     let mut text = noted.object(&mut body, "text").unwrap_or_default();
     let format =
         noted.within("text", |fields| tools::format(fields, &mut text, "format", Form::Flat));
@@ -78,8 +94,14 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, GatewayError> {
         parallel_tool_calls: noted.flag(&mut body, "parallel_tool_calls"),
         format,
         effort: noted.within("reasoning", |fields| effort(fields, &mut reasoning, "effort")),
-        logprobs: logprobs(noted, &mut body),
-        shape: AnswerShape { echo, ..AnswerShape::default() },
+        logprobs: logprobs(noted, &mut body, includes("message.output_text.logprobs")),
+        untold,
+        shape: AnswerShape {
+            echo,
+            forms,
+            with_proofs: includes("reasoning.encrypted_content"),
+            ..AnswerShape::default()
+        },
         ..ChatRequest::default()
     };
     check_echoed(noted, &mut body);
@@ -117,11 +139,20 @@ fn check_echoed(fields: &mut Fields, body: &mut Object) {
     let _ = fields.text(body, "truncation");
 }
 
+/// All tools: those of the request, and those that its items bring along.
+fn offer(fields: &mut Fields, body: &mut Object, list: &mut [Value]) -> Offer {
+    let mut offer = Offer::default();
+    let tools = fields.list(body, "tools").unwrap_or_default();
+    fields.within("tools", |fields| offer.add(fields, tools));
+    items::tools(fields, list, &mut offer);
+    offer.settle();
+    offer
+}
+
 /// Wanted when the number of alternatives is given or `include` asks for them.
-fn logprobs(fields: &mut Fields, body: &mut Object) -> Option<u8> {
+fn logprobs(fields: &mut Fields, body: &mut Object, is_included: bool) -> Option<u8> {
     let top = fields.integer(body, "top_logprobs", 0, 20).unwrap_or(0);
-    let include = fields.list(body, "include").unwrap_or_default();
-    let wanted = top > 0 || include.iter().any(|item| item == "message.output_text.logprobs");
+    let wanted = top > 0 || is_included;
     if wanted { u8::try_from(top).ok() } else { None }
 }
 

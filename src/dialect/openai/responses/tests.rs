@@ -6,10 +6,9 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::chat::ChatRequest;
-use crate::chat::{ChatEvent, ErrorKind, Finish, TokenLogprob};
+use crate::chat::{Ask, ChatEvent, ChatRequest, ErrorKind, Finish, Part, TokenLogprob};
 use crate::dialect::openai::tests::{
-    answer, any_answer, decode, end, events_of, failed, piece, tide_table, village,
+    answer, any_answer, decode, end, events_of, failed, head, piece, tide_table, village,
 };
 
 fn request(stream: bool) -> ChatRequest {
@@ -103,6 +102,143 @@ fn a_call_without_arguments_gets_an_empty_object() {
     let call = |at: usize| (output[at]["call_id"].clone(), output[at]["arguments"].clone());
     assert_eq!(call(0), (json!("call_1"), json!("{}")));
     assert_eq!(call(1), (json!("call_2"), json!("{\"a\":1}")));
+}
+
+/// An answer to one who offered tools of every kind.
+fn called(events: &[ChatEvent]) -> Vec<Value> {
+    let body = json!({
+        "model": "m", "input": "hi", "stream": true, "include": ["reasoning.encrypted_content"],
+        "tools": [
+            {"type": "custom", "name": "apply_patch"}, {"type": "local_shell"},
+            {"type": "namespace", "name": "agents", "tools": [{"type": "function", "name": "spawn"}]},
+        ],
+    });
+    let stream = decode(&OpenAiResponses, &body);
+    let events_written = events_of(&answer(&OpenAiResponses, &stream, events));
+    let mut whole = body;
+    whole["stream"] = json!(false);
+    let whole = read(&answer(&OpenAiResponses, &decode(&OpenAiResponses, &whole), events));
+    assert_eq!(events_written.last().unwrap()["response"], whole);
+    events_written
+}
+
+#[test]
+fn a_call_of_a_free_form_tool_comes_as_its_text() {
+    let stream = called(&[
+        piece(0, Some(("call_1", "apply_patch")), "{\"inp"),
+        piece(0, None, "ut\": \"*** \\"),
+        piece(0, None, "u00e9"),
+        piece(0, None, "\\n\"}"),
+        end(Finish::ToolCalls),
+    ]);
+    assert_eq!(
+        kinds(&stream),
+        [
+            "response.created",
+            "response.in_progress",
+            "response.output_item.added",
+            "response.custom_tool_call_input.delta",
+            "response.custom_tool_call_input.delta",
+            "response.custom_tool_call_input.delta",
+            "response.custom_tool_call_input.done",
+            "response.output_item.done",
+            "response.completed",
+        ]
+    );
+    let item = |input: &str, status: &str| {
+        json!({
+            "id": "ctc_fx01", "type": "custom_tool_call", "call_id": "call_1", "name": "apply_patch",
+            "input": input, "status": status,
+        })
+    };
+    assert_eq!(stream[2]["item"], item("", "in_progress"));
+    let deltas: Vec<&Value> = stream[3..6].iter().map(|event| &event["delta"]).collect();
+    assert_eq!(deltas, ["*** ", "é", "\n"]);
+    assert_eq!(stream[6]["input"], "*** é\n");
+    assert_eq!(stream[7]["item"], item("*** é\n", "completed"));
+}
+
+#[test]
+fn a_text_that_a_model_writes_without_json_is_the_text() {
+    let patch = "*** Begin Patch";
+    let first = piece(0, Some(("call_1", "apply_patch")), patch);
+    let stream = called(&[first, end(Finish::ToolCalls)]);
+    assert_eq!(stream[3]["delta"], patch);
+    assert_eq!(stream.last().unwrap()["response"]["output"][0]["input"], patch);
+}
+
+#[test]
+fn calls_come_back_under_their_namespace_and_as_commands() {
+    let stream = called(&[
+        piece(0, Some(("call_1", "spawn")), "{\"a\":1}"),
+        piece(1, Some(("call_2", "agents__spawn")), ""),
+        piece(2, Some(("call_3", "local_shell")), "{\"command\": [\"ls\"], \"user\": null}"),
+        piece(3, Some(("call_4", "local_shell")), "{\"command\": \"ls | wc\"}"),
+        piece(4, Some(("call_5", "unheard_of")), "{}"),
+        end(Finish::ToolCalls),
+    ]);
+    let output = &stream.last().unwrap()["response"]["output"];
+    for at in [0, 1] {
+        assert_eq!(output[at]["name"], "spawn");
+        assert_eq!(output[at]["namespace"], "agents");
+    }
+    let action = json!({"type": "exec", "command": ["ls"], "env": {}});
+    assert_eq!(output[2]["type"], "local_shell_call");
+    assert_eq!(output[2]["action"], action);
+    assert_eq!(output[3]["action"]["command"], json!(["bash", "-lc", "ls | wc"]));
+    assert_eq!(output[4]["type"], "function_call");
+    assert_eq!(output[4]["name"], "unheard_of");
+    assert!(output[4].get("namespace").is_none());
+}
+
+#[test]
+fn proofs_of_thinking_go_out_sealed_where_they_come_back() {
+    let signature = |text: &str| ChatEvent::Signature(text.to_owned());
+    let events = [
+        ChatEvent::Reasoning("h".into()),
+        ChatEvent::Reasoning("m".into()),
+        signature("sig"),
+        signature("redacted:x"),
+        piece(0, Some(("call_1", "spawn")), "{}"),
+        signature("gemini:y"),
+        end(Finish::ToolCalls),
+    ];
+    let stream = called(&events);
+    let output = stream.last().unwrap()["response"]["output"].clone();
+    assert_eq!(output[0]["summary"], json!([{"type": "summary_text", "text": "hm"}]));
+    assert_eq!(output[2]["summary"], json!([]));
+    let body = json!({"model": "m", "input": output, "tools": []});
+    let messages = decode(&OpenAiResponses, &body).messages;
+    let proved = |text: &str, signature: &str| Part::Reasoning {
+        text: text.to_owned(),
+        signature: Some(signature.to_owned()),
+    };
+    assert_eq!(messages[0].content[..2], [proved("hm", "sig"), proved("", "redacted:x")]);
+    assert_eq!(messages[0].content[3], proved("", "gemini:y"));
+    let plain = answer(&OpenAiResponses, &request(true), &events);
+    assert!(!plain.contains("encrypted_content"));
+}
+
+#[test]
+fn a_sign_of_life_is_an_event_that_begins_the_response_or_repeats_that_it_is_in_progress() {
+    let mut encoder = OpenAiResponses.encoder(&Ask::Chat(request(true)), head());
+    assert!(!encoder.has_begun());
+    let mut out = Vec::new();
+    encoder.heartbeat(None, &mut out);
+    assert!(encoder.has_begun());
+    encoder.heartbeat(None, &mut out);
+    for event in village() {
+        encoder.event(event, std::time::Duration::ZERO, &mut out).unwrap();
+    }
+    let written = String::from_utf8(out).unwrap();
+    assert!(written.starts_with(": keep-alive\n\nevent: response.created"));
+    let stream = events_of(&written);
+    let begun = ["response.created", "response.in_progress", "response.in_progress"];
+    assert_eq!(kinds(&stream)[..3], begun);
+    assert_eq!(kinds(&stream)[3], "response.output_item.added");
+    for (number, event) in stream.iter().enumerate() {
+        assert_eq!(event["sequence_number"], json!(number));
+    }
 }
 
 #[test]

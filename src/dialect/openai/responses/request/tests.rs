@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::chat::{
     Effort, Format, Image, ImageSource, Message, Part, Role, Tool, ToolCall, ToolChoice, ToolResult,
 };
+use crate::dialect::openai::responses::proofs::{Proof, seal};
 use crate::dialect::openai::tests::{altered, any_value, decode, refuses};
 use crate::dialect::{Dialect, OpenAiResponses};
 
@@ -144,20 +145,13 @@ fn what_needs_a_memory_is_refused_by_name() {
             (json!({"background": true}), "background", "unsupported_parameter"),
             (json!({"prompt": {"id": "p"}}), "prompt", "unsupported_parameter"),
             (
-                item(json!({"type": "item_reference", "id": "msg_1"})),
-                "input[0].type",
-                "unsupported_value",
-            ),
-            (item(json!({"type": "web_search_call"})), "input[0].type", "unsupported_value"),
-            (json!({"tools": [{"type": "web_search"}]}), "tools[0].type", "unsupported_value"),
-            (
-                json!({"tools": [{"type": "custom", "name": "x"}]}),
-                "tools[0].type",
-                "unsupported_value",
-            ),
-            (
                 json!({"tool_choice": {"type": "file_search"}}),
                 "tool_choice.type",
+                "unsupported_value",
+            ),
+            (
+                json!({"tools": [{"type": "web_search"}], "tool_choice": "required"}),
+                "tool_choice",
                 "unsupported_value",
             ),
             (
@@ -167,6 +161,147 @@ fn what_needs_a_memory_is_refused_by_name() {
             ),
         ],
     );
+}
+
+/// Everything that Codex has sent, and what nobody has sent yet.
+fn agents() -> Value {
+    json!({
+        "model": "m", "instructions": "S", "store": false, "include": ["reasoning.encrypted_content"],
+        "tools": [
+            {"type": "function", "name": "exec", "parameters": {"type": "object"}},
+            {"type": "namespace", "name": "agents", "description": "Helpers.", "tools": [
+                {"type": "function", "name": "spawn", "description": "Spawns."},
+                {"type": "function", "name": "exec"},
+                {"type": "custom", "name": "note"},
+            ]},
+            {"type": "custom", "name": "apply_patch", "description": "Patches.",
+             "format": {"type": "grammar", "syntax": "lark", "definition": "start: x"}},
+            {"type": "local_shell"},
+            {"type": "web_search", "external_web_access": true},
+            {"type": "tool_search"},
+            {"type": "from the future"},
+        ],
+        "input": [
+            {"type": "additional_tools", "role": "developer", "tools": [
+                {"type": "function", "name": "late"}, {"type": "mcp", "server_label": "x"},
+            ]},
+            {"role": "user", "content": [{"type": "input_text", "text": "go"}, {"type": "hologram", "data": "x"}]},
+            {"type": "web_search_call", "id": "ws_1", "action": {"type": "search", "query": "q"}},
+            {"type": "compaction", "encrypted_content": "gAAAA"},
+            {"type": "compaction_summary", "summary": [{"type": "summary_text", "text": "so far"}]},
+            {"type": "function_call", "call_id": "c1", "name": "exec", "namespace": "agents", "arguments": "{}"},
+            {"type": "custom_tool_call", "call_id": "c2", "name": "apply_patch", "input": "*** \"a\"\n"},
+            {"type": "local_shell_call", "id": "lsh_1", "call_id": "c3", "status": "completed",
+             "action": {"type": "exec", "command": ["ls"], "env": {}, "user": null}},
+            {"type": "tool_search_call", "arguments": {"query": "x"}},
+            {"role": "developer", "content": "midway"},
+            {"type": "function_call_output", "call_id": "c1", "output": "1"},
+            {"type": "custom_tool_call_output", "call_id": "c2", "output": [{"type": "input_text", "text": "2"}]},
+            {"type": "local_shell_call_output", "id": "c3", "output": "3"},
+            {"type": "function_call_output", "call_id": "lost", "output": "4"},
+        ],
+    })
+}
+
+#[test]
+fn tools_of_every_kind_are_offered_as_functions_or_named() {
+    let request = decode(&OpenAiResponses, &agents());
+    let names: Vec<&str> = request.tools.iter().map(|tool| tool.name.as_str()).collect();
+    let all = ["exec", "spawn", "agents__exec", "note", "apply_patch", "local_shell", "late"];
+    assert_eq!(names, all);
+    let about = request.tools[1].description.as_deref();
+    assert_eq!(about, Some("Spawns.\n\nPart of agents: Helpers."));
+    let patch = &request.tools[4];
+    let about = patch.description.as_deref().unwrap();
+    assert!(
+        about.starts_with("Patches.\n\n") && about.contains("lark grammar:\nstart: x"),
+        "{about}"
+    );
+    let parameters = patch.parameters.as_ref().unwrap();
+    assert_eq!(parameters["properties"]["input"]["type"], "string");
+    assert_eq!(parameters["required"], json!(["input"]));
+    for kind in [
+        "web_search",
+        "tool_search",
+        "from_the_future",
+        "mcp",
+        "hologram",
+        "web_search_call",
+        "compaction",
+    ] {
+        assert!(request.untold.iter().any(|name| name == kind), "{kind}: {:?}", request.untold);
+    }
+}
+
+#[test]
+fn an_item_of_any_kind_leaves_the_conversation_usable() {
+    let messages = decode(&OpenAiResponses, &agents()).messages;
+    let call = |id: &str, name: &str, arguments: &str| {
+        let (name, arguments) = (name.to_owned(), arguments.to_owned());
+        Part::ToolCall(ToolCall { id: Some(id.to_owned()), name, arguments })
+    };
+    let calls = vec![
+        call("c1", "agents__exec", "{}"),
+        call("c2", "apply_patch", r#"{"input":"*** \"a\"\n"}"#),
+        call("c3", "local_shell", r#"{"command":["ls"],"env":{}}"#),
+    ];
+    let roles: Vec<Role> = messages.iter().map(|message| message.role).collect();
+    use Role::{Assistant, System, Tool, User};
+    // What stood between calls and results comes after them.
+    assert_eq!(roles, [System, User, User, Assistant, Tool, Tool, Tool, System, User]);
+    assert_eq!(messages[1].content, [Part::Text("go".into())]);
+    assert_eq!(messages[2].content, [Part::Text("so far".into())]);
+    assert_eq!(messages[3].content, calls);
+    assert_eq!(messages[7].content, [Part::Text("midway".into())]);
+    assert_eq!(messages[8].content, [Part::Text("4".into())]);
+}
+
+#[test]
+fn a_choice_names_the_tool_that_the_model_knows() {
+    let chosen = |choice: Value| {
+        let mut body = agents();
+        body["tool_choice"] = choice;
+        decode(&OpenAiResponses, &body)
+    };
+    let named = |name: &str| ToolChoice::Named(name.to_owned());
+    let cases = [
+        (json!({"type": "custom", "name": "apply_patch"}), "apply_patch"),
+        (json!({"type": "function", "name": "exec", "namespace": "agents"}), "agents__exec"),
+        (json!({"type": "function", "name": "exec"}), "exec"),
+        (json!({"type": "function", "name": "spawn"}), "spawn"),
+        (json!({"type": "local_shell"}), "local_shell"),
+    ];
+    for (choice, name) in cases {
+        assert_eq!(chosen(choice).tool_choice, named(name));
+    }
+    let allowed = json!([
+        {"type": "custom", "name": "apply_patch"}, {"type": "namespace", "name": "agents"},
+        {"type": "web_search"},
+    ]);
+    let request = chosen(json!({"type": "allowed_tools", "mode": "required", "tools": allowed}));
+    let names: Vec<&str> = request.tools.iter().map(|tool| tool.name.as_str()).collect();
+    assert_eq!(names, ["spawn", "agents__exec", "note", "apply_patch"]);
+    assert_eq!(request.tool_choice, ToolChoice::Required);
+}
+
+#[test]
+fn a_call_follows_the_text_of_its_turn_and_the_thinking_its_proof() {
+    let sealed = seal("hm", &[Proof { until: 2, signature: "sig".to_owned() }]);
+    let mut body = minimal();
+    body["input"] = json!([
+        {"role": "user", "content": "go"},
+        {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": sealed},
+        {"type": "function_call", "call_id": "a", "name": "f", "arguments": "{}"},
+        {"role": "assistant", "content": [{"type": "output_text", "text": "and"}]},
+        {"type": "function_call", "call_id": "b", "name": "f", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "b", "output": []},
+        {"type": "function_call_output", "call_id": "a", "output": "1"},
+    ]);
+    let messages = decode(&OpenAiResponses, &body).messages;
+    assert_eq!(messages.len(), 4);
+    assert_eq!(messages[1].content.len(), 4);
+    let thought = Part::Reasoning { text: "hm".into(), signature: Some("sig".into()) };
+    assert_eq!(messages[1].content[0], thought);
 }
 
 #[test]
@@ -224,6 +359,11 @@ fn what_does_not_fit_is_refused_by_name() {
 }
 
 proptest! {
+    #[test]
+    fn no_wrong_value_of_an_agent_makes_the_decoder_panic(place in any::<usize>(), by in any_value()) {
+        let _ = OpenAiResponses.decode(altered(&agents(), place, by).to_string().as_bytes());
+    }
+
     #[test]
     fn no_bytes_make_the_decoder_panic(body in proptest::collection::vec(any::<u8>(), 0..300)) {
         let _ = OpenAiResponses.decode(&body);

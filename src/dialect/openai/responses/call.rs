@@ -1,0 +1,155 @@
+//! A call of a tool while it grows, in the form in which the client knows that tool.
+//!
+//! It owns the three forms: arguments in JSON, a free text, a command for the client's shell. Each has its kind of
+//! item, and the first two have events of their own.
+//!
+//! The one thing to know: a model calls functions only; [`CallForm`] says what a call of one is to the client.
+
+use serde_json::{Map, Value, json};
+
+use super::free_text::FreeText;
+use crate::chat::{CallForm, CallKind};
+
+/// A call of a tool.
+pub(super) struct Call {
+    call_id: String,
+    name: String,
+    namespace: Option<String>,
+    said: Said,
+}
+
+/// What a call says, so far.
+enum Said {
+    Arguments(String),
+    Text(FreeText),
+    Command(String),
+}
+
+/// An event about a call, without what all events have.
+pub(super) type Event = (&'static str, Value);
+
+impl Call {
+    /// A call of the tool that the model knows as `name`.
+    pub(super) fn new(call_id: String, name: String, forms: &[(String, CallForm)]) -> Self {
+        let form = form_of(&name, forms);
+        let kind = form.map_or(CallKind::Function, |form| form.kind);
+        let said = match kind {
+            CallKind::Function => Said::Arguments(String::new()),
+            CallKind::FreeText => Said::Text(FreeText::default()),
+            CallKind::LocalShell => Said::Command(String::new()),
+        };
+        let namespace = form.and_then(|form| form.namespace.clone());
+        let name = form.map_or(name, |form| form.name.clone());
+        Self { call_id, name, namespace, said }
+    }
+
+    /// How the ids of such items begin.
+    pub(super) fn prefix(&self) -> &'static str {
+        match &self.said {
+            Said::Arguments(_) => "fc",
+            Said::Text(_) => "ctc",
+            Said::Command(_) => "lsh",
+        }
+    }
+
+    /// Takes more of the arguments; gives the event that tells it.
+    pub(super) fn add(&mut self, more: &str) -> Option<Event> {
+        match &mut self.said {
+            Said::Arguments(arguments) => {
+                arguments.push_str(more);
+                told("response.function_call_arguments.delta", more)
+            }
+            Said::Text(text) => told("response.custom_tool_call_input.delta", &text.add(more)),
+            Said::Command(arguments) => {
+                arguments.push_str(more);
+                None
+            }
+        }
+    }
+
+    /// Ends the call; gives the events that tell it.
+    pub(super) fn end(&mut self) -> Vec<Event> {
+        match &mut self.said {
+            Said::Arguments(arguments) => {
+                // An empty text is no JSON, and breaks clients that parse it.
+                let rest = if arguments.is_empty() { "{}" } else { "" };
+                arguments.push_str(rest);
+                let done = json!({"name": self.name, "arguments": arguments});
+                let delta = told("response.function_call_arguments.delta", rest);
+                delta.into_iter().chain([("response.function_call_arguments.done", done)]).collect()
+            }
+            Said::Text(text) => {
+                let delta = told("response.custom_tool_call_input.delta", &text.end());
+                let done = ("response.custom_tool_call_input.done", json!({"input": text.text()}));
+                delta.into_iter().chain([done]).collect()
+            }
+            Said::Command(_) => Vec::new(),
+        }
+    }
+
+    /// The item in the API's form.
+    pub(super) fn value(&self, id: &str, status: &str) -> Value {
+        let (kind, field, said) = match &self.said {
+            Said::Arguments(arguments) => ("function_call", "arguments", json!(arguments)),
+            Said::Text(text) => ("custom_tool_call", "input", json!(text.text())),
+            Said::Command(arguments) => {
+                return json!({
+                    "id": id, "type": "local_shell_call", "call_id": self.call_id,
+                    "action": action(arguments), "status": status,
+                });
+            }
+        };
+        let mut item = json!({
+            "id": id, "type": kind, "call_id": self.call_id, "name": self.name,
+            field: said, "status": status,
+        });
+        if let (Some(namespace), Some(item)) = (&self.namespace, item.as_object_mut()) {
+            item.insert("namespace".to_owned(), json!(namespace));
+        }
+        item
+    }
+}
+
+/// Finds the form, also by the longer names that models make of a namespace and a name.
+fn form_of<'a>(name: &str, forms: &'a [(String, CallForm)]) -> Option<&'a CallForm> {
+    let is_long = |form: &CallForm| {
+        let rest = form.namespace.as_ref().and_then(|space| name.strip_prefix(space.as_str()));
+        rest.and_then(|rest| rest.strip_suffix(form.name.as_str()))
+            .is_some_and(|between| matches!(between, "" | "." | "_" | "__" | "/" | ":"))
+    };
+    let named = forms.iter().find(|(given, _)| given == name);
+    named.or_else(|| forms.iter().find(|(_, form)| is_long(form))).map(|(_, form)| form)
+}
+
+fn told(event: &'static str, delta: &str) -> Option<Event> {
+    (!delta.is_empty()).then(|| (event, json!({"delta": delta})))
+}
+
+/// The command of the arguments, with the fields that the specification requires. A command in one text is one for
+/// a shell.
+fn action(arguments: &str) -> Value {
+    let fields: Map<String, Value> = serde_json::from_str(arguments).unwrap_or_default();
+    let command = match fields.get("command") {
+        Some(Value::Array(words)) => {
+            let word = |word: &Value| word.as_str().map_or_else(|| word.to_string(), str::to_owned);
+            words.iter().map(word).collect()
+        }
+        Some(Value::String(line)) => vec!["bash".to_owned(), "-lc".to_owned(), line.clone()],
+        _ => Vec::new(),
+    };
+    let mut action = json!({"type": "exec", "command": command, "env": {}});
+    if let Some(action) = action.as_object_mut() {
+        for (key, value) in fields {
+            let is_fit = match key.as_str() {
+                "env" => value.is_object(),
+                "timeout_ms" => value.is_number(),
+                "working_directory" | "user" => value.is_string(),
+                _ => false,
+            };
+            if is_fit {
+                action.insert(key, value);
+            }
+        }
+    }
+    action
+}

@@ -1,0 +1,81 @@
+//! Thinking with its proofs, sealed for the way through a client.
+//!
+//! Anthropic and Gemini want a model's thinking back with the signature that they gave for it, and clients of this API
+//! bring back `encrypted_content` as they got it. It is sealed against mistakes only: whoever opens it finds what the
+//! client was shown anyway, and a provider checks its own signature.
+//!
+//! The one thing to know: only what begins with [`MARK`] is this gateway's. What OpenAI or others encrypted is not
+//! opened.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use serde::{Deserialize, Serialize};
+
+use crate::chat::Part;
+
+/// What this gateway sealed begins with it; it names the form.
+const MARK: &str = "gateway-1.";
+
+/// A piece of thinking up to its proof.
+#[derive(Serialize, Deserialize)]
+struct Thought<'a> {
+    text: std::borrow::Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    signature: Option<std::borrow::Cow<'a, str>>,
+}
+
+/// A provider's proof of thinking.
+pub(super) struct Proof {
+    /// How many bytes of the thinking it proves, those of the proofs before it included.
+    pub(super) until: usize,
+    /// As the provider gave it.
+    pub(super) signature: String,
+}
+
+/// Seals the thinking with its proofs.
+pub(super) fn seal(text: &str, proofs: &[Proof]) -> String {
+    let mut thoughts = Vec::with_capacity(proofs.len() + 1);
+    let mut from = 0;
+    for Proof { until, signature } in proofs {
+        let text = text.get(from..*until).unwrap_or_default().into();
+        thoughts.push(Thought { text, signature: Some(signature.into()) });
+        from = *until;
+    }
+    let rest = text.get(from..).unwrap_or_default();
+    if !rest.is_empty() {
+        thoughts.push(Thought { text: rest.into(), signature: None });
+    }
+    let thoughts = serde_json::to_vec(&thoughts).unwrap_or_default();
+    format!("{MARK}{}", STANDARD_NO_PAD.encode(thoughts))
+}
+
+/// Opens what [`seal`] sealed; `None` for anything else.
+pub(super) fn open(sealed: &str) -> Option<Vec<Part>> {
+    let thoughts = STANDARD_NO_PAD.decode(sealed.strip_prefix(MARK)?).ok()?;
+    let thoughts: Vec<Thought<'_>> = serde_json::from_slice(&thoughts).ok()?;
+    let part = |Thought { text, signature }: Thought<'_>| Part::Reasoning {
+        text: text.into_owned(),
+        signature: signature.map(std::borrow::Cow::into_owned),
+    };
+    Some(thoughts.into_iter().map(part).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_sealed_is_opened_and_nothing_else_is() {
+        let proof = |until, signature: &str| Proof { until, signature: signature.to_owned() };
+        let sealed = seal("héy you", &[proof(4, "sig=="), proof(4, "redacted:x")]);
+        let part = |text: &str, signature: Option<&str>| Part::Reasoning {
+            text: text.to_owned(),
+            signature: signature.map(str::to_owned),
+        };
+        let parts = [part("héy", Some("sig==")), part("", Some("redacted:x")), part(" you", None)];
+        assert_eq!(open(&sealed).unwrap(), parts);
+        for other in ["", "gAAAAAB", "gateway-1.", "gateway-1.!!", "gateway-1.e30"] {
+            assert!(open(other).is_none(), "{other}");
+        }
+    }
+}
