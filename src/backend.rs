@@ -41,7 +41,7 @@ pub use anthropic::Anthropic;
 pub use gemini::Gemini;
 pub use ollama::Ollama;
 pub use openai::OpenAi;
-pub use quirks::{ApiVersion, LimitField, Quirks};
+pub use quirks::{ApiVersion, LimitField, Quirks, SystemPlace};
 
 /// The most that one undivided piece of an answer may hold: a line, an event or a unary body.
 pub const MAX_PIECE: usize = 32 * 1024 * 1024;

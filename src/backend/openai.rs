@@ -14,6 +14,7 @@ mod encode;
 mod family;
 mod fill;
 mod refusal;
+mod system;
 
 use super::stream::EventDecoder;
 use super::whole::{nothing, whole};

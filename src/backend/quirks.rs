@@ -16,6 +16,19 @@ pub struct Quirks {
     pub default_max_tokens: Option<u32>,
     /// The version of Anthropic's API.
     pub api_version: ApiVersion,
+    /// Where a server that speaks OpenAI's API takes system texts.
+    pub system: SystemPlace,
+}
+
+/// Where a server takes system texts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SystemPlace {
+    /// In any number, at any place.
+    #[default]
+    Anywhere,
+    /// One, at the beginning: what the templates of many models insist on.
+    First,
 }
 
 /// How a server that speaks OpenAI's API calls the limit of tokens.

@@ -15,7 +15,7 @@ mod tls;
 
 use super::breaker::BreakerPolicy;
 use super::retry::RetryPolicy;
-use crate::backend::{ApiVersion, LimitField, Quirks};
+use crate::backend::{ApiVersion, LimitField, Quirks, SystemPlace};
 use crate::policy::Trust;
 use crate::secret::Secret;
 use serde::{Deserialize, Serialize};
@@ -65,6 +65,9 @@ pub struct ProviderSettings {
     /// How it calls the limit of tokens; for `openai` only. Default `auto`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_tokens_field: Option<LimitField>,
+    /// Where it takes system texts; for `openai` only. Default `first`, except at api.openai.com.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system: Option<SystemPlace>,
     /// Calls at one time, all workers together: 1 to 100 000, or `"auto"`. Default 4, a loaded
     /// Ollama's usual number of parallel requests.
     pub max_concurrency: MaxConcurrency,
@@ -197,6 +200,18 @@ impl ProviderSettings {
             limit_field: self.max_tokens_field.unwrap_or_default(),
             default_max_tokens: self.default_max_tokens,
             api_version: self.api_version.unwrap_or_default(),
+            system: self.system.unwrap_or(self.usual_system()),
+        }
+    }
+
+    /// OpenAI's own models read system texts anywhere; the templates of others often want one, at the beginning.
+    fn usual_system(&self) -> SystemPlace {
+        let address = self.base_url().split_once("://").map_or("", |(_, rest)| rest);
+        let host = address.split(['/', ':']).next().unwrap_or_default();
+        if host.eq_ignore_ascii_case("api.openai.com") {
+            SystemPlace::Anywhere
+        } else {
+            SystemPlace::First
         }
     }
 
@@ -232,6 +247,7 @@ impl Default for ProviderSettings {
             api_version: None,
             stream_usage: None,
             max_tokens_field: None,
+            system: None,
             max_concurrency: MaxConcurrency::Fixed(4),
             auto_concurrency: AutoConcurrency::default(),
             max_queue: 64,

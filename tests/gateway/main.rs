@@ -22,6 +22,7 @@ mod calls;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod client;
 mod coalesce;
+mod codex;
 mod commands;
 mod console;
 mod crowd;

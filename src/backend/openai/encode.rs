@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::family::Family;
-use super::fill;
+use super::{fill, system};
 use crate::backend::history::{address, images, name_cache_marks, refuse_images, result_text};
 use crate::backend::links::Links;
 use crate::backend::names::ToolNames;
@@ -58,7 +58,7 @@ pub(super) fn chat(
     let has_tools = !request.tools.is_empty();
     let body = Body {
         model,
-        messages: messages(request, &names)?,
+        messages: messages(&system::placed(request, quirks.system), &names)?,
         stream: true,
         stream_options: StreamOptions::of(quirks),
         max_tokens: limit.filter(|_| !is_newer),

@@ -119,6 +119,7 @@ impl Review<'_> {
             ("api_version", provider.api_version.is_some(), BackendName::Anthropic),
             ("stream_usage", provider.stream_usage.is_some(), BackendName::Openai),
             ("max_tokens_field", provider.max_tokens_field.is_some(), BackendName::Openai),
+            ("system", provider.system.is_some(), BackendName::Openai),
         ] {
             if is_written && provider.backend != backend {
                 let message =

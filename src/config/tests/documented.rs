@@ -1,7 +1,7 @@
 //! The documented configuration files say what the structs say.
 
 use super::{load_text, map};
-use crate::backend::{ApiVersion, LimitField};
+use crate::backend::{ApiVersion, LimitField, SystemPlace};
 use crate::config::environment::{FILE_VARIABLE, SHORT_NAMES};
 use crate::config::{Config, Environment, effective, load};
 use crate::http::settings::KeySettings;
@@ -84,6 +84,7 @@ fn full_provider() -> ProviderSettings {
         api_version: Some(ApiVersion::V2023),
         stream_usage: Some(true),
         max_tokens_field: Some(LimitField::Auto),
+        system: Some(SystemPlace::First),
         max_concurrency: MaxConcurrency::Auto,
         auto_concurrency: AutoConcurrency::default(),
         max_queue: 1,

@@ -8,7 +8,9 @@ use serde_json::Value;
 
 use super::items::{self, Input, instructions};
 use super::tools::Offer;
-use crate::chat::{AnswerShape, ChatRequest, GatewayError, Sampling};
+use crate::chat::{
+    AnswerShape, CallForm, ChatRequest, GatewayError, Message, Sampling, Tool, ToolChoice,
+};
 use crate::dialect::openai::request::{effort, model, refuse, rest, sampling};
 use crate::dialect::openai::tools::{self, Form};
 use crate::wire::fields::{Fields, Object, take};
@@ -61,15 +63,7 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, GatewayError> {
     for (key, instead) in REFUSED {
         refuse(noted, &mut body, key, instead);
     }
-    let mut list = items::list(noted, &mut body);
-    let mut offer = offer(noted, &mut body, &mut list);
-    let tool_choice = offer.choice(noted, &mut body);
-    let mut input = Input::default();
-    input.messages.extend(instructions(noted, &mut body));
-    input.read(noted, list, &offer);
-    let Input { messages, mut untold, .. } = input;
-    untold.append(&mut offer.untold);
-    let (tools, forms) = offer.parts();
+    let Said { messages, tools, tool_choice, forms, mut untold } = said(noted, &mut body);
     let include = noted.list(&mut body, "include").unwrap_or_default();
     let includes = |word: &str| include.iter().any(|item| item == word);
     let is_had = |item: &Value| item.as_str().is_some_and(|item| INCLUDED.contains(&item));
@@ -137,6 +131,28 @@ fn check_echoed(fields: &mut Fields, body: &mut Object) {
         body.insert("metadata".to_owned(), Value::Object(metadata));
     }
     let _ = fields.text(body, "truncation");
+}
+
+/// The conversation and the tools for it.
+struct Said {
+    messages: Vec<Message>,
+    tools: Vec<Tool>,
+    tool_choice: ToolChoice,
+    forms: Vec<(String, CallForm)>,
+    untold: Vec<String>,
+}
+
+fn said(fields: &mut Fields, body: &mut Object) -> Said {
+    let mut list = items::list(fields, body);
+    let mut offer = offer(fields, body, &mut list);
+    let tool_choice = offer.choice(fields, body);
+    let mut input = Input::default();
+    input.messages.extend(instructions(fields, body));
+    input.read(fields, list, &offer);
+    let Input { messages, mut untold, .. } = input;
+    untold.append(&mut offer.untold);
+    let (tools, forms) = offer.parts();
+    Said { messages, tools, tool_choice, forms, untold }
 }
 
 /// All tools: those of the request, and those that its items bring along.

@@ -1,0 +1,159 @@
+//! Conversations of coding agents at `/v1/responses`, translated for providers that know functions only.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::client::{post_json, stream};
+use crate::harness::{provider, spawn_gateway};
+use crate::upstream::{Call, Gate, Script, Upstream, anthropic, openai};
+
+/// What a strict server and the templates behind it say no to, else `None`.
+fn offence(body: &Value) -> Option<String> {
+    let messages = body["messages"].as_array()?;
+    let mut open: Vec<&str> = Vec::new();
+    for (at, message) in messages.iter().enumerate() {
+        let role = message["role"].as_str().unwrap_or_default();
+        if role == "system" && at > 0 {
+            return Some("System message must be at the beginning.".to_owned());
+        }
+        match role {
+            "tool" => {
+                let id = message["tool_call_id"].as_str().unwrap_or_default();
+                let place = open.iter().position(|open| *open == id);
+                let Some(place) = place else { return Some(format!("no call {id}")) };
+                open.remove(place);
+            }
+            _ if !open.is_empty() => return Some(format!("{open:?} without a result")),
+            _ => {}
+        }
+        let calls = message["tool_calls"].as_array().into_iter().flatten();
+        open.extend(calls.filter_map(|call| call["id"].as_str()));
+    }
+    let tools = body["tools"].as_array().into_iter().flatten();
+    let odd = tools.into_iter().find(|tool| tool["type"] != "function");
+    odd.map(|tool| format!("tools: {tool}"))
+}
+
+/// A chat completion that calls functions, each given by its name and the pieces of its arguments.
+fn calling(calls: &[(&str, &[&str])]) -> Script {
+    let event = |delta: Value, finish: Value| {
+        let choice = json!({ "index": 0, "delta": delta, "finish_reason": finish });
+        let chunk = json!({ "object": "chat.completion.chunk", "choices": [choice] });
+        format!("data: {chunk}\n\n")
+    };
+    let mut script = Script::status(200).header("content-type", "text/event-stream").chunked();
+    for (index, (name, pieces)) in calls.iter().enumerate() {
+        let function = json!({ "name": name, "arguments": "" });
+        let id = format!("call_{name}");
+        let begin = json!({ "index": index, "id": id, "type": "function", "function": function });
+        script = script.piece(event(json!({ "tool_calls": [begin] }), Value::Null));
+        for piece in *pieces {
+            let more = json!({ "index": index, "function": { "arguments": piece } });
+            script = script.piece(event(json!({ "tool_calls": [more] }), Value::Null));
+        }
+    }
+    script.piece(event(json!({}), json!("tool_calls"))).piece("data: [DONE]\n\n")
+}
+
+/// A provider that is strict, calls what the first turn is about, and ends the second.
+fn strict(call: &Call) -> Script {
+    let body = call.json();
+    if let Some(offence) = offence(&body) {
+        return openai::error(400, "invalid_request_error", &offence);
+    }
+    let has_results =
+        body["messages"].as_array().unwrap().iter().any(|message| message["role"] == "tool");
+    if has_results {
+        return openai::answer(&["Done."]);
+    }
+    calling(&[
+        ("spawn_agent", &["{\"task\":", "\"x\"}"]),
+        ("apply_patch", &["{\"input\": \"*** Be", "gin\\n", "+é\"}"]),
+    ])
+}
+
+/// What Codex sends at first.
+fn first_turn() -> Value {
+    let text = |role: &str, text: &str| {
+        json!({
+            "type": "message", "role": role, "content": [{ "type": "input_text", "text": text }],
+        })
+    };
+    json!({
+        "model": "m", "instructions": "Base.", "stream": true, "store": false,
+        "include": ["reasoning.encrypted_content"], "reasoning": { "summary": "auto" },
+        "parallel_tool_calls": true, "tool_choice": "auto", "prompt_cache_key": "k",
+        "client_metadata": { "x": "y" },
+        "tools": [
+            { "type": "function", "name": "exec_command", "parameters": { "type": "object" } },
+            { "type": "namespace", "name": "multi_agent", "description": "Helpers.", "tools": [
+                { "type": "function", "name": "spawn_agent", "strict": false,
+                  "parameters": { "type": "object" } },
+            ] },
+            { "type": "custom", "name": "apply_patch", "description": "Patches.",
+              "format": { "type": "grammar", "syntax": "lark", "definition": "start: x" } },
+            { "type": "web_search", "external_web_access": true },
+            { "type": "not_yet_invented" },
+        ],
+        "input": [
+            { "type": "additional_tools", "role": "developer", "tools": [
+                { "type": "function", "name": "late" },
+            ] },
+            text("developer", "One."), text("developer", "Two."), text("user", "Go."),
+        ],
+    })
+}
+
+/// The documents of a stream of events.
+fn events(text: &str) -> Vec<Value> {
+    let lines = text.lines().filter_map(|line| line.strip_prefix("data: "));
+    lines.map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn an_agent_works_in_rounds_with_tools_that_no_chat_completion_knows() {
+    let upstream = Upstream::spawn(strict);
+    let config = provider("local", "openai", &upstream.url(), "");
+    let gateway = spawn_gateway(&config).await;
+    let mut body = first_turn();
+    let streamed = stream(&gateway.url("/v1/responses"), &body).await;
+    assert_eq!(streamed.status, 200);
+    let dropped = streamed.headers["x-gateway-dropped"].to_str().unwrap().to_owned();
+    for name in ["web_search", "not_yet_invented", "client_metadata"] {
+        assert!(dropped.split(", ").any(|word| word == name), "{name}: {dropped}");
+    }
+    let told = events(&streamed.rest().await.text());
+    let output = told.last().unwrap()["response"]["output"].clone();
+    assert_eq!(output[0]["type"], "function_call");
+    assert_eq!(output[0]["namespace"], "multi_agent");
+    assert_eq!(output[0]["name"], "spawn_agent");
+    assert_eq!(output[1]["type"], "custom_tool_call");
+    assert_eq!(output[1]["input"], "*** Begin\n+é");
+    let deltas: String = told
+        .iter()
+        .filter(|event| event["type"] == "response.custom_tool_call_input.delta")
+        .filter_map(|event| event["delta"].as_str())
+        .collect();
+    assert_eq!(deltas, "*** Begin\n+é");
+    let input = body["input"].as_array_mut().unwrap();
+    input.extend(output.as_array().unwrap().iter().cloned());
+    input.extend([
+        json!({ "type": "web_search_call", "id": "ws_1", "status": "completed" }),
+        json!({ "type": "message", "role": "developer", "content": "Midway." }),
+        json!({ "type": "custom_tool_call_output", "call_id": "call_apply_patch", "output": "ok" }),
+        json!({ "type": "function_call_output", "call_id": "call_spawn_agent", "output": "ok" }),
+    ]);
+    body["stream"] = json!(false);
+    let answer = post_json(&gateway.url("/v1/responses"), &body).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.json()["output"][0]["content"][0]["text"], "Done.");
+    assert!(answer.header("x-gateway-dropped").unwrap().contains("web_search_call"));
+    let calls = upstream.calls(2).await;
+    let asked = calls[0].json();
+    let names: Vec<&Value> =
+        asked["tools"].as_array().unwrap().iter().map(|tool| &tool["function"]["name"]).collect();
+    assert_eq!(names, ["exec_command", "spawn_agent", "apply_patch", "late"]);
+    assert_eq!(asked["messages"][0]["content"], "Base.\n\nOne.\n\nTwo.");
+    gateway.end(2).await;
+}
