@@ -1,12 +1,10 @@
 //! Conversations of coding agents at `/v1/responses`, translated for providers that know functions only.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use crate::client::{post_json, stream};
 use crate::harness::{provider, spawn_gateway};
-use crate::upstream::{Call, Gate, Script, Upstream, anthropic, openai};
+use crate::upstream::{Call, Script, Upstream, openai};
 
 /// What a strict server and the templates behind it say no to, else `None`.
 fn offence(body: &Value) -> Option<String> {
