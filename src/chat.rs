@@ -12,6 +12,7 @@ pub mod estimate;
 mod event;
 mod model;
 mod request;
+mod shape;
 
 pub use ask::{Ask, EmbedRequest, ShowRequest};
 pub use error::{ErrorKind, FieldProblem, GatewayError, Origin};
@@ -20,7 +21,7 @@ pub use event::{
 };
 pub use model::{Listing, Model, Naming, Offer, untagged};
 pub use request::{
-    AnswerShape, Api, CallForm, CallKind, ChatRequest, Document, DocumentSource, Effort, Extra,
-    Foreign, Format, HostedTool, Image, ImageSource, Message, Part, Role, Sampling, Tool, ToolCall,
-    ToolChoice, ToolResult,
+    Api, ChatRequest, Document, DocumentSource, Effort, Extra, Foreign, Format, HostedTool, Image,
+    ImageSource, Message, Part, Role, Sampling, Tool, ToolCall, ToolChoice, ToolResult,
 };
+pub use shape::{AnswerShape, CallForm, CallKind};

@@ -1,0 +1,42 @@
+//! What the client's dialect needs again to write the answer.
+//!
+//! It is no part of what is asked: no backend reads it, and two requests that differ in it only are the same.
+
+use serde_json::{Map, Value};
+
+/// How the client's dialect is to write the answer, beyond what is asked.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AnswerShape {
+    /// Whether a stream ends with the token counts: OpenAI's `stream_options.include_usage`.
+    pub stream_usage: bool,
+    /// Whether calls are written as before there were tools: OpenAI's `function_call`, one call at most.
+    pub old_functions: bool,
+    /// Request fields that the answer repeats, in the client's own form.
+    pub echo: Map<String, Value>,
+    /// The tools whose calls are not written as those of a plain function, by the name that the model knows.
+    pub forms: Vec<(String, CallForm)>,
+    /// Whether the proofs of thinking go out with it, to come back: OpenAI's `include: ["reasoning.encrypted_content"]`.
+    pub with_proofs: bool,
+}
+
+/// How a client knows a tool, where that is not as a plain function of the name that the model knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallForm {
+    /// The client's name for it.
+    pub name: String,
+    /// The group that it belongs to.
+    pub namespace: Option<String>,
+    /// What its calls are.
+    pub kind: CallKind,
+}
+
+/// What the calls of a tool are to a client; to the model all are calls of functions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallKind {
+    /// Arguments in JSON.
+    Function,
+    /// A text.
+    FreeText,
+    /// A command for the client's own shell.
+    LocalShell,
+}
