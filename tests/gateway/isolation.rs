@@ -24,7 +24,7 @@ struct Offence {
 
 const KEYS: &str = "[[keys]]\nname = 'offender'\nkey = 'sk-offender'\nrate = { capacity = 1000, refill_per_second = 1000.0 }\n\
                     [[keys]]\nname = 'bystander'\nkey = 'sk-bystander'\nrate = { capacity = 1000, refill_per_second = 1000.0 }\n";
-const QUICK: &str = "retry = { backoff = '1ms', max_backoff = '2ms' }\nmax_concurrency = 4\n\
+const QUICK: &str = "retry = { backoff = '1ms', max_backoff = '2ms' }\nmax_concurrency = 4\nmax_queue = 200\n\
                      timeouts = { idle = '500ms' }";
 
 fn is_offending(call: &Call) -> bool {
