@@ -177,12 +177,13 @@ test("what callers and providers say stays text", () => {
     upstream.release();
     await Promise.all(waiting);
     await chat(gateway, { key: "sk-a", model: `${HOSTILE}</td></table><script>alert(3)</script>`, headers });
-    await chat(gateway, { key: "sk-a", content: "fail: <svg onload=alert(4)>", headers });
+    // Short enough not to be taken for a quotation of the request, which nobody but its caller may read.
+    await chat(gateway, { key: "sk-a", content: "fail: <img src=a>", headers });
     await shows(page, "#requests td", "</td></table><script>alert(3)</script>");
     await shows(page, "#requests td", HOSTILE);
     await shows(page, "#keys th", HOSTILE);
-    await shows(page, "#errors .message", "<svg onload=alert(4)>");
-    await shows(page, `${card("ollama")} .trouble`, "<svg onload=alert(4)>");
+    await shows(page, "#errors .message", "<img src=a>");
+    await shows(page, `${card("ollama")} .trouble`, "<img src=a>");
     assert.equal(await elements(), before, "no element was made of a text");
   });
 });
