@@ -284,15 +284,8 @@ fn own_fields<'a>(
     dropped: &mut Vec<String>,
 ) -> Result<Vec<(&'a str, &'a Value)>, GatewayError> {
     /// They decide about the answer's shape or content rather than tune it.
-    const DECISIVE: &[&str] = &[
-        "logit_bias",
-        "modalities",
-        "audio",
-        "web_search_options",
-        "mcp_servers",
-        "container",
-        "cachedContent",
-    ];
+    const DECISIVE: &[&str] =
+        &["logit_bias", "modalities", "audio", "mcp_servers", "container", "cachedContent"];
     let Some(extra) = extra else { return Ok(Vec::new()) };
     if extra.api == api {
         return Ok(extra.fields.iter().map(|(name, value)| (name.as_str(), value)).collect());

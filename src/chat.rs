@@ -11,15 +11,18 @@ mod error;
 pub mod estimate;
 mod event;
 mod model;
+mod reasoning_field;
 mod request;
 mod shape;
 
 pub use ask::{Ask, EmbedRequest, ShowRequest};
 pub use error::{ErrorKind, FieldProblem, GatewayError, Origin};
 pub use event::{
-    ChatEvent, Completion, Finish, TokenLogprob, ToolCallPiece, Usage, Waiting, Whole, later_of,
+    ChatEvent, Completion, Durations, Finish, TokenLogprob, ToolCallPiece, Usage, Waiting, Whole,
+    later_of,
 };
 pub use model::{Listing, Model, Naming, Offer, untagged};
+pub use reasoning_field::ReasoningField;
 pub use request::{
     Api, ChatRequest, Document, DocumentSource, Effort, Extra, Foreign, Format, HostedTool, Image,
     ImageSource, Message, Part, Role, Sampling, Tool, ToolCall, ToolChoice, ToolResult,

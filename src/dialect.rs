@@ -117,6 +117,8 @@ pub struct AnswerHead {
     pub model: Arc<str>,
     /// Whether it is a fallback.
     pub fell_back: bool,
+    /// How much of the time since the request's arrival it waited in lines.
+    pub waited: Duration,
 }
 
 impl AnswerHead {
@@ -210,6 +212,7 @@ mod tests {
                 provider: Arc::from("ollama"),
                 model: Arc::from("m"),
                 fell_back: false,
+                waited: Duration::ZERO,
             };
             let mut out = Vec::new();
             dialect.encoder(&ask, head).heartbeat(None, &mut out);

@@ -13,6 +13,7 @@ mod beside;
 mod config;
 mod decode;
 mod encode;
+mod media;
 mod refusal;
 mod signature;
 

@@ -6,8 +6,12 @@
 use serde_json::{Map, Value};
 
 use crate::chat::{
-    ChatRequest, GatewayError, Image, ImageSource, Message, Part, Role, ToolCall, ToolResult,
+    Api, ChatRequest, Foreign, GatewayError, Image, ImageSource, Message, Part, Role, ToolCall,
+    ToolResult,
 };
+
+/// What an assistant message's thinking is called where a client's own fields for it are kept.
+pub(super) const REASONING: &str = "reasoning";
 
 /// What marks for a prompt cache are called where they are dropped.
 const CACHE_MARK: &str = "cache_control";
@@ -21,6 +25,26 @@ pub(super) fn name_untold(request: &ChatRequest, dropped: &mut Vec<String>) {
     }
     if parts.any(|part| matches!(part, Part::Image(Image { detail: Some(_), .. }))) {
         dropped.push("detail".to_owned());
+    }
+}
+
+/// Refuses an answer that is to be heard, which no answer is that goes through the canonical model.
+///
+/// # Errors
+///
+/// `InvalidRequest` naming the field.
+pub(super) fn refuse_sound(request: &ChatRequest) -> Result<(), GatewayError> {
+    let fields = request.extra.as_ref().filter(|extra| extra.api == Api::OpenAi);
+    let asks = |name: &str| match fields.and_then(|extra| extra.fields.get(name)) {
+        None | Some(Value::Null | Value::Bool(false)) => false,
+        Some(Value::Array(list)) => list.iter().any(|one| one != "text"),
+        Some(Value::Bool(true) | Value::Number(_) | Value::String(_) | Value::Object(_)) => true,
+    };
+    match ["modalities", "audio"].into_iter().find(|name| asks(name)) {
+        None => Ok(()),
+        Some(name) => Err(GatewayError::invalid(format!(
+            "{name}: this provider answers text only, leave it out"
+        ))),
     }
 }
 
@@ -43,6 +67,56 @@ pub(super) fn name_cache_marks(request: &ChatRequest, dropped: &mut Vec<String>)
     if is_marked && !dropped.iter().any(|name| name == CACHE_MARK) {
         dropped.push(CACHE_MARK.to_owned());
     }
+}
+
+/// Names the parts for which a backend has no place, which `takes` says. One that is asked about now, and not long
+/// since, is refused instead: the answer would be about something else.
+///
+/// # Errors
+///
+/// `InvalidRequest` naming the part.
+pub(super) fn name_foreign(
+    request: &ChatRequest,
+    takes: impl Fn(&Foreign) -> bool,
+    dropped: &mut Vec<String>,
+) -> Result<(), GatewayError> {
+    let answered = request.messages.iter().rposition(|message| message.role == Role::Assistant);
+    let since = answered.map_or(0, |at| at + 1);
+    for (index, message) in request.messages.iter().enumerate() {
+        for (part, is_result) in with_results(&message.content) {
+            let Part::Foreign(foreign) = part else { continue };
+            if takes(foreign) && !is_result {
+                continue;
+            }
+            if index >= since && !is_result && foreign.is_decisive {
+                let kind = shown(&foreign.kind);
+                return Err(GatewayError::invalid(format!(
+                    "{kind}: this provider takes no such parts, send text or name another's model"
+                )));
+            }
+            if !dropped.contains(&foreign.kind) {
+                dropped.push(shown(&foreign.kind));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// All parts, those within results of tools after their own; whether each is within one.
+fn with_results(parts: &[Part]) -> impl Iterator<Item = (&Part, bool)> {
+    parts.iter().flat_map(|part| {
+        let within = match part {
+            Part::ToolResult(result) => result.content.as_slice(),
+            Part::Text(_)
+            | Part::Image(_)
+            | Part::Reasoning { .. }
+            | Part::ToolCall(_)
+            | Part::CacheMark(_)
+            | Part::Document(_)
+            | Part::Foreign(_) => &[],
+        };
+        std::iter::once((part, false)).chain(within.iter().map(|part| (part, true)))
+    })
 }
 
 /// The arguments of a call, which all APIs but OpenAI's want as an object.

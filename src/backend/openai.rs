@@ -1,8 +1,8 @@
 //! OpenAI's chat completions, as OpenAI and the many servers that imitate it speak them.
 //!
 //! It owns the shapes of requests, chunks and errors. It refuses by name what the API has no word for and what
-//! would change the result: several answers, more than four stop texts, images outside user messages. What only
-//! tunes (`top_k`, `min_p`, `repeat_penalty`) is left out and named as dropped.
+//! would change the result, such as several answers. What only tunes (`top_k`, `min_p`, `repeat_penalty`) is left out
+//! and named as dropped. How many stop texts there may be, and where pictures may stand, is the provider's to say.
 //!
 //! The one thing to know: imitators differ in everything but the outline, so reading is lenient about all of it
 //! except the end. An answer without `finish_reason` was cut, with or without `[DONE]`; with it, `[DONE]` may miss.
@@ -13,6 +13,7 @@ mod decode;
 mod encode;
 mod family;
 mod fill;
+mod reasoning;
 mod refusal;
 mod system;
 

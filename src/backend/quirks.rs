@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub struct Quirks {
     /// Whether a server that speaks OpenAI's API is not asked to count the tokens of streams, because it refuses to be.
     pub no_stream_usage: bool,
+    /// Whether such a server is given back what its model thought in earlier turns; `None`: by the model's name.
+    pub reasoning_back: Option<bool>,
     /// How such a server calls the limit of tokens.
     pub limit_field: LimitField,
     /// The limit of tokens for requests without one; `None`: the API's own.

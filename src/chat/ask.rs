@@ -8,7 +8,7 @@
 
 use serde::Serialize;
 
-use super::{ChatRequest, Extra};
+use super::{ChatRequest, Extra, ReasoningField};
 
 /// What a client asks for.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -77,6 +77,14 @@ impl Ask {
         match self {
             Self::Chat(chat) => chat.stream,
             Self::Embed(_) | Self::Show(_) | Self::CountTokens(_) => false,
+        }
+    }
+
+    /// Says under which names the answer tells what the model thought.
+    pub fn tell_reasoning(&mut self, field: ReasoningField) {
+        match self {
+            Self::Chat(chat) => chat.shape.reasoning = field,
+            Self::Embed(_) | Self::Show(_) | Self::CountTokens(_) => {}
         }
     }
 

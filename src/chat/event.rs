@@ -81,6 +81,19 @@ pub struct Completion {
     pub usage: Usage,
 }
 
+/// How long the steps of an answer took by the provider's own clock, in nanoseconds; 0 where it does not say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Durations {
+    /// All of it.
+    pub total: u64,
+    /// Loading the model.
+    pub load: u64,
+    /// Reading the prompt.
+    pub prompt: u64,
+    /// Writing the answer.
+    pub answer: u64,
+}
+
 /// Why an answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Finish {
@@ -113,6 +126,9 @@ pub struct Usage {
     pub cache_written: Option<u64>,
     /// The part of the answer that was thinking.
     pub reasoning: Option<u64>,
+    /// How long it took by the provider's own clock, where it says so: Ollama.
+    #[serde(default)]
+    pub durations: Option<Durations>,
 }
 
 impl Usage {
@@ -134,6 +150,7 @@ impl Usage {
         ] {
             *count = later_of(*count, later);
         }
+        self.durations = later.durations.or(self.durations);
     }
 }
 

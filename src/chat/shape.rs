@@ -4,6 +4,8 @@
 
 use serde_json::{Map, Value};
 
+use super::ReasoningField;
+
 /// How the client's dialect is to write the answer, beyond what is asked.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct AnswerShape {
@@ -13,6 +15,8 @@ pub struct AnswerShape {
     pub old_functions: bool,
     /// Request fields that the answer repeats, in the client's own form.
     pub echo: Map<String, Value>,
+    /// Under which names a chat client of OpenAI's kind reads what the model thought.
+    pub reasoning: ReasoningField,
     /// The tools whose calls are not written as those of a plain function, by the name that the model knows.
     pub forms: Vec<(String, CallForm)>,
     /// Whether the proofs of thinking go out with it, to come back: OpenAI's `include: ["reasoning.encrypted_content"]`.

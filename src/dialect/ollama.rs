@@ -61,21 +61,25 @@ impl Dialect for Ollama {
         }
         let mut body = json::read_object(body)?;
         let mut fields = Fields::new();
-        let ask = match self {
+        let mut ask = match self {
             Self::Chat => Ask::Chat(request::chat(&mut fields, &mut body)?),
             Self::Generate => Ask::Chat(request::generate(&mut fields, &mut body)?),
             Self::Embed => Ask::Embed(embed::many(&mut fields, &mut body)?),
             Self::Embeddings => Ask::Embed(embed::one(&mut fields, &mut body)?),
             Self::Show => Ask::Show(request::show(&mut fields, &mut body)?),
         };
+        let left_out = fields.left_out();
         fields.finish()?;
+        if let Ask::Chat(request) = &mut ask {
+            request.untold = left_out;
+        }
         Ok(ask)
     }
 
     fn encoder(&self, ask: &Ask, head: AnswerHead) -> Box<dyn Encoder> {
         match ask {
             Ask::Chat(request) => Box::new(answer::Answer::new(*self, request, &head)),
-            Ask::Embed(_) => embed::encoder(*self, head.model_for(ask.model())),
+            Ask::Embed(_) => embed::encoder(*self, head.model_for(ask.model()), head.waited),
             Ask::Show(_) => single(|result, _, _| match result {
                 Whole::Document(document) => Some(json::to_vec(&document)),
                 Whole::Embeddings(_) | Whole::Tokens(_) => None,

@@ -83,7 +83,9 @@ async fn submit(
     let settings = front.settings.load();
     let bounds = Bounds { size: settings.max_body, time: settings.body_timeout };
     let body = intake::read(request.headers(), &mut payload, bounds, buffered).await?;
-    let ask = Arc::new(exchange.dialect.decode(&body)?);
+    let mut ask = exchange.dialect.decode(&body)?;
+    ask.tell_reasoning(settings.reasoning_field);
+    let ask = Arc::new(ask);
     drop(body);
     exchange.quota.reserve(&ask).await?;
     let track = exchange.begun(&ask);

@@ -151,6 +151,7 @@ impl Exchange {
             provider: candidate.map_or_else(nobody, |candidate| Arc::clone(&candidate.provider)),
             model: candidate.map_or_else(nobody, |candidate| Arc::clone(&candidate.model)),
             fell_back: self.served.as_ref().is_some_and(|served| served.fell_back),
+            waited: self.served.as_ref().map_or(Duration::ZERO, |served| served.queued),
         };
         self.dialect.encoder(ask, head)
     }

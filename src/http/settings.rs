@@ -8,6 +8,7 @@
 
 use super::address::Network;
 use super::cors::OriginPattern;
+use crate::chat::ReasoningField;
 use crate::limit::settings::RateSettings;
 use crate::policy::{DataPolicy, Priority};
 use crate::secret::Secret;
@@ -46,6 +47,8 @@ pub struct ServerSettings {
     /// proxies from hanging up. Default 15 s, the interval the HTML standard advises for comments.
     #[serde(with = "crate::units::duration")]
     pub heartbeat_after: Duration,
+    /// Under which names chat clients of OpenAI's kind read what a model thought. Default `both`.
+    pub reasoning_field: ReasoningField,
     /// Pages in browsers.
     pub cors: CorsSettings,
 }
@@ -145,6 +148,7 @@ impl Default for ServerSettings {
             body_timeout: Duration::from_secs(30),
             write_stall: Duration::from_secs(30),
             heartbeat_after: Duration::from_secs(15),
+            reasoning_field: ReasoningField::default(),
             cors: CorsSettings::default(),
         }
     }

@@ -62,6 +62,11 @@ pub struct ProviderSettings {
     /// true.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream_usage: Option<bool>,
+    /// Whether it is given back what its model thought in earlier turns; for `openai` only. Default by its address and
+    /// the model's name: DeepSeek's, Kimi's, MiniMax's and their like are, OpenAI's own are not, and others are where
+    /// the client speaks the same API.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reasoning_back: Option<bool>,
     /// How it calls the limit of tokens; for `openai` only. Default `auto`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_tokens_field: Option<LimitField>,
@@ -197,6 +202,7 @@ impl ProviderSettings {
     pub fn quirks(&self) -> Quirks {
         Quirks {
             no_stream_usage: self.stream_usage == Some(false),
+            reasoning_back: self.reasoning_back.or_else(|| self.wants_reasoning_back()),
             limit_field: self.max_tokens_field.unwrap_or_default(),
             default_max_tokens: self.default_max_tokens,
             api_version: self.api_version.unwrap_or_default(),
@@ -213,6 +219,14 @@ impl ProviderSettings {
         } else {
             SystemPlace::First
         }
+    }
+
+    /// Whether its address is that of a vendor whose models want their thinking back, whatever they are called.
+    fn wants_reasoning_back(&self) -> Option<bool> {
+        const VENDORS: [&str; 5] = ["deepseek.", "moonshot.", "kimi.", "minimax", "z.ai"];
+        let after = self.base_url.split_once("://").map_or("", |(_, after)| after);
+        let host = after.split('/').next().unwrap_or_default();
+        VENDORS.iter().any(|vendor| host.contains(vendor)).then_some(true)
     }
 
     /// The same settings with everything that was unset filled in by the methods above.
@@ -246,6 +260,7 @@ impl Default for ProviderSettings {
             default_max_tokens: None,
             api_version: None,
             stream_usage: None,
+            reasoning_back: None,
             max_tokens_field: None,
             system: None,
             max_concurrency: MaxConcurrency::Fixed(4),

@@ -18,6 +18,7 @@ pub type Object = Map<String, Value>;
 pub struct Fields {
     path: Vec<String>,
     problems: Vec<FieldProblem>,
+    untold: Vec<String>,
 }
 
 impl Fields {
@@ -45,6 +46,21 @@ impl Fields {
         let mut path = self.path.clone();
         path.push(key.to_owned());
         self.problems.push(FieldProblem { path, message: message.into(), rule });
+    }
+
+    /// Notes something that was left out because nobody could be told of it, by its own name.
+    pub fn leave_out(&mut self, name: &str) {
+        // A client's own word goes into a header.
+        const MOST: usize = 64;
+        let name: String = name.chars().take(MOST).collect();
+        if !self.untold.contains(&name) {
+            self.untold.push(name);
+        }
+    }
+
+    /// Takes the names of what was left out.
+    pub fn left_out(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.untold)
     }
 
     /// Reads something below `segment`, so that its problems carry the longer path.

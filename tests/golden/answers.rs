@@ -118,6 +118,7 @@ impl Form {
             provider: Arc::from("fixture"),
             model: Arc::from("ran"),
             fell_back: false,
+            waited: Duration::ZERO,
         };
         let mut encoder = self.dialect.encoder(&self.ask(stream), head);
         let mut out = Vec::new();

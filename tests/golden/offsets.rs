@@ -61,6 +61,7 @@ fn written(path: &str, ask: &Ask, events: &[ChatEvent]) -> String {
         provider: Arc::from("p"),
         model: Arc::from("m"),
         fell_back: false,
+        waited: Duration::ZERO,
     };
     let mut encoder = dialect(path).encoder(ask, head);
     let mut out = Vec::new();

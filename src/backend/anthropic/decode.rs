@@ -360,6 +360,7 @@ impl Counts {
             cached: read,
             cache_written: written,
             reasoning: self.thinking_tokens(),
+            durations: None,
         }
     }
 }

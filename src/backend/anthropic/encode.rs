@@ -35,6 +35,7 @@ pub(super) fn chat(
         return Err(GatewayError::invalid("messages: this provider needs a user message"));
     }
     history::name_untold(request, &mut dropped);
+    history::name_foreign(request, |_| false, &mut dropped)?;
     name_untold(request, thinking, quirks.api_version, &mut dropped);
     let sampling = &request.sampling;
     let has_sampling = quirks.api_version.has_sampling();

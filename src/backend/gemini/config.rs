@@ -4,9 +4,6 @@ use serde_json::{Map, Value, json};
 
 use crate::chat::{ChatRequest, Effort, Format, GatewayError};
 
-/// The most stop texts that the API takes.
-const MOST_STOPS: usize = 5;
-
 /// How a model takes its thinking, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Generation {
@@ -44,11 +41,6 @@ pub(super) fn generation(
 ) -> Result<Map<String, Value>, GatewayError> {
     let sampling = &request.sampling;
     let stops: Vec<&String> = sampling.stop.iter().filter(|stop| !stop.is_empty()).collect();
-    if stops.len() > MOST_STOPS {
-        return Err(GatewayError::invalid(format!(
-            "stop: this provider takes at most {MOST_STOPS} texts"
-        )));
-    }
     let mut untold = |name: &str, is_set: bool| {
         if is_set {
             dropped.push(name.to_owned());

@@ -302,6 +302,7 @@ impl From<&Counts> for Usage {
             cached: Some(counts.cached_content_token_count.unwrap_or(0)),
             cache_written: None,
             reasoning: Some(counts.thoughts_token_count.unwrap_or(0)),
+            durations: None,
         }
     }
 }

@@ -6,10 +6,11 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::config::{self, Generation};
+use super::media::{self, Media};
 use super::signature;
 use crate::backend::history::{
-    arguments, images, instructions, media_type, name_cache_marks, name_untold, plain_result_text,
-    refuse_gap, refuse_images,
+    arguments, images, instructions, media_type, name_cache_marks, name_foreign, name_untold,
+    plain_result_text, refuse_gap, refuse_images,
 };
 use crate::backend::links::Links;
 use crate::backend::names::ToolNames;
@@ -43,6 +44,7 @@ pub(super) fn chat(
     }
     name_untold(request, &mut dropped);
     name_cache_marks(request, &mut dropped);
+    name_foreign(request, |foreign| media::read(foreign).is_some(), &mut dropped)?;
     if request.parallel_tool_calls == Some(false) {
         dropped.push("parallel_tool_calls".to_owned());
     }
@@ -118,13 +120,13 @@ fn user(message: &Message) -> Result<Vec<WirePart<'_>>, GatewayError> {
         match part {
             Part::Text(text) if !text.is_empty() => parts.push(WirePart::text(text)),
             Part::Image(image) => parts.push(picture(image)?),
+            Part::Foreign(foreign) => parts.extend(media::read(foreign).map(WirePart::of_media)),
             Part::Text(_)
             | Part::Reasoning { .. }
             | Part::ToolCall(_)
             | Part::ToolResult(_)
             | Part::CacheMark(_)
-            | Part::Document(_)
-            | Part::Foreign(_) => {}
+            | Part::Document(_) => {}
         }
     }
     if parts.is_empty() {
@@ -217,7 +219,10 @@ fn response(result: &ToolResult) -> Value {
 fn picture(image: &Image) -> Result<WirePart<'_>, GatewayError> {
     match &image.source {
         ImageSource::Inline { media_type: declared, base64 } => Ok(WirePart {
-            inline_data: Some(Blob { mime_type: media_type(declared, base64), data: base64 }),
+            inline_data: Some(Blob {
+                mime_type: media_type(declared, base64).into(),
+                data: base64,
+            }),
             ..WirePart::default()
         }),
         // Google fetches public `https` links and its own files by itself.
@@ -320,12 +325,24 @@ impl<'a> WirePart<'a> {
     fn text(text: &'a str) -> Self {
         Self { text: Some(Cow::Borrowed(text)), ..Self::default() }
     }
+
+    fn of_media(media: Media<'a>) -> Self {
+        match media {
+            Media::Address(file_uri) => {
+                Self { file_data: Some(File { file_uri }), ..Self::default() }
+            }
+            Media::Inline { media_type, data } => {
+                let blob = Blob { mime_type: media_type.into(), data };
+                Self { inline_data: Some(blob), ..Self::default() }
+            }
+        }
+    }
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Blob<'a> {
-    mime_type: &'a str,
+    mime_type: Cow<'a, str>,
     data: &'a str,
 }
 

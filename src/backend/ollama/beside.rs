@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::decode::Took;
 use crate::backend::lenient::count;
 use crate::backend::listed::{entries, first_text, time};
 use crate::backend::whole::parse;
@@ -53,7 +54,11 @@ pub(super) fn listing(listing: Listing, key: Option<&str>) -> UpstreamRequest {
 /// Reads vectors.
 pub(super) fn embeddings(body: &[u8]) -> Result<(Whole, Usage), DecodeError> {
     let answer: Embedded = parse(body)?;
-    let usage = Usage { prompt: answer.prompt_eval_count, ..Usage::default() };
+    let usage = Usage {
+        prompt: answer.prompt_eval_count,
+        durations: answer.took.told(),
+        ..Usage::default()
+    };
     Ok((Whole::Embeddings(answer.embeddings), usage))
 }
 
@@ -100,6 +105,8 @@ struct Embedded {
     embeddings: Vec<Vec<f32>>,
     #[serde(default, deserialize_with = "count")]
     prompt_eval_count: Option<u64>,
+    #[serde(flatten)]
+    took: Took,
 }
 
 #[cfg(test)]

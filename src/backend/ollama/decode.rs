@@ -8,7 +8,7 @@ use crate::backend::calls::{Calls, Fragment};
 use crate::backend::lenient::{self, Said, count, list, loose, text};
 use crate::backend::logprobs::{Token, tokens};
 use crate::backend::{DecodeError, Decoder, MAX_PIECE, reason};
-use crate::chat::{ChatEvent, ChatRequest, Completion, Finish, Usage};
+use crate::chat::{ChatEvent, ChatRequest, Completion, Durations, Finish, Usage};
 use crate::wire::ndjson::Lines;
 
 /// Reads the lines of one answer.
@@ -95,6 +95,7 @@ impl State {
             prompt: parsed.prompt_eval_count,
             completion: parsed.eval_count,
             cached: parsed.prompt_eval_cached_count,
+            durations: parsed.took.told(),
             ..Usage::default()
         });
         if parsed.done == Some(true) {
@@ -153,10 +154,38 @@ struct Line {
     prompt_eval_cached_count: Option<u64>,
     #[serde(default, deserialize_with = "count")]
     eval_count: Option<u64>,
+    #[serde(flatten)]
+    took: Took,
     #[serde(default, deserialize_with = "loose")]
     logprobs: Option<Vec<Token>>,
     #[serde(default)]
     error: Option<Box<RawValue>>,
+}
+
+/// How long the steps took, in nanoseconds.
+#[derive(Deserialize, Default)]
+pub(super) struct Took {
+    #[serde(default, deserialize_with = "count")]
+    total_duration: Option<u64>,
+    #[serde(default, deserialize_with = "count")]
+    load_duration: Option<u64>,
+    #[serde(default, deserialize_with = "count")]
+    prompt_eval_duration: Option<u64>,
+    #[serde(default, deserialize_with = "count")]
+    eval_duration: Option<u64>,
+}
+
+impl Took {
+    /// What was told; `None` when nothing was.
+    pub(super) fn told(&self) -> Option<Durations> {
+        let durations = Durations {
+            total: self.total_duration.unwrap_or(0),
+            load: self.load_duration.unwrap_or(0),
+            prompt: self.prompt_eval_duration.unwrap_or(0),
+            answer: self.eval_duration.unwrap_or(0),
+        };
+        (durations != Durations::default()).then_some(durations)
+    }
 }
 
 #[derive(Deserialize, Default)]

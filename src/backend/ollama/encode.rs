@@ -7,11 +7,11 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::fill::{self, Common};
-use crate::backend::history::{arguments, name_cache_marks};
+use crate::backend::history::{REASONING, arguments, name_cache_marks, name_foreign, refuse_sound};
 use crate::backend::{Target, UpstreamRequest};
 use crate::chat::{
-    Api, ChatRequest, Effort, Format, GatewayError, ImageSource, Message, Part, Role, Sampling,
-    Tool, ToolCall, ToolChoice, ToolResult,
+    Api, ChatRequest, Effort, Foreign, Format, GatewayError, ImageSource, Message, Part, Role,
+    Sampling, Tool, ToolCall, ToolChoice, ToolResult,
 };
 use crate::wire::json;
 
@@ -30,9 +30,11 @@ pub(super) fn chat(
     if request.n.is_some_and(|n| n > 1) {
         return Err(GatewayError::invalid("n: this provider gives one answer, ask for n = 1"));
     }
+    refuse_sound(request)?;
     let mut dropped = Vec::new();
     let (passed, options) = own_fields(request, &mut dropped);
     name_cache_marks(request, &mut dropped);
+    name_foreign(request, is_taken, &mut dropped)?;
     if request.parallel_tool_calls == Some(false) {
         dropped.push("parallel_tool_calls".to_owned());
     }
@@ -163,7 +165,8 @@ fn plain(message: &Message) -> Result<WireMessage<'_>, GatewayError> {
             Part::Image(image) => written.images.push(inline(&image.source)?),
             Part::Reasoning { text, .. } => written.thinking.push_str(text),
             Part::ToolCall(call) => written.tool_calls.push(tool_call(call)?),
-            Part::ToolResult(_) | Part::CacheMark(_) | Part::Document(_) | Part::Foreign(_) => {}
+            Part::Foreign(foreign) => written.called(foreign),
+            Part::ToolResult(_) | Part::CacheMark(_) | Part::Document(_) => {}
         }
     }
     Ok(written)
@@ -210,6 +213,18 @@ fn tool_call(call: &ToolCall) -> Result<WireCall<'_>, GatewayError> {
     Ok(WireCall { id: call.id.as_deref(), function })
 }
 
+/// Whether a part of another API, or of none of the usual ones here, has its place in a message.
+fn is_taken(foreign: &Foreign) -> bool {
+    // What was thought has a field of its own here, whatever it was called.
+    own_role(foreign).is_some() || foreign.kind == REASONING
+}
+
+/// The role that an Ollama client gave, where it is none of the usual ones.
+fn own_role(foreign: &Foreign) -> Option<&str> {
+    let is_role = foreign.api == Api::Ollama && foreign.kind == "role";
+    foreign.value.get("role").filter(|_| is_role)?.as_str()
+}
+
 #[derive(Serialize)]
 struct Body<'a> {
     model: &'a str,
@@ -233,7 +248,7 @@ struct Body<'a> {
 
 #[derive(Serialize)]
 struct WireMessage<'a> {
-    role: &'static str,
+    role: &'a str,
     content: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     thinking: String,
@@ -247,8 +262,8 @@ struct WireMessage<'a> {
     tool_call_id: Option<&'a str>,
 }
 
-impl WireMessage<'_> {
-    fn new(role: &'static str) -> Self {
+impl<'a> WireMessage<'a> {
+    fn new(role: &'a str) -> Self {
         Self {
             role,
             content: String::new(),
@@ -257,6 +272,13 @@ impl WireMessage<'_> {
             tool_calls: Vec::new(),
             tool_name: None,
             tool_call_id: None,
+        }
+    }
+
+    /// A role that is Ollama's own goes as it came: the model's template knows what it means.
+    fn called(&mut self, foreign: &'a Foreign) {
+        if let Some(role) = own_role(foreign) {
+            self.role = role;
         }
     }
 

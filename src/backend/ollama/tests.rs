@@ -8,8 +8,8 @@ use super::*;
 use crate::backend::testing::extra;
 use crate::backend::{Quirks, RejectionClass};
 use crate::chat::{
-    ChatRequest, Extra, Format, Image, ImageSource, Message, Part, Role, Sampling, Tool, ToolCall,
-    ToolChoice, ToolResult,
+    ChatRequest, Extra, Foreign, Format, Image, ImageSource, Message, Part, Role, Sampling, Tool,
+    ToolCall, ToolChoice, ToolResult,
 };
 
 fn encode(request: &ChatRequest) -> Value {
@@ -120,6 +120,26 @@ fn calls_carry_objects_and_results_the_tools_name() {
             .message
             .contains("`add`")
     );
+}
+
+#[test]
+fn a_role_of_ollamas_own_goes_as_it_came() {
+    let role = Part::Foreign(Foreign {
+        api: Api::Ollama,
+        kind: "role".into(),
+        text: None,
+        is_decisive: false,
+        value: json!({"role": "control"}),
+    });
+    let content = vec![role, Part::Text("thinking".into())];
+    let mut request = user("hi");
+    request.messages.insert(0, Message { role: Role::User, content, name: None });
+    let call = Ollama.encode(&Ask::Chat(request.clone()), Target::new("m", None)).unwrap();
+    let body: Value = serde_json::from_slice(&call.body).unwrap();
+    assert_eq!(body["messages"][0], json!({"role": "control", "content": "thinking"}));
+    assert_eq!(call.dropped, [""; 0]);
+    let (_, dropped) = crate::backend::testing::encode(&crate::backend::OpenAi, &request, "m");
+    assert_eq!(dropped, ["role"]);
 }
 
 #[test]

@@ -37,6 +37,7 @@ pub(super) fn usage(counts: &Map<String, Value>) -> Usage {
             &["output_tokens_details", "reasoning_tokens"],
             &["reasoning_tokens"],
         ]),
+        durations: None,
     }
 }
 
@@ -53,6 +54,7 @@ mod tests {
             cached: Some(4),
             cache_written: None,
             reasoning: Some(2),
+            durations: None,
         };
         for counts in [
             json!({"prompt_tokens": 9, "completion_tokens": 3, "prompt_tokens_details": {"cached_tokens": 4},

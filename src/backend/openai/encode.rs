@@ -1,22 +1,22 @@
 //! Writing a chat for OpenAI and its imitators.
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::family::Family;
+use super::reasoning::Back;
 use super::{fill, system};
-use crate::backend::history::{address, images, name_cache_marks, refuse_images, result_text};
+use crate::backend::history::{
+    REASONING, address, images, name_cache_marks, name_foreign, refuse_sound, result_text,
+};
 use crate::backend::links::Links;
 use crate::backend::names::ToolNames;
 use crate::backend::{Quirks, Target, UpstreamRequest, foreign_fields};
 use crate::chat::{
-    Api, ChatRequest, Effort, Format, GatewayError, Image, Message, Part, Role, Tool, ToolChoice,
-    ToolResult,
+    Api, ChatRequest, Effort, Foreign, Format, GatewayError, Image, Message, Part, Role, Tool,
+    ToolChoice, ToolResult,
 };
 use crate::wire::json;
-
-/// The most stop texts that the API takes.
-const MOST_STOPS: usize = 4;
 
 /// The longest id of a call that OpenAI takes back, in bytes.
 const LONGEST_ID: usize = 40;
@@ -30,6 +30,7 @@ pub(super) fn chat(
         return fill::gap_before(suffix, request, target);
     }
     let Target { model, api_key, quirks, .. } = target;
+    refuse_sound(request)?;
     let mut dropped = Vec::new();
     let stop = check(request)?;
     let passed = foreign_fields(request, Api::OpenAi, &mut dropped)?;
@@ -51,14 +52,18 @@ pub(super) fn chat(
     let top_p = tuned("top_p", sampling.top_p, 1.0);
     let presence_penalty = tuned("presence_penalty", set(sampling.presence_penalty), 0.0);
     let frequency_penalty = tuned("frequency_penalty", set(sampling.frequency_penalty), 0.0);
-    name_untold(request, &mut dropped);
+    let back = Back::of(quirks.reasoning_back, model);
+    name_untold(request, back, &mut dropped);
     name_cache_marks(request, &mut dropped);
+    // Thinking is named where it is lost.
+    let is_known = |foreign: &Foreign| is_own(foreign) || foreign.kind == REASONING;
+    name_foreign(request, is_known, &mut dropped)?;
     let limit = target.limit(request);
     let is_newer = family.has_newer_limit(quirks.limit_field);
     let has_tools = !request.tools.is_empty();
     let body = Body {
         model,
-        messages: messages(&system::placed(request, quirks.system), &names)?,
+        messages: messages(&system::placed(request, quirks.system), back, &names)?,
         stream: true,
         stream_options: StreamOptions::of(quirks),
         max_tokens: limit.filter(|_| !is_newer),
@@ -97,11 +102,6 @@ pub(super) fn check(request: &ChatRequest) -> Result<Vec<&str>, GatewayError> {
     }
     let stops = request.sampling.stop.iter().map(String::as_str);
     let stops: Vec<&str> = stops.filter(|stop| !stop.is_empty()).collect();
-    if stops.len() > MOST_STOPS {
-        return Err(GatewayError::invalid(format!(
-            "stop: this provider takes at most {MOST_STOPS} texts"
-        )));
-    }
     Ok(stops)
 }
 
@@ -111,19 +111,13 @@ pub(super) fn set(penalty: Option<f64>) -> Option<f64> {
 }
 
 /// Names what the API has no field for.
-pub(super) fn name_untold(request: &ChatRequest, dropped: &mut Vec<String>) {
+pub(super) fn name_untold(request: &ChatRequest, back: Back, dropped: &mut Vec<String>) {
     let sampling = &request.sampling;
-    let has_reasoning = request
-        .messages
-        .iter()
-        .flat_map(|message| &message.content)
-        .any(|part| matches!(part, Part::Reasoning { .. }));
     for (name, is_set) in [
         ("top_k", sampling.top_k.is_some()),
         ("min_p", sampling.min_p.is_some_and(|p| p != 0.0)),
         ("repeat_penalty", sampling.repeat_penalty.is_some_and(|penalty| penalty != 1.0)),
-        // Earlier thinking is not part of this API; servers that want it back want it in ways of their own.
-        ("reasoning", has_reasoning),
+        ("reasoning", back.loses(request)),
     ] {
         if is_set {
             dropped.push(name.to_owned());
@@ -131,7 +125,11 @@ pub(super) fn name_untold(request: &ChatRequest, dropped: &mut Vec<String>) {
     }
 }
 
-fn messages(request: &ChatRequest, names: &ToolNames) -> Result<Vec<WireMessage>, GatewayError> {
+fn messages(
+    request: &ChatRequest,
+    back: Back,
+    names: &ToolNames,
+) -> Result<Vec<WireMessage>, GatewayError> {
     let mut links = Links::new(request, |id| !id.is_empty() && id.len() <= LONGEST_ID)?;
     let mut written = Vec::with_capacity(request.messages.len());
     // Tool messages hold text only: their pictures follow in a user message, after the last of them.
@@ -141,9 +139,8 @@ fn messages(request: &ChatRequest, names: &ToolNames) -> Result<Vec<WireMessage>
             flush(&mut pictures, &mut written);
         }
         match message.role {
-            Role::System => written.push(plain(message)?),
-            Role::User => written.push(user(message)),
-            Role::Assistant => written.push(assistant(message, &mut links, names)?),
+            Role::System | Role::User => written.push(plain(message)),
+            Role::Assistant => written.push(assistant(message, back, &mut links, names)),
             Role::Tool => {
                 for part in &message.content {
                     if let Part::ToolResult(result) = part {
@@ -165,31 +162,39 @@ fn flush(pictures: &mut Vec<Value>, written: &mut Vec<WireMessage>) {
     }
 }
 
-/// A message of text only. Parts are joined, because imitators' templates often want one string.
-fn plain(message: &Message) -> Result<WireMessage, GatewayError> {
-    refuse_images(message)?;
-    let content = Content::Text(message.joined_text());
-    Ok(WireMessage { content, name: message.name.clone(), ..WireMessage::new(message.role) })
-}
-
-fn user(message: &Message) -> WireMessage {
-    let has_images = message.content.iter().any(|part| matches!(part, Part::Image(_)));
-    let content = if has_images {
+/// Texts are joined where there is nothing else, because imitators' templates often want one string.
+fn plain(message: &Message) -> WireMessage {
+    let is_more = |part: &Part| match part {
+        Part::Image(_) => true,
+        Part::Foreign(foreign) => is_own(foreign),
+        Part::Text(_)
+        | Part::Reasoning { .. }
+        | Part::ToolCall(_)
+        | Part::ToolResult(_)
+        | Part::CacheMark(_)
+        | Part::Document(_) => false,
+    };
+    let content = if message.content.iter().any(is_more) {
         let parts = message.content.iter().filter_map(|part| match part {
             Part::Text(text) => Some(json!({"type": "text", "text": text})),
             Part::Image(image) => Some(picture(image)),
+            Part::Foreign(foreign) => is_own(foreign).then(|| foreign.value.clone()),
             Part::Reasoning { .. }
             | Part::ToolCall(_)
             | Part::ToolResult(_)
             | Part::CacheMark(_)
-            | Part::Document(_)
-            | Part::Foreign(_) => None,
+            | Part::Document(_) => None,
         });
         Content::Parts(parts.collect())
     } else {
         Content::Text(message.joined_text())
     };
     WireMessage { content, name: message.name.clone(), ..WireMessage::new(message.role) }
+}
+
+/// Whether a part is one that this API's own clients send, which goes as it came.
+fn is_own(foreign: &Foreign) -> bool {
+    foreign.api == Api::OpenAi && foreign.kind != REASONING
 }
 
 fn picture(image: &Image) -> Value {
@@ -202,10 +207,12 @@ fn picture(image: &Image) -> Value {
 
 fn assistant(
     message: &Message,
+    back: Back,
     links: &mut Links<'_>,
     names: &ToolNames,
-) -> Result<WireMessage, GatewayError> {
-    let mut written = plain(message)?;
+) -> WireMessage {
+    let mut written = plain(message);
+    written.reasoning = back.fields(message);
     for part in &message.content {
         if let Part::ToolCall(call) = part {
             let arguments = if call.arguments.trim().is_empty() { "{}" } else { &call.arguments };
@@ -218,7 +225,7 @@ fn assistant(
     if is_empty && !written.tool_calls.is_empty() {
         written.content = Content::Null;
     }
-    Ok(written)
+    written
 }
 
 fn answered(result: &ToolResult, links: &mut Links<'_>) -> WireMessage {
@@ -367,6 +374,8 @@ struct WireMessage {
     tool_calls: Vec<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_call_id: Option<String>,
+    #[serde(flatten)]
+    reasoning: Map<String, Value>,
 }
 
 impl WireMessage {
@@ -377,6 +386,7 @@ impl WireMessage {
             name: None,
             tool_calls: Vec::new(),
             tool_call_id: None,
+            reasoning: Map::new(),
         }
     }
 }

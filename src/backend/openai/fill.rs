@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::encode::{StreamOptions, check, headers, name_untold, set};
+use super::reasoning::Back;
 use crate::backend::history::{gap, name_cache_marks, refuse_images};
 use crate::backend::{Target, UpstreamRequest, foreign_fields};
 use crate::chat::{Api, ChatRequest, Format, GatewayError, TokenLogprob};
@@ -39,7 +40,7 @@ pub(super) fn gap_before(
     }
     let mut dropped = Vec::new();
     let passed = foreign_fields(request, Api::OpenAi, &mut dropped)?;
-    name_untold(request, &mut dropped);
+    name_untold(request, Back::Nothing, &mut dropped);
     name_cache_marks(request, &mut dropped);
     if request.effort.is_some() {
         dropped.push("reasoning_effort".to_owned());

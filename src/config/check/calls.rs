@@ -118,6 +118,7 @@ impl Review<'_> {
         for (key, is_written, backend) in [
             ("api_version", provider.api_version.is_some(), BackendName::Anthropic),
             ("stream_usage", provider.stream_usage.is_some(), BackendName::Openai),
+            ("reasoning_back", provider.reasoning_back.is_some(), BackendName::Openai),
             ("max_tokens_field", provider.max_tokens_field.is_some(), BackendName::Openai),
             ("system", provider.system.is_some(), BackendName::Openai),
         ] {

@@ -83,6 +83,7 @@ fn full_provider() -> ProviderSettings {
         default_max_tokens: Some(1),
         api_version: Some(ApiVersion::V2023),
         stream_usage: Some(true),
+        reasoning_back: Some(true),
         max_tokens_field: Some(LimitField::Auto),
         system: Some(SystemPlace::First),
         max_concurrency: MaxConcurrency::Auto,

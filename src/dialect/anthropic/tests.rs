@@ -25,6 +25,7 @@ fn encoder(stream: bool, effort: Option<Effort>) -> Box<dyn Encoder> {
         provider: Arc::from("ollama"),
         model: Arc::from("other"),
         fell_back: false,
+        waited: Duration::ZERO,
     };
     Anthropic.encoder(&Ask::Chat(request), head)
 }
@@ -287,6 +288,7 @@ fn input_tokens_leave_out_what_went_through_a_cache() {
         cached: Some(60),
         cache_written: Some(30),
         reasoning: Some(2),
+        durations: None,
     };
     let expected = json!({
         "input_tokens": 10, "cache_creation_input_tokens": 30, "cache_read_input_tokens": 60, "output_tokens": 7,

@@ -21,6 +21,7 @@ fn encoder(stream: bool) -> Box<dyn Encoder> {
         provider: Arc::from("ollama"),
         model: Arc::from("llama3.1"),
         fell_back: false,
+        waited: Duration::ZERO,
     };
     Native.encoder(&Ask::Chat(request), head)
 }

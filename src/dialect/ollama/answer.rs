@@ -4,8 +4,8 @@
 //! after every event, a whole one at the end. Tool calls are handed out complete, since their arguments are an
 //! object here and not the text of one.
 //!
-//! The one thing to know: times are measured here, from the request's arrival. Waiting in line counts into the
-//! prompt's time, as waiting for a slot does at an Ollama server.
+//! The one thing to know: how long the steps took is an Ollama's own to say, and goes out as it said. Only where the
+//! provider does not say are times measured here, from the request's arrival, without the wait in line.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Ollama, words};
 use crate::chat::{
-    ChatEvent, ChatRequest, Completion, ErrorKind, Finish, GatewayError, TokenLogprob,
+    ChatEvent, ChatRequest, Completion, Durations, ErrorKind, Finish, GatewayError, TokenLogprob,
     ToolCallPiece,
 };
 use crate::dialect::{AnswerHead, Encoder};
@@ -27,6 +27,7 @@ pub(super) struct Answer {
     /// The name that the client asked for.
     model: String,
     created: SystemTime,
+    waited: Duration,
     wants_logprobs: bool,
     /// What was said and not handed out yet.
     said: Said,
@@ -61,6 +62,7 @@ impl Answer {
             stream: request.stream,
             model: head.model_for(request.model.as_deref()),
             created: head.created,
+            waited: head.waited,
             wants_logprobs: request.logprobs.is_some(),
             said: Said::default(),
             call: None,
@@ -185,13 +187,21 @@ impl Answer {
             Finish::Load | Finish::Unload => return None,
         }
         let first = self.first.unwrap_or(at);
+        let measured = || Durations {
+            total: nanoseconds(at.saturating_sub(self.waited)),
+            load: 0,
+            prompt: nanoseconds(first.saturating_sub(self.waited)),
+            answer: nanoseconds(self.last.saturating_sub(first)),
+        };
+        let durations = done.usage.durations.unwrap_or_else(measured);
         Some(Counts {
-            total_duration: nanoseconds(at),
+            total_duration: durations.total,
+            load_duration: durations.load,
             prompt_eval_count: done.usage.prompt.unwrap_or(0),
             prompt_eval_cached_count: done.usage.cached.unwrap_or(0),
-            prompt_eval_duration: nanoseconds(first),
+            prompt_eval_duration: durations.prompt,
             eval_count: done.usage.completion.unwrap_or(0),
-            eval_duration: nanoseconds(self.last.saturating_sub(first)),
+            eval_duration: durations.answer,
         })
     }
 }
@@ -335,6 +345,8 @@ impl<'a> From<&'a TokenLogprob> for LineLogprob<'a> {
 struct Counts {
     #[serde(skip_serializing_if = "is_zero")]
     total_duration: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    load_duration: u64,
     #[serde(skip_serializing_if = "is_zero")]
     prompt_eval_count: u64,
     #[serde(skip_serializing_if = "is_zero")]

@@ -50,11 +50,14 @@ pub(super) fn one(fields: &mut Fields, body: &mut Object) -> Result<EmbedRequest
 }
 
 /// Begins to write the vectors.
-pub(super) fn encoder(route: Ollama, model: String) -> Box<dyn Encoder> {
+pub(super) fn encoder(route: Ollama, model: String, waited: Duration) -> Box<dyn Encoder> {
     single(move |result, usage, took| {
         let Whole::Embeddings(vectors) = result else { return None };
         Some(match route {
-            Ollama::Embed => json::to_vec(&answer(&model, &vectors, usage, took)),
+            Ollama::Embed => {
+                let took = took.saturating_sub(waited);
+                json::to_vec(&answer(&model, &vectors, usage, took))
+            }
             Ollama::Chat | Ollama::Generate | Ollama::Embeddings | Ollama::Show => {
                 let embedding = vectors.into_iter().next().unwrap_or_default();
                 json::to_vec(&serde_json::json!({"embedding": embedding}))
@@ -74,10 +77,12 @@ fn answer<'a>(
     usage: &Usage,
     took: Duration,
 ) -> Answer<'a> {
+    let measured = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
     Answer {
         model,
         embeddings: vectors,
-        total_duration: u64::try_from(took.as_nanos()).unwrap_or(u64::MAX),
+        total_duration: usage.durations.map_or(measured, |told| told.total),
+        load_duration: usage.durations.map_or(0, |told| told.load),
         prompt_eval_count: usage.prompt.filter(|count| *count > 0),
     }
 }
@@ -88,6 +93,12 @@ struct Answer<'a> {
     embeddings: &'a [Vec<f32>],
     /// In nanoseconds.
     total_duration: u64,
+    #[serde(skip_serializing_if = "is_zero")]
+    load_duration: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     prompt_eval_count: Option<u64>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }

@@ -4,11 +4,11 @@
 //! call of the same name, else to the first call that is still unanswered; calls without ids get some, made from
 //! their place in the conversation, so that the same conversation always reads the same.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::chat::{
-    Api, ChatRequest, Effort, Extra, Format, GatewayError, Image, ImageSource, Message, Part, Role,
-    Sampling, ShowRequest, Tool, ToolCall, ToolResult,
+    Api, ChatRequest, Effort, Extra, Foreign, Format, GatewayError, Image, ImageSource, Message,
+    Part, Role, Sampling, ShowRequest, Tool, ToolCall, ToolResult,
 };
 use crate::wire::fields::{Fields, Object, take};
 use crate::wire::image;
@@ -202,8 +202,9 @@ fn tools(fields: &mut Fields, body: &mut Object) -> Vec<Tool> {
 }
 
 fn tool(fields: &mut Fields, item: &mut Object) -> Option<Tool> {
-    if fields.text(item, "type").is_some_and(|kind| kind != "function") {
-        fields.problem("type", "literal_error", "Input should be 'function'");
+    let kind = fields.text(item, "type").filter(|kind| kind != "function");
+    if let Some(kind) = kind.filter(|_| !item.contains_key("function")) {
+        fields.leave_out(&kind);
         return None;
     }
     let mut function = fields.required_object(item, "function")?;
@@ -245,9 +246,9 @@ fn message(
     let calls = tool_calls(fields, item, index);
     let tool_name = some_text(fields, item, "tool_name");
     let call_id = some_text(fields, item, "tool_call_id");
-    let role = role?;
+    let (role, own) = role?;
     let content = match role {
-        Role::System | Role::User => seen.collect(),
+        Role::System | Role::User => own.into_iter().chain(seen).collect(),
         Role::Assistant => {
             let ids = calls.iter().filter_map(|call| {
                 Some(OpenCall { id: call.id.clone()?, name: call.name.clone() })
@@ -261,18 +262,26 @@ fn message(
     Some(Message { role, content, name: None })
 }
 
-fn role(fields: &mut Fields, item: &mut Object) -> Option<Role> {
-    match fields.required_text(item, "role")?.to_ascii_lowercase().as_str() {
-        "system" => Some(Role::System),
-        "user" => Some(Role::User),
-        "assistant" => Some(Role::Assistant),
-        "tool" => Some(Role::Tool),
+/// Who speaks, and the word for it where it is none of the usual ones: templates of models may know more of them.
+fn role(fields: &mut Fields, item: &mut Object) -> Option<(Role, Option<Part>)> {
+    let word = fields.required_text(item, "role")?;
+    let role = match word.to_ascii_lowercase().as_str() {
+        "system" => Role::System,
+        "user" => Role::User,
+        "assistant" => Role::Assistant,
+        "tool" => Role::Tool,
         _ => {
-            let expected = "Input should be 'system', 'user', 'assistant' or 'tool'";
-            fields.problem("role", "literal_error", expected);
-            None
+            let foreign = Foreign {
+                api: Api::Ollama,
+                kind: "role".to_owned(),
+                text: None,
+                is_decisive: false,
+                value: json!({"role": word}),
+            };
+            return Some((Role::User, Some(Part::Foreign(foreign))));
         }
-    }
+    };
+    Some((role, None))
 }
 
 /// Takes a string that says something.
@@ -320,6 +329,11 @@ fn tool_calls(fields: &mut Fields, item: &mut Object, message: usize) -> Vec<Too
 
 fn tool_call(fields: &mut Fields, function: &mut Object, id: String) -> Option<ToolCall> {
     let name = fields.required_text(function, "name");
+    // OpenAI's clients send the text of an object.
+    let text = function.get("arguments").and_then(Value::as_str);
+    if let Some(parsed) = text.and_then(|text| serde_json::from_str::<Object>(text).ok()) {
+        function.insert("arguments".to_owned(), Value::Object(parsed));
+    }
     let arguments = fields.object(function, "arguments").unwrap_or_default();
     let arguments = Value::Object(arguments).to_string();
     Some(ToolCall { id: Some(id), name: name?, arguments })

@@ -27,6 +27,7 @@ fn encoder(route: Ollama, stream: bool) -> Box<dyn Encoder> {
         provider: Arc::from("ollama"),
         model: Arc::from("other"),
         fell_back: false,
+        waited: Duration::ZERO,
     };
     route.encoder(&Ask::Chat(asked(stream)), head)
 }

@@ -1,10 +1,10 @@
 //! `POST /v1/chat/completions`.
 //!
 //! It owns the route and the answer as one document; `request` and `message` read, `stream` writes pieces. It
-//! refuses audio, files and tools that are no functions.
+//! refuses what no answer could fit, and leaves what only some providers know to them.
 //!
-//! The one thing to know: thinking goes out as `reasoning_content`. OpenAI has no such field, its SDKs keep it as
-//! an extra one, and most clients of open models read it. Likewise `extra_content` carries Gemini's signature of a
+//! The one thing to know: thinking goes out as `reasoning_content` and as `reasoning`. OpenAI has no such field, its SDKs
+//! keep it as an extra one, and clients of open models read the one or the other. Likewise `extra_content` carries Gemini's signature of a
 //! call, as Google's own OpenAI endpoint does: whoever sends the call back as it came brings it back too.
 
 mod message;
@@ -17,8 +17,8 @@ use serde::Serialize;
 
 use super::{Counts, Logprob};
 use crate::chat::{
-    Ask, ChatEvent, ChatRequest, Completion, Finish, GatewayError, TokenLogprob, ToolCall,
-    ToolCallPiece,
+    Ask, ChatEvent, ChatRequest, Completion, Finish, GatewayError, ReasoningField, TokenLogprob,
+    ToolCall, ToolCallPiece,
 };
 use crate::dialect::single::misdirected;
 use crate::dialect::{AnswerHead, Dialect, Encoder, ErrorBody};
@@ -86,6 +86,7 @@ struct Whole {
     with_logprobs: bool,
     content: String,
     reasoning: String,
+    reasoning_field: ReasoningField,
     calls: Vec<ToolCall>,
     /// The signature of each call that has one.
     proofs: Vec<Option<String>>,
@@ -102,6 +103,7 @@ impl Whole {
             with_logprobs: request.logprobs.is_some(),
             content: String::new(),
             reasoning: String::new(),
+            reasoning_field: request.shape.reasoning,
             calls: Vec::new(),
             proofs: Vec::new(),
             proof: None,
@@ -124,11 +126,16 @@ impl Whole {
         let old_call = self.calls.first().filter(|_| self.old_functions).map(function);
         let calls = if self.old_functions { &[][..] } else { &self.calls };
         let silent = self.content.is_empty() && !self.calls.is_empty();
+        let (reasoning_content, reasoning) = match self.reasoning.as_str() {
+            "" => (None, None),
+            text => self.reasoning_field.named(text),
+        };
         let message = Message {
             role: "assistant",
             content: (!silent).then_some(&self.content),
             refusal: (),
-            reasoning_content: Some(self.reasoning.as_str()).filter(|text| !text.is_empty()),
+            reasoning_content,
+            reasoning,
             tool_calls: calls.iter().zip(&self.proofs).map(call).collect(),
             function_call: old_call,
         };
@@ -234,6 +241,8 @@ struct Message<'a> {
     refusal: (),
     #[serde(skip_serializing_if = "Option::is_none")]
     reasoning_content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<Call<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,14 +1,15 @@
 //! The content of messages: texts, pictures, calls the model made.
 //!
 //! It owns the parts of both chat completions and responses, whose names differ (`text` and `input_text`) and
-//! whose meaning does not; each route reads the other's names too. It refuses audio and files by name.
+//! whose meaning does not; each route reads the other's names too. It refuses nothing because of its kind: sound, films
+//! and files are kept as they came, for a provider that takes them, and of what is unknown the text is kept.
 //!
 //! The one thing to know: every function notes problems and goes on, so that a caller learns of all of them.
 
 use serde_json::Value;
 
-use super::{INVALID_VALUE, UNSUPPORTED_VALUE, image, request::shown};
-use crate::chat::{Image, Part, ToolCall};
+use super::{INVALID_VALUE, image};
+use crate::chat::{Api, Foreign, Image, Part, ToolCall};
 use crate::wire::fields::{Fields, Object, take};
 use crate::wire::json;
 
@@ -28,7 +29,10 @@ pub(super) fn required(
     key: &str,
     allowed: Allowed,
 ) -> Option<Vec<Part>> {
+    // `null` and an empty list say nothing, which one message of many may.
+    let nothing = item.contains_key(key);
     match take(item, key) {
+        None if nothing => Some(Vec::new()),
         None => {
             fields.problem(key, "missing", "Field required");
             None
@@ -39,20 +43,19 @@ pub(super) fn required(
 
 /// Takes the content under `key` where it may be absent.
 pub(super) fn optional(fields: &mut Fields, item: &mut Object, key: &str) -> Vec<Part> {
-    take(item, key).and_then(|value| read(fields, key, value, Allowed::Text)).unwrap_or_default()
+    let read = |value| read(fields, key, value, Allowed::TextAndImages);
+    take(item, key).and_then(read).unwrap_or_default()
 }
 
 fn read(fields: &mut Fields, key: &str, value: Value, allowed: Allowed) -> Option<Vec<Part>> {
     match value {
         Value::String(text) => Some(vec![Part::Text(text)]),
-        Value::Array(parts) if parts.is_empty() => {
-            fields.problem(key, "too_short", "should hold at least one part");
-            None
-        }
         Value::Array(parts) => Some(fields.within(key, |fields| {
             let parts = parts.into_iter().enumerate();
-            parts.filter_map(|(index, value)| part(fields, index, value, allowed)).collect()
+            parts.flat_map(|(index, value)| marked(fields, index, value, allowed)).collect()
         })),
+        // One part without its list.
+        part @ Value::Object(_) => read(fields, key, Value::Array(vec![part]), allowed),
         _ => {
             fields.problem(key, "string_type", "should be a string or a list of parts");
             None
@@ -60,10 +63,25 @@ fn read(fields: &mut Fields, key: &str, value: Value, allowed: Allowed) -> Optio
     }
 }
 
+/// A part, and behind it the mark for a prompt cache that clients of Anthropic's models put on it in this API too.
+fn marked(fields: &mut Fields, index: usize, mut value: Value, allowed: Allowed) -> Vec<Part> {
+    let mark = value.as_object_mut().and_then(|part| take(part, "cache_control"));
+    let part = part(fields, index, value, allowed);
+    let mark = mark.filter(|_| part.is_some()).map(Part::CacheMark);
+    part.into_iter().chain(mark).collect()
+}
+
 fn part(fields: &mut Fields, index: usize, value: Value, allowed: Allowed) -> Option<Part> {
+    if let Value::String(text) = value {
+        return Some(Part::Text(text));
+    }
     let mut part = fields.item(index, value)?;
     fields.within(index, |fields| {
-        let kind = fields.required_text(&mut part, "type")?;
+        // Some leave out what kind of part a text is.
+        let kind = match part.contains_key("text") {
+            true => fields.text(&mut part, "type").unwrap_or_else(|| "text".to_owned()),
+            false => fields.required_text(&mut part, "type")?,
+        };
         match kind.as_str() {
             "text" | "input_text" | "output_text" => {
                 fields.required_text(&mut part, "text").map(Part::Text)
@@ -72,17 +90,41 @@ fn part(fields: &mut Fields, index: usize, value: Value, allowed: Allowed) -> Op
             "image_url" | "input_image" if allowed == Allowed::TextAndImages => {
                 picture(fields, &mut part)
             }
-            _ => {
-                let instead = match allowed {
-                    Allowed::Text => "send text",
-                    Allowed::TextAndImages => "send text and images",
-                };
-                let message = format!("`{}` parts are not supported here, {instead}", shown(&kind));
-                fields.problem("type", UNSUPPORTED_VALUE, message);
-                None
+            kind if MEDIA.contains(&kind) => Some(foreign(kind, part)),
+            kind => {
+                fields.leave_out(kind);
+                // Its text says what it is about.
+                let text =
+                    fields.text(&mut part, "text").or_else(|| fields.text(&mut part, "thinking"));
+                text.map(Part::Text)
             }
         }
     })
+}
+
+/// What OpenAI, vLLM, llama.cpp and OpenRouter let users show to a model beside pictures.
+const MEDIA: &[&str] = &[
+    "input_audio",
+    "audio_url",
+    "audio",
+    "video_url",
+    "input_video",
+    "video",
+    "file",
+    "input_file",
+];
+
+/// A part as it came, in the words of chat completions.
+fn foreign(kind: &str, mut fields: Object) -> Part {
+    let mut kind = kind;
+    if kind == "input_file" {
+        kind = "file";
+        let inner = std::mem::take(&mut fields);
+        fields.insert(kind.to_owned(), Value::Object(inner));
+    }
+    fields.insert("type".to_owned(), Value::String(kind.to_owned()));
+    let (api, kind, value) = (Api::OpenAi, kind.to_owned(), Value::Object(fields));
+    Part::Foreign(Foreign { api, kind, text: None, is_decisive: true, value })
 }
 
 /// `image_url` is an object in chat completions, a string in responses and in many other clients.

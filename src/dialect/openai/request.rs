@@ -21,34 +21,41 @@ pub(super) fn model(fields: &mut Fields, body: &mut Object) -> Option<String> {
 
 /// Takes what the routes agree on about token selection; the bound of tokens has another name on each.
 pub(super) fn sampling(fields: &mut Fields, body: &mut Object) -> Sampling {
+    // The bounds are the provider's: models differ in them.
+    let mut number = |key: &str| fields.number(body, key, f64::MIN, f64::MAX);
     Sampling {
-        temperature: fields.number(body, "temperature", 0.0, 2.0),
-        top_p: fields.number(body, "top_p", 0.0, 1.0),
-        presence_penalty: fields.number(body, "presence_penalty", -2.0, 2.0),
-        frequency_penalty: fields.number(body, "frequency_penalty", -2.0, 2.0),
+        temperature: number("temperature"),
+        top_p: number("top_p"),
+        presence_penalty: number("presence_penalty"),
+        frequency_penalty: number("frequency_penalty"),
         seed: fields.integer(body, "seed", i64::MIN, i64::MAX),
         stop: stop(fields, body),
         ..Sampling::default()
     }
 }
 
-/// Up to four texts. Empty ones would end every answer at once, and are left out.
+/// Takes a bound of tokens. Below 0 there is none, as LM Studio and llama.cpp have it.
+pub(super) fn limit(fields: &mut Fields, body: &mut Object, key: &str) -> Option<u32> {
+    if body.get(key).and_then(Value::as_f64).is_some_and(|limit| limit < 0.0) {
+        body.swap_remove(key);
+    }
+    fields.unsigned(body, key, 1)
+}
+
+/// One text or a list. How many a provider takes is its own to say. Empty ones would end every answer at once, and are
+/// left out.
 fn stop(fields: &mut Fields, body: &mut Object) -> Vec<String> {
-    const MOST: usize = 4;
     let list = match take(body, "stop") {
         None => return Vec::new(),
         Some(Value::Array(list)) => list,
         Some(single) => vec![single],
     };
-    if list.len() > MOST {
-        fields.problem("stop", INVALID_VALUE, "should hold at most 4 texts");
-        return Vec::new();
-    }
     let mut texts = Vec::with_capacity(list.len());
     for value in list {
         match value {
             Value::String(text) if text.is_empty() => {}
             Value::String(text) => texts.push(text),
+            Value::Null => {}
             _ => {
                 fields.problem("stop", "string_type", "should be a string or a list of strings");
                 return Vec::new();

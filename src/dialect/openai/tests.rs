@@ -84,6 +84,7 @@ pub(super) fn head() -> AnswerHead {
         provider: Arc::from("ollama"),
         model: Arc::from("llama3.1"),
         fell_back: false,
+        waited: Duration::ZERO,
     }
 }
 
@@ -120,6 +121,7 @@ pub(super) fn end(finish: Finish) -> ChatEvent {
         cached: Some(0),
         cache_written: None,
         reasoning: Some(0),
+        durations: None,
     };
     ChatEvent::Done(Completion { finish, stop_sequence: None, usage })
 }

@@ -1,12 +1,13 @@
 //! Tools, the choice among them, and the format of the answer.
 //!
-//! It owns two forms of the same things: chat completions nest them (`function: {name}`), responses do not. It
-//! refuses tools that the provider would run itself, and free-form ones, by name.
+//! It owns two forms of the same things: chat completions nest them (`function: {name}`), responses do not, and each is
+//! read where the other is usual. Tools that the provider would run itself are left out and named; it refuses the choice
+//! that forces one.
 //!
 //! The one thing to know: `allowed_tools` becomes a shorter list of tools, since offering only those means the
 //! same to every provider.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{INVALID_VALUE, UNSUPPORTED_VALUE, request::shown};
 use crate::chat::{Format, Tool, ToolChoice};
@@ -30,7 +31,7 @@ pub(super) fn tools(fields: &mut Fields, body: &mut Object, form: Form) -> (Vec<
     });
     let choice = match take(body, "tool_choice") {
         None => ToolChoice::Auto,
-        Some(Value::String(word)) => mode(fields, "tool_choice", &word),
+        Some(Value::String(word)) => mode(fields, "tool_choice", &word, &tools),
         Some(Value::Object(object)) => fields
             .within("tool_choice", |fields| object_choice(fields, object, &mut tools, form))
             .unwrap_or_default(),
@@ -66,21 +67,24 @@ pub(super) fn function(fields: &mut Fields, function: &mut Object) -> Option<Too
     Some(Tool { name: name?, description, parameters, strict, ..Tool::default() })
 }
 
-/// Takes the format under `key`.
+/// Takes the format under `key`. A schema may stand in several places: OpenAI's clients of chats nest it, llama.cpp's put
+/// it beside the type, `json_object` or not, and some give nothing but the schema itself.
 pub(super) fn format(fields: &mut Fields, holder: &mut Object, key: &str, form: Form) -> Format {
     let Some(mut object) = fields.object(holder, key) else { return Format::Text };
     let format =
         fields.within(key, |fields| match fields.required_text(&mut object, "type")?.as_str() {
             "text" => Some(Format::Text),
-            "json_object" => Some(Format::Json),
-            "json_schema" => inner(fields, object, "json_schema", form, |fields, schema| {
-                Some(Format::Schema {
-                    name: fields.text(schema, "name"),
-                    description: fields.text(schema, "description"),
-                    strict: fields.flag(schema, "strict"),
-                    schema: required_object(fields, schema, "schema").map(Value::Object)?,
-                })
-            }),
+            "json_object" if !has_schema(&object) => Some(Format::Json),
+            "json_object" | "json_schema" => match nested(&mut object) {
+                Some(mut inner) => {
+                    fields.within("json_schema", |fields| schema(fields, &mut inner))
+                }
+                None if form == Form::Nested && !object.contains_key("schema") => {
+                    required_object(fields, &mut object, "json_schema")?;
+                    None
+                }
+                None => schema(fields, &mut object),
+            },
             _ => {
                 let message = "should be text, json_object or json_schema";
                 fields.problem("type", INVALID_VALUE, message);
@@ -88,6 +92,36 @@ pub(super) fn format(fields: &mut Fields, holder: &mut Object, key: &str, form: 
             }
         });
     format.unwrap_or_default()
+}
+
+fn has_schema(format: &Object) -> bool {
+    ["schema", "json_schema"].iter().any(|key| format.get(*key).is_some_and(Value::is_object))
+}
+
+/// What stands under `json_schema`.
+fn nested(format: &mut Object) -> Option<Object> {
+    let is_there = format.get("json_schema").is_some_and(Value::is_object);
+    let Some(Value::Object(mut inner)) = format.swap_remove("json_schema").filter(|_| is_there)
+    else {
+        return None;
+    };
+    // The schema itself, where a schema has a name and is one member.
+    let is_bare = !inner.contains_key("schema");
+    let looks_so = ["type", "properties", "$ref", "anyOf", "oneOf", "allOf", "enum", "$defs"];
+    if is_bare && looks_so.iter().any(|key| inner.contains_key(*key)) {
+        let schema = Value::Object(std::mem::take(&mut inner));
+        inner.insert("schema".to_owned(), schema);
+    }
+    Some(inner)
+}
+
+fn schema(fields: &mut Fields, holder: &mut Object) -> Option<Format> {
+    Some(Format::Schema {
+        name: fields.text(holder, "name"),
+        description: fields.text(holder, "description"),
+        strict: fields.flag(holder, "strict"),
+        schema: required_object(fields, holder, "schema").map(Value::Object)?,
+    })
 }
 
 /// Takes an object that must be there.
@@ -109,20 +143,53 @@ fn tool(fields: &mut Fields, index: usize, item: Value, form: Form) -> Option<To
         let kind = fields.text(&mut item, "type");
         match kind.as_deref() {
             None | Some("function") => inner(fields, item, "function", form, function),
+            Some("custom") => inner(fields, item, "custom", form, free),
+            // Some leave out what they are, or say it in a word of their own.
+            Some(_) if item.contains_key("function") => {
+                inner(fields, item, "function", form, function)
+            }
             Some(kind) => {
-                let message = format!("`{}` tools are not supported, use `function`", shown(kind));
-                fields.problem("type", UNSUPPORTED_VALUE, message);
+                fields.leave_out(kind);
                 None
             }
         }
     })
 }
 
-pub(super) fn mode(fields: &mut Fields, key: &str, word: &str) -> ToolChoice {
+/// A tool whose input is free text, as a function that takes that text.
+fn free(fields: &mut Fields, tool: &mut Object) -> Option<Tool> {
+    const INPUT: &str = "The input is free text, not JSON.";
+    let name = fields.required_text(tool, "name")?;
+    let mut description = fields.text(tool, "description").unwrap_or_default();
+    if !description.is_empty() {
+        description.push_str("\n\n");
+    }
+    description.push_str(INPUT);
+    let format = take(tool, "format");
+    let grammar = format.as_ref().and_then(|format| {
+        let grammar = format.get("grammar").unwrap_or(format);
+        grammar.get("definition").or(grammar.get("grammar"))?.as_str()
+    });
+    if let Some(grammar) = grammar {
+        description.push_str(" It follows this grammar:\n");
+        description.push_str(grammar);
+    }
+    let parameters = json!({
+        "type": "object",
+        "properties": {"input": {"type": "string"}},
+        "required": ["input"],
+    });
+    let (description, parameters) = (Some(description), Some(parameters));
+    Some(Tool { name, description, parameters, ..Tool::default() })
+}
+
+pub(super) fn mode(fields: &mut Fields, key: &str, word: &str, tools: &[Tool]) -> ToolChoice {
     match word {
-        "auto" => ToolChoice::Auto,
+        "auto" | "" => ToolChoice::Auto,
         "none" => ToolChoice::None,
-        "required" => ToolChoice::Required,
+        // The first is OpenAI's word, the others are Mistral's and Gemini's.
+        "required" | "any" | "ANY" => ToolChoice::Required,
+        name if tools.iter().any(|tool| tool.name == name) => ToolChoice::Named(name.to_owned()),
         _ => {
             let message = "should be none, auto, required or an object that names a function";
             fields.problem(key, INVALID_VALUE, message);
@@ -137,10 +204,19 @@ fn object_choice(
     tools: &mut Vec<Tool>,
     form: Form,
 ) -> Option<ToolChoice> {
-    match fields.required_text(&mut object, "type")?.as_str() {
-        "function" => inner(fields, object, "function", form, |fields, named| {
+    let kind = match ["function", "name"].iter().any(|key| object.contains_key(*key)) {
+        // Its kind may be missing then.
+        true => fields.text(&mut object, "type").unwrap_or_else(|| "function".to_owned()),
+        false => fields.required_text(&mut object, "type")?,
+    };
+    match kind.as_str() {
+        "function" | "tool" => inner(fields, object, "function", form, |fields, named| {
             fields.required_text(named, "name").map(ToolChoice::Named)
         }),
+        "custom" => inner(fields, object, "custom", form, |fields, named| {
+            fields.required_text(named, "name").map(ToolChoice::Named)
+        }),
+        word @ ("auto" | "none" | "required" | "any") => Some(mode(fields, "type", word, tools)),
         "allowed_tools" => inner(fields, object, "allowed_tools", form, |fields, allowed| {
             allowed_tools(fields, allowed, tools, form)
         }),
@@ -168,7 +244,7 @@ fn allowed_tools(
             .collect()
     });
     tools.retain(|tool| names.contains(&tool.name));
-    word.map(|word| mode(fields, "mode", &word))
+    word.map(|word| mode(fields, "mode", &word, tools))
 }
 
 /// Reads what a nested form keeps one level down.
@@ -181,6 +257,10 @@ fn inner<R>(
 ) -> Option<R> {
     match form {
         Form::Flat => read(fields, &mut object),
+        // Clients of the other form.
+        Form::Nested if !object.contains_key(key) && object.contains_key("name") => {
+            read(fields, &mut object)
+        }
         Form::Nested => {
             let mut inside = required_object(fields, &mut object, key)?;
             fields.within(key, |fields| read(fields, &mut inside))

@@ -83,6 +83,7 @@ fn counts_of_start_and_end_are_put_together() {
         cached: Some(3),
         cache_written: Some(2),
         reasoning: Some(4),
+        durations: None,
     };
     assert_eq!(decode(&body), (vec![done(Finish::Stop, usage)], Ok(())));
 }

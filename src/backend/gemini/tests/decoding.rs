@@ -39,6 +39,7 @@ fn thoughts_are_not_text_and_usage_is_the_last_one() {
         cached: Some(1),
         cache_written: None,
         reasoning: Some(4),
+        durations: None,
     };
     let expected = vec![ChatEvent::Reasoning("hm".into()), text("so"), done(Finish::Stop, usage)];
     assert_eq!(decode(body), (expected, Ok(())));

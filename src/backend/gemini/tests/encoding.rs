@@ -67,7 +67,6 @@ fn what_would_change_the_result_is_refused_by_name() {
     assert!(refused(|request| request.n = Some(2)).starts_with("n:"));
     assert!(refused(|request| request.messages.clear()).starts_with("messages:"));
     assert!(refused(|request| request.messages[0].role = Role::System).starts_with("messages:"));
-    assert!(refused(|request| request.sampling.stop = vec!["x".into(); 6]).starts_with("stop:"));
     let bias = json!({"logit_bias": {"5": 1}});
     let bias = refusal(&Gemini, |request| request.extra = extra(Api::OpenAi, bias));
     assert!(bias.starts_with("logit_bias:"));

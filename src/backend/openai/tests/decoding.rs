@@ -39,6 +39,7 @@ fn a_stream_in_imitators_habits_is_read() {
         cached: Some(2),
         cache_written: None,
         reasoning: Some(1),
+        durations: None,
     };
     let thought = |text: &str| ChatEvent::Reasoning(text.into());
     let expected = vec![thought("hm"), thought("so"), text("a"), done(Finish::Stop, usage)];

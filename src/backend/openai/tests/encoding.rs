@@ -7,7 +7,7 @@ use crate::backend::testing::{
     answered, call, extra, inline, linked, message, refusal, result, text, thought, tool, user,
 };
 use crate::backend::{LimitField, Quirks};
-use crate::chat::{ChatRequest, Effort, Format, Role, Sampling, ToolChoice};
+use crate::chat::{ChatRequest, Effort, Foreign, Format, Part, Role, Sampling, ToolChoice};
 
 fn encode_for(request: &ChatRequest, model: &str) -> (Value, Vec<String>) {
     crate::backend::testing::encode(&OpenAi, request, model)
@@ -116,13 +116,39 @@ fn what_would_change_the_result_is_refused_by_name() {
     let refused = |change: fn(&mut ChatRequest)| refusal(&OpenAi, change);
     assert!(refused(|request| request.n = Some(2)).starts_with("n:"));
     assert!(refused(|request| request.messages.clear()).starts_with("messages:"));
-    assert!(refused(|request| request.sampling.stop = vec!["x".into(); 5]).starts_with("stop:"));
     let add =
         |role, part| refusal(&OpenAi, |request| request.messages.push(message(role, vec![part])));
-    assert!(add(Role::System, linked("https://example.org/x.png")).starts_with("image_url:"));
-    assert!(add(Role::Assistant, inline("AAAA")).starts_with("image_url:"));
     assert!(add(Role::Tool, result(Some("x"), "42")).starts_with("tool_call_id:"));
     assert!(add(Role::Tool, result(None, "42")).starts_with("messages:"));
+}
+
+#[test]
+fn how_many_stop_texts_there_are_is_the_providers_affair() {
+    let mut request = user("hi");
+    request.sampling.stop = (0..12).map(|number| format!("end {number}")).collect();
+    assert_eq!(encode(&request)["stop"].as_array().unwrap().len(), 12);
+}
+
+#[test]
+fn pictures_and_other_parts_stand_in_every_role() {
+    let value = json!({"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}});
+    let part = |api| {
+        let (kind, value) = ("input_audio".to_owned(), value.clone());
+        Part::Foreign(Foreign { api, kind, text: None, is_decisive: true, value })
+    };
+    let picture = || linked("https://example.org/x.png");
+    let mut request = user("listen");
+    request.messages[0].content.push(part(Api::OpenAi));
+    request.messages.push(message(Role::Assistant, vec![text("so"), picture()]));
+    request.messages.insert(0, message(Role::System, vec![text("look"), picture()]));
+    let messages = encode(&request)["messages"].clone();
+    let expected = json!([{"type": "text", "text": "listen"}, value]);
+    assert_eq!(messages[1]["content"], expected);
+    for index in [0, 2] {
+        assert_eq!(messages[index]["content"][1]["type"], "image_url", "{index}");
+    }
+    let refused = refusal(&OpenAi, |request| request.messages[0].content.push(part(Api::Ollama)));
+    assert!(refused.starts_with("input_audio:"), "{refused}");
 }
 
 #[test]

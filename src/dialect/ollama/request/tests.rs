@@ -151,17 +151,16 @@ fn every_refusal_says_what_would_be_right() {
         (r#"{"model":""}"#, "model is required"),
         (r#"{"model":1}"#, "model: "),
         (r#"{"model":"m","messages":[{"content":"a"}]}"#, "messages.0.role: Field required"),
-        (r#"{"model":"m","messages":[{"role":"robot"}]}"#, "messages.0.role: "),
         (r#"{"model":"m","messages":[{"role":"user","content":[]}]}"#, "messages.0.content: "),
         (
             r#"{"model":"m","messages":[{"role":"user","images":["data:x"]}]}"#,
             "messages.0.images.0: Input should be base64",
         ),
         (
-            r#"{"model":"m","messages":[{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":"{}"}}]}]}"#,
+            r#"{"model":"m","messages":[{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":"[]"}}]}]}"#,
             "messages.0.tool_calls.0.function.arguments: ",
         ),
-        (r#"{"model":"m","tools":[{"type":"web","function":{}}]}"#, "tools.0.type: "),
+        (r#"{"model":"m","tools":[{"type":"web","function":{}}]}"#, "tools.0.function.name: "),
         (r#"{"model":"m","tools":[{"type":"function"}]}"#, "tools.0.function: Field required"),
         (r#"{"model":"m","options":{"temperature":"hot"}}"#, "options.temperature: "),
         (r#"{"model":"m","options":{"stop":[1]}}"#, "options.stop.0: "),
@@ -178,6 +177,19 @@ fn every_refusal_says_what_would_be_right() {
         let said = refusal(Ollama::Generate, &body);
         assert!(said.starts_with(&format!("{key}: ")), "{said}");
     }
+}
+
+#[test]
+fn what_is_unknown_is_kept_or_named_and_never_in_the_way() {
+    let request = chat(&json!({"model": "m", "messages": [
+        {"role": "control", "content": "thinking"},
+        {"role": "assistant", "content": null, "tool_calls": [{"function": {"name": "f", "arguments": "{\"a\":1}"}}]},
+    ], "tools": [{"type": "web_search"}, {"type": "function", "function": {"name": "f"}}]}));
+    let Part::Foreign(role) = &request.messages[0].content[0] else { panic!("a role") };
+    assert_eq!((role.api, &role.value), (Api::Ollama, &json!({"role": "control"})));
+    let Part::ToolCall(call) = &request.messages[1].content[0] else { panic!("a call") };
+    assert_eq!(call.arguments, "{\"a\":1}");
+    assert_eq!((request.tools.len(), request.untold), (1, vec!["web_search".to_owned()]));
 }
 
 proptest! {

@@ -3,13 +3,11 @@
 //! The one thing to know: whether every call was answered is not checked. Only some providers mind, and those say
 //! so themselves.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::chat::{Message, Part, Role, ToolResult};
+use crate::chat::{Api, Foreign, Message, Part, Role, ToolCall, ToolResult};
 use crate::dialect::openai::content::{self, Allowed};
-use crate::dialect::openai::request::{refuse, shown};
 use crate::dialect::openai::tools::required_object;
-use crate::dialect::openai::{INVALID_VALUE, UNSUPPORTED_VALUE};
 use crate::wire::fields::{Fields, Object, take};
 use crate::wire::signature::of_gemini;
 
@@ -28,10 +26,34 @@ pub(super) fn messages(fields: &mut Fields, body: &mut Object) -> Vec<Message> {
 }
 
 fn message(fields: &mut Fields, item: &mut Object) -> Option<Message> {
+    let message = known(fields, item);
+    for (name, _) in item.iter().filter(|(_, value)| !is_nothing(value)) {
+        if !KNOWN.contains(&name.as_str()) {
+            fields.leave_out(name);
+        }
+    }
+    message
+}
+
+/// Fields that clients write into messages whose role has no use for them.
+const KNOWN: &[&str] = &["role", "name", "content", "type", "id", "tool_call_id"];
+
+/// Whether a value says nothing.
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Bool(true) | Value::Number(_) => false,
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+    }
+}
+
+fn known(fields: &mut Fields, item: &mut Object) -> Option<Message> {
     let name = fields.text(item, "name");
     let (role, content) = match fields.required_text(item, "role")?.as_str() {
         "system" | "developer" => {
-            (Role::System, content::required(fields, item, "content", Allowed::Text)?)
+            (Role::System, content::required(fields, item, "content", Allowed::TextAndImages)?)
         }
         "user" => (Role::User, content::required(fields, item, "content", Allowed::TextAndImages)?),
         "assistant" => (Role::Assistant, said(fields, item)),
@@ -40,16 +62,13 @@ fn message(fields: &mut Fields, item: &mut Object) -> Option<Message> {
             (Role::Tool, vec![result(fields, item, call_id, None)?])
         }
         "function" => {
-            if name.is_none() {
-                fields.problem("name", "missing", "Field required");
-            }
             let result = result(fields, item, None, name)?;
             return Some(Message { role: Role::Tool, content: vec![result], name: None });
         }
-        _ => {
-            let roles = "should be developer, system, user, assistant, tool or function";
-            fields.problem("role", INVALID_VALUE, roles);
-            return None;
+        // A template may know more roles than this API; what stands there is part of what the user shows.
+        word => {
+            fields.leave_out(word);
+            (Role::User, content::optional(fields, item, "content"))
         }
     };
     Some(Message { role, content, name })
@@ -57,14 +76,11 @@ fn message(fields: &mut Fields, item: &mut Object) -> Option<Message> {
 
 /// What the model said earlier: thinking, text, calls, in the order in which they came about.
 fn said(fields: &mut Fields, item: &mut Object) -> Vec<Part> {
-    refuse(fields, item, "audio", "send its transcript as `content`");
-    let mut parts = Vec::new();
-    // Two habits of other servers' clients; both sent means the same text twice.
-    let reasoning = fields.text(item, "reasoning_content");
-    let reasoning = reasoning.or_else(|| fields.text(item, "reasoning"));
-    if let Some(text) = reasoning.filter(|text| !text.is_empty()) {
-        parts.push(Part::Reasoning { text, signature: None });
+    if take(item, "audio").is_some_and(|audio| !audio.is_boolean()) {
+        fields.leave_out("audio");
     }
+    let mut parts = Vec::new();
+    parts.extend(thought(item));
     parts.extend(content::optional(fields, item, "content"));
     parts.extend(fields.text(item, "refusal").map(Part::Text));
     let calls = fields.list(item, "tool_calls").unwrap_or_default();
@@ -81,14 +97,43 @@ fn said(fields: &mut Fields, item: &mut Object) -> Vec<Part> {
     parts
 }
 
+/// What the model thought, in the words of other servers' clients: the text, and all of it as it came, for a server that
+/// wants that back. Two names with a text mean the same text twice.
+fn thought(item: &mut Object) -> Vec<Part> {
+    const NAMES: [&str; 3] = ["reasoning_content", "reasoning", "reasoning_details"];
+    let mut fields = Object::new();
+    for name in NAMES {
+        fields.extend(take(item, name).map(|value| (name.to_owned(), value)));
+    }
+    let plain = |name: &&str| fields.get(*name)?.as_str().filter(|text| !text.is_empty());
+    let detailed = || {
+        let details = fields.get("reasoning_details")?.as_array()?.iter();
+        let texts = details.filter_map(|detail| detail.get("text").or(detail.get("summary")));
+        Some(texts.filter_map(Value::as_str).collect::<String>())
+    };
+    let text = NAMES.iter().find_map(plain).map(str::to_owned).or_else(detailed);
+    let text = text.filter(|text| !text.is_empty());
+    let mut parts: Vec<Part> =
+        text.into_iter().map(|text| Part::Reasoning { text, signature: None }).collect();
+    if fields.values().any(|value| value.as_str() != Some("")) {
+        parts.push(Part::Foreign(Foreign {
+            api: Api::OpenAi,
+            kind: "reasoning".to_owned(),
+            text: None,
+            is_decisive: false,
+            value: Value::Object(fields),
+        }));
+    }
+    parts
+}
+
 /// A call, and before it the signature of the thinking that led to it.
 fn call(fields: &mut Fields, index: usize, value: Value) -> Option<Vec<Part>> {
     let mut call = fields.item(index, value)?;
     fields.within(index, |fields| {
-        if let Some(kind) = fields.text(&mut call, "type").filter(|kind| kind != "function") {
-            let message = format!("`{}` calls are not supported", shown(&kind));
-            fields.problem("type", UNSUPPORTED_VALUE, message);
-            return None;
+        let kind = fields.text(&mut call, "type").filter(|kind| kind != "function");
+        if let Some(kind) = kind.filter(|_| !call.contains_key("function")) {
+            return free_call(fields, &kind, &mut call);
         }
         let id = fields.text(&mut call, "id");
         let proof = proof(&mut call)
@@ -97,6 +142,22 @@ fn call(fields: &mut Fields, index: usize, value: Value) -> Option<Vec<Part>> {
         fields
             .within("function", |fields| content::call(fields, &mut function, id))
             .map(|call| proof.into_iter().chain([Part::ToolCall(call)]).collect())
+    })
+}
+
+/// A call whose input is free text, as one with that text as its argument. A call of another kind is left out.
+fn free_call(fields: &mut Fields, kind: &str, call: &mut Object) -> Option<Vec<Part>> {
+    let id = fields.text(call, "id");
+    let Some(mut inner) = fields.object(call, kind).filter(|inner| inner.contains_key("name"))
+    else {
+        fields.leave_out(kind);
+        return None;
+    };
+    fields.within(kind, |fields| {
+        let name = fields.required_text(&mut inner, "name")?;
+        let input = fields.text(&mut inner, "input").unwrap_or_default();
+        let arguments = json!({"input": input}).to_string();
+        Some(vec![Part::ToolCall(ToolCall { id, name, arguments })])
     })
 }
 

@@ -1,16 +1,17 @@
 //! Reading a chat completion request.
 //!
 //! The one thing to know: `functions` and `function_call` are what tools were called first. They are read as
-//! tools, and the answer is then written in the old form.
+//! tools, and the answer is then written in the old form. What no other API than OpenAI's knows stays in the rest, where
+//! the backends name or refuse it.
 
 use serde_json::Value;
 
 use crate::chat::{AnswerShape, ChatRequest, GatewayError, Sampling, Tool, ToolChoice};
 use crate::dialect::openai::request::{
-    check_logit_bias, effort, model, refuse, rest, sampling, stream_usage,
+    check_logit_bias, effort, limit, model, rest, sampling, stream_usage,
 };
 use crate::dialect::openai::tools::{self, Form};
-use crate::dialect::openai::{INVALID_VALUE, UNSUPPORTED_PARAMETER, UNSUPPORTED_VALUE};
+use crate::dialect::openai::{INVALID_VALUE, UNSUPPORTED_PARAMETER};
 use crate::wire::fields::{Fields, Object, take};
 use crate::wire::json;
 
@@ -21,7 +22,6 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, GatewayError> {
     let mut body = json::read_object(body)?;
     let mut fields = Fields::new();
     let noted = &mut fields;
-    refuse_what_cannot_be_had(noted, &mut body);
     let stream = noted.flag(&mut body, "stream").unwrap_or(false);
     let mut request = ChatRequest {
         model: model(noted, &mut body),
@@ -47,29 +47,21 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, GatewayError> {
         (request.tools, request.tool_choice) = tools::tools(noted, &mut body, Form::Nested);
     }
     check_logit_bias(noted, &mut body);
+    request.untold = fields.left_out();
     fields.finish()?;
     request.extra = rest(body);
     Ok(request)
 }
 
-fn refuse_what_cannot_be_had(fields: &mut Fields, body: &mut Object) {
-    refuse(fields, body, "audio", "only text is answered");
-    refuse(fields, body, "web_search_options", "offer a function that searches instead");
-    let modalities = fields.list(body, "modalities").unwrap_or_default();
-    if modalities.iter().any(|modality| modality != "text") {
-        fields.problem("modalities", UNSUPPORTED_VALUE, "only text is answered");
-    }
-}
-
 fn chat_sampling(fields: &mut Fields, body: &mut Object) -> Sampling {
-    let older = fields.unsigned(body, "max_tokens", 1);
-    let newer = fields.unsigned(body, "max_completion_tokens", 1);
+    let older = limit(fields, body, "max_tokens");
+    let newer = limit(fields, body, "max_completion_tokens");
     Sampling { max_tokens: newer.or(older), ..sampling(fields, body) }
 }
 
 fn logprobs(fields: &mut Fields, body: &mut Object) -> Option<u8> {
     let wanted = fields.flag(body, "logprobs").unwrap_or(false);
-    let top = fields.integer(body, "top_logprobs", 0, 20).unwrap_or(0);
+    let top = fields.integer(body, "top_logprobs", 0, i64::from(u8::MAX)).unwrap_or(0);
     if top > 0 && !wanted {
         fields.problem("top_logprobs", INVALID_VALUE, "needs `logprobs` to be true");
     }
@@ -77,7 +69,7 @@ fn logprobs(fields: &mut Fields, body: &mut Object) -> Option<u8> {
 }
 
 fn answers(fields: &mut Fields, body: &mut Object) -> Option<u32> {
-    u32::try_from(fields.integer(body, "n", 1, 128)?).ok()
+    u32::try_from(fields.integer(body, "n", 1, i64::from(u32::MAX))?).ok()
 }
 
 fn old_functions(fields: &mut Fields, body: &mut Object, request: &mut ChatRequest) {
@@ -86,7 +78,8 @@ fn old_functions(fields: &mut Fields, body: &mut Object, request: &mut ChatReque
     if list.is_empty() && choice.is_none() {
         return;
     }
-    if body.get("tools").is_some_and(|tools| !tools.is_null()) {
+    let is_empty = |tools: &Value| tools.as_array().is_some_and(Vec::is_empty);
+    if body.get("tools").is_some_and(|tools| !tools.is_null() && !is_empty(tools)) {
         let message = "is the old form of `tools`, send only one of them";
         fields.problem("functions", UNSUPPORTED_PARAMETER, message);
         return;

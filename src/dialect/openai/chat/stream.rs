@@ -12,7 +12,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{ExtraContent, Identity, Logprobs, finish_reason, logprobs};
-use crate::chat::{ChatEvent, ChatRequest, Completion, GatewayError, ToolCallPiece};
+use crate::chat::{
+    ChatEvent, ChatRequest, Completion, GatewayError, ReasoningField, ToolCallPiece,
+};
 use crate::dialect::openai::{Counts, data, done, envelope};
 use crate::dialect::{Encoder, Waiting, comment};
 
@@ -22,6 +24,7 @@ pub(super) struct Streamed {
     with_usage: bool,
     with_logprobs: bool,
     old_functions: bool,
+    reasoning: ReasoningField,
     begun: bool,
     call: Option<OpenCall>,
     /// The signature of the next call.
@@ -42,6 +45,7 @@ impl Streamed {
             with_usage: request.shape.stream_usage,
             with_logprobs: request.logprobs.is_some(),
             old_functions: request.shape.old_functions,
+            reasoning: request.shape.reasoning,
             begun: false,
             call: None,
             proof: None,
@@ -164,7 +168,8 @@ impl Encoder for Streamed {
             }
             ChatEvent::Reasoning(text) => {
                 self.begin(Some(""), out);
-                self.delta(Delta::Reasoning { reasoning_content: &text }, out);
+                let (reasoning_content, reasoning) = self.reasoning.named(&text);
+                self.delta(Delta::Reasoning { reasoning_content, reasoning }, out);
             }
             ChatEvent::ToolCall(piece) => self.call(&piece, out),
             ChatEvent::Logprobs(tokens) if self.with_logprobs => {
@@ -210,11 +215,26 @@ struct Choice<'a> {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Delta<'a> {
-    First { role: &'static str, content: Option<&'static str>, refusal: () },
-    Text { content: &'a str },
-    Reasoning { reasoning_content: &'a str },
-    Call { tool_calls: [CallPiece<'a>; 1] },
-    OldCall { function_call: FunctionPiece<'a> },
+    First {
+        role: &'static str,
+        content: Option<&'static str>,
+        refusal: (),
+    },
+    Text {
+        content: &'a str,
+    },
+    Reasoning {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reasoning_content: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reasoning: Option<&'a str>,
+    },
+    Call {
+        tool_calls: [CallPiece<'a>; 1],
+    },
+    OldCall {
+        function_call: FunctionPiece<'a>,
+    },
     Nothing {},
 }
 

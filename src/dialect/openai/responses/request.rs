@@ -99,6 +99,7 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, GatewayError> {
         ..ChatRequest::default()
     };
     check_echoed(noted, &mut body);
+    request.untold = fields.left_out();
     fields.finish()?;
     if let Some(verbosity) = take(&mut text, "verbosity") {
         body.insert("verbosity".to_owned(), verbosity);

@@ -121,7 +121,7 @@ impl Offer {
         const KEY: &str = "tool_choice";
         let choice = match take(body, KEY) {
             None => ToolChoice::Auto,
-            Some(Value::String(word)) => mode(fields, KEY, &word),
+            Some(Value::String(word)) => mode(fields, KEY, &word, &[]),
             Some(Value::Object(object)) => {
                 fields.within(KEY, |fields| self.chosen(fields, object)).unwrap_or_default()
             }
@@ -164,7 +164,7 @@ impl Offer {
                 let allowed: Vec<Allowed> = list.into_iter().filter_map(Allowed::of).collect();
                 self.entries.retain(|entry| allowed.iter().any(|one| one.names(&entry.form)));
                 self.places.clear();
-                word.map(|word| mode(fields, "mode", &word))
+                word.map(|word| mode(fields, "mode", &word, &[]))
             }
             kind => {
                 let message = format!(

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::chat::{
-    Effort, Format, Image, ImageSource, Message, Part, Role, Tool, ToolCall, ToolChoice, ToolResult,
+    Api, Effort, Foreign, Format, Image, ImageSource, Message, Part, Role, Tool, ToolCall,
+    ToolChoice, ToolResult,
 };
 use crate::dialect::openai::tests::{altered, any_value, decode, refuses};
 use crate::dialect::{Dialect, OpenAiChat};
@@ -104,7 +105,14 @@ fn messages_keep_their_parts_in_order() {
         Part::ToolCall(ToolCall { id: Some(id.to_owned()), name, arguments })
     };
     let thought = Part::Reasoning { text: "hm".into(), signature: None };
-    let calls = [thought, call("call_1", "add", "{\"a\":1}"), call("call_2", "now", "{}")];
+    let own = Part::Foreign(Foreign {
+        api: Api::OpenAi,
+        kind: "reasoning".into(),
+        text: None,
+        is_decisive: false,
+        value: json!({"reasoning_content": "hm"}),
+    });
+    let calls = [thought, own, call("call_1", "add", "{\"a\":1}"), call("call_2", "now", "{}")];
     assert_eq!(messages[2].content, calls);
     let result = |id: &str, text: &str| {
         vec![Part::ToolResult(ToolResult {
@@ -148,15 +156,11 @@ fn allowed_tools_become_the_tools() {
 #[test]
 fn what_cannot_be_had_is_refused_by_name() {
     let said = |content: Value| json!({"messages": [{"role": "user", "content": content}]});
-    let part = |kind: &str| said(json!([{"type": kind}]));
-    let tool = |tool: Value| json!({"tools": [tool]});
     let picture = |url: &str| said(json!([{"type": "image_url", "image_url": {"url": url}}]));
     refuses(
         &OpenAiChat,
         &minimal(),
         &[
-            (part("input_audio"), "messages[0].content[0].type", "unsupported_value"),
-            (part("file"), "messages[0].content[0].type", "unsupported_value"),
             (picture("ftp://x/y"), "messages[0].content[0].image_url", "invalid_value"),
             (
                 picture("data:image/png;base64,*"),
@@ -164,17 +168,12 @@ fn what_cannot_be_had_is_refused_by_name() {
                 "invalid_value",
             ),
             (
-                tool(json!({"type": "custom", "custom": {"name": "x"}})),
-                "tools[0].type",
+                json!({"tool_choice": {"type": "web_search"}}),
+                "tool_choice.type",
                 "unsupported_value",
             ),
-            (tool(json!({"type": "web_search"})), "tools[0].type", "unsupported_value"),
-            (json!({"tool_choice": {"type": "custom"}}), "tool_choice.type", "unsupported_value"),
-            (json!({"audio": {"voice": "x"}}), "audio", "unsupported_parameter"),
-            (json!({"modalities": ["text", "audio"]}), "modalities", "unsupported_value"),
-            (json!({"web_search_options": {}}), "web_search_options", "unsupported_parameter"),
             (
-                json!({"functions": [{"name": "f"}], "tools": []}),
+                json!({"functions": [{"name": "f"}], "tools": [{"type": "web_search"}]}),
                 "functions",
                 "unsupported_parameter",
             ),
@@ -192,33 +191,11 @@ fn a_message_that_does_not_fit_is_refused_by_name() {
             (json!({"messages": []}), "messages", "invalid_value"),
             (json!({"messages": "hi"}), "messages", "invalid_type"),
             (message(json!(7)), "messages[0]", "invalid_type"),
-            (
-                message(json!({"role": "robot", "content": "x"})),
-                "messages[0].role",
-                "invalid_value",
-            ),
             (message(json!({"role": "user"})), "messages[0].content", "missing_required_parameter"),
-            (
-                message(json!({"role": "user", "content": []})),
-                "messages[0].content",
-                "invalid_value",
-            ),
             (
                 message(json!({"role": "tool", "content": "x"})),
                 "messages[0].tool_call_id",
                 "missing_required_parameter",
-            ),
-            (
-                message(json!({"role": "function", "content": "x"})),
-                "messages[0].name",
-                "missing_required_parameter",
-            ),
-            (
-                message(
-                    json!({"role": "system", "content": [{"type": "image_url", "image_url": {"url": "https://x"}}]}),
-                ),
-                "messages[0].content[0].type",
-                "unsupported_value",
             ),
             (
                 message(
@@ -246,18 +223,13 @@ fn a_setting_out_of_bounds_is_refused_by_name() {
         &[
             (json!({"model": null}), "model", "missing_required_parameter"),
             (json!({"model": " "}), "model", "invalid_value"),
-            (json!({"temperature": 2.1}), "temperature", "invalid_value"),
             (json!({"top_p": "x"}), "top_p", "invalid_type"),
-            (json!({"presence_penalty": -3}), "presence_penalty", "invalid_value"),
-            (json!({"frequency_penalty": 3}), "frequency_penalty", "invalid_value"),
             (json!({"max_tokens": 0}), "max_tokens", "invalid_value"),
             (json!({"max_completion_tokens": 1.5}), "max_completion_tokens", "invalid_type"),
-            (json!({"stop": ["a", "b", "c", "d", "e"]}), "stop", "invalid_value"),
             (json!({"stop": 1}), "stop", "invalid_type"),
             (json!({"n": 0}), "n", "invalid_value"),
-            (json!({"n": 129}), "n", "invalid_value"),
             (json!({"top_logprobs": 2}), "top_logprobs", "invalid_value"),
-            (json!({"logprobs": true, "top_logprobs": 21}), "top_logprobs", "invalid_value"),
+            (json!({"logprobs": true, "top_logprobs": 256}), "top_logprobs", "invalid_value"),
             (json!({"logit_bias": [1]}), "logit_bias", "invalid_type"),
         ],
     );
@@ -283,7 +255,6 @@ fn a_combination_that_means_nothing_is_refused_by_name() {
                 "missing_required_parameter",
             ),
             (json!({"tool_choice": "required"}), "tool_choice", "invalid_value"),
-            (json!({"tool_choice": "any"}), "tool_choice", "invalid_value"),
             (
                 json!({"tool_choice": {"type": "function", "function": {"name": "f"}}}),
                 "tool_choice",
@@ -297,6 +268,8 @@ fn a_combination_that_means_nothing_is_refused_by_name() {
         ],
     );
 }
+
+mod lenience;
 
 proptest! {
     #[test]

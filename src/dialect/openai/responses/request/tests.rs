@@ -130,7 +130,6 @@ fn a_text_is_a_users_message() {
 
 #[test]
 fn what_needs_a_memory_is_refused_by_name() {
-    let item = |item: Value| json!({"input": [item]});
     refuses(
         &OpenAiResponses,
         &minimal(),
@@ -152,11 +151,6 @@ fn what_needs_a_memory_is_refused_by_name() {
             (
                 json!({"tools": [{"type": "web_search"}], "tool_choice": "required"}),
                 "tool_choice",
-                "unsupported_value",
-            ),
-            (
-                item(json!({"role": "user", "content": [{"type": "input_file", "file_id": "f"}]})),
-                "input[0].content[0].type",
                 "unsupported_value",
             ),
         ],
