@@ -107,7 +107,7 @@ impl App {
             &config.server,
             &config.auth,
             &config.keys,
-            &config.cache,
+            (&config.cache, &config.responses),
             routing,
             link.clone(),
             parts.clone(),

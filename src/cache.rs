@@ -19,6 +19,7 @@ pub mod key;
 pub mod log;
 pub mod memory;
 pub mod remote;
+pub mod responses;
 pub mod settings;
 
 use std::sync::Arc;

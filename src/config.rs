@@ -26,7 +26,7 @@ pub use problem::{Origin, Problem, Problems};
 pub use source::{Environment, Fingerprint, fingerprint, read_environment};
 
 use crate::admin::settings::AdminSettings;
-use crate::cache::settings::CacheSettings;
+use crate::cache::settings::{CacheSettings, ResponsesSettings};
 use crate::http::settings::{AuthSettings, KeySettings, ServerSettings};
 use crate::provider::settings::{BackendName, ProviderSettings};
 use crate::redis::settings::RedisSettings;
@@ -64,6 +64,8 @@ pub struct Config {
     pub default: DefaultSettings,
     /// Whether answers are used again.
     pub cache: CacheSettings,
+    /// Which responses callers may go on with.
+    pub responses: ResponsesSettings,
     /// What replicas share.
     pub redis: RedisSettings,
     /// How events are logged.
@@ -187,6 +189,7 @@ impl Default for Config {
             hints: Hints::new(),
             default: DefaultSettings::default(),
             cache: CacheSettings::default(),
+            responses: ResponsesSettings::default(),
             redis: RedisSettings::default(),
             log: LogSettings::default(),
             otel: OtelSettings::default(),

@@ -13,9 +13,12 @@ mod single;
 #[cfg(test)]
 mod testing;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::chat::{Ask, ChatEvent, GatewayError, Waiting};
@@ -27,7 +30,7 @@ pub use native::Native;
 pub use ollama::{Ollama, VERSION as OLLAMA_VERSION, installed, loaded};
 pub use openai::{
     OpenAiChat, OpenAiCompletions, OpenAiEmbeddings, OpenAiResponses, model as openai_model,
-    models as openai_models,
+    models as openai_models, response_not_found,
 };
 
 /// Every dialect, in the order in which paths are matched.
@@ -92,6 +95,21 @@ pub trait Dialect: Sync {
     /// `InvalidRequest` or `SchemaMismatch`, naming what would be right.
     fn decode(&self, body: &[u8]) -> Result<Ask, GatewayError>;
 
+    /// The ids of answers given before that a body refers to.
+    fn refers(&self, _body: &[u8]) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// As [`Dialect::decode`], of a body that refers to earlier turns, which are given by the ids of their answers as
+    /// far as they are remembered.
+    ///
+    /// # Errors
+    ///
+    /// As [`Dialect::decode`], and `NotFound` where one is not there that is referred to.
+    fn decode_after(&self, body: &[u8], _turns: &Turns) -> Result<Ask, GatewayError> {
+        self.decode(body)
+    }
+
     /// Begins to write one answer, streamed or whole as `ask` wants it. `ask` is what [`Dialect::decode`] gave.
     fn encoder(&self, ask: &Ask, head: AnswerHead) -> Box<dyn Encoder>;
 
@@ -102,6 +120,20 @@ pub trait Dialect: Sync {
     fn request_id_header(&self) -> Option<&'static str> {
         None
     }
+}
+
+/// Turns by the ids of their answers.
+pub type Turns = HashMap<String, Turn>;
+
+/// One turn of a conversation that a client need not send again, in the client's own form.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Turn {
+    /// The answer.
+    pub response: Map<String, Value>,
+    /// What was asked, without the turns before it.
+    pub input: Vec<Value>,
+    /// The answer of the turn before it.
+    pub previous: Option<String>,
 }
 
 /// What is known of an answer before its first event.
@@ -158,6 +190,11 @@ pub trait Encoder: Send {
     /// made before anybody was known to answer.
     fn has_begun(&self) -> bool {
         false
+    }
+
+    /// The turn that is to be remembered, and the id of its answer, once the answer is whole.
+    fn kept(&mut self) -> Option<(String, Turn)> {
+        None
     }
 }
 

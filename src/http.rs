@@ -21,6 +21,7 @@ mod models;
 mod openapi;
 mod panics;
 mod quota;
+mod responses;
 mod rest;
 mod reuse;
 pub mod settings;
@@ -48,7 +49,8 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use crate::cache::Cache;
-use crate::cache::settings::CacheSettings;
+use crate::cache::responses::Responses;
+use crate::cache::settings::{CacheSettings, ResponsesSettings};
 use crate::chat::{ErrorKind, GatewayError, Origin};
 use crate::dialect::DIALECTS;
 use crate::limit::{Failures, Limits};
@@ -84,6 +86,7 @@ pub struct Front {
     routing: ArcSwap<Routing>,
     routers: Mutex<Vec<Addr<RouterActor>>>,
     cache: Cache,
+    responses: Responses,
     budget: Arc<Budget>,
     drain: Arc<Drain>,
     link: Option<Link>,
@@ -97,7 +100,7 @@ impl Front {
         settings: &ServerSettings,
         auth: &AuthSettings,
         keys: &[KeySettings],
-        cache: &CacheSettings,
+        (cache, responses): (&CacheSettings, &ResponsesSettings),
         routing: Arc<Routing>,
         link: Option<Link>,
         parts: Option<Arc<Parts>>,
@@ -116,6 +119,7 @@ impl Front {
             routing: ArcSwap::new(routing),
             routers: Mutex::new(Vec::new()),
             cache: Cache::new(cache, link.clone()),
+            responses: Responses::new(responses, link.clone()),
             budget: Budget::new(settings.max_buffered),
             drain: Drain::new(),
             link,
@@ -129,7 +133,7 @@ impl Front {
         settings: &ServerSettings,
         auth: &AuthSettings,
         keys: &[KeySettings],
-        cache: &CacheSettings,
+        (cache, responses): (&CacheSettings, &ResponsesSettings),
         routing: Arc<Routing>,
     ) {
         self.settings.store(Arc::new(settings.clone()));
@@ -138,6 +142,7 @@ impl Front {
         self.cors.store(Arc::new(Cors::new(&settings.cors.origins, self.is_on_loopback)));
         self.budget.change(settings.max_buffered);
         self.cache.change(cache);
+        self.responses.change(responses);
         let mut routers = self.routers.lock();
         self.routing.store(Arc::clone(&routing));
         routers.retain(Addr::connected);
@@ -278,6 +283,7 @@ fn routes(config: &mut web::ServiceConfig) {
             config.service(resource.default_service(web::to(not_post)));
         }
     }
+    responses::routes(config);
     models::routes(config);
     health::routes(config);
     openapi::routes(config);

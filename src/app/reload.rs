@@ -152,7 +152,13 @@ impl Current {
         }
         let routing = Arc::new(self.providers.lock().routing(after));
         self.health.do_send(Watch(routing.providers.clone()));
-        self.front.change(&after.server, &after.auth, &after.keys, &after.cache, routing);
+        self.front.change(
+            &after.server,
+            &after.auth,
+            &after.keys,
+            (&after.cache, &after.responses),
+            routing,
+        );
         drop(actix_rt::spawn(forget(Arc::clone(&self.providers))));
         let Reloaded { overridden, next_start, .. } = reloaded;
         ConfigRead { is_again: true, overridden, next_start }.emit();

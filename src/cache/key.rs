@@ -60,6 +60,12 @@ impl Key {
         }
     }
 
+    /// The key of a response that its caller may go on with.
+    #[must_use]
+    pub fn response(caller: &str, id: &str) -> Option<Self> {
+        Self::of(&(FORM, "response", caller, id))
+    }
+
     /// The key of this question's answer by `runner`.
     #[must_use]
     pub fn answered_by(self, runner: Runner<'_>) -> Self {

@@ -80,6 +80,11 @@ impl Memory {
         self.0.insert(key, Kept { bytes, since: now });
     }
 
+    /// Forgets what is kept under the key.
+    pub fn remove(&self, key: &Key) {
+        self.0.remove(key);
+    }
+
     /// Forgets everything.
     pub fn clear(&self) {
         self.0.clear();

@@ -1,4 +1,5 @@
-//! The section `[cache]`: whether answers are used again, for how long, and for whom.
+//! The section `[cache]`: whether answers are used again, for how long, and for whom; and `[responses]`, what callers of
+//! `/v1/responses` may go on with.
 //!
 //! Owns the fields, their units and their defaults; what they mean together is checked when the configuration is
 //! loaded. Refuses unknown fields.
@@ -42,5 +43,23 @@ impl Default for CacheSettings {
             shared: false,
             nondeterministic: false,
         }
+    }
+}
+
+/// `[responses]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ResponsesSettings {
+    /// How long a caller may go on with a response by its id. Default 1 h; 0: none is kept.
+    #[serde(with = "crate::units::duration")]
+    pub ttl: Duration,
+    /// The most that the responses kept in memory may take, in bytes. Default 32 MiB.
+    #[serde(with = "crate::units::size")]
+    pub max_size: u64,
+}
+
+impl Default for ResponsesSettings {
+    fn default() -> Self {
+        Self { ttl: Duration::from_secs(3600), max_size: 32 << 20 }
     }
 }

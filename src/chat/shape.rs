@@ -19,6 +19,8 @@ pub struct AnswerShape {
     pub reasoning: ReasoningField,
     /// The tools whose calls are not written as those of a plain function, by the name that the model knows.
     pub forms: Vec<(String, CallForm)>,
+    /// What was asked, in the client's own form, where the answer is to be remembered.
+    pub input: Option<Vec<Value>>,
     /// Whether the proofs of thinking go out with it, to come back: OpenAI's `include: ["reasoning.encrypted_content"]`.
     pub with_proofs: bool,
 }

@@ -34,7 +34,7 @@ pub use chat::OpenAiChat;
 pub use completions::OpenAiCompletions;
 pub use embeddings::OpenAiEmbeddings;
 pub use models::{one as model, some as models};
-pub use responses::OpenAiResponses;
+pub use responses::{OpenAiResponses, response_not_found};
 
 /// The name of all routes in metrics and logs.
 const NAME: &str = "openai";

@@ -180,6 +180,7 @@ impl AnswerBody {
         }
         if let Some(usage) = usage {
             exchange.usage = usage;
+            exchange.remember(&mut *self.encoder);
             self.state = State::Ended;
             if let Some(exchange) = self.exchange.take() {
                 exchange.end(Outcome::Ok, None);

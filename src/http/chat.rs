@@ -83,10 +83,12 @@ async fn submit(
     let settings = front.settings.load();
     let bounds = Bounds { size: settings.max_body, time: settings.body_timeout };
     let body = intake::read(request.headers(), &mut payload, bounds, buffered).await?;
-    let mut ask = exchange.dialect.decode(&body)?;
+    let recalled = front.responses.recall(&caller.name, exchange.dialect.refers(&body)).await;
+    let mut ask = exchange.dialect.decode_after(&body, &recalled.turns)?;
     ask.tell_reasoning(settings.reasoning_field);
-    let ask = Arc::new(ask);
     drop(body);
+    let keeps = remembers(&mut ask, front);
+    let ask = Arc::new(ask);
     exchange.quota.reserve(&ask).await?;
     let track = exchange.begun(&ask);
     let (reply, answer) = Reply::new();
@@ -96,7 +98,8 @@ async fn submit(
         request: Arc::clone(&ask),
         trace: exchange.trace.clone(),
         caller,
-        policy: wishes.local.then_some(DataPolicy::Local),
+        // Whoever goes on with what must stay local stays local.
+        policy: (wishes.local || recalled.is_local).then_some(DataPolicy::Local),
         arrived: exchange.arrived,
         deadline: wishes.timeout.map(|timeout| exchange.arrived + timeout),
         candidates: VecDeque::new(),
@@ -109,8 +112,18 @@ async fn submit(
         track,
         reply,
     };
+    if keeps {
+        exchange.memory = Some((front.clone(), reuse::stays_local(&job, front)));
+    }
     reuse::enter(job, wish, front);
     Ok((ask, answer))
+}
+
+/// Whether the answer is one to remember; nothing is where nothing is kept.
+fn remembers(ask: &mut Ask, front: &Front) -> bool {
+    let Ask::Chat(chat) = ask else { return false };
+    chat.shape.input = chat.shape.input.take().filter(|_| front.responses.is_on());
+    chat.shape.input.is_some()
 }
 
 /// Puts the job into the router's mailbox; a router that has died is started again, once.
@@ -231,6 +244,7 @@ async fn whole(
         }
         if let Some(usage) = done {
             exchange.usage = usage;
+            exchange.remember(&mut *encoder);
             exchange.status = Some(200);
             let mut response = exchange.response(StatusCode::OK);
             response.content_type(encoder.content_type());

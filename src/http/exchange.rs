@@ -8,9 +8,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use uuid::Uuid;
 
+use super::Front;
 use super::drain::Active;
 use super::intake::Buffered;
 use super::quota::Quota;
@@ -60,6 +62,8 @@ pub struct Exchange {
     pub place: Place,
     /// Where its way is written down, when the client asks for it.
     pub route: Option<RouteNote>,
+    /// Where its answer is remembered, if it is, and whether in this process only.
+    pub memory: Option<(Data<Front>, bool)>,
     /// What it takes of its caller's limits.
     pub quota: Quota,
     /// Where the journal follows it, once it has begun.
@@ -94,6 +98,7 @@ impl Exchange {
             buffered: None,
             place: Place::default(),
             route: None,
+            memory: None,
             quota: Quota::default(),
             track: None,
             trace,
@@ -129,6 +134,15 @@ impl Exchange {
         if self.first.is_none() {
             self.first = Some(after);
             AnswerBegan { track: self.track.unwrap_or_default(), after }.emit();
+        }
+    }
+
+    /// The answer is whole: it is remembered where its encoder says so.
+    pub fn remember(&mut self, encoder: &mut dyn Encoder) {
+        if let (Some((front, is_local)), Some(caller)) = (self.memory.take(), &self.caller)
+            && let Some((id, turn)) = encoder.kept()
+        {
+            front.responses.keep(&caller.name, &id, turn, is_local);
         }
     }
 

@@ -90,6 +90,11 @@ pub(super) fn enter(mut job: Job, wish: Wish, front: &Data<Front>) {
     }
 }
 
+/// Whether what the job says must stay local. What nobody may answer is taken for it.
+pub(super) fn stays_local(job: &Job, front: &Front) -> bool {
+    plan(job, &front.routing()).map_or(true, |plan| plan.policy.is_some())
+}
+
 /// What goes on with a job that cannot share after all.
 fn again(wish: Wish, front: &Data<Front>) -> impl FnOnce(Job) + use<> {
     let front = front.clone();

@@ -117,10 +117,10 @@ def test_reasoning_is_an_item_of_its_own(client):
     assert [item.type for item in final.output] == ["reasoning", "message"]
 
 
-def test_what_needs_a_memory_is_refused_by_name(client):
-    with pytest.raises(openai.BadRequestError) as caught:
+def test_a_response_that_is_not_remembered_is_not_found(client):
+    with pytest.raises(openai.NotFoundError) as caught:
         client.responses.create(model=MODEL, input="Why?", previous_response_id="resp_1")
-    assert "previous_response_id" in caught.value.message
+    assert "store: false" in caught.value.message
 
 
 def test_an_unknown_model_is_not_found(client):

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::client::{post_json, stream};
+use crate::client::{ask, get, post_json, post_json_with, stream};
 use crate::harness::{provider, spawn_gateway};
 use crate::upstream::{Call, Script, Upstream, openai};
 
@@ -153,5 +153,63 @@ async fn an_agent_works_in_rounds_with_tools_that_no_chat_completion_knows() {
         asked["tools"].as_array().unwrap().iter().map(|tool| &tool["function"]["name"]).collect();
     assert_eq!(names, ["exec_command", "spawn_agent", "apply_patch", "late"]);
     assert_eq!(asked["messages"][0]["content"], "Base.\n\nOne.\n\nTwo.");
+    gateway.end(2).await;
+}
+
+/// Two callers, each with a key of its own.
+const KEYS: &str = "[[keys]]\nname = 'ann'\nkey = 'sk-ann-0123456789'\n\
+    [[keys]]\nname = 'bob'\nkey = 'sk-bob-0123456789'\n";
+
+#[tokio::test]
+async fn a_caller_goes_on_with_its_own_answers_and_nobody_elses() {
+    let upstream = Upstream::spawn(|_: &Call| openai::answer(&["Yes."]));
+    let config = format!("{KEYS}{}", provider("local", "openai", &upstream.url(), ""));
+    let gateway = spawn_gateway(&config).await;
+    let url = gateway.url("/v1/responses");
+    let ann = [("authorization", "Bearer sk-ann-0123456789")];
+    let bob = [("authorization", "Bearer sk-bob-0123456789")];
+    let first = post_json_with(&url, &ann, &json!({ "model": "m", "input": "One?" })).await.json();
+    let id = first["id"].as_str().unwrap().to_owned();
+    let next = json!({ "model": "m", "input": "Two?", "previous_response_id": id });
+    let answer = post_json_with(&url, &ann, &next).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.json()["previous_response_id"], id);
+    let asked = upstream.calls(2).await[1].json();
+    let said: Vec<&Value> =
+        asked["messages"].as_array().unwrap().iter().map(|message| &message["content"]).collect();
+    assert_eq!(said, ["One?", "Yes.", "Two?"]);
+    assert_eq!(post_json_with(&url, &bob, &next).await.status, 404);
+    let one = format!("{url}/{id}");
+    assert_eq!(ask("GET", &one, &ann).await.json(), first);
+    let input = ask("GET", &format!("{one}/input_items"), &ann).await.json();
+    assert_eq!(input["data"][0]["content"], "One?");
+    assert_eq!(ask("GET", &one, &bob).await.status, 404);
+    assert_eq!(get(&one).await.status, 401);
+    assert_eq!(ask("DELETE", &one, &bob).await.status, 404);
+    assert_eq!(ask("DELETE", &one, &ann).await.json()["deleted"], true);
+    let gone = post_json_with(&url, &ann, &next).await;
+    assert_eq!(gone.status, 404);
+    assert!(gone.text().contains("store: false"), "{}", gone.text());
+    gateway.end(10).await;
+}
+
+#[tokio::test]
+async fn whoever_goes_on_with_what_must_stay_local_stays_local() {
+    let cloud = Upstream::spawn(|_: &Call| openai::answer(&["Cloud."]));
+    let local = Upstream::spawn(|_: &Call| openai::answer(&["Local."]));
+    let config = format!(
+        "{}{}",
+        provider("cloud", "openai", &cloud.url(), "trust = 'cloud'\n"),
+        provider("home", "openai", &local.url(), "trust = 'local'\n"),
+    );
+    let gateway = spawn_gateway(&config).await;
+    let url = gateway.url("/v1/responses");
+    let only = [("x-gateway-data-policy", "local")];
+    let first = post_json_with(&url, &only, &json!({ "model": "m", "input": "One?" })).await.json();
+    assert_eq!(first["output"][0]["content"][0]["text"], "Local.");
+    let next = json!({ "model": "m", "input": "Two?", "previous_response_id": first["id"] });
+    let answer = post_json(&url, &next).await;
+    assert_eq!(answer.json()["output"][0]["content"][0]["text"], "Local.", "{}", answer.text());
+    assert!(cloud.calls_so_far().is_empty());
     gateway.end(2).await;
 }

@@ -1,17 +1,17 @@
 //! `POST /v1/responses`.
 //!
 //! It owns the route; `request`, `items` and `tools` read, `output` and `call` keep the items of the answer, `answer`
-//! writes them, streamed or whole; `free_text` and `proofs` translate what has no other word. It refuses by name
-//! whatever would need a memory between calls: earlier responses, conversations, stored prompts, work in the
-//! background. Tools and items that are not known are no reason to refuse: they are left out and named.
+//! writes them, streamed or whole; `free_text` and `proofs` translate what has no other word, `memory` puts earlier
+//! turns in their place. It refuses conversations, stored prompts and work in the background by name. Tools and items that are not known are no reason to refuse: they are left out and named.
 //!
-//! The one thing to know: nothing is stored, so `store` is answered with false whatever was asked, and a client
-//! continues by sending the whole conversation again.
+//! The one thing to know: this file stores nothing. Earlier turns come in with the body, as far as they are
+//! remembered, and a turn to be remembered goes out with its answer.
 
 mod answer;
 mod call;
 mod free_text;
 mod items;
+mod memory;
 mod object;
 mod output;
 mod proofs;
@@ -20,7 +20,9 @@ mod tools;
 
 use crate::chat::{Ask, GatewayError};
 use crate::dialect::single::misdirected;
-use crate::dialect::{AnswerHead, Dialect, Encoder, ErrorBody};
+use crate::dialect::{AnswerHead, Dialect, Encoder, ErrorBody, Turns};
+
+pub use memory::not_found as response_not_found;
 
 /// OpenAI's responses.
 #[derive(Debug)]
@@ -40,7 +42,15 @@ impl Dialect for OpenAiResponses {
     }
 
     fn decode(&self, body: &[u8]) -> Result<Ask, GatewayError> {
-        request::decode(body).map(Ask::Chat)
+        self.decode_after(body, &Turns::new())
+    }
+
+    fn refers(&self, body: &[u8]) -> Vec<String> {
+        memory::refers(body)
+    }
+
+    fn decode_after(&self, body: &[u8], turns: &Turns) -> Result<Ask, GatewayError> {
+        request::decode(body, turns).map(Ask::Chat)
     }
 
     fn encoder(&self, ask: &Ask, head: AnswerHead) -> Box<dyn Encoder> {

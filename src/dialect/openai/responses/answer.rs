@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::call::Call;
+use super::memory::PREVIOUS;
 use super::object::{Counts, Response};
 use super::output::{Item, Kind, Status};
 use super::proofs::Proof;
@@ -20,7 +21,8 @@ use crate::chat::{
     ToolCallPiece,
 };
 use crate::dialect::openai::message;
-use crate::dialect::{AnswerHead, Encoder, Waiting, comment};
+use crate::dialect::{AnswerHead, Encoder, Turn, Waiting, comment};
+use crate::wire::fields::Object;
 use crate::wire::json;
 
 /// Writes one response.
@@ -29,6 +31,10 @@ pub(super) struct Answer {
     with_logprobs: bool,
     with_proofs: bool,
     forms: Vec<(String, CallForm)>,
+    /// What was asked, while the answer may be one to remember.
+    input: Option<Vec<Value>>,
+    /// The whole response, where it is to be remembered.
+    whole: Option<Object>,
     events: Events,
     items: Vec<Item>,
     /// The message or the thinking that grows.
@@ -44,6 +50,8 @@ impl Answer {
             with_logprobs: request.logprobs.is_some(),
             with_proofs: request.shape.with_proofs,
             forms: request.shape.forms.clone(),
+            input: request.shape.input.clone(),
+            whole: None,
             events: Events { streamed: request.stream, next: 0 },
             items: Vec::new(),
             text: None,
@@ -244,6 +252,7 @@ impl Answer {
         } else {
             json::write(out, &response);
         }
+        self.whole = self.input.is_some().then_some(response);
     }
 }
 
@@ -299,6 +308,13 @@ impl Encoder for Answer {
 
     fn has_begun(&self) -> bool {
         self.events.next > 0
+    }
+
+    fn kept(&mut self) -> Option<(String, Turn)> {
+        let (response, input) = (self.whole.take()?, self.input.take()?);
+        let text = |key: &str| Some(response.get(key)?.as_str()?.to_owned());
+        let (id, previous) = (text("id")?, text(PREVIOUS));
+        Some((id, Turn { response, input, previous }))
     }
 }
 

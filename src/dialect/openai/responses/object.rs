@@ -19,6 +19,7 @@ pub(super) struct Response {
     created: u64,
     model: String,
     echo: Object,
+    is_kept: bool,
 }
 
 impl Response {
@@ -28,6 +29,7 @@ impl Response {
             created: created(head),
             model: model_name(request, head),
             echo: request.shape.echo.clone(),
+            is_kept: request.shape.input.is_some(),
         }
     }
 
@@ -46,9 +48,9 @@ impl Response {
             ("model", json!(self.model)),
             ("output", items.iter().map(Item::value).collect()),
             ("parallel_tool_calls", self.echoed("parallel_tool_calls", json!(true))),
-            ("previous_response_id", Value::Null),
+            ("previous_response_id", self.echoed("previous_response_id", Value::Null)),
             ("reasoning", self.filled("reasoning", json!({"effort": null, "summary": null}))),
-            ("store", json!(false)),
+            ("store", json!(self.is_kept)),
             ("temperature", self.echoed("temperature", json!(1.0))),
             ("text", self.filled("text", json!({"format": {"type": "text"}}))),
             ("tool_choice", self.echoed("tool_choice", json!("auto"))),

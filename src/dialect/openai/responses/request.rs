@@ -7,10 +7,12 @@
 use serde_json::Value;
 
 use super::items::{self, Input, instructions};
+use super::memory;
 use super::tools::Offer;
 use crate::chat::{
     AnswerShape, CallForm, ChatRequest, GatewayError, Message, Sampling, Tool, ToolChoice,
 };
+use crate::dialect::Turns;
 use crate::dialect::openai::request::{effort, model, refuse, rest, sampling};
 use crate::dialect::openai::tools::{self, Form};
 use crate::wire::fields::{Fields, Object, take};
@@ -22,6 +24,7 @@ const ECHOED: &[&str] = &[
     "max_output_tokens",
     "metadata",
     "parallel_tool_calls",
+    "previous_response_id",
     "reasoning",
     "temperature",
     "text",
@@ -48,14 +51,13 @@ const INCLUDED: &[&str] = &["message.output_text.logprobs", "reasoning.encrypted
 
 /// What would need a memory between calls.
 const REFUSED: &[(&str, &str)] = &[
-    ("previous_response_id", "nothing is stored, send the whole conversation as `input`"),
-    ("conversation", "nothing is stored, send the whole conversation as `input`"),
-    ("background", "nothing is stored, wait for the answer or stream it"),
-    ("prompt", "nothing is stored, send `instructions` and `input`"),
+    ("conversation", "send the whole conversation as `input`, or go on by `previous_response_id`"),
+    ("background", "wait for the answer or stream it"),
+    ("prompt", "no prompts are stored, send `instructions` and `input`"),
 ];
 
 /// Reads a request body.
-pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, GatewayError> {
+pub(super) fn decode(body: &[u8], turns: &Turns) -> Result<ChatRequest, GatewayError> {
     let mut body = json::read_object(body)?;
     let mut fields = Fields::new();
     let noted = &mut fields;
@@ -63,7 +65,8 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, GatewayError> {
     for (key, instead) in REFUSED {
         refuse(noted, &mut body, key, instead);
     }
-    let Said { messages, tools, tool_choice, forms, mut untold } = said(noted, &mut body);
+    let said = said(noted, &mut body, turns)?;
+    let Said { messages, tools, tool_choice, forms, input, mut untold } = said;
     let include = noted.list(&mut body, "include").unwrap_or_default();
     let includes = |word: &str| include.iter().any(|item| item == word);
     let is_had = |item: &Value| item.as_str().is_some_and(|item| INCLUDED.contains(&item));
@@ -93,7 +96,8 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, GatewayError> {
         shape: AnswerShape {
             echo,
             forms,
-            with_proofs: includes("reasoning.encrypted_content"),
+            with_proofs: input.is_some() || includes("reasoning.encrypted_content"),
+            input,
             ..AnswerShape::default()
         },
         ..ChatRequest::default()
@@ -140,11 +144,20 @@ struct Said {
     tools: Vec<Tool>,
     tool_choice: ToolChoice,
     forms: Vec<(String, CallForm)>,
+    /// What was said in this turn, where it is to be remembered.
+    input: Option<Vec<Value>>,
     untold: Vec<String>,
 }
 
-fn said(fields: &mut Fields, body: &mut Object) -> Said {
+fn said(fields: &mut Fields, body: &mut Object, turns: &Turns) -> Result<Said, GatewayError> {
+    let previous = fields.text(body, memory::PREVIOUS).filter(|id| !id.is_empty());
+    let is_kept = fields.flag(body, "store").unwrap_or(true);
     let mut list = items::list(fields, body);
+    memory::resolve(&mut list, turns)?;
+    let said = is_kept.then(|| list.clone());
+    if let Some(previous) = &previous {
+        list.splice(..0, memory::before(previous, turns)?);
+    }
     let mut offer = offer(fields, body, &mut list);
     let tool_choice = offer.choice(fields, body);
     let mut input = Input::default();
@@ -153,7 +166,7 @@ fn said(fields: &mut Fields, body: &mut Object) -> Said {
     let Input { messages, mut untold, .. } = input;
     untold.append(&mut offer.untold);
     let (tools, forms) = offer.parts();
-    Said { messages, tools, tool_choice, forms, untold }
+    Ok(Said { messages, tools, tool_choice, forms, input: said, untold })
 }
 
 /// All tools: those of the request, and those that its items bring along.

@@ -215,7 +215,8 @@ fn proofs_of_thinking_go_out_sealed_where_they_come_back() {
     };
     assert_eq!(messages[0].content[..2], [proved("hm", "sig"), proved("", "redacted:x")]);
     assert_eq!(messages[0].content[3], proved("", "gemini:y"));
-    let plain = answer(&OpenAiResponses, &request(true), &events);
+    let forgetful = json!({"model": "m", "input": "hi", "store": false});
+    let plain = answer(&OpenAiResponses, &decode(&OpenAiResponses, &forgetful), &events);
     assert!(!plain.contains("encrypted_content"));
 }
 
@@ -238,6 +239,36 @@ fn a_sign_of_life_is_an_event_that_begins_the_response_or_repeats_that_it_is_in_
     assert_eq!(kinds(&stream)[3], "response.output_item.added");
     for (number, event) in stream.iter().enumerate() {
         assert_eq!(event["sequence_number"], json!(number));
+    }
+}
+
+#[test]
+fn a_conversation_told_by_references_is_read_as_one_that_is_sent_whole() {
+    let asked = decode(&OpenAiResponses, &json!({"model": "m", "input": "hi"}));
+    let mut encoder = OpenAiResponses.encoder(&Ask::Chat(asked), head());
+    assert!(encoder.kept().is_none());
+    for event in [ChatEvent::Text("yes".into()), end(Finish::Stop)] {
+        encoder.event(event, std::time::Duration::ZERO, &mut Vec::new()).unwrap();
+    }
+    let (id, turn) = encoder.kept().unwrap();
+    let item = turn.response["output"][0]["id"].clone();
+    let turns = crate::dialect::Turns::from([(id.clone(), turn)]);
+    let user = |text: &str| json!({"role": "user", "content": text});
+    let bodies = [
+        json!({"model": "m", "input": "go", "previous_response_id": id}),
+        json!({"model": "m", "input": [user("hi"), {"type": "item_reference", "id": item}, user("go")]}),
+        json!({"model": "m", "input": [user("hi"), {"id": item}, user("go")]}),
+    ];
+    for body in bodies {
+        let body = body.to_string();
+        assert_eq!(OpenAiResponses.refers(body.as_bytes()), [id.as_str()]);
+        let read = OpenAiResponses.decode_after(body.as_bytes(), &turns).unwrap();
+        let said: Vec<String> =
+            read.chat().unwrap().messages.iter().map(crate::chat::Message::joined_text).collect();
+        assert_eq!(said, ["hi", "yes", "go"]);
+        let error = OpenAiResponses.decode(body.as_bytes()).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::NotFound);
+        assert!(error.message.contains("store: false"), "{}", error.message);
     }
 }
 
@@ -313,7 +344,7 @@ fn what_was_asked_is_repeated() {
     for key in same {
         assert_eq!(written[key], body[key], "{key}");
     }
-    assert_eq!(written["store"], false);
+    assert_eq!(written["store"], true);
     assert_eq!(written["reasoning"], json!({"effort": "low", "summary": null}));
     assert_eq!(written["text"], json!({"format": {"type": "text"}, "verbosity": "low"}));
     let tool = json!({"type": "function", "name": "f", "parameters": null, "strict": null});

@@ -134,11 +134,6 @@ fn what_needs_a_memory_is_refused_by_name() {
         &OpenAiResponses,
         &minimal(),
         &[
-            (
-                json!({"previous_response_id": "resp_1"}),
-                "previous_response_id",
-                "unsupported_parameter",
-            ),
             (json!({"conversation": "conv_1"}), "conversation", "unsupported_parameter"),
             (json!({"conversation": {"id": "conv_1"}}), "conversation", "unsupported_parameter"),
             (json!({"background": true}), "background", "unsupported_parameter"),

@@ -1,0 +1,3 @@
+-- Forgets a response.
+-- KEYS: its place.
+return redis.call('DEL', KEYS[1])
