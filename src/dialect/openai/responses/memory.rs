@@ -38,9 +38,9 @@ pub(super) fn refers(body: &[u8]) -> Vec<String> {
         previous_response_id: Option<Value>,
         input: Option<Value>,
     }
-    // Most bodies do not, and are read once.
+    // Bodies that cannot are read once. A reference may be an id and nothing else.
     let holds = |word: &str| body.windows(word.len()).any(|window| window == word.as_bytes());
-    if !holds(PREVIOUS) && !holds("item_reference") {
+    if !holds(PREVIOUS) && !holds("\"id\"") {
         return Vec::new();
     }
     let Ok(body) = serde_json::from_slice::<Body>(body) else { return Vec::new() };
