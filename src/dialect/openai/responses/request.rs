@@ -103,7 +103,7 @@ pub(super) fn decode(body: &[u8], turns: &Turns) -> Result<ChatRequest, GatewayE
         ..ChatRequest::default()
     };
     check_echoed(noted, &mut body);
-    request.untold = fields.left_out();
+    request.untold.extend(fields.left_out());
     fields.finish()?;
     if let Some(verbosity) = take(&mut text, "verbosity") {
         body.insert("verbosity".to_owned(), verbosity);
