@@ -271,6 +271,12 @@ fn keep_part(part: &mut Value, untold: &mut Vec<String>) -> bool {
         "input_image",
         "input_file",
         "input_audio",
+        "audio_url",
+        "audio",
+        "video_url",
+        "input_video",
+        "video",
+        "file",
     ];
     let Some(kind) = part.get("type").and_then(Value::as_str) else { return true };
     if KNOWN.contains(&kind) {
