@@ -11,6 +11,7 @@ mod added;
 mod anthropic;
 mod blame;
 mod calls;
+mod degrade;
 mod gemini;
 mod history;
 mod lenient;
@@ -284,8 +285,7 @@ fn own_fields<'a>(
     dropped: &mut Vec<String>,
 ) -> Result<Vec<(&'a str, &'a Value)>, GatewayError> {
     /// They decide about the answer's shape or content rather than tune it.
-    const DECISIVE: &[&str] =
-        &["logit_bias", "modalities", "audio", "mcp_servers", "container", "cachedContent"];
+    const DECISIVE: &[&str] = &["logit_bias", "modalities", "audio", "cachedContent"];
     let Some(extra) = extra else { return Ok(Vec::new()) };
     if extra.api == api {
         return Ok(extra.fields.iter().map(|(name, value)| (name.as_str(), value)).collect());

@@ -9,5 +9,6 @@ pub mod http1;
 pub mod image;
 pub mod json;
 pub mod ndjson;
+pub mod pdf;
 pub mod signature;
 pub mod sse;

@@ -11,6 +11,7 @@
 mod beside;
 mod decode;
 mod encode;
+mod manner;
 mod refusal;
 mod shape;
 mod thinking;
@@ -52,7 +53,8 @@ impl Backend for Anthropic {
     /// The newest models answer 400 to a last assistant message, so that only the old family is trusted to go on; and
     /// who thinks begins with that.
     fn goes_on(&self, request: &ChatRequest, model: &str) -> bool {
-        model.starts_with("claude-3") && !thinking::Thinking::of(request, None).is_on()
+        model.starts_with("claude-3")
+            && !thinking::Thinking::of(request, manner::Manner::of(model), None).is_on()
     }
 
     fn decoder(&self, ask: &Ask, seed: u64) -> Box<dyn Decoder> {

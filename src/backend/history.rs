@@ -6,8 +6,8 @@
 use serde_json::{Map, Value};
 
 use crate::chat::{
-    Api, ChatRequest, Foreign, GatewayError, Image, ImageSource, Message, Part, Role, ToolCall,
-    ToolResult,
+    Api, ChatRequest, Document, Foreign, GatewayError, Image, ImageSource, Message, Part, Role,
+    ToolCall, ToolResult,
 };
 
 /// What an assistant message's thinking is called where a client's own fields for it are kept.
@@ -85,7 +85,8 @@ pub(super) fn name_foreign(
     for (index, message) in request.messages.iter().enumerate() {
         for (part, is_result) in with_results(&message.content) {
             let Part::Foreign(foreign) = part else { continue };
-            if takes(foreign) && !is_result {
+            // Only Anthropic's results hold more than texts and pictures.
+            if takes(foreign) && (!is_result || foreign.api == Api::Anthropic) {
                 continue;
             }
             if index >= since && !is_result && foreign.is_decisive {
@@ -138,14 +139,14 @@ pub(super) fn arguments(call: &ToolCall) -> Result<Value, GatewayError> {
     Ok(arguments)
 }
 
-/// The system messages' text, joined by blank lines. Later ones are moved to the front with the first.
+/// The text of the system messages that open the conversation, joined by blank lines.
 ///
 /// # Errors
 ///
 /// `InvalidRequest` when one holds a picture.
 pub(super) fn instructions(request: &ChatRequest) -> Result<Option<String>, GatewayError> {
     let mut texts = Vec::new();
-    for message in request.messages.iter().filter(|message| message.role == Role::System) {
+    for message in opening(request) {
         refuse_images(message)?;
         let text = message.joined_text();
         if !text.trim().is_empty() {
@@ -153,6 +154,11 @@ pub(super) fn instructions(request: &ChatRequest) -> Result<Option<String>, Gate
         }
     }
     Ok(if texts.is_empty() { None } else { Some(texts.join("\n\n")) })
+}
+
+/// The system messages that open the conversation.
+pub(super) fn opening(request: &ChatRequest) -> impl Iterator<Item = &Message> {
+    request.messages.iter().take_while(|message| message.role == Role::System)
 }
 
 /// A gap to be filled.
@@ -226,6 +232,20 @@ pub(super) fn images(result: &ToolResult) -> impl Iterator<Item = &Image> {
         | Part::ToolResult(_)
         | Part::CacheMark(_)
         | Part::Document(_)
+        | Part::Foreign(_) => None,
+    })
+}
+
+/// The documents of a tool's answer.
+pub(super) fn documents(result: &ToolResult) -> impl Iterator<Item = &Document> {
+    result.content.iter().filter_map(|part| match part {
+        Part::Document(document) => Some(document),
+        Part::Text(_)
+        | Part::Image(_)
+        | Part::Reasoning { .. }
+        | Part::ToolCall(_)
+        | Part::ToolResult(_)
+        | Part::CacheMark(_)
         | Part::Foreign(_) => None,
     })
 }

@@ -16,6 +16,7 @@ mod fill;
 mod reasoning;
 mod refusal;
 mod system;
+mod words;
 
 use super::stream::EventDecoder;
 use super::whole::{nothing, whole};

@@ -20,6 +20,8 @@ pub struct Quirks {
     pub api_version: ApiVersion,
     /// Where a server that speaks OpenAI's API takes system texts.
     pub system: SystemPlace,
+    /// Whether it is the service of the vendor whose API it is, and not one that speaks the same.
+    pub is_vendor: bool,
 }
 
 /// Where a server takes system texts.

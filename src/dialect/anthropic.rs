@@ -1,18 +1,20 @@
 //! Anthropic's Messages API: `/v1/messages`.
 //!
-//! It owns the shapes of its requests, messages, events and errors. It refuses by name what only Anthropic's own
-//! servers can do: server tools, documents, uploaded files.
+//! It owns the shapes of its requests, messages, events and errors. What only Anthropic's own
+//! servers can do, such as server tools, is kept for them and refused by nobody but a provider that cannot.
 //!
 //! The one thing to know: thinking is written only for clients that asked for it, by `thinking` or by
 //! `output_config.effort`. Its signature is empty unless the provider gave one, and an empty one that comes back
 //! is dropped.
 
 mod count;
+mod foreign;
 mod message;
 mod messages;
 mod models;
 mod request;
 mod stream;
+mod tools;
 mod whole;
 
 use serde_json::{Value, json};

@@ -206,6 +206,7 @@ impl ProviderSettings {
             limit_field: self.max_tokens_field.unwrap_or_default(),
             default_max_tokens: self.default_max_tokens,
             api_version: self.api_version.unwrap_or_default(),
+            is_vendor: host(self.base_url()) == host(self.backend.base_url()),
             system: self.system.unwrap_or(self.usual_system()),
         }
     }
@@ -245,6 +246,12 @@ impl ProviderSettings {
             ..self
         }
     }
+}
+
+/// The host of an address, without scheme, port and path.
+fn host(base_url: &str) -> &str {
+    let authority = base_url.split_once("://").map_or(base_url, |(_, rest)| rest);
+    authority.split(['/', ':']).next().unwrap_or_default()
 }
 
 impl Default for ProviderSettings {

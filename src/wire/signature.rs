@@ -4,6 +4,9 @@
 //! that moves between providers never shows one provider's proof to another: Anthropic's are bare base64, which
 //! holds no colon.
 
+/// Opens the stand-in for thinking that Anthropic shows to nobody, so that it finds its way back.
+pub const REDACTED: &str = "redacted:";
+
 /// Marks a signature as Gemini's.
 const GEMINI: &str = "gemini:";
 

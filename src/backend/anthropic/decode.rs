@@ -5,7 +5,6 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::refusal;
-use super::thinking::REDACTED;
 use crate::backend::DecodeError;
 use crate::backend::calls::{Calls, Fragment};
 use crate::backend::lenient::{arguments, count, loose, text};
@@ -13,6 +12,7 @@ use crate::backend::names::ToolNames;
 use crate::backend::reason::finish;
 use crate::backend::stream::{Reader, parse};
 use crate::chat::{ChatEvent, ChatRequest, Completion, Finish, Usage, later_of};
+use crate::wire::signature::REDACTED;
 
 /// The state of reading one answer.
 pub(super) struct Messages {

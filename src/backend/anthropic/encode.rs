@@ -1,15 +1,21 @@
 //! Writing a chat for Anthropic.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::shape::{Block, Body, Declaration, Kind, OWN, System, Turn};
-use super::thinking::{REDACTED, Thinking, is_own};
-use crate::backend::history::{self, arguments, instructions, refuse_gap, refuse_images};
+use super::manner::Manner;
+use super::shape::{Block, Body, Declaration, Kind, OWN, Offered, System, Turn};
+use super::thinking::{Thinking, is_own};
+use crate::backend::degrade::{self, Documents, Words};
+use crate::backend::history::{self, arguments, instructions, opening, refuse_gap, refuse_images};
 use crate::backend::links::{Links, fits_as_id};
 use crate::backend::names::ToolNames;
 use crate::backend::{ApiVersion, Target, UpstreamRequest, foreign_fields};
-use crate::chat::{Api, ChatRequest, Format, GatewayError, Message, Part, Role, Tool, ToolChoice};
+use crate::chat::{
+    Api, ChatRequest, Foreign, Format, GatewayError, HostedTool, Message, Part, Role, Tool,
+    ToolChoice,
+};
 use crate::wire::json;
+use crate::wire::signature::REDACTED;
 
 /// The longest id of a call that is sent, in bytes. Anthropic's own have 30.
 const LONGEST_ID: usize = 64;
@@ -24,19 +30,22 @@ pub(super) fn chat(
 ) -> Result<UpstreamRequest, GatewayError> {
     let Target { model, api_key, quirks, .. } = target;
     refuse_gap(request)?;
-    let stop_sequences = check(request)?;
+    let manner = Manner::of(model);
     let mut dropped = Vec::new();
+    let request = &*degrade::said(request, words(target, manner), &mut dropped)?;
+    let stop_sequences = check(request)?;
     let passed = foreign_fields(request, Api::Anthropic, &mut dropped)?;
     let metadata = metadata(request, &mut dropped);
     let names = ToolNames::new(request);
-    let thinking = Thinking::of(request, quirks.default_max_tokens);
-    let messages = messages(request, thinking.is_on(), &names, &mut dropped)?;
+    let thinking = Thinking::of(request, manner, quirks.default_max_tokens);
+    let messages = messages(request, &names, &mut dropped)?;
     if messages.is_empty() {
         return Err(GatewayError::invalid("messages: this provider needs a user message"));
     }
     history::name_untold(request, &mut dropped);
-    history::name_foreign(request, |_| false, &mut dropped)?;
-    name_untold(request, thinking, quirks.api_version, &mut dropped);
+    let own = |foreign: &Foreign| foreign.api == Api::Anthropic;
+    history::name_foreign(request, own, &mut dropped)?;
+    name_untold(request, &thinking, quirks.api_version, &mut dropped);
     let sampling = &request.sampling;
     let has_sampling = quirks.api_version.has_sampling();
     let is_tuned = has_sampling && !thinking.is_on();
@@ -51,15 +60,10 @@ pub(super) fn chat(
         top_p: sampling.top_p.filter(|_| has_sampling),
         top_k: sampling.top_k.filter(|_| is_tuned),
         stop_sequences,
-        tools: request.tools.iter().map(|tool| declaration(tool, &names)).collect(),
+        tools: declarations(request, &names),
         tool_choice: choice(request, &names),
         thinking: thinking.field(),
-        output_config: match &request.format {
-            Format::Schema { schema, .. } => {
-                Some(json!({"format": {"type": "json_schema", "schema": schema}}))
-            }
-            Format::Text | Format::Json => None,
-        },
+        output_config: output_config(request, &thinking),
         metadata,
         passed: passed.into_iter().filter(|(name, _)| !OWN.contains(name)).collect(),
     };
@@ -67,6 +71,30 @@ pub(super) fn chat(
     headers.extend(api_key.map(|key| ("x-api-key", key.to_owned())));
     let path = "/v1/messages".to_owned();
     Ok(UpstreamRequest { path, headers, body: json::to_vec(&body), dropped })
+}
+
+/// What this provider can be told. Models that the API's older words are for know instructions in the first place only.
+fn words(target: Target<'_>, manner: Manner) -> Words {
+    Words {
+        api: Api::Anthropic,
+        asked: Documents::Any,
+        answered: Documents::Any,
+        late_instructions: manner == Manner::Adaptive,
+        is_anthropic: target.quirks.is_vendor || target.model.contains("claude"),
+    }
+}
+
+fn output_config(request: &ChatRequest, thinking: &Thinking) -> Option<Value> {
+    let mut config = Map::new();
+    config.extend(thinking.effort().map(|effort| ("effort".to_owned(), json!(effort))));
+    match &request.format {
+        Format::Schema { schema, .. } => {
+            let format = json!({"type": "json_schema", "schema": schema});
+            config.insert("format".to_owned(), format);
+        }
+        Format::Text | Format::Json => {}
+    }
+    (!config.is_empty()).then_some(Value::Object(config))
 }
 
 /// Refuses what cannot be asked, and gives the stop texts without empty ones.
@@ -90,7 +118,7 @@ fn check(request: &ChatRequest) -> Result<Vec<&str>, GatewayError> {
 /// Names what the API has no field for.
 fn name_untold(
     request: &ChatRequest,
-    thinking: Thinking,
+    thinking: &Thinking,
     version: ApiVersion,
     dropped: &mut Vec<String>,
 ) {
@@ -117,8 +145,8 @@ fn name_untold(
 
 fn system(request: &ChatRequest) -> Result<Option<System<'_>>, GatewayError> {
     let told = instructions(request)?;
-    let messages = || request.messages.iter().filter(|message| message.role == Role::System);
-    let is_mark = |part: &Part| matches!(part, Part::CacheMark(_));
+    let messages = || opening(request);
+    let is_mark = |part: &Part| matches!(part, Part::CacheMark(_) | Part::Foreign(_));
     if messages().any(|message| message.content.iter().any(is_mark)) {
         let mut blocks: Vec<Block<'_>> =
             messages().flat_map(|message| shown(&message.content)).collect();
@@ -150,19 +178,17 @@ fn metadata(request: &ChatRequest, dropped: &mut Vec<String>) -> Option<Value> {
 
 fn messages<'a>(
     request: &'a ChatRequest,
-    thinks: bool,
     names: &'a ToolNames,
     dropped: &mut Vec<String>,
 ) -> Result<Vec<Turn<'a>>, GatewayError> {
     let mut links = Links::new(request, |id| fits_as_id(id, LONGEST_ID))?;
     let mut turns: Vec<Turn<'a>> = Vec::with_capacity(request.messages.len());
-    for message in &request.messages {
+    // Instructions that open the conversation have a place of their own.
+    for message in request.messages.iter().skip(opening(request).count()) {
         let (role, content) = match message.role {
-            Role::System => continue,
+            Role::System => ("system", shown(&message.content)),
             Role::User => ("user", user(message)),
-            Role::Assistant => {
-                ("assistant", assistant(message, &mut links, thinks, names, dropped)?)
-            }
+            Role::Assistant => ("assistant", assistant(message, &mut links, names, dropped)?),
             Role::Tool => ("user", results(message, &mut links)),
         };
         match turns.last_mut() {
@@ -210,13 +236,10 @@ fn shown(parts: &[Part]) -> Vec<Block<'_>> {
         match part {
             Part::Text(text) if !text.is_empty() => blocks.push(Kind::Text { text }.into()),
             Part::Image(image) => blocks.push(Kind::image(image).into()),
+            Part::Document(document) => blocks.push(Kind::document(document).into()),
+            Part::Foreign(foreign) => blocks.push(Kind::Foreign(&foreign.value).into()),
             Part::CacheMark(mark) => put_mark(mark, &mut blocks),
-            Part::Text(_)
-            | Part::Document(_)
-            | Part::Foreign(_)
-            | Part::Reasoning { .. }
-            | Part::ToolCall(_)
-            | Part::ToolResult(_) => {}
+            Part::Text(_) | Part::Reasoning { .. } | Part::ToolCall(_) | Part::ToolResult(_) => {}
         }
     }
     blocks
@@ -232,7 +255,6 @@ fn put_mark<'a>(mark: &'a Value, blocks: &mut [Block<'a>]) {
 fn assistant<'a>(
     message: &'a Message,
     links: &mut Links<'a>,
-    thinks: bool,
     names: &'a ToolNames,
     dropped: &mut Vec<String>,
 ) -> Result<Vec<Block<'a>>, GatewayError> {
@@ -242,13 +264,11 @@ fn assistant<'a>(
         match part {
             Part::Text(text) if !text.is_empty() => blocks.push(Kind::Text { text }.into()),
             Part::CacheMark(mark) => put_mark(mark, &mut blocks),
-            Part::Text(_)
-            | Part::Image(_)
-            | Part::Document(_)
-            | Part::Foreign(_)
-            | Part::ToolResult(_) => {}
+            Part::Foreign(foreign) => blocks.push(Kind::Foreign(&foreign.value).into()),
+            Part::Document(document) => blocks.push(Kind::document(document).into()),
+            Part::Text(_) | Part::Image(_) | Part::ToolResult(_) => {}
             Part::Reasoning { text, signature } => match signature.as_deref() {
-                Some(signature) if thinks && is_own(signature) => {
+                Some(signature) if is_own(signature) => {
                     let thinking = match signature.strip_prefix(REDACTED) {
                         Some(data) => Kind::RedactedThinking { data },
                         None => Kind::Thinking { thinking: text, signature },
@@ -289,6 +309,23 @@ fn results<'a>(message: &'a Message, links: &mut Links<'a>) -> Vec<Block<'a>> {
     blocks
 }
 
+/// The tools in the client's order. Those that the conversation declares on its way stand there.
+fn declarations<'a>(request: &'a ChatRequest, names: &'a ToolNames) -> Vec<Offered<'a>> {
+    let own = |hosted: &&HostedTool| hosted.api == Api::Anthropic;
+    let mut hosted = request.hosted.iter().filter(own).peekable();
+    let mut offered = Vec::with_capacity(request.tools.len());
+    for (at, tool) in request.tools.iter().enumerate() {
+        while let Some(hosted) = hosted.next_if(|hosted| hosted.at <= at) {
+            offered.push(Offered::Hosted(&hosted.value));
+        }
+        if !tool.is_late {
+            offered.push(Offered::Function(declaration(tool, names)));
+        }
+    }
+    offered.extend(hosted.map(|hosted| Offered::Hosted(&hosted.value)));
+    offered
+}
+
 fn declaration<'a>(tool: &'a Tool, names: &'a ToolNames) -> Declaration<'a> {
     Declaration {
         name: names.outbound(&tool.name),
@@ -299,11 +336,21 @@ fn declaration<'a>(tool: &'a Tool, names: &'a ToolNames) -> Declaration<'a> {
         },
         strict: tool.strict.filter(|strict| *strict),
         cache_control: tool.cache_mark.as_ref(),
+        passed: own_fields(tool),
     }
 }
 
+/// An Anthropic client's own fields of a tool.
+fn own_fields(tool: &Tool) -> Vec<(&str, &Value)> {
+    let own = tool.extra.as_ref().filter(|extra| extra.api == Api::Anthropic);
+    own.into_iter()
+        .flat_map(|extra| &extra.fields)
+        .map(|(name, value)| (name.as_str(), value))
+        .collect()
+}
+
 fn choice(request: &ChatRequest, names: &ToolNames) -> Option<Value> {
-    if request.tools.is_empty() {
+    if request.tools.is_empty() && request.hosted.is_empty() {
         return None;
     }
     let alone = request.parallel_tool_calls == Some(false);

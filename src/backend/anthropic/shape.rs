@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use crate::backend::history::media_type;
-use crate::chat::{Image, ImageSource};
+use crate::chat::{Document, DocumentSource, Image, ImageSource};
 use crate::wire::json;
 
 /// A request.
@@ -27,7 +27,7 @@ pub(super) struct Body<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) stop_sequences: Vec<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) tools: Vec<Declaration<'a>>,
+    pub(super) tools: Vec<Offered<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) tool_choice: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,6 +58,14 @@ pub(super) const OWN: &[&str] = &[
     "output_config",
 ];
 
+/// A tool: the client's own, or one of Anthropic's, as sent.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum Offered<'a> {
+    Function(Declaration<'a>),
+    Hosted(&'a Value),
+}
+
 /// A tool.
 #[derive(Serialize)]
 pub(super) struct Declaration<'a> {
@@ -69,6 +77,9 @@ pub(super) struct Declaration<'a> {
     pub(super) strict: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) cache_control: Option<&'a Value>,
+    /// An Anthropic client's own fields.
+    #[serde(flatten, serialize_with = "json::entries")]
+    pub(super) passed: Vec<(&'a str, &'a Value)>,
 }
 
 /// The instructions: in blocks only where one of them is marked.
@@ -88,12 +99,26 @@ pub(super) struct Turn<'a> {
 }
 
 /// A part of a message, and the client's mark that the prompt is worth keeping up to it.
-#[derive(Serialize)]
 pub(super) struct Block<'a> {
-    #[serde(flatten)]
     pub(super) kind: Kind<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) cache_control: Option<&'a Value>,
+}
+
+impl Serialize for Block<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Marked<'b, T> {
+            #[serde(flatten)]
+            kind: &'b T,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            cache_control: Option<&'b Value>,
+        }
+        let cache_control = self.cache_control;
+        match &self.kind {
+            Kind::Foreign(kind) => Marked { kind: *kind, cache_control }.serialize(serializer),
+            kind => Marked { kind, cache_control }.serialize(serializer),
+        }
+    }
 }
 
 impl<'a> From<Kind<'a>> for Block<'a> {
@@ -131,6 +156,18 @@ pub(super) enum Kind<'a> {
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         is_error: bool,
     },
+    Document {
+        source: Source<'a>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        title: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        context: Option<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        citations: Option<&'a Value>,
+    },
+    /// As the client sent it.
+    #[serde(skip)]
+    Foreign(&'a Value),
 }
 
 impl<'a> Kind<'a> {
@@ -143,14 +180,33 @@ impl<'a> Kind<'a> {
         };
         Self::Image { source }
     }
+
+    pub(super) fn document(document: &'a Document) -> Self {
+        let source = match &document.source {
+            DocumentSource::Url(url) => Source::Url { url },
+            DocumentSource::Upload(file_id) => Source::File { file_id },
+            DocumentSource::Text(data) => Source::Text { media_type: "text/plain", data },
+            DocumentSource::Inline { media_type, base64 } => {
+                Source::Base64 { media_type, data: base64 }
+            }
+        };
+        Self::Document {
+            source,
+            title: document.title.as_deref(),
+            context: document.context.as_deref(),
+            citations: document.citations.as_ref(),
+        }
+    }
 }
 
-/// Where a picture is.
+/// Where a picture or a document is.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Source<'a> {
     Base64 { media_type: &'a str, data: &'a str },
     Url { url: &'a str },
+    Text { media_type: &'a str, data: &'a str },
+    File { file_id: &'a str },
 }
 
 /// One text alone is written as a string.

@@ -2,6 +2,7 @@
 
 mod decoding;
 mod encoding;
+mod newer;
 
 use serde_json::{Value, json};
 

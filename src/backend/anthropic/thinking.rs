@@ -1,74 +1,125 @@
 //! Deciding whether a request may think, and how much.
 //!
 //! The rules are the API's: a budget is at least 1024 tokens and below `max_tokens`; thinking allows no forced
-//! tool call; and while a tool loop runs, the turn that called must begin with its signed thinking.
+//! tool call; and while a tool loop runs, the turn that called must begin with its signed thinking, unless the model
+//! decides by itself when to think.
 
 use serde_json::{Value, json};
 
 use super::DEFAULT_MAX_TOKENS;
+use super::manner::Manner;
 use crate::chat::{ChatRequest, Effort, Message, Part, Role, ToolChoice};
-
-/// Opens the stand-in for thinking that Anthropic shows to nobody, so that it finds its way back.
-pub(super) const REDACTED: &str = "redacted:";
+use crate::wire::signature::REDACTED;
 
 /// The least budget that the API takes, in tokens.
 const LEAST: u32 = 1024;
 
 /// What was decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct Thinking {
-    /// The budget in tokens; 0 is off.
-    budget: u32,
-    /// Whether the request says anything about thinking.
-    is_told: bool,
+    how: How,
+    /// Whether it is to be shown, as the client said.
+    display: Option<String>,
     /// The limit of the whole answer, thinking included.
     pub(super) max_tokens: u32,
     /// Whether thinking was wanted and cannot be.
     pub(super) is_dropped: bool,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// Nothing is said about it.
+    Untold,
+    Off,
+    /// At most so many tokens.
+    Budget(u32),
+    /// As the model sees fit, guided by a word.
+    Adaptive(Option<&'static str>),
+}
+
 impl Thinking {
     /// `usual` is the operator's limit for requests without one.
-    pub(super) fn of(request: &ChatRequest, usual: Option<u32>) -> Self {
+    pub(super) fn of(request: &ChatRequest, manner: Manner, usual: Option<u32>) -> Self {
         let usual = usual.unwrap_or(DEFAULT_MAX_TOKENS);
         let limit = request.sampling.max_tokens;
-        let off = Self {
-            budget: 0,
-            is_told: false,
+        let untold = Self {
+            how: How::Untold,
+            display: None,
             max_tokens: limit.unwrap_or(usual),
             is_dropped: false,
         };
+        let Some(effort) = request.effort else { return untold };
+        let dropped = Self { is_dropped: true, ..untold.clone() };
         // The numbers are those by which Google reads efforts; Anthropic names none.
-        let wanted = match request.effort {
-            None => return off,
-            Some(Effort::None) => return Self { is_told: true, ..off },
-            Some(Effort::Minimal | Effort::Low) => LEAST,
-            Some(Effort::On | Effort::Medium) => 8192,
-            Some(Effort::High | Effort::XHigh | Effort::Max) => 24_576,
-            Some(Effort::Budget(tokens)) => tokens.max(LEAST),
+        let wanted = match effort {
+            // Not to think is what a plain model does anyway.
+            Effort::None if manner == Manner::Plain => return untold,
+            Effort::None => return Self { how: How::Off, ..untold },
+            Effort::Minimal | Effort::Low => LEAST,
+            Effort::On | Effort::Medium => 8192,
+            Effort::High | Effort::XHigh | Effort::Max => 24_576,
+            Effort::Budget(tokens) => tokens.max(LEAST),
         };
-        let max_tokens = limit.unwrap_or_else(|| usual.saturating_add(wanted));
-        let budget = wanted.min(max_tokens.saturating_sub(1));
         let is_forced = match request.tool_choice {
             ToolChoice::Auto | ToolChoice::None => false,
             ToolChoice::Required | ToolChoice::Named(_) => true,
         };
-        if budget < LEAST || is_forced || is_in_unsigned_loop(&request.messages) {
-            return Self { is_dropped: true, ..off };
-        }
-        Self { budget, is_told: true, max_tokens, is_dropped: false }
+        let max_tokens = limit.unwrap_or_else(|| usual.saturating_add(wanted));
+        let how = match manner {
+            _ if is_forced => return dropped,
+            Manner::Plain => return dropped,
+            Manner::Budget => {
+                let budget = wanted.min(max_tokens.saturating_sub(1));
+                if budget < LEAST || is_in_unsigned_loop(&request.messages) {
+                    return dropped;
+                }
+                How::Budget(budget)
+            }
+            Manner::Adaptive => How::Adaptive(word(effort)),
+        };
+        let display = request.thinking_display.clone();
+        Self { how, display, max_tokens, is_dropped: false }
     }
 
-    pub(super) fn is_on(self) -> bool {
-        self.budget > 0
+    pub(super) fn is_on(&self) -> bool {
+        match self.how {
+            How::Untold | How::Off => false,
+            How::Budget(_) | How::Adaptive(_) => true,
+        }
     }
 
     /// The request's field.
-    pub(super) fn field(self) -> Option<Value> {
-        match self.budget {
-            0 => self.is_told.then(|| json!({"type": "disabled"})),
-            budget => Some(json!({"type": "enabled", "budget_tokens": budget})),
+    pub(super) fn field(&self) -> Option<Value> {
+        let mut field = match self.how {
+            How::Untold => return None,
+            How::Off => return Some(json!({"type": "disabled"})),
+            How::Budget(budget) => json!({"type": "enabled", "budget_tokens": budget}),
+            How::Adaptive(_) => json!({"type": "adaptive"}),
+        };
+        if let (Some(display), Some(fields)) = (&self.display, field.as_object_mut()) {
+            fields.insert("display".to_owned(), json!(display));
         }
+        Some(field)
+    }
+
+    /// The effort, where it is a word.
+    pub(super) fn effort(&self) -> Option<&'static str> {
+        match self.how {
+            How::Untold | How::Off | How::Budget(_) => None,
+            How::Adaptive(effort) => effort,
+        }
+    }
+}
+
+/// The API's word for an effort; `None` is the model's own choice.
+fn word(effort: Effort) -> Option<&'static str> {
+    match effort {
+        Effort::None | Effort::On => None,
+        Effort::Minimal | Effort::Low | Effort::Budget(..=1024) => Some("low"),
+        Effort::Medium | Effort::Budget(1025..=8192) => Some("medium"),
+        Effort::High | Effort::Budget(8193..) => Some("high"),
+        Effort::XHigh => Some("xhigh"),
+        Effort::Max => Some("max"),
     }
 }
 

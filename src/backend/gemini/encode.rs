@@ -8,19 +8,29 @@ use serde_json::{Map, Value, json};
 use super::config::{self, Generation};
 use super::media::{self, Media};
 use super::signature;
+use crate::backend::degrade::{self, Documents, Words};
 use crate::backend::history::{
-    arguments, images, instructions, media_type, name_cache_marks, name_foreign, name_untold,
-    plain_result_text, refuse_gap, refuse_images,
+    arguments, documents, images, instructions, media_type, name_cache_marks, name_foreign,
+    name_untold, plain_result_text, refuse_gap, refuse_images,
 };
 use crate::backend::links::Links;
 use crate::backend::names::ToolNames;
 use crate::backend::{Target, UpstreamRequest, foreign_fields};
 use crate::chat::{
-    Api, ChatRequest, GatewayError, Image, ImageSource, Message, Part, Role, Tool, ToolChoice,
-    ToolResult,
+    Api, ChatRequest, Document, DocumentSource, GatewayError, Image, ImageSource, Message, Part,
+    Role, Tool, ToolChoice, ToolResult,
 };
 use crate::wire::json;
 use crate::wire::signature::geminis;
+
+/// What the API can be told.
+const WORDS: Words = Words {
+    api: Api::Gemini,
+    asked: Documents::Inline,
+    answered: Documents::Inline,
+    late_instructions: false,
+    is_anthropic: false,
+};
 
 /// Builds the call.
 pub(super) fn chat(
@@ -32,9 +42,10 @@ pub(super) fn chat(
         return Err(GatewayError::invalid("n: this provider gives one answer, ask for n = 1"));
     }
     refuse_gap(request)?;
+    let mut dropped = Vec::new();
+    let request = &*degrade::said(request, WORDS, &mut dropped)?;
     let model = model.strip_prefix("models/").unwrap_or(model);
     let (generation, limit) = (Generation::of(model), target.limit(request));
-    let mut dropped = Vec::new();
     let passed = foreign_fields(request, Api::Gemini, &mut dropped)?;
     let passed = passed.into_iter().filter(|(name, _)| !OWN.contains(name)).collect();
     let names = ToolNames::new(request);
@@ -120,13 +131,13 @@ fn user(message: &Message) -> Result<Vec<WirePart<'_>>, GatewayError> {
         match part {
             Part::Text(text) if !text.is_empty() => parts.push(WirePart::text(text)),
             Part::Image(image) => parts.push(picture(image)?),
+            Part::Document(document) => parts.extend(file(document)),
             Part::Foreign(foreign) => parts.extend(media::read(foreign).map(WirePart::of_media)),
             Part::Text(_)
             | Part::Reasoning { .. }
             | Part::ToolCall(_)
             | Part::ToolResult(_)
-            | Part::CacheMark(_)
-            | Part::Document(_) => {}
+            | Part::CacheMark(_) => {}
         }
     }
     if parts.is_empty() {
@@ -199,6 +210,7 @@ fn results<'a>(
         for image in images(result) {
             pictures.push(picture(image)?);
         }
+        pictures.extend(documents(result).filter_map(file));
     }
     parts.append(&mut pictures);
     Ok(parts)
@@ -233,6 +245,13 @@ fn picture(image: &Image) -> Result<WirePart<'_>, GatewayError> {
             "image_url: this provider takes https addresses or images in the request, send a data: URI",
         )),
     }
+}
+
+/// A document in the request; others have been refused or are text by now.
+fn file(document: &Document) -> Option<WirePart<'_>> {
+    let DocumentSource::Inline { media_type, base64 } = &document.source else { return None };
+    let inline_data = Some(Blob { mime_type: Cow::Borrowed(media_type), data: base64 });
+    Some(WirePart { inline_data, ..WirePart::default() })
 }
 
 fn tools(tools: &[Tool], names: &ToolNames) -> Option<Value> {

@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::fill::{self, Common};
+use crate::backend::degrade::{self, Documents, Words};
 use crate::backend::history::{REASONING, arguments, name_cache_marks, name_foreign, refuse_sound};
 use crate::backend::{Target, UpstreamRequest};
 use crate::chat::{
@@ -21,6 +22,15 @@ const PASSED_ON: &[&str] = &["keep_alive", "truncate", "shift"];
 /// Top-level fields that are passed on.
 pub(super) type Passed<'a> = Vec<(&'a str, &'a Value)>;
 
+/// What the API can be told.
+const WORDS: Words = Words {
+    api: Api::Ollama,
+    asked: Documents::None,
+    answered: Documents::None,
+    late_instructions: false,
+    is_anthropic: false,
+};
+
 /// Builds the call.
 pub(super) fn chat(
     request: &ChatRequest,
@@ -32,6 +42,7 @@ pub(super) fn chat(
     }
     refuse_sound(request)?;
     let mut dropped = Vec::new();
+    let request = &*degrade::said(request, WORDS, &mut dropped)?;
     let (passed, options) = own_fields(request, &mut dropped);
     name_cache_marks(request, &mut dropped);
     name_foreign(request, is_taken, &mut dropped)?;

@@ -5,16 +5,19 @@ use serde_json::{Map, Value, json};
 
 use super::family::Family;
 use super::reasoning::Back;
+use super::words::{effort_of, file, words};
 use super::{fill, system};
+use crate::backend::degrade;
 use crate::backend::history::{
-    REASONING, address, images, name_cache_marks, name_foreign, refuse_sound, result_text,
+    REASONING, address, documents, images, name_cache_marks, name_foreign, refuse_sound,
+    result_text,
 };
 use crate::backend::links::Links;
 use crate::backend::names::ToolNames;
 use crate::backend::{Quirks, Target, UpstreamRequest, foreign_fields};
 use crate::chat::{
-    Api, ChatRequest, Effort, Foreign, Format, GatewayError, Image, Message, Part, Role, Tool,
-    ToolChoice, ToolResult,
+    Api, ChatRequest, Foreign, Format, GatewayError, Image, Message, Part, Role, Tool, ToolChoice,
+    ToolResult,
 };
 use crate::wire::json;
 
@@ -26,18 +29,19 @@ pub(super) fn chat(
     request: &ChatRequest,
     target: Target<'_>,
 ) -> Result<UpstreamRequest, GatewayError> {
-    if let Some(suffix) = &request.suffix {
-        return fill::gap_before(suffix, request, target);
-    }
     let Target { model, api_key, quirks, .. } = target;
     refuse_sound(request)?;
     let mut dropped = Vec::new();
+    let family = Family::of(model);
+    let request = &*degrade::said(request, words(family, model), &mut dropped)?;
+    if let Some(suffix) = &request.suffix {
+        return fill::gap_before(suffix, request, target, dropped);
+    }
     let stop = check(request)?;
     let passed = foreign_fields(request, Api::OpenAi, &mut dropped)?;
     let passed = passed.into_iter().filter(|(name, _)| !OWN.contains(name)).collect();
     let names = ToolNames::new(request);
     let sampling = &request.sampling;
-    let family = Family::of(model);
     // Reasoning models refuse any sampling but the default; saying the default is not worth naming.
     let mut tuned = |name: &str, value: Option<f64>, neutral: f64| match value {
         Some(value) if family == Family::OpenAiReasoning => {
@@ -78,7 +82,7 @@ pub(super) fn chat(
         tool_choice: choice(request, &names),
         parallel_tool_calls: request.parallel_tool_calls.filter(|_| has_tools),
         response_format: format(&request.format),
-        reasoning_effort: request.effort.map(effort),
+        reasoning_effort: effort_of(request, target, &mut dropped),
         logprobs: request.logprobs.map(|_| true),
         top_logprobs: request.logprobs.filter(|top| *top > 0),
         passed,
@@ -146,6 +150,7 @@ fn messages(
                     if let Part::ToolResult(result) = part {
                         written.push(answered(result, &mut links));
                         pictures.extend(images(result).map(picture));
+                        pictures.extend(documents(result).filter_map(file));
                     }
                 }
             }
@@ -165,25 +170,24 @@ fn flush(pictures: &mut Vec<Value>, written: &mut Vec<WireMessage>) {
 /// Texts are joined where there is nothing else, because imitators' templates often want one string.
 fn plain(message: &Message) -> WireMessage {
     let is_more = |part: &Part| match part {
-        Part::Image(_) => true,
+        Part::Image(_) | Part::Document(_) => true,
         Part::Foreign(foreign) => is_own(foreign),
         Part::Text(_)
         | Part::Reasoning { .. }
         | Part::ToolCall(_)
         | Part::ToolResult(_)
-        | Part::CacheMark(_)
-        | Part::Document(_) => false,
+        | Part::CacheMark(_) => false,
     };
     let content = if message.content.iter().any(is_more) {
         let parts = message.content.iter().filter_map(|part| match part {
             Part::Text(text) => Some(json!({"type": "text", "text": text})),
             Part::Image(image) => Some(picture(image)),
+            Part::Document(document) => file(document),
             Part::Foreign(foreign) => is_own(foreign).then(|| foreign.value.clone()),
             Part::Reasoning { .. }
             | Part::ToolCall(_)
             | Part::ToolResult(_)
-            | Part::CacheMark(_)
-            | Part::Document(_) => None,
+            | Part::CacheMark(_) => None,
         });
         Content::Parts(parts.collect())
     } else {
@@ -273,17 +277,6 @@ fn format(format: &Format) -> Option<Value> {
             }
             Some(json!({"type": "json_schema", "json_schema": inner}))
         }
-    }
-}
-
-fn effort(effort: Effort) -> &'static str {
-    match effort {
-        Effort::None => "none",
-        Effort::Minimal | Effort::Low | Effort::Budget(..=1024) => "low",
-        // What OpenAI thinks when told nothing; said aloud, it also wakes models that do not think by default.
-        Effort::On | Effort::Medium | Effort::Budget(1025..=8192) => "medium",
-        // `xhigh` and `max` are known to few models, `high` to all that know efforts.
-        Effort::High | Effort::XHigh | Effort::Max | Effort::Budget(8193..) => "high",
     }
 }
 

@@ -50,3 +50,87 @@ impl Family {
         }
     }
 }
+
+/// Whether a model reasons and takes a word for how much, by what its server says, else by its name. Whatever is
+/// not known to reason is taken not to: OpenAI's own models refuse the word then.
+pub(super) fn reasons(model: &str, known: Option<bool>) -> bool {
+    /// Parts of names, by whom: OpenAI, DeepSeek, Qwen, xAI, Google, Mistral, Zhipu, Moonshot, MiniMax, Anthropic,
+    /// NVIDIA, ByteDance, LG, and what many call the variant of a model that reasons.
+    const NAMED: &[&str] = &[
+        "gpt-oss",
+        "deepseek-r",
+        "deepseek-v3.",
+        "deepseek-v4",
+        "qwen3",
+        "qwq",
+        "grok-3-mini",
+        "grok-4",
+        "gemini-2.5",
+        "gemini-3",
+        "magistral",
+        "glm-4.5",
+        "glm-4.6",
+        "glm-4.7",
+        "glm-5",
+        "kimi-k2-thinking",
+        "kimi-k2.",
+        "minimax-m",
+        "claude-3-7",
+        "claude-3.7",
+        "claude-opus-4",
+        "claude-sonnet-4",
+        "claude-haiku-4",
+        "nemotron",
+        "seed-oss",
+        "exaone",
+        "reason",
+        "think",
+    ];
+    if let Some(known) = known {
+        return known;
+    }
+    match Family::of(model) {
+        Family::OpenAiReasoning => true,
+        Family::OpenAi => false,
+        Family::Other => {
+            let name = model.to_ascii_lowercase();
+            NAMED.iter().any(|part| name.contains(part))
+        }
+    }
+}
+
+/// Whether it is a model with open weights, which run on servers that know texts and pictures only.
+pub(super) fn is_open(model: &str) -> bool {
+    const NAMED: &[&str] = &[
+        "qwen",
+        "qwq",
+        "llama",
+        "mistral",
+        "mixtral",
+        "devstral",
+        "codestral",
+        "magistral",
+        "gemma",
+        "deepseek",
+        "phi",
+        "glm",
+        "kimi",
+        "gpt-oss",
+        "minimax",
+        "granite",
+        "command",
+        "nemotron",
+        "smol",
+        "starcoder",
+        "yi-",
+        "internlm",
+        "exaone",
+        "seed-oss",
+        "olmo",
+        "falcon",
+        "vicuna",
+        "hermes",
+    ];
+    let name = model.to_ascii_lowercase();
+    NAMED.iter().any(|part| name.contains(part))
+}

@@ -24,6 +24,7 @@ pub(super) fn gap_before(
     suffix: &str,
     request: &ChatRequest,
     target: Target<'_>,
+    mut dropped: Vec<String>,
 ) -> Result<UpstreamRequest, GatewayError> {
     let Target { model, api_key, quirks, .. } = target;
     let stop = check(request)?;
@@ -38,7 +39,6 @@ pub(super) fn gap_before(
         let message = format!("{name}: this provider fills a gap without it, leave it out");
         return Err(GatewayError::invalid(message));
     }
-    let mut dropped = Vec::new();
     let passed = foreign_fields(request, Api::OpenAi, &mut dropped)?;
     name_untold(request, Back::Nothing, &mut dropped);
     name_cache_marks(request, &mut dropped);

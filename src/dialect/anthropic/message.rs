@@ -14,15 +14,21 @@ pub(super) struct Head {
     pub(super) id: String,
     /// The name that the client asked for.
     pub(super) model: String,
+    /// Whether the client reads thinking at all.
     pub(super) wants_thinking: bool,
+    /// Whether it reads the text of it.
+    pub(super) shows_thinking: bool,
 }
 
 impl Head {
     pub(super) fn new(request: &ChatRequest, head: &AnswerHead) -> Self {
+        let wants_thinking = request.effort.is_some_and(|effort| effort != Effort::None);
         Self {
             id: format!("msg_{}", head.id.simple()),
             model: head.model_for(request.model.as_deref()),
-            wants_thinking: request.effort.is_some_and(|effort| effort != Effort::None),
+            wants_thinking,
+            shows_thinking: wants_thinking
+                && request.thinking_display.as_deref() != Some("omitted"),
         }
     }
 
@@ -68,6 +74,7 @@ pub(super) struct Message<'a> {
 pub(super) enum Block {
     Text { text: String },
     Thinking { thinking: String, signature: String },
+    RedactedThinking { data: String },
     ToolUse { id: String, name: String, input: Map<String, Value> },
 }
 

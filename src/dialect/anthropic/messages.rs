@@ -3,16 +3,21 @@
 //! Results of tools stand in user messages here; they become messages of their own, before the rest of theirs, as
 //! every other API wants them. Empty texts are dropped: they say nothing, and some providers refuse them.
 //!
-//! The one thing to know: `redacted_thinking` is dropped, since only its own provider can read it and no answer
-//! from here holds any. So is an empty signature, which is what this gateway writes where it had none.
+//! The one thing to know: no kind of block is refused. One that has no word in the canonical model, or stands where
+//! it is not expected, is kept as sent beside what it says. An empty signature is dropped, which is what this gateway
+//! writes where it had none.
 
 use std::collections::HashMap;
 
 use serde_json::Value;
 
-use crate::chat::{Image, ImageSource, Message, Part, Role, ToolCall, ToolResult};
+use super::foreign::{foreign, late_tool};
+use crate::chat::{
+    Document, DocumentSource, Image, ImageSource, Message, Part, Role, Tool, ToolCall, ToolResult,
+};
 use crate::wire::fields::{Fields, Object, take};
-use crate::wire::image;
+use crate::wire::signature::REDACTED;
+use crate::wire::{image, pdf};
 
 /// The types that the API takes.
 const PICTURES: [&str; 4] = ["image/jpeg", "image/png", "image/gif", "image/webp"];
@@ -26,48 +31,50 @@ enum Place {
     Result,
 }
 
-/// The names of the tools called so far, by the ids of the calls.
-type Called = HashMap<String, String>;
+/// What is read of a conversation.
+#[derive(Default)]
+pub(super) struct Conversation {
+    pub(super) messages: Vec<Message>,
+    /// The tools that it declares on its way.
+    pub(super) late_tools: Vec<Tool>,
+    /// Fields of known blocks that are read by nobody, by their names.
+    pub(super) unread: Vec<String>,
+    /// The names of the tools called so far, by the ids of the calls.
+    called: HashMap<String, String>,
+}
 
 /// Reads `system` and `messages`.
-pub(super) fn read(fields: &mut Fields, body: &mut Object) -> Vec<Message> {
-    let mut called = Called::new();
-    let mut messages = Vec::new();
-    let system = content(fields, body, "system", Place::System, &mut called).unwrap_or_default();
+pub(super) fn read(fields: &mut Fields, body: &mut Object) -> Conversation {
+    let mut said = Conversation::default();
+    let system = content(fields, body, "system", Place::System, &mut said).unwrap_or_default();
     if !system.is_empty() {
-        messages.push(Message { role: Role::System, content: system, name: None });
+        said.messages.push(Message { role: Role::System, content: system, name: None });
     }
     let list = fields.required_list(body, "messages").unwrap_or_default();
     fields.within("messages", |fields| {
         for (index, item) in list.into_iter().enumerate() {
             if let Some(mut item) = fields.item(index, item) {
-                fields.within(index, |fields| {
-                    message(fields, &mut item, &mut called, &mut messages);
-                });
+                fields.within(index, |fields| message(fields, &mut item, &mut said));
             }
         }
     });
-    messages
+    said
 }
 
-fn message(
-    fields: &mut Fields,
-    item: &mut Object,
-    called: &mut Called,
-    messages: &mut Vec<Message>,
-) {
+fn message(fields: &mut Fields, item: &mut Object, said: &mut Conversation) {
     let role = fields.required_text(item, "role");
     let (role, place) = match role.as_deref() {
         // A role that is not there was noted; the content is read for more problems.
         Some("user") | None => (Role::User, Place::User),
         Some("assistant") => (Role::Assistant, Place::Assistant),
-        Some("system") => (Role::System, Place::System),
+        Some("system" | "developer") => (Role::System, Place::System),
         Some(_) => {
-            fields.problem("role", "literal_error", "Input should be 'user' or 'assistant'");
+            let expected = "Input should be 'user', 'assistant' or 'system'";
+            fields.problem("role", "literal_error", expected);
             return;
         }
     };
-    let Some(content) = content(fields, item, "content", place, called) else {
+    let Some(content) = content(fields, item, "content", place, said) else {
         fields.problem("content", "missing", "Field required");
         return;
     };
@@ -88,10 +95,12 @@ fn message(
     });
     let has_results = !results.is_empty();
     if has_results {
-        messages.push(Message { role: Role::Tool, content: results, name: None });
+        said.messages.push(Message { role: Role::Tool, content: results, name: None });
     }
-    if !(has_results && rest.is_empty()) {
-        messages.push(Message { role, content: rest, name: None });
+    // Instructions that say nothing are none.
+    let is_void = rest.is_empty() && (has_results || role == Role::System);
+    if !is_void {
+        said.messages.push(Message { role, content: rest, name: None });
     }
 }
 
@@ -101,22 +110,22 @@ fn content(
     item: &mut Object,
     key: &str,
     place: Place,
-    called: &mut Called,
+    said: &mut Conversation,
 ) -> Option<Vec<Part>> {
     match take(item, key)? {
         Value::String(text) => Some(some_text(text).into_iter().collect()),
         Value::Array(list) => Some(fields.within(key, |fields| {
-            let items = list.into_iter().enumerate();
-            items
-                .filter_map(|(index, item)| {
-                    let mut item = fields.item(index, item)?;
-                    let part =
-                        fields.within(index, |fields| block(fields, &mut item, place, called))?;
-                    Some([Some(part), cache_mark(&mut item).map(Part::CacheMark)])
-                })
-                .flatten()
-                .flatten()
-                .collect()
+            let mut parts = Vec::with_capacity(list.len());
+            for (index, item) in list.into_iter().enumerate() {
+                let Some(mut item) = fields.item(index, item) else { continue };
+                let mark = cache_mark(&mut item).map(Part::CacheMark);
+                let part = fields.within(index, |fields| block(fields, &mut item, place, said));
+                if let Some(part) = part {
+                    parts.push(part);
+                    parts.extend(mark);
+                }
+            }
+            parts
         })),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {
             let expected = "Input should be a valid string or list of content blocks";
@@ -130,27 +139,65 @@ fn block(
     fields: &mut Fields,
     item: &mut Object,
     place: Place,
-    called: &mut Called,
+    said: &mut Conversation,
 ) -> Option<Part> {
-    let kind = fields.required_text(item, "type")?;
-    match (kind.as_str(), place) {
-        ("text", _) => some_text(fields.required_text(item, "text")?),
-        ("image", Place::User | Place::Result) => picture(fields, item),
-        ("tool_result", Place::User) => tool_result(fields, item, called),
-        ("tool_use", Place::Assistant) => tool_use(fields, item, called),
+    let kind = match item.get("type") {
+        Some(Value::String(kind)) => kind.clone(),
+        _ => fields.required_text(item, "type")?,
+    };
+    let part = match (kind.as_str(), place) {
+        ("text", _) => fields.required_text(item, "text").and_then(some_text),
+        ("image", Place::User | Place::Result) if has_source(item, &["base64", "url"]) => {
+            picture(fields, item)
+        }
+        ("document", Place::User | Place::Result)
+            if has_source(item, &["base64", "text", "url", "file"]) =>
+        {
+            document(fields, item)
+        }
+        ("tool_result", Place::User) => tool_result(fields, item, said),
+        ("tool_use", Place::Assistant) => tool_use(fields, item, said),
         ("thinking", Place::Assistant) => {
             let text = fields.text(item, "thinking").unwrap_or_default();
             let signature = fields.text(item, "signature").filter(|proof| !proof.is_empty());
             let says_nothing = text.is_empty() && signature.is_none();
             (!says_nothing).then_some(Part::Reasoning { text, signature })
         }
-        ("redacted_thinking", Place::Assistant) => None,
+        ("redacted_thinking", Place::Assistant) => fields.text(item, "data").map(|data| {
+            Part::Reasoning { text: String::new(), signature: Some(format!("{REDACTED}{data}")) }
+        }),
         _ => {
-            let kind: String = kind.chars().take(64).collect();
-            let message = format!("`{kind}` blocks are not available here");
-            fields.problem("type", "unsupported", message);
-            None
+            said.late_tools.extend(late_tool(item).filter(|_| kind == "tool_addition"));
+            return Some(Part::Foreign(foreign(&kind, item)));
         }
+    };
+    item.swap_remove("type");
+    said.unread(item);
+    part
+}
+
+impl Conversation {
+    /// Notes what was left in a block that was read.
+    fn unread(&mut self, item: &Object) {
+        for (name, value) in item {
+            let is_void = match value {
+                Value::Null => true,
+                Value::Array(list) => list.is_empty(),
+                Value::Object(fields) => fields.is_empty(),
+                Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+            };
+            if !is_void && !self.unread.contains(name) {
+                self.unread.push(name.clone());
+            }
+        }
+    }
+}
+
+/// Whether the source is none, which is told, or of a known kind; all others are foreign.
+fn has_source(item: &Object, kinds: &[&str]) -> bool {
+    match item.get("source").and_then(|source| source.get("type")) {
+        Some(Value::String(kind)) => kinds.contains(&kind.as_str()),
+        Some(_) | None => true,
     }
 }
 
@@ -167,16 +214,40 @@ fn picture(fields: &mut Fields, item: &mut Object) -> Option<Part> {
     let mut source = fields.required_object(item, "source")?;
     let source = fields.within("source", |fields| {
         match fields.required_text(&mut source, "type")?.as_str() {
-            "base64" => inline(fields, &mut source),
             "url" => Some(ImageSource::Url(fields.required_text(&mut source, "url")?)),
-            _ => {
-                let expected = "Input should be 'base64' or 'url'; files are not available here";
-                fields.problem("type", "unsupported", expected);
-                None
-            }
+            _ => inline(fields, &mut source),
         }
     })?;
     Some(Part::Image(Image { source, detail: None }))
+}
+
+fn document(fields: &mut Fields, item: &mut Object) -> Option<Part> {
+    let title = fields.text(item, "title");
+    let context = fields.text(item, "context");
+    let wants = |wish: &Value| wish.get("enabled") != Some(&Value::Bool(false));
+    let citations = take(item, "citations").filter(wants);
+    let mut source = fields.required_object(item, "source")?;
+    let source = fields.within("source", |fields| {
+        Some(match fields.required_text(&mut source, "type")?.as_str() {
+            "url" => DocumentSource::Url(fields.required_text(&mut source, "url")?),
+            "file" => DocumentSource::Upload(fields.required_text(&mut source, "file_id")?),
+            "text" => DocumentSource::Text(fields.required_text(&mut source, "data")?),
+            _ => pages(fields, &mut source)?,
+        })
+    })?;
+    Some(Part::Document(Document { source, title, context, citations }))
+}
+
+/// A document in base64; one of text is its text.
+fn pages(fields: &mut Fields, source: &mut Object) -> Option<DocumentSource> {
+    let declared = fields.required_text(source, "media_type");
+    let Some(base64) = image::standard_base64(fields.required_text(source, "data")?) else {
+        fields.problem("data", "base64", "Input should be valid base64");
+        return None;
+    };
+    let media_type = declared?;
+    let text = pdf::text(&base64).filter(|_| media_type.starts_with("text/"));
+    Some(text.map_or(DocumentSource::Inline { media_type, base64 }, DocumentSource::Text))
 }
 
 fn inline(fields: &mut Fields, source: &mut Object) -> Option<ImageSource> {
@@ -196,20 +267,20 @@ fn inline(fields: &mut Fields, source: &mut Object) -> Option<ImageSource> {
     Some(ImageSource::Inline { media_type, base64 })
 }
 
-fn tool_use(fields: &mut Fields, item: &mut Object, called: &mut Called) -> Option<Part> {
+fn tool_use(fields: &mut Fields, item: &mut Object, said: &mut Conversation) -> Option<Part> {
     let id = fields.required_text(item, "id");
     let name = fields.required_text(item, "name");
     let input = Value::Object(fields.required_object(item, "input")?);
     let (id, name) = (id?, name?);
-    called.insert(id.clone(), name.clone());
+    said.called.insert(id.clone(), name.clone());
     Some(Part::ToolCall(ToolCall { id: Some(id), name, arguments: input.to_string() }))
 }
 
-fn tool_result(fields: &mut Fields, item: &mut Object, called: &mut Called) -> Option<Part> {
+fn tool_result(fields: &mut Fields, item: &mut Object, said: &mut Conversation) -> Option<Part> {
     let id = fields.required_text(item, "tool_use_id");
     let is_error = fields.flag(item, "is_error").unwrap_or(false);
-    let content = content(fields, item, "content", Place::Result, called).unwrap_or_default();
+    let content = content(fields, item, "content", Place::Result, said).unwrap_or_default();
     let id = id?;
-    let name = called.get(&id).cloned();
+    let name = said.called.get(&id).cloned();
     Some(Part::ToolResult(ToolResult { call_id: Some(id), name, content, is_error }))
 }

@@ -5,8 +5,8 @@
 
 use serde_json::Value;
 
-use super::messages;
-use crate::chat::{Api, ChatRequest, Effort, Extra, Format, Sampling, Tool, ToolChoice};
+use super::{foreign, messages, tools};
+use crate::chat::{ChatRequest, Effort, Format, Sampling, ToolChoice};
 use crate::wire::fields::{Fields, Object};
 
 /// Whether `max_tokens` must be there.
@@ -26,23 +26,29 @@ pub(super) fn read(fields: &mut Fields, body: &mut Object, limit: Limit) -> Chat
     }
     let sampling = sampling(fields, body, limit);
     let (tool_choice, parallel_tool_calls) = tool_choice(fields, body);
-    let (effort, format) = output_config(fields, body);
+    let mut untold = Vec::new();
+    let (effort, format) = output_config(fields, body, &mut untold);
+    let wish = thinking(fields, body, sampling.max_tokens, &mut untold);
+    let said = messages::read(fields, body);
+    let (mut tools, hosted) = tools::read(fields, body);
+    tools.extend(said.late_tools);
+    untold.extend(said.unread);
     let mut request = ChatRequest {
         model,
-        messages: messages::read(fields, body),
+        messages: said.messages,
         stream: fields.flag(body, "stream").unwrap_or(false),
-        tools: tools(fields, body),
+        tools,
+        hosted,
         tool_choice,
         parallel_tool_calls,
         format,
-        effort: thinking(fields, body, effort, sampling.max_tokens),
+        effort: wish.effort(effort),
+        thinking_display: wish.display,
         sampling,
+        untold,
         ..ChatRequest::default()
     };
-    body.retain(|_, value| !value.is_null());
-    if !body.is_empty() {
-        request.extra = Some(Extra { api: Api::Anthropic, fields: std::mem::take(body) });
-    }
+    request.extra = foreign::extra(std::mem::take(body));
     request
 }
 
@@ -62,34 +68,6 @@ fn sampling(fields: &mut Fields, body: &mut Object, limit: Limit) -> Sampling {
             .unwrap_or_default(),
         ..Sampling::default()
     }
-}
-
-fn tools(fields: &mut Fields, body: &mut Object) -> Vec<Tool> {
-    let list = fields.list(body, "tools").unwrap_or_default();
-    fields.within("tools", |fields| {
-        let items = list.into_iter().enumerate();
-        items
-            .filter_map(|(index, item)| {
-                let mut item = fields.item(index, item)?;
-                fields.within(index, |fields| tool(fields, &mut item))
-            })
-            .collect()
-    })
-}
-
-fn tool(fields: &mut Fields, item: &mut Object) -> Option<Tool> {
-    if let Some(kind) = fields.text(item, "type").filter(|kind| kind != "custom") {
-        let kind: String = kind.chars().take(64).collect();
-        let message = format!("the server tool `{kind}` is not available here, send a custom tool");
-        fields.problem("type", "unsupported", message);
-        return None;
-    }
-    let name = fields.required_text(item, "name");
-    let description = fields.text(item, "description");
-    let schema = fields.required_object(item, "input_schema");
-    let strict = fields.flag(item, "strict");
-    let (parameters, cache_mark) = (Some(Value::Object(schema?)), messages::cache_mark(item));
-    Some(Tool { name: name?, description, parameters, strict, cache_mark, ..Tool::default() })
 }
 
 /// The choice, and whether several calls in one answer are welcome.
@@ -116,19 +94,26 @@ fn tool_choice(fields: &mut Fields, body: &mut Object) -> (ToolChoice, Option<bo
     })
 }
 
-fn output_config(fields: &mut Fields, body: &mut Object) -> (Option<Effort>, Format) {
+/// The effort and the format. A word for effort and a kind of format that are not known are left out and named.
+fn output_config(
+    fields: &mut Fields,
+    body: &mut Object,
+    untold: &mut Vec<String>,
+) -> (Option<Effort>, Format) {
     let Some(mut config) = fields.object(body, "output_config") else {
         return (None, Format::Text);
     };
-    fields.within("output_config", |fields| {
+    let mut unknown = |name: &str| untold.push(format!("output_config.{name}"));
+    let read = fields.within("output_config", |fields| {
         let effort = fields.text(&mut config, "effort").and_then(|level| match level.as_str() {
+            "minimal" => Some(Effort::Minimal),
             "low" => Some(Effort::Low),
             "medium" => Some(Effort::Medium),
             "high" => Some(Effort::High),
-            "xhigh" | "max" => Some(Effort::Max),
+            "xhigh" => Some(Effort::XHigh),
+            "max" => Some(Effort::Max),
             _ => {
-                let expected = "Input should be 'low', 'medium', 'high', 'xhigh' or 'max'";
-                fields.problem("effort", "literal_error", expected);
+                unknown("effort");
                 None
             }
         });
@@ -137,28 +122,51 @@ fn output_config(fields: &mut Fields, body: &mut Object) -> (Option<Effort>, For
         };
         fields.within("format", |fields| {
             if fields.required_text(&mut format, "type").is_some_and(|kind| kind != "json_schema") {
-                fields.problem("type", "literal_error", "Input should be 'json_schema'");
+                unknown("format");
+                return (effort, Format::Text);
             }
             let schema = fields.required_object(&mut format, "schema").unwrap_or_default();
             let schema = Value::Object(schema);
             let format = Format::Schema { name: None, description: None, schema, strict: None };
             (effort, format)
         })
-    })
+    });
+    config.iter().filter(|(_, value)| !value.is_null()).for_each(|(name, _)| unknown(name));
+    read
 }
 
-/// How much to think: `thinking` says whether, with a budget or, left to the model, with the `effort`.
+/// What `thinking` says.
+#[derive(Default)]
+struct Wish {
+    /// Whether to think, or at most how much; `None` where it says neither.
+    amount: Option<Effort>,
+    display: Option<String>,
+}
+
+impl Wish {
+    /// How much to think, with the word of `output_config`: it counts unless thinking is off or has a budget.
+    fn effort(&self, word: Option<Effort>) -> Option<Effort> {
+        match self.amount {
+            Some(Effort::On) | None => word.or(self.amount),
+            Some(amount) => Some(amount),
+        }
+    }
+}
+
+/// Whether to think, with a budget or left to the model. Kinds that are not known are left out and named.
 fn thinking(
     fields: &mut Fields,
     body: &mut Object,
-    effort: Option<Effort>,
     max_tokens: Option<u32>,
-) -> Option<Effort> {
-    let Some(mut thinking) = fields.object(body, "thinking") else { return effort };
-    fields.within("thinking", |fields| {
-        match fields.required_text(&mut thinking, "type")?.as_str() {
+    untold: &mut Vec<String>,
+) -> Wish {
+    let Some(mut thinking) = fields.object(body, "thinking") else { return Wish::default() };
+    let wish = fields.within("thinking", |fields| {
+        let display = fields.text(&mut thinking, "display");
+        let kind = fields.required_text(&mut thinking, "type");
+        let amount = match kind.as_deref()? {
             "disabled" => Some(Effort::None),
-            "adaptive" | "between_tools" => Some(effort.unwrap_or(Effort::On)),
+            "adaptive" | "between_tools" => Some(Effort::On),
             "enabled" => {
                 if thinking.get("budget_tokens").is_none_or(Value::is_null) {
                     fields.problem("budget_tokens", "missing", "Field required");
@@ -171,12 +179,13 @@ fn thinking(
                 Some(Effort::Budget(budget))
             }
             _ => {
-                let expected = "Input should be 'enabled', 'disabled' or 'adaptive'";
-                fields.problem("type", "literal_error", expected);
+                untold.push("thinking".to_owned());
                 None
             }
-        }
-    })
+        };
+        Some(Wish { amount, display })
+    });
+    wish.unwrap_or_default()
 }
 
 #[cfg(test)]

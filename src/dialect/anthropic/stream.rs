@@ -17,6 +17,7 @@ use super::message::{Block, Counts, Ending, Head, Message};
 use crate::chat::{ChatEvent, Completion, GatewayError, ToolCallPiece, Usage};
 use crate::dialect::{Encoder, Waiting};
 use crate::wire::json;
+use crate::wire::signature::REDACTED;
 
 /// Writes a message piece by piece.
 pub(super) struct Streamed {
@@ -69,7 +70,7 @@ impl Streamed {
                 self.held.push(event);
             }
             ChatEvent::Text(text) => self.text(text, out),
-            ChatEvent::Reasoning(text) if self.head.wants_thinking => self.think(text, out),
+            ChatEvent::Reasoning(text) if self.head.shows_thinking => self.think(text, out),
             ChatEvent::Signature(proof) if self.head.wants_thinking => self.sign(proof, out),
             ChatEvent::Reasoning(_)
             | ChatEvent::Signature(_)
@@ -108,7 +109,12 @@ impl Streamed {
 
     fn sign(&mut self, signature: String, out: &mut Vec<u8>) {
         self.close_call(out);
-        if !matches!(self.open, Some(Open::Thinking { .. })) {
+        if let Some(data) = signature.strip_prefix(REDACTED) {
+            let block = Block::RedactedThinking { data: data.to_owned() };
+            self.announce(Open::Thinking { is_signed: true }, block, out);
+            return;
+        }
+        if !matches!(self.open, Some(Open::Thinking { is_signed: false })) {
             self.announce_thinking(out);
         }
         self.open = Some(Open::Thinking { is_signed: true });

@@ -11,6 +11,7 @@ use super::message::{Block, Counts, Ending, Head};
 use crate::chat::{ChatEvent, Completion, Finish, GatewayError, ToolCallPiece};
 use crate::dialect::Encoder;
 use crate::wire::json;
+use crate::wire::signature::REDACTED;
 
 /// Writes a message at its end.
 pub(super) struct Whole {
@@ -52,8 +53,12 @@ impl Whole {
 
     fn sign(&mut self, proof: String) {
         match self.parts.last_mut() {
-            Some(Said::Thinking { signature, .. }) => *signature = proof,
-            Some(Said::Text(_) | Said::Call { .. }) | None => {
+            Some(Said::Thinking { signature, .. })
+                if signature.is_empty() && !proof.starts_with(REDACTED) =>
+            {
+                *signature = proof;
+            }
+            Some(Said::Thinking { .. } | Said::Text(_) | Said::Call { .. }) | None => {
                 self.parts.push(Said::Thinking { text: String::new(), signature: proof });
             }
         }
@@ -88,7 +93,10 @@ impl Whole {
 fn block(said: Said, is_cut: bool) -> Option<Block> {
     match said {
         Said::Text(text) => Some(Block::Text { text }),
-        Said::Thinking { text, signature } => Some(Block::Thinking { thinking: text, signature }),
+        Said::Thinking { text, signature } => Some(match signature.strip_prefix(REDACTED) {
+            Some(data) if text.is_empty() => Block::RedactedThinking { data: data.to_owned() },
+            Some(_) | None => Block::Thinking { thinking: text, signature },
+        }),
         Said::Call { id, name, arguments, .. } => {
             let input = match arguments.trim() {
                 "" => Some(Map::new()),
@@ -119,7 +127,7 @@ impl Encoder for Whole {
     ) -> Result<(), GatewayError> {
         match event {
             ChatEvent::Text(text) => self.text(text),
-            ChatEvent::Reasoning(text) if self.head.wants_thinking => self.think(text),
+            ChatEvent::Reasoning(text) if self.head.shows_thinking => self.think(text),
             ChatEvent::Signature(proof) if self.head.wants_thinking => self.sign(proof),
             ChatEvent::Reasoning(_)
             | ChatEvent::Signature(_)

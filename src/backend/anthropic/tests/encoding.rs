@@ -64,11 +64,11 @@ fn the_later_version_takes_no_sampling_and_the_limit_may_be_configured() {
 }
 
 #[test]
-fn system_messages_are_hoisted_and_neighbours_of_one_role_merged() {
+fn opening_instructions_are_hoisted_and_neighbours_of_one_role_merged() {
     let mut request = user("hi");
     request.messages.insert(0, Message::text(Role::System, "one"));
+    request.messages.insert(1, Message::text(Role::System, "two"));
     request.messages.push(message(Role::Assistant, vec![text("")]));
-    request.messages.push(Message::text(Role::System, "two"));
     request.messages.push(Message::text(Role::User, "there"));
     request.messages.push(Message::text(Role::Assistant, "so \n"));
     let (body, _) = encode(&request);
@@ -100,7 +100,9 @@ fn what_would_change_the_result_is_refused_by_name() {
     let add = |role, part| {
         refusal(&Anthropic, |request| request.messages.push(message(role, vec![part])))
     };
-    assert!(add(Role::System, inline("AAAA")).starts_with("image_url:"));
+    let opening = || message(Role::System, vec![inline("AAAA")]);
+    let told = refusal(&Anthropic, |request| request.messages.insert(0, opening()));
+    assert!(told.starts_with("image_url:"));
     assert!(add(Role::Assistant, inline("AAAA")).starts_with("image_url:"));
     assert!(add(Role::Assistant, call(None, "f", "oops")).contains("`f`"));
     assert!(add(Role::Tool, result(None, "42")).starts_with("messages:"));
@@ -243,7 +245,7 @@ fn thinking_excludes_temperature_and_gives_way_to_a_forced_call() {
 }
 
 #[test]
-fn only_anthropics_own_thinking_goes_back_and_only_while_thinking() {
+fn only_anthropics_own_thinking_goes_back_and_all_of_it() {
     let mut request = user("hi");
     let thoughts = vec![
         thought("hm", Some("c2ln")),
@@ -262,7 +264,7 @@ fn only_anthropics_own_thinking_goes_back_and_only_while_thinking() {
     assert_eq!(body["messages"][1]["content"], content);
     assert_eq!(dropped, ["reasoning"]);
     request.effort = None;
-    assert_eq!(messages(&request)[1]["content"][0]["type"], "tool_use");
+    assert_eq!(messages(&request)[1]["content"], content);
 }
 
 #[test]

@@ -47,12 +47,12 @@ fn no_model_name_leaves_its_path() {
 }
 
 #[test]
-fn system_messages_are_hoisted_and_roles_renamed() {
+fn opening_instructions_are_hoisted_and_roles_renamed() {
     let mut request = user("hi");
     request.messages.insert(0, Message::text(Role::System, "one"));
     request.messages.push(message(Role::Assistant, vec![text("so"), text("")]));
     request.messages.push(message(Role::Assistant, vec![text("")]));
-    request.messages.push(Message::text(Role::System, "two"));
+    request.messages.insert(1, Message::text(Role::System, "two"));
     request.messages.push(Message::text(Role::User, ""));
     let body = encode(&request);
     assert_eq!(body["systemInstruction"], json!({"parts": [{"text": "one\n\ntwo"}]}));
@@ -72,7 +72,9 @@ fn what_would_change_the_result_is_refused_by_name() {
     assert!(bias.starts_with("logit_bias:"));
     let add =
         |role, part| refusal(&Gemini, |request| request.messages.push(message(role, vec![part])));
-    assert!(add(Role::System, inline("AAAA")).starts_with("image_url:"));
+    let opening = || message(Role::System, vec![inline("AAAA")]);
+    let told = refusal(&Gemini, |request| request.messages.insert(0, opening()));
+    assert!(told.starts_with("image_url:"));
     assert!(add(Role::Assistant, inline("AAAA")).starts_with("image_url:"));
     assert!(add(Role::User, linked("http://example.org/x.png")).starts_with("image_url:"));
     assert!(add(Role::Assistant, call(None, "f", "[1]")).contains("`f`"));

@@ -253,7 +253,11 @@ fn formats_and_efforts_have_their_fields() {
         (Effort::Budget(9000), "high"),
     ] {
         request.effort = Some(effort);
-        assert_eq!(encode(&request)["reasoning_effort"], told);
+        assert_eq!(encode_for(&request, "gpt-5").0["reasoning_effort"], told);
+        let (body, dropped) = encode_for(&request, "gpt-4o");
+        let lost: &[&str] = if effort == Effort::None { &[] } else { &["reasoning_effort"] };
+        assert_eq!(body["reasoning_effort"], Value::Null);
+        assert_eq!(dropped, lost);
     }
 }
 

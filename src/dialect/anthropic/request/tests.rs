@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::*;
 use crate::chat::{
-    ErrorKind, GatewayError, Image, ImageSource, Message, Part, Role, ToolCall, ToolResult,
+    Api, Document, DocumentSource, ErrorKind, GatewayError, Image, ImageSource, Message, Part,
+    Role, ToolCall, ToolResult,
 };
 use crate::dialect::testing::chat;
 use crate::dialect::{Anthropic, Dialect};
@@ -94,7 +95,7 @@ fn how_much_to_think_is_read_from_both_places() {
     assert_eq!(effort(Value::Null, Value::Null), None);
     assert_eq!(effort(Value::Null, json!("medium")), Some(Effort::Medium));
     assert_eq!(effort(adaptive.clone(), Value::Null), Some(Effort::On));
-    assert_eq!(effort(adaptive, json!("xhigh")), Some(Effort::Max));
+    assert_eq!(effort(adaptive, json!("xhigh")), Some(Effort::XHigh));
     assert_eq!(effort(json!({"type": "disabled"}), json!("high")), Some(Effort::None));
 }
 
@@ -139,7 +140,11 @@ fn a_tool_loop_becomes_messages_of_calls_and_results() {
     };
     assert_eq!(
         request.messages[1].content,
-        [Part::Reasoning { text: "hm".into(), signature: None }, Part::ToolCall(call)]
+        [
+            Part::Reasoning { text: "hm".into(), signature: None },
+            Part::Reasoning { text: String::new(), signature: Some("redacted:secret".into()) },
+            Part::ToolCall(call)
+        ]
     );
     assert_eq!(request.messages[2].role, Role::Tool);
     // The bytes say PNG, whatever was declared.
@@ -153,6 +158,126 @@ fn a_tool_loop_becomes_messages_of_calls_and_results() {
     assert_eq!(request.messages[2].content[0], Part::ToolResult(result));
     assert_eq!(request.messages[2].content.len(), 2);
     assert_eq!(request.messages[3], Message::text(Role::User, "and now?"));
+}
+
+#[test]
+fn no_kind_of_block_is_refused() {
+    let called = json!({"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"query": "tides"}});
+    let found = json!({"type": "web_search_tool_result", "tool_use_id": "s", "content": [
+        {"type": "web_search_result", "title": "Tides", "url": "https://example.org", "encrypted_content": "AAAA"},
+    ]});
+    let unheard = json!({"type": "hologram", "depth": 3});
+    let request = read(json!({"system": [{"type": "image"}], "messages": [
+        {"role": "user", "content": [unheard, {"type": "tool_use", "id": "1"}]},
+        {"role": "assistant", "content": [called, found]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "1", "content": [
+            {"type": "tool_reference", "tool_name": "x"},
+        ]}]},
+        {"role": "user", "content": [{"type": "image", "source": {"type": "file", "file_id": "f"}}]},
+    ]}));
+    let said = |part: &Part| match part {
+        Part::Foreign(foreign) => (foreign.kind.clone(), foreign.text.clone()),
+        other => panic!("{other:?}"),
+    };
+    let text = |text: &str| Some(text.to_owned());
+    let expected = [
+        ("image".to_owned(), None),
+        ("hologram".to_owned(), None),
+        ("tool_use".to_owned(), None),
+        ("server_tool_use".to_owned(), text("[called `web_search` with {\"query\":\"tides\"}]")),
+        ("web_search_tool_result".to_owned(), text("Tides\nhttps://example.org")),
+    ];
+    let parts = || request.messages.iter().flat_map(|message| &message.content);
+    assert_eq!(parts().take(5).map(said).collect::<Vec<_>>(), expected);
+    let Some(Part::ToolResult(result)) = parts().nth(5) else { panic!("{:?}", request.messages) };
+    assert_eq!(said(&result.content[0]).1, text("The tool `x` can be called now."));
+    let Some(Part::Foreign(file)) = parts().nth(6) else { panic!("{:?}", request.messages) };
+    assert!(file.is_decisive);
+    assert_eq!(file.value["source"]["file_id"], "f");
+}
+
+#[test]
+fn documents_are_read_wherever_they_stand() {
+    let pdf = json!({"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="});
+    let text = json!({"type": "base64", "media_type": "text/plain", "data": "aGk="});
+    let linked = json!({"type": "url", "url": "https://example.org/x.pdf"});
+    let uploaded = json!({"type": "file", "file_id": "file_1"});
+    let document = |source: &Value| json!({"type": "document", "source": source, "title": "x", "citations": {"enabled": false}});
+    let request = read(json!({"messages": [{"role": "user", "content": [
+        document(&text), document(&linked), document(&uploaded),
+        {"type": "tool_result", "tool_use_id": "1", "content": [document(&pdf)]},
+    ]}]}));
+    let read = |source| {
+        let title = Some("x".to_owned());
+        Part::Document(Document { source, title, context: None, citations: None })
+    };
+    let Some(Part::ToolResult(result)) = request.messages[0].content.first() else {
+        panic!("{:?}", request.messages)
+    };
+    let inline =
+        DocumentSource::Inline { media_type: "application/pdf".into(), base64: "JVBERi0=".into() };
+    assert_eq!(result.content, [read(inline)]);
+    let expected = [
+        read(DocumentSource::Text("hi".into())),
+        read(DocumentSource::Url("https://example.org/x.pdf".into())),
+        read(DocumentSource::Upload("file_1".into())),
+    ];
+    assert_eq!(request.messages[1].content, expected);
+}
+
+#[test]
+fn tools_of_every_kind_are_read() {
+    let schema = json!({"type": "object"});
+    let search = json!({"type": "web_search_20250305", "name": "web_search", "max_uses": 8});
+    let request = read(json!({
+        "tools": [
+            {"name": "a", "input_schema": schema, "defer_loading": true, "type": "custom"},
+            search,
+            {"name": "b", "input_schema": schema, "type": "custom_2030"},
+        ],
+        "messages": [{"role": "user", "content": "hi"}, {"role": "system", "content": [
+            {"type": "tool_addition", "tool": {"type": "tool_definition",
+                "definition": {"name": "c", "input_schema": schema}}},
+            {"type": "tool_removal", "tool": {"type": "tool_reference", "name": "a"}},
+        ]}],
+    }));
+    let names: Vec<&str> = request.tools.iter().map(|tool| tool.name.as_str()).collect();
+    assert_eq!(names, ["a", "b", "c"]);
+    let own = |index: usize| request.tools[index].extra.as_ref().map(|extra| json!(extra.fields));
+    assert_eq!(own(0), Some(json!({"defer_loading": true})));
+    assert_eq!(own(1), Some(json!({"type": "custom_2030"})));
+    assert!(request.tools[2].is_late && !request.tools[0].is_late);
+    let [hosted] = &request.hosted[..] else { panic!("{:?}", request.hosted) };
+    assert_eq!((hosted.at, hosted.name.as_str(), &hosted.value), (1, "web_search", &search));
+    let texts = request.messages[1].content.iter().map(|part| match part {
+        Part::Foreign(foreign) => foreign.text.as_deref().unwrap_or_default(),
+        other => panic!("{other:?}"),
+    });
+    let texts: Vec<&str> = texts.collect();
+    assert_eq!(texts, ["The tool `c` can be called now.", "The tool `a` is gone."]);
+}
+
+#[test]
+fn what_is_not_known_is_left_out_and_named() {
+    let request = read(json!({
+        "thinking": {"type": "deep", "display": "omitted"},
+        "output_config": {"effort": "some", "format": {"type": "xml"}, "task_budget": 7},
+        "messages": [{"role": "assistant", "content": [
+            {"type": "text", "text": "so", "citations": [{"type": "page"}], "shade": null},
+        ]}],
+        "context_management": {"edits": []},
+    }));
+    assert_eq!((request.effort, request.format), (None, Format::Text));
+    assert_eq!(request.thinking_display.as_deref(), Some("omitted"));
+    let expected = [
+        "output_config.effort",
+        "output_config.format",
+        "output_config.task_budget",
+        "thinking",
+        "citations",
+    ];
+    assert_eq!(request.untold, expected);
+    assert!(request.extra.unwrap().fields.contains_key("context_management"));
 }
 
 fn each_is_refused(table: &[(Value, &str, &str)]) {
@@ -175,17 +300,11 @@ fn every_refusal_names_its_field() {
         (json!({"max_tokens": -1}), "max_tokens", "greater_than_equal"),
         (json!({"temperature": 1.5}), "temperature", "less_than_equal"),
         (json!({"stop_sequences": [1]}), "stop_sequences.0", "string_type"),
-        (
-            json!({"tools": [{"type": "web_search_20250305", "name": "w"}]}),
-            "tools.0.type",
-            "unsupported",
-        ),
         (json!({"tools": [{"name": "w"}]}), "tools.0.input_schema", "missing"),
         (json!({"tool_choice": {}}), "tool_choice.type", "missing"),
         (json!({"tool_choice": {"type": ""}}), "tool_choice.type", "literal_error"),
         (json!({"tool_choice": {"type": "some"}}), "tool_choice.type", "literal_error"),
         (json!({"tool_choice": {"type": "tool"}}), "tool_choice.name", "missing"),
-        (json!({"thinking": {"type": "deep"}}), "thinking.type", "literal_error"),
         (json!({"thinking": {"type": "enabled"}}), "thinking.budget_tokens", "missing"),
         (
             json!({"thinking": {"type": "enabled", "budget_tokens": 1023}}),
@@ -197,12 +316,6 @@ fn every_refusal_names_its_field() {
             "thinking.budget_tokens",
             "less_than",
         ),
-        (json!({"output_config": {"effort": "some"}}), "output_config.effort", "literal_error"),
-        (
-            json!({"output_config": {"format": {"type": "xml", "schema": {}}}}),
-            "output_config.format.type",
-            "literal_error",
-        ),
     ]);
 }
 
@@ -212,7 +325,6 @@ fn every_refusal_names_its_block() {
     let picture = |source: Value| said(json!({"type": "image", "source": source}));
     let base64 =
         |kind: &str, text: &str| json!({"type": "base64", "media_type": kind, "data": text});
-    let file = json!({"type": "file", "file_id": "f"});
     each_is_refused(&[
         (json!({"messages": []}), "messages", "too_short"),
         (json!({"messages": [{"content": "hi"}]}), "messages.0.role", "missing"),
@@ -224,17 +336,15 @@ fn every_refusal_names_its_block() {
             "messages.0.content",
             "string_type",
         ),
-        (said(json!({"type": "document"})), "messages.0.content.0.type", "unsupported"),
-        (said(json!({"type": "tool_use"})), "messages.0.content.0.type", "unsupported"),
+        (said(json!({"type": "document"})), "messages.0.content.0.source", "missing"),
+        (said(json!({})), "messages.0.content.0.type", "missing"),
         (said(json!({"type": "text"})), "messages.0.content.0.text", "missing"),
-        (picture(file), "messages.0.content.0.source.type", "unsupported"),
         (picture(base64("image/png", "%")), "messages.0.content.0.source.data", "base64"),
         (
             picture(base64("image/tiff", "AAAA")),
             "messages.0.content.0.source.media_type",
             "literal_error",
         ),
-        (json!({"system": [{"type": "image"}]}), "system.0.type", "unsupported"),
     ]);
 }
 

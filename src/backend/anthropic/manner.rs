@@ -1,0 +1,99 @@
+//! How a model takes its thinking, by its name.
+//!
+//! It owns the guess, since nothing else tells. It knows generations, not models.
+//!
+//! The one thing to know: a version above all that are known here is taken to be newer still, and a name that tells no
+//! version of Anthropic's for an imitator's, which knows the older words only.
+
+/// How a model takes its thinking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// Before 3.7: none at all.
+    Plain,
+    /// Before 4.6, and imitators: a budget of tokens.
+    Budget,
+    /// 4.6 and later: as much as it sees fit, guided by an effort.
+    Adaptive,
+}
+
+impl Manner {
+    /// By the model's name, at Anthropic's or with what aggregators and clouds put around it.
+    pub(super) fn of(model: &str) -> Self {
+        let name = model.to_ascii_lowercase();
+        let Some((_, name)) = name.split_once("claude-") else {
+            return Self::Budget;
+        };
+        let mut words = name.split(['-', '.', '@', ':', '_']);
+        let first = words.next().unwrap_or_default();
+        if first == "instant" {
+            return Self::Plain;
+        }
+        let is_version_first = first.starts_with(|letter: char| letter.is_ascii_digit());
+        let major = if is_version_first { Some(first) } else { words.next() };
+        // A date has eight digits, a version two at most.
+        let number = |word: Option<&str>| {
+            word.map(|word| word.trim_start_matches('v'))
+                .filter(|word| word.len() <= 2)?
+                .parse()
+                .ok()
+        };
+        match (number(major), number(words.next()).unwrap_or(0)) {
+            (Some(3), 7..) => Self::Budget,
+            (Some(..=3), _) if is_version_first => Self::Plain,
+            (Some(4), 6..) | (Some(5..), _) => Self::Adaptive,
+            (Some(_) | None, _) => Self::Budget,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell_the_generation() {
+        for (manner, names) in [
+            (
+                Manner::Plain,
+                &[
+                    "claude-3-5-sonnet-20241022",
+                    "claude-3-haiku-20240307",
+                    "claude-2.1",
+                    "claude-instant-1.2",
+                ][..],
+            ),
+            (
+                Manner::Budget,
+                &[
+                    "claude-3-7-sonnet-20250219",
+                    "claude-opus-4-20250514",
+                    "claude-opus-4-1-20250805",
+                    "claude-sonnet-4-5",
+                    "claude-haiku-4-5-20251001",
+                    "anthropic/claude-sonnet-4.5",
+                    "us.anthropic.claude-sonnet-4-20250514-v1:0",
+                    "claude-sonnet-4-5@20250929",
+                    "kimi-k2",
+                    "glm-4.6",
+                    "claude",
+                    "claude-next",
+                ],
+            ),
+            (
+                Manner::Adaptive,
+                &[
+                    "claude-opus-4-6",
+                    "claude-opus-4-8",
+                    "claude-sonnet-5-20260601",
+                    "claude-opus-4-10",
+                    "anthropic/claude-opus-4.7",
+                    "claude-fable-5",
+                ],
+            ),
+        ] {
+            for name in names {
+                assert_eq!(Manner::of(name), manner, "{name}");
+            }
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! Saying a conversation in the words that an API has.
+//!
+//! It owns what becomes of documents, of what only the client's own API knows, of instructions amid a conversation,
+//! and of tools that only the client's own provider has. What only helps is left out and named, what has a text
+//! becomes it, and what the last question is about is refused. Nothing in a history ever is: a session could not go
+//! on because of one item in it.
+//!
+//! The one thing to know: a conversation that has none of these is not copied.
+
+use std::borrow::Cow;
+
+use crate::chat::{
+    Api, ChatRequest, Document, DocumentSource, Foreign, GatewayError, Message, Part, Role,
+    ToolChoice, ToolResult,
+};
+use crate::wire::pdf;
+
+/// Opens the line that Claude Code puts first and that is another with every call, so that no prompt cache would ever
+/// match. It means something to Anthropic alone.
+const BILLING: &str = "x-anthropic-billing-header:";
+
+/// The words that an API has.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Words {
+    /// Whose own words need no translation.
+    pub(super) api: Api,
+    /// Which documents have a place in a user's message.
+    pub(super) asked: Documents,
+    /// Which have one in what a tool answers.
+    pub(super) answered: Documents,
+    /// Whether instructions may stand amid the conversation.
+    pub(super) late_instructions: bool,
+    /// Whether it is Anthropic's own service.
+    pub(super) is_anthropic: bool,
+}
+
+/// Documents that have a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Documents {
+    /// Texts only, which become text.
+    None,
+    /// Those in the request.
+    Inline,
+    /// All.
+    Any,
+}
+
+/// The conversation in these words.
+///
+/// # Errors
+///
+/// `InvalidRequest` naming what the last question is about and has no place, or a forced tool that is not there.
+pub(super) fn said<'a>(
+    request: &'a ChatRequest,
+    words: Words,
+    dropped: &mut Vec<String>,
+) -> Result<Cow<'a, ChatRequest>, GatewayError> {
+    refuse_forced(request, words.api)?;
+    let mut lost = Lost { words, names: dropped };
+    for hosted in request.hosted.iter().filter(|hosted| hosted.api != words.api) {
+        lost.name(&hosted.kind);
+    }
+    let extras = request.tools.iter().filter_map(|tool| tool.extra.as_ref());
+    for extra in extras.filter(|extra| extra.api != words.api) {
+        extra.fields.keys().for_each(|name| lost.name(name));
+    }
+    if lost.needs_nothing(&request.messages) {
+        return Ok(Cow::Borrowed(request));
+    }
+    let messages = lost.messages(&request.messages)?;
+    Ok(Cow::Owned(ChatRequest { messages, ..request.clone() }))
+}
+
+/// Refuses a forced call of a tool that only another provider has.
+fn refuse_forced(request: &ChatRequest, api: Api) -> Result<(), GatewayError> {
+    let mut foreign = request.hosted.iter().filter(|hosted| hosted.api != api);
+    let is_offered = |name: &str| request.tools.iter().any(|tool| tool.name == name);
+    let forced = match &request.tool_choice {
+        ToolChoice::Auto | ToolChoice::None => None,
+        ToolChoice::Required if request.tools.is_empty() => foreign.next(),
+        ToolChoice::Required => None,
+        ToolChoice::Named(name) if is_offered(name) => None,
+        ToolChoice::Named(name) => foreign.find(|hosted| hosted.name == *name),
+    };
+    match forced {
+        None => Ok(()),
+        Some(hosted) => Err(GatewayError::invalid(format!(
+            "tool_choice: this provider has no `{}`, offer a tool of your own or force none",
+            hosted.kind
+        ))),
+    }
+}
+
+/// What is lost on the way.
+struct Lost<'a> {
+    words: Words,
+    names: &'a mut Vec<String>,
+}
+
+/// Where a part stands, which decides what becomes of one that has no place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In the question that is to be answered now.
+    Asked,
+    /// In what was said before.
+    History,
+    /// In what a tool answered.
+    Answered,
+}
+
+impl Lost<'_> {
+    fn name(&mut self, name: &str) {
+        if !self.names.iter().any(|known| known == name) {
+            self.names.push(name.to_owned());
+        }
+    }
+
+    fn needs_nothing(&self, messages: &[Message]) -> bool {
+        let mut begun = false;
+        messages.iter().all(|message| {
+            begun |= message.role != Role::System;
+            let is_late = begun && message.role == Role::System && !self.words.late_instructions;
+            let is_billed = !begun && !self.words.is_anthropic && is_billing(message);
+            !is_late && !is_billed && message.content.iter().all(|part| self.has_place(part, false))
+        })
+    }
+
+    /// Whether it is the backend's own, or one of OpenAI's parts, of which backends know best what they take.
+    fn is_left(&self, foreign: &Foreign) -> bool {
+        foreign.api == self.words.api || foreign.api == Api::OpenAi
+    }
+
+    fn has_place(&self, part: &Part, is_answer: bool) -> bool {
+        match part {
+            Part::Text(_)
+            | Part::Image(_)
+            | Part::Reasoning { .. }
+            | Part::ToolCall(_)
+            | Part::CacheMark(_) => true,
+            Part::ToolResult(result) => {
+                result.content.iter().all(|part| self.has_place(part, true))
+            }
+            Part::Foreign(foreign) => self.is_left(foreign),
+            Part::Document(document) => {
+                let taken = if is_answer { self.words.answered } else { self.words.asked };
+                takes(taken, &document.source)
+            }
+        }
+    }
+
+    fn messages(&mut self, messages: &[Message]) -> Result<Vec<Message>, GatewayError> {
+        let asked = question(messages);
+        let mut said: Vec<Message> = Vec::with_capacity(messages.len());
+        let mut begun = false;
+        // Whether the last message is one that instructions made, so that the user's own goes on with it.
+        let mut is_made = false;
+        for (index, message) in messages.iter().enumerate() {
+            begun |= message.role != Role::System;
+            let place = if asked == Some(index) { Place::Asked } else { Place::History };
+            let mut content = self.parts(&message.content, place)?;
+            if !begun && !self.words.is_anthropic {
+                self.unbill(&mut content);
+            }
+            // A message that lost all it said is none; one that never said anything is the backend's to judge.
+            if content.is_empty() && !message.content.is_empty() {
+                continue;
+            }
+            let is_late = begun && message.role == Role::System && !self.words.late_instructions;
+            if is_late {
+                content = marked(content);
+            }
+            let role = if is_late { Role::User } else { message.role };
+            let goes_on = role == Role::User && (is_late || is_made);
+            match said.last_mut().filter(|last| goes_on && last.role == Role::User) {
+                Some(last) => last.content.extend(content),
+                None => {
+                    is_made = is_late;
+                    said.push(Message { role, content, name: message.name.clone() });
+                }
+            }
+        }
+        Ok(said)
+    }
+
+    fn parts(&mut self, parts: &[Part], place: Place) -> Result<Vec<Part>, GatewayError> {
+        let mut said = Vec::with_capacity(parts.len());
+        for part in parts {
+            said.extend(self.part(part, place)?);
+        }
+        Ok(said)
+    }
+
+    fn part(&mut self, part: &Part, place: Place) -> Result<Option<Part>, GatewayError> {
+        match part {
+            Part::Text(_)
+            | Part::Image(_)
+            | Part::Reasoning { .. }
+            | Part::ToolCall(_)
+            | Part::CacheMark(_) => Ok(Some(part.clone())),
+            Part::ToolResult(result) => {
+                let content = self.parts(&result.content, Place::Answered)?;
+                Ok(Some(Part::ToolResult(ToolResult { content, ..result.clone() })))
+            }
+            Part::Foreign(foreign) if self.is_left(foreign) => Ok(Some(part.clone())),
+            Part::Foreign(foreign) => self.foreign(foreign, place),
+            Part::Document(document) => self.document(document, place).map(Some),
+        }
+    }
+
+    fn foreign(&mut self, foreign: &Foreign, place: Place) -> Result<Option<Part>, GatewayError> {
+        if foreign.is_decisive && place == Place::Asked {
+            return Err(GatewayError::invalid(format!(
+                "{}: this provider has no place for it, leave it out or send its text",
+                foreign.kind
+            )));
+        }
+        self.name(&foreign.kind);
+        let note = || {
+            foreign.is_decisive.then(|| format!("[`{}` that this model cannot read]", foreign.kind))
+        };
+        Ok(foreign.text.clone().or_else(note).map(Part::Text))
+    }
+
+    fn document(&mut self, document: &Document, place: Place) -> Result<Part, GatewayError> {
+        let taken = match place {
+            Place::Asked | Place::History => self.words.asked,
+            Place::Answered => self.words.answered,
+        };
+        if taken != Documents::Any && document.citations.is_some() {
+            self.name("citations");
+        }
+        if takes(taken, &document.source) {
+            return Ok(Part::Document(document.clone()));
+        }
+        let what = match &document.source {
+            DocumentSource::Text(text) => return Ok(Part::Text(titled(document, text))),
+            DocumentSource::Inline { media_type, base64 } => described(media_type, base64),
+            DocumentSource::Url(url) => format!("the document at {url}"),
+            DocumentSource::Upload(_) => "an uploaded document".to_owned(),
+        };
+        if place == Place::Asked {
+            let way = match (taken, &document.source) {
+                (Documents::Inline, _) => "send its content as base64",
+                (Documents::None | Documents::Any, _) => "send its text",
+            };
+            return Err(GatewayError::invalid(format!(
+                "document: this provider cannot read {what}, {way}"
+            )));
+        }
+        self.name("document");
+        Ok(Part::Text(titled(document, &format!("[{what} that this model cannot read]"))))
+    }
+
+    /// Takes out the line that is another with every call.
+    fn unbill(&mut self, content: &mut Vec<Part>) {
+        let Some(Part::Text(text)) = content.first_mut().filter(|part| is_bill(part)) else {
+            return;
+        };
+        let rest = text.split_once('\n').map_or("", |(_, rest)| rest).trim_start().to_owned();
+        if rest.is_empty() {
+            content.remove(0);
+            // What marked it for a cache marks nothing.
+            while matches!(content.first(), Some(Part::CacheMark(_))) {
+                content.remove(0);
+            }
+        } else {
+            *text = rest;
+        }
+        self.name(BILLING.trim_end_matches(':'));
+    }
+}
+
+fn is_billing(message: &Message) -> bool {
+    message.content.first().is_some_and(is_bill)
+}
+
+fn is_bill(part: &Part) -> bool {
+    match part {
+        Part::Text(text) => text.trim_start().starts_with(BILLING),
+        Part::Image(_)
+        | Part::Reasoning { .. }
+        | Part::ToolCall(_)
+        | Part::ToolResult(_)
+        | Part::CacheMark(_)
+        | Part::Document(_)
+        | Part::Foreign(_) => false,
+    }
+}
+
+/// The message that is to be answered, where it is a question and no answer of a tool.
+fn question(messages: &[Message]) -> Option<usize> {
+    let mut said = messages.iter().enumerate().filter(|(_, message)| message.role != Role::System);
+    let (index, last) = said.next_back()?;
+    let follows_tool = said.next_back().is_some_and(|(_, before)| before.role == Role::Tool);
+    (last.role == Role::User && !follows_tool).then_some(index)
+}
+
+fn takes(taken: Documents, source: &DocumentSource) -> bool {
+    match (taken, source) {
+        (Documents::Any, _) | (Documents::Inline, DocumentSource::Inline { .. }) => true,
+        (Documents::None, _)
+        | (
+            Documents::Inline,
+            DocumentSource::Text(_) | DocumentSource::Url(_) | DocumentSource::Upload(_),
+        ) => false,
+    }
+}
+
+/// What a document is, in words: `a PDF of 3 pages`.
+fn described(media_type: &str, base64: &str) -> String {
+    if media_type != pdf::MEDIA_TYPE {
+        return format!("a document of type {media_type}");
+    }
+    match pdf::pages(base64) {
+        None => "a PDF".to_owned(),
+        Some(1) => "a PDF of 1 page".to_owned(),
+        Some(pages) => format!("a PDF of {pages} pages"),
+    }
+}
+
+/// A document's text, with what it is called and what is said about it.
+fn titled(document: &Document, text: &str) -> String {
+    let mut said = String::new();
+    for line in [&document.title, &document.context].into_iter().flatten() {
+        said.push_str(line);
+        said.push('\n');
+    }
+    said.push_str(text);
+    said
+}
+
+/// Instructions amid a conversation, for models that know them in the first place only. Pictures follow the text.
+fn marked(content: Vec<Part>) -> Vec<Part> {
+    let message = Message { role: Role::System, content, name: None };
+    let text = message.joined_text();
+    let mut said = Vec::new();
+    if !text.is_empty() {
+        said.push(Part::Text(format!("<system>\n{text}\n</system>")));
+    }
+    let rest = message.content.into_iter().filter(|part| !matches!(part, Part::Text(_)));
+    said.extend(rest);
+    said
+}
+
+#[cfg(test)]
+mod tests;
