@@ -78,6 +78,7 @@ fn can_go_on(chat: &ChatRequest) -> bool {
         && chat.hosted.is_empty()
         && chat.sampling.max_tokens.is_none()
         && chat.suffix.is_none()
+        && !chat.is_prompt
 }
 
 #[cfg(test)]
@@ -102,6 +103,7 @@ mod tests {
             ChatRequest { tools: vec![tool], ..chat() },
             ChatRequest { sampling, ..chat() },
             ChatRequest { suffix: Some("}".into()), ..chat() },
+            ChatRequest { is_prompt: true, ..chat() },
             begun,
         ] {
             assert!(!can_go_on(&other), "{other:?}");

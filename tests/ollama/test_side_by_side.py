@@ -165,6 +165,19 @@ def test_openais_clients_read_what_ollama_says(ollama, gateway, stream, path, mo
     assert [choice["finish_reason"] for piece in data for choice in piece["choices"]][-1] == "stop"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("model", ["talks", "thinks"])
+def test_a_completion_is_all_that_ollama_itself_gives(ollama, gateway, model, stream):
+    # Ollama's own default of these two is another one there than elsewhere.
+    body = {"model": model, "prompt": QUESTION[0]["content"], "seed": 7, "max_tokens": 40, "temperature": 0.8,
+            "top_p": 0.9}
+    own = ask(ollama.url, "/v1/completions", body).json()["choices"][0]
+    answer = ask(gateway.url, "/v1/completions", {**body, "stream": stream})
+    data = events(answer) if stream else [answer.json()]
+    assert of_choices(data) == own["text"]
+    assert [choice["finish_reason"] for piece in data for choice in piece["choices"]][-1] == own["finish_reason"]
+
+
 def of_choices(data, *within):
     """The text of OpenAI's choices."""
     choices = [choice for piece in data for choice in piece["choices"]]

@@ -69,9 +69,9 @@ pub(super) fn chat(
         Some(_) | None => target.limit(request),
     };
     let options = Options { sampling: &request.sampling, limit, own: options };
-    if let Some(suffix) = &request.suffix {
+    if request.suffix.is_some() || fill::is_bare(request) {
         let common = Common { model, api_key, format, think, options, passed };
-        return fill::gap_before(suffix, request, common, dropped);
+        return fill::prompt(request, common, dropped);
     }
     let body = Body {
         model,

@@ -1,6 +1,7 @@
-//! Filling a gap: `/api/generate` with a `suffix`.
+//! Bare prompts, and gaps to be filled: `/api/generate`, the latter with a `suffix`.
 //!
-//! The one thing to know: a model without the capability `insert` is refused by Ollama itself, with 400.
+//! The one thing to know: a model without the capability `insert` is refused by Ollama itself, with 400. An empty prompt
+//! only loads the model here, so that one is put as a chat.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -11,7 +12,13 @@ use crate::backend::history::gap;
 use crate::chat::{ChatRequest, GatewayError, Part};
 use crate::wire::json;
 
-/// What a request for a gap has in common with a chat.
+/// Whether it is a bare prompt, which Ollama answers with all that the model writes.
+pub(super) fn is_bare(request: &ChatRequest) -> bool {
+    let [only] = request.messages.as_slice() else { return false };
+    request.is_prompt && !only.joined_text().trim().is_empty()
+}
+
+/// What such a request has in common with a chat.
 pub(super) struct Common<'a> {
     pub(super) model: &'a str,
     pub(super) api_key: Option<&'a str>,
@@ -21,9 +28,8 @@ pub(super) struct Common<'a> {
     pub(super) passed: Passed<'a>,
 }
 
-/// Builds the call that fills the gap before `suffix`.
-pub(super) fn gap_before(
-    suffix: &str,
+/// Builds the call that answers a prompt, or fills the gap before its `suffix`.
+pub(super) fn prompt(
     request: &ChatRequest,
     common: Common<'_>,
     dropped: Vec<String>,
@@ -42,7 +48,7 @@ pub(super) fn gap_before(
     let body = Body {
         model: common.model,
         prompt: gap.message.joined_text(),
-        suffix,
+        suffix: request.suffix.as_deref(),
         system: gap.instructions,
         images: images.collect::<Result<_, _>>()?,
         stream: true,
@@ -61,7 +67,8 @@ pub(super) fn gap_before(
 struct Body<'a> {
     model: &'a str,
     prompt: String,
-    suffix: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suffix: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     system: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -89,6 +96,23 @@ mod tests {
     use crate::backend::testing::{decode, done, encode, message, text, user};
     use crate::backend::{Backend, Target};
     use crate::chat::{Ask, ChatEvent, Finish, Role, Usage};
+
+    #[test]
+    fn a_bare_prompt_is_put_as_one_unless_it_is_empty() {
+        let mut request = user("Once upon");
+        request.is_prompt = true;
+        request.sampling.max_tokens = Some(16);
+        let path = |request: &crate::chat::ChatRequest| {
+            Ollama.encode(&Ask::Chat(request.clone()), Target::new("m", None)).unwrap().path
+        };
+        assert_eq!(path(&request), "/api/generate");
+        let (body, dropped) = encode(&Ollama, &request, "m");
+        let expected = json!({"model": "m", "prompt": "Once upon", "stream": true,
+            "options": {"num_predict": 16}});
+        assert_eq!((body, dropped.len()), (expected, 0));
+        assert_eq!(path(&crate::chat::ChatRequest { is_prompt: true, ..user(" ") }), "/api/chat");
+        assert_eq!(path(&user("hi")), "/api/chat");
+    }
 
     #[test]
     fn a_gap_is_asked_for_and_read() {
