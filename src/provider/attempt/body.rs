@@ -18,13 +18,15 @@ use tokio::task::coop::poll_proceed;
 
 use crate::wire::coding::{Decoder, Unsupported, codings};
 
-/// The largest piece of what came compressed.
+/// The largest piece that is handed on: what is decoded of it waits for a client that reads slowly.
 const PIECE: usize = 16 * 1024;
 
 /// The body of an answer.
 pub(in crate::provider) struct Body {
     response: ClientResponse<BoxedPayloadStream>,
     coding: Coding,
+    /// What has come and was not handed on yet.
+    rest: Bytes,
     has_ended: bool,
 }
 
@@ -59,7 +61,7 @@ impl Body {
             }
             Err(unsupported) => Coding::Unknown(unsupported),
         };
-        Self { response, coding, has_ended: false }
+        Self { response, coding, rest: Bytes::new(), has_ended: false }
     }
 
     /// Why it cannot be read, where its head says so.
@@ -76,7 +78,7 @@ impl Body {
     /// Reads to the end so that the connection can be kept, unless the end does not come in time.
     pub(super) async fn end(&mut self, time: Duration) {
         // Nobody wants to know what it says.
-        self.coding = Coding::None;
+        (self.coding, self.rest) = (Coding::None, Bytes::new());
         let rest = async { while let Some(Ok(_)) = self.next().await {} };
         // A late end costs the connection, not the answer.
         drop(tokio::time::timeout(time, rest).await);
@@ -113,9 +115,17 @@ impl Stream for Body {
         if self.has_ended {
             return Poll::Ready(None);
         }
-        let piece = ready!(self.poll_piece(context));
-        self.has_ended = !matches!(piece, Some(Ok(_)));
-        Poll::Ready(piece)
+        if self.rest.is_empty() {
+            match ready!(self.poll_piece(context)) {
+                Some(Ok(piece)) => self.rest = piece,
+                end => {
+                    self.has_ended = true;
+                    return Poll::Ready(end);
+                }
+            }
+        }
+        let most = self.rest.len().min(PIECE);
+        Poll::Ready(Some(Ok(self.rest.split_to(most))))
     }
 }
 
