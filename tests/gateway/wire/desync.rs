@@ -32,6 +32,8 @@ const CLIENTS: usize = 32;
 const TURNS: usize = 12;
 /// Calls at one time, and so about as many connections, at each provider.
 const SLOTS: usize = 4;
+/// What came of a request whose model was left alone because others had failed there: no answer, and nobody else's.
+const LEFT_ALONE: &str = "left alone";
 /// More than any request waits to be sent.
 const LARGE: usize = 3 << 20;
 
@@ -87,6 +89,8 @@ async fn nobody_ever_reads_what_is_not_the_answer_to_its_own_request() {
     let asked: usize = peers.iter().map(|peer| peer.asked().len()).sum();
     println!("desync: {asked} calls, {reuse} of them on a kept connection");
     assert!(tally["own"] > sent / 2 && reuse > asked / 5, "it shows nothing");
+    let left_alone = tally.get(LEFT_ALONE).copied().unwrap_or_default();
+    assert!(left_alone < sent / 20, "the breakers keep most of it from being asked");
     Arc::into_inner(gateway).unwrap().end(sent).await;
 }
 
@@ -168,12 +172,19 @@ fn check(seen: &Seen, tally: &mut BTreeMap<String, usize>) {
             true => text.contains(&format!("\"delta\":\"{marker}\"")) && text.contains("[DONE]"),
             false => text.contains(&format!("\"content\":\"say {marker}\"")),
         };
+    // Of the few requests that a model gets in a minute more than half can fail by chance.
+    let is_left_alone = *status == 503 && text.contains("\"code\":\"provider_unavailable\"");
     match plan.expected() {
+        Expected::Own if is_left_alone => {}
         Expected::Own if plan.leaves && plan.is_streamed => {}
         Expected::Own => assert!(is_own, "{marker} has no answer, {plan:?}: {status} {text}"),
         Expected::OwnOrError => {}
     }
-    let what = if is_own { "own".to_owned() } else { status.to_string() };
+    let what = match (is_own, is_left_alone) {
+        (true, _) => "own".to_owned(),
+        (false, true) => LEFT_ALONE.to_owned(),
+        (false, false) => status.to_string(),
+    };
     *tally.entry(what).or_default() += 1;
 }
 
