@@ -1,7 +1,7 @@
 //! Which models there are, in every vendor's form, and the paths on which a server of models would be managed.
 //!
-//! It owns the lists and the refusal of management: nothing here is ever passed on to a provider. A list is made of
-//! what providers said lately; the request that finds it stale has them asked again and waits a little.
+//! It owns the lists and the refusal of management: nothing here is ever passed on to a provider. A refusal says whether
+//! the model that it was about is to be had, and who could install it. A list is made of what providers said lately; the request that finds it stale has them asked again and waits a little.
 //!
 //! The one thing to know: nobody waits longer than [`PATIENCE`], and for a provider that does not answer only the
 //! first one in a while does.
@@ -10,14 +10,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::http::StatusCode;
-use actix_web::web::{self, Data};
+use actix_web::web::{self, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::drain::draining;
 use super::exchange::Exchange;
+use super::intake::{self, Bounds, Buffered};
 use super::wishes::Wishes;
-use super::{Front, not_get, refuse, shard};
+use super::{Front, not_get, shard};
 use crate::chat::{ErrorKind, GatewayError, Listing, Origin};
 use crate::dialect::{self, Anthropic, Dialect, Ollama, OpenAiChat};
 use crate::policy::DataPolicy;
@@ -27,8 +29,11 @@ use crate::router::menu::Menu;
 use crate::telemetry::Outcome;
 use crate::wire::json;
 
-/// How long a request for a list waits for providers that are being asked.
+/// How long a request for a list waits for providers that are being asked, and a refusal for the name that it is about.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How much is read of a request for management, to learn which model it is about.
+const MANAGEMENT_BODY: u64 = 16 * 1024;
 
 /// What would change a provider's models.
 const MANAGEMENT: [&str; 9] = [
@@ -116,10 +121,60 @@ async fn alive() -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("Ollama is running")
 }
 
-async fn unmanageable(request: HttpRequest, front: Data<Front>) -> HttpResponse {
-    let message = "models are not managed through this gateway, ask whoever runs the provider";
-    let error = GatewayError::new(ErrorKind::NotAllowed, message).from(Origin::Client);
-    refuse(&request, &front, &error)
+/// What is said to whoever would change a provider's models: `ollama run` also asks for this when it finds no model of
+/// the name. The body is read for that name alone.
+async fn unmanageable(
+    request: HttpRequest,
+    payload: Payload,
+    front: Data<Front>,
+) -> Result<HttpResponse, std::convert::Infallible> {
+    let mut exchange = Exchange::stray(&request, front.drain.enter());
+    let error = match front.identify(&request) {
+        Err(error) => error,
+        Ok(_) => {
+            let name = managed(&request, payload, &front).await;
+            let refusal = |menu: &Menu<'_>| Ok(not_managed(name.as_deref(), menu));
+            let listing = Listing::Installed;
+            menu(&mut exchange, listing, &request, &front, refusal)
+                .await
+                .unwrap_or_else(|error| error)
+        }
+    };
+    Ok(exchange.fail(&error))
+}
+
+/// The model that a request for management is about, if it says so in few bytes.
+async fn managed(request: &HttpRequest, mut payload: Payload, front: &Front) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Named {
+        #[serde(alias = "name", alias = "source")]
+        model: String,
+    }
+    let bounds = Bounds { size: MANAGEMENT_BODY, time: PATIENCE };
+    let mut buffered = Buffered::new(&front.budget);
+    let body = intake::read(request.headers(), &mut payload, bounds, &mut buffered).await.ok()?;
+    let Named { model } = serde_json::from_slice(&body).ok()?;
+    Some(model.chars().take(128).collect()).filter(|name: &String| !name.is_empty())
+}
+
+fn not_managed(name: Option<&str>, menu: &Menu<'_>) -> GatewayError {
+    const REFUSED: &str = "models are not managed through this gateway";
+    let message = match name {
+        Some(name) if menu.offer(name).is_none() => {
+            let ollamas: Vec<String> = menu.ollamas().map(|name| format!("`{name}`")).collect();
+            let who = match ollamas.as_slice() {
+                [] => "whoever runs its providers can add it".to_owned(),
+                ollamas => format!(
+                    "whoever runs {} can install it there with `ollama pull {name}`",
+                    ollamas.join(" or ")
+                ),
+            };
+            format!("no provider here has the model `{name}`, and {REFUSED}: {who}")
+        }
+        Some(name) => format!("{REFUSED}, ask whoever runs the provider of `{name}`"),
+        None => format!("{REFUSED}, ask whoever runs the provider"),
+    };
+    GatewayError::new(ErrorKind::NotAllowed, message).from(Origin::Client)
 }
 
 /// Answers with what `write` makes of the caller's menu.
@@ -141,13 +196,13 @@ async fn answer(
     response.content_type("application/json").body(json::to_vec(&body))
 }
 
-async fn menu(
+async fn menu<T>(
     exchange: &mut Exchange,
     listing: Listing,
     request: &HttpRequest,
     front: &Front,
-    write: impl Fn(&Menu<'_>) -> Result<Value, GatewayError>,
-) -> Result<Value, GatewayError> {
+    write: impl Fn(&Menu<'_>) -> Result<T, GatewayError>,
+) -> Result<T, GatewayError> {
     if front.drain.has_begun() {
         return Err(draining());
     }

@@ -52,7 +52,7 @@ impl Refusal {
                 None => error,
             }
         };
-        match self {
+        let error = match self {
             Self::Spent { meter, after } => {
                 let message = format!(
                     "this key has used its {}, there is enough for this request in {}",
@@ -77,7 +77,8 @@ impl Refusal {
                 );
                 limited(message, Some(after))
             }
-        }
+        };
+        error.because(self.decision().as_str())
     }
 
     /// How it is counted.

@@ -16,6 +16,7 @@ use crate::chat::{Listing, Model, Offer, untagged};
 use crate::job::{Caller, Candidate, Globs};
 use crate::policy::DataPolicy;
 use crate::provider::Provider;
+use crate::provider::settings::BackendName;
 
 /// The names that one caller may ask for.
 #[derive(Debug, Clone, Copy)]
@@ -73,6 +74,16 @@ impl Menu<'_> {
             Some(Offer { name: name.to_owned(), provider: candidate.provider, model })
         };
         self.plan(name).into_iter().find_map(known)
+    }
+
+    /// The Ollama servers that the caller may ask: where somebody could install a model.
+    pub fn ollamas(&self) -> impl Iterator<Item = &str> {
+        let is_open = |provider: &&Arc<Provider>| {
+            provider.settings.backend == BackendName::Ollama
+                && self.caller.providers.matches(&provider.name)
+                && self.policy.is_none_or(|policy| policy.allows(provider.trust))
+        };
+        self.routing.providers.iter().filter(is_open).map(|provider| &*provider.name)
     }
 
     /// The provider's models that its patterns let it serve, with what is known of each.

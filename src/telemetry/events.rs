@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::journal::{JOURNAL, Track};
-use super::metrics::METRICS;
+use super::metrics::{METRICS, NO_PROVIDER};
 use super::outcome::Outcome;
 use crate::chat::Usage;
 
@@ -63,7 +63,7 @@ impl RequestEnded<'_> {
     }
 
     fn count(&self) {
-        let provider = self.provider.map_or("none", |provider| provider);
+        let provider = self.provider.map_or(NO_PROVIDER, |provider| provider);
         let timing = self.timing;
         METRICS.requests.with_label_values(&[self.dialect, provider, self.outcome.as_str()]).inc();
         METRICS.request_duration.with_label_values(&[provider]).observe(timing.total.as_secs_f64());

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::metrics::METRICS;
+
 /// Refusals within [`WINDOW`] that make a flood: two a second.
 const FLOOD: u64 = 20;
 /// Over how long refusals are counted before the first line.
@@ -34,6 +36,7 @@ pub struct TurnedAway<'a> {
 impl TurnedAway<'_> {
     /// Counts it, and writes the line when it is one of a flood.
     pub fn emit(self) {
+        METRICS.refusals.with_label_values(&[self.provider, self.reason]).inc();
         let mut floods = FLOODS.lock();
         let now = Instant::now();
         let count = floods.entry(self.provider.to_owned()).or_insert_with(|| Count::new(now));

@@ -1,6 +1,6 @@
 //! What was decided about callers' limits. Names of keys are no labels: there may be many, and they come and go.
 
-use super::metrics::METRICS;
+use super::metrics::{METRICS, NO_PROVIDER};
 
 /// What a limit said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +45,12 @@ pub struct Limited {
 }
 
 impl Limited {
-    /// Counts the decision.
+    /// Counts the decision, a refusal also among all refusals.
     pub fn emit(self) {
-        METRICS.rate_limit.with_label_values(&[self.decision.as_str()]).inc();
+        let word = self.decision.as_str();
+        METRICS.rate_limit.with_label_values(&[word]).inc();
+        if self.decision != LimitDecision::Allowed {
+            METRICS.refusals.with_label_values(&[NO_PROVIDER, word]).inc();
+        }
     }
 }

@@ -38,6 +38,7 @@ pub(super) struct Metrics {
     pub(super) mailbox_depth: IntGaugeVec,
     pub(super) quarantined: IntGaugeVec,
     pub(super) admissions: IntCounterVec,
+    pub(super) refusals: IntCounterVec,
     pub(super) attempts: IntCounterVec,
     pub(super) retries: IntCounterVec,
     pub(super) fallbacks: IntCounterVec,
@@ -47,6 +48,9 @@ pub(super) struct Metrics {
     pub(super) cancel: Histogram,
     pub(super) rate_limit: IntCounterVec,
 }
+
+/// The label of what no provider had a part in.
+pub(super) const NO_PROVIDER: &str = "none";
 
 impl Metrics {
     #[expect(clippy::too_many_lines, reason = "a list, one metric after the other")]
@@ -109,6 +113,11 @@ impl Metrics {
                 "admissions_total",
                 "Decisions at a provider's gate.",
                 &["provider", "decision"],
+            ),
+            refusals: counter(
+                "refusals_total",
+                "Requests turned away, by a provider's gate or (provider none) by a limit, and why.",
+                &["provider", "reason"],
             ),
             attempts: counter(
                 "upstream_attempts_total",

@@ -123,6 +123,33 @@ test("a provider is drained and resumed", () =>
     await shows(page, "#errors", "draining");
   }));
 
+test("a request that crashes its model is seen in quarantine, and the provider at work", () =>
+  withConsole({ more: "retry = { max_retries = 0 }", keys: KEYS }, async ({ gateway, upstream, page }) => {
+    upstream.release();
+    await shows(page, `${card("ollama")} .badge`, "Taking work");
+    for (let times = 0; times < 4; times += 1) {
+      assert.equal(await chat(gateway, { key: "sk-a", content: "crash" }), 502);
+    }
+    await shows(page, `${card("ollama")} .badge`, "Request in quarantine");
+    await shows(page, card("ollama"), "a request of team-a made llama3.1 fail 3 times");
+    await shows(page, card("ollama"), "turned away");
+    assert.equal(await chat(gateway, { key: "sk-b" }), 200);
+  }));
+
+test("a flood of refusals is seen on the card", () =>
+  withConsole({ more: "max_concurrency = 1\nmax_queue = 0" }, async ({ gateway, upstream, page }) => {
+    const held = chat(gateway);
+    await eventually("a call runs", () => upstream.busy() === 1);
+    // A few are no incident.
+    assert.deepEqual(await Promise.all(chats(gateway, 20)), Array(20).fill(503));
+    await shows(page, `${card("ollama")} .badge`, "Taking work");
+    assert.deepEqual(await Promise.all(chats(gateway, 50)), Array(50).fill(503));
+    await shows(page, `${card("ollama")} .badge`, "Turning away");
+    await shows(page, card("ollama"), "70 requests turned away in the last minute");
+    upstream.release();
+    assert.equal(await held, 200);
+  }));
+
 test("a reload shows what is wrong with the configuration", () =>
   withConsole({ refusals: true }, async ({ gateway, page, toml }) => {
     const wrong = `${toml}max_concurency = 3\nmax_queue = -1\n`;

@@ -83,7 +83,7 @@ export function provider(name, url, more = "") {
 }
 
 // A provider that holds every call until it is told to let go, and counts how many it has at one time. A prompt of the
-// form `fail: words` is answered with an error that says these words.
+// form `fail: words` is answered with an error that says these words, the prompt `crash` with the end of the connection.
 export async function upstream() {
   const held = new Set();
   let open = false;
@@ -93,7 +93,9 @@ export async function upstream() {
     request.setEncoding("utf8").on("data", (text) => (body += text));
     request.on("end", () => {
       if (request.url !== "/api/chat") return response.writeHead(404).end("{}");
-      const failure = JSON.parse(body).messages[0].content.match(/^fail: (.*)/)?.[1];
+      const prompt = JSON.parse(body).messages[0].content;
+      if (prompt === "crash") return response.destroy();
+      const failure = prompt.match(/^fail: (.*)/)?.[1];
       if (failure) return response.writeHead(500).end(JSON.stringify({ error: failure }));
       if (open) return answer(response);
       held.add(response);

@@ -232,6 +232,8 @@ async fn a_flood_of_refusals_is_told_in_the_log_the_metrics_and_the_snapshot() {
     let counted = gateway.metrics().await;
     let full = [("decision", "queue_full")];
     assert_eq!(counted.sum("llm_gateway_admissions_total", &full), 70.0);
+    let full = [("provider", "ollama"), ("reason", "queue_full")];
+    assert_eq!(counted.sum("llm_gateway_refusals_total", &full), 70.0);
     // The access line has the reason too.
     let lines = gateway.access_lines();
     let told = lines.iter().filter(|line| line.fields["cause"] == "queue_full");

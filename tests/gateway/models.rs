@@ -183,8 +183,50 @@ async fn models_are_not_managed_here() {
     }
     assert_eq!(ask("DELETE", &gateway.url("/api/delete"), &[]).await.status, 403);
     assert_eq!(ask("HEAD", &gateway.url("/api/blobs/sha256:0"), &[]).await.status, 403);
-    assert!(upstream.calls_so_far().is_empty() && upstream.questions_so_far().is_empty());
+    // Nothing is asked of the provider but which models it has.
+    let questions = upstream.questions_so_far();
+    assert!(
+        upstream.calls_so_far().is_empty() && questions.iter().all(|one| one.path == "/api/tags")
+    );
     gateway.end(7).await;
+}
+
+#[tokio::test]
+async fn who_would_install_a_model_is_told_who_can() {
+    let (local, cloud) = (Upstream::ollama(), listing(&["gpt-a"]));
+    let gateway = spawn_gateway(&format!(
+        "{}{}\n[[keys]]\nname = 'all'\nkey = 'k-all'\n[[keys]]\nname = 'away'\nkey = 'k-away'\n\
+         providers = ['cloud']\n",
+        provider("ollama", "ollama", &local.url(), ""),
+        provider("cloud", "openai", &format!("{}/v1", cloud.url()), "models = ['gpt-*']"),
+    ))
+    .await;
+    let said = async |key: &str, path: &str, body: Value| {
+        let refused = post_json_with(&gateway.url(path), &[("x-api-key", key)], &body).await;
+        assert_eq!(refused.status, 403, "{path} {body}");
+        refused.json()["error"].as_str().unwrap().to_owned()
+    };
+    // What `ollama run` asks for when it has heard 404, in the words of either of its versions.
+    for body in [json!({ "model": "nosuch" }), json!({ "name": "nosuch", "stream": true })] {
+        let told = said("k-all", "/api/pull", body).await;
+        for words in ["no provider here has the model `nosuch`", "`ollama`", "`ollama pull nosuch`"]
+        {
+            assert!(told.contains(words), "{told}");
+        }
+    }
+    let told = said("k-away", "/api/pull", json!({ "model": "llama3.1" })).await;
+    assert!(told.contains("`llama3.1`") && !told.contains("`ollama`"), "hidden from it: {told}");
+    let told =
+        said("k-all", "/api/copy", json!({ "source": "llama3.1", "destination": "x" })).await;
+    assert!(told.contains("the provider of `llama3.1`"), "{told}");
+    for odd in [json!([1]), json!({ "model": 7 }), json!({ "model": "" }), json!({})] {
+        assert!(said("k-all", "/api/pull", odd).await.ends_with("ask whoever runs the provider"));
+    }
+    let large = json!({ "model": "x".repeat(1 << 20) });
+    assert!(said("k-all", "/api/create", large).await.ends_with("ask whoever runs the provider"));
+    let unknown = post_json(&gateway.url("/api/pull"), &json!({ "model": "gpt-a" })).await;
+    assert_eq!(unknown.status, 401);
+    gateway.end(10).await;
 }
 
 #[tokio::test]

@@ -91,3 +91,6 @@ def test_what_is_not_there_is_told_and_fails(gateway, home):
     for arguments in (("pull", "talks"), ("rm", "talks"), ("cp", "talks", "other")):
         ran = command(gateway.url, home, *arguments)
         assert ran.returncode != 0 and "not managed through this gateway" in ran.stderr, ran
+    # Who has not installed it is told who can: that is what it asks for when it finds no such model.
+    ran = command(gateway.url, home, "run", "no-such", "Why?")
+    assert "no provider here has the model `no-such`" in ran.stderr and "`ollama pull no-such`" in ran.stderr, ran

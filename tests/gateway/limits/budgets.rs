@@ -71,6 +71,11 @@ async fn a_budget_that_is_used_up_says_when_it_refills() {
     for decision in ["tokens_per_minute", "tokens_per_day"] {
         let refused = metrics.sum("llm_gateway_rate_limit_total", &[("decision", decision)]);
         assert_eq!(refused, 1.0, "{decision}");
+        // The same word everywhere.
+        let reason = [("provider", "none"), ("reason", decision)];
+        assert_eq!(metrics.sum("llm_gateway_refusals_total", &reason), 1.0, "{decision}");
+        let lines = gateway.access_lines();
+        assert!(lines.iter().any(|line| line.fields["cause"] == decision), "{lines:?}");
     }
     assert_eq!(upstream.calls_so_far().len(), 4);
     gateway.end(6).await;
