@@ -10,6 +10,7 @@ mod ask;
 mod error;
 pub mod estimate;
 mod event;
+mod facts;
 mod model;
 mod reasoning_field;
 mod request;
@@ -21,6 +22,7 @@ pub use event::{
     ChatEvent, Completion, Durations, Finish, TokenLogprob, ToolCallPiece, Usage, Waiting, Whole,
     later_of,
 };
+pub use facts::{Ability, Facts};
 pub use model::{Listing, Model, Naming, Offer, untagged};
 pub use reasoning_field::ReasoningField;
 pub use request::{

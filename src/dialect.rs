@@ -27,7 +27,7 @@ pub use anthropic::{
     Anthropic, AnthropicCount, model as anthropic_model, models as anthropic_models,
 };
 pub use native::Native;
-pub use ollama::{Ollama, VERSION as OLLAMA_VERSION, installed, loaded};
+pub use ollama::{Ollama, VERSION as OLLAMA_VERSION, described, installed, loaded};
 pub use openai::{
     OpenAiChat, OpenAiCompletions, OpenAiEmbeddings, OpenAiResponses, model as openai_model,
     models as openai_models, response_not_found,

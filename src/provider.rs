@@ -50,14 +50,15 @@ pub mod parts;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use wildmatch::WildMatch;
 
 use crate::backend::{Backend, Quirks};
-use crate::chat::{Ask, Listing, Naming, Usage};
+use crate::chat::{Ask, Facts, Listing, Model, Naming, Usage};
 use crate::policy::Trust;
 use crate::secret::{MASK, Secret};
 use crate::telemetry::TokensUsed;
@@ -246,6 +247,21 @@ impl Provider {
     pub fn lacks_model(&self, name: &str) -> bool {
         let models = self.catalogue.shelf(Listing::Installed).models();
         models.is_some_and(|models| !models.iter().any(|model| model.is_called(name)))
+    }
+
+    /// What is known of its model: by the operator, then by its entry in the list, then by its description.
+    #[must_use]
+    pub fn facts(&self, name: &str, listed: Option<&Model>) -> Facts {
+        let matches = |pattern: &str| {
+            let pattern = WildMatch::new(pattern);
+            self.naming().any(name, |name| pattern.matches(name))
+        };
+        let own = self.settings.models_info.iter().filter(|(pattern, _)| matches(pattern));
+        // The longest pattern says most.
+        let own = own.max_by_key(|(pattern, _)| pattern.len()).map(|(_, info)| info.facts());
+        let listed = listed.map(|model| model.facts.clone()).unwrap_or_default();
+        let described = self.catalogue.described(name, Instant::now()).unwrap_or_default();
+        own.unwrap_or_default().or(&listed).or(&described)
     }
 
     /// The gate, for this provider under other settings. A limit that a knob has set stays until the settings say

@@ -11,6 +11,7 @@ use super::DecodeError;
 use super::lenient::counted;
 use super::report::Report;
 use super::whole::parse;
+use crate::chat::Facts;
 
 /// The entries of a list: a bare one, or what stands under one of these keys. `null` is an empty one, since a server
 /// without any model may say that.
@@ -58,6 +59,31 @@ pub(super) fn time(entry: &Map<String, Value>, keys: &[&str]) -> Option<u64> {
         let rounded = || Some(Duration::try_from_secs_f64(value.as_f64()?).ok()?.as_secs());
         counted(value).or_else(rounded).or_else(|| seconds(value.as_str()?.trim()))
     })
+}
+
+/// The first of these numbers above 0, by their JSON pointers.
+pub(super) fn number(entry: &Map<String, Value>, pointers: &[&str]) -> Option<u64> {
+    let mut found = pointers.iter().filter_map(|pointer| {
+        let mut names = pointer.split('/').skip(1);
+        let first = entry.get(names.next()?)?;
+        counted(names.try_fold(first, |value, name| value.get(name))?)
+    });
+    found.find(|number| *number > 0)
+}
+
+/// Whether a list of words has this one; `None` when it is no list.
+pub(super) fn has_word(list: Option<&Value>, word: &str) -> Option<bool> {
+    Some(list?.as_array()?.iter().any(|one| one == word))
+}
+
+/// What Ollama's list of capabilities says, which names all that a model can do.
+pub(super) fn facts_of(context: Option<u64>, capabilities: Option<&Value>) -> Facts {
+    match capabilities.and_then(Value::as_array) {
+        Some(list) if !list.is_empty() => {
+            Facts::exactly(context, |ability| list.iter().any(|one| one == ability.word()))
+        }
+        Some(_) | None => Facts::taking(context),
+    }
 }
 
 /// The first of these texts that an entry has.

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::Facts;
+
 /// The tag that is understood.
 const LATEST: &str = ":latest";
 
@@ -16,6 +18,8 @@ pub struct Model {
     pub created: Option<u64>,
     /// Whose it is.
     pub owner: Option<String>,
+    /// What the list says of it.
+    pub facts: Facts,
     /// The provider's whole entry, where clients of the same API read it: Ollama's.
     pub entry: Option<Map<String, Value>>,
 }
@@ -38,6 +42,8 @@ pub struct Offer {
     pub provider: Arc<str>,
     /// What that provider says about the model, where it was heard.
     pub model: Option<Model>,
+    /// What is known of the model, by the operator and by the provider.
+    pub facts: Facts,
 }
 
 /// How a kind of provider reads the names of models.

@@ -19,7 +19,7 @@ use crate::chat::{Ask, ErrorKind, GatewayError, Whole};
 use crate::wire::fields::Fields;
 use crate::wire::json;
 
-pub use models::{VERSION, installed, loaded};
+pub use models::{VERSION, described, installed, loaded};
 
 /// Ollama's own API, one value per route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

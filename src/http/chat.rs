@@ -17,6 +17,7 @@ use super::body::AnswerBody;
 use super::drain::draining;
 use super::exchange::Exchange;
 use super::intake::{self, Bounds, Buffered};
+use super::models;
 use super::reuse;
 use super::shard;
 use super::wishes::Wishes;
@@ -56,7 +57,7 @@ pub async fn chat(
         }
     };
     exchange.buffered = Some(buffered);
-    answer_with(exchange, ask, answer, &front).await
+    answer_with(exchange, ask, answer, &request, &front).await
 }
 
 /// Takes the request in and hands it to the router.
@@ -151,6 +152,7 @@ async fn answer_with(
     mut exchange: Exchange,
     request: Arc<Ask>,
     mut answer: oneshot::Receiver<Answer>,
+    asked: &HttpRequest,
     front: &Front,
 ) -> HttpResponse {
     let heartbeat = front.settings.load().heartbeat_after;
@@ -172,7 +174,7 @@ async fn answer_with(
     exchange.answered(served);
     let events = match outcome {
         Ok(events) => events,
-        Err(error) => return exchange.fail(&error),
+        Err(error) => return models::unanswered(exchange, &request, &error, asked, front).await,
     };
     let encoder = exchange.encoder(&request);
     if request.stream() {

@@ -20,7 +20,7 @@ use super::exchange::Exchange;
 use super::intake::{self, Bounds, Buffered};
 use super::wishes::Wishes;
 use super::{Front, not_get, shard};
-use crate::chat::{ErrorKind, GatewayError, Listing, Origin};
+use crate::chat::{Ask, ErrorKind, GatewayError, Listing, Origin};
 use crate::dialect::{self, Anthropic, Dialect, Ollama, OpenAiChat};
 use crate::policy::DataPolicy;
 use crate::provider::Provider;
@@ -177,6 +177,33 @@ fn not_managed(name: Option<&str>, menu: &Menu<'_>) -> GatewayError {
     GatewayError::new(ErrorKind::NotAllowed, message).from(Origin::Client)
 }
 
+/// Answers a request that failed with `error`. One for the description of a model that is listed, but that nobody
+/// describes, gets what is known of it.
+pub(super) async fn unanswered(
+    mut exchange: Exchange,
+    ask: &Ask,
+    error: &GatewayError,
+    request: &HttpRequest,
+    front: &Front,
+) -> HttpResponse {
+    let (Ask::Show(show), ErrorKind::ModelNotFound) = (ask, error.kind) else {
+        return exchange.fail(error);
+    };
+    let known =
+        |menu: &Menu<'_>| Ok(menu.offer(&show.model).map(|offer| dialect::described(&offer)));
+    match menu(&mut exchange, Listing::Installed, request, front, known).await {
+        Ok(Some(body)) => written(exchange, &body),
+        Ok(None) | Err(_) => exchange.fail(error),
+    }
+}
+
+fn written(mut exchange: Exchange, body: &Value) -> HttpResponse {
+    exchange.status = Some(200);
+    let mut response = exchange.response(StatusCode::OK);
+    exchange.end(Outcome::Ok, None);
+    response.content_type("application/json").body(json::to_vec(body))
+}
+
 /// Answers with what `write` makes of the caller's menu.
 async fn answer(
     dialect: &'static dyn Dialect,
@@ -186,14 +213,10 @@ async fn answer(
     write: impl Fn(&Menu<'_>) -> Result<Value, GatewayError>,
 ) -> HttpResponse {
     let mut exchange = Exchange::begin(dialect, request, front.drain.enter());
-    let body = match menu(&mut exchange, listing, request, front, write).await {
-        Ok(body) => body,
-        Err(error) => return exchange.fail(&error),
-    };
-    exchange.status = Some(200);
-    let mut response = exchange.response(StatusCode::OK);
-    exchange.end(Outcome::Ok, None);
-    response.content_type("application/json").body(json::to_vec(&body))
+    match menu(&mut exchange, listing, request, front, write).await {
+        Ok(body) => written(exchange, &body),
+        Err(error) => exchange.fail(&error),
+    }
 }
 
 async fn menu<T>(

@@ -1,7 +1,7 @@
 //! What a provider has said about its models, for everybody on every worker.
 //!
 //! It owns one shelf for each [`Listing`]: the last list, when somebody last looked, and whether somebody is looking
-//! now; and of models that were described, whether they can think. It never asks a provider itself.
+//! now; and of models that were described, what was said. It never asks a provider itself.
 //!
 //! The one thing to know: a look that failed counts as a look. What was heard before stays, and nobody waits again
 //! for a dead provider before the next look is due.
@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
-use crate::chat::{Listing, Model};
+use crate::chat::{Ability, Facts, Listing, Model};
 
 /// For how long a look is good enough. Clients list models when a user opens a menu, and after installing one.
 const FRESH: Duration = Duration::from_secs(5);
@@ -41,8 +41,7 @@ pub struct Catalogue {
 /// What a model's description said.
 #[derive(Debug)]
 struct Described {
-    /// Whether it can think, where that was told.
-    thinks: Option<bool>,
+    facts: Facts,
     since: Instant,
 }
 
@@ -94,9 +93,15 @@ impl Catalogue {
     /// Whether a model was described lately, and then whether it can think as far as that was told.
     #[must_use]
     pub fn thinks(&self, model: &str, now: Instant) -> Option<Option<bool>> {
+        self.described(model, now).map(|facts| facts.can(Ability::Thinking))
+    }
+
+    /// What a model's description said, where it was described lately.
+    #[must_use]
+    pub fn described(&self, model: &str, now: Instant) -> Option<Facts> {
         let described = self.described.lock();
         let told = described.get(model)?;
-        (now.saturating_duration_since(told.since) < BELIEVED).then_some(told.thinks)
+        (now.saturating_duration_since(told.since) < BELIEVED).then(|| told.facts.clone())
     }
 
     /// Remembers what a model's description says.
@@ -110,15 +115,24 @@ impl Catalogue {
         if described.len() >= MOST_DESCRIBED && !described.contains_key(model) {
             described.clear();
         }
-        let thinks = description.and_then(thinks);
-        described.insert(Arc::clone(model), Described { thinks, since: now });
+        let facts = description.map(facts).unwrap_or_default();
+        described.insert(Arc::clone(model), Described { facts, since: now });
     }
 }
 
-/// Whether an Ollama's description of a model says that it can think. Older servers do not say.
-fn thinks(description: &Map<String, Value>) -> Option<bool> {
-    let capabilities = description.get("capabilities")?.as_array()?;
-    Some(capabilities.iter().any(|one| one == "thinking"))
+/// What an Ollama's description of a model says. Older servers do not tell what it can do.
+fn facts(description: &Map<String, Value>) -> Facts {
+    let context = || {
+        let about = description.get("model_info")?;
+        let kind = about.get("general.architecture")?.as_str()?;
+        about.get(format!("{kind}.context_length"))?.as_u64()
+    };
+    match description.get("capabilities").and_then(Value::as_array) {
+        Some(list) => {
+            Facts::exactly(context(), |ability| list.iter().any(|one| one == ability.word()))
+        }
+        None => Facts::taking(context()),
+    }
 }
 
 impl Shelf {
@@ -243,7 +257,10 @@ mod tests {
         let told = |text: &str| serde_json::from_str::<Map<String, Value>>(text).unwrap();
         let (wise, plain) = (Arc::from("wise"), Arc::from("plain"));
         catalogue.describe(&wise, Some(&told(r#"{"capabilities": ["thinking"]}"#)), now);
-        catalogue.describe(&plain, Some(&told(r#"{"capabilities": ["tools"]}"#)), now);
+        let text = r#"{"capabilities": ["tools"], "model_info":
+            {"general.architecture": "tiny", "tiny.context_length": 4096}}"#;
+        catalogue.describe(&plain, Some(&told(text)), now);
+        assert_eq!(catalogue.described("plain", now).unwrap().context, Some(4096));
         catalogue.describe(&Arc::from("old"), Some(&told("{}")), now);
         catalogue.describe(&Arc::from("mute"), None, now);
         assert_eq!(catalogue.thinks("wise", now), Some(Some(true)));

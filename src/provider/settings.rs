@@ -10,6 +10,7 @@ mod added;
 mod backend_name;
 mod concurrency;
 mod health;
+mod model_info;
 mod proxy;
 mod tls;
 
@@ -26,6 +27,7 @@ pub use added::{body_fields, json_of};
 pub use backend_name::BackendName;
 pub use concurrency::{AUTO, AutoConcurrency, MaxConcurrency};
 pub use health::HealthSettings;
+pub use model_info::ModelInfo;
 pub use proxy::{Proxy, ProxyUrl};
 pub use tls::{Authorities, Roots, TlsSettings};
 
@@ -101,6 +103,8 @@ pub struct ProviderSettings {
     pub headers: BTreeMap<String, Secret>,
     /// The environment variables that hold headers' values. Default none.
     pub headers_env: BTreeMap<String, String>,
+    /// What the operator knows of its models, by patterns of their names. Default none.
+    pub models_info: BTreeMap<String, ModelInfo>,
     /// Further fields of every chat's body; what the request itself says stays. Default none.
     pub body: toml::Table,
 }
@@ -282,6 +286,7 @@ impl Default for ProviderSettings {
             proxy: ProxyUrl::default(),
             headers: BTreeMap::new(),
             headers_env: BTreeMap::new(),
+            models_info: BTreeMap::new(),
             body: toml::Table::new(),
         }
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::Routing;
 use super::route::Asked;
-use crate::chat::{Listing, Model, Offer, untagged};
+use crate::chat::{Facts, Listing, Model, Offer, untagged};
 use crate::job::{Caller, Candidate, Globs};
 use crate::policy::DataPolicy;
 use crate::provider::Provider;
@@ -36,11 +36,13 @@ impl Menu<'_> {
         let mut offers = Vec::new();
         let mut names = HashSet::new();
         for provider in &self.routing.providers {
-            for (name, model) in self.models_of(provider, listing) {
-                if let Some(name) = self.name_of(provider, &name)
+            for (own, model) in self.models_of(provider, listing) {
+                if let Some(name) = self.name_of(provider, &own)
                     && names.insert(name.clone())
                 {
-                    offers.push(Offer { name, provider: Arc::clone(&provider.name), model });
+                    let facts = provider.facts(&own, model.as_ref());
+                    let provider = Arc::clone(&provider.name);
+                    offers.push(Offer { name, provider, model, facts });
                 }
             }
         }
@@ -53,8 +55,7 @@ impl Menu<'_> {
                 && let Some(candidate) = self.plan(alias).into_iter().next()
             {
                 names.insert(alias.to_owned());
-                let model = self.known(&candidate);
-                offers.push(Offer { name: alias.to_owned(), provider: candidate.provider, model });
+                offers.push(self.led_to(alias, candidate));
             }
         }
         offers
@@ -70,8 +71,7 @@ impl Menu<'_> {
         }
         // The long form, and names that only a route's pattern matches.
         let known = |candidate: Candidate| {
-            let model = Some(self.known(&candidate)?);
-            Some(Offer { name: name.to_owned(), provider: candidate.provider, model })
+            Some(self.led_to(name, candidate)).filter(|offer| offer.model.is_some())
         };
         self.plan(name).into_iter().find_map(known)
     }
@@ -124,6 +124,15 @@ impl Menu<'_> {
         };
         let long = || format!("{}/{model}", provider.name);
         if leads(model) { Some(model.to_owned()) } else { Some(long()).filter(|name| leads(name)) }
+    }
+
+    /// The offer of a name that leads to this candidate. A route that says how much it takes is believed.
+    fn led_to(&self, name: &str, candidate: Candidate) -> Offer {
+        let model = self.known(&candidate);
+        let provider = self.routing.provider(&candidate.provider);
+        let known = provider.map(|provider| provider.facts(&candidate.model, model.as_ref()));
+        let facts = Facts::taking(candidate.context).or(&known.unwrap_or_default());
+        Offer { name: name.to_owned(), provider: candidate.provider, model, facts }
     }
 
     /// What a candidate's provider says about the model; `None` when it does not list it or was never heard.

@@ -165,11 +165,86 @@ async fn a_model_is_shown_by_the_ollama_that_has_it() {
         assert_eq!(shown.json()["capabilities"][0], "completion");
         assert_eq!(shown.header("x-gateway-provider"), Some("ollama"));
     }
-    let foreign = post_json(&gateway.url("/api/show"), &json!({ "model": "gpt-a" })).await;
-    assert_eq!(foreign.status, 404, "{}", foreign.text());
-    assert!(foreign.json()["error"].is_string());
     assert_eq!(cloud.calls_so_far().len(), 0);
-    gateway.end(3).await;
+    gateway.end(2).await;
+}
+
+/// An Ollama with one model, and an OpenAI-like provider that says more or less of its own.
+fn telling() -> [Upstream; 2] {
+    let local = Upstream::spawn_whole(|call| match call.path.as_str() {
+        "/api/tags" => Script::json(200, &json!({ "models": [{ "name": "llama3.1" }] })),
+        _ => Script::json(404, &json!({ "error": "model 'nothing' not found" })),
+    });
+    let cloud = Upstream::spawn_whole(|_| {
+        Script::json(
+            200,
+            &json!({ "data": [
+                { "id": "gpt-a", "max_model_len": 32768 },
+                { "id": "gpt-b", "context_length": 8192, "architecture": { "input_modalities": ["text", "image"] } },
+                { "id": "gpt-c" }, { "id": "gpt-embed" },
+            ] }),
+        )
+    });
+    [local, cloud]
+}
+
+#[tokio::test]
+async fn a_model_that_no_ollama_has_is_described_as_far_as_it_is_known() {
+    let [local, cloud] = telling();
+    let gateway = spawn_gateway(&format!(
+        "{}{}\n[[routes]]\nmodel = 'short'\n\
+         targets = [{{ provider = 'cloud', model = 'gpt-a', context = 4096 }}]\n\
+         [[keys]]\nname = 'all'\nkey = 'k'\n[[keys]]\nname = 'home'\nkey = 'h'\nproviders = ['ollama']\n",
+        provider("ollama", "ollama", &local.url(), "models = ['llama*']"),
+        provider(
+            "cloud",
+            "openai",
+            &format!("{}/v1", cloud.url()),
+            "models = ['gpt-*']\nmodels_info = { 'gpt-c*' = { context = 1000, \
+             capabilities = ['completion', 'vision', 'thinking'] } }"
+        ),
+    ))
+    .await;
+    let headers = [("x-api-key", "k")];
+    let (chat, sees) = (json!(["completion", "tools"]), json!(["completion", "tools", "vision"]));
+    for (model, context, can) in [
+        ("gpt-a", json!(32768), chat.clone()),
+        ("cloud/gpt-a", json!(32768), chat.clone()),
+        ("short", json!(4096), chat),
+        ("gpt-b", json!(8192), sees),
+        ("gpt-c", json!(1000), json!(["completion", "vision", "thinking"])),
+        ("gpt-embed", Value::Null, json!(["embedding"])),
+    ] {
+        let url = gateway.url("/api/show");
+        let shown = post_json_with(&url, &headers, &json!({ "model": model })).await;
+        assert_eq!(shown.status, 200, "{}", shown.text());
+        let shown = shown.json();
+        assert_eq!(shown["capabilities"], can, "{model}");
+        assert_eq!(shown["model_info"]["general.architecture"], "cloud");
+        assert_eq!(shown["model_info"]["general.basename"], model);
+        let told = shown["model_info"].get("cloud.context_length").unwrap_or(&Value::Null);
+        assert_eq!(*told, context, "{model}");
+        assert!(shown["details"].is_object() && shown["modified_at"].is_string());
+        let one = ask("GET", &gateway.url(&format!("/v1/models/{model}")), &headers).await.json();
+        for key in ["context_length", "max_model_len"] {
+            assert_eq!(one.get(key).unwrap_or(&Value::Null), &context, "{model}");
+        }
+    }
+    // Of what nobody said anything nothing is made up.
+    let list = ask("GET", &gateway.url("/v1/models"), &headers).await.json();
+    let find = |id: &str| list["data"].as_array().unwrap().iter().find(|one| one["id"] == id);
+    assert_eq!(find("gpt-embed").unwrap().as_object().unwrap().len(), 4);
+    assert_eq!(find("gpt-b").unwrap()["capabilities"], json!(["completion", "tools", "vision"]));
+    let shown = async |key: &'static str, policy: Option<&'static str>, model: &str| {
+        let mut headers = vec![("x-api-key", key)];
+        headers.extend(policy.map(|policy| ("x-gateway-data-policy", policy)));
+        post_json_with(&gateway.url("/api/show"), &headers, &json!({ "model": model })).await.status
+    };
+    assert_eq!(shown("k", None, "nothing").await, 404);
+    assert_ne!(shown("h", None, "gpt-a").await, 200, "hidden from this key");
+    assert_ne!(shown("k", Some("local"), "gpt-a").await, 200, "hidden from a local request");
+    assert!(cloud.calls_so_far().iter().all(|call| call.path == "/v1/models"));
+    gateway.end(16).await;
 }
 
 #[tokio::test]

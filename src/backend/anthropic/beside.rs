@@ -5,10 +5,10 @@ use serde_json::{Map, Value};
 
 use super::encode;
 use crate::backend::lenient;
-use crate::backend::listed::{entries, first_text, time};
+use crate::backend::listed::{entries, first_text, number, time};
 use crate::backend::whole::parse;
 use crate::backend::{ApiVersion, DecodeError, Target, UpstreamRequest};
-use crate::chat::{ChatRequest, GatewayError, Model, Usage, Whole};
+use crate::chat::{Ability, ChatRequest, Facts, GatewayError, Model, Usage, Whole};
 use crate::wire::json;
 
 /// The fields of a message's request that only matter when it is answered, and that a count refuses.
@@ -50,10 +50,23 @@ pub(super) fn models(body: &[u8]) -> Result<Vec<Model>, DecodeError> {
             name: first_text(&entry, &["id", "name"])?.to_owned(),
             created: time(&entry, &["created_at", "created"]),
             owner: Some("anthropic".to_owned()),
+            facts: facts(&entry),
             entry: None,
         })
     };
     Ok(entries(body, &["data", "models"])?.into_iter().filter_map(model).collect())
+}
+
+/// Newer versions of the API tell both; every model of Anthropic's that is still served calls tools and reads pictures.
+fn facts(entry: &Map<String, Value>) -> Facts {
+    let supported = |name: &str| {
+        let ability = entry.get("capabilities")?.get(name)?;
+        ability.as_bool().or_else(|| ability.get("supported")?.as_bool())
+    };
+    Facts::taking(number(entry, &["/max_input_tokens"]))
+        .with(Ability::Tools, Some(true))
+        .with(Ability::Vision, supported("image_input").or(Some(true)))
+        .with(Ability::Thinking, supported("thinking"))
 }
 
 #[derive(Deserialize)]

@@ -8,10 +8,12 @@ use serde_json::{Map, Value, json};
 
 use super::encode::{self, path_of};
 use crate::backend::lenient;
-use crate::backend::listed::{entries, first_text, time};
+use crate::backend::listed::{entries, first_text, has_word, number, time};
 use crate::backend::whole::parse;
 use crate::backend::{DecodeError, Target, UpstreamRequest, own_fields};
-use crate::chat::{Api, ChatRequest, EmbedRequest, GatewayError, Model, Usage, Whole};
+use crate::chat::{
+    Ability, Api, ChatRequest, EmbedRequest, Facts, GatewayError, Model, Usage, Whole,
+};
 use crate::wire::json;
 
 /// What a listed model must be able to do, one of these.
@@ -92,10 +94,23 @@ pub(super) fn models(body: &[u8]) -> Result<Vec<Model>, DecodeError> {
             name: name.strip_prefix("models/").unwrap_or(name).to_owned(),
             created: time(&entry, &["createTime", "created"]),
             owner: Some("google".to_owned()),
+            facts: facts(name, &entry),
             entry: None,
         })
     };
     Ok(entries(body, &["models", "data"])?.into_iter().filter_map(model).collect())
+}
+
+/// The list says how much a model takes and whether it thinks. Pictures it does not mention: all of the family `gemini`
+/// that chat read them.
+fn facts(name: &str, entry: &Map<String, Value>) -> Facts {
+    let chats = has_word(entry.get("supportedGenerationMethods"), "generateContent");
+    let embeds = has_word(entry.get("supportedGenerationMethods"), "embedContent");
+    Facts::taking(number(entry, &["/inputTokenLimit"]))
+        .with(Ability::Completion, chats)
+        .with(Ability::Embedding, embeds)
+        .with(Ability::Vision, (chats != Some(false) && name.contains("gemini")).then_some(true))
+        .with(Ability::Thinking, entry.get("thinking").and_then(Value::as_bool))
 }
 
 fn headers(key: Option<&str>) -> Vec<(&'static str, String)> {

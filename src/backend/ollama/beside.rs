@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::decode::Took;
 use crate::backend::lenient::count;
-use crate::backend::listed::{entries, first_text, time};
+use crate::backend::listed::{entries, facts_of, first_text, number, time};
 use crate::backend::whole::parse;
 use crate::backend::{DecodeError, UpstreamRequest};
 use crate::chat::{Api, EmbedRequest, Listing, Model, ShowRequest, Usage, Whole};
@@ -74,7 +74,9 @@ pub(super) fn models(body: &[u8]) -> Result<Vec<Model>, DecodeError> {
         let created = time(&entry, &["modified_at", "created"]);
         // Ollama's own `/v1/models` names the namespace, which is `library` for models without one.
         let owner = name.rsplit_once('/').map_or("library", |(owner, _)| owner).to_owned();
-        Some(Model { name, created, owner: Some(owner), entry: Some(entry) })
+        let context = number(&entry, &["/context_length", "/details/context_length"]);
+        let facts = facts_of(context, entry.get("capabilities"));
+        Some(Model { name, created, owner: Some(owner), facts, entry: Some(entry) })
     };
     Ok(entries(body, &["models", "data"])?.into_iter().filter_map(model).collect())
 }

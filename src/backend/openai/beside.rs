@@ -7,10 +7,10 @@ use serde_json::{Map, Value};
 
 use super::counts;
 use crate::backend::lenient::{count, loose};
-use crate::backend::listed::{entries, first_text, time};
+use crate::backend::listed::{entries, facts_of, first_text, has_word, number, time};
 use crate::backend::whole::parse;
 use crate::backend::{DecodeError, UpstreamRequest, own_fields};
-use crate::chat::{Api, EmbedRequest, GatewayError, Model, Usage, Whole};
+use crate::chat::{Ability, Api, EmbedRequest, Facts, GatewayError, Model, Usage, Whole};
 use crate::wire::json;
 
 /// The call for vectors.
@@ -47,6 +47,52 @@ pub(super) fn embeddings(body: &[u8]) -> Result<(Whole, Usage), DecodeError> {
     Ok((Whole::Embeddings(vectors), Usage { prompt, ..Usage::default() }))
 }
 
+/// Where servers tell how much a model takes: vLLM and SGLang, llama.cpp as it was started and as it was trained,
+/// OpenRouter, LM Studio, Mistral, Groq.
+const CONTEXT: &[&str] = &[
+    "/max_model_len",
+    "/meta/n_ctx",
+    "/meta/n_ctx_train",
+    "/context_length",
+    "/loaded_context_length",
+    "/max_context_length",
+    "/context_window",
+    "/top_provider/context_length",
+];
+
+/// What a list says of a model, in the words of whoever gives it: OpenRouter's modalities and parameters, Mistral's table
+/// of capabilities, LM Studio's and llama.cpp's lists, Ollama's, and LM Studio's types.
+fn facts(entry: &Map<String, Value>) -> Facts {
+    let own = entry.get("capabilities");
+    let listed = |word: &str| has_word(own, word).filter(|has| *has);
+    let told = |name: &str| own.and_then(|own| own.get(name)).and_then(Value::as_bool);
+    let takes = |kind: &str| {
+        let shape = entry.get("architecture").and_then(|shape| shape.get("input_modalities"));
+        has_word(shape, kind)
+    };
+    let tuned = |word: &str| has_word(entry.get("supported_parameters"), word);
+    let kind = entry.get("type").and_then(Value::as_str);
+    let sees = match kind {
+        Some("vlm") => Some(true),
+        Some("llm") => Some(false),
+        Some(_) | None => None,
+    };
+    let embeds = kind.map(|kind| kind.starts_with("embedding")).filter(|embeds| *embeds);
+    let context = number(entry, CONTEXT);
+    if listed("tools").is_some() || listed("embedding").is_some() {
+        return facts_of(context, own);
+    }
+    Facts::taking(context)
+        .with(Ability::Vision, takes("image").or(told("vision")).or(listed("vision")))
+        .with(Ability::Vision, listed("multimodal").or(sees))
+        .with(Ability::Tools, tuned("tools").or(told("function_calling")).or(listed("tool_use")))
+        .with(Ability::Thinking, tuned("reasoning").or(told("reasoning")))
+        .with(Ability::Completion, told("completion_chat"))
+        .with(Ability::Audio, takes("audio").or(told("audio")))
+        .with(Ability::Insert, told("completion_fim"))
+        .with(Ability::Embedding, embeds)
+}
+
 /// Reads the list of models.
 pub(super) fn models(body: &[u8]) -> Result<Vec<Model>, DecodeError> {
     let model = |entry: Map<String, Value>| {
@@ -54,6 +100,7 @@ pub(super) fn models(body: &[u8]) -> Result<Vec<Model>, DecodeError> {
             name: first_text(&entry, &["id", "name", "model"])?.to_owned(),
             created: time(&entry, &["created", "created_at"]),
             owner: first_text(&entry, &["owned_by", "organization"]).map(ToOwned::to_owned),
+            facts: facts(&entry),
             entry: None,
         })
     };
@@ -155,6 +202,46 @@ mod tests {
             (models[0].name.as_str(), models[0].created),
             ("tiny-chat:1b", Some(1_795_341_600))
         );
+    }
+
+    #[test]
+    fn what_servers_say_of_their_models_is_read() {
+        let chat = ["completion", "tools"];
+        let sees = ["completion", "tools", "vision"];
+        for (entry, context, can) in [
+            (json!({"max_model_len": 32768}), Some(32768), &chat[..]),
+            (
+                json!({"meta": {"n_ctx_train": 131_072}, "capabilities": ["completion", "multimodal"]}),
+                Some(131_072),
+                &sees,
+            ),
+            (json!({"meta": {"n_ctx_train": 131_072, "n_ctx": 8192}}), Some(8192), &chat),
+            (
+                json!({"context_length": 8192, "architecture": {"input_modalities": ["text"]},
+                    "supported_parameters": ["max_tokens", "reasoning"]}),
+                Some(8192),
+                &["completion", "thinking"],
+            ),
+            (json!({"max_context_length": 4096, "type": "vlm"}), Some(4096), &sees),
+            (json!({"type": "embeddings"}), None, &["embedding"]),
+            (
+                json!({"capabilities": {"vision": true, "function_calling": false}}),
+                None,
+                &["completion", "vision"],
+            ),
+            (
+                json!({"capabilities": ["completion", "tools", "thinking"]}),
+                None,
+                &["completion", "tools", "thinking"],
+            ),
+            (json!({"context_length": "many", "capabilities": 7}), None, &chat),
+        ] {
+            let mut entry = entry;
+            entry["id"] = json!("m");
+            let models = models(json!([entry]).to_string().as_bytes()).unwrap();
+            let facts = &models[0].facts;
+            assert_eq!((facts.context, &*facts.capabilities("m")), (context, can), "{entry}");
+        }
     }
 
     #[test]

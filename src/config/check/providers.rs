@@ -31,6 +31,12 @@ impl Review<'_> {
             }
             self.provider_secret(&path, provider);
             self.globs(&path.key("models"), &provider.models);
+            for (name, info) in &provider.models_info {
+                if let Some(context) = info.context {
+                    let path = path.key("models_info").key(name).key("context");
+                    self.in_range(&path, context, 1..=u64::from(u32::MAX));
+                }
+            }
             if let MaxConcurrency::Fixed(limit) = provider.max_concurrency {
                 self.in_range(&path.key("max_concurrency"), limit, 1..=100_000);
             }

@@ -8,7 +8,7 @@ use crate::http::settings::KeySettings;
 use crate::limit::settings::RateSettings;
 use crate::policy::{DataPolicy, OnCut, Priority, Trust};
 use crate::provider::settings::{
-    AutoConcurrency, BackendName, BreakerSettings, HealthSettings, MaxConcurrency,
+    AutoConcurrency, BackendName, BreakerSettings, HealthSettings, MaxConcurrency, ModelInfo,
     ProviderSettings, ProxyUrl, RetrySettings, Timeouts, TlsSettings,
 };
 use crate::router::settings::{RouteSettings, TargetSettings};
@@ -103,6 +103,10 @@ fn full_provider() -> ProviderSettings {
         proxy: ProxyUrl::new("http://i:1"),
         headers: BTreeMap::from([("X-Team".to_owned(), Secret::new("h"))]),
         headers_env: BTreeMap::from([("X-Proxy-Token".to_owned(), "I".to_owned())]),
+        models_info: BTreeMap::from([(
+            "qwen3-coder*".to_owned(),
+            ModelInfo { context: Some(1), capabilities: Some(Vec::new()) },
+        )]),
         body: toml::Table::from_iter([("keep_alive".to_owned(), Value::from("j"))]),
     }
 }

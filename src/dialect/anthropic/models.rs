@@ -24,10 +24,14 @@ pub fn one(offer: &Offer) -> Value {
     let created = offer.model.as_ref().and_then(|model| model.created).unwrap_or(0);
     // The last second that RFC 3339 can write.
     let created = UNIX_EPOCH + Duration::from_secs(created.min(253_402_300_799));
-    json!({
+    let mut entry = json!({
         "type": "model",
         "id": offer.name,
         "display_name": offer.name,
         "created_at": humantime::format_rfc3339_seconds(created).to_string(),
-    })
+    });
+    if let (Some(context), Some(fields)) = (offer.facts.context, entry.as_object_mut()) {
+        fields.insert("max_input_tokens".to_owned(), json!(context));
+    }
+    entry
 }

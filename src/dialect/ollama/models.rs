@@ -1,4 +1,4 @@
-//! `/api/tags`, `/api/ps` and `/api/version`, as Ollama's clients read them.
+//! `/api/tags`, `/api/ps`, `/api/version`, and `/api/show` of what no Ollama has, as Ollama's clients read them.
 //!
 //! The one thing to know: a model of another kind of provider gets an entry that looks like one of Ollama's, because
 //! clients insist on the fields; its size is 0 and its digest is that of its name.
@@ -32,24 +32,57 @@ pub fn loaded(offers: &[Offer]) -> Value {
 fn entry(offer: &Offer) -> Value {
     match &offer.model {
         Some(Model { entry: Some(own), .. }) => renamed(own, &offer.name),
-        model => {
-            let created = model.as_ref().and_then(|model| model.created).unwrap_or(0);
-            // The last second that RFC 3339 can write.
-            let modified = UNIX_EPOCH + Duration::from_secs(created.min(253_402_300_799));
+        _ => {
             let digest = Sha256::digest(format!("{}/{}", offer.provider, offer.name));
             json!({
                 "name": offer.name,
                 "model": offer.name,
-                "modified_at": humantime::format_rfc3339_seconds(modified).to_string(),
+                "modified_at": modified_at(offer),
                 "size": 0,
                 "digest": format!("{digest:x}"),
-                "details": {
-                    "parent_model": "", "format": "", "family": &*offer.provider,
-                    "families": null, "parameter_size": "", "quantization_level": "",
-                },
+                "details": details(offer),
+                "capabilities": offer.facts.capabilities(&offer.name),
             })
         }
     }
+}
+
+fn modified_at(offer: &Offer) -> String {
+    let created = offer.model.as_ref().and_then(|model| model.created).unwrap_or(0);
+    // The last second that RFC 3339 can write.
+    let modified = UNIX_EPOCH + Duration::from_secs(created.min(253_402_300_799));
+    humantime::format_rfc3339_seconds(modified).to_string()
+}
+
+fn details(offer: &Offer) -> Value {
+    let mut details = json!({
+        "parent_model": "", "format": "", "family": &*offer.provider,
+        "families": null, "parameter_size": "", "quantization_level": "",
+    });
+    if let (Some(context), Some(fields)) = (offer.facts.context, details.as_object_mut()) {
+        fields.insert("context_length".to_owned(), json!(context));
+    }
+    details
+}
+
+/// What is known of a model that no Ollama describes. Editors hide a model that nobody describes, and take the number of
+/// tokens that it takes from the field that carries its architecture's name.
+#[must_use]
+pub fn described(offer: &Offer) -> Value {
+    let architecture = &*offer.provider;
+    let mut about = Map::new();
+    about.insert("general.architecture".to_owned(), json!(architecture));
+    about.insert("general.basename".to_owned(), json!(offer.name));
+    if let Some(context) = offer.facts.context {
+        about.insert(format!("{architecture}.context_length"), json!(context));
+    }
+    json!({
+        "modelfile": "", "parameters": "", "template": "", "license": "",
+        "details": details(offer),
+        "model_info": about,
+        "capabilities": offer.facts.capabilities(&offer.name),
+        "modified_at": modified_at(offer),
+    })
 }
 
 fn renamed(own: &Map<String, Value>, name: &str) -> Value {
@@ -63,6 +96,7 @@ fn renamed(own: &Map<String, Value>, name: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chat::Facts;
 
     #[test]
     fn an_entry_of_ollama_keeps_everything_but_its_name() {
@@ -75,6 +109,7 @@ mod tests {
             name: name.to_owned(),
             provider: "ollama".into(),
             model: Some(model.clone()),
+            facts: Facts::taking(Some(8192)),
         };
         assert_eq!(installed(&[offer(&name, &model)])["models"][0], golden["models"][0]);
         assert_eq!(installed(&[offer("alias", &model)])["models"][0]["model"], "alias");
@@ -83,6 +118,12 @@ mod tests {
         for key in ["name", "model", "modified_at", "size", "digest", "details"] {
             assert!(made_up["models"][0].get(key).is_some(), "{key}");
         }
+        assert_eq!(made_up["models"][0]["details"]["context_length"], 8192);
         assert_eq!(loaded(&[offer("other", &foreign)]), json!({"models": []}));
+        let shown = described(&offer("other", &foreign));
+        assert_eq!(shown["model_info"]["general.architecture"], "ollama");
+        assert_eq!(shown["model_info"]["ollama.context_length"], 8192);
+        assert_eq!(shown["capabilities"], json!(["completion", "tools"]));
+        assert_eq!(described(&offer("bge-embed", &foreign))["capabilities"], json!(["embedding"]));
     }
 }
