@@ -234,6 +234,13 @@ impl Failed {
     pub fn undecodable(provider: &Provider, failure: Failure, error: DecodeError) -> Self {
         let why = match &error {
             DecodeError::Reported(rejection) => {
+                let failure = match failure {
+                    // Whoever reports an error has not died: it counts as the status that it should have had.
+                    Failure::DiedBeforeFirstEvent => {
+                        Failure::Status { status: 500, retry_after: None }
+                    }
+                    failure => failure,
+                };
                 return Self::rejected(provider, failure, rejection.clone());
             }
             DecodeError::Cut => "was cut off in the middle of its answer",

@@ -40,11 +40,11 @@ pub(super) fn quotes(said: &str, ask: &Ask) -> bool {
     const SHORTEST: usize = 12;
     /// Looking through a larger request would hold up everybody on this thread.
     const LONGEST: usize = 1024 * 1024;
-    let Ok(asked) = serde_json::to_string(ask) else { return true };
-    if asked.len() > LONGEST {
+    let mut asked = Bounded { bytes: Vec::new(), most: LONGEST };
+    if serde_json::to_writer(&mut asked, ask).is_err() {
         return true;
     }
-    let asked = asked.to_lowercase();
+    let asked = String::from_utf8_lossy(&asked.bytes).to_lowercase();
     let mut said = said.to_lowercase();
     if let Some(model) = ask.model().filter(|model| !model.is_empty()) {
         // The name of the model is no secret, and stands in many errors.
@@ -58,6 +58,25 @@ pub(super) fn quotes(said: &str, ask: &Ask) -> bool {
 
 /// What surrounds a quotation.
 const QUOTES: [char; 8] = ['"', '\'', '`', ',', '.', ':', '(', ')'];
+
+/// Bytes up to a bound; more of them are an error.
+struct Bounded {
+    bytes: Vec<u8>,
+    most: usize,
+}
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.bytes.len() + bytes.len() > self.most {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 struct Digest<H>(H);
 

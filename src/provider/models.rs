@@ -48,13 +48,15 @@ pub struct Models {
     lanes: HashMap<Arc<str>, Lane>,
     /// Indexed by lane; the first one is shared.
     models: Vec<Model>,
+    /// Whether a model may be unready: nothing is looked for when none is, which is nearly always.
+    may_be_unready: bool,
 }
 
 impl Models {
     /// A table with only the shared entry.
     pub fn new(policy: BreakerPolicy, now: Instant) -> Self {
         let other = Model::new(Arc::from("(other)"), policy, now);
-        Self { policy, lanes: HashMap::new(), models: vec![other] }
+        Self { policy, lanes: HashMap::new(), models: vec![other], may_be_unready: false }
     }
 
     /// Uses another breaker policy, for known models too.
@@ -117,10 +119,23 @@ impl Models {
         self.models.iter_mut().for_each(|model| model.breaker.hasten(least, now));
     }
 
+    /// The model in this lane says that it has not begun to work; `asks` says whether the request was sent to find that out.
+    pub fn not_begun(&mut self, lane: Lane, asks: bool, now: Instant) {
+        if let Some(model) = self.get_mut(lane) {
+            model.unready = Some(Unready::again(model.unready.take(), asks, now));
+            self.may_be_unready = true;
+        }
+    }
+
     /// A call has ended: models that had not begun to work are asked again at once.
     pub fn ask_again(&mut self, now: Instant) {
-        let unready = self.models.iter_mut().filter_map(|model| model.unready.as_mut());
-        unready.for_each(|unready| unready.ask_again(now));
+        if !std::mem::take(&mut self.may_be_unready) {
+            return;
+        }
+        for unready in self.models.iter_mut().filter_map(|model| model.unready.as_mut()) {
+            unready.ask_again(now);
+            self.may_be_unready = true;
+        }
     }
 
     /// All entries with their lanes.

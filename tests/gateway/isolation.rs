@@ -400,6 +400,28 @@ async fn a_request_that_crashes_the_model_again_and_again_is_answered_at_once_an
 }
 
 #[tokio::test]
+async fn a_model_that_reports_an_error_in_its_answer_has_not_crashed() {
+    let offence = Offence {
+        backend: "ollama",
+        answer: || ollama::stream_head().piece(ollama::error_line("something in here broke")),
+        status: 502,
+        says: "",
+        calls: 2,
+    };
+    let upstream = upstream(&offence);
+    let gateway = spawn_gateway(&gateway_of(&offence, &upstream)).await;
+    assert_eq!(ask(&gateway, "sk-bystander", &another_chat()).await.status, 200);
+    for _ in 0..4 {
+        let answer = ask(&gateway, "sk-offender", &chat("offend")).await;
+        assert!(answer.status >= 400 && answer.text().contains("something in here broke"));
+    }
+    let calls = upstream.calls_so_far().into_iter().filter(is_offending).count();
+    assert!(calls >= 5, "it is asked each time: {calls}");
+    assert_eq!(snapshot(&gateway, "p").await["quarantined"], json!([]));
+    gateway.end(5).await;
+}
+
+#[tokio::test]
 async fn a_model_that_has_died_is_closed_by_five_different_requests_and_everybody_hears_why() {
     for failure in [|| ollama::error(500, "out of everything"), Script::reset] {
         let died = Upstream::spawn(move |call| match call.number {

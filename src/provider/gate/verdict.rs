@@ -9,7 +9,6 @@ use super::{Ended, Gate, Moment, Permit, Probe, Shift, Wake};
 use crate::provider::evidence::{Fault, Weight};
 use crate::provider::line::Lane;
 use crate::provider::refusal::RefusalReason;
-use crate::provider::unready::Unready;
 
 impl<W> Gate<W> {
     /// Takes note of how an attempt ended while `running` (itself included) were in flight.
@@ -60,9 +59,7 @@ impl<W> Gate<W> {
             Ended::NotBegun => {
                 self.slots.congested(now);
                 self.release(lane, probe);
-                if let Some(model) = self.models.get_mut(lane) {
-                    model.unready = Some(Unready::again(model.unready.take(), permit.asks, now));
-                }
+                self.models.not_begun(lane, permit.asks, now);
             }
             Ended::RateLimited { retry_after } => {
                 self.hold.add(held, true);
@@ -103,11 +100,8 @@ impl<W> Gate<W> {
         wakes: &mut Vec<Wake<W>>,
     ) -> Shift {
         self.release(lane, Probe { provider: false, ..probe });
-        if !self.breaker.fail(probe.provider, at.now, (at.unit)()) {
-            return Shift::None;
-        }
-        self.empty(None, RefusalReason::BreakerOpen, at, wakes);
-        Shift::Opened
+        let opened = self.breaker.fail(probe.provider, at.now, (at.unit)());
+        self.closed_door(opened.then_some(RefusalReason::BreakerOpen), None, at, wakes)
     }
 
     /// A failure of the model: what it counts depends on whose request met it. The provider's probe says nothing.
@@ -158,11 +152,8 @@ impl<W> Gate<W> {
         wakes: &mut Vec<Wake<W>>,
     ) -> Shift {
         self.release(lane, Probe { provider: false, ..probe });
-        if !self.breaker.fail_auth(probe.provider, at.now, (at.unit)()) {
-            return Shift::None;
-        }
-        self.empty(None, RefusalReason::AuthFailed, at, wakes);
-        Shift::Opened
+        let opened = self.breaker.fail_auth(probe.provider, at.now, (at.unit)());
+        self.closed_door(opened.then_some(RefusalReason::AuthFailed), None, at, wakes)
     }
 
     /// What the end of an attempt says to those who wait for a model to begin: whoever asked for them has heard something else,
@@ -206,6 +197,19 @@ impl<W> Gate<W> {
         while let Some(key) = self.line.impatient(lane, end, long) {
             self.evict(key, (RefusalReason::CoolingDown, left), at, wakes);
         }
+    }
+
+    /// What the opening of a breaker, the provider's or one model's, means for those who wait; `None` when it did not open.
+    fn closed_door(
+        &mut self,
+        opened: Option<RefusalReason>,
+        lane: Option<Lane>,
+        at: &mut Moment<'_>,
+        wakes: &mut Vec<Wake<W>>,
+    ) -> Shift {
+        let Some(reason) = opened else { return Shift::None };
+        self.empty(lane, reason, at, wakes);
+        Shift::Opened
     }
 
     /// Tells everybody in line, or everybody waiting for one model, that a breaker has opened.
