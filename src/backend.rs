@@ -11,6 +11,7 @@ mod added;
 mod anthropic;
 mod blame;
 mod calls;
+pub mod carry;
 mod degrade;
 mod gemini;
 mod history;
@@ -35,13 +36,16 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::chat::{Api, Ask, ChatEvent, ChatRequest, Extra, GatewayError, Listing, Model, Naming};
+use crate::chat::{
+    Api, Ask, ChatEvent, ChatRequest, Endpoint, Extra, GatewayError, Listing, Model, Naming,
+};
 use crate::wire::ndjson::LineTooLong;
 
 pub use anthropic::Anthropic;
 pub use gemini::Gemini;
 pub use ollama::Ollama;
 pub use openai::OpenAi;
+use openai::has_newer_limit as openai_family;
 pub use quirks::{ApiVersion, LimitField, Quirks, SystemPlace};
 
 /// The most that one undivided piece of an answer may hold: a line, an event or a unary body.
@@ -59,6 +63,16 @@ pub trait Backend: Sync {
 
     /// What `ask` wants and the API has no word for at all; `None` when it can be asked.
     fn lacks(&self, ask: &Ask) -> Option<&'static str>;
+
+    /// Where its providers answer what a client asks at `endpoint`, below their base address; `None` where they never do.
+    fn path(&self, _endpoint: Endpoint) -> Option<&'static str> {
+        None
+    }
+
+    /// The headers by which every call says who asks.
+    fn credentials(&self, _target: Target<'_>) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
 
     /// Builds the call for `ask`, to be answered by `target`.
     ///

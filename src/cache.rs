@@ -28,7 +28,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use serde::Serialize;
 
-use crate::chat::Ask;
+use crate::chat::{Ask, Carry};
 use crate::job::{Caller, Candidate};
 use crate::policy::DataPolicy;
 use crate::redis::{Link, Unavailable};
@@ -67,6 +67,8 @@ pub struct Wish {
 pub struct Asked<'a> {
     /// What is asked.
     pub ask: &'a Ask,
+    /// The same as it came, where one of those who may answer is asked so.
+    pub carry: Option<&'a Carry>,
     /// Who asks.
     pub caller: &'a Caller,
     /// Where the content may go.
@@ -141,11 +143,14 @@ impl Cache {
     /// that this is for, or nobody may answer it.
     #[must_use]
     pub fn claim(&self, asked: Asked<'_>) -> Option<Claim> {
-        let Asked { ask, caller, policy, runners, wish } = asked;
+        let Asked { ask, carry, caller, policy, runners, wish } = asked;
         let settings = self.settings.load();
         let first = runners.first()?;
         let scope = Scope { caller: (!settings.shared).then_some(&*caller.name), policy };
-        let question = Key::question(ask, scope)?;
+        let question = match carry {
+            Some(carry) => Key::carried(carry, scope)?,
+            None => Key::question(ask, scope)?,
+        };
         let keyed = |runner: &Runner<'_>| (candidate(runner), question.answered_by(*runner));
         let keys: Vec<(Candidate, Key)> = runners.iter().map(keyed).collect();
         let call_key = question.in_flight(runners, caller.priority);

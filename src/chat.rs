@@ -7,6 +7,7 @@
 //! to the provider, and what a provider did not say is not made up.
 
 mod ask;
+mod carry;
 mod error;
 pub mod estimate;
 mod event;
@@ -17,6 +18,7 @@ mod request;
 mod shape;
 
 pub use ask::{Ask, EmbedRequest, ShowRequest};
+pub use carry::{ApiWord, Carried, Carry, Endpoint};
 pub use error::{ErrorKind, FieldProblem, GatewayError, Origin};
 pub use event::{
     ChatEvent, Completion, Durations, Finish, TokenLogprob, ToolCallPiece, Usage, Waiting, Whole,

@@ -6,6 +6,7 @@
 //! To add one, write a file here and add its line to [`DIALECTS`]; it names its own paths.
 
 mod anthropic;
+pub mod carried;
 mod native;
 mod ollama;
 mod openai;
@@ -21,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::chat::{Ask, ChatEvent, GatewayError, Waiting};
+use crate::chat::{Ask, ChatEvent, Endpoint, GatewayError, Waiting};
 
 pub use anthropic::{
     Anthropic, AnthropicCount, model as anthropic_model, models as anthropic_models,
@@ -86,6 +87,11 @@ pub trait Dialect: Sync {
     /// Whether the clients of a streamed answer understand signs of life, so that it may begin before the answer does.
     fn shows_life(&self) -> bool {
         false
+    }
+
+    /// The vendor's path that this is, where a provider may speak it as well and be handed requests as they came.
+    fn endpoint(&self) -> Option<Endpoint> {
+        None
     }
 
     /// Reads a request body.

@@ -9,6 +9,7 @@
 mod address;
 pub mod auth;
 mod body;
+mod carry;
 mod chat;
 mod connection;
 pub mod cors;

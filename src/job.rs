@@ -7,6 +7,7 @@
 //! stream die, it still owes what follows. Dropping the [`EventStream`] is how a client's leaving reaches the provider.
 
 mod candidate;
+mod carried;
 mod reply;
 mod stitch;
 
@@ -20,7 +21,7 @@ use uuid::Uuid;
 use wildmatch::WildMatch;
 
 use crate::chat::{
-    Ask, ChatEvent, Completion, Finish, GatewayError, Naming, Usage, Waiting, Whole,
+    Ask, Carry, ChatEvent, Completion, Finish, GatewayError, Naming, Usage, Waiting, Whole,
 };
 use crate::policy::{DataPolicy, OnCut, Priority, Trust};
 use crate::telemetry::CacheResult;
@@ -85,6 +86,8 @@ pub struct Job {
     pub id: Uuid,
     /// What is asked.
     pub request: Arc<Ask>,
+    /// The same as it came, where it can be passed on so.
+    pub carry: Option<Arc<Carry>>,
     /// The trace that it belongs to, where it belongs to one.
     pub trace: Option<Trace>,
     /// Who asks.
@@ -264,6 +267,7 @@ impl Job {
             request_id: Arc::clone(&self.request_id),
             id: self.id,
             request: Arc::clone(&self.request),
+            carry: self.carry.clone(),
             caller: Arc::clone(&self.caller),
             policy: self.policy,
             arrived: self.arrived,
@@ -286,7 +290,8 @@ impl Job {
     /// can be joined to that; a whole one, which nobody has seen yet, as any other.
     #[must_use]
     pub fn may_resume(&self) -> bool {
-        let is_joinable = !self.request.stream() || self.stitch.is_joinable();
+        let is_joinable =
+            !self.request.stream() || self.refusal().is_none() && self.stitch.is_joinable();
         self.on_cut == OnCut::Resume && !self.candidates.is_empty() && is_joinable
     }
 

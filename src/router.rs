@@ -191,6 +191,10 @@ impl RouterActor {
         match lacking {
             Some((provider, what)) if job.candidates.is_empty() => {
                 let error = match &*job.request {
+                    // No candidate speaks the client's own API, and this is why that would be needed.
+                    _ if job.refusal().is_some() => {
+                        job.refusal().cloned().unwrap_or_else(|| GatewayError::invalid(what))
+                    }
                     // Ollama's clients try several names and understand this.
                     Ask::Show(show) => GatewayError::new(
                         ErrorKind::ModelNotFound,
@@ -209,7 +213,7 @@ impl RouterActor {
 
     /// What the candidate's kind of provider cannot be asked of this job.
     fn lacks(&self, candidate: &Candidate, job: &Job) -> Option<&'static str> {
-        self.routing.provider(&candidate.provider)?.lacks(&job.request)
+        self.routing.provider(&candidate.provider)?.lacks(job)
     }
 
     /// Hands the job to its next candidate. `last` is why the candidate before did not take it, and the label of that.

@@ -11,4 +11,5 @@ pub mod json;
 pub mod ndjson;
 pub mod pdf;
 pub mod signature;
+pub mod splice;
 pub mod sse;

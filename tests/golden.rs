@@ -123,7 +123,7 @@ fn read(backend: &dyn Backend, pieces: &[&[u8]]) -> (Read, Result<(), DecodeErro
             ChatEvent::Text(text) => read.text.push_str(&text),
             ChatEvent::Reasoning(text) => read.reasoning.push_str(&text),
             ChatEvent::Signature(signature) => read.signature.push_str(&signature),
-            ChatEvent::Logprobs(_) | ChatEvent::Whole(_) => {}
+            ChatEvent::Logprobs(_) | ChatEvent::Whole(_) | ChatEvent::Carried(_) => {}
             ChatEvent::Done(completion) => read.end = Some(completion),
             ChatEvent::ToolCall(piece) => {
                 let index = piece.index as usize;

@@ -19,7 +19,7 @@ mod thinking;
 use super::stream::EventDecoder;
 use super::whole::{nothing, whole};
 use super::{Backend, DecodeError, Decoder, Rejection, Target, UpstreamRequest, lacking};
-use crate::chat::{Api, Ask, ChatRequest, GatewayError, Listing, Model};
+use crate::chat::{Api, Ask, ChatRequest, Endpoint, GatewayError, Listing, Model};
 
 /// The limit of tokens for requests without one, since the API demands one: the most that all models in service
 /// allow. A thinking budget is added to it. `default_max_tokens` of the provider takes its place.
@@ -28,6 +28,13 @@ pub const DEFAULT_MAX_TOKENS: u32 = 8192;
 /// Anthropic's Messages API; the provider's base address has no path.
 #[derive(Debug)]
 pub struct Anthropic;
+
+impl Anthropic {
+    /// Watches an answer that is carried.
+    pub(super) fn watch(request: &ChatRequest, seed: u64) -> Box<dyn Decoder> {
+        Box::new(EventDecoder::lenient(decode::Messages::new(request, seed)))
+    }
+}
 
 impl Backend for Anthropic {
     fn api(&self) -> Api {
@@ -40,6 +47,24 @@ impl Backend for Anthropic {
             Ask::Embed(_) => Some("embeddings"),
             Ask::Show(_) => Some("description of models"),
         }
+    }
+
+    fn path(&self, endpoint: Endpoint) -> Option<&'static str> {
+        match endpoint {
+            Endpoint::AnthropicMessages => Some("/v1/messages"),
+            Endpoint::AnthropicCount => Some("/v1/messages/count_tokens"),
+            Endpoint::OpenAiChat
+            | Endpoint::OpenAiCompletions
+            | Endpoint::OpenAiEmbeddings
+            | Endpoint::OpenAiResponses
+            | Endpoint::OllamaChat
+            | Endpoint::OllamaGenerate
+            | Endpoint::OllamaEmbed => None,
+        }
+    }
+
+    fn credentials(&self, target: Target<'_>) -> Vec<(&'static str, String)> {
+        encode::headers(target.api_key, target.quirks.api_version)
     }
 
     fn encode(&self, ask: &Ask, target: Target<'_>) -> Result<UpstreamRequest, GatewayError> {

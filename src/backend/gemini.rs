@@ -38,6 +38,10 @@ impl Backend for Gemini {
         }
     }
 
+    fn credentials(&self, target: Target<'_>) -> Vec<(&'static str, String)> {
+        beside::headers(target.api_key)
+    }
+
     fn encode(&self, ask: &Ask, target: Target<'_>) -> Result<UpstreamRequest, GatewayError> {
         let Target { model, api_key, .. } = target;
         match ask {

@@ -15,11 +15,18 @@ mod refusal;
 
 use super::whole::{nothing, whole};
 use super::{Backend, DecodeError, Decoder, Rejection, Target, UpstreamRequest, lacking};
-use crate::chat::{Api, Ask, ChatRequest, GatewayError, Listing, Model, Naming};
+use crate::chat::{Api, Ask, ChatRequest, Endpoint, GatewayError, Listing, Model, Naming};
 
 /// Ollama's native API.
 #[derive(Debug)]
 pub struct Ollama;
+
+impl Ollama {
+    /// Watches an answer that is carried.
+    pub(super) fn watch(request: &ChatRequest, seed: u64) -> Box<dyn Decoder> {
+        Box::new(decode::Answer::lenient(request, seed))
+    }
+}
 
 impl Backend for Ollama {
     fn api(&self) -> Api {
@@ -35,6 +42,25 @@ impl Backend for Ollama {
             Ask::Chat(_) | Ask::Embed(_) | Ask::Show(_) => None,
             Ask::CountTokens(_) => Some("count of tokens"),
         }
+    }
+
+    // Never its own `/v1/…`, which has no word for `num_ctx` and loads the model anew.
+    fn path(&self, endpoint: Endpoint) -> Option<&'static str> {
+        match endpoint {
+            Endpoint::OllamaChat => Some("/api/chat"),
+            Endpoint::OllamaGenerate => Some("/api/generate"),
+            Endpoint::OllamaEmbed => Some("/api/embed"),
+            Endpoint::OpenAiChat
+            | Endpoint::OpenAiCompletions
+            | Endpoint::OpenAiEmbeddings
+            | Endpoint::OpenAiResponses
+            | Endpoint::AnthropicMessages
+            | Endpoint::AnthropicCount => None,
+        }
+    }
+
+    fn credentials(&self, target: Target<'_>) -> Vec<(&'static str, String)> {
+        encode::headers(target.api_key)
     }
 
     fn encode(&self, ask: &Ask, target: Target<'_>) -> Result<UpstreamRequest, GatewayError> {

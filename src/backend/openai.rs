@@ -20,12 +20,26 @@ mod words;
 
 use super::stream::EventDecoder;
 use super::whole::{nothing, whole};
-use super::{Backend, DecodeError, Decoder, Rejection, Target, UpstreamRequest, lacking};
-use crate::chat::{Api, Ask, GatewayError, Listing, Model};
+use super::{
+    Backend, DecodeError, Decoder, LimitField, Rejection, Target, UpstreamRequest, lacking,
+};
+use crate::chat::{Api, Ask, ChatRequest, Endpoint, GatewayError, Listing, Model};
 
 /// OpenAI's chat completions; the provider's base address ends in `/v1`.
 #[derive(Debug)]
 pub struct OpenAi;
+
+impl OpenAi {
+    /// Watches an answer that is carried.
+    pub(super) fn watch(request: &ChatRequest, seed: u64) -> Box<dyn Decoder> {
+        Box::new(EventDecoder::lenient(decode::Chunks::new(request, seed)))
+    }
+}
+
+/// Whether this model's limit of tokens goes by its newer name.
+pub(super) fn has_newer_limit(model: &str, field: LimitField) -> bool {
+    family::Family::of(model).has_newer_limit(field)
+}
 
 impl Backend for OpenAi {
     fn api(&self) -> Api {
@@ -38,6 +52,22 @@ impl Backend for OpenAi {
             Ask::Show(_) => Some("description of models"),
             Ask::CountTokens(_) => Some("count of tokens"),
         }
+    }
+
+    fn path(&self, endpoint: Endpoint) -> Option<&'static str> {
+        match endpoint {
+            Endpoint::OpenAiChat => Some("/chat/completions"),
+            Endpoint::OpenAiCompletions => Some("/completions"),
+            Endpoint::OpenAiEmbeddings => Some("/embeddings"),
+            Endpoint::OpenAiResponses => Some("/responses"),
+            Endpoint::AnthropicMessages => Some("/messages"),
+            Endpoint::AnthropicCount => Some("/messages/count_tokens"),
+            Endpoint::OllamaChat | Endpoint::OllamaGenerate | Endpoint::OllamaEmbed => None,
+        }
+    }
+
+    fn credentials(&self, target: Target<'_>) -> Vec<(&'static str, String)> {
+        encode::headers(target.api_key)
     }
 
     fn encode(&self, ask: &Ask, target: Target<'_>) -> Result<UpstreamRequest, GatewayError> {

@@ -40,6 +40,8 @@ pub(super) trait Reader: Send {
 pub(super) struct EventDecoder<R> {
     shape: Shape,
     reader: R,
+    /// Whether what is JSON and makes no sense is passed over: somebody else reads it as it came.
+    is_lenient: bool,
 }
 
 enum Shape {
@@ -50,7 +52,12 @@ enum Shape {
 
 impl<R: Reader> EventDecoder<R> {
     pub(super) fn new(reader: R) -> Self {
-        Self { shape: Shape::Unknown, reader }
+        Self { shape: Shape::Unknown, reader, is_lenient: false }
+    }
+
+    /// One that only watches an answer.
+    pub(super) fn lenient(reader: R) -> Self {
+        Self { is_lenient: true, ..Self::new(reader) }
     }
 }
 
@@ -64,14 +71,14 @@ impl<R: Reader> Decoder for EventDecoder<R> {
                 Some(_) => self.shape = Shape::Events(Events::new(MAX_PIECE)),
             }
         }
-        let reader = &mut self.reader;
+        let (reader, is_lenient) = (&mut self.reader, self.is_lenient);
         match &mut self.shape {
             Shape::Unknown => Ok(()),
             Shape::Events(framing) => framing.feed(bytes, |event| {
                 if reader.is_done() {
                     return Ok(());
                 }
-                read(reader, event.name, event.data, events)
+                read(reader, is_lenient, event.name, event.data, events)
             }),
             Shape::Document(document) => {
                 if document.len().saturating_add(bytes.len()) > MAX_PIECE {
@@ -87,17 +94,18 @@ impl<R: Reader> Decoder for EventDecoder<R> {
         if self.reader.is_done() {
             return Ok(());
         }
-        let reader = &mut self.reader;
+        let (reader, is_lenient) = (&mut self.reader, self.is_lenient);
         match &mut self.shape {
             Shape::Unknown => {}
             Shape::Events(framing) => {
-                let last = framing.finish(|event| read(reader, event.name, event.data, events));
+                let last = framing
+                    .finish(|event| read(reader, is_lenient, event.name, event.data, events));
                 last.map_err(|error| match error {
                     DecodeError::Malformed(_) => DecodeError::Cut,
                     other => other,
                 })?;
             }
-            Shape::Document(document) => read(reader, b"", document, events)?,
+            Shape::Document(document) => read(reader, is_lenient, b"", document, events)?,
         }
         if reader.is_done() { Ok(()) } else { reader.end(events) }
     }
@@ -106,6 +114,7 @@ impl<R: Reader> Decoder for EventDecoder<R> {
 /// Has `reader` take a piece, and finds out what a piece says that is none.
 fn read(
     reader: &mut impl Reader,
+    is_lenient: bool,
     name: &[u8],
     data: &[u8],
     events: &mut Vec<ChatEvent>,
@@ -113,12 +122,17 @@ fn read(
     if name == b"error" {
         return Err(named_error(reader, data));
     }
-    reader.piece(name, data, events).map_err(|error| match error {
+    reader.piece(name, data, events).or_else(|error| match error {
         DecodeError::Malformed(_) => {
-            let said = serde_json::from_slice(data).ok();
-            said.and_then(|body| reader.failed(&body)).unwrap_or(error)
+            let said: Option<Value> = serde_json::from_slice(data).ok();
+            let is_json = said.is_some() || data.trim_ascii() == b"[DONE]";
+            match said.and_then(|body| reader.failed(&body)) {
+                Some(failed) => Err(failed),
+                None if is_lenient && is_json => Ok(()),
+                None => Err(error),
+            }
         }
-        other => other,
+        other => Err(other),
     })
 }
 

@@ -49,6 +49,7 @@ pub fn is_worth_keeping(last: &ChatEvent) -> bool {
         | ChatEvent::Signature(_)
         | ChatEvent::ToolCall(_)
         | ChatEvent::Logprobs(_)
+        | ChatEvent::Carried(_)
         | ChatEvent::Whole(Whole::Embeddings(_) | Whole::Document(_) | Whole::Tokens(_)) => false,
     }
 }

@@ -86,6 +86,7 @@ fn write_event(event: &ChatEvent, out: Vec<u8>) -> Option<Vec<u8>> {
         | ChatEvent::Signature(_)
         | ChatEvent::ToolCall(_)
         | ChatEvent::Logprobs(_)
+        | ChatEvent::Carried(_)
         | ChatEvent::Done(_) => postcard::to_extend(event, out).ok(),
     }
 }

@@ -11,13 +11,14 @@ use std::fmt;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::chat::{Ask, ChatRequest, EmbedRequest};
+use crate::chat::{Ask, Carry, ChatRequest, EmbedRequest};
 use crate::job::RoutePart;
 use crate::policy::{DataPolicy, Priority};
+use crate::wire::splice::compact;
 
 /// The form of what is digested and of what is stored under it. Replicas of different versions share a store, so it
 /// is raised whenever one of them changes.
-const FORM: u32 = 1;
+const FORM: u32 = 2;
 
 /// A digest of 256 bits: two different questions do not have the same one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -64,6 +65,16 @@ impl Key {
     #[must_use]
     pub fn response(caller: &str, id: &str) -> Option<Self> {
         Self::of(&(FORM, "response", caller, id))
+    }
+
+    /// The digest of what is asked as it came: every byte counts but white space, and so does how the answer is to come,
+    /// since it is given to each client as bytes.
+    #[must_use]
+    pub fn carried(carry: &Carry, scope: Scope<'_>) -> Option<Self> {
+        // Whether it is streamed the body says.
+        let Carry { endpoint, body, headers, query, stream: _, form: _, is_plain: _, refusal: _ } =
+            carry;
+        Self::of(&(FORM, "carried", scope, endpoint, compact(body), headers, query))
     }
 
     /// The key of this question's answer by `runner`.

@@ -44,6 +44,7 @@ pub fn answer_bytes(event: &ChatEvent) -> usize {
         ChatEvent::Signature(_)
         | ChatEvent::Logprobs(_)
         | ChatEvent::Whole(_)
+        | ChatEvent::Carried(_)
         | ChatEvent::Done(_) => 0,
     }
 }

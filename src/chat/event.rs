@@ -11,6 +11,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::Carried;
+
 /// One step of an answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ChatEvent {
@@ -26,6 +28,8 @@ pub enum ChatEvent {
     Logprobs(Vec<TokenLogprob>),
     /// A result that comes in one piece, of a request that is no chat.
     Whole(Whole),
+    /// Bytes for the client, of which the events behind it tell what they say.
+    Carried(Carried),
     /// The end. Nothing follows.
     Done(Completion),
 }
@@ -175,6 +179,7 @@ impl ChatEvent {
             Self::Whole(Whole::Embeddings(vectors)) => {
                 vectors.iter().map(|vector| vector.len() * size_of::<f32>()).sum()
             }
+            Self::Carried(carried) => carried.bytes.len(),
             // One document was within bounds when it was read.
             Self::Whole(Whole::Document(_) | Whole::Tokens(_)) | Self::Done(_) => 0,
         }
@@ -190,7 +195,8 @@ impl ChatEvent {
             | Self::Signature(_)
             | Self::ToolCall(_)
             | Self::Logprobs(_)
-            | Self::Whole(_) => None,
+            | Self::Whole(_)
+            | Self::Carried(_) => None,
         }
     }
 }

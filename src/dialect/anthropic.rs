@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 use super::single::misdirected;
 use super::{AnswerHead, Dialect, Encoder, ErrorBody};
-use crate::chat::{Ask, ErrorKind, GatewayError};
+use crate::chat::{Ask, Endpoint, ErrorKind, GatewayError};
 use crate::wire::fields::Fields;
 use crate::wire::json;
 use request::Limit;
@@ -50,6 +50,10 @@ impl Dialect for Anthropic {
 
     fn shows_life(&self) -> bool {
         true
+    }
+
+    fn endpoint(&self) -> Option<Endpoint> {
+        Some(Endpoint::AnthropicMessages)
     }
 
     fn decode(&self, body: &[u8]) -> Result<Ask, GatewayError> {

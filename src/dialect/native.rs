@@ -197,7 +197,8 @@ impl Encoder for Whole {
             | ChatEvent::Signature(_)
             | ChatEvent::ToolCall(_)
             | ChatEvent::Logprobs(_)
-            | ChatEvent::Whole(_) => {}
+            | ChatEvent::Whole(_)
+            | ChatEvent::Carried(_) => {}
         }
         Ok(())
     }
@@ -247,7 +248,8 @@ impl Encoder for Streamed {
             | ChatEvent::Signature(_)
             | ChatEvent::ToolCall(_)
             | ChatEvent::Logprobs(_)
-            | ChatEvent::Whole(_) => {}
+            | ChatEvent::Whole(_)
+            | ChatEvent::Carried(_) => {}
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::single::{misdirected, single};
 use super::{AnswerHead, Dialect, Encoder, ErrorBody};
-use crate::chat::{Ask, ErrorKind, GatewayError, Whole};
+use crate::chat::{Ask, Endpoint, ErrorKind, GatewayError, Whole};
 use crate::wire::fields::Fields;
 use crate::wire::json;
 
@@ -53,6 +53,15 @@ impl Dialect for Ollama {
 
     fn ignores_content_type(&self) -> bool {
         true
+    }
+
+    fn endpoint(&self) -> Option<Endpoint> {
+        match self {
+            Self::Chat => Some(Endpoint::OllamaChat),
+            Self::Generate => Some(Endpoint::OllamaGenerate),
+            Self::Embed => Some(Endpoint::OllamaEmbed),
+            Self::Embeddings | Self::Show => None,
+        }
     }
 
     fn decode(&self, body: &[u8]) -> Result<Ask, GatewayError> {

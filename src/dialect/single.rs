@@ -50,7 +50,8 @@ impl Encoder for Single {
             | ChatEvent::Reasoning(_)
             | ChatEvent::Signature(_)
             | ChatEvent::ToolCall(_)
-            | ChatEvent::Logprobs(_) => {}
+            | ChatEvent::Logprobs(_)
+            | ChatEvent::Carried(_) => {}
         }
         Ok(())
     }

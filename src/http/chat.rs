@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use super::Front;
 use super::body::AnswerBody;
+use super::carry;
 use super::drain::draining;
 use super::exchange::Exchange;
 use super::intake::{self, Bounds, Buffered};
@@ -85,11 +86,11 @@ async fn submit(
     let bounds = Bounds { size: settings.max_body, time: settings.body_timeout };
     let body = intake::read(request.headers(), &mut payload, bounds, buffered).await?;
     let recalled = front.responses.recall(&caller.name, exchange.dialect.refers(&body)).await;
-    let mut ask = exchange.dialect.decode_after(&body, &recalled.turns)?;
+    let (mut ask, carry) = carry::read(exchange.dialect, request, body.freeze(), &recalled.turns)?;
     ask.tell_reasoning(settings.reasoning_field);
-    drop(body);
     let keeps = remembers(&mut ask, front);
     let ask = Arc::new(ask);
+    exchange.carried = carry.as_ref().map(|carry| (carry.endpoint, carry.form));
     exchange.quota.reserve(&ask).await?;
     let track = exchange.begun(&ask);
     let (reply, answer) = Reply::new();
@@ -97,6 +98,7 @@ async fn submit(
         request_id: Arc::clone(&exchange.request_id),
         id: exchange.id,
         request: Arc::clone(&ask),
+        carry,
         trace: exchange.trace.clone(),
         caller,
         // Whoever goes on with what must stay local stays local.

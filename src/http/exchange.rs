@@ -17,7 +17,8 @@ use super::drain::Active;
 use super::intake::Buffered;
 use super::quota::Quota;
 use super::wishes::traced;
-use crate::chat::{Ask, ErrorKind, GatewayError, Usage};
+use crate::chat::{Ask, Endpoint, ErrorKind, GatewayError, Usage};
+use crate::dialect::carried::Carrying;
 use crate::dialect::{AnswerHead, Dialect, Encoder, Native, dialect_at};
 use crate::job::{Caller, Place, RouteNote, Served, Stay};
 use crate::telemetry::journal::Track;
@@ -64,6 +65,8 @@ pub struct Exchange {
     pub route: Option<RouteNote>,
     /// Where its answer is remembered, if it is, and whether in this process only.
     pub memory: Option<(Data<Front>, bool)>,
+    /// The API that it can be carried in, and the form of its answer then.
+    pub carried: Option<(Endpoint, u64)>,
     /// What it takes of its caller's limits.
     pub quota: Quota,
     /// Where the journal follows it, once it has begun.
@@ -99,6 +102,7 @@ impl Exchange {
             place: Place::default(),
             route: None,
             memory: None,
+            carried: None,
             quota: Quota::default(),
             track: None,
             trace,
@@ -167,7 +171,11 @@ impl Exchange {
             fell_back: self.served.as_ref().is_some_and(|served| served.fell_back),
             waited: self.served.as_ref().map_or(Duration::ZERO, |served| served.queued),
         };
-        self.dialect.encoder(ask, head)
+        let encoder = self.dialect.encoder(ask, head);
+        match self.carried {
+            Some((endpoint, form)) => Box::new(Carrying::new(endpoint, form, ask, encoder)),
+            None => encoder,
+        }
     }
 
     /// Waits until a stopping gateway waits no longer.

@@ -17,7 +17,7 @@ use super::chat;
 use crate::cache::entry::Entry;
 use crate::cache::key::Runner;
 use crate::cache::{Asked as Claiming, Claim, Wish, follow};
-use crate::chat::GatewayError;
+use crate::chat::{Carry, GatewayError};
 use crate::job::{Candidate, Job};
 use crate::router::Routing;
 use crate::router::route::{Asked, Plan};
@@ -68,8 +68,13 @@ pub(super) fn enter(mut job: Job, wish: Wish, front: &Data<Front>) {
     let runners: Vec<Runner<'_>> =
         job.candidates.iter().filter_map(|candidate| runner(candidate, &job, &routing)).collect();
     let (ask, policy) = (&job.request, job.policy);
+    let carried = |carry: &&Carry| {
+        let providers = runners.iter().filter_map(|runner| routing.provider(runner.provider));
+        providers.into_iter().any(|provider| provider.carries(carry.endpoint))
+    };
+    let carry = job.carry.as_deref().filter(|carry| !carry.is_plain).filter(carried);
     let caller = &job.caller;
-    let claim = front.cache.claim(Claiming { ask, caller, policy, runners: &runners, wish });
+    let claim = front.cache.claim(Claiming { ask, carry, caller, policy, runners: &runners, wish });
     match claim {
         None => chat::enter(job, front),
         Some(Claim::Hit(candidate, entry)) => replay(job, candidate, &entry),
@@ -128,7 +133,7 @@ fn plan(job: &Job, routing: &Routing) -> Result<Plan, GatewayError> {
 /// What there is to know of a candidate that can answer the job.
 fn runner<'a>(candidate: &'a Candidate, job: &Job, routing: &'a Routing) -> Option<Runner<'a>> {
     let provider = routing.provider(&candidate.provider)?;
-    let can_answer = provider.lacks(&job.request).is_none();
+    let can_answer = provider.lacks(job).is_none();
     can_answer.then(|| Runner {
         provider: &candidate.provider,
         backend: provider.settings.backend.as_str(),

@@ -105,6 +105,8 @@ impl Stitch {
             // A model that goes on writing does not think first: this one begins anew.
             (None, ChatEvent::Reasoning(_)) if self.goes_on => return Err(Differs),
             (None, event) => Some(event),
+            // An answer that is due to repeat another is never asked for as one to be carried.
+            (Some(_), ChatEvent::Carried(_)) => return Err(Differs),
             (Some(due), ChatEvent::Text(text)) => {
                 self.check(due, Kind::Text, text)?.map(ChatEvent::Text)
             }
@@ -154,7 +156,8 @@ impl Stitch {
         let (kind, text) = match event {
             ChatEvent::Text(text) => (Kind::Text, text),
             ChatEvent::Reasoning(text) => (Kind::Reasoning, text),
-            ChatEvent::Done(_) => return,
+            // What it says follows it.
+            ChatEvent::Done(_) | ChatEvent::Carried(_) => return,
             ChatEvent::Signature(_)
             | ChatEvent::ToolCall(_)
             | ChatEvent::Logprobs(_)

@@ -23,7 +23,6 @@ use std::time::{Duration, Instant, SystemTime};
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::time::timeout_at;
-use uuid::Uuid;
 
 use super::Provider;
 use super::actor::Station;
@@ -37,8 +36,8 @@ use super::resume;
 use super::retry::Failure;
 use super::retry_after::retry_after;
 use super::slot::Slot;
-use crate::backend::{DecodeError, Decoder, Target, UpstreamRequest};
-use crate::chat::{Ask, ChatEvent, ErrorKind, GatewayError, Usage};
+use crate::backend::{DecodeError, Decoder, UpstreamRequest, carry};
+use crate::chat::{ChatEvent, ErrorKind, GatewayError, Usage};
 use crate::job::{EVENTS, Job};
 use crate::telemetry::otel::{CallSpan, Calling};
 use crate::telemetry::{
@@ -193,7 +192,8 @@ async fn exchange(
     let provider = &*station.provider;
     let started = Instant::now();
     let deadline = job.deadline(provider.settings.timeouts.total);
-    let opening = Opening { station, request: &job.request, id: job.id, model, deadline, started };
+    let (decoder, due) = provider.reading(job, model);
+    let opening = Opening { station, model, deadline, due: started + due };
     let opened = tokio::select! {
         biased;
         left = async { job.reply.closed().await; Instant::now() } => {
@@ -201,7 +201,7 @@ async fn exchange(
             UpstreamCancelled { after: left.elapsed() }.emit();
             Err(Failed::client_gone())
         }
-        opened = opening.open(call, &job.request_id, connection) => opened,
+        opened = opening.open(call, decoder, &job.request_id, connection) => opened,
     };
     job.tried.upstream += started.elapsed();
     let answering = opened?;
@@ -228,7 +228,7 @@ fn shifted(provider: &Provider, shift: Shift, outcome: AttemptOutcome) {
 async fn what_is_known(station: &Station, job: &mut Job) -> Option<bool> {
     let deadline = job.deadline(station.provider.settings.timeouts.total);
     let candidate = job.tried.candidate.as_ref()?;
-    if !job.may_go_to(station.provider.trust) {
+    if station.provider.carried(job).is_some() || !job.may_go_to(station.provider.trust) {
         return None;
     }
     let asked = discovery::thinks(station, &job.request, &candidate.model);
@@ -262,9 +262,18 @@ fn prepare(
         return Err(Failed::new(Failure::LocalResource, error));
     }
     let model = Arc::clone(&candidate.model);
+    let target = provider.target(&model, thinks);
+    let carried = provider
+        .carried(job)
+        .and_then(|carry| carry::encode(carry, provider.backend, &provider.added, target));
+    let refusal = job.refusal().cloned();
+    // Also what is carried may have to be gone on with by another provider.
     let asked = resume::asked(job, provider.backend, &model);
-    let (api_key, quirks) = (provider.api_key(), provider.quirks);
-    let target = Target { model: &model, api_key, thinks, quirks };
+    match (carried, refusal) {
+        (Some(call), _) => return Ok((call, model)),
+        (None, Some(refusal)) => return Err(Failed::new(Failure::Rejected, refusal)),
+        (None, None) => {}
+    }
     let call = provider.backend.encode(&asked, target);
     let mut call = call.map_err(|error| Failed::new(Failure::Rejected, error))?;
     if asked.chat().is_some() {
@@ -276,11 +285,10 @@ fn prepare(
 /// An attempt before its first event.
 struct Opening<'a> {
     station: &'a Station,
-    request: &'a Ask,
-    id: Uuid,
     model: &'a str,
     deadline: Instant,
-    started: Instant,
+    /// When the first event must have come.
+    due: Instant,
 }
 
 /// An answer whose first events are in hand.
@@ -297,6 +305,7 @@ impl Opening<'_> {
     async fn open(
         &self,
         call: UpstreamRequest,
+        mut decoder: Box<dyn Decoder>,
         request_id: &str,
         connection: Connection,
     ) -> Result<Answering, Failed> {
@@ -313,8 +322,6 @@ impl Opening<'_> {
             let error = GatewayError::upstream(ErrorKind::BadUpstream, message);
             return Err(Failed::new(Failure::DiedBeforeFirstEvent, error));
         }
-        let seed = u64::from_le_bytes(*self.id.as_bytes().first_chunk().unwrap_or(&[0; 8]));
-        let mut decoder = provider.backend.decoder(self.request, seed);
         let mut body = head.body;
         let (mut events, mut broken) = (Vec::new(), None);
         while events.is_empty() {
@@ -335,7 +342,7 @@ impl Opening<'_> {
     /// Waits for `step` until the first event is due or the deadline passes.
     async fn in_time<T>(&self, step: impl Future<Output = T>) -> Result<T, Failed> {
         let provider = &self.station.provider;
-        let due = self.started + provider.settings.first_event();
+        let due = self.due;
         match timeout_at(due.min(self.deadline).into(), step).await {
             Ok(done) => Ok(done),
             Err(_) if self.deadline <= due => Err(Failed::deadline(&provider.name)),

@@ -88,7 +88,7 @@ pub(super) async fn thinks(station: &Station, ask: &Ask, model: &Arc<str>) -> Op
     let wanted = ask.chat().and_then(|chat| chat.effort).filter(|effort| *effort != Effort::None);
     wanted?;
     let show = Ask::Show(ShowRequest { model: model.to_string(), verbose: false });
-    if provider.lacks(&show).is_some() {
+    if provider.backend.lacks(&show).is_some() {
         return None;
     }
     if let Some(known) = provider.catalogue.thinks(model, Instant::now()) {
@@ -125,6 +125,7 @@ async fn describe(
         | ChatEvent::Signature(_)
         | ChatEvent::ToolCall(_)
         | ChatEvent::Logprobs(_)
+        | ChatEvent::Carried(_)
         | ChatEvent::Done(_) => None,
     });
     document.ok_or_else(|| "no description".to_owned())

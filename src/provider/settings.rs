@@ -17,6 +17,7 @@ mod tls;
 use super::breaker::BreakerPolicy;
 use super::retry::RetryPolicy;
 use crate::backend::{ApiVersion, LimitField, Quirks, SystemPlace};
+use crate::chat::ApiWord;
 use crate::policy::Trust;
 use crate::secret::Secret;
 use serde::{Deserialize, Serialize};
@@ -75,6 +76,10 @@ pub struct ProviderSettings {
     /// Where it takes system texts; for `openai` only. Default `first`, except at api.openai.com.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system: Option<SystemPlace>,
+    /// The APIs it speaks as their vendors do: requests made in one of them are passed on as they came, and all others
+    /// are translated. Default by backend: [`BackendName::apis`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub apis: Option<Vec<ApiWord>>,
     /// Calls at one time, all workers together: 1 to 100 000, or `"auto"`. Default 4, a loaded
     /// Ollama's usual number of parallel requests.
     pub max_concurrency: MaxConcurrency,
@@ -186,11 +191,24 @@ impl ProviderSettings {
 
     /// The longest wait for the first event: as written, else by trust; never above the total.
     pub fn first_event(&self) -> Duration {
-        let usual = match self.trust() {
+        self.timeouts.first_event.unwrap_or(self.usual_first_event()).min(self.timeouts.total)
+    }
+
+    fn usual_first_event(&self) -> Duration {
+        match self.trust() {
             Trust::Local => Duration::from_secs(300),
             Trust::Cloud => Duration::from_secs(60),
-        };
-        self.timeouts.first_event.unwrap_or(usual).min(self.timeouts.total)
+        }
+    }
+
+    /// The longest wait for an answer that comes whole at its end: the total, unless a wait for the first event is
+    /// written that is another than the usual one.
+    pub fn whole_answer(&self) -> Duration {
+        if self.first_event() == self.usual_first_event() {
+            self.timeouts.total
+        } else {
+            self.first_event()
+        }
     }
 
     /// The longest silence between two events: as written, else by trust; never above the total.
@@ -200,6 +218,11 @@ impl ProviderSettings {
             Trust::Cloud => Duration::from_secs(60),
         };
         self.timeouts.idle.unwrap_or(usual).min(self.timeouts.total)
+    }
+
+    /// The APIs in which requests are passed on to it: as written, else as is usual for its kind.
+    pub fn apis(&self) -> &[ApiWord] {
+        self.apis.as_deref().unwrap_or_else(|| self.backend.apis(self.base_url()))
     }
 
     /// What is particular to it: as written, else as is usual for its kind.
@@ -241,6 +264,7 @@ impl ProviderSettings {
             base_url: self.base_url().to_owned(),
             default_model: self.default_model().to_owned(),
             trust: Some(self.trust()),
+            apis: Some(self.apis().to_vec()).filter(|apis| self.apis.is_some() || !apis.is_empty()),
             timeouts: Timeouts {
                 connect: self.connect(),
                 first_event: Some(self.first_event()),
@@ -274,6 +298,7 @@ impl Default for ProviderSettings {
             reasoning_back: None,
             max_tokens_field: None,
             system: None,
+            apis: None,
             max_concurrency: MaxConcurrency::Fixed(4),
             auto_concurrency: AutoConcurrency::default(),
             max_queue: 64,

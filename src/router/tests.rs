@@ -77,6 +77,7 @@ fn job() -> (Job, oneshot::Receiver<Answer>) {
         request_id: Arc::from("1"),
         id: Uuid::new_v4(),
         request: Arc::new(Ask::Chat(ChatRequest::default())),
+        carry: None,
         caller: Arc::new(caller),
         policy: None,
         arrived: std::time::Instant::now(),

@@ -62,6 +62,20 @@ pub async fn post_json_with(url: &str, headers: &[(&str, &str)], body: &Value) -
     whole(request(url, headers, body)).await
 }
 
+/// Sends these very bytes as JSON, with these headers, and reads the whole answer.
+pub async fn post_bytes(url: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    whole(as_written(url, headers, body)).await
+}
+
+/// Sends these very bytes as JSON, with these headers, and returns once the head of the answer is there.
+pub async fn stream_bytes(url: &str, headers: &[(&str, &str)], body: &str) -> Streamed {
+    let sent = Instant::now();
+    let response = within("a head from the gateway", as_written(url, headers, body).send()).await;
+    let response = response.unwrap();
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    Streamed { status, headers, sent, response }
+}
+
 /// Sends `body` by PATCH and reads the whole answer.
 pub async fn patch_json(url: &str, body: &Value) -> Answer {
     whole(CLIENT.patch(url).json(body)).await
@@ -211,6 +225,12 @@ static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| {
 
 fn request(url: &str, headers: &[(&str, &str)], body: &Value) -> reqwest::RequestBuilder {
     let request = CLIENT.post(url).json(body);
+    headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))
+}
+
+fn as_written(url: &str, headers: &[(&str, &str)], body: &str) -> reqwest::RequestBuilder {
+    let request = CLIENT.post(url).header("content-type", "application/json");
+    let request = request.body(body.to_owned());
     headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))
 }
 

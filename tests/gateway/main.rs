@@ -19,6 +19,7 @@ mod breaker;
 mod burst;
 mod cache;
 mod calls;
+mod carry;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod client;
 mod coalesce;

@@ -140,6 +140,7 @@ fn job(model: &str) -> (Job, oneshot::Receiver<Answer>) {
         request_id: Arc::from(model),
         id: uuid::Uuid::new_v4(),
         request: Arc::new(Ask::Chat(request)),
+        carry: None,
         caller: Arc::new(caller),
         policy: None,
         arrived: Instant::now(),

@@ -67,8 +67,7 @@ pub(super) fn chat(
         metadata,
         passed: passed.into_iter().filter(|(name, _)| !OWN.contains(name)).collect(),
     };
-    let mut headers = vec![("anthropic-version", quirks.api_version.as_str().to_owned())];
-    headers.extend(api_key.map(|key| ("x-api-key", key.to_owned())));
+    let headers = headers(api_key, quirks.api_version);
     let path = "/v1/messages".to_owned();
     Ok(UpstreamRequest { path, headers, body: json::to_vec(&body), dropped })
 }
@@ -95,6 +94,12 @@ fn output_config(request: &ChatRequest, thinking: &Thinking) -> Option<Value> {
         Format::Text | Format::Json => {}
     }
     (!config.is_empty()).then_some(Value::Object(config))
+}
+
+/// The headers of every call.
+pub(super) fn headers(api_key: Option<&str>, version: ApiVersion) -> Vec<(&'static str, String)> {
+    let key = api_key.map(|key| ("x-api-key", key.to_owned()));
+    [("anthropic-version", version.as_str().to_owned())].into_iter().chain(key).collect()
 }
 
 /// Refuses what cannot be asked, and gives the stop texts without empty ones.

@@ -113,7 +113,7 @@ fn facts(name: &str, entry: &Map<String, Value>) -> Facts {
         .with(Ability::Thinking, entry.get("thinking").and_then(Value::as_bool))
 }
 
-fn headers(key: Option<&str>) -> Vec<(&'static str, String)> {
+pub(super) fn headers(key: Option<&str>) -> Vec<(&'static str, String)> {
     key.map(|key| ("x-goog-api-key", key.to_owned())).into_iter().collect()
 }
 

@@ -1,6 +1,7 @@
 //! Reading the lines of an answer, or a whole one, from Ollama and from servers that imitate it.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::refusal;
@@ -15,6 +16,8 @@ use crate::wire::ndjson::Lines;
 pub(super) struct Answer {
     lines: Lines,
     state: State,
+    /// Whether what is JSON and makes no sense is passed over: somebody else reads it as it came.
+    is_lenient: bool,
 }
 
 struct State {
@@ -29,14 +32,26 @@ impl Answer {
     pub(super) fn new(request: &ChatRequest, seed: u64) -> Self {
         let (calls, usage) = (Calls::new(seed), Usage::default());
         let state = State { calls, usage, is_prompt: request.is_prompt, done: false };
-        Self { lines: Lines::new(MAX_PIECE), state }
+        Self { lines: Lines::new(MAX_PIECE), state, is_lenient: false }
+    }
+
+    /// One that only watches an answer.
+    pub(super) fn lenient(request: &ChatRequest, seed: u64) -> Self {
+        Self { is_lenient: true, ..Self::new(request, seed) }
     }
 }
 
 impl Decoder for Answer {
     fn feed(&mut self, bytes: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {
-        let Self { lines, state } = self;
-        lines.feed(bytes, |line| state.read(line, events))
+        let Self { lines, state, is_lenient } = self;
+        lines.feed(bytes, |line| match state.read(line, events) {
+            Err(DecodeError::Malformed(_))
+                if *is_lenient && serde_json::from_slice::<IgnoredAny>(line).is_ok() =>
+            {
+                Ok(())
+            }
+            read => read,
+        })
     }
 
     fn finish(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {

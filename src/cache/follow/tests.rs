@@ -29,6 +29,7 @@ fn job(caller: &str, deadline: Option<Duration>) -> (Job, oneshot::Receiver<Answ
         request_id: Arc::from("1"),
         id: uuid::Uuid::new_v4(),
         request: Arc::new(Ask::Chat(ChatRequest::default())),
+        carry: None,
         caller: Arc::new(caller),
         policy: None,
         arrived: Instant::now(),

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use actix_web::http::header::{HeaderName, HeaderValue};
 
 use super::Review;
+use crate::chat::ApiWord;
 use crate::config::key_path::KeyPath;
 use crate::provider::settings::{BackendName, ProviderSettings, TlsSettings, json_of};
 
@@ -127,6 +128,25 @@ impl Review<'_> {
                     format!("only backend = \"{backend}\" has such a thing: leave it out");
                 self.problem(&path.key(key), message);
             }
+        }
+        let path_to_apis = path.key("apis");
+        for word in
+            provider.apis.iter().flatten().filter(|word| !provider.backend.may_speak(**word))
+        {
+            let backend = provider.backend;
+            let usual: Vec<_> =
+                ApiWord::ALL.into_iter().filter(|word| backend.may_speak(*word)).collect();
+            let usual = usual.into_iter().map(ApiWord::as_str).collect::<Vec<_>>().join(", ");
+            let word = word.as_str();
+            let message = match usual.as_str() {
+                "" => format!(
+                    "nothing is passed on to backend = \"{backend}\" as it came: leave it out"
+                ),
+                usual => format!(
+                    "backend = \"{backend}\" has no `{word}` that requests could be passed on to; it has {usual}"
+                ),
+            };
+            self.problem(&path_to_apis, message);
         }
         if provider.default_max_tokens == Some(0) {
             let message = "write how many tokens, as in 8192, or leave it out";

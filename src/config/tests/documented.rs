@@ -2,6 +2,7 @@
 
 use super::{load_text, map};
 use crate::backend::{ApiVersion, LimitField, SystemPlace};
+use crate::chat::ApiWord;
 use crate::config::environment::{FILE_VARIABLE, SHORT_NAMES};
 use crate::config::{Config, Environment, effective, load};
 use crate::http::settings::KeySettings;
@@ -86,6 +87,7 @@ fn full_provider() -> ProviderSettings {
         reasoning_back: Some(true),
         max_tokens_field: Some(LimitField::Auto),
         system: Some(SystemPlace::First),
+        apis: Some(vec![ApiWord::Chat]),
         max_concurrency: MaxConcurrency::Auto,
         auto_concurrency: AutoConcurrency::default(),
         max_queue: 1,

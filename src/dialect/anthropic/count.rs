@@ -6,7 +6,7 @@
 use serde_json::json;
 
 use super::request::{self, Limit};
-use crate::chat::{Ask, GatewayError, Whole};
+use crate::chat::{Ask, Endpoint, GatewayError, Whole};
 use crate::dialect::single::single;
 use crate::dialect::{AnswerHead, Dialect, Encoder, ErrorBody};
 use crate::wire::fields::Fields;
@@ -23,6 +23,10 @@ impl Dialect for AnthropicCount {
 
     fn paths(&self) -> &'static [&'static str] {
         &["/v1/messages/count_tokens"]
+    }
+
+    fn endpoint(&self) -> Option<Endpoint> {
+        Some(Endpoint::AnthropicCount)
     }
 
     fn decode(&self, body: &[u8]) -> Result<Ask, GatewayError> {

@@ -75,7 +75,8 @@ impl Streamed {
             ChatEvent::Reasoning(_)
             | ChatEvent::Signature(_)
             | ChatEvent::Logprobs(_)
-            | ChatEvent::Whole(_) => {}
+            | ChatEvent::Whole(_)
+            | ChatEvent::Carried(_) => {}
             ChatEvent::ToolCall(piece) => self.call(piece, out),
             ChatEvent::Done(done) => self.end(&done, out),
         }

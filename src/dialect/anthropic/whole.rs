@@ -132,7 +132,8 @@ impl Encoder for Whole {
             ChatEvent::Reasoning(_)
             | ChatEvent::Signature(_)
             | ChatEvent::Logprobs(_)
-            | ChatEvent::Whole(_) => {}
+            | ChatEvent::Whole(_)
+            | ChatEvent::Carried(_) => {}
             ChatEvent::ToolCall(piece) => self.call(piece),
             ChatEvent::Done(done) => self.write(&done, out),
         }

@@ -78,7 +78,10 @@ impl Answer {
             ChatEvent::Text(text) => append(&mut self.said.content, text),
             ChatEvent::Reasoning(text) => append(&mut self.said.thinking, text),
             ChatEvent::Logprobs(tokens) if self.wants_logprobs => self.said.logprobs.extend(tokens),
-            ChatEvent::Logprobs(_) | ChatEvent::Signature(_) | ChatEvent::Whole(_) => {}
+            ChatEvent::Logprobs(_)
+            | ChatEvent::Signature(_)
+            | ChatEvent::Whole(_)
+            | ChatEvent::Carried(_) => {}
             ChatEvent::ToolCall(piece) => self.grow_call(piece)?,
             ChatEvent::Done(done) => self.finish(&done, at, out)?,
         }

@@ -17,8 +17,8 @@ use serde::Serialize;
 
 use super::{Counts, Logprob};
 use crate::chat::{
-    Ask, ChatEvent, ChatRequest, Completion, Finish, GatewayError, ReasoningField, TokenLogprob,
-    ToolCall, ToolCallPiece,
+    Ask, ChatEvent, ChatRequest, Completion, Endpoint, Finish, GatewayError, ReasoningField,
+    TokenLogprob, ToolCall, ToolCallPiece,
 };
 use crate::dialect::single::misdirected;
 use crate::dialect::{AnswerHead, Dialect, Encoder, ErrorBody};
@@ -41,6 +41,10 @@ impl Dialect for OpenAiChat {
 
     fn shows_life(&self) -> bool {
         true
+    }
+
+    fn endpoint(&self) -> Option<Endpoint> {
+        Some(Endpoint::OpenAiChat)
     }
 
     fn decode(&self, body: &[u8]) -> Result<Ask, GatewayError> {
@@ -181,7 +185,7 @@ impl Encoder for Whole {
             ChatEvent::Logprobs(tokens) if self.with_logprobs => self.logprobs.extend(tokens),
             ChatEvent::Done(completion) => self.write(&completion, out),
             ChatEvent::Signature(proof) => self.proof = Some(proof),
-            ChatEvent::Logprobs(_) | ChatEvent::Whole(_) => {}
+            ChatEvent::Logprobs(_) | ChatEvent::Whole(_) | ChatEvent::Carried(_) => {}
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::INVALID_VALUE;
 use super::request::{check_logit_bias, model, refuse, rest, sampling, stream_usage};
-use crate::chat::{AnswerShape, Ask, ChatRequest, GatewayError, Message, Role, Sampling};
+use crate::chat::{AnswerShape, Ask, ChatRequest, Endpoint, GatewayError, Message, Role, Sampling};
 use crate::dialect::single::misdirected;
 use crate::dialect::{AnswerHead, Dialect, Encoder, ErrorBody};
 use crate::wire::fields::{Fields, Object, take};
@@ -36,6 +36,10 @@ impl Dialect for OpenAiCompletions {
 
     fn shows_life(&self) -> bool {
         true
+    }
+
+    fn endpoint(&self) -> Option<Endpoint> {
+        Some(Endpoint::OpenAiCompletions)
     }
 
     fn decode(&self, body: &[u8]) -> Result<Ask, GatewayError> {

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::request::{model, rest};
 use super::{INVALID_VALUE, UNSUPPORTED_VALUE};
-use crate::chat::{Ask, EmbedRequest, GatewayError, Whole};
+use crate::chat::{Ask, EmbedRequest, Endpoint, GatewayError, Whole};
 use crate::dialect::single::{misdirected, single};
 use crate::dialect::{AnswerHead, Dialect, Encoder, ErrorBody};
 use crate::wire::fields::{Fields, Object, take};
@@ -33,6 +33,10 @@ impl Dialect for OpenAiEmbeddings {
 
     fn paths(&self) -> &'static [&'static str] {
         &["/v1/embeddings", "/embeddings"]
+    }
+
+    fn endpoint(&self) -> Option<Endpoint> {
+        Some(Endpoint::OpenAiEmbeddings)
     }
 
     fn decode(&self, body: &[u8]) -> Result<Ask, GatewayError> {

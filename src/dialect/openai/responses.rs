@@ -18,7 +18,7 @@ mod proofs;
 mod request;
 mod tools;
 
-use crate::chat::{Ask, GatewayError};
+use crate::chat::{Ask, Endpoint, GatewayError};
 use crate::dialect::single::misdirected;
 use crate::dialect::{AnswerHead, Dialect, Encoder, ErrorBody, Turns};
 
@@ -39,6 +39,10 @@ impl Dialect for OpenAiResponses {
 
     fn shows_life(&self) -> bool {
         true
+    }
+
+    fn endpoint(&self) -> Option<Endpoint> {
+        Some(Endpoint::OpenAiResponses)
     }
 
     fn decode(&self, body: &[u8]) -> Result<Ask, GatewayError> {

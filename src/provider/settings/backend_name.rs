@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::backend::{Anthropic, Backend, Gemini, Ollama, OpenAi};
+use crate::chat::{ApiWord, Endpoint};
 use crate::policy::Trust;
 
 /// A kind of provider API.
@@ -78,6 +79,27 @@ impl BackendName {
             Self::Gemini => "gemini-2.5-flash",
             Self::Openai | Self::Anthropic => "",
         }
+    }
+
+    /// The APIs that such a provider usually speaks as their vendors do. OpenAI itself has one more.
+    pub fn apis(self, base_url: &str) -> &'static [ApiWord] {
+        use ApiWord::{
+            Chat, Completions, CountTokens, Embed, Embeddings, Generate, Messages, Responses,
+        };
+        let is_openai = base_url.starts_with("https://api.openai.com/");
+        match self {
+            Self::Ollama => &[Chat, Generate, Embed],
+            Self::Openai if is_openai => &[Chat, Completions, Embeddings, Responses],
+            Self::Openai => &[Chat, Completions, Embeddings],
+            Self::Anthropic => &[Messages, CountTokens],
+            Self::Gemini => &[],
+        }
+    }
+
+    /// Whether its providers can be passed what is asked in this API.
+    pub fn may_speak(self, word: ApiWord) -> bool {
+        let spoken = self.spoken();
+        Endpoint::ALL.iter().any(|one| one.word() == word && spoken.path(*one).is_some())
     }
 
     /// Who usually runs it: the operator runs Ollama, somebody else the rest.

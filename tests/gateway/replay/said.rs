@@ -160,6 +160,7 @@ impl Said {
                 _ => {}
             },
             Api::Messages => match event["type"].as_str().unwrap() {
+                "message_start" => self.usage.0 = inputs(&event["message"]["usage"]),
                 "content_block_start" => self.block(&event["content_block"]),
                 "content_block_delta" => self.delta(&event["delta"]),
                 "message_delta" => self.stopped(&event["delta"]["stop_reason"], &event["usage"]),
@@ -260,9 +261,9 @@ impl Said {
     fn stopped(&mut self, reason: &Value, usage: &Value) {
         self.ended(reason);
         if usage.is_object() {
-            let inputs = ["input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"];
-            let input = inputs.iter().filter_map(|name| usage[*name].as_u64()).sum();
-            self.usage = (Some(input), usage["output_tokens"].as_u64());
+            // A real Anthropic says the one half at the beginning.
+            let input = inputs(usage).or(self.usage.0).or(Some(0));
+            self.usage = (input, usage["output_tokens"].as_u64());
         }
     }
 
@@ -307,4 +308,11 @@ impl Said {
 
 fn add(text: &mut String, piece: &Value) {
     text.push_str(piece.as_str().unwrap_or_default());
+}
+
+/// All of Anthropic's prompt; `None` when it is not told or nothing.
+fn inputs(usage: &Value) -> Option<u64> {
+    let names = ["input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"];
+    let input: u64 = names.iter().filter_map(|name| usage[*name].as_u64()).sum();
+    (input > 0).then_some(input)
 }

@@ -178,7 +178,7 @@ impl Encoder for Streamed {
             }
             ChatEvent::Done(completion) => self.end(&completion, out),
             ChatEvent::Signature(proof) => self.proof = Some(proof),
-            ChatEvent::Logprobs(_) | ChatEvent::Whole(_) => {}
+            ChatEvent::Logprobs(_) | ChatEvent::Whole(_) | ChatEvent::Carried(_) => {}
         }
         Ok(())
     }

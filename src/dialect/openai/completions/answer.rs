@@ -128,7 +128,8 @@ impl Encoder for Whole {
             ChatEvent::Reasoning(_)
             | ChatEvent::Signature(_)
             | ChatEvent::ToolCall(_)
-            | ChatEvent::Whole(_) => {}
+            | ChatEvent::Whole(_)
+            | ChatEvent::Carried(_) => {}
         }
         Ok(())
     }
@@ -181,7 +182,8 @@ impl Encoder for Streamed {
             ChatEvent::Reasoning(_)
             | ChatEvent::Signature(_)
             | ChatEvent::ToolCall(_)
-            | ChatEvent::Whole(_) => {}
+            | ChatEvent::Whole(_)
+            | ChatEvent::Carried(_) => {}
         }
         Ok(())
     }

@@ -274,7 +274,10 @@ impl Encoder for Answer {
             ChatEvent::Logprobs(tokens) if self.with_logprobs => self.add_logprobs(tokens),
             ChatEvent::Done(completion) => self.end(&completion, out),
             ChatEvent::Signature(proof) if self.with_proofs => self.add_proof(proof, out),
-            ChatEvent::Logprobs(_) | ChatEvent::Signature(_) | ChatEvent::Whole(_) => {}
+            ChatEvent::Logprobs(_)
+            | ChatEvent::Signature(_)
+            | ChatEvent::Whole(_)
+            | ChatEvent::Carried(_) => {}
         }
         Ok(())
     }

@@ -1,0 +1,188 @@
+//! The third way beside encoding and decoding: passing a request on as it came, and its answer back as it comes.
+//!
+//! It owns what is changed in a carried body, and that is all that is: the model's name behind an alias, the operator's
+//! own fields and limits, and the count of a stream's tokens. Everything else, known or not, arrives as it was sent. The
+//! answer is [`answer`]'s, who watches it is [`watch`]'s.
+//!
+//! The one thing to know: changes are spliced into the bytes. Nothing is parsed and written anew, or numbers, order and
+//! duplicates would not be the client's any more.
+
+mod answer;
+mod responses;
+mod units;
+mod watch;
+
+use serde_json::{Map, Value};
+
+use super::{Backend, Decoder, LimitField, Target, UpstreamRequest, openai_family};
+use crate::chat::{Ask, Carry, Endpoint};
+use crate::wire::json;
+use crate::wire::splice::{Edits, Outline, quoted};
+
+/// Builds the call that carries a request; `None` where the backend has no such path. `fields` are the operator's own.
+#[must_use]
+pub fn encode(
+    carry: &Carry,
+    backend: &dyn Backend,
+    fields: &Map<String, Value>,
+    target: Target<'_>,
+) -> Option<UpstreamRequest> {
+    let path = backend.path(carry.endpoint)?;
+    let mut dropped = Vec::new();
+    let path = match carry.query.as_str() {
+        "" => path.to_owned(),
+        query => format!("{path}?{query}"),
+    };
+    let mut headers = backend.credentials(target);
+    headers.retain(|(name, _)| !carry.headers.iter().any(|(other, _)| other == name));
+    headers.extend(carry.headers.iter().cloned());
+    let outline = Outline::read(&carry.body)?;
+    let mut edits = outline.edit();
+    // The gateway's own field, which no provider knows.
+    edits.remove("model_hint");
+    let model = quoted(target.model);
+    if asked_model(&outline).as_deref() != Some(target.model) {
+        edits.set("model", model);
+    }
+    if carry.endpoint.generates() {
+        limit(carry.endpoint, &outline, &mut edits, target);
+        add(&outline, &mut edits, fields);
+        let is_openai =
+            matches!(carry.endpoint, Endpoint::OpenAiChat | Endpoint::OpenAiCompletions);
+        if is_openai && target.quirks.no_stream_usage {
+            // The operator says that the server refuses it.
+            if wants_usage(&outline) {
+                dropped.push("stream_options".to_owned());
+            }
+            edits.remove("stream_options");
+        }
+        if counts_usage(carry, target) && !wants_usage(&outline) {
+            let options = outline.get("stream_options").and_then(with_usage);
+            edits.set("stream_options", options.unwrap_or_else(|| USAGE.to_vec()));
+        }
+    }
+    let body = if edits.is_empty() { carry.body.to_vec() } else { edits.apply() };
+    Some(UpstreamRequest { path, headers, body, dropped })
+}
+
+/// Begins to read the answer to a carried request.
+#[must_use]
+pub fn decoder(carry: &Carry, ask: &Ask, target: Target<'_>, seed: u64) -> Box<dyn Decoder> {
+    let outline = Outline::read(&carry.body);
+    let asked = outline.as_ref().and_then(asked_model);
+    let hides_usage = counts_usage(carry, target)
+        && outline.as_ref().is_some_and(|outline| !wants_usage(outline));
+    let manner = answer::Manner {
+        endpoint: carry.endpoint,
+        form: carry.form,
+        as_base64: matches!(ask, Ask::Embed(embed) if embed.as_base64)
+            || outline.as_ref().and_then(|it| it.get("encoding_format")) == Some(b"\"base64\""),
+        stream: carry.stream,
+        // Who named the model by another name reads that name again.
+        model: asked.filter(|asked| asked != target.model).map(|asked| quoted(&asked)),
+        hides_usage,
+    };
+    Box::new(answer::Carrier::new(watch::over(carry, ask, seed), manner))
+}
+
+const USAGE: &[u8] = br#"{"include_usage":true}"#;
+
+/// The model's name as the client wrote it.
+fn asked_model(outline: &Outline<'_>) -> Option<String> {
+    serde_json::from_slice(outline.get("model")?).ok()
+}
+
+/// Whether the provider is asked to count the tokens of this stream.
+fn counts_usage(carry: &Carry, target: Target<'_>) -> bool {
+    let can_ask = matches!(carry.endpoint, Endpoint::OpenAiChat | Endpoint::OpenAiCompletions);
+    can_ask && carry.stream && !target.quirks.no_stream_usage
+}
+
+/// Whether the client itself asks for the count.
+fn wants_usage(outline: &Outline<'_>) -> bool {
+    let options = outline.get("stream_options").and_then(Outline::read);
+    options.is_some_and(|options| options.get("include_usage") == Some(b"true"))
+}
+
+/// The client's options with the wish for the count among them; `None` when they are no object.
+fn with_usage(options: &[u8]) -> Option<Vec<u8>> {
+    let options = Outline::read(options)?;
+    let mut edits = options.edit();
+    edits.set("include_usage", *b"true");
+    Some(edits.apply())
+}
+
+/// The operator's limit of tokens for a request without one, and the word that the provider has for a limit.
+fn limit(endpoint: Endpoint, outline: &Outline<'_>, edits: &mut Edits<'_, '_>, target: Target<'_>) {
+    let is_set = |name: &str| outline.get(name).is_some_and(|value| value != b"null");
+    let default = target.quirks.default_max_tokens.map(|limit| limit.to_string());
+    match endpoint {
+        Endpoint::OpenAiChat => {
+            const NAMES: [&str; 2] = ["max_tokens", "max_completion_tokens"];
+            let [older, newer] = NAMES;
+            let name = match openai_family(target.model, target.quirks.limit_field) {
+                true => newer,
+                false => older,
+            };
+            match (NAMES.iter().any(|name| is_set(name)), default) {
+                (false, Some(default)) => edits.set(name, default),
+                // Only where the operator or the model leaves no choice, and no other word was said.
+                (true, _) if name == newer && !is_set(newer) => edits.rename(older, newer),
+                (true, _) if target.quirks.limit_field == LimitField::MaxTokens => {
+                    if !is_set(older) {
+                        edits.rename(newer, older);
+                    }
+                }
+                (true, _) | (false, None) => {}
+            }
+        }
+        Endpoint::OpenAiCompletions | Endpoint::AnthropicMessages => {
+            if let (false, Some(default)) = (is_set("max_tokens"), default) {
+                edits.set("max_tokens", default);
+            }
+        }
+        Endpoint::OpenAiResponses => {
+            if let (false, Some(default)) = (is_set("max_output_tokens"), default) {
+                edits.set("max_output_tokens", default);
+            }
+        }
+        Endpoint::OllamaChat | Endpoint::OllamaGenerate => {
+            let Some(default) = target.quirks.default_max_tokens else { return };
+            let mut options = Map::new();
+            options.insert("num_predict".to_owned(), Value::from(default));
+            let mut fields = Map::new();
+            fields.insert("options".to_owned(), Value::Object(options));
+            add(outline, edits, &fields);
+        }
+        Endpoint::OpenAiEmbeddings | Endpoint::AnthropicCount | Endpoint::OllamaEmbed => {}
+    }
+}
+
+/// Adds fields as [`super::added`] does: what is there stays, tables are filled in.
+fn add(outline: &Outline<'_>, edits: &mut Edits<'_, '_>, fields: &Map<String, Value>) {
+    for (name, value) in fields {
+        match (outline.get(name), value) {
+            (None, _) => edits.set(name, json::to_vec(value)),
+            (Some(there), Value::Object(fields)) => {
+                if let Some(filled) = filled(there, fields) {
+                    edits.set(name, filled);
+                }
+            }
+            (Some(_), _) => {}
+        }
+    }
+}
+
+/// A table with fields added; `None` when it is none, or says by a `type` which of several things it is.
+fn filled(there: &[u8], fields: &Map<String, Value>) -> Option<Vec<u8>> {
+    let table = Outline::read(there)?;
+    if table.get("type").is_some() {
+        return None;
+    }
+    let mut edits = table.edit();
+    add(&table, &mut edits, fields);
+    Some(edits.apply())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,318 @@
+//! An answer that goes back as it comes, watched by the decoder of its API.
+//!
+//! It owns the bytes between the provider and the client: whole pieces of a stream, or all of an answer that is one
+//! document. It refuses to hand on what came before anything was said: until then the request can be asked elsewhere.
+//!
+//! The one thing to know: only what has the shape that the client asked for is carried. A stream for who wanted a
+//! document, or the other way round, is given as events alone, and whoever writes for the client translates them.
+
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+use super::units::{Framing, Units};
+use crate::backend::{DecodeError, Decoder, MAX_PIECE};
+use crate::chat::{Carried, ChatEvent, Endpoint};
+use crate::wire::splice::Outline;
+
+/// What is particular to one carried answer.
+pub(super) struct Manner {
+    pub endpoint: Endpoint,
+    /// The form that the client reads.
+    pub form: u64,
+    /// Whether vectors were asked for as text.
+    pub as_base64: bool,
+    /// Whether the client asked for a stream.
+    pub stream: bool,
+    /// The name of the model that the client reads, as JSON, where that is another than the provider's.
+    pub model: Option<Vec<u8>>,
+    /// Whether the count of tokens was the gateway's wish, and the client gets none.
+    pub hides_usage: bool,
+}
+
+/// Carries one answer.
+pub(super) struct Carrier {
+    watch: Box<dyn Decoder>,
+    manner: Manner,
+    shape: Shape,
+    /// What is ready for the client and waits for the first event.
+    ready: Vec<u8>,
+    has_looked: bool,
+    has_begun: bool,
+    is_done: bool,
+}
+
+enum Shape {
+    Unknown,
+    Stream(Units),
+    /// All of it so far, and what it has said.
+    Document(Vec<u8>, Vec<ChatEvent>),
+    /// Not what the client asked for.
+    Other,
+}
+
+impl Carrier {
+    pub(super) fn new(watch: Box<dyn Decoder>, manner: Manner) -> Self {
+        let shape = Shape::Unknown;
+        Self {
+            watch,
+            manner,
+            shape,
+            ready: Vec::new(),
+            has_looked: false,
+            has_begun: false,
+            is_done: false,
+        }
+    }
+
+    /// Hands on what is ready and what it says.
+    fn hand_on(&mut self, said: Vec<ChatEvent>, events: &mut Vec<ChatEvent>) {
+        self.is_done |= said.last().is_some_and(|last| last.done().is_some());
+        self.has_begun |= !said.is_empty();
+        if !self.has_begun {
+            return;
+        }
+        let bytes = std::mem::take(&mut self.ready);
+        if !bytes.is_empty() {
+            let covers = u32::try_from(said.len()).unwrap_or(u32::MAX);
+            events.push(ChatEvent::Carried(Carried { bytes, covers, form: self.manner.form }));
+        }
+        events.extend(said);
+    }
+
+    /// Looks at the first piece, whether it is one of the API that was asked at all.
+    fn look_at_first(&mut self, bytes: &[u8]) {
+        if !std::mem::replace(&mut self.has_looked, true)
+            && matches!(self.shape, Shape::Stream(_))
+            && !self.manner.fits(bytes)
+        {
+            self.shape = Shape::Other;
+        }
+    }
+
+    /// Hands on a document and what it says, or what it says alone when it is no document.
+    fn hand_on_whole(&mut self, body: Vec<u8>, said: Vec<ChatEvent>, events: &mut Vec<ChatEvent>) {
+        if serde_json::from_slice::<IgnoredAny>(&body).is_ok() && self.manner.fits(&body) {
+            self.ready = self.manner.document(body);
+        }
+        self.hand_on(said, events);
+    }
+}
+
+impl Decoder for Carrier {
+    fn feed(&mut self, mut bytes: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {
+        if matches!(self.shape, Shape::Unknown) {
+            bytes = bytes.trim_ascii_start();
+            let Some(first) = bytes.first() else { return Ok(()) };
+            self.shape = self.manner.shape(*first);
+        }
+        self.look_at_first(bytes);
+        let Self { watch, manner, ready, .. } = self;
+        let mut said = Vec::new();
+        match &mut self.shape {
+            Shape::Unknown | Shape::Other => return watch.feed(bytes, events),
+            Shape::Document(body, said) => {
+                if body.len().saturating_add(bytes.len()) > MAX_PIECE {
+                    return Err(DecodeError::TooLarge);
+                }
+                body.extend_from_slice(bytes);
+                watch.feed(bytes, said)?;
+                if said.last().is_some_and(|last| last.done().is_some()) {
+                    let (body, said) = (std::mem::take(body), std::mem::take(said));
+                    self.hand_on_whole(body, said, events);
+                }
+                Ok(())
+            }
+            Shape::Stream(units) => {
+                let fed = units.feed(bytes, |unit| {
+                    let before = said.len();
+                    if let Err(error) = watch.feed(unit, &mut said) {
+                        // What it said before it failed did not reach the client.
+                        said.truncate(before);
+                        return Err(error);
+                    }
+                    manner.unit(unit, ready);
+                    Ok(())
+                });
+                self.hand_on(said, events);
+                fed
+            }
+        }
+    }
+
+    fn finish(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {
+        let Self { watch, manner, ready, .. } = self;
+        match std::mem::replace(&mut self.shape, Shape::Other) {
+            Shape::Unknown | Shape::Other => self.watch.finish(events),
+            Shape::Document(body, mut said) => {
+                self.watch.finish(&mut said)?;
+                self.hand_on_whole(body, said, events);
+                Ok(())
+            }
+            Shape::Stream(mut units) => {
+                if self.is_done {
+                    return Ok(());
+                }
+                let mut said = Vec::new();
+                let rest = units.take_rest();
+                watch.feed(&rest, &mut said)?;
+                watch.finish(&mut said)?;
+                if !rest.is_empty() {
+                    manner.unit(&rest, ready);
+                }
+                manner.end(&rest, ready);
+                self.hand_on(said, events);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Manner {
+    /// What an answer is that begins with this byte.
+    fn shape(&self, first: u8) -> Shape {
+        let is_document = matches!(first, b'{' | b'[' | b'<');
+        match (self.endpoint, self.stream, is_document) {
+            (Endpoint::OllamaChat | Endpoint::OllamaGenerate, true, true) => {
+                Shape::Stream(Units::new(Framing::Lines))
+            }
+            (Endpoint::OllamaChat | Endpoint::OllamaGenerate, true, false) => Shape::Other,
+            (_, true, false) => Shape::Stream(Units::new(Framing::Events)),
+            (_, false, true) => Shape::Document(Vec::new(), Vec::new()),
+            (_, true, true) | (_, false, false) => Shape::Other,
+        }
+    }
+
+    /// Whether a piece or a document is what this path answers: imitators have one answer for several paths, and vectors
+    /// in an order and a form of their own.
+    fn fits(&self, said: &[u8]) -> bool {
+        match self.endpoint {
+            Endpoint::OllamaGenerate => {
+                !contains(said, b"\"message\"") || contains(said, b"\"response\"")
+            }
+            Endpoint::OpenAiCompletions => {
+                !contains(said, b"\"delta\"") && !contains(said, b"\"message\"")
+            }
+            Endpoint::OpenAiEmbeddings => {
+                let Ok(Vectors { data: Some(data) }) = serde_json::from_slice(said) else {
+                    return true;
+                };
+                data.iter().enumerate().all(|(position, vector)| {
+                    let is_text = vector.embedding.get().starts_with('"');
+                    let position = u64::try_from(position).ok();
+                    is_text == self.as_base64
+                        && (vector.index.is_none() || vector.index == position)
+                })
+            }
+            Endpoint::OpenAiChat
+            | Endpoint::OpenAiResponses
+            | Endpoint::AnthropicMessages
+            | Endpoint::AnthropicCount
+            | Endpoint::OllamaChat
+            | Endpoint::OllamaEmbed => true,
+        }
+    }
+
+    /// Appends a piece of a stream as the client is to read it.
+    fn unit(&self, unit: &[u8], out: &mut Vec<u8>) {
+        if self.hides_usage && is_usage_alone(unit) {
+            return;
+        }
+        let renamed = self.model.as_deref().and_then(|model| {
+            let (start, end) = object(unit)?;
+            let renamed = self.renamed(unit.get(start..end)?, model)?;
+            Some([unit.get(..start)?, &renamed, unit.get(end..)?].concat())
+        });
+        out.extend_from_slice(renamed.as_deref().unwrap_or(unit));
+    }
+
+    /// A document as the client is to read it.
+    fn document(&self, body: Vec<u8>) -> Vec<u8> {
+        let renamed = self.model.as_deref().and_then(|model| self.renamed(&body, model));
+        renamed.unwrap_or(body)
+    }
+
+    /// The object with the model's name put back; `None` where it names none.
+    fn renamed(&self, object: &[u8], model: &[u8]) -> Option<Vec<u8>> {
+        if !contains(object, b"model") {
+            return None;
+        }
+        let outline = Outline::read(object)?;
+        let mut edits = outline.edit();
+        let names = |value: &[u8]| value.starts_with(b"\"");
+        if outline.get("model").is_some_and(names) {
+            edits.set("model", model);
+        }
+        let within = match self.endpoint {
+            Endpoint::AnthropicMessages => Some("message"),
+            Endpoint::OpenAiResponses => Some("response"),
+            Endpoint::OpenAiChat
+            | Endpoint::OpenAiCompletions
+            | Endpoint::OpenAiEmbeddings
+            | Endpoint::AnthropicCount
+            | Endpoint::OllamaChat
+            | Endpoint::OllamaGenerate
+            | Endpoint::OllamaEmbed => None,
+        };
+        let inner = within.and_then(|name| Some((name, Outline::read(outline.get(name)?)?)));
+        if let Some((name, inner)) = inner
+            && inner.get("model").is_some_and(names)
+        {
+            let mut change = inner.edit();
+            change.set("model", model);
+            edits.set(name, change.apply());
+        }
+        (!edits.is_empty()).then(|| edits.apply())
+    }
+
+    /// Appends what ends the stream where the provider left it out.
+    fn end(&self, rest: &[u8], out: &mut Vec<u8>) {
+        let marks = matches!(self.endpoint, Endpoint::OpenAiChat | Endpoint::OpenAiCompletions);
+        if !rest.is_empty()
+            && !matches!(self.endpoint, Endpoint::OllamaChat | Endpoint::OllamaGenerate)
+        {
+            // An event that nobody ended.
+            out.extend_from_slice(if rest.ends_with(b"\n") { b"\n" } else { b"\n\n" });
+        }
+        if marks && !contains(rest, b"[DONE]") {
+            out.extend_from_slice(b"data: [DONE]\n\n");
+        }
+    }
+}
+
+/// What is looked at in an answer with vectors.
+#[derive(serde::Deserialize)]
+struct Vectors<'a> {
+    #[serde(borrow)]
+    data: Option<Vec<Vector<'a>>>,
+}
+
+#[derive(serde::Deserialize)]
+struct Vector<'a> {
+    #[serde(borrow)]
+    embedding: &'a RawValue,
+    index: Option<u64>,
+}
+
+/// Where the object of a piece begins and ends.
+fn object(unit: &[u8]) -> Option<(usize, usize)> {
+    let start = unit.iter().position(|byte| *byte == b'{')?;
+    let end = unit.iter().rposition(|byte| *byte == b'}')?;
+    (start < end).then_some((start, end + 1))
+}
+
+/// Whether an event has a count of tokens and no part of an answer: what OpenAI adds to a stream for who asks for it.
+fn is_usage_alone(unit: &[u8]) -> bool {
+    if !contains(unit, b"\"usage\"") || !contains(unit, b"\"choices\"") {
+        return false;
+    }
+    let event = object(unit).and_then(|(start, end)| Outline::read(unit.get(start..end)?));
+    event.is_some_and(|event| {
+        let choices = event.get("choices").and_then(|list| list.strip_prefix(b"["));
+        let has_none = choices.is_some_and(|list| list.trim_ascii() == b"]");
+        has_none && event.get("usage").is_some_and(|usage| usage.starts_with(b"{"))
+    })
+}
+
+fn contains(bytes: &[u8], word: &[u8]) -> bool {
+    bytes.windows(word.len()).any(|window| window == word)
+}

@@ -1,0 +1,148 @@
+//! Where the pieces of a carried stream end: events or lines, with every byte that belongs to them.
+//!
+//! It owns the bytes of one unfinished piece. It never looks at what a piece says.
+//!
+//! The one thing to know: a piece is handed on when it is whole, not before: half of one means nothing to a client, and
+//! an error could not be told behind it.
+
+use crate::backend::{DecodeError, MAX_PIECE};
+
+/// How a stream is cut into pieces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// Events, each ended by a blank line.
+    Events,
+    /// Lines.
+    Lines,
+}
+
+/// Cuts a stream into pieces.
+#[derive(Debug)]
+pub(super) struct Units {
+    framing: Framing,
+    held: Vec<u8>,
+    /// How much of `held` was looked at.
+    seen: usize,
+    /// Whether the line that is looked at has anything in it.
+    has_text: bool,
+}
+
+impl Units {
+    pub(super) fn new(framing: Framing) -> Self {
+        Self { framing, held: Vec::new(), seen: 0, has_text: false }
+    }
+
+    /// Takes what arrived and hands every piece that is whole now to `unit`. Stops at its first error.
+    pub(super) fn feed(
+        &mut self,
+        bytes: &[u8],
+        mut unit: impl FnMut(&[u8]) -> Result<(), DecodeError>,
+    ) -> Result<(), DecodeError> {
+        self.held.extend_from_slice(bytes);
+        let held = std::mem::take(&mut self.held);
+        let mut start = 0;
+        while let Some(end) = self.end(&held) {
+            let whole = held.get(start..end).unwrap_or_default();
+            start = end;
+            unit(whole)?;
+        }
+        self.held = held;
+        self.held.drain(..start);
+        self.seen = self.seen.saturating_sub(start);
+        if self.held.len() > MAX_PIECE { Err(DecodeError::TooLarge) } else { Ok(()) }
+    }
+
+    /// What came after the last whole piece.
+    pub(super) fn take_rest(&mut self) -> Vec<u8> {
+        self.seen = 0;
+        std::mem::take(&mut self.held)
+    }
+
+    /// Where the next piece ends.
+    fn end(&mut self, held: &[u8]) -> Option<usize> {
+        while let Some(byte) = held.get(self.seen) {
+            let follows = held.get(self.seen + 1);
+            match byte {
+                // The other half of this line's end may still be on its way; then it is a blank line of its own.
+                b'\r' if follows == Some(&b'\n') => {
+                    self.seen += 1;
+                    continue;
+                }
+                b'\n' | b'\r' if self.framing == Framing::Events => {
+                    self.seen += 1;
+                    if !std::mem::take(&mut self.has_text) {
+                        return Some(self.seen);
+                    }
+                    continue;
+                }
+                b'\n' => {
+                    self.seen += 1;
+                    self.has_text = false;
+                    return Some(self.seen);
+                }
+                _ => self.has_text = true,
+            }
+            self.seen += 1;
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn cut(framing: Framing, pieces: &[&[u8]]) -> (Vec<String>, String) {
+        let mut units = Units::new(framing);
+        let mut found = Vec::new();
+        for piece in pieces {
+            let note = |unit: &[u8]| {
+                found.push(String::from_utf8_lossy(unit).into_owned());
+                Ok(())
+            };
+            units.feed(piece, note).unwrap();
+        }
+        (found, String::from_utf8_lossy(&units.take_rest()).into_owned())
+    }
+
+    #[test]
+    fn events_end_at_blank_lines_however_lines_end() {
+        for end in ["\n", "\r\n", "\r"] {
+            let stream = "data: a\ndata: b\n\n: c\n\ndata: d".replace('\n', end);
+            let (found, rest) = cut(Framing::Events, &[stream.as_bytes()]);
+            let expected = ["data: a\ndata: b\n\n", ": c\n\n"].map(|unit| unit.replace('\n', end));
+            assert_eq!(found, expected, "{end:?}");
+            assert_eq!(rest, "data: d");
+        }
+    }
+
+    #[test]
+    fn lines_keep_their_ends() {
+        let (found, rest) = cut(Framing::Lines, &[b"{\"a\":1}\r\n\n{\"b\"", b":2}\n{"]);
+        assert_eq!(found, ["{\"a\":1}\r\n", "\n", "{\"b\":2}\n"]);
+        assert_eq!(rest, "{");
+    }
+
+    proptest! {
+        #[test]
+        fn no_byte_is_lost_however_a_stream_is_cut(
+            stream in "[a:\r\n]{0,40}",
+            cuts in proptest::collection::vec(0usize..40, 0..6),
+        ) {
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(stream.len())).collect();
+            cuts.sort_unstable();
+            let mut pieces = Vec::new();
+            let mut from = 0;
+            for cut in cuts {
+                pieces.push(&stream.as_bytes()[from..cut]);
+                from = cut;
+            }
+            pieces.push(&stream.as_bytes()[from..]);
+            for framing in [Framing::Events, Framing::Lines] {
+                let (found, rest) = cut(framing, &pieces);
+                prop_assert_eq!(found.concat() + &rest, stream.as_str());
+            }
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! Requests that are passed on as they came, on the client's side: what is read of them, and how the answer is written.
+//!
+//! It owns the outline of a request, which is what the gateway decides by, and the encoder that writes what it is given.
+//! It refuses only what two parsers could read in two ways: a key that is written twice.
+//!
+//! The one thing to know: the encoder of the dialect stands behind it. What comes without bytes, because somebody else
+//! went on with the answer or it had another shape, is translated.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{Encoder, Turn};
+use crate::chat::{
+    Ask, ChatEvent, ChatRequest, EmbedRequest, Endpoint, GatewayError, Message, Role, Sampling,
+    Waiting,
+};
+use crate::wire::json;
+use crate::wire::splice::Outline;
+
+/// Fields that the gateway decides by.
+const OWN: &[&str] = &["model", "stream", "model_hint"];
+
+/// A longer text without a space is no text but a picture or another file.
+const LONGEST_WORD: usize = 4096;
+
+/// What a request says that the gateway decides by, however much of it is not understood; `None` when not even that can
+/// be read.
+#[must_use]
+pub fn outline(endpoint: Endpoint, body: &[u8]) -> Option<Ask> {
+    let fields = &json::read_object(body).ok()?;
+    if !is_clear(body) {
+        return None;
+    }
+    let text = |name: &str| match fields.get(name) {
+        None | Some(Value::Null) => Some(None),
+        Some(Value::String(text)) => Some(Some(text.clone()).filter(|text| !text.is_empty())),
+        Some(_) => None,
+    };
+    let stream = match fields.get("stream") {
+        None | Some(Value::Null) => endpoint.streams_by_default(),
+        Some(value) => value.as_bool()?,
+    };
+    let (model, hint) = (text("model")?, text("model_hint")?);
+    let mut said = String::new();
+    for (name, value) in fields {
+        if !OWN.contains(&name.as_str()) {
+            collect(value, &mut said);
+        }
+    }
+    if matches!(endpoint, Endpoint::OpenAiEmbeddings | Endpoint::OllamaEmbed) {
+        let input = vec![said];
+        return Some(Ask::Embed(EmbedRequest { model, hint, input, ..EmbedRequest::default() }));
+    }
+    let options = fields.get("options");
+    let number = |name: &str| {
+        fields.get(name).or_else(|| options?.get(name)).filter(|value| !value.is_null())
+    };
+    let limits = ["max_completion_tokens", "max_tokens", "max_output_tokens", "num_predict"];
+    let limit = limits.iter().find_map(|name| number(name)?.as_u64());
+    let sampling = Sampling {
+        max_tokens: limit.and_then(|limit| u32::try_from(limit).ok()),
+        temperature: number("temperature").and_then(Value::as_f64),
+        ..Sampling::default()
+    };
+    let messages = vec![Message::text(Role::User, said)];
+    let chat = ChatRequest { model, hint, messages, stream, sampling, ..ChatRequest::default() };
+    Some(match endpoint {
+        Endpoint::AnthropicCount => Ask::CountTokens(chat),
+        Endpoint::OpenAiChat
+        | Endpoint::OpenAiCompletions
+        | Endpoint::OpenAiEmbeddings
+        | Endpoint::OpenAiResponses
+        | Endpoint::AnthropicMessages
+        | Endpoint::OllamaChat
+        | Endpoint::OllamaGenerate
+        | Endpoint::OllamaEmbed => Ask::Chat(chat),
+    })
+}
+
+/// Whether the gateway's own reading of a request says all that it says: it has nothing but what is known to count, and
+/// no number that would be read less exactly than it is written.
+#[must_use]
+pub fn is_plain(endpoint: Endpoint, body: &[u8]) -> bool {
+    // A prompt that is completed is not a chat, though both are read as one.
+    endpoint != Endpoint::OpenAiCompletions
+        && json::read_object(body).is_ok_and(|fields| fields.iter().all(plain))
+}
+
+/// A digest of all that the bytes of an answer depend on beside what is asked.
+#[must_use]
+pub fn form(endpoint: Endpoint, body: &[u8]) -> u64 {
+    let outline = Outline::read(body);
+    let of = |name: &str| outline.as_ref().and_then(|outline| outline.get(name));
+    let parts = ["model", "stream", "stream_options", "encoding_format"].map(of);
+    let mut digest = DefaultHasher::new();
+    (endpoint, parts).hash(&mut digest);
+    digest.finish()
+}
+
+fn plain((name, value): (&String, &Value)) -> bool {
+    const PLAIN: &[&str] = &[
+        "content",
+        "dimensions",
+        "encoding_format",
+        "include_usage",
+        "input",
+        "max_completion_tokens",
+        "max_output_tokens",
+        "max_tokens",
+        "messages",
+        "model",
+        "model_hint",
+        "num_predict",
+        "options",
+        "prompt",
+        "role",
+        "seed",
+        "stream",
+        "stream_options",
+        "system",
+        "temperature",
+        "text",
+        "top_p",
+        "type",
+    ];
+    let is_known_role = || matches!(value.as_str(), Some("system" | "user" | "assistant"));
+    PLAIN.contains(&name.as_str()) && (name != "role" || is_known_role()) && plain_value(value)
+}
+
+fn plain_value(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(_) | Value::String(_) => true,
+        Value::Number(number) => {
+            number.is_i64() || number.is_u64() || number.as_f64().is_some_and(|it| it.abs() < 1e9)
+        }
+        Value::Array(items) => items.iter().all(plain_value),
+        Value::Object(fields) => fields.iter().all(plain),
+    }
+}
+
+/// Whether every parser reads what the gateway decides by in the same way.
+#[must_use]
+pub fn is_clear(body: &[u8]) -> bool {
+    let Some(outline) = Outline::read(body) else { return false };
+    !OWN.iter().any(|name| outline.is_ambiguous(name))
+}
+
+/// Appends the texts of a value, for an estimate of their tokens.
+fn collect(value: &Value, out: &mut String) {
+    match value {
+        Value::String(text) => {
+            if text.len() <= LONGEST_WORD || text.contains(' ') {
+                out.push_str(text);
+                out.push('\n');
+            }
+        }
+        // Token ids, each of which is one.
+        Value::Number(_) => out.push_str("x "),
+        Value::Array(items) => items.iter().for_each(|item| collect(item, out)),
+        Value::Object(fields) => fields.values().for_each(|field| collect(field, out)),
+        Value::Null | Value::Bool(_) => {}
+    }
+}
+
+/// Writes an answer as it came.
+pub struct Carrying {
+    inner: Box<dyn Encoder>,
+    /// Whether the encoder behind must know what was said to go on with it, or to say that it failed.
+    is_told: bool,
+    /// The form that the client reads.
+    form: u64,
+    /// How many of the events to come are in the client's hands already.
+    covered: u32,
+    has_carried: bool,
+    unread: Vec<u8>,
+}
+
+impl Carrying {
+    /// Writes what comes as bytes, and lets `inner` write what does not.
+    #[must_use]
+    pub fn new(endpoint: Endpoint, form: u64, ask: &Ask, inner: Box<dyn Encoder>) -> Self {
+        let has_state = matches!(endpoint, Endpoint::AnthropicMessages | Endpoint::OpenAiResponses);
+        Self {
+            inner,
+            is_told: has_state && ask.stream(),
+            form,
+            covered: 0,
+            has_carried: false,
+            unread: Vec::new(),
+        }
+    }
+}
+
+impl Encoder for Carrying {
+    fn content_type(&self) -> &'static str {
+        self.inner.content_type()
+    }
+
+    fn event(
+        &mut self,
+        event: ChatEvent,
+        at: Duration,
+        out: &mut Vec<u8>,
+    ) -> Result<(), GatewayError> {
+        if let ChatEvent::Carried(carried) = event {
+            // Somebody who asked the same reads it in another form.
+            if carried.form != self.form {
+                return Ok(());
+            }
+            self.has_carried = true;
+            self.covered = self.covered.saturating_add(carried.covers);
+            out.extend_from_slice(&carried.bytes);
+            return Ok(());
+        }
+        let Some(covered) = self.covered.checked_sub(1) else {
+            return self.inner.event(event, at, out);
+        };
+        self.covered = covered;
+        if self.is_told {
+            // What the dialect cannot say was said without it.
+            drop(self.inner.event(event, at, &mut self.unread));
+            self.unread.clear();
+        }
+        Ok(())
+    }
+
+    fn failure(&mut self, error: &GatewayError, out: &mut Vec<u8>) {
+        self.inner.failure(error, out);
+    }
+
+    fn heartbeat(&mut self, waiting: Option<Waiting>, out: &mut Vec<u8>) {
+        self.inner.heartbeat(waiting, out);
+    }
+
+    fn has_begun(&self) -> bool {
+        self.inner.has_begun()
+    }
+
+    fn kept(&mut self) -> Option<(String, Turn)> {
+        // What was carried is kept by whoever gave it its id.
+        self.inner.kept().filter(|_| !self.has_carried)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outline_reads_what_the_gateway_decides_by_and_passes_over_the_rest() {
+        let body = br#"{"model":"m","stream":true,"max_tokens":9,"input":{"new":["thing"]},
+            "image":"AAAA","stop":[1,2,3,4,5]}"#;
+        let ask = outline(Endpoint::OpenAiChat, body).unwrap();
+        assert_eq!((ask.model(), ask.stream()), (Some("m"), true));
+        let chat = ask.chat().unwrap();
+        assert_eq!(chat.sampling.max_tokens, Some(9));
+        assert!(chat.messages[0].joined_text().contains("thing"));
+    }
+
+    #[test]
+    fn what_two_parsers_read_in_two_ways_has_no_outline() {
+        for body in [
+            r#"{"model":"a","model":"b"}"#,
+            r#"{"model":"a","MODEL":"b"}"#,
+            r#"{"model":1}"#,
+            r#"{"model":"a","stream":"yes"}"#,
+            "[]",
+            "{",
+        ] {
+            assert!(outline(Endpoint::OllamaChat, body.as_bytes()).is_none(), "{body}");
+        }
+        let twice = br#"{"model":"a","messages":[{"a":1,"a":2}]}"#;
+        assert!(outline(Endpoint::OllamaChat, twice).is_none());
+    }
+}

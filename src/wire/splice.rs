@@ -1,0 +1,294 @@
+//! Changing a field of a JSON object in its bytes, so that everything else stays as it was written.
+//!
+//! It owns the places of an object's members and the edits to them. It refuses to write the rest anew: the order of
+//! keys, the spelling of numbers, white space and what is said twice are the sender's.
+//!
+//! The one thing to know: keys are compared as they are meant (`"mod\u0065l"` is `model`), values are never looked at.
+
+use std::fmt;
+use std::ops::Range;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// Where the members of a JSON object are.
+#[derive(Debug)]
+pub struct Outline<'a> {
+    body: &'a [u8],
+    members: Vec<Member>,
+}
+
+/// One member of an object.
+#[derive(Debug)]
+struct Member {
+    name: String,
+    value: Range<usize>,
+}
+
+/// Changes to be made to the bytes of an object.
+#[derive(Debug)]
+pub struct Edits<'o, 'a> {
+    outline: &'o Outline<'a>,
+    changes: Vec<(Range<usize>, Vec<u8>)>,
+    added: Vec<(String, Vec<u8>)>,
+}
+
+impl<'a> Outline<'a> {
+    /// Finds the members; `None` when it is no JSON object.
+    #[must_use]
+    pub fn read(body: &'a [u8]) -> Option<Self> {
+        let found: Found<'a> = serde_json::from_slice(body).ok()?;
+        let start = body.as_ptr().addr();
+        let members = found.0.into_iter().map(|(name, value)| {
+            let at = value.get().as_ptr().addr().saturating_sub(start);
+            Member { name, value: at..at + value.get().len() }
+        });
+        Some(Self { body, members: members.collect() })
+    }
+
+    /// The bytes of the value of this name; of several, the last one's, as nearly all parsers have it.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&'a [u8]> {
+        let member = self.members.iter().rev().find(|member| member.name == name)?;
+        self.body.get(member.value.clone())
+    }
+
+    /// Whether two members have this name. Some parsers take `Model` for `model`, so that letters' case does not count.
+    #[must_use]
+    pub fn is_ambiguous(&self, name: &str) -> bool {
+        let called = |member: &&Member| folded(&member.name) == name;
+        let exact = self.members.iter().filter(|member| member.name == name).count();
+        self.members.iter().filter(called).count() > exact.min(1)
+    }
+
+    /// Begins to change it.
+    #[must_use]
+    pub fn edit(&self) -> Edits<'_, 'a> {
+        Edits { outline: self, changes: Vec::new(), added: Vec::new() }
+    }
+}
+
+impl Edits<'_, '_> {
+    /// Gives every member of this name the value, or adds one.
+    pub fn set(&mut self, name: &str, value: impl Into<Vec<u8>>) {
+        let value = value.into();
+        let members = self.outline.members.iter().filter(|member| member.name == name);
+        let before = self.changes.len();
+        self.changes.extend(members.map(|member| (member.value.clone(), value.clone())));
+        if self.changes.len() == before {
+            self.added.push((name.to_owned(), value));
+        }
+    }
+
+    /// Takes every member of this name out.
+    pub fn remove(&mut self, name: &str) {
+        let body = self.outline.body;
+        for member in self.outline.members.iter().filter(|member| member.name == name) {
+            let Some(start) = key_start(body, member.value.start) else { continue };
+            let (start, end) = with_comma(body, start, member.value.end);
+            self.changes.push((start..end, Vec::new()));
+        }
+    }
+
+    /// Calls a member by another name.
+    pub fn rename(&mut self, name: &str, other: &str) {
+        let body = self.outline.body;
+        for member in self.outline.members.iter().filter(|member| member.name == name) {
+            let Some(start) = key_start(body, member.value.start) else { continue };
+            let Some(key) = body.get(start..member.value.start) else { continue };
+            let Some(quote) = key.iter().rposition(|byte| *byte == b'"') else { continue };
+            self.changes.push((start..start + quote + 1, quoted(other)));
+        }
+    }
+
+    /// Whether nothing is changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.added.is_empty()
+    }
+
+    /// The bytes with the changes made.
+    #[must_use]
+    pub fn apply(mut self) -> Vec<u8> {
+        let body = self.outline.body;
+        self.changes.sort_by_key(|(range, _)| range.start);
+        let end = body.iter().rposition(|byte| *byte == b'}').unwrap_or(body.len());
+        let mut out = Vec::with_capacity(body.len() + 64);
+        let mut at = 0;
+        for (range, value) in self.changes {
+            // What was taken out already is not changed as well.
+            let Some(kept) = body.get(at..range.start) else { continue };
+            out.extend_from_slice(kept);
+            out.extend_from_slice(&value);
+            at = range.end;
+        }
+        out.extend_from_slice(body.get(at..end).unwrap_or_default());
+        if !self.added.is_empty() {
+            let used = out.trim_ascii_end().len();
+            let mut is_first = out.get(..used).is_some_and(|written| written.ends_with(b"{"));
+            let space = out.split_off(used);
+            for (name, value) in self.added {
+                if !std::mem::take(&mut is_first) {
+                    out.push(b',');
+                }
+                out.extend_from_slice(&quoted(&name));
+                out.push(b':');
+                out.extend_from_slice(&value);
+            }
+            out.extend_from_slice(&space);
+        }
+        out.extend_from_slice(body.get(end..).unwrap_or_default());
+        out
+    }
+}
+
+/// The text as JSON.
+#[must_use]
+pub fn quoted(text: &str) -> Vec<u8> {
+    super::json::to_vec(&text)
+}
+
+/// JSON without the white space between its parts.
+#[must_use]
+pub fn compact(json: &[u8]) -> Vec<u8> {
+    let (mut in_text, mut is_escaped) = (false, false);
+    let means = |byte: &u8| {
+        if !in_text {
+            in_text = *byte == b'"';
+            return !byte.is_ascii_whitespace();
+        }
+        in_text = is_escaped || *byte != b'"';
+        is_escaped = !is_escaped && *byte == b'\\';
+        true
+    };
+    json.iter().copied().filter(means).collect()
+}
+
+/// As Go's parser, which Ollama and many proxies are built with, compares keys.
+fn folded(name: &str) -> String {
+    name.chars()
+        .map(|letter| match letter {
+            '\u{17f}' => 's',
+            '\u{212a}' => 'k',
+            letter => letter.to_ascii_lowercase(),
+        })
+        .collect()
+}
+
+/// Where the key of the value that begins at `value` begins.
+fn key_start(body: &[u8], value: usize) -> Option<usize> {
+    let before = body.get(..value)?.trim_ascii_end().strip_suffix(b":")?.trim_ascii_end();
+    let inside = before.strip_suffix(b"\"")?;
+    // A quote that belongs to the key has an odd number of backslashes before it.
+    let mut end = inside.len();
+    loop {
+        let quote = inside.get(..end)?.iter().rposition(|byte| *byte == b'"')?;
+        let slashes = inside.get(..quote)?.iter().rev().take_while(|byte| **byte == b'\\').count();
+        if slashes.is_multiple_of(2) {
+            return Some(quote);
+        }
+        end = quote;
+    }
+}
+
+/// The range with the comma that goes with it: the one behind, else the one before.
+fn with_comma(body: &[u8], start: usize, end: usize) -> (usize, usize) {
+    let rest = body.get(end..).unwrap_or_default();
+    let space = rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+    if rest.get(space) == Some(&b',') {
+        return (start, end + space + 1);
+    }
+    let before = body.get(..start).unwrap_or_default().trim_ascii_end();
+    (before.strip_suffix(b",").map_or(start, <[u8]>::len), end)
+}
+
+/// The members as serde finds them, in order, said twice or not.
+struct Found<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Found<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(FoundVisitor).map(Found)
+    }
+}
+
+struct FoundVisitor;
+
+impl<'de> Visitor<'de> for FoundVisitor {
+    type Value = Vec<(String, &'de RawValue)>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = map.next_entry()? {
+            members.push(member);
+        }
+        Ok(members)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn edited(body: &str, edit: impl Fn(&mut Edits<'_, '_>)) -> String {
+        let outline = Outline::read(body.as_bytes()).unwrap();
+        let mut edits = outline.edit();
+        edit(&mut edits);
+        String::from_utf8(edits.apply()).unwrap()
+    }
+
+    #[test]
+    fn a_value_changes_and_every_other_byte_stays() {
+        let body = " {\"z\" : 1.0e+2,\n\t\"mod\\u0065l\":  \"a\\u00e9\" , \"n\":12345678901234567890123 , \"z\":1} ";
+        let expected = body.replace("\"a\\u00e9\"", "\"b\"");
+        assert_eq!(edited(body, |edits| edits.set("model", *b"\"b\"")), expected);
+    }
+
+    #[test]
+    fn what_is_not_there_is_added_at_the_end() {
+        let add = |edits: &mut Edits<'_, '_>| edits.set("stream", *b"true");
+        assert_eq!(edited("{}", add), r#"{"stream":true}"#);
+        assert_eq!(edited("{ }", add), r#"{"stream":true }"#);
+        assert_eq!(edited("{\"a\": {}\n}\n", add), "{\"a\": {},\"stream\":true\n}\n");
+    }
+
+    #[test]
+    fn a_member_is_taken_out_with_one_comma() {
+        let remove = |edits: &mut Edits<'_, '_>| edits.remove("x");
+        assert_eq!(edited(r#"{"x" : 1 , "b":2}"#, remove), r#"{ "b":2}"#);
+        assert_eq!(edited(r#"{"a":"}" ,"x":"\"," }"#, remove), r#"{"a":"}"  }"#);
+        assert_eq!(edited(r#"{"x":[1,2]}"#, remove), "{}");
+        assert_eq!(edited(r#"{"a":1}"#, remove), r#"{"a":1}"#);
+    }
+
+    #[test]
+    fn a_member_is_called_by_another_name_however_its_own_was_written() {
+        let rename = |edits: &mut Edits<'_, '_>| edits.rename("a\"b", "c");
+        assert_eq!(edited(r#"{"x":"\"" , "a\"b" : 1}"#, rename), r#"{"x":"\"" , "c" : 1}"#);
+    }
+
+    #[test]
+    fn a_name_that_parsers_may_read_twice_is_ambiguous() {
+        let ambiguous = |body: &str| Outline::read(body.as_bytes()).unwrap().is_ambiguous("model");
+        assert!(!ambiguous(r#"{"model":"a","messages":[{"model":"b"}]}"#));
+        assert!(ambiguous(r#"{"model":"a","Model":"b"}"#));
+        assert!(ambiguous(r#"{"model":"a","mod\u0065l":"b"}"#));
+        assert!(ambiguous(r#"{"MODEL":"b"}"#));
+    }
+
+    #[test]
+    fn white_space_goes_where_it_means_nothing() {
+        let body = b" {\n\"a b\\\" \" :\t[1 , \"\\\\\" ] } ";
+        assert_eq!(compact(body), b"{\"a b\\\" \":[1,\"\\\\\"]}");
+    }
+
+    #[test]
+    fn what_is_no_object_has_no_members() {
+        for body in ["", "[]", "1", "{\"a\":1", "{\"a\":1}x"] {
+            assert!(Outline::read(body.as_bytes()).is_none(), "{body}");
+        }
+    }
+}
