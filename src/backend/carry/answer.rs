@@ -109,7 +109,7 @@ impl Decoder for Carrier {
         let Self { watch, manner, ready, .. } = self;
         let mut said = Vec::new();
         match &mut self.shape {
-            Shape::Unknown | Shape::Other => return watch.feed(bytes, events),
+            Shape::Unknown | Shape::Other => watch.feed(bytes, events),
             Shape::Document(body, said) => {
                 if body.len().saturating_add(bytes.len()) > MAX_PIECE {
                     return Err(DecodeError::TooLarge);
