@@ -343,7 +343,8 @@ impl Provider {
             Some(carry) => {
                 // Nothing of a whole answer comes before all of it does.
                 let due = if carry.stream { first_event } else { self.settings.whole_answer() };
-                (carry::decoder(carry, &job.request, self.target(model, None), seed), due)
+                let target = (self.target(model, None), job.tried.fell_back);
+                (carry::decoder(carry, &job.request, target, seed), due)
             }
         }
     }

@@ -65,9 +65,15 @@ pub fn encode(
     Some(UpstreamRequest { path, headers, body, dropped })
 }
 
-/// Begins to read the answer to a carried request.
+/// Begins to read the answer to a carried request. A fallback's answer names the model that ran, any other the one that
+/// was asked for.
 #[must_use]
-pub fn decoder(carry: &Carry, ask: &Ask, target: Target<'_>, seed: u64) -> Box<dyn Decoder> {
+pub fn decoder(
+    carry: &Carry,
+    ask: &Ask,
+    (target, is_fallback): (Target<'_>, bool),
+    seed: u64,
+) -> Box<dyn Decoder> {
     let outline = Outline::read(&carry.body);
     let asked = outline.as_ref().and_then(asked_model);
     let hides_usage = counts_usage(carry, target)
@@ -79,7 +85,9 @@ pub fn decoder(carry: &Carry, ask: &Ask, target: Target<'_>, seed: u64) -> Box<d
             || outline.as_ref().and_then(|it| it.get("encoding_format")) == Some(b"\"base64\""),
         stream: carry.stream,
         // Who named the model by another name reads that name again.
-        model: asked.filter(|asked| asked != target.model).map(|asked| quoted(&asked)),
+        model: asked
+            .filter(|asked| asked != target.model)
+            .map(|asked| quoted(if is_fallback { target.model } else { &asked })),
         hides_usage,
     };
     Box::new(answer::Carrier::new(watch::over(carry, ask, seed), manner))

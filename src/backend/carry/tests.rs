@@ -24,7 +24,7 @@ fn body_of(carry: &Carry, backend: &dyn Backend, fields: &Value, quirks: Quirks)
 /// The bytes for the client, all events, and how it ended, of an answer in these pieces.
 fn answered(carry: &Carry, pieces: &[&str]) -> (String, Vec<ChatEvent>, Result<(), ()>) {
     let ask = Ask::Chat(ChatRequest::default());
-    let mut decoder = decoder(carry, &ask, Target::new("m", None), 1);
+    let mut decoder = decoder(carry, &ask, (Target::new("m", None), false), 1);
     let (mut events, mut ended) = (Vec::new(), Ok(()));
     for piece in pieces {
         ended = ended.and_then(|()| decoder.feed(piece.as_bytes(), &mut events).map_err(drop));
