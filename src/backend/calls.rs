@@ -363,8 +363,12 @@ fn nameless() -> DecodeError {
     DecodeError::Malformed("a tool call without a name".to_owned())
 }
 
+/// The length of a minted id.
+pub(super) const MINTED: usize = 9;
+
 /// An id for a call that came without one: unique within the answer, and as unlikely to meet another answer's as
-/// `seed` is.
+/// its length allows. It has nine letters and digits, because it may come back in a history for a model of Mistral's,
+/// whose template takes no others.
 pub(super) fn mint(seed: u64, index: u32) -> String {
     const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
     // SplitMix64 spreads neighbouring indexes over the whole range (Steele, Lea, Flood 2014).
@@ -372,8 +376,8 @@ pub(super) fn mint(seed: u64, index: u32) -> String {
     state = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     state = (state ^ (state >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     state ^= state >> 31;
-    let mut id = String::from("call_");
-    for _ in 0..12 {
+    let mut id = String::new();
+    for _ in 0..MINTED {
         let digit = usize::try_from(state % 36).unwrap_or(0);
         id.push(char::from(DIGITS.get(digit).copied().unwrap_or(b'0')));
         state /= 36;

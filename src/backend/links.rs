@@ -3,8 +3,9 @@
 //! Every call gets an id and every result the id and name of its call, whatever the client's own API leaves
 //! out. Results that answer nothing are refused.
 //!
-//! The one thing to know: ids are made by position, so the same conversation always yields the same ids, and a
-//! provider's prompt cache stays warm.
+//! The one thing to know: ids are made in order, so the same conversation always yields the same ids, and a
+//! provider's prompt cache stays warm. They have nine letters and digits, since the templates of Mistral's models take
+//! no others.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -86,6 +87,8 @@ struct Seen<'a> {
     by_name: HashMap<&'a str, VecDeque<usize>>,
     /// All calls, oldest first; some may be answered.
     waiting: VecDeque<usize>,
+    /// How many ids were made or found to be taken.
+    made: usize,
 }
 
 #[derive(Debug)]
@@ -96,13 +99,15 @@ struct Call<'a> {
 }
 
 impl<'a> Seen<'a> {
-    /// An id by position that no client's own id is.
-    fn made_id(&self, taken: &HashSet<&str>) -> String {
-        let mut id = format!("call_{}", self.all.len());
-        while taken.contains(id.as_str()) {
-            id.push('x');
+    /// The next id that is no client's own.
+    fn made_id(&mut self, taken: &HashSet<&str>) -> String {
+        loop {
+            let id = format!("call{:05}", self.made);
+            self.made += 1;
+            if !taken.contains(id.as_str()) {
+                return id;
+            }
         }
-        id
     }
 
     fn add(&mut self, own: Option<&'a str>, id: String, name: &'a str) {
@@ -145,6 +150,11 @@ fn oldest(queue: &mut VecDeque<usize>, all: &[Call<'_>]) -> Option<usize> {
     None
 }
 
+/// Whether an id has the form of those that are made here: nine letters and digits.
+pub(super) fn is_made_like(id: &str) -> bool {
+    id.len() == 9 && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
 /// Whether an id is made of letters, digits, `_` and `-`, at most `longest` of them.
 pub(super) fn fits_as_id(id: &str, longest: usize) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
@@ -175,21 +185,31 @@ mod tests {
     fn results_without_ids_go_to_the_tool_they_name_and_then_by_order() {
         let calls = || vec![call(None, "f", ""), call(None, "g", ""), call(None, "f", "")];
         let pairs = |results| paired(calls(), results).unwrap();
-        assert_eq!(pairs(vec![named("g"), named("f"), named("f")]), ["call_1", "call_0", "call_2"]);
+        assert_eq!(
+            pairs(vec![named("g"), named("f"), named("f")]),
+            ["call00001", "call00000", "call00002"]
+        );
         let unnamed = || result(None, "");
-        assert_eq!(pairs(vec![unnamed(), named("f"), unnamed()]), ["call_0", "call_2", "call_1"]);
+        assert_eq!(
+            pairs(vec![unnamed(), named("f"), unnamed()]),
+            ["call00000", "call00002", "call00001"]
+        );
         assert!(paired(calls(), vec![named("h")]).is_err());
         assert!(paired(calls(), vec![named("g"), named("g")]).is_err());
     }
 
     #[test]
-    fn a_made_id_is_nobodys_own() {
-        let calls = vec![call(Some("call_1"), "f", ""), call(None, "g", "")];
-        let results = vec![result(None, ""), result(Some("call_1"), "")];
-        assert_eq!(paired(calls, results).unwrap(), ["call_1", "call_1"]);
-        let calls = vec![call(Some("call_1"), "f", ""), call(None, "g", "")];
-        let results = vec![result(Some("call_1"), ""), result(None, "")];
-        assert_eq!(paired(calls, results).unwrap(), ["call_1", "call_1x"]);
+    fn a_made_id_is_nobodys_own_and_every_template_takes_it() {
+        let own = "call00000";
+        let calls = || vec![call(Some(own), "f", ""), call(None, "g", ""), call(None, "h", "")];
+        let answers = || vec![named("h"), result(Some(own), ""), named("g")];
+        let ids = paired(calls(), answers()).unwrap();
+        assert_eq!(ids, ["call00002", own, "call00001"]);
+        assert!(ids.iter().all(|id| is_made_like(id)));
+        // What comes later changes no earlier id.
+        let mut more = calls();
+        more.push(call(None, "f", ""));
+        assert_eq!(paired(more, answers()).unwrap(), ids);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! Only minted ids carry a signature. Where neither way brings it back, [`STAND_IN`] keeps the newer models from
 //! refusing the conversation.
 
+use crate::backend::calls::MINTED;
 use crate::chat::ChatEvent;
 use crate::wire::signature::of_gemini;
 
@@ -15,9 +16,6 @@ pub(super) const STAND_IN: &str = "skip_thought_signature_validator";
 
 /// Parts a minted id from the signature folded into it.
 const FOLD: &str = "_sig_";
-
-/// The length of a minted id.
-const STEM: usize = "call_".len() + 12;
 
 /// Longer signatures are not folded: ids are repeated in every later request.
 const LONGEST: usize = 8 * 1024;
@@ -33,7 +31,7 @@ pub(super) fn fold(id: String, signature: &str) -> String {
     let is_base64 = letters
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_'));
-    if id.len() != STEM || !is_base64 || letters.is_empty() || letters.len() > LONGEST {
+    if id.len() != MINTED || !is_base64 || letters.is_empty() || letters.len() > LONGEST {
         return id;
     }
     let letters = letters.chars().map(|letter| match letter {
@@ -46,10 +44,10 @@ pub(super) fn fold(id: String, signature: &str) -> String {
 
 /// The id without what was folded into it, and that.
 pub(super) fn unfold(id: &str) -> (&str, Option<String>) {
-    let Some((stem, rest)) = id.split_at_checked(STEM) else { return (id, None) };
-    let Some(letters) = rest.strip_prefix(FOLD).filter(|_| stem.starts_with("call_")) else {
-        return (id, None);
-    };
+    let is_minted =
+        |stem: &str| stem.len() == MINTED && stem.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let folded = id.split_once(FOLD).filter(|(stem, _)| is_minted(stem));
+    let Some((stem, letters)) = folded else { return (id, None) };
     let mut signature: String = letters
         .chars()
         .map(|letter| match letter {
@@ -85,9 +83,14 @@ mod tests {
 
     #[test]
     fn other_ids_hold_no_signature_and_odd_signatures_are_not_folded() {
-        for id in
-            ["", "call_1", "toolu_01ABCDEFGHIJ_sig_AAAA", "äääääääääääääääää", "call_abcdefghijkl"]
-        {
+        for id in [
+            "",
+            "call_1",
+            "fc_1_2_3a_sig_AAAA",
+            "toolu_01ABCDEFGHIJ_sig_AAAA",
+            "äääääääääääääääää",
+            "call_abcdefghijkl",
+        ] {
             assert_eq!(unfold(id), (id, None));
         }
         let id = mint(3, 1);

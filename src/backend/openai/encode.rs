@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::family::Family;
+use super::family::{Family, is_mistrals};
 use super::reasoning::Back;
 use super::words::{effort_of, file, words};
 use super::{fill, system};
@@ -12,7 +12,7 @@ use crate::backend::history::{
     REASONING, address, documents, images, name_cache_marks, name_foreign, refuse_sound,
     result_text,
 };
-use crate::backend::links::Links;
+use crate::backend::links::{Links, is_made_like};
 use crate::backend::names::ToolNames;
 use crate::backend::{Quirks, Target, UpstreamRequest, foreign_fields};
 use crate::chat::{
@@ -67,7 +67,7 @@ pub(super) fn chat(
     let has_tools = !request.tools.is_empty();
     let body = Body {
         model,
-        messages: messages(&system::placed(request, quirks.system), back, &names)?,
+        messages: messages(&system::placed(request, quirks.system), model, back, &names)?,
         stream: true,
         stream_options: StreamOptions::of(quirks),
         max_tokens: limit.filter(|_| !is_newer),
@@ -131,10 +131,15 @@ pub(super) fn name_untold(request: &ChatRequest, back: Back, dropped: &mut Vec<S
 
 fn messages(
     request: &ChatRequest,
+    model: &str,
     back: Back,
     names: &ToolNames,
 ) -> Result<Vec<WireMessage>, GatewayError> {
-    let mut links = Links::new(request, |id| !id.is_empty() && id.len() <= LONGEST_ID)?;
+    let fits = |id: &str| match is_mistrals(model) {
+        true => is_made_like(id),
+        false => !id.is_empty() && id.len() <= LONGEST_ID,
+    };
+    let mut links = Links::new(request, fits)?;
     let mut written = Vec::with_capacity(request.messages.len());
     // Tool messages hold text only: their pictures follow in a user message, after the last of them.
     let mut pictures = Vec::new();

@@ -51,6 +51,14 @@ impl Family {
     }
 }
 
+/// Whether it is one of Mistral's, whose templates take no ids of calls but those of nine letters and digits.
+pub(super) fn is_mistrals(model: &str) -> bool {
+    let name = model.to_ascii_lowercase();
+    ["mistral", "mixtral", "ministral", "magistral", "devstral", "codestral", "pixtral"]
+        .iter()
+        .any(|part| name.contains(part))
+}
+
 /// Whether a model reasons and takes a word for how much, by what its server says, else by its name. Whatever is
 /// not known to reason is taken not to: OpenAI's own models refuse the word then.
 pub(super) fn reasons(model: &str, known: Option<bool>) -> bool {

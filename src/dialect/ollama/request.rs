@@ -317,8 +317,10 @@ fn tool_calls(fields: &mut Fields, item: &mut Object, message: usize) -> Vec<Too
             .filter_map(|(index, item)| {
                 let mut item = fields.item(index, item)?;
                 fields.within(index, |fields| {
+                    // By its place, so that it stays the same in every later request. Nine letters and digits are
+                    // what the templates of all models take.
                     let id = some_text(fields, &mut item, "id")
-                        .unwrap_or_else(|| format!("call_{message}_{index}"));
+                        .unwrap_or_else(|| format!("c{message:05}{index:03}"));
                     let mut function = fields.required_object(&mut item, "function")?;
                     fields.within("function", |fields| tool_call(fields, &mut function, id))
                 })

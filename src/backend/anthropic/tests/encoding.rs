@@ -156,15 +156,15 @@ fn all_results_come_first_in_one_user_message() {
     request.messages.push(message(Role::Tool, vec![failed]));
     let messages = messages(&request);
     let uses = json!([{"type": "text", "text": "so"},
-        {"type": "tool_use", "id": "call_0", "name": "fs_read", "input": {"x": 1}},
-        {"type": "tool_use", "id": "call_1", "name": "g", "input": {}}]);
+        {"type": "tool_use", "id": "call00000", "name": "fs_read", "input": {"x": 1}},
+        {"type": "tool_use", "id": "call00001", "name": "g", "input": {}}]);
     assert_eq!(messages[1], json!({"role": "assistant", "content": uses}));
     let content = &messages[2]["content"];
-    let first = json!({"type": "tool_result", "tool_use_id": "call_0", "content": "1"});
+    let first = json!({"type": "tool_result", "tool_use_id": "call00000", "content": "1"});
     assert_eq!(content[0], first);
     assert_eq!(
         (&content[1]["tool_use_id"], &content[1]["is_error"]),
-        (&json!("call_1"), &json!(true))
+        (&json!("call00001"), &json!(true))
     );
     assert_eq!(content[1]["content"][1]["type"], "image");
     assert_eq!(content[2], json!({"type": "text", "text": "and?"}));

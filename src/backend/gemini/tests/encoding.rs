@@ -242,9 +242,9 @@ fn signatures_return_on_the_call_they_came_with() {
     assert_eq!(parts[1], json!({"functionCall": called("fc-2", json!({}))}));
     assert_eq!(dropped, [""; 0]);
     // Folded into the id, for clients that keep no thinking.
-    let folded = call(Some("call_abcdefghijkl_sig_c2ln"), "f", "");
+    let folded = call(Some("abcdefgh1_sig_c2ln"), "f", "");
     let (parts, _) = turn(vec![folded], "gemini-2.5-pro");
-    assert_eq!(parts[0]["functionCall"]["id"], "call_abcdefghijkl");
+    assert_eq!(parts[0]["functionCall"]["id"], "abcdefgh1");
     assert_eq!(parts[0]["thoughtSignature"], "c2ln");
 }
 
@@ -263,10 +263,10 @@ fn a_lost_or_foreign_signature_is_stood_in_for_where_one_is_demanded() {
 
 #[test]
 fn a_folded_id_is_unfolded_on_the_result_too() {
-    let id = Some("call_abcdefghijkl_sig_c2ln");
+    let id = Some("abcdefgh1_sig_c2ln");
     let mut request = user("hi");
     request.messages.push(message(Role::Assistant, vec![call(id, "f", "")]));
     request.messages.push(message(Role::Tool, vec![result(id, "42")]));
     let response = &encode(&request)["contents"][2]["parts"][0]["functionResponse"];
-    assert_eq!(response["id"], "call_abcdefghijkl");
+    assert_eq!(response["id"], "abcdefgh1");
 }

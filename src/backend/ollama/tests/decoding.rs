@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::backend::DecodeError;
+use crate::backend::links::is_made_like;
 use crate::chat::{ChatEvent, Completion, Finish, Usage};
 
 fn decode(pieces: &[&[u8]]) -> (Vec<ChatEvent>, Result<(), DecodeError>) {
@@ -90,7 +91,7 @@ fn calls_without_ids_get_one_each_and_make_the_answer_a_call() {
         panic!("{events:?}")
     };
     assert_eq!((first.index, first.arguments.as_str()), (0, "{\"x\":1}"));
-    assert!(first.id.as_deref().unwrap().starts_with("call_"));
+    assert!(is_made_like(first.id.as_deref().unwrap()));
     assert_eq!(
         (second.index, second.id.as_deref(), second.arguments.as_str()),
         (1, Some("own"), "{}")

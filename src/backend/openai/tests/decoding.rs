@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::backend::links::is_made_like;
 use crate::backend::testing::{Read, calls, cut, done, stream, tool};
 use crate::backend::{DecodeError, RejectionClass};
 use crate::chat::{ChatEvent, ChatRequest, Finish, Usage};
@@ -206,7 +207,7 @@ fn calls_without_ids_get_one_each() {
     let list = r#"[{"function":{"name":"f","arguments":"{}"}},{"id":"","function":{"name":"g","arguments":"{}"}}]"#;
     let joined = joined_calls(&[list]).unwrap();
     assert_eq!(joined.len(), 2);
-    assert!(joined[0].0.starts_with("call_") && joined[0].0 != joined[1].0, "{joined:?}");
+    assert!(is_made_like(&joined[0].0) && joined[0].0 != joined[1].0, "{joined:?}");
 }
 
 #[test]

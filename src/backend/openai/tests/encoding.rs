@@ -175,13 +175,38 @@ fn calls_and_results_are_paired_even_without_ids() {
     assert_eq!(messages[1]["content"], Value::Null);
     let calls = messages[1]["tool_calls"].as_array().unwrap();
     let ids: Vec<_> = calls.iter().map(|call| call["id"].as_str().unwrap()).collect();
-    assert_eq!(ids, ["call_0", "call_1", "own"]);
+    assert_eq!(ids, ["call00000", "call00001", "own"]);
     assert_eq!(calls[0]["function"], json!({"name": "a", "arguments": "{}"}));
     assert_eq!(calls[2]["function"]["arguments"], "1");
     for (index, (id, text)) in ids.into_iter().zip(["A", "B", "C"]).enumerate() {
         let answer = json!({"role": "tool", "content": text, "tool_call_id": id});
         assert_eq!(messages[index + 2], answer);
     }
+}
+
+#[test]
+fn mistrals_models_are_given_ids_that_their_templates_take() {
+    let mut request = user("hi");
+    let (own, foreign) = ("AbC012xyz", "toolu_01ABC");
+    request.messages.push(message(
+        Role::Assistant,
+        vec![call(Some(foreign), "a", ""), call(Some(own), "b", ""), call(None, "c", "")],
+    ));
+    let answers = vec![result(Some(own), "B"), result(Some(foreign), "A"), result(None, "C")];
+    request.messages.push(message(Role::Tool, answers));
+    let sent = |model: &str| {
+        let (body, _) = encode_for(&request, model);
+        let calls = body["messages"][1]["tool_calls"].as_array().unwrap().clone();
+        let called = calls.iter().map(|call| call["id"].as_str().unwrap().to_owned());
+        let answered =
+            (2..5).map(|at| body["messages"][at]["tool_call_id"].as_str().unwrap().to_owned());
+        called.chain(answered).collect::<Vec<_>>()
+    };
+    let (first, second) = ("call00000", "call00001");
+    for model in ["mistralai/Devstral-Small-2507", "Mixtral-8x7B", "mistral-small"] {
+        assert_eq!(sent(model), [first, own, second, own, first, second], "{model}");
+    }
+    assert_eq!(sent("qwen3"), [foreign, own, first, own, foreign, first]);
 }
 
 #[test]

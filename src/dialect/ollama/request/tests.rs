@@ -110,15 +110,15 @@ fn results_without_ids_belong_to_the_calls_before_them() {
     assert_eq!(
         linked,
         [
-            (Some("call_1_1"), Some("sub")),
-            (Some("call_1_0"), Some("add")),
-            (Some("call_1_2"), Some("add")),
+            (Some("c00001001"), Some("sub")),
+            (Some("c00001000"), Some("add")),
+            (Some("c00001002"), Some("add")),
             (None, None),
             (Some("own"), Some("mul")),
         ]
     );
     let first = ToolCall {
-        id: Some("call_1_0".into()),
+        id: Some("c00001000".into()),
         name: "add".into(),
         arguments: "{\"b\":1,\"a\":2}".into(),
     };
