@@ -26,6 +26,7 @@ mod overflow;
 mod quirks;
 mod reason;
 mod report;
+mod room;
 mod stream;
 #[cfg(test)]
 mod testing;
@@ -47,6 +48,7 @@ pub use ollama::Ollama;
 pub use openai::OpenAi;
 use openai::has_newer_limit as openai_family;
 pub use quirks::{ApiVersion, LimitField, Quirks, SystemPlace};
+pub use room::room;
 
 /// The most that one undivided piece of an answer may hold: a line, an event or a unary body.
 pub const MAX_PIECE: usize = 32 * 1024 * 1024;

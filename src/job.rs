@@ -216,6 +216,8 @@ pub struct Tried {
     pub fell_back: bool,
     /// Whether the present provider was asked to go on with an answer and refused that, so that it is asked from the start.
     pub prefill_refused: bool,
+    /// How many tokens the present provider says that an answer may have, once it has refused more.
+    pub room: Option<u64>,
     /// Calls made to any provider.
     pub attempts: u32,
     /// Calls made to the present provider, a free one not counted.
@@ -359,7 +361,7 @@ impl Tried {
     pub fn turn_to(&mut self, candidate: Candidate) {
         self.fell_back = self.candidate.is_some() || candidate.part == Some(RoutePart::Fallback);
         self.candidate = Some(candidate);
-        (self.here, self.prefill_refused) = (0, false);
+        (self.here, self.prefill_refused, self.room) = (0, false, None);
     }
 
     /// What is told of it to the client.

@@ -15,6 +15,7 @@ pub mod catalogue;
 mod discovery;
 mod failed;
 mod fault;
+mod fit;
 mod health;
 mod refused;
 mod resume;

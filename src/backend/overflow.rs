@@ -89,25 +89,29 @@ fn is_about_length(said: &str) -> bool {
     has(said, SAID) || has(said, ROOM) && has(said, MISFIT) || said.contains("context overflow")
 }
 
+/// What stands behind the number of a prompt's tokens.
+pub(super) const PROMPT: &[&str] = &[
+    " in the messages",
+    " in your prompt",
+    " input tokens",
+    " tokens from the input",
+    " of text input",
+    " `inputs` tokens",
+];
+
+/// What stands behind the number of tokens that an answer may have.
+pub(super) const ANSWER: &[&str] = &[
+    " in the completion",
+    " for the completion",
+    " output tokens",
+    " tokens for the completion",
+    " in the output",
+    " `max_new_tokens`",
+];
+
 /// Whether the prompt is to blame where its tokens and the answer's are told apart, such as "8000 in the messages, 500
 /// in the completion".
 fn is_prompt_larger(said: &str) -> bool {
-    const PROMPT: &[&str] = &[
-        " in the messages",
-        " in your prompt",
-        " input tokens",
-        " tokens from the input",
-        " of text input",
-        " `inputs` tokens",
-    ];
-    const ANSWER: &[&str] = &[
-        " in the completion",
-        " for the completion",
-        " output tokens",
-        " tokens for the completion",
-        " in the output",
-        " `max_new_tokens`",
-    ];
     let sum = || {
         // Anthropic: "input length and `max_tokens` exceed context limit: 190000 + 21333 > 200000".
         let (_, rest) = said.split_once("exceed context limit: ")?;
@@ -132,7 +136,7 @@ fn fills(said: &str, prompt: u64) -> bool {
 }
 
 /// The number that stands before one of these words.
-fn number_before(said: &str, words: &[&str]) -> Option<u64> {
+pub(super) fn number_before(said: &str, words: &[&str]) -> Option<u64> {
     words.iter().find_map(|words| {
         said.match_indices(words).find_map(|(at, _)| {
             let before = said.get(..at)?;

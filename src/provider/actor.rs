@@ -19,6 +19,7 @@ use super::discovery;
 use super::elsewhere;
 use super::failed::Failed;
 use super::fault;
+use super::fit;
 use super::gate::Arrival;
 use super::line::Share;
 use super::refusal::Refusal;
@@ -198,7 +199,9 @@ impl ProviderActor {
             needs: Duration::ZERO,
             delivered: is_midway && turn.job.request.stream(),
         };
-        let next = match resume::without_prefill(&mut turn.job, &failed.failure, &standing) {
+        let next = resume::without_prefill(&mut turn.job, &failed.failure, &standing)
+            .or_else(|| fit::lowered(provider, &mut turn.job, &failed, &standing));
+        let next = match next {
             Some(next) => next,
             None => retry::decide(&failed.failure, &standing, &self.retry, fastrand::f64()),
         };

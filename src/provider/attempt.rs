@@ -31,6 +31,7 @@ use super::discovery;
 use super::evidence::Fault;
 use super::failed::Failed;
 use super::fault;
+use super::fit;
 use super::gate::{Ended, Shift};
 use super::resume;
 use super::retry::Failure;
@@ -74,7 +75,7 @@ pub(super) async fn run(
         // Nothing was sent, so no attempt is counted.
         Err(failed) => return Some((job, failed)),
     };
-    job.tried.dropped = std::mem::take(&mut call.dropped);
+    job.tried.dropped = fit::applied(&mut call, &job.tried);
     job.tried.attempts += 1;
     job.tried.is_resumed |= job.tried.cut.is_some();
     job.place.call(&job.tried);

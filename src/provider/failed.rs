@@ -226,7 +226,8 @@ impl Failed {
         }
     }
 
-    fn words(&self) -> Option<&str> {
+    /// The provider's own words, for its caller.
+    pub fn words(&self) -> Option<&str> {
         self.said.as_ref().map(|said| said.words.as_str())
     }
 

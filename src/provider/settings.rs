@@ -10,6 +10,7 @@ mod added;
 mod backend_name;
 mod concurrency;
 mod health;
+mod limit_wish;
 mod model_info;
 mod proxy;
 mod tls;
@@ -28,6 +29,7 @@ pub use added::{body_fields, json_of};
 pub use backend_name::BackendName;
 pub use concurrency::{AUTO, AutoConcurrency, MaxConcurrency};
 pub use health::HealthSettings;
+pub use limit_wish::LimitWish;
 pub use model_info::ModelInfo;
 pub use proxy::{Proxy, ProxyUrl};
 pub use tls::{Authorities, Roots, TlsSettings};
@@ -70,6 +72,8 @@ pub struct ProviderSettings {
     /// the client speaks the same API.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reasoning_back: Option<bool>,
+    /// What becomes of a limit of tokens that it refuses because less is left beside the prompt. Default `asked`.
+    pub max_tokens: LimitWish,
     /// How it calls the limit of tokens; for `openai` only. Default `auto`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_tokens_field: Option<LimitField>,
@@ -296,6 +300,7 @@ impl Default for ProviderSettings {
             api_version: None,
             stream_usage: None,
             reasoning_back: None,
+            max_tokens: LimitWish::default(),
             max_tokens_field: None,
             system: None,
             apis: None,

@@ -32,6 +32,7 @@ mod embeddings;
 mod endings;
 mod failures;
 mod fallback;
+mod fit;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod harness;
 mod health;

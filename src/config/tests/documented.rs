@@ -9,8 +9,8 @@ use crate::http::settings::KeySettings;
 use crate::limit::settings::RateSettings;
 use crate::policy::{DataPolicy, OnCut, Priority, Trust};
 use crate::provider::settings::{
-    AutoConcurrency, BackendName, BreakerSettings, HealthSettings, MaxConcurrency, ModelInfo,
-    ProviderSettings, ProxyUrl, RetrySettings, Timeouts, TlsSettings,
+    AutoConcurrency, BackendName, BreakerSettings, HealthSettings, LimitWish, MaxConcurrency,
+    ModelInfo, ProviderSettings, ProxyUrl, RetrySettings, Timeouts, TlsSettings,
 };
 use crate::router::settings::{RouteSettings, TargetSettings};
 use crate::secret::Secret;
@@ -85,6 +85,7 @@ fn full_provider() -> ProviderSettings {
         api_version: Some(ApiVersion::V2023),
         stream_usage: Some(true),
         reasoning_back: Some(true),
+        max_tokens: LimitWish::Fit,
         max_tokens_field: Some(LimitField::Auto),
         system: Some(SystemPlace::First),
         apis: Some(vec![ApiWord::Chat]),

@@ -1,0 +1,83 @@
+//! Lowering the limit of an answer's tokens to what the provider says that fits: `max_tokens = "fit"`.
+//!
+//! It owns what follows a refusal of a limit, once for each provider, and the change to the call. It refuses to lower
+//! what the client did not say, and to raise anything.
+//!
+//! The one thing to know: a refusal that is about the prompt is none of this. Who is told that a prompt is too long has
+//! to shorten it.
+
+use std::time::Duration;
+
+use super::Provider;
+use super::failed::Failed;
+use super::retry::{Failure, MAX_ATTEMPTS, Next, Standing};
+use super::settings::LimitWish;
+use crate::backend::{UpstreamRequest, room};
+use crate::chat::estimate::prompt_tokens;
+use crate::job::{Job, Tried};
+use crate::wire::splice::Outline;
+
+/// How the limit is called where it is a field of the body.
+const FIELDS: [&str; 3] = ["max_tokens", "max_completion_tokens", "max_output_tokens"];
+
+/// What follows when a provider refuses the limit and says what would fit; `None` when it was not that.
+pub(super) fn lowered(
+    provider: &Provider,
+    job: &mut Job,
+    failed: &Failed,
+    standing: &Standing,
+) -> Option<Next> {
+    let is_wanted = provider.settings.max_tokens == LimitWish::Fit;
+    if !is_wanted || failed.failure != Failure::Rejected || job.tried.room.is_some() {
+        return None;
+    }
+    let chat = job.request.chat()?;
+    let room = room(failed.words()?, prompt_tokens(chat))?;
+    let asked = chat.sampling.max_tokens.or(provider.quirks.default_max_tokens)?;
+    let may_ask = standing.attempts < MAX_ATTEMPTS && !standing.left.is_zero();
+    if !may_ask || room >= u64::from(asked) {
+        return None;
+    }
+    job.tried.room = Some(room);
+    Some(Next::Again { after: Duration::ZERO, fresh: false, free: false })
+}
+
+/// Lowers the limit of a call to what fits, where a refusal has told that. Gives what the provider is not told, and that.
+pub(super) fn applied(call: &mut UpstreamRequest, tried: &Tried) -> Vec<String> {
+    let mut dropped = std::mem::take(&mut call.dropped);
+    if let (Some(room), Some(outline)) = (tried.room, Outline::read(&call.body)) {
+        let mut edits = outline.edit();
+        for field in FIELDS.into_iter().filter(|field| outline.get(field).is_some()) {
+            edits.set(field, room.to_string());
+            dropped.push(field.to_owned());
+        }
+        call.body = edits.apply();
+    }
+    dropped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_is_lowered_where_it_stands_and_named() {
+        let call = |body: &str| UpstreamRequest {
+            path: String::new(),
+            headers: Vec::new(),
+            body: body.into(),
+            dropped: Vec::new(),
+        };
+        let lowered = |body: &str, room: Option<u64>| {
+            let mut call = call(body);
+            let dropped = applied(&mut call, &Tried { room, ..Tried::default() });
+            (String::from_utf8(call.body).unwrap(), dropped)
+        };
+        let body = r#"{"a": 1.0, "max_completion_tokens": 9, "b": {"max_tokens": 9}}"#;
+        let (fits, dropped) = lowered(body, Some(5));
+        assert_eq!(fits, body.replacen('9', "5", 1));
+        assert_eq!(dropped, ["max_completion_tokens"]);
+        assert_eq!(lowered(body, None), (body.to_owned(), Vec::new()));
+        assert_eq!(lowered("{}", Some(5)), ("{}".to_owned(), Vec::new()));
+    }
+}
