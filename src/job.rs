@@ -37,7 +37,7 @@ pub use stitch::{Differs, Stitch};
 pub const EVENTS: usize = 16;
 
 /// The authenticated client.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Caller {
     /// The configured name of its key, or `anonymous`.
     pub name: Arc<str>,

@@ -19,6 +19,7 @@ mod fit;
 mod health;
 mod refused;
 mod resume;
+mod urgency;
 
 pub mod settings;
 

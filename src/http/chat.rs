@@ -100,7 +100,7 @@ async fn submit(
         request: Arc::clone(&ask),
         carry,
         trace: exchange.trace.clone(),
-        caller,
+        caller: wishes.ranked(caller),
         // Whoever goes on with what must stay local stays local.
         policy: (wishes.local || recalled.is_local).then_some(DataPolicy::Local),
         arrived: exchange.arrived,

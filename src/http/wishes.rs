@@ -1,14 +1,17 @@
-//! What a request says in headers that every dialect understands: deadline, data policy, explanation, trace.
+//! What a request says in headers that every dialect understands: deadline, priority, data policy, explanation, trace.
 //!
 //! It refuses a wish that it does not understand where not keeping it would matter.
 
 use std::num::IntErrorKind;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
 use actix_web::http::header::HeaderValue;
 
 use crate::chat::{ErrorKind, GatewayError, Origin};
+use crate::job::Caller;
+use crate::policy::Priority;
 use crate::telemetry::otel::{RequestSpan, Trace};
 
 /// What a request says in headers that every dialect understands.
@@ -16,6 +19,8 @@ use crate::telemetry::otel::{RequestSpan, Trace};
 pub struct Wishes {
     /// How long the client waits, queueing included.
     pub timeout: Option<Duration>,
+    /// How urgent it is, if it says so.
+    priority: Option<Priority>,
     /// Whether its content must stay on local providers.
     pub local: bool,
     /// Whether it wants to know how it found its provider.
@@ -23,7 +28,7 @@ pub struct Wishes {
 }
 
 impl Wishes {
-    /// Reads `x-request-timeout-ms`, `x-gateway-data-policy` and `x-gateway-explain`.
+    /// Reads `x-request-timeout-ms`, `x-gateway-priority`, `x-gateway-data-policy` and `x-gateway-explain`.
     ///
     /// # Errors
     ///
@@ -39,9 +44,20 @@ impl Wishes {
                 return Err(GatewayError::invalid(message));
             }
         };
+        let priority = header("x-gateway-priority").map(priority).transpose()?;
         // What is not understood here costs nobody anything, so it is no reason to refuse.
         let explain = header("x-gateway-explain") == Some(b"route");
-        Ok(Self { timeout, local, explain })
+        Ok(Self { timeout, priority, local, explain })
+    }
+
+    /// The caller with the priority of this request, which is never above that of its key.
+    pub fn ranked(&self, caller: Arc<Caller>) -> Arc<Caller> {
+        match self.priority {
+            Some(priority) if priority < caller.priority => {
+                Arc::new(Caller { priority, ..Caller::clone(&caller) })
+            }
+            Some(_) | None => caller,
+        }
     }
 }
 
@@ -53,6 +69,17 @@ pub fn traced(request: &HttpRequest) -> (RequestSpan, Option<Trace>) {
     });
     let route = || request.match_pattern().unwrap_or_else(|| "unknown".to_owned());
     RequestSpan::begin(request.method().as_str(), route, parent)
+}
+
+fn priority(value: &[u8]) -> Result<Priority, GatewayError> {
+    match value {
+        b"interactive" => Ok(Priority::Interactive),
+        b"batch" => Ok(Priority::Batch),
+        _ => {
+            let message = "x-gateway-priority: write `interactive` or `batch`";
+            Err(GatewayError::invalid(message))
+        }
+    }
 }
 
 fn timeout(value: &[u8]) -> Result<Duration, GatewayError> {

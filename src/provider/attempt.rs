@@ -37,6 +37,7 @@ use super::resume;
 use super::retry::Failure;
 use super::retry_after::retry_after;
 use super::slot::Slot;
+use super::urgency;
 use crate::backend::{DecodeError, Decoder, UpstreamRequest, carry};
 use crate::chat::{ChatEvent, ErrorKind, GatewayError, Usage};
 use crate::job::{EVENTS, Job};
@@ -270,16 +271,20 @@ fn prepare(
     let refusal = job.refusal().cloned();
     // Also what is carried may have to be gone on with by another provider.
     let asked = resume::asked(job, provider.backend, &model);
-    match (carried, refusal) {
-        (Some(call), _) => return Ok((call, model)),
+    let mut call = match (carried, refusal) {
+        (Some(call), _) => call,
         (None, Some(refusal)) => return Err(Failed::new(Failure::Rejected, refusal)),
-        (None, None) => {}
-    }
-    let call = provider.backend.encode(&asked, target);
-    let mut call = call.map_err(|error| Failed::new(Failure::Rejected, error))?;
-    if asked.chat().is_some() {
-        call.add_fields(&provider.added);
-    }
+        (None, None) => {
+            let call = provider.backend.encode(&asked, target);
+            let mut call = call.map_err(|error| Failed::new(Failure::Rejected, error))?;
+            if asked.chat().is_some() {
+                call.add_fields(&provider.added);
+            }
+            call
+        }
+    };
+    drop(asked);
+    urgency::tell(provider, &mut call, job);
     Ok((call, model))
 }
 

@@ -72,6 +72,10 @@ pub struct ProviderSettings {
     /// the client speaks the same API.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reasoning_back: Option<bool>,
+    /// The field of a chat's body in which it is told how urgent the chat is: 0 for `interactive`, 1 for `batch`, as vLLM
+    /// counts. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority_field: Option<String>,
     /// What becomes of a limit of tokens that it refuses because less is left beside the prompt. Default `asked`.
     pub max_tokens: LimitWish,
     /// How it calls the limit of tokens; for `openai` only. Default `auto`.
@@ -300,6 +304,7 @@ impl Default for ProviderSettings {
             api_version: None,
             stream_usage: None,
             reasoning_back: None,
+            priority_field: None,
             max_tokens: LimitWish::default(),
             max_tokens_field: None,
             system: None,

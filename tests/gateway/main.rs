@@ -49,6 +49,7 @@ mod native;
 mod offsets;
 mod panics;
 mod patience;
+mod priority;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod redis;
 mod reload;

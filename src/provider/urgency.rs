@@ -1,0 +1,26 @@
+//! How urgent a chat is, told to a server that has a line of its own: `priority_field`.
+//!
+//! The one thing to know: the number is vLLM's, where the lower one goes first and 0 is what nobody says. The client's
+//! own number gives way, or everybody could be first.
+
+use super::Provider;
+use crate::backend::UpstreamRequest;
+use crate::job::Job;
+use crate::policy::Priority;
+use crate::wire::splice::Outline;
+
+/// Writes the request's priority into the call, where the provider's settings name a field for it.
+pub(super) fn tell(provider: &Provider, call: &mut UpstreamRequest, job: &Job) {
+    let Some(field) = &provider.settings.priority_field else { return };
+    if job.request.chat().is_none() {
+        return;
+    }
+    let number = match job.caller.priority {
+        Priority::Interactive => "0",
+        Priority::Batch => "1",
+    };
+    let Some(outline) = Outline::read(&call.body) else { return };
+    let mut edits = outline.edit();
+    edits.set(field, number);
+    call.body = edits.apply();
+}

@@ -1,0 +1,88 @@
+//! How urgent a single request is: `x-gateway-priority` and `priority_field`.
+
+use serde_json::{Value, json};
+
+use crate::client::{ask, chat, post_json_with};
+use crate::crowd::{answers, count, key, send, snapshot, waiting};
+use crate::harness::{provider, spawn_gateway};
+use crate::upstream::{Gate, Script, Upstream, ollama, openai};
+
+const KEYS: &str = "[[keys]]\nname = 'nightly'\nkey = 'sk-nightly'\npriority = 'batch'\n\
+                    [[keys]]\nname = 'people'\nkey = 'sk-people'\n";
+
+#[tokio::test]
+async fn a_request_may_rank_below_its_key_and_never_above() {
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let upstream = Upstream::spawn(move |call| ollama::reply(call).head_hold(&held));
+    let lines = "max_concurrency = 5\nmax_queue = 9";
+    let gateway =
+        spawn_gateway(&format!("{KEYS}{}", provider("ollama", "ollama", &upstream.url(), lines)))
+            .await;
+    let says = |key: &'static str, word: &'static str| {
+        send(&gateway, &[("x-api-key", key), ("x-gateway-priority", word)], chat("hi"))
+    };
+    // Of five slots four are for batch work, whichever of the two makes it that.
+    let mut sent: Vec<_> = (0..3).map(|_| says("sk-people", "batch")).collect();
+    sent.extend((0..3).map(|_| says("sk-nightly", "interactive")));
+    upstream.busy(4).await;
+    waiting(&gateway, "ollama", 2).await;
+    assert_eq!(snapshot(&gateway, "ollama").await["batch_in_flight"], 4);
+    sent.push(says("sk-people", "interactive"));
+    upstream.busy(5).await;
+    assert_eq!(snapshot(&gateway, "ollama").await["batch_in_flight"], 4);
+    gate.open();
+    assert_eq!(count(&answers(sent).await, 200), 7);
+    gateway.end(7).await;
+}
+
+#[tokio::test]
+async fn another_word_is_refused_by_the_headers_name() {
+    let upstream = Upstream::ollama();
+    let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), "")).await;
+    for word in ["urgent", "Batch", ""] {
+        let headers = [("x-gateway-priority", word)];
+        let refused = post_json_with(&gateway.url("/v1/chat"), &headers, &chat("hi")).await;
+        assert_eq!(refused.status, 400, "{word:?}: {}", refused.text());
+        let detail = refused.json()["detail"].as_str().unwrap().to_owned();
+        assert!(detail.starts_with("x-gateway-priority: "), "{detail}");
+        assert_eq!(ask("GET", &gateway.url("/v1/models"), &headers).await.status, 400);
+    }
+    assert!(upstream.calls_so_far().is_empty());
+    gateway.end(6).await;
+}
+
+#[tokio::test]
+async fn a_server_with_a_line_of_its_own_is_told_and_no_client_can_say_otherwise() {
+    let upstream = Upstream::spawn(|call| match call.path.as_str() {
+        "/v1/embeddings" => {
+            Script::json(200, &json!({ "data": [{ "index": 0, "embedding": [1.0] }] }))
+        }
+        _ if call.json()["stream"] == true => openai::answer(&["Hi"]),
+        _ => openai::whole(&["Hi"]),
+    });
+    let url = format!("{}/v1", upstream.url());
+    let lines = "priority_field = 'priority'";
+    let gateway = spawn_gateway(&format!("{KEYS}{}", provider("rig", "openai", &url, lines))).await;
+    let mut calls = 0;
+    let mut told = async |path: &str, caller: &str, word: &str, own: Value| {
+        let mut headers = vec![key(caller)[0]];
+        headers.extend(Some(("x-gateway-priority", word)).filter(|(_, word)| !word.is_empty()));
+        let mut body = json!({ "model": "qwen3", "priority": own, "max_tokens": 9, "input": "hi",
+            "messages": [{ "role": "user", "content": "hi" }] });
+        let unwanted = if path == "/v1/embeddings" { "messages" } else { "input" };
+        body.as_object_mut().unwrap().remove(unwanted);
+        let answer = post_json_with(&gateway.url(path), &headers, &body).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        calls += 1;
+        upstream.calls(calls).await.pop().unwrap().json()["priority"].clone()
+    };
+    // The first is carried, the second translated.
+    for path in ["/v1/chat/completions", "/v1/messages"] {
+        assert_eq!(told(path, "sk-people", "", json!(-9)).await, 0, "{path}");
+        assert_eq!(told(path, "sk-people", "batch", json!(-9)).await, 1, "{path}");
+        assert_eq!(told(path, "sk-nightly", "interactive", json!(-9)).await, 1, "{path}");
+    }
+    assert_eq!(told("/v1/embeddings", "sk-people", "", json!(3)).await, 3, "only chats wait there");
+    gateway.end(7).await;
+}
