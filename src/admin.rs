@@ -33,10 +33,10 @@ use actix_web::{App, Error, HttpResponse, HttpServer};
 use serde_json::json;
 use socket2::SockRef;
 
+use crate::admission::breaker::BreakerState;
+use crate::admission::gate::health_checks::Health;
+use crate::admission::gate::snapshot::Snapshot;
 use crate::http::Front;
-use crate::provider::breaker::BreakerState;
-use crate::provider::gate::checked::Health;
-use crate::provider::gate::snapshot::Snapshot;
 use crate::secret::Secret;
 use crate::telemetry::journal::JOURNAL;
 use crate::telemetry::{ProviderState, metrics};

@@ -31,9 +31,9 @@ use reload::{Current, InForce};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::admin::{self, Admin, Feed};
+use crate::admission::leases::Parts;
 use crate::config::{Bound, Config, Read};
 use crate::http::{self, Front};
-use crate::provider::parts::Parts;
 use crate::provider::{HealthActor, Watch};
 use crate::redis::Link;
 use crate::telemetry::ConfigRead;

@@ -20,7 +20,8 @@ mod source;
 mod tests;
 mod tree;
 
-pub use again::{Again, Before, Bound, Overridden, load_again};
+pub use again::{Again, Before, Overridden, load_again};
+pub use listen::Bound;
 pub use listen::{Start, listens};
 pub use problem::{Origin, Problem, Problems};
 pub use source::{Environment, Fingerprint, fingerprint, read_environment};

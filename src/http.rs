@@ -49,13 +49,13 @@ use actix_web::{App, HttpRequest, HttpResponse, middleware};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
+use crate::admission::leases::Parts;
 use crate::cache::Cache;
 use crate::cache::responses::Responses;
 use crate::cache::settings::{CacheSettings, ResponsesSettings};
 use crate::chat::{ErrorKind, GatewayError, Origin};
 use crate::dialect::DIALECTS;
 use crate::limit::{Failures, Limits};
-use crate::provider::parts::Parts;
 use crate::redis::Link;
 use crate::router::{Reconfigure, RouterActor, Routing};
 use auth::Callers;

@@ -58,16 +58,18 @@
 //!
 //! # Where things are
 //!
-//! Floors; a module uses lower ones only, which `tests/floors.rs` checks, together with purity and the size of files:
+//! Floors; a module uses lower ones only, which `tests/floors.rs` checks, together with purity, rings of
+//! files and the size of files:
 //!
 //! ```text
-//! 6  main
-//! 5  app      config
-//! 4  http     admin     sim   plan
-//! 3  router
-//! 2  provider  cache    limit
-//! 1  dialect  backend   wire   job   redis   telemetry
-//! 0  chat     policy    units  secret
+//! 7  main
+//! 6  app        config
+//! 5  http       admin     sim   plan
+//! 4  router
+//! 3  provider
+//! 2  admission  cache     limit
+//! 1  dialect    backend   wire  job   redis   telemetry
+//! 0  chat       policy    units secret
 //! ```
 //!
 //! | module | what it is |
@@ -81,7 +83,8 @@
 //! | [`redis`] | the link to the Redis that replicas share, where there is one |
 //! | [`telemetry`] | internal events: each is a struct whose `emit` writes the log line and moves the metric |
 //! | [`cache`] | answers used again: those kept, and those in flight that several share |
-//! | [`provider`] | the gate and its parts, the actor, the attempt (the only place that calls providers) |
+//! | [`admission`] | the gate of a provider: slots, the waiting line, breaker, cooldown, retry budget; pure but for its slots and leases |
+//! | [`provider`] | a configured provider: the actor that decides, the attempt, its client, discovery, health checks |
 //! | [`limit`] | what each key may ask: requests, tokens, how many at one time |
 //! | [`router`] | the actor that hands jobs over and on; the routing rules, pure |
 //! | [`http`] | the main listener: keys, bounds, the chat handler, bodies, draining |
@@ -107,7 +110,7 @@
 //! | an internal event | a struct in `src/telemetry/events.rs`, and one `emit` where the thing happens |
 //! | a metric | its field in `src/telemetry/metrics.rs`, moved by an event |
 //! | a kind of error | [`chat::ErrorKind`]; the compiler lists the rest, except where a dialect has a default |
-//! | a reason to refuse | [`provider::refusal::RefusalReason`] and its words in `src/provider/refused.rs` |
+//! | a reason to refuse | [`admission::refusal::RefusalReason`], its words in `src/provider/refusal_error.rs`, its row in `docs/errors.md` |
 //! | a failure that may be retried | [`provider::retry::Failure`]; the compiler lists the rest |
 
 // In reading order: first what is said, then the way of a request, then what holds it together.
@@ -127,6 +130,8 @@ pub mod job;
 pub mod http;
 
 pub mod router;
+
+pub mod admission;
 
 pub mod provider;
 

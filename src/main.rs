@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use llm_gateway::app::{App, Source, StartError, demo, descriptors, keys, probe, routed};
 use llm_gateway::config::{self, Environment, Loaded};
 use llm_gateway::plan::options::PlanOptions;
-use llm_gateway::provider::settings::ProviderSettings;
+use llm_gateway::provider::{self, settings::ProviderSettings};
 use llm_gateway::sim;
 use llm_gateway::telemetry::logging;
 use llm_gateway::telemetry::settings::LogSettings;
@@ -216,7 +216,7 @@ fn plan(options: &PlanOptions, explicit: Option<PathBuf>) -> ExitCode {
             settings.clone()
         }
     };
-    let report = match options.scenario(&settings) {
+    let report = match options.scenario(provider::limits(&settings), settings.timeouts.total) {
         Ok(scenario) => scenario.run(Instant::now()),
         Err(error) => return failed(&error),
     };

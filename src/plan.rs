@@ -1,7 +1,7 @@
 //! Capacity planning: an arrival pattern against a provider's limits, in simulated time.
 //!
 //! It owns the simulated clock, the requests and what is told of them; every decision is made by the gate's own code,
-//! [`crate::provider::gate::Gate`], which takes the time as an argument. [`options`] reads what is asked, [`arrivals`]
+//! [`crate::admission::gate::Gate`], which takes the time as an argument. [`options`] reads what is asked, [`arrivals`]
 //! makes the requests, [`simulation`] lets them happen and [`report`] says what came of it.
 //!
 //! It refuses to model what it cannot know: providers do not fail here, whoever is refused does not come back, and no
@@ -17,7 +17,7 @@ pub mod simulation;
 
 use std::time::{Duration, Instant};
 
-use crate::provider::gate::Limits;
+use crate::admission::Limits;
 use arrivals::Coming;
 use report::Report;
 use simulation::Simulation;
@@ -51,7 +51,7 @@ impl Scenario {
 
     fn limits(&self) -> Limits {
         Limits {
-            max_concurrency: crate::provider::concurrency::Concurrency::Fixed(self.slots),
+            max_concurrency: crate::admission::concurrency::Concurrency::Fixed(self.slots),
             max_queue: self.max_queue,
             max_queue_wait: self.max_wait,
         }

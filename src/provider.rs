@@ -1,10 +1,8 @@
-//! Providers: admission, attempts, retries.
+//! Providers: who is called, by which client, and what follows when a call fails.
 //!
 //! A [`Provider`] is what all workers share of one configured provider: its settings, its backend and its gate.
-//! Each worker runs a [`ProviderActor`] for it, which decides; the tasks it spawns wait and carry bytes.
-//!
-//! The admission is pure: [`gate`] decides with the present time and random numbers as arguments, and the files
-//! below it each keep one thing it needs. [`slot`] puts a lock, a clock and wake-ups around it.
+//! Each worker runs a [`ProviderActor`] for it, which decides; the tasks it spawns wait and carry bytes. How many calls run
+//! and who waits is decided by the gate, in [`crate::admission`].
 //!
 //! The one thing to know: the mailbox of a [`ProviderActor`] is the door, not the line. Work comes by `try_send`
 //! and is decided upon at once; who has to wait waits in the gate.
@@ -12,42 +10,24 @@
 mod actor;
 mod attempt;
 pub mod catalogue;
+mod client;
 mod discovery;
 mod failed;
 mod fault;
 mod fit;
 mod health;
-mod refused;
+mod refusal_error;
 mod resume;
+mod station;
 mod urgency;
 
 pub mod settings;
 
-pub mod slot;
-
-pub mod gate;
-pub mod line;
-pub mod refusal;
-
-pub mod breaker;
-pub mod concurrency;
-pub mod cooldown;
 pub mod credentials;
-pub mod estimate;
-pub mod evidence;
-pub mod models;
-pub mod quarantine;
-pub mod unready;
 
-pub mod budget;
 pub mod elsewhere;
 pub mod retry;
 pub mod retry_after;
-
-pub mod minute;
-pub mod ramp;
-
-pub mod parts;
 
 use std::fmt;
 use std::sync::Arc;
@@ -59,20 +39,20 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use wildmatch::WildMatch;
 
+use crate::admission::Limits;
+use crate::admission::backoff::RetryPolicy;
+use crate::admission::breaker::BreakerPolicy;
+use crate::admission::concurrency::Concurrency;
+use crate::admission::gate::snapshot::Snapshot;
+use crate::admission::slot::SharedGate;
 use crate::backend::{Backend, Decoder, Quirks, Target, carry};
 use crate::chat::{ApiWord, Ask, Carry, Endpoint, Facts, Listing, Model, Naming, Usage};
 use crate::job::Job;
 use crate::policy::Trust;
 use crate::secret::{MASK, Secret};
 use crate::telemetry::TokensUsed;
-use breaker::BreakerPolicy;
 use catalogue::Catalogue;
-use concurrency::Concurrency;
-use gate::Limits;
-use gate::snapshot::Snapshot;
-use retry::RetryPolicy;
 use settings::{BackendName, MaxConcurrency, ProviderSettings, body_fields};
-use slot::SharedGate;
 
 pub use actor::{Bounce, Discover, Dispatch, ProviderActor};
 pub use health::{HealthActor, Watch};
@@ -185,7 +165,7 @@ impl Provider {
             manner: serde_json::to_string(&manner).unwrap_or_default(),
             trust: settings.trust(),
             quirks: settings.quirks(),
-            tls: attempt::tls(&settings.tls),
+            tls: client::tls(&settings.tls),
             added,
             settings,
             gate,

@@ -44,6 +44,7 @@ mod answer;
 mod ask;
 mod catalog;
 mod clue;
+mod document;
 mod embedding;
 mod engine;
 mod field;

@@ -8,6 +8,7 @@
 //! [`AttemptEnded`]; nothing else counts either. What the console shows of single requests is in [`journal`].
 
 mod events;
+mod facts;
 mod floods;
 mod health;
 pub mod journal;
@@ -23,17 +24,17 @@ pub mod settings;
 mod steps;
 
 pub use events::{
-    Admitted, AttemptEnded, AttemptOutcome, FellBack, ProviderState, RequestEnded, Retried, Timing,
-    TokensUsed, UpstreamCancelled,
+    Admitted, AttemptEnded, AttemptOutcome, FellBack, ProviderState, Retried, TokensUsed,
+    UpstreamCancelled,
 };
+pub use facts::{ActorKind, RequestBegan, RequestEnded, Timing};
 pub use floods::TurnedAway;
 pub use health::{
-    ActorKind, BreakerClosed, BreakerOpened, HealthChanged, HealthChecked, RequestQuarantined,
-    Restarted,
+    BreakerClosed, BreakerOpened, HealthChanged, HealthChecked, RequestQuarantined, Restarted,
 };
 pub use limits::{LimitDecision, Limited};
 pub use outcome::Outcome;
 pub use redis::{RedisFound, RedisLost, RedisOperated, RedisOutcome};
 pub use reload::{ConfigRead, ConfigRefused};
 pub use reuse::CacheResult;
-pub use steps::{AnswerBegan, CallBegan, RequestBegan, RequestWaits};
+pub use steps::{AnswerBegan, CallBegan, RequestWaits};

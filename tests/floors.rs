@@ -8,6 +8,8 @@
 
 #[path = "floors/checker.rs"]
 mod checker;
+#[path = "floors/rings.rs"]
+mod rings;
 #[path = "floors/text.rs"]
 mod text;
 
@@ -62,8 +64,8 @@ fn none(path: &str, text: &str) {
 #[test]
 fn imports_go_down() {
     none("router.rs", "use crate::provider::Dispatch;\nuse crate::chat::Request;");
-    none("app.rs", "use crate::{config::Config, http, provider::gate::Gate};");
-    none("provider/gate.rs", "use crate::chat::{error::Kind, Request};");
+    none("app.rs", "use crate::{config::Config, http, admission::gate::Gate};");
+    none("admission/gate.rs", "use crate::chat::{error::Kind, Request};");
     none("units.rs", "pub mod size {\n fn a() { if b { super::parse() } }\n}");
     none("main.rs", "use llm_gateway::{app::App, config};");
 }
@@ -83,12 +85,12 @@ fn imports_sideways_are_listed() {
 
 #[test]
 fn an_import_that_goes_up_is_found_however_it_is_written() {
-    one("provider/gate.rs", "use crate::router::RouterActor;", "router");
+    one("admission/gate.rs", "use crate::router::RouterActor;", "router");
     one("chat/error.rs", "use crate::telemetry as t;", "telemetry");
     one("router.rs", "use crate::{chat::Request,\n    http::{body::Sent}};", "http");
     one("provider.rs", "fn a() { crate::app::App::build(); }", "app");
-    one("provider/line.rs", "use super::super::router::Route;", "router");
-    one("provider/line.rs", "use super::super::{chat::Request, router::Route};", "router");
+    one("admission/line.rs", "use super::super::router::Route;", "router");
+    one("admission/line.rs", "use super::super::{chat::Request, router::Route};", "router");
     one("router.rs", "use llm_gateway::http;", "http");
     one("units.rs", "mod size { mod inner { use super::super::super::router::Route; } }", "router");
 }
@@ -108,10 +110,10 @@ fn comments_strings_and_unit_tests_are_not_code() {
     none("chat.rs", "const A: &str = \"crate::http \\\" crate::app\";");
     none("chat.rs", "const A: &str = r#\"crate::http \"quoted\" tokio\"#;");
     none("chat.rs", "const A: char = '\"'; const B: &'static str = \"tokio\";");
-    none("provider/gate.rs", "fn a() {}\n\n#[cfg(test)]\nmod tests {\n use std::fs; }");
+    none("admission/gate.rs", "fn a() {}\n\n#[cfg(test)]\nmod tests {\n use std::fs; }");
     none("provider.rs", "#[cfg(test)]\nmod tests;\nuse crate::chat::Request;");
     one("provider.rs", "#[cfg(test)]\nmod tests;\nuse crate::http::body;", "http");
-    none("provider/gate/tests.rs", "use crate::http::body;\nuse tokio::time;");
+    none("admission/gate/tests.rs", "use crate::http::body;\nuse tokio::time;");
     let by_name = [
         ("chat.rs".to_owned(), "//! Is.\n#[cfg(test)]\nmod properties;".to_owned()),
         ("chat/properties.rs".to_owned(), "//! Is.\nuse std::fs;".to_owned()),
@@ -135,7 +137,7 @@ fn pure_files_name_no_clock_log_network_or_chance() {
         "std::fs::read(a)",
         "std::net::TcpStream::connect(a)",
     ] {
-        for path in ["chat/event.rs", "router/route.rs", "provider/estimate.rs", "wire/sse.rs"] {
+        for path in ["chat/event.rs", "router/route.rs", "admission/estimate.rs", "wire/sse.rs"] {
             let said = says(path, &format!("fn a() {{ {name} }}"));
             assert!(said.iter().any(|said| said.contains("pure")), "{path}: {name}: {said:?}");
         }
@@ -147,9 +149,9 @@ fn pure_files_name_no_clock_log_network_or_chance() {
 }
 
 #[test]
-fn only_the_attempt_and_the_playground_name_the_http_client() {
-    none("provider/attempt.rs", "use awc::Client;");
-    none("provider/attempt/connect.rs", "fn a() { awc::Client::new() }");
+fn only_the_provider_s_client_and_the_playground_name_the_http_client() {
+    none("provider/client.rs", "use awc::Client;");
+    none("provider/client/connect.rs", "fn a() { awc::Client::new() }");
     none("admin/playground.rs", "use awc::Client;");
     one("admin.rs", "use awc::Client;", "awc");
     one("provider.rs", "use awc::Client;", "awc");
@@ -168,12 +170,40 @@ fn files_without_an_introduction_or_too_long_are_found() {
 #[test]
 fn only_a_folders_front_re_exports() {
     none("lib.rs", "pub use app::App;");
-    one("provider/gate.rs", "pub use self::slot::Slot;", "pub use");
-    none("provider/gate.rs", "pub fn a() {}\nuse self::slot::Slot;");
-    one("provider/gate.rs", "pub(crate) use self::slot::Slot;", "pub use");
+    one("admission/gate.rs", "pub use self::slot::Slot;", "pub use");
+    none("admission/gate.rs", "pub fn a() {}\nuse self::slot::Slot;");
+    one("admission/gate.rs", "pub(crate) use self::slot::Slot;", "pub use");
     let front = [
-        ("provider/gate.rs".to_owned(), "//! Is.\npub use slot::Slot;".to_owned()),
-        ("provider/gate/slot.rs".to_owned(), "//! Is.".to_owned()),
+        ("admission/gate.rs".to_owned(), "//! Is.\npub use slot::Slot;".to_owned()),
+        ("admission/gate/slot.rs".to_owned(), "//! Is.".to_owned()),
     ];
     assert_eq!(violations(&front), Vec::<String>::new());
+}
+
+#[test]
+fn a_ring_of_files_is_found_however_long_it_is() {
+    let rings = |texts: &[(&str, &str)]| {
+        let files =
+            texts.iter().map(|(path, text)| ((*path).to_owned(), format!("//! Is.\n{text}")));
+        violations(&files.collect::<Vec<_>>())
+    };
+    let two = [("chat/a.rs", "use super::b::B;"), ("chat/b.rs", "use crate::chat::a::A;")];
+    assert!(rings(&two)[0].contains("chat/a, chat/b"), "{:?}", rings(&two));
+    let three = [
+        ("chat/a.rs", "fn a() { crate::chat::b::b() }"),
+        ("chat/b.rs", "use super::c::{self, C};"),
+        ("chat/c.rs", "use super::{a::A, d::D};"),
+        ("chat/d.rs", ""),
+    ];
+    assert!(rings(&three)[0].contains("chat/a, chat/b, chat/c"), "{:?}", rings(&three));
+    // What a front hands on is its file's, and a front may name what is below it.
+    let front = ("chat.rs", "pub use a::A;\nmod a;\nmod b;");
+    let by_front = [front, ("chat/a.rs", "use super::b::B;"), ("chat/b.rs", "use super::A;")];
+    assert!(rings(&by_front)[0].contains("chat/a, chat/b"), "{:?}", rings(&by_front));
+    let own = [
+        ("chat.rs", "use a::A;\nmod a;\npub struct B;"),
+        ("chat/a.rs", "use super::B;\n#[cfg(test)]\nmod tests { use crate::chat::c::C; }"),
+        ("chat/c.rs", "use super::a::A;"),
+    ];
+    assert_eq!(rings(&own), Vec::<String>::new());
 }

@@ -8,10 +8,10 @@ use actix_web::web::{self, Bytes, Data, Path};
 use serde_json::json;
 
 use super::Admin;
+use crate::admission::Limits;
+use crate::admission::concurrency::Concurrency;
 use crate::chat::GatewayError;
 use crate::provider::Provider;
-use crate::provider::concurrency::Concurrency;
-use crate::provider::gate::Limits;
 use crate::provider::settings::AUTO;
 use crate::wire::fields::Fields;
 use crate::wire::json::read_object;

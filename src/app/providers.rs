@@ -9,9 +9,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::admission::leases::Parts;
 use crate::config::Config;
 use crate::provider::Provider;
-use crate::provider::parts::Parts;
 use crate::provider::settings::ProviderSettings;
 use crate::router::Routing;
 use crate::router::route::{RoutedProvider, Routes};
@@ -46,7 +46,7 @@ impl Providers {
                     let backend = settings.backend.spoken();
                     let provider = Provider::new(name, settings.clone(), backend, before);
                     if let (None, Some(parts)) = (before, &self.parts) {
-                        parts.share(&provider);
+                        parts.share(name, &provider.gate);
                     }
                     provider
                 }
@@ -89,10 +89,10 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::admission::Arrival;
+    use crate::admission::line::Share;
+    use crate::admission::slot::{Admission, Slot};
     use crate::policy::Priority;
-    use crate::provider::gate::Arrival;
-    use crate::provider::line::Share;
-    use crate::provider::slot::{Admission, Slot};
 
     fn with(max_queue: u32) -> Config {
         let mut config = Config::default();

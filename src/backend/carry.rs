@@ -2,12 +2,13 @@
 //!
 //! It owns what is changed in a carried body, and that is all that is: the model's name behind an alias, the operator's
 //! own fields and limits, and the count of a stream's tokens. Everything else, known or not, arrives as it was sent. The
-//! answer is [`answer`]'s, who watches it is [`watch`]'s.
+//! answer is `answer.rs`'s, who watches it is `watch.rs`'s.
 //!
 //! The one thing to know: changes are spliced into the bytes. Nothing is parsed and written anew, or numbers, order and
 //! duplicates would not be the client's any more.
 
 mod answer;
+mod failure;
 mod responses;
 mod units;
 mod watch;

@@ -8,6 +8,7 @@
 //! with `error` may follow a status of 200, and a stream may end without `done`; neither is a success.
 
 mod beside;
+mod common;
 mod decode;
 mod encode;
 mod fill;
@@ -60,7 +61,7 @@ impl Backend for Ollama {
     }
 
     fn credentials(&self, target: Target<'_>) -> Vec<(&'static str, String)> {
-        encode::headers(target.api_key)
+        common::headers(target.api_key)
     }
 
     fn encode(&self, ask: &Ask, target: Target<'_>) -> Result<UpstreamRequest, GatewayError> {

@@ -8,6 +8,7 @@
 //! except the end. An answer without `finish_reason` was cut, with or without `[DONE]`; with it, `[DONE]` may miss.
 
 mod beside;
+mod common;
 mod counts;
 mod decode;
 mod encode;
@@ -67,7 +68,7 @@ impl Backend for OpenAi {
     }
 
     fn credentials(&self, target: Target<'_>) -> Vec<(&'static str, String)> {
-        encode::headers(target.api_key)
+        common::headers(target.api_key)
     }
 
     fn encode(&self, ask: &Ask, target: Target<'_>) -> Result<UpstreamRequest, GatewayError> {

@@ -12,23 +12,14 @@
 use super::check::Running;
 use super::environment::{FILE_VARIABLE, KEYS_VARIABLE};
 use super::key_path::KeyPath;
+use super::listen::Bound;
 use super::problem::{Origin, Problem, Problems};
 use super::source::{self, Environment, FileRead, Fingerprint};
 use super::tree::Tree;
 use super::{Composed, Config, Loaded, Read, compose, sorted};
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::LazyLock;
 use toml::{Table, Value};
-
-/// Where a gateway is bound, which lasts until it stops.
-#[derive(Debug, Clone, Copy)]
-pub struct Bound {
-    /// Where clients connect.
-    pub main: SocketAddr,
-    /// Where operators connect.
-    pub admin: SocketAddr,
-}
 
 /// What a gateway runs by.
 #[derive(Debug, Clone, Copy)]

@@ -13,8 +13,8 @@ mod providers;
 mod routes;
 
 use super::Config;
-use super::again::Bound;
 use super::key_path::KeyPath;
+use super::listen::Bound;
 use super::problem::{Origin, Problem};
 use super::tree::Tree;
 use crate::secret::Secret;

@@ -7,6 +7,7 @@
 //! What a reader would get wrong: where both set the same key the long name wins, and a variable that
 //! begins with `LLM_GATEWAY_` and a single underscore is none of ours (Kubernetes makes such names).
 
+use super::key_path::PREFIX;
 use super::key_path::{KeyPath, Step};
 use super::problem::{Origin, Problem};
 use super::tree::Tree;
@@ -24,9 +25,6 @@ pub const KEYS_VARIABLE: &str = "API_KEYS";
 
 /// The variables that say where clients connect.
 pub const ADDRESS_VARIABLES: [&str; 2] = ["PORT", "LLM_GATEWAY__SERVER__LISTEN"];
-
-/// What the long form begins with.
-pub const PREFIX: &str = "LLM_GATEWAY__";
 
 /// The short names, and what each does.
 pub const SHORT_NAMES: [(&str, ShortName); 14] = [

@@ -6,6 +6,9 @@
 
 use std::fmt;
 
+/// What the long form begins with.
+pub const PREFIX: &str = "LLM_GATEWAY__";
+
 /// The way to a value, from the root.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KeyPath(Vec<Step>);

@@ -14,6 +14,15 @@ use crate::http::settings::ServerSettings;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+/// Where a gateway is bound, which lasts until it stops.
+#[derive(Debug, Clone, Copy)]
+pub struct Bound {
+    /// Where clients connect.
+    pub main: SocketAddr,
+    /// Where operators connect.
+    pub admin: SocketAddr,
+}
+
 /// How a gateway was started, as far as that decides where it listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Start {

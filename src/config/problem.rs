@@ -3,8 +3,7 @@
 //! Owns the one line a problem prints as: `FILE:LINE: KEY: message`, or `environment: NAME: message`.
 //! Refuses to quote values that may be secret; whoever makes a [`Problem`] sees to that.
 
-use super::environment::PREFIX;
-use super::key_path::KeyPath;
+use super::key_path::{KeyPath, PREFIX};
 use std::fmt;
 use std::path::{Path, PathBuf};
 

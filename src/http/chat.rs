@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use actix::dev::SendError;
 use actix_rt::time::sleep;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HeaderValue};
@@ -20,15 +19,13 @@ use super::exchange::Exchange;
 use super::intake::{self, Bounds, Buffered};
 use super::models;
 use super::reuse;
-use super::shard;
 use super::wishes::Wishes;
 use crate::backend::MAX_PIECE;
 use crate::chat::{Ask, ErrorKind, GatewayError, Origin};
 use crate::dialect::{Dialect, Encoder};
 use crate::job::{Answer, EventStream, Job, Reply, RouteNote, Stitch, Tried};
 use crate::policy::{DataPolicy, OnCut};
-use crate::router::Submit;
-use crate::telemetry::{ActorKind, Outcome, Restarted};
+use crate::telemetry::Outcome;
 use crate::wire::coding::NAMES;
 
 /// Answers a request in `dialect`.
@@ -127,25 +124,6 @@ fn remembers(ask: &mut Ask, front: &Front) -> bool {
     let Ask::Chat(chat) = ask else { return false };
     chat.shape.input = chat.shape.input.take().filter(|_| front.responses.is_on());
     chat.shape.input.is_some()
-}
-
-/// Puts the job into the router's mailbox; a router that has died is started again, once.
-pub(super) fn enter(job: Job, front: &Front) {
-    let mut submit = Submit(job);
-    for _ in 0..2 {
-        submit = match shard::submit(front, submit) {
-            Ok(()) => return,
-            Err(SendError::Full(Submit(job))) => {
-                let message = "the gateway has more requests than it can take in";
-                return job.fail(GatewayError::new(ErrorKind::Overloaded, message));
-            }
-            Err(SendError::Closed(submit)) => {
-                Restarted { actor: ActorKind::Router, provider: None }.emit();
-                submit
-            }
-        };
-    }
-    submit.0.fail(GatewayError::internal("the router cannot be started"));
 }
 
 /// Waits for the answer and gives it in the shape that was asked for. A streamed request whose dialect allows signs

@@ -13,7 +13,7 @@ use actix_web::http::header::{CACHE_CONTROL, HeaderMap};
 use actix_web::web::Data;
 
 use super::Front;
-use super::chat;
+use super::shard;
 use crate::cache::entry::Entry;
 use crate::cache::key::Runner;
 use crate::cache::{Asked as Claiming, Claim, Wish, follow};
@@ -57,11 +57,11 @@ pub(super) fn wish(headers: &HeaderMap) -> Result<Wish, GatewayError> {
 pub(super) fn enter(mut job: Job, wish: Wish, front: &Data<Front>) {
     // Whoever asks for the way wants it to be gone.
     if job.route.is_some() || !front.cache.concerns(&job.request, wish) {
-        return chat::enter(job, front);
+        return shard::enter(job, front);
     }
     let routing = front.routing();
     // Whoever may not be answered is told so by the router.
-    let Ok(plan) = plan(&job, &routing) else { return chat::enter(job, front) };
+    let Ok(plan) = plan(&job, &routing) else { return shard::enter(job, front) };
     job.policy = plan.policy;
     // Told to whoever runs out of time. The router chooses by itself, and the answer is kept as that of its choice.
     job.candidates = plan.candidates;
@@ -76,7 +76,7 @@ pub(super) fn enter(mut job: Job, wish: Wish, front: &Data<Front>) {
     let caller = &job.caller;
     let claim = front.cache.claim(Claiming { ask, carry, caller, policy, runners: &runners, wish });
     match claim {
-        None => chat::enter(job, front),
+        None => shard::enter(job, front),
         Some(Claim::Hit(candidate, entry)) => replay(job, candidate, &entry),
         Some(Claim::Joined(reader)) => {
             CacheResult::Shared.emit();
@@ -87,7 +87,7 @@ pub(super) fn enter(mut job: Job, wish: Wish, front: &Data<Front>) {
             let result = keeper.stores.is_some().then_some(CacheResult::Miss);
             let submit = {
                 let front = front.clone();
-                move |job| chat::enter(job, &front)
+                move |job| shard::enter(job, &front)
             };
             drop(actix::spawn(follow::lead(writer, keeper, job.for_several(), submit)));
             drop(actix::spawn(follow::follow(reader, job, result, again(wish, front))));

@@ -12,20 +12,32 @@ use actix::dev::SendError;
 use actix::{Addr, Handler, Message};
 
 use super::Front;
+use crate::chat::{ErrorKind, GatewayError};
+use crate::job::Job;
 use crate::router::{Browse, RouterActor, Submit};
+use crate::telemetry::{ActorKind, Restarted};
 
 thread_local! {
     static ROUTER: RefCell<Option<(usize, Addr<RouterActor>)>> = const { RefCell::new(None) };
 }
 
-/// Puts a job into the mailbox of this thread's router, which is started when there is none.
-///
-/// # Errors
-///
-/// The job, when the mailbox is full, or closed because the router died; the next call starts another.
-#[expect(clippy::result_large_err, reason = "the job itself comes back, to be answered")]
-pub(super) fn submit(front: &Front, submit: Submit) -> Result<(), SendError<Submit>> {
-    send(front, submit)
+/// Puts the job into the router's mailbox; a router that has died is started again, once.
+pub(super) fn enter(job: Job, front: &Front) {
+    let mut submit = Submit(job);
+    for _ in 0..2 {
+        submit = match send(front, submit) {
+            Ok(()) => return,
+            Err(SendError::Full(Submit(job))) => {
+                let message = "the gateway has more requests than it can take in";
+                return job.fail(GatewayError::new(ErrorKind::Overloaded, message));
+            }
+            Err(SendError::Closed(submit)) => {
+                Restarted { actor: ActorKind::Router, provider: None }.emit();
+                submit
+            }
+        };
+    }
+    submit.0.fail(GatewayError::internal("the router cannot be started"));
 }
 
 /// Asks this thread's router to have providers looked at. A full mailbox costs the look and nothing else.

@@ -9,7 +9,7 @@ use fastrand::Rng;
 
 use super::Scenario;
 use super::arrivals::{self, Distribution, Mix, Rate};
-use crate::provider::settings::{MaxConcurrency, ProviderSettings};
+use crate::admission::Limits;
 use crate::units::parse_duration;
 
 /// The options of `llm-gateway plan`.
@@ -63,12 +63,13 @@ pub struct PlanOptions {
 }
 
 impl PlanOptions {
-    /// What is to be simulated, with what is not given taken from `settings`.
+    /// What is to be simulated, with what is not given taken from `limits`, and from `total`: how long a request may take in
+    /// all. A limit that is found out counts with its upper bound: where nothing fails it rises to that.
     ///
     /// # Errors
     ///
     /// What is wrong with the file of arrivals, or that there would be too many, and what would be right.
-    pub fn scenario(&self, settings: &ProviderSettings) -> Result<Scenario, String> {
+    pub fn scenario(&self, limits: Limits, total: Duration) -> Result<Scenario, String> {
         let mut random = Rng::with_seed(self.seed);
         let mix = Mix {
             hold: self.hold,
@@ -92,16 +93,11 @@ impl PlanOptions {
                 (coming, self.duration)
             }
         };
-        let configured = match settings.max_concurrency {
-            MaxConcurrency::Fixed(slots) => slots,
-            // Where nothing fails the limit rises to its bound.
-            MaxConcurrency::Auto => settings.auto_concurrency.max,
-        };
         Ok(Scenario {
-            slots: self.slots.unwrap_or(configured),
-            max_queue: self.queue.unwrap_or(settings.max_queue),
-            max_wait: self.max_wait.unwrap_or(settings.max_queue_wait),
-            deadline: self.deadline.unwrap_or(settings.timeouts.total),
+            slots: self.slots.unwrap_or(limits.max_concurrency.most()),
+            max_queue: self.queue.unwrap_or(limits.max_queue),
+            max_wait: self.max_wait.unwrap_or(limits.max_queue_wait),
+            deadline: self.deadline.unwrap_or(total),
             coming,
             duration,
             seed: self.seed,

@@ -16,8 +16,8 @@ use serde::Serialize;
 
 use super::Scenario;
 use super::simulation::{Fate, Ran};
+use crate::admission::refusal::RefusalReason;
 use crate::policy::Priority;
-use crate::provider::refusal::RefusalReason;
 use crate::units::format_duration;
 
 /// What came of a simulation. Times are in seconds, shares from 0 to 1; in JSON the names say so.

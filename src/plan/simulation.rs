@@ -14,12 +14,12 @@ use fastrand::Rng;
 
 use super::Scenario;
 use super::arrivals::Coming;
+use crate::admission::backoff::RetryPolicy;
+use crate::admission::breaker::BreakerPolicy;
+use crate::admission::line::{Key, Share};
+use crate::admission::refusal::RefusalReason;
+use crate::admission::{Arrival, Decision, Ended, Gate, Moment, Permit, Wake};
 use crate::policy::Priority;
-use crate::provider::breaker::BreakerPolicy;
-use crate::provider::gate::{Arrival, Decision, Ended, Gate, Moment, Permit, Wake};
-use crate::provider::line::{Key, Share};
-use crate::provider::refusal::RefusalReason;
-use crate::provider::retry::RetryPolicy;
 
 /// What became of all requests.
 #[derive(Debug)]

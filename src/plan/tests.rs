@@ -6,8 +6,8 @@ use fastrand::Rng;
 
 use super::arrivals::{Coming, Distribution, Mix, Rate, poisson};
 use super::*;
+use crate::admission::refusal::RefusalReason;
 use crate::policy::Priority;
-use crate::provider::refusal::RefusalReason;
 
 const DAY: Duration = Duration::from_secs(86_400);
 

@@ -14,20 +14,23 @@ use std::time::{Duration, Instant};
 use actix::dev::SendError;
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, WeakRecipient};
 
-use super::attempt::{self, Client, Connection};
+use super::attempt;
+use super::client::{Client, Connection};
 use super::discovery;
 use super::elsewhere;
 use super::failed::Failed;
 use super::fault;
 use super::fit;
-use super::gate::Arrival;
-use super::line::Share;
-use super::refusal::Refusal;
-use super::refused::refused;
+use super::refusal_error::refused;
 use super::resume;
-use super::retry::{self, Next, RetryPolicy, Standing};
-use super::slot::{Admission, RetryPermit, Slot, Ticket};
+use super::retry::{self, Next, Standing};
+use super::station::Station;
 use super::{Provider, policies};
+use crate::admission::Arrival;
+use crate::admission::backoff::RetryPolicy;
+use crate::admission::line::Share;
+use crate::admission::refusal::Refusal;
+use crate::admission::slot::{Admission, RetryPermit, Slot, Ticket};
 use crate::chat::{ErrorKind, GatewayError, Listing, Waiting};
 use crate::job::{Candidate, Job};
 use crate::telemetry::{Admitted, RequestWaits, Retried, TurnedAway};
@@ -47,12 +50,6 @@ pub struct ProviderActor {
     station: Rc<Station>,
     retry: RetryPolicy,
     router: WeakRecipient<Bounce>,
-}
-
-/// What the actor and its tasks share.
-pub(super) struct Station {
-    pub provider: Arc<Provider>,
-    pub client: Client,
 }
 
 /// A job is handed to a provider, to be answered by this model.

@@ -7,14 +7,7 @@
 //! elsewhere; with it the job is answered. What breaks off afterwards goes back to the actor with the job, which still
 //! owes its client the rest: from another provider, or as an error event, never as a silent end.
 
-mod body;
-mod client;
-mod connect;
-mod exchange_io;
-mod pool;
 mod pump;
-mod tls;
-mod transport;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -25,19 +18,20 @@ use tokio::sync::mpsc;
 use tokio::time::timeout_at;
 
 use super::Provider;
-use super::actor::Station;
+use super::client::{Body, BodyError, Connection, Head};
 use super::credentials::{self, Credentials};
 use super::discovery;
-use super::evidence::Fault;
 use super::failed::Failed;
 use super::fault;
 use super::fit;
-use super::gate::{Ended, Shift};
 use super::resume;
 use super::retry::Failure;
 use super::retry_after::retry_after;
-use super::slot::Slot;
+use super::station::Station;
 use super::urgency;
+use crate::admission::evidence::Fault;
+use crate::admission::slot::Slot;
+use crate::admission::{Ended, Shift};
 use crate::backend::{DecodeError, Decoder, UpstreamRequest, carry};
 use crate::chat::{ChatEvent, ErrorKind, GatewayError, Usage};
 use crate::job::{EVENTS, Job};
@@ -47,11 +41,7 @@ use crate::telemetry::{
     UpstreamCancelled,
 };
 
-use body::{Body, BodyError};
-use client::Head;
-pub(super) use client::{Client, Connection};
 use pump::Pump;
-pub(super) use tls::client as tls;
 
 /// How much of a refusal's body is read.
 const MAX_REJECTION: usize = 64 * 1024;

@@ -8,8 +8,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::actor::Station;
 use super::discovery;
+use super::station::Station;
 use crate::chat::Listing;
 
 /// What is known of the gateway's key at a provider.

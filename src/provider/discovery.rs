@@ -11,8 +11,8 @@ use futures_util::StreamExt;
 use serde_json::{Map, Value};
 
 use super::Provider;
-use super::actor::Station;
-use super::attempt::Connection;
+use super::client::Connection;
+use super::station::Station;
 use crate::backend::{RejectionClass, Target, UpstreamRequest};
 use crate::chat::{Ask, ChatEvent, Effort, Listing, Model, ShowRequest, Whole};
 

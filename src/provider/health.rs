@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, SpawnHandle};
 
 use super::Provider;
-use super::actor::Station;
-use super::attempt::Client;
+use super::client::Client;
 use super::discovery;
-use super::gate::checked::{Check, Health};
+use super::station::Station;
+use crate::admission::gate::health_checks::{Check, Health};
 use crate::chat::Listing;
 use crate::telemetry::{HealthChanged, HealthChecked};
 

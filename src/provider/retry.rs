@@ -1,34 +1,13 @@
 //! What follows a failed attempt: again here, elsewhere, or the end.
 //!
-//! Owns the table of failures and the backoff. It refuses to know about budgets (`budget.rs`), slots and providers' formats. What
+//! Owns the table of failures. It refuses to know about budgets, slots and providers' formats. What
 //! one would get wrong: a decision for [`Next::Again`] is only a wish; unless it is free it still needs a permit of the budget, and
 //! when there is none the original failure is the answer.
 
 use std::time::Duration;
 
-use super::evidence::Fault;
-use super::gate::Ended;
-
-/// How often and how soon to try again.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct RetryPolicy {
-    /// Further attempts at one provider; more than 2 count as 2. Default 2.
-    pub max_retries: u32,
-    /// The longest first backoff. Default 500 ms.
-    pub backoff: Duration,
-    /// The longest backoff, after doubling. Default 8 s.
-    pub max_backoff: Duration,
-}
-
-impl Default for RetryPolicy {
-    fn default() -> Self {
-        Self {
-            max_retries: 2,
-            backoff: Duration::from_millis(500),
-            max_backoff: Duration::from_secs(8),
-        }
-    }
-}
+use crate::admission::backoff::RetryPolicy;
+use crate::admission::{Ended, Fault};
 
 /// Why an attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,20 +121,6 @@ const MAX_HERE: u32 = 2;
 const SHORT_WAIT: Duration = Duration::from_secs(3);
 /// The same when there is no other candidate.
 const LONG_WAIT: Duration = Duration::from_secs(20);
-
-impl RetryPolicy {
-    /// The longest backoff after `retries` retries: `min(max_backoff, backoff × 2^retries)`.
-    pub fn step(&self, retries: u32) -> Duration {
-        self.backoff.saturating_mul(1 << retries.min(20)).min(self.max_backoff)
-    }
-
-    /// Full jitter: a random time up to [`RetryPolicy::step`], with `unit` from 0 to 1.
-    ///
-    /// Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
-    pub fn backoff(&self, retries: u32, unit: f64) -> Duration {
-        self.step(retries).mul_f64(unit.clamp(0.0, 1.0))
-    }
-}
 
 impl Failure {
     /// When the provider said to come back, where it did.

@@ -15,8 +15,8 @@ mod model_info;
 mod proxy;
 mod tls;
 
-use super::breaker::BreakerPolicy;
-use super::retry::RetryPolicy;
+use crate::admission::backoff::RetryPolicy;
+use crate::admission::breaker::BreakerPolicy;
 use crate::backend::{ApiVersion, LimitField, Quirks, SystemPlace};
 use crate::chat::ApiWord;
 use crate::policy::Trust;

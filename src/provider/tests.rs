@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use super::*;
+use crate::admission::breaker::BreakerState;
+use crate::admission::line::Share;
+use crate::admission::slot::{Admission, Slot};
+use crate::admission::{Arrival, Ended, Shift};
 use crate::backend::Ollama;
 use crate::policy::Priority;
-use breaker::BreakerState;
-use gate::{Arrival, Ended, Shift};
-use line::Share;
 use settings::AutoConcurrency;
-use slot::{Admission, Slot};
 use std::time::Instant;
 
 fn settings() -> ProviderSettings {

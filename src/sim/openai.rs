@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 
 use super::answer::{Answer, DoneReason, Piece, ToolCall};
 use super::ask::{Ask, Format, Message, tool};
+use super::document::object;
 use super::field::Fields;
 use super::refusal::Refusal;
-use super::wire::object;
 
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::catalog::Model;
+use super::document::object;
 use super::embedding::{self, Embed};
 use super::engine::Engine;
 use super::field::{self, Fields};
@@ -21,7 +22,7 @@ use super::generation::{self, json as respond, refused, want};
 use super::refusal::Refusal;
 use super::scheduler::Want;
 use super::text;
-use super::wire::{error, nanoseconds, object, timestamp};
+use super::wire::{error, nanoseconds, timestamp};
 
 /// The Ollama whose shapes these are.
 const VERSION: &str = "0.33.0";

@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Piece, ToolCall};
+use super::document::object;
 use super::openai::Openai;
 use super::refusal::Refusal;
 
@@ -164,21 +165,6 @@ impl Writer {
 /// Ollama's error object.
 pub fn error(refusal: &Refusal) -> Bytes {
     object(&json!({"error": refusal.text}))
-}
-
-/// Compact JSON with Go's escapes.
-pub fn object(value: &impl Serialize) -> Bytes {
-    // Serialising these types to a string cannot fail: no maps with odd keys, no foreign code.
-    let text = serde_json::to_string(value).unwrap_or_default();
-    if !text.contains(['<', '>', '&', '\u{2028}', '\u{2029}']) {
-        return Bytes::from(text);
-    }
-    // These letters can only stand inside strings, where an escape means the same.
-    let escape = |letter: char| match letter {
-        '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => format!("\\u{:04x}", u32::from(letter)),
-        other => other.to_string(),
-    };
-    Bytes::from(text.chars().map(escape).collect::<String>())
 }
 
 /// A moment as RFC 3339 in UTC with nanoseconds.

@@ -2,6 +2,7 @@
 //! in the log.
 
 use super::events::AttemptOutcome;
+use super::facts::ActorKind;
 use super::journal::{FailureKind, JOURNAL};
 use super::metrics::METRICS;
 
@@ -127,26 +128,6 @@ impl BreakerClosed<'_> {
     pub fn emit(self) {
         METRICS.breaker_shifts.with_label_values(&[self.provider, "closed"]).inc();
         log::warn!(target: "breaker", provider = self.provider; "a provider works again");
-    }
-}
-
-/// The kinds of actors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ActorKind {
-    /// Hands jobs to providers on one worker.
-    Router,
-    /// Decides for one provider on one worker.
-    Provider,
-}
-
-impl ActorKind {
-    /// The label.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Router => "router",
-            Self::Provider => "provider",
-        }
     }
 }
 

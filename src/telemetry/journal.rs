@@ -18,9 +18,9 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 
-use super::events::RequestEnded;
+pub use super::facts::Track;
+use super::facts::{RequestBegan, RequestEnded};
 use super::outcome::Outcome;
-use super::steps::RequestBegan;
 pub use caller::CallerUsage;
 pub use configuration::Configuration;
 pub use entry::{Entry, Phase};
@@ -59,10 +59,6 @@ struct Inner {
     ended: Totals,
     configuration: Configuration,
 }
-
-/// How to find a request's entry again.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Track(Option<(usize, u64)>);
 
 /// How many requests have ended, by outcome.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use prometheus::{
     TextEncoder, exponential_buckets,
 };
 
-use super::health::ActorKind;
+use super::facts::ActorKind;
 
 /// Model calls take from tens of milliseconds to ten minutes.
 const SECONDS: &[f64] = &[

@@ -3,20 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::journal::{JOURNAL, Track};
-
-/// A request is read, its caller is known, and it goes on its way.
-#[derive(Debug)]
-pub struct RequestBegan<'a> {
-    /// The request's id.
-    pub request_id: &'a Arc<str>,
-    /// The caller's configured name.
-    pub caller: &'a Arc<str>,
-    /// The dialect it spoke.
-    pub dialect: &'static str,
-    /// The model that was asked for.
-    pub asked: Option<&'a str>,
-}
+use super::facts::{RequestBegan, Track};
+use super::journal::JOURNAL;
 
 impl RequestBegan<'_> {
     /// Has the request followed.

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::watch::failure;
+use super::failure::failure;
 use crate::backend::DecodeError;
 use crate::backend::stream::{Reader, parse};
 use crate::chat::{ChatEvent, Completion, Finish, Usage};

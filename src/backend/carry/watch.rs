@@ -6,12 +6,10 @@
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
+use super::failure::failure;
 use super::responses::Responses;
-use crate::backend::stream::{EventDecoder, NO_REASON};
-use crate::backend::{
-    Anthropic, Backend, DecodeError, Decoder, MAX_PIECE, Ollama, OpenAi, Rejection, RejectionClass,
-    shorten, whole,
-};
+use crate::backend::stream::EventDecoder;
+use crate::backend::{Anthropic, Backend, DecodeError, Decoder, MAX_PIECE, Ollama, OpenAi, whole};
 use crate::chat::{Ask, Carry, ChatEvent, ChatRequest, Completion, Endpoint, Finish, Usage};
 
 /// Who watches the answer to a request at this endpoint.
@@ -104,16 +102,4 @@ struct Said {
     data: Option<Vec<IgnoredAny>>,
     #[serde(default)]
     embeddings: Option<Vec<IgnoredAny>>,
-}
-
-/// What an `error` says, whatever its shape; `None` when it says nothing.
-pub(super) fn failure(error: &Value) -> Option<Rejection> {
-    let words = match error {
-        Value::Null | Value::Bool(false) => return None,
-        Value::String(words) if words.is_empty() => return None,
-        Value::String(words) => words.as_str(),
-        other => other.get("message").and_then(Value::as_str).unwrap_or(NO_REASON),
-    };
-    let class = RejectionClass::Broken;
-    Some(Rejection { class, message: shorten(words), retry_after: None })
 }

@@ -2,25 +2,22 @@
 
 use std::collections::HashMap;
 
-use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::common::{Options, Passed, headers, inline};
 use super::fill::{self, Common};
 use crate::backend::degrade::{self, Documents, Words};
 use crate::backend::history::{REASONING, arguments, name_cache_marks, name_foreign, refuse_sound};
 use crate::backend::{Target, UpstreamRequest};
 use crate::chat::{
-    Api, ChatRequest, Effort, Foreign, Format, GatewayError, ImageSource, Message, Part, Role,
-    Sampling, Tool, ToolCall, ToolChoice, ToolResult,
+    Api, ChatRequest, Effort, Foreign, Format, GatewayError, Message, Part, Role, Tool, ToolCall,
+    ToolChoice, ToolResult,
 };
 use crate::wire::json;
 
 /// Fields of Ollama's own API that a client may set and that are passed on as they are.
 const PASSED_ON: &[&str] = &["keep_alive", "truncate", "shift"];
-
-/// Top-level fields that are passed on.
-pub(super) type Passed<'a> = Vec<(&'a str, &'a Value)>;
 
 /// What the API can be told.
 const WORDS: Words = Words {
@@ -88,11 +85,6 @@ pub(super) fn chat(
     };
     let path = "/api/chat".to_owned();
     Ok(UpstreamRequest { path, headers: headers(api_key), body: json::to_vec(&body), dropped })
-}
-
-/// The headers of every call.
-pub(super) fn headers(api_key: Option<&str>) -> Vec<(&'static str, String)> {
-    api_key.map(|key| ("authorization", format!("Bearer {key}"))).into_iter().collect()
 }
 
 /// Splits the client's unknown fields into those passed on, those that are options, and those dropped.
@@ -210,15 +202,6 @@ fn tool_result<'a>(
     Ok(written)
 }
 
-pub(super) fn inline(source: &ImageSource) -> Result<&str, GatewayError> {
-    match source {
-        ImageSource::Inline { base64, .. } => Ok(base64),
-        ImageSource::Url(_) => Err(GatewayError::invalid(
-            "image_url: this provider takes images in the request, send a data: URI",
-        )),
-    }
-}
-
 fn tool_call(call: &ToolCall) -> Result<WireCall<'_>, GatewayError> {
     let function = WireFunction { name: &call.name, arguments: arguments(call)? };
     Ok(WireCall { id: call.id.as_deref(), function })
@@ -313,53 +296,4 @@ struct WireCall<'a> {
 struct WireFunction<'a> {
     name: &'a str,
     arguments: Value,
-}
-
-/// The canonical sampling in Ollama's names, over what an Ollama client set itself.
-pub(super) struct Options<'a> {
-    sampling: &'a Sampling,
-    limit: Option<u32>,
-    own: Option<&'a Map<String, Value>>,
-}
-
-impl Options<'_> {
-    pub(super) fn is_empty(&self) -> bool {
-        self.own.is_none_or(Map::is_empty)
-            && self.limit.is_none()
-            && *self.sampling == Sampling::default()
-    }
-}
-
-impl Serialize for Options<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let sampling = self.sampling;
-        let mut options = serializer.serialize_map(None)?;
-        for (name, value) in self.own.into_iter().flatten() {
-            options.serialize_entry(name, value)?;
-        }
-        entry(&mut options, "num_predict", self.limit)?;
-        entry(&mut options, "temperature", sampling.temperature)?;
-        entry(&mut options, "top_p", sampling.top_p)?;
-        entry(&mut options, "top_k", sampling.top_k)?;
-        entry(&mut options, "min_p", sampling.min_p)?;
-        entry(&mut options, "presence_penalty", sampling.presence_penalty)?;
-        entry(&mut options, "frequency_penalty", sampling.frequency_penalty)?;
-        entry(&mut options, "repeat_penalty", sampling.repeat_penalty)?;
-        entry(&mut options, "seed", sampling.seed)?;
-        if !sampling.stop.is_empty() {
-            options.serialize_entry("stop", &sampling.stop)?;
-        }
-        options.end()
-    }
-}
-
-fn entry<M: SerializeMap>(
-    map: &mut M,
-    name: &str,
-    value: Option<impl Serialize>,
-) -> Result<(), M::Error> {
-    match value {
-        Some(value) => map.serialize_entry(name, &value),
-        None => Ok(()),
-    }
 }

@@ -6,7 +6,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::encode::{Options, Passed, headers, inline};
+use super::common::{Options, Passed, headers, inline};
 use crate::backend::UpstreamRequest;
 use crate::backend::history::gap;
 use crate::chat::{ChatRequest, GatewayError, Part};

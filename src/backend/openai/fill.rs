@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::encode::{StreamOptions, check, headers, name_untold, set};
+use super::common::{StreamOptions, check, headers, name_untold, set};
 use super::reasoning::Back;
 use crate::backend::history::{gap, name_cache_marks, refuse_images};
 use crate::backend::{Target, UpstreamRequest, foreign_fields};

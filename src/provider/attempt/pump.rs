@@ -12,11 +12,11 @@ use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::time::timeout_at;
 
-use super::body::{Body, BodyError};
 use super::{Answering, decode};
 use crate::chat::{ChatEvent, Usage};
 use crate::job::{Differs, Stitch};
 use crate::provider::Provider;
+use crate::provider::client::{Body, BodyError};
 use crate::provider::failed::Failed;
 use crate::telemetry::UpstreamCancelled;
 

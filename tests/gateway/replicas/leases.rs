@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use llm_gateway::provider::parts::LEASE;
+use llm_gateway::admission::leases::LEASE;
 use llm_gateway::redis::settings::{RedisSettings, RedisUrl};
 use llm_gateway::redis::{Link, Value};
 

@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use fastrand::Rng;
 
 use super::*;
+use crate::admission::backoff::RetryPolicy;
 use crate::policy::OnCut;
 use crate::provider::elsewhere::narrow;
-use crate::provider::retry::{Failure, Next, RetryPolicy, Standing, decide};
+use crate::provider::retry::{Failure, Next, Standing, decide};
 
 const TOPOLOGIES: u64 = 10_000;
 const NAMES: [&str; 6] = ["local", "gpt", "x", "ollama", "secure", "b.2"];

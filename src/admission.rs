@@ -1,0 +1,47 @@
+//! Admission: how many calls a provider gets at one time, who waits for a slot, and who is refused.
+//!
+//! A [`gate::Gate`] decides about one provider. It owns a concurrency limit, a bounded waiting line, a circuit breaker and a
+//! cooldown for the provider and each of its models, and the retry budget. It is a pure state machine: the present time
+//! and random numbers are arguments. [`slot::SharedGate`] puts one lock, a clock and wake-ups around it, and hands out
+//! [`slot::Slot`]s that come back when they are dropped.
+//!
+//! ```text
+//!  Arrival ──► Gate::admit ──► Run(Permit) ──────────────► Gate::end(Ended)
+//!                 │  │                          ▲               │
+//!                 │  └──► Wait(Key) ── Grant ───┘ ◄── next ─────┘
+//!                 └─────► Refuse(Refusal)
+//! ```
+//!
+//! It knows nothing of HTTP, of providers' formats or of actors. A provider stands on it, and so does capacity planning,
+//! which runs the same gate in simulated time. With a Redis, [`leases`] splits one limit between several gateways.
+//!
+//! The one thing to know: the files below import each other in one direction. [`types`] holds the words that all share.
+
+pub mod types;
+
+pub mod gate;
+pub mod slot;
+
+pub mod line;
+pub mod refusal;
+
+pub mod concurrency;
+pub mod cost;
+pub mod estimate;
+
+pub mod backoff;
+pub mod breaker;
+pub mod budget;
+pub mod cooldown;
+pub mod evidence;
+pub mod models;
+pub mod quarantine;
+pub mod ramp;
+pub mod sliding_window;
+pub mod unready;
+
+pub mod leases;
+
+pub use evidence::Fault;
+pub use gate::Gate;
+pub use types::{Arrival, Decision, Ended, Limits, Moment, Permit, Shift, Wake};

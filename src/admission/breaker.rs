@@ -1,0 +1,328 @@
+//! The circuit breaker: stops asking a provider, or one of its models, that keeps failing.
+//!
+//! Owns the verdict on one provider or model: closed, open, half-open. It refuses to judge which failures are hard, which is
+//! `retry.rs`, and whose they are, which is `evidence.rs`. Rate limits (429) never come here: they are a cooldown.
+//!
+//! ```text
+//!            `failures` in a row, or under half of ≥ 20 in a minute succeed
+//!   Closed ───────────────────────────────────────────────────────────────► Open (time, doubling)
+//!     ▲                                                                     │  ▲
+//!     │ two probes in a row succeed; slots come back over 10 s              │  │ the probe fails
+//!     └───────────────────────────── HalfOpen ◄─── its time has passed ─────┘  │
+//!                                        └──────────────────────────────────────┘
+//! ```
+//!
+//! What one would get wrong: attempts that began before it opened still end afterwards. Only the probe's result counts while it is
+//! not closed; the others know nothing about the provider's present state.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::backoff::LONGEST_PAUSE;
+use super::evidence::Leniency;
+use super::ramp::Ramp;
+use super::sliding_window::SlidingWindow;
+
+/// When to open, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BreakerPolicy {
+    /// Hard failures in a row that open it; 0 counts as 1. Default 5.
+    pub failures: u32,
+    /// How long it stays open the first time. Default 5 s.
+    pub open: Duration,
+    /// The longest it stays open, after doubling; more than an hour counts as an hour. Default 120 s.
+    pub max_open: Duration,
+}
+
+impl Default for BreakerPolicy {
+    fn default() -> Self {
+        Self { failures: 5, open: Duration::from_secs(5), max_open: Duration::from_secs(120) }
+    }
+}
+
+/// What an arrival finds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Door {
+    /// Come in.
+    Free,
+    /// Come in as the one probe; see [`Breaker::claim_probe`].
+    Probe,
+    /// Go away.
+    Shut {
+        /// How long until a probe is let in; zero while one is running.
+        left: Duration,
+        /// Whether it is shut because the provider refuses our credentials.
+        auth: bool,
+    },
+}
+
+/// The breaker's state by name, as metrics and the console show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BreakerState {
+    /// Working.
+    Closed,
+    /// One probe at a time.
+    HalfOpen,
+    /// Nothing is let through.
+    Open,
+    /// Nothing is let through, because the provider refuses our credentials.
+    AuthFailed,
+}
+
+/// The breaker of one provider or of one model there.
+#[derive(Clone, Debug)]
+pub struct Breaker {
+    policy: BreakerPolicy,
+    state: State,
+    /// Hard failures in a row.
+    streak: u32,
+    successes: SlidingWindow,
+    failures: SlidingWindow,
+    /// How often it opened without a full recovery in between.
+    opened: u32,
+}
+
+/// How many probes in a row must succeed.
+const PROBES: u32 = 2;
+/// A success rate means nothing for fewer attempts than this in a minute.
+const RATE_SAMPLES: u64 = 20;
+/// How long slots take to come back after it closes.
+const RECOVERY: Duration = Duration::from_secs(10);
+/// How often credentials are tried again.
+const AUTH_RETRY: Duration = Duration::from_secs(60);
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Closed { ramp: Option<Ramp> },
+    Open { since: Instant, until: Instant, auth: bool },
+    HalfOpen { successes: u32, probing: bool, auth: bool },
+}
+
+impl Breaker {
+    /// A closed breaker.
+    pub fn new(policy: BreakerPolicy, now: Instant) -> Self {
+        Self {
+            policy,
+            state: State::Closed { ramp: None },
+            streak: 0,
+            successes: SlidingWindow::new(now),
+            failures: SlidingWindow::new(now),
+            opened: 0,
+        }
+    }
+
+    /// Uses another policy from the next failure on.
+    pub fn change(&mut self, policy: BreakerPolicy) {
+        self.policy = policy;
+    }
+
+    /// Begins anew, closed.
+    pub fn forget(&mut self, now: Instant) {
+        *self = Self::new(self.policy, now);
+    }
+
+    /// What an arrival finds now.
+    pub fn door(&self, now: Instant) -> Door {
+        match self.state {
+            State::Closed { .. } => Door::Free,
+            State::Open { until, auth, .. } => {
+                let left = until.saturating_duration_since(now);
+                if left.is_zero() { Door::Probe } else { Door::Shut { left, auth } }
+            }
+            State::HalfOpen { probing: false, .. } => Door::Probe,
+            State::HalfOpen { probing: true, auth, .. } => {
+                Door::Shut { left: Duration::ZERO, auth }
+            }
+        }
+    }
+
+    /// Lets the arrival that found [`Door::Probe`] in as the probe. Its permit must come back by one of the functions below.
+    pub fn claim_probe(&mut self) {
+        self.state = match self.state {
+            State::Closed { ramp } => State::Closed { ramp },
+            // Its time has passed: the first to come finds out how things are.
+            State::Open { auth, .. } => State::HalfOpen { successes: 0, probing: true, auth },
+            State::HalfOpen { successes, auth, .. } => {
+                State::HalfOpen { successes, probing: true, auth }
+            }
+        };
+    }
+
+    /// The probe ended without a verdict (cancelled, or the client's own fault): the next arrival probes.
+    pub fn release_probe(&mut self) {
+        if let State::HalfOpen { probing, .. } = &mut self.state {
+            *probing = false;
+        }
+    }
+
+    /// An attempt succeeded. Says whether this closed it.
+    pub fn succeed(&mut self, probe: bool, now: Instant) -> bool {
+        match self.state {
+            State::Closed { .. } => {
+                self.streak = 0;
+                self.successes.add(now);
+                false
+            }
+            State::HalfOpen { successes, auth, .. } if probe => {
+                let successes = successes + 1;
+                if successes < PROBES {
+                    // One success may be luck: the next arrival probes again.
+                    self.state = State::HalfOpen { successes, probing: false, auth };
+                    return false;
+                }
+                self.streak = 0;
+                self.successes.clear();
+                self.failures.clear();
+                self.state = State::Closed { ramp: Some(Ramp::new(now, RECOVERY)) };
+                true
+            }
+            // Began before it opened: says nothing about now.
+            State::HalfOpen { .. } | State::Open { .. } => false,
+        }
+    }
+
+    /// An attempt failed hard. `unit` (0 to 1) spreads the time it stays open by ± 20 %. Says whether this opened it.
+    pub fn fail(&mut self, probe: bool, now: Instant, unit: f64) -> bool {
+        self.fail_as(probe, 1, Leniency::default(), now, unit)
+    }
+
+    /// As [`Breaker::fail`], for an attempt that counts as so many failures: none when the same request has failed before.
+    pub fn fail_as(
+        &mut self,
+        probe: bool,
+        count: u32,
+        leniency: Leniency,
+        now: Instant,
+        unit: f64,
+    ) -> bool {
+        match self.state {
+            State::Closed { ramp } => {
+                self.streak = self.streak.saturating_add(count);
+                (0..count).for_each(|_| self.failures.add(now));
+                let failed = self.failures.count(now).saturating_sub(leniency.discount);
+                let succeeded = self.successes.count(now);
+                let mostly_failing = failed + succeeded >= RATE_SAMPLES && succeeded < failed;
+                let in_a_row = self.streak >= self.policy.failures.max(1);
+                if !mostly_failing && (!in_a_row || leniency.only_one_fails) {
+                    return false;
+                }
+                self.forget_old_openings(ramp, now);
+                self.open(false, now, unit)
+            }
+            // Still broken: the same again for twice as long.
+            State::HalfOpen { auth, .. } if probe => self.open(auth, now, unit),
+            State::HalfOpen { .. } | State::Open { .. } => false,
+        }
+    }
+
+    /// A failure that was counted was not the model's after all.
+    pub fn retract(&mut self) {
+        self.streak = self.streak.saturating_sub(1);
+        self.failures.take_back();
+    }
+
+    /// The provider refuses our credentials: opens at once, and tries again each minute. Says whether this opened it.
+    pub fn fail_auth(&mut self, probe: bool, now: Instant, unit: f64) -> bool {
+        match self.state {
+            State::Closed { .. } => self.open(true, now, unit),
+            State::HalfOpen { .. } if probe => self.open(true, now, unit),
+            State::HalfOpen { .. } | State::Open { .. } => false,
+        }
+    }
+
+    /// Health checks say that nobody is there: opens a closed breaker as failures in a row would. Says whether this opened it.
+    pub fn trip(&mut self, now: Instant, unit: f64) -> bool {
+        match self.state {
+            State::Closed { ramp } => {
+                self.forget_old_openings(ramp, now);
+                self.open(false, now, unit)
+            }
+            // It is left alone already, or a probe is about to find out more than any check.
+            State::HalfOpen { .. } | State::Open { .. } => false,
+        }
+    }
+
+    /// Somebody heard from the provider: once it has been open for `least`, the next arrival probes, however long the pause was meant
+    /// to be. How long the next pause is does not change, and refused credentials stay refused.
+    pub fn hasten(&mut self, least: Duration, now: Instant) {
+        if let State::Open { since, until, auth: false } = &mut self.state {
+            *until = (*until).min((*since + least).max(now));
+        }
+    }
+
+    /// Whether it is open and its time is not over, for reasons that may have passed by themselves.
+    pub fn is_waiting(&self, now: Instant) -> bool {
+        matches!(self.state, State::Open { until, auth: false, .. } if now < until)
+    }
+
+    /// How many of `limit` slots may be used now: fewer than all while recovering.
+    pub fn usable(&self, limit: u32, now: Instant) -> u32 {
+        self.ramp().map_or(limit, |ramp| ramp.usable(limit, now))
+    }
+
+    /// When one more slot becomes usable by itself.
+    pub fn next_step(&self, limit: u32, now: Instant) -> Option<Instant> {
+        self.ramp().and_then(|ramp| ramp.next_step(limit, now))
+    }
+
+    /// The state by name and how long until the next probe is let in (zero unless it is open).
+    pub fn state(&self, now: Instant) -> (BreakerState, Duration) {
+        match self.state {
+            State::Closed { .. } => (BreakerState::Closed, Duration::ZERO),
+            State::HalfOpen { .. } => (BreakerState::HalfOpen, Duration::ZERO),
+            State::Open { until, auth, .. } => {
+                let left = until.saturating_duration_since(now);
+                let state = match (left.is_zero(), auth) {
+                    (true, _) => BreakerState::HalfOpen,
+                    (false, true) => BreakerState::AuthFailed,
+                    (false, false) => BreakerState::Open,
+                };
+                (state, left)
+            }
+        }
+    }
+
+    /// Whether a new breaker would behave the same.
+    pub fn is_pristine(&self, now: Instant) -> bool {
+        let closed = matches!(self.state, State::Closed { .. });
+        let recovered = self.ramp().is_none_or(|ramp| ramp.is_over(now));
+        closed && recovered && self.streak == 0 && self.failures.count(now) == 0
+    }
+
+    /// Fully recovered since the last time: begin with the short pause again.
+    fn forget_old_openings(&mut self, ramp: Option<Ramp>, now: Instant) {
+        if ramp.is_none_or(|ramp| ramp.is_over(now)) {
+            self.opened = 0;
+        }
+    }
+
+    fn open(&mut self, auth: bool, now: Instant, unit: f64) -> bool {
+        let time = if auth {
+            AUTH_RETRY
+        } else {
+            let doubled = self.policy.open.saturating_mul(1 << self.opened.min(20));
+            doubled.min(self.policy.max_open).min(LONGEST_PAUSE)
+        };
+        let time = time.mul_f64(0.8 + 0.4 * unit.clamp(0.0, 1.0));
+        if !auth {
+            self.opened = self.opened.saturating_add(1);
+        }
+        self.streak = 0;
+        self.successes.clear();
+        self.failures.clear();
+        self.state = State::Open { since: now, until: now + time, auth };
+        true
+    }
+
+    fn ramp(&self) -> Option<Ramp> {
+        match self.state {
+            State::Closed { ramp } => ramp,
+            State::Open { .. } | State::HalfOpen { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,377 @@
+//! The admission of one provider: who runs, who waits, who is turned away.
+//!
+//! Owns the slots, the waiting line, breaker and cooldown of the provider and each of its models, and the retry budget. It is a
+//! pure state machine: the present time and random numbers are arguments ([`Moment`]), waiters are woken by whoever called (each
+//! function appends to a list of [`Wake`]s), and nothing is logged. [`super::slot`] puts a lock and a clock around it.
+//!
+//! What always holds: no more than the limit is started; every [`Permit`] comes back once, by [`Gate::end`]; whoever waits is
+//! told exactly once, by a wake or by its own [`Gate::expire`] or [`Gate::cancel`]; nothing is started after its deadline.
+//!
+//! What one would get wrong: some changes come from time alone (a cooldown ends, slots return after a pause). The gate has no
+//! timer. Whoever waits sleeps no longer than [`Gate::next_wake`] says and then calls [`Gate::wake`]; one waiter doing so is
+//! enough for all.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::backoff::RetryPolicy;
+use super::breaker::{Breaker, BreakerPolicy};
+use super::budget::RetryBudget;
+use super::concurrency::SlotLimit;
+use super::cost::Costs;
+use super::line::{Entry, Key, Lane, Line, Share};
+use super::models::Models;
+use super::quarantine::Quarantine;
+use super::refusal::{Refusal, RefusalReason};
+use super::types::{Arrival, Decision, Ended, Limits, Moment, Permit, Probe, Shift, Wake};
+use crate::policy::Priority;
+use counters::Counters;
+use health_checks::Health;
+use leased::Part;
+
+mod admission_check;
+mod causes;
+mod counters;
+pub mod health_checks;
+pub mod leased;
+mod prediction;
+pub mod snapshot;
+mod verdict;
+
+/// The admission of one provider. `W` is whatever wakes a waiter.
+#[derive(Debug)]
+pub struct Gate<W> {
+    limits: Limits,
+    retry: RetryPolicy,
+    slots: SlotLimit,
+    /// What this gateway may use of them; `None`: all.
+    part: Option<Part>,
+    /// The most that ran or waited since the demand was last asked for.
+    peak: u64,
+    breaker: Breaker,
+    models: Models,
+    quarantine: Quarantine,
+    /// Callers and models whose requests were refused as if by our credentials, since somebody was last answered.
+    doubts: Vec<(Arc<str>, Lane)>,
+    /// What went wrong last for the whole provider, in words for every caller.
+    cause: Option<Arc<str>>,
+    line: Line<Waiter<W>>,
+    costs: Costs,
+    budget: RetryBudget,
+    in_flight: u32,
+    batch_in_flight: u32,
+    draining: bool,
+    health: Health,
+    /// Health checks that failed in a row.
+    failed_checks: u32,
+    counters: Counters,
+}
+
+/// What the gate remembers of a waiting job.
+#[derive(Debug)]
+struct Waiter<W> {
+    waker: W,
+    deadline: Instant,
+    probe: Probe,
+}
+
+/// A reason and how long it is expected to last.
+type Reason = (RefusalReason, Duration);
+
+impl<W> Gate<W> {
+    /// An idle gate.
+    pub fn new(limits: Limits, breaker: BreakerPolicy, retry: RetryPolicy, now: Instant) -> Self {
+        Self {
+            limits,
+            retry,
+            slots: SlotLimit::new(limits.max_concurrency),
+            part: None,
+            peak: 0,
+            breaker: Breaker::new(breaker, now),
+            models: Models::new(breaker, now),
+            quarantine: Quarantine::default(),
+            doubts: Vec::new(),
+            cause: None,
+            line: Line::new(),
+            costs: Costs::default(),
+            budget: RetryBudget::new(now),
+            in_flight: 0,
+            batch_in_flight: 0,
+            draining: false,
+            health: Health::default(),
+            failed_checks: 0,
+            counters: Counters::new(now),
+        }
+    }
+
+    /// Decides about a job. `waker` is called only when it must wait.
+    pub fn admit(
+        &mut self,
+        arrival: Arrival,
+        at: &mut Moment<'_>,
+        waker: impl FnOnce() -> W,
+        wakes: &mut Vec<Wake<W>>,
+    ) -> Decision {
+        let now = at.now;
+        // What time alone has opened goes to those who wait already.
+        self.grant(at, wakes);
+        let lane = {
+            let line = &self.line;
+            self.models.lane(&arrival.model, now, |lane| line.waiting_in(lane) > 0)
+        };
+        let probe = match self.knock(&arrival, lane, now) {
+            Ok(probe) => probe,
+            Err(reason) => return Decision::Refuse(self.refusal(reason, lane, at)),
+        };
+        if let Some(refusal) = self.quarantined(&arrival, at) {
+            return Decision::Refuse(refusal);
+        }
+        if self.may_start(lane, arrival.share.priority, now) {
+            self.count_entry(&arrival, probe, lane, now);
+            return Decision::Run(self.start(lane, &arrival.share, probe, now));
+        }
+        if let Err(reason) = self.make_room(&arrival, lane, at, wakes) {
+            return Decision::Refuse(self.refusal(reason, lane, at));
+        }
+        self.count_entry(&arrival, probe, lane, now);
+        self.counters.waited += 1;
+        let until = self.patience(&arrival, now);
+        let load = Waiter { waker: waker(), deadline: arrival.deadline, probe };
+        let (share, movable) = (arrival.share, arrival.elsewhere);
+        let entry = Entry { share, lane, since: now, until, movable, load };
+        let key = self.line.insert(entry, arrival.again);
+        self.count_demand();
+        Decision::Wait { key, until }
+    }
+
+    /// The first event of an attempt's answer is here. For a probe that is proof enough: without it everybody else would be turned
+    /// away until a long answer is complete.
+    pub fn answering(
+        &mut self,
+        permit: &mut Permit,
+        at: &mut Moment<'_>,
+        wakes: &mut Vec<Wake<W>>,
+    ) -> Shift {
+        let probe = std::mem::take(&mut permit.probe);
+        let mut closed = probe.provider && self.breaker.succeed(true, at.now);
+        if let Some(model) = self.models.get_mut(permit.lane).filter(|_| probe.model) {
+            closed |= model.breaker.succeed(true, at.now);
+        }
+        if std::mem::take(&mut permit.asks)
+            && let Some(model) = self.models.get_mut(permit.lane)
+        {
+            // It has begun to work: whoever waited for that starts.
+            model.unready = None;
+        }
+        self.grant(at, wakes);
+        if closed { Shift::Closed } else { Shift::None }
+    }
+
+    /// An attempt has ended: its slot goes to the next in line, and its result to breaker, cooldown and limit. `cause` is what
+    /// went wrong, in words that every caller may read.
+    pub fn end(
+        &mut self,
+        permit: Permit,
+        ended: Ended,
+        cause: Option<Arc<str>>,
+        at: &mut Moment<'_>,
+        wakes: &mut Vec<Wake<W>>,
+    ) -> Shift {
+        let running = self.in_flight;
+        self.in_flight = self.in_flight.saturating_sub(1);
+        if permit.priority == Priority::Batch {
+            self.batch_in_flight = self.batch_in_flight.saturating_sub(1);
+        }
+        if let Some(model) = self.models.get_mut(permit.lane) {
+            model.in_flight = model.in_flight.saturating_sub(1);
+        }
+        self.remember(permit.lane, ended, cause);
+        let shift = self.judge(&permit, ended, running, at, wakes);
+        self.grant(at, wakes);
+        shift
+    }
+
+    /// A waiting job is no longer wanted. Returns its waker, or `None` when it does not wait any more: then it was or will be woken.
+    pub fn cancel(&mut self, key: Key) -> Option<W> {
+        let entry = self.line.remove(key)?;
+        Some(self.unprobe(entry.load, entry.lane).waker)
+    }
+
+    /// A waiting job's own timer has run out. Returns its waker and why it is refused, or `None` when it does not wait any more (then
+    /// it was or will be woken) or may still wait.
+    pub fn expire(&mut self, key: Key, at: &mut Moment<'_>) -> Option<(W, Refusal)> {
+        let reason = self.line.get(key).and_then(|entry| overdue(entry, at.now))?;
+        let entry = self.line.remove(key)?;
+        let lane = entry.lane;
+        let expected = self.newcomer_wait(&entry.share, lane, false, at.now);
+        let waiting = self.unprobe(entry.load, entry.lane);
+        Some((waiting.waker, self.refusal((reason, expected), lane, at)))
+    }
+
+    /// Lets those start that time alone has made room for.
+    pub fn wake(&mut self, at: &mut Moment<'_>, wakes: &mut Vec<Wake<W>>) {
+        self.grant(at, wakes);
+    }
+
+    /// Takes other limits at once. Raising starts those who wait; lowering lets what runs end. Jobs that wait keep the patience
+    /// they came with; a line longer than its new limit takes a newcomer only in the place of another.
+    pub fn change(&mut self, limits: Limits, at: &mut Moment<'_>, wakes: &mut Vec<Wake<W>>) {
+        self.limits = limits;
+        self.slots.change(limits.max_concurrency);
+        self.grant(at, wakes);
+    }
+
+    /// Takes other policies; what breakers and cooldowns have begun runs its course.
+    pub fn change_policies(&mut self, breaker: BreakerPolicy, retry: RetryPolicy) {
+        self.breaker.change(breaker);
+        self.models.change(breaker);
+        self.retry = retry;
+    }
+
+    /// Forgets every failure and pause: the provider has another address or other credentials now.
+    pub fn forget_failures(&mut self, at: &mut Moment<'_>, wakes: &mut Vec<Wake<W>>) {
+        (self.health, self.failed_checks) = (Health::default(), 0);
+        self.breaker.forget(at.now);
+        self.models.forget(at.now);
+        self.quarantine.clear();
+        self.doubts.clear();
+        self.cause = None;
+        self.grant(at, wakes);
+    }
+
+    /// Takes no new jobs; those that wait or come again are still served.
+    pub fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// Takes new jobs again.
+    pub fn resume(&mut self) {
+        self.draining = false;
+    }
+
+    /// Takes one retry from the budget; each `true` is given back by [`Gate::give_back_retry`].
+    pub fn take_retry(&mut self, now: Instant) -> bool {
+        let allowed = self.budget.take(self.load(), now);
+        self.counters.retried += u64::from(allowed);
+        allowed
+    }
+
+    /// A retry ended, whatever came of it.
+    pub fn give_back_retry(&mut self) {
+        self.budget.give_back();
+    }
+
+    /// The limits now in force.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Starts waiting jobs while there are slots for them, and drops those whose time has passed.
+    fn grant(&mut self, at: &mut Moment<'_>, wakes: &mut Vec<Wake<W>>) {
+        let now = at.now;
+        let limit = self.limit();
+        while self.in_flight < self.usable(now) {
+            let models = &self.models;
+            let open = |lane| models.get(lane).is_some_and(|model| model.is_open(limit, now));
+            let Some(key) = self.line.next(open, self.batch_may_start(now)) else { return };
+            if let Some(reason) = self.line.get(key).and_then(|entry| overdue(entry, now)) {
+                let expected = self.wait(self.line.len() as u64, now);
+                self.evict(key, (reason, expected), at, wakes);
+            } else if let Some(entry) = self.line.serve(key, self.costs.turn()) {
+                let Waiter { waker, probe, .. } = entry.load;
+                let permit = self.start(entry.lane, &entry.share, probe, now);
+                wakes.push(Wake::Grant(waker, permit));
+            }
+        }
+    }
+
+    fn start(&mut self, lane: Lane, share: &Share, probe: Probe, now: Instant) -> Permit {
+        let (caller, priority) = (Arc::clone(&share.caller), share.priority);
+        let mut asks = false;
+        self.in_flight += 1;
+        if priority == Priority::Batch {
+            self.batch_in_flight += 1;
+        }
+        if let Some(model) = self.models.get_mut(lane) {
+            model.in_flight += 1;
+            if let Some(unready) = &mut model.unready {
+                unready.ask();
+                asks = true;
+            }
+        }
+        self.counters.granted += 1;
+        self.count_demand();
+        Permit { lane, caller, priority, probe, asks, started: now }
+    }
+
+    fn may_start(&self, lane: Lane, priority: Priority, now: Instant) -> bool {
+        let limit = self.limit();
+        let allowed = match priority {
+            Priority::Interactive => true,
+            Priority::Batch => self.batch_may_start(now),
+        };
+        let open = self.models.get(lane).is_some_and(|model| model.is_open(limit, now));
+        allowed && open && self.in_flight < self.usable(now)
+    }
+
+    /// Batch callers use at most 80 % of the slots, and at least one.
+    fn batch_may_start(&self, now: Instant) -> bool {
+        let usable = u64::from(self.usable(now));
+        u64::from(self.batch_in_flight) < (usable * 4 / 5).max(1)
+    }
+
+    /// The job is in: it counts as a request, and as the probe it may be.
+    fn count_entry(&mut self, arrival: &Arrival, probe: Probe, lane: Lane, now: Instant) {
+        if !arrival.again {
+            self.budget.count_request(now);
+        }
+        if probe.provider {
+            self.breaker.claim_probe();
+        }
+        if let Some(model) = self.models.get_mut(lane).filter(|_| probe.model) {
+            model.breaker.claim_probe();
+        }
+    }
+
+    /// A probe that never ran: the next arrival probes.
+    fn unprobe(&mut self, waiting: Waiter<W>, lane: Lane) -> Waiter<W> {
+        if waiting.probe.provider {
+            self.breaker.release_probe();
+        }
+        if let Some(model) = self.models.get_mut(lane).filter(|_| waiting.probe.model) {
+            model.breaker.release_probe();
+        }
+        waiting
+    }
+
+    fn evict(&mut self, key: Key, reason: Reason, at: &mut Moment<'_>, wakes: &mut Vec<Wake<W>>) {
+        let Some(entry) = self.line.remove(key) else { return };
+        let waiting = self.unprobe(entry.load, entry.lane);
+        let refusal = self.refusal(reason, entry.lane, at);
+        wakes.push(Wake::Refuse(waiting.waker, refusal));
+    }
+
+    fn refusal(&mut self, (reason, expected): Reason, lane: Lane, at: &mut Moment<'_>) -> Refusal {
+        self.counters.refuse(reason, at.now);
+        let cause = self.cause_of(reason, lane, at.now);
+        Refusal { cause, ..Refusal::new(reason, expected, (at.unit)()) }
+    }
+
+    fn load(&self) -> u64 {
+        u64::from(self.in_flight) + self.line.len() as u64
+    }
+}
+
+/// Why a waiting job must not be started any more, if so.
+fn overdue<W>(entry: &Entry<Waiter<W>>, now: Instant) -> Option<RefusalReason> {
+    if entry.load.deadline <= now {
+        Some(RefusalReason::DeadlinePassed)
+    } else if entry.until <= now {
+        Some(RefusalReason::WaitedTooLong)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests;

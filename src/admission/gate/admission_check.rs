@@ -1,0 +1,92 @@
+//! Who may come in, and who must go for it.
+
+use std::time::{Duration, Instant};
+
+use super::{Arrival, Gate, Moment, Probe, Reason, Wake};
+use crate::admission::breaker::{Breaker, Door};
+use crate::admission::line::Lane;
+use crate::admission::refusal::{DRAINING, RefusalReason, UNMEASURED};
+
+/// A job with another candidate waits no longer than this for a cooldown.
+pub(super) const SHORT_COOLDOWN: Duration = Duration::from_secs(3);
+
+impl<W> Gate<W> {
+    /// Whether the door is open for this job, and which breakers it would probe.
+    pub(super) fn knock(
+        &self,
+        arrival: &Arrival,
+        lane: Lane,
+        now: Instant,
+    ) -> Result<Probe, Reason> {
+        if arrival.deadline <= now {
+            let expected = self.newcomer_wait(&arrival.share, lane, false, now);
+            return Err((RefusalReason::DeadlinePassed, expected));
+        }
+        if self.draining && !arrival.again {
+            return Err((RefusalReason::Draining, DRAINING));
+        }
+        let provider = self.is_probe(&self.breaker, now)?;
+        let Some(model) = self.models.get(lane) else {
+            return Ok(Probe { provider, model: false });
+        };
+        let probe = Probe { provider, model: self.is_probe(&model.breaker, now)? };
+        let cooldown = model.cooldown.left(now);
+        let patience = self.patience(arrival, now).saturating_duration_since(now);
+        if cooldown > patience || (arrival.elsewhere && cooldown > SHORT_COOLDOWN) {
+            return Err((RefusalReason::CoolingDown, cooldown));
+        }
+        Ok(probe)
+    }
+
+    /// Whether this job is the breaker's probe. While one runs the others are refused, not kept waiting: a probe may take as long
+    /// as loading a model, and they may be answered elsewhere meanwhile.
+    fn is_probe(&self, breaker: &Breaker, now: Instant) -> Result<bool, Reason> {
+        match breaker.door(now) {
+            Door::Free => Ok(false),
+            Door::Probe => Ok(true),
+            Door::Shut { left, auth } => {
+                let reason =
+                    if auth { RefusalReason::AuthFailed } else { RefusalReason::BreakerOpen };
+                let probing = self.costs.mean_hold().unwrap_or(UNMEASURED);
+                Err((reason, if left.is_zero() { probing } else { left }))
+            }
+        }
+    }
+
+    /// Whether this job may wait; if the line is full, somebody else may have to go for it.
+    pub(super) fn make_room(
+        &mut self,
+        arrival: &Arrival,
+        lane: Lane,
+        at: &mut Moment<'_>,
+        wakes: &mut Vec<Wake<W>>,
+    ) -> Result<(), Reason> {
+        let expected = self.newcomer_wait(&arrival.share, lane, arrival.again, at.now);
+        let patience = self.patience(arrival, at.now).saturating_duration_since(at.now);
+        if self.costs.is_trusted() && expected > patience {
+            return Err((RefusalReason::PredictedWait, expected));
+        }
+        if arrival.again {
+            return Ok(());
+        }
+        let (waiting, most) = (self.line.len() as u64, u64::from(self.limits.max_queue));
+        let own = self.line.waiting_of(&arrival.share);
+        if waiting > own && own >= most.div_ceil(2) {
+            return Err((RefusalReason::OverShare, expected));
+        }
+        if waiting < most {
+            return Ok(());
+        }
+        let victim = self.line.giving_way_to(&arrival.share).filter(|_| most > 0);
+        let victim = victim.ok_or((RefusalReason::QueueFull, expected))?;
+        self.evict(victim, (RefusalReason::PushedOut, expected), at, wakes);
+        Ok(())
+    }
+
+    /// Until when this job would wait.
+    pub(super) fn patience(&self, arrival: &Arrival, now: Instant) -> Instant {
+        let left = self.limits.max_queue_wait.saturating_sub(arrival.waited);
+        let longest = now.checked_add(left);
+        longest.map_or(arrival.deadline, |longest| longest.min(arrival.deadline))
+    }
+}

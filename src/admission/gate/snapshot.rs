@@ -1,0 +1,211 @@
+//! What tests and the console may see of a gate.
+//!
+//! Times are in milliseconds. Taking one is linear in the number of callers that wait and models known, not in the line.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::health_checks::Health;
+use super::{Gate, Part};
+use crate::admission::breaker::BreakerState;
+use crate::admission::concurrency::{Bounds, Concurrency};
+use crate::admission::quarantine::Record;
+use crate::admission::refusal::RefusalReason;
+
+/// A gate at one instant.
+#[derive(Clone, Debug, Serialize)]
+pub struct Snapshot {
+    /// How many attempts may run at once: the adaptive limit's present value, or this gateway's part of it.
+    pub limit: u32,
+    /// What the operator allows: a number, or `"auto"`.
+    pub max_concurrency: Concurrency,
+    /// Between which bounds the limit is found out; `None` when it is a number.
+    pub auto_concurrency: Option<Bounds>,
+    /// This gateway's part of the limit that several keep together; `None` when there is one gateway.
+    pub shared: Option<Part>,
+    /// How many of them may be used now: fewer while slots come back after the breaker was open.
+    pub usable: u32,
+    /// Slots of `limit` that nobody holds. At rest it equals `limit`.
+    pub free: u32,
+    /// Attempts that run. More than `limit` only after it was lowered.
+    pub in_flight: u32,
+    /// Of these, for batch callers.
+    pub batch_in_flight: u32,
+    /// Jobs that wait.
+    pub queued: u64,
+    /// Jobs that wait, by caller.
+    pub queued_by_caller: BTreeMap<Arc<str>, u64>,
+    /// How many may wait.
+    pub max_queue: u32,
+    /// How long one may wait.
+    pub max_queue_wait_ms: u64,
+    /// How long the first of them has waited; 0 when nobody waits.
+    pub oldest_wait_ms: u64,
+    /// How long a newcomer at the very end would wait; 0 when it could start at once.
+    pub predicted_wait_ms: u64,
+    /// The average time an attempt holds its slot; `None` before the first has ended.
+    pub hold_ms: Option<u64>,
+    /// The whole provider's breaker.
+    pub breaker: BreakerView,
+    /// What the health checks say.
+    pub health: Health,
+    /// Health checks that failed in a row.
+    pub failed_checks: u32,
+    /// The longest cooldown of any model; 0 when there is none.
+    pub cooldown_left_ms: u64,
+    /// Each model that was asked for lately.
+    pub models: Vec<ModelView>,
+    /// Requests that are turned away for a while because they made a model fail again and again.
+    pub quarantined: Vec<QuarantineView>,
+    /// Retries that could begin now.
+    pub retry_budget_left: u64,
+    /// Retries that run or back off.
+    pub retries_in_flight: u32,
+    /// Attempts started since the beginning.
+    pub granted: u64,
+    /// Jobs that had to wait since the beginning.
+    pub waited: u64,
+    /// Retries allowed since the beginning.
+    pub retried: u64,
+    /// Jobs turned away since the beginning, by reason.
+    pub refused: BTreeMap<RefusalReason, u64>,
+    /// Jobs turned away in the last minute.
+    pub refused_last_minute: u64,
+    /// Whether it takes no new jobs.
+    pub draining: bool,
+}
+
+/// A breaker at one instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct BreakerView {
+    /// Its state.
+    pub state: BreakerState,
+    /// How long until the next probe is let in; 0 unless it is open.
+    pub left_ms: u64,
+}
+
+/// A model at one instant.
+#[derive(Clone, Debug, Serialize)]
+pub struct ModelView {
+    /// Its name; `(other)` is shared by those that could not be told apart.
+    pub model: Arc<str>,
+    /// Attempts that run.
+    pub in_flight: u32,
+    /// Jobs that wait.
+    pub queued: usize,
+    /// Its breaker.
+    pub breaker: BreakerView,
+    /// How long the provider asked it to be left alone; 0 when it did not.
+    pub cooldown_left_ms: u64,
+}
+
+/// A request in quarantine at one instant; of the request itself nothing is known.
+#[derive(Clone, Debug, Serialize)]
+pub struct QuarantineView {
+    /// The model that it makes fail.
+    pub model: Arc<str>,
+    /// Whose request it is.
+    pub caller: Arc<str>,
+    /// How often it made the model fail.
+    pub crashes: u32,
+    /// What happened the last time.
+    pub why: Arc<str>,
+    /// How long it stays.
+    pub left_ms: u64,
+}
+
+impl<W> Gate<W> {
+    /// What may be seen of the gate now.
+    pub fn snapshot(&self, now: Instant) -> Snapshot {
+        let limit = self.limit();
+        let usable = self.usable(now);
+        let models = self.model_views(now);
+        let idle = self.line.is_empty() && self.in_flight < usable;
+        let predicted = if idle { Duration::ZERO } else { self.wait(self.line.len() as u64, now) };
+        let oldest =
+            self.line.oldest().map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        Snapshot {
+            limit,
+            max_concurrency: self.limits.max_concurrency,
+            auto_concurrency: self.limits.max_concurrency.auto(),
+            shared: self.part,
+            usable,
+            free: limit.saturating_sub(self.in_flight),
+            in_flight: self.in_flight,
+            batch_in_flight: self.batch_in_flight,
+            queued: self.line.len() as u64,
+            queued_by_caller: self.queued_by_caller(),
+            max_queue: self.limits.max_queue,
+            max_queue_wait_ms: millis(self.limits.max_queue_wait),
+            oldest_wait_ms: millis(oldest),
+            predicted_wait_ms: millis(predicted),
+            hold_ms: self.costs.mean_hold().map(millis),
+            breaker: BreakerView::of(self.breaker.state(now)),
+            health: self.health,
+            failed_checks: self.failed_checks,
+            cooldown_left_ms: models.iter().map(|view| view.cooldown_left_ms).max().unwrap_or(0),
+            models,
+            quarantined: self.quarantine.iter(now).map(QuarantineView::of).collect(),
+            retry_budget_left: self.budget.left(self.load(), now),
+            retries_in_flight: self.budget.running(),
+            granted: self.counters.granted,
+            waited: self.counters.waited,
+            retried: self.counters.retried,
+            refused: self.counters.refused.clone(),
+            refused_last_minute: self.counters.refused_lately.count(now),
+            draining: self.draining,
+        }
+    }
+
+    fn queued_by_caller(&self) -> BTreeMap<Arc<str>, u64> {
+        let mut queued = BTreeMap::new();
+        for (caller, waiting) in self.line.callers() {
+            *queued.entry(Arc::clone(caller)).or_default() += waiting;
+        }
+        queued
+    }
+
+    fn model_views(&self, now: Instant) -> Vec<ModelView> {
+        let view = |(lane, model): (_, &crate::admission::models::Model)| ModelView {
+            model: Arc::clone(&model.name),
+            in_flight: model.in_flight,
+            queued: self.line.waiting_in(lane),
+            breaker: BreakerView::of(model.breaker.state(now)),
+            cooldown_left_ms: millis(model.cooldown.left(now)),
+        };
+        self.models.iter().map(view).filter(|view| !view.is_unused_shared_entry()).collect()
+    }
+}
+
+impl BreakerView {
+    fn of((state, left): (BreakerState, Duration)) -> Self {
+        Self { state, left_ms: millis(left) }
+    }
+}
+
+impl QuarantineView {
+    fn of((model, record, left): (&Arc<str>, &Record, Duration)) -> Self {
+        Self {
+            model: Arc::clone(model),
+            caller: Arc::clone(&record.caller),
+            crashes: record.crashes,
+            why: Arc::clone(&record.why),
+            left_ms: millis(left),
+        }
+    }
+}
+
+impl ModelView {
+    fn is_unused_shared_entry(&self) -> bool {
+        let closed = self.breaker.state == BreakerState::Closed;
+        &*self.model == "(other)" && self.in_flight == 0 && self.queued == 0 && closed
+    }
+}
+
+/// Whole milliseconds, rounded up so that what is left is never shown as nothing.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}

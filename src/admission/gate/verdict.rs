@@ -1,0 +1,240 @@
+//! What the end of an attempt means for everybody else: breaker, cooldown, limit, and those in line who cannot run any more.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::admission_check::SHORT_COOLDOWN;
+use super::causes::MOST_DOUBTS;
+use super::{Ended, Gate, Moment, Permit, Probe, Shift, Wake};
+use crate::admission::evidence::{Fault, Weight};
+use crate::admission::line::Lane;
+use crate::admission::refusal::RefusalReason;
+
+impl<W> Gate<W> {
+    /// Takes note of how an attempt ended while `running` (itself included) were in flight.
+    pub(super) fn judge(
+        &mut self,
+        permit: &Permit,
+        ended: Ended,
+        running: u32,
+        at: &mut Moment<'_>,
+        wakes: &mut Vec<Wake<W>>,
+    ) -> Shift {
+        let (lane, probe, now) = (permit.lane, permit.probe, at.now);
+        let held = now.saturating_duration_since(permit.started);
+        self.stop_asking(permit, ended, now);
+        match ended {
+            Ended::Success => {
+                self.costs.held(held, false);
+                self.slots.succeed(running);
+                return self.succeed(permit, now);
+            }
+            Ended::Unreachable => {
+                self.costs.held(held, true);
+                return self.miss(lane, probe, at, wakes);
+            }
+            Ended::Failed { fault, congested, crashed } => {
+                self.costs.held(held, true);
+                if congested {
+                    self.slots.congested(now);
+                }
+                return self.fail(permit, fault, crashed, at, wakes);
+            }
+            Ended::AuthFailed => {
+                self.costs.held(held, true);
+                return self.refuse_us(lane, probe, at, wakes);
+            }
+            Ended::AuthDoubted => {
+                self.costs.held(held, true);
+                let who = (Arc::clone(&permit.caller), lane);
+                if !self.doubts.contains(&who) {
+                    self.doubts.push(who);
+                }
+                if probe.provider || self.doubts.len() >= MOST_DOUBTS {
+                    self.doubts.clear();
+                    return self.refuse_us(lane, probe, at, wakes);
+                }
+                self.release(lane, probe);
+            }
+            Ended::NotBegun => {
+                self.slots.congested(now);
+                self.release(lane, probe);
+                self.models.not_begun(lane, permit.asks, now);
+            }
+            Ended::RateLimited { retry_after } => {
+                self.costs.held(held, true);
+                self.slots.congested(now);
+                self.release(lane, probe);
+                self.cool(lane, retry_after, at, wakes);
+            }
+            Ended::Neutral => {
+                self.costs.held(held, false);
+                self.release(lane, probe);
+            }
+            Ended::Unused => {
+                self.counters.granted = self.counters.granted.saturating_sub(1);
+                self.release(lane, probe);
+            }
+        }
+        Shift::None
+    }
+
+    /// An answer that was given to its end: the provider works, and the model does for this caller.
+    fn succeed(&mut self, permit: &Permit, now: Instant) -> Shift {
+        self.works();
+        let mut closed = self.breaker.succeed(permit.probe.provider, now);
+        if let Some(model) = self.models.get_mut(permit.lane) {
+            closed |= model.breaker.succeed(permit.probe.model, now);
+            model.cooldown.succeed();
+            model.evidence.answered(&permit.caller, now);
+        }
+        if closed { Shift::Closed } else { Shift::None }
+    }
+
+    /// Nobody could be reached, which counts against the whole provider. The model's probe says nothing.
+    fn miss(
+        &mut self,
+        lane: Lane,
+        probe: Probe,
+        at: &mut Moment<'_>,
+        wakes: &mut Vec<Wake<W>>,
+    ) -> Shift {
+        self.release(lane, Probe { provider: false, ..probe });
+        let opened = self.breaker.fail(probe.provider, at.now, (at.unit)());
+        self.closed_door(opened.then_some(RefusalReason::BreakerOpen), None, at, wakes)
+    }
+
+    /// A failure of the model: what it counts depends on whose request met it. The provider's probe says nothing.
+    fn fail(
+        &mut self,
+        permit: &Permit,
+        fault: Fault,
+        crashed: bool,
+        at: &mut Moment<'_>,
+        wakes: &mut Vec<Wake<W>>,
+    ) -> Shift {
+        let (lane, probe, now, unit) = (permit.lane, permit.probe, at.now, (at.unit)());
+        self.release(lane, Probe { model: false, ..probe });
+        let Some(model) = self.models.get_mut(lane) else { return Shift::None };
+        let mut shift = Shift::None;
+        if let (true, Some(why)) = (crashed, &model.cause) {
+            let excused = model.evidence.has_failed_others(fault.request);
+            let (name, caller) = (&model.name, &permit.caller);
+            if self.quarantine.crashed(fault.request, name, caller, why, excused, now) {
+                shift = Shift::Quarantined;
+            }
+        }
+        let opened = match model.evidence.failed(&permit.caller, fault, now) {
+            Weight::Request { retract } => {
+                if retract {
+                    model.breaker.retract();
+                }
+                self.release(lane, Probe { provider: false, ..probe });
+                return Shift::Blameless;
+            }
+            Weight::Model { count, leniency } => {
+                model.breaker.fail_as(probe.model, count, leniency, now, unit)
+            }
+        };
+        if !opened {
+            return shift;
+        }
+        self.empty(Some(lane), RefusalReason::BreakerOpen, at, wakes);
+        Shift::Opened
+    }
+
+    /// Our credentials are refused, as far as anybody can tell: that closes the provider for everybody.
+    fn refuse_us(
+        &mut self,
+        lane: Lane,
+        probe: Probe,
+        at: &mut Moment<'_>,
+        wakes: &mut Vec<Wake<W>>,
+    ) -> Shift {
+        self.release(lane, Probe { provider: false, ..probe });
+        let opened = self.breaker.fail_auth(probe.provider, at.now, (at.unit)());
+        self.closed_door(opened.then_some(RefusalReason::AuthFailed), None, at, wakes)
+    }
+
+    /// What the end of an attempt says to those who wait for a model to begin: whoever asked for them has heard something else,
+    /// or nothing; and where a call ends there may be room.
+    fn stop_asking(&mut self, permit: &Permit, ended: Ended, now: Instant) {
+        let model = self.models.get_mut(permit.lane);
+        match ended {
+            Ended::NotBegun => return,
+            Ended::Neutral | Ended::Unused => {
+                let asked = model.filter(|_| permit.asks);
+                if let Some(unready) = asked.and_then(|model| model.unready.as_mut()) {
+                    unready.give_up(now);
+                }
+            }
+            Ended::Success
+            | Ended::Unreachable
+            | Ended::Failed { .. }
+            | Ended::AuthFailed
+            | Ended::AuthDoubted
+            | Ended::RateLimited { .. } => {
+                if let Some(model) = model {
+                    model.unready = None;
+                }
+            }
+        }
+        self.models.ask_again(now);
+    }
+
+    /// Begins a cooldown; whoever cannot wait for its end is told now.
+    fn cool(
+        &mut self,
+        lane: Lane,
+        asked: Option<Duration>,
+        at: &mut Moment<'_>,
+        wakes: &mut Vec<Wake<W>>,
+    ) {
+        let Some(model) = self.models.get_mut(lane) else { return };
+        model.cooldown.begin(asked, &self.retry, at.now);
+        let left = model.cooldown.left(at.now);
+        let (end, long) = (at.now + left, left > SHORT_COOLDOWN);
+        while let Some(key) = self.line.impatient(lane, end, long) {
+            self.evict(key, (RefusalReason::CoolingDown, left), at, wakes);
+        }
+    }
+
+    /// What the opening of a breaker, the provider's or one model's, means for those who wait; `None` when it did not open.
+    fn closed_door(
+        &mut self,
+        opened: Option<RefusalReason>,
+        lane: Option<Lane>,
+        at: &mut Moment<'_>,
+        wakes: &mut Vec<Wake<W>>,
+    ) -> Shift {
+        let Some(reason) = opened else { return Shift::None };
+        self.empty(lane, reason, at, wakes);
+        Shift::Opened
+    }
+
+    /// Tells everybody in line, or everybody waiting for one model, that a breaker has opened.
+    pub(super) fn empty(
+        &mut self,
+        lane: Option<Lane>,
+        reason: RefusalReason,
+        at: &mut Moment<'_>,
+        wakes: &mut Vec<Wake<W>>,
+    ) {
+        let model = lane.and_then(|lane| self.models.get(lane));
+        let breaker = model.map_or(&self.breaker, |model| &model.breaker);
+        let (_, left) = breaker.state(at.now);
+        while let Some(key) = self.line.any(lane) {
+            self.evict(key, (reason, left), at, wakes);
+        }
+    }
+
+    /// A probe without a verdict: the next arrival probes.
+    fn release(&mut self, lane: Lane, probe: Probe) {
+        if probe.provider {
+            self.breaker.release_probe();
+        }
+        if let Some(model) = self.models.get_mut(lane).filter(|_| probe.model) {
+            model.breaker.release_probe();
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! A gate shared by all worker threads: [`Slot`] and [`Ticket`] return what they hold when they are dropped.
+//!
+//! Owns the one lock around a [`Gate`], the clock and the random numbers. The lock is held for one decision, never across an await
+//! and never while somebody is woken. What one would get wrong: a turn can be granted to a waiter that leaves at that very
+//! moment. The slot then travels through the waiter's channel, or comes back from it, and is given to the next in line, in a loop
+//! and not by recursion, however many have left.
+//!
+//! Time-driven changes (a cooldown ends, slots return after a pause) need somebody with a timer. That is one of those who wait,
+//! the *keeper*: when the gate knows of such an instant one waiter is notified, sleeps until then, and hands the duty on when it
+//! leaves the line. Nothing needs to be driven from outside.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+
+pub use ticket::Ticket;
+
+use super::backoff::RetryPolicy;
+use super::breaker::BreakerPolicy;
+use super::gate::Gate;
+use super::gate::health_checks::{Check, Health};
+use super::gate::leased::{Demand, Part};
+use super::gate::snapshot::Snapshot;
+use super::refusal::Refusal;
+use super::types::{Arrival, Decision, Ended, Limits, Moment, Permit, Shift, Wake};
+
+mod ticket;
+
+/// The admission of one provider for the whole process.
+#[derive(Debug)]
+pub struct SharedGate {
+    inner: Mutex<Inner>,
+    /// Makes one waiter the keeper.
+    keeper_wanted: Notify,
+    /// Told when somebody waits only because this gateway's part of the limit is small.
+    short: Arc<Notify>,
+    /// As [`Gate::has_quarantine`], to be looked at without the lock.
+    has_quarantine: AtomicBool,
+}
+
+/// What became of an arrival.
+#[derive(Debug)]
+pub enum Admission {
+    /// Start now.
+    Run(Slot),
+    /// Wait for the turn.
+    Wait(Ticket),
+    /// Turned away.
+    Refuse(Refusal),
+}
+
+/// The right to run one attempt.
+///
+/// Dropping it frees the slot, once, and starts the next in line; so does a panic. Dropped without [`Slot::ended`] it counts as
+/// [`Ended::Neutral`].
+#[derive(Debug)]
+pub struct Slot {
+    gate: Arc<SharedGate>,
+    permit: Option<Permit>,
+    ended: Ended,
+}
+
+/// The right to make one retry, from its backoff to its end; given back on drop.
+#[derive(Debug)]
+pub struct RetryPermit {
+    gate: Arc<SharedGate>,
+}
+
+type Answer = Result<Slot, Refusal>;
+type Waker = oneshot::Sender<Answer>;
+
+#[derive(Debug)]
+struct Inner {
+    gate: Gate<Waker>,
+    /// When the keeper looks next, or a waiter has been asked to become the keeper and to look then.
+    kept: Option<Instant>,
+}
+
+impl SharedGate {
+    /// An idle gate.
+    pub fn new(limits: Limits, breaker: BreakerPolicy, retry: RetryPolicy) -> Arc<Self> {
+        let gate = Gate::new(limits, breaker, retry, now());
+        Arc::new(Self {
+            inner: Mutex::new(Inner { gate, kept: None }),
+            keeper_wanted: Notify::new(),
+            short: Arc::default(),
+            has_quarantine: AtomicBool::new(false),
+        })
+    }
+
+    /// Decides about a job.
+    pub fn admit(self: &Arc<Self>, arrival: Arrival) -> Admission {
+        let since = now();
+        let mut answer = None;
+        let decision = self.step(|inner, at, wakes| {
+            let waker = || {
+                let (waker, receiver) = oneshot::channel();
+                answer = Some(receiver);
+                waker
+            };
+            inner.gate.admit(arrival, at, waker, wakes)
+        });
+        match decision {
+            Decision::Run(permit) => Admission::Run(Slot {
+                gate: Arc::clone(self),
+                permit: Some(permit),
+                ended: Ended::Neutral,
+            }),
+            Decision::Wait { key, until } => {
+                let gate = Arc::clone(self);
+                Admission::Wait(Ticket { gate, key, since, until, answer, keeps: None })
+            }
+            Decision::Refuse(refusal) => Admission::Refuse(refusal),
+        }
+    }
+
+    /// Takes a retry from the budget, or `None` when it is used up: then the original failure is the answer. A request's
+    /// `previous` permit is given back first, so that its second retry does not stand in the way of itself.
+    pub fn retry(self: &Arc<Self>, previous: Option<RetryPermit>) -> Option<RetryPermit> {
+        drop(previous);
+        let taken = self.inner.lock().gate.take_retry(now());
+        taken.then(|| RetryPermit { gate: Arc::clone(self) })
+    }
+
+    /// Takes other limits at once; see [`Gate::change`].
+    pub fn change(self: &Arc<Self>, limits: Limits) {
+        self.step(|inner, at, wakes| inner.gate.change(limits, at, wakes));
+    }
+
+    /// Takes another part of a limit that several gateways keep together; see [`Gate::change_part`].
+    pub fn change_part(self: &Arc<Self>, part: Option<Part>) {
+        self.step(|inner, at, wakes| inner.gate.change_part(part, at, wakes));
+    }
+
+    /// How much there is to do; see [`Gate::take_demand`].
+    pub fn take_demand(&self) -> Demand {
+        self.inner.lock().gate.take_demand()
+    }
+
+    /// Whether somebody waits only because the part is small.
+    pub fn is_short(&self) -> bool {
+        self.inner.lock().gate.is_short()
+    }
+
+    /// What is notified when somebody begins to wait only because the part is small.
+    pub fn short(&self) -> Arc<Notify> {
+        Arc::clone(&self.short)
+    }
+
+    /// Takes other policies; see [`Gate::change_policies`].
+    pub fn change_policies(&self, breaker: BreakerPolicy, retry: RetryPolicy) {
+        self.inner.lock().gate.change_policies(breaker, retry);
+    }
+
+    /// Forgets every failure and pause; see [`Gate::forget_failures`].
+    pub fn forget_failures(self: &Arc<Self>) {
+        self.step(|inner, at, wakes| inner.gate.forget_failures(at, wakes));
+    }
+
+    /// Takes note of a health check; see [`Gate::checked`].
+    pub fn checked(
+        self: &Arc<Self>,
+        check: Check,
+        most: u32,
+        cause: Option<Arc<str>>,
+    ) -> Option<Health> {
+        self.step(|inner, at, wakes| inner.gate.checked(check, most, cause, at, wakes))
+    }
+
+    /// Whether requests need to be told apart at the door; see [`Gate::has_quarantine`].
+    pub fn has_quarantine(&self) -> bool {
+        self.has_quarantine.load(Ordering::Relaxed)
+    }
+
+    /// Whether the provider or one of its models is left alone for now.
+    pub fn is_left_alone(&self) -> bool {
+        self.inner.lock().gate.is_left_alone(now())
+    }
+
+    /// The limits now in force.
+    pub fn limits(&self) -> Limits {
+        self.inner.lock().gate.limits()
+    }
+
+    /// Takes no new jobs; those that wait or come again are still served.
+    pub fn drain(&self) {
+        self.inner.lock().gate.drain();
+    }
+
+    /// Takes new jobs again.
+    pub fn resume(&self) {
+        self.inner.lock().gate.resume();
+    }
+
+    /// How long a newcomer for this model would wait; see [`Gate::expected_wait`].
+    pub fn expected_wait(&self, model: &str) -> Duration {
+        self.inner.lock().gate.expected_wait(model, now())
+    }
+
+    /// What may be seen of the gate now.
+    pub fn snapshot(&self) -> Snapshot {
+        self.inner.lock().gate.snapshot(now())
+    }
+
+    /// One decision under the lock, then the wake-ups that follow from it.
+    fn step<R>(
+        self: &Arc<Self>,
+        decide: impl FnOnce(&mut Inner, &mut Moment<'_>, &mut Vec<Wake<Waker>>) -> R,
+    ) -> R {
+        let mut wakes = Vec::new();
+        let result = self.decide(decide, &mut wakes);
+        self.deliver(wakes);
+        result
+    }
+
+    fn decide<R>(
+        &self,
+        decide: impl FnOnce(&mut Inner, &mut Moment<'_>, &mut Vec<Wake<Waker>>) -> R,
+        wakes: &mut Vec<Wake<Waker>>,
+    ) -> R {
+        let mut inner = self.inner.lock();
+        let now = now();
+        let result = decide(&mut inner, &mut Moment { now, unit: &mut fastrand::f64 }, wakes);
+        let next = inner.gate.next_wake(now);
+        let keeper_wanted = next.is_some_and(|next| inner.kept.is_none_or(|kept| next < kept));
+        if keeper_wanted {
+            inner.kept = next;
+        }
+        let short = inner.gate.is_short();
+        self.has_quarantine.store(inner.gate.has_quarantine(), Ordering::Relaxed);
+        drop(inner);
+        if short {
+            self.short.notify_one();
+        }
+        if keeper_wanted {
+            self.keeper_wanted.notify_one();
+        }
+        result
+    }
+
+    /// Wakes the waiters. A slot whose waiter has left comes back and is given to the next, until nobody is left to be told.
+    fn deliver(self: &Arc<Self>, mut wakes: Vec<Wake<Waker>>) {
+        while !wakes.is_empty() {
+            for wake in std::mem::take(&mut wakes) {
+                let (waker, answer) = match wake {
+                    Wake::Grant(waker, permit) => (waker, Ok(Slot::unused(self, permit))),
+                    Wake::Refuse(waker, refusal) => (waker, Err(refusal)),
+                };
+                if let Err(Ok(mut returned)) = waker.send(answer)
+                    && let Some(permit) = returned.permit.take()
+                {
+                    let end = |inner: &mut Inner, at: &mut Moment<'_>, wakes: &mut Vec<_>| {
+                        inner.gate.end(permit, Ended::Unused, None, at, wakes);
+                    };
+                    self.decide(end, &mut wakes);
+                }
+            }
+        }
+    }
+}
+
+impl Slot {
+    /// Ends the attempt, frees the slot and lets the gate know how it went.
+    pub fn ended(self, ended: Ended) -> Shift {
+        self.ended_because(ended, None)
+    }
+
+    /// As [`Slot::ended`], with what went wrong, in words that every caller may read.
+    pub fn ended_because(mut self, ended: Ended, cause: Option<Arc<str>>) -> Shift {
+        let Some(permit) = self.permit.take() else { return Shift::None };
+        self.gate.step(|inner, at, wakes| inner.gate.end(permit, ended, cause, at, wakes))
+    }
+
+    /// The first event of the answer is here: if this attempt is a breaker's probe, it has succeeded; see [`Gate::answering`].
+    pub fn answering(&mut self) -> Shift {
+        match self.permit.as_mut().filter(|permit| permit.is_awaited()) {
+            Some(permit) => {
+                self.gate.step(|inner, at, wakes| inner.gate.answering(permit, at, wakes))
+            }
+            None => Shift::None,
+        }
+    }
+
+    /// On its way to its waiter; counts as unused until it is received.
+    fn unused(gate: &Arc<SharedGate>, permit: Permit) -> Self {
+        Self { gate: Arc::clone(gate), permit: Some(permit), ended: Ended::Unused }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if let Some(permit) = self.permit.take() {
+            let ended = self.ended;
+            // Without a verdict no breaker opens or closes.
+            self.gate.step(|inner, at, wakes| inner.gate.end(permit, ended, None, at, wakes));
+        }
+    }
+}
+
+impl Drop for RetryPermit {
+    fn drop(&mut self) {
+        self.gate.inner.lock().gate.give_back_retry();
+    }
+}
+
+/// The clock of timers, so that tests can pause both together. Without tokio's test features it is the system's.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+#[cfg(test)]
+mod tests;
