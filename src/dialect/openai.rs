@@ -11,6 +11,7 @@
 mod chat;
 mod completions;
 mod content;
+mod document;
 mod embeddings;
 mod image;
 mod models;

@@ -28,6 +28,7 @@ mod commands;
 mod console;
 mod crowd;
 mod dialects;
+mod documents;
 mod embeddings;
 mod endings;
 mod failures;

@@ -1,14 +1,15 @@
 //! The content of messages: texts, pictures, calls the model made.
 //!
 //! It owns the parts of both chat completions and responses, whose names differ (`text` and `input_text`) and
-//! whose meaning does not; each route reads the other's names too. It refuses nothing because of its kind: sound, films
-//! and files are kept as they came, for a provider that takes them, and of what is unknown the text is kept.
+//! whose meaning does not; each route reads the other's names too. It refuses nothing because of its kind: files in
+//! the request are documents, sound, films and other files are kept as they came, for a provider that takes them, and of
+//! what is unknown the text is kept.
 //!
 //! The one thing to know: every function notes problems and goes on, so that a caller learns of all of them.
 
 use serde_json::Value;
 
-use super::{INVALID_VALUE, image};
+use super::{INVALID_VALUE, document, image};
 use crate::chat::{Api, Foreign, Image, Part, ToolCall};
 use crate::wire::fields::{Fields, Object, take};
 use crate::wire::json;
@@ -90,7 +91,11 @@ fn part(fields: &mut Fields, index: usize, value: Value, allowed: Allowed) -> Op
             "image_url" | "input_image" if allowed == Allowed::TextAndImages => {
                 picture(fields, &mut part)
             }
-            kind if MEDIA.contains(&kind) => Some(foreign(kind, part)),
+            kind if MEDIA.contains(&kind) => {
+                let document = document::read(kind, &part);
+                let document = document.filter(|_| allowed == Allowed::TextAndImages);
+                Some(document.map_or_else(|| foreign(kind, part), Part::Document))
+            }
             kind => {
                 fields.leave_out(kind);
                 // Its text says what it is about.
