@@ -34,8 +34,9 @@ async fn stand_in(upstream: &Upstream, then: &str) -> Gateway {
          {then}
          while :; do sleep 0.02; done"
     );
-    let mut command = Command::new("sh");
-    command.args(["-c", &script]);
+    // A shell cannot trap a signal that it was started without, as under `nohup`.
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP", "sh", "-c", &script]);
     Gateway::start(command, TempDir::new().unwrap()).await
 }
 
