@@ -44,4 +44,4 @@ pub mod leases;
 
 pub use evidence::Fault;
 pub use gate::Gate;
-pub use types::{Arrival, Decision, Ended, Limits, Moment, Permit, Shift, Wake};
+pub use types::{Arrival, Decision, Ended, Limits, Moment, Permit, Transition, Wake};

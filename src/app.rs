@@ -31,7 +31,7 @@ use reload::{Current, InForce};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::admin::{self, Admin, Feed};
-use crate::admission::leases::Parts;
+use crate::admission::leases::Leases;
 use crate::config::{Bound, Config, Read};
 use crate::http::{self, Front};
 use crate::provider::{HealthActor, Watch};
@@ -49,7 +49,7 @@ pub struct App {
     admin: Running,
     current: Arc<Current>,
     /// The limits that it keeps together with other gateways.
-    parts: Option<Arc<Parts>>,
+    leases: Option<Arc<Leases>>,
     /// Asks the providers whether they work.
     health: Addr<HealthActor>,
     /// The Redis that replicas share.
@@ -98,8 +98,8 @@ impl App {
         let main = bind(server).map_err(|error| StartError { listen: server, error })?;
         let admin = bind(console).map_err(|error| StartError { listen: console, error })?;
         let link = Link::start(&config.redis);
-        let parts = link.clone().map(Parts::new).map(Arc::new);
-        let mut providers = Providers::new(parts.clone());
+        let leases = link.clone().map(Leases::new).map(Arc::new);
+        let mut providers = Providers::new(leases.clone());
         let routing = Arc::new(providers.routing(&config));
         let health = HealthActor::start_with(routing.providers.clone());
         let exporters = exporters(&config);
@@ -110,7 +110,7 @@ impl App {
             (&config.cache, &config.responses),
             routing,
             link.clone(),
-            parts.clone(),
+            leases.clone(),
         ));
         let token = config.admin.token.clone();
         let bound = Bound { main: address(&main, server)?, admin: address(&admin, console)? };
@@ -142,7 +142,7 @@ impl App {
         log::info!(target: "llm_gateway", "admin listening on http://{}", admin.address);
         ConfigRead { is_again: false, overridden: &[], next_start: &[] }.emit();
         let watch = current.watch();
-        Ok(Self { front, main, admin, current, parts, health, link, feed, exporters, watch })
+        Ok(Self { front, main, admin, current, leases, health, link, feed, exporters, watch })
     }
 
     /// Where clients connect.
@@ -168,8 +168,8 @@ impl App {
         self.watch.abort();
         self.health.do_send(Watch(Vec::new()));
         self.front.drain().await;
-        if let Some(parts) = &self.parts {
-            parts.give_back().await;
+        if let Some(leases) = &self.leases {
+            leases.give_back().await;
         }
         if let Some(link) = &self.link {
             // Without an answer the others hear of it seconds later.

@@ -49,7 +49,7 @@ use actix_web::{App, HttpRequest, HttpResponse, middleware};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use crate::admission::leases::Parts;
+use crate::admission::leases::Leases;
 use crate::cache::Cache;
 use crate::cache::responses::Responses;
 use crate::cache::settings::{CacheSettings, ResponsesSettings};
@@ -91,7 +91,7 @@ pub struct Front {
     budget: Arc<Budget>,
     drain: Arc<Drain>,
     link: Option<Link>,
-    parts: Option<Arc<Parts>>,
+    leases: Option<Arc<Leases>>,
 }
 
 impl Front {
@@ -104,7 +104,7 @@ impl Front {
         (cache, responses): (&CacheSettings, &ResponsesSettings),
         routing: Arc<Routing>,
         link: Option<Link>,
-        parts: Option<Arc<Parts>>,
+        leases: Option<Arc<Leases>>,
     ) -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let limits = Limits::new(link.clone());
@@ -124,7 +124,7 @@ impl Front {
             budget: Budget::new(settings.max_buffered),
             drain: Drain::new(),
             link,
-            parts,
+            leases,
         }
     }
 
@@ -199,7 +199,7 @@ impl Front {
     /// Whether it has started so lately that it does not know yet what it may do.
     #[must_use]
     pub fn is_starting(&self) -> bool {
-        self.parts.as_ref().is_some_and(|parts| parts.is_starting())
+        self.leases.as_ref().is_some_and(|leases| leases.is_starting())
     }
 
     /// Turns new work away, gives what runs its time, and ends the rest. Returns when nothing runs.

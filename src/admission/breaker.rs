@@ -43,13 +43,13 @@ impl Default for BreakerPolicy {
 
 /// What an arrival finds.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Door {
+pub enum Permission {
     /// Come in.
-    Free,
+    Granted,
     /// Come in as the one probe; see [`Breaker::claim_probe`].
     Probe,
     /// Go away.
-    Shut {
+    Denied {
         /// How long until a probe is let in; zero while one is running.
         left: Duration,
         /// Whether it is shut because the provider refuses our credentials.
@@ -124,21 +124,21 @@ impl Breaker {
     }
 
     /// What an arrival finds now.
-    pub fn door(&self, now: Instant) -> Door {
+    pub fn permission(&self, now: Instant) -> Permission {
         match self.state {
-            State::Closed { .. } => Door::Free,
+            State::Closed { .. } => Permission::Granted,
             State::Open { until, auth, .. } => {
                 let left = until.saturating_duration_since(now);
-                if left.is_zero() { Door::Probe } else { Door::Shut { left, auth } }
+                if left.is_zero() { Permission::Probe } else { Permission::Denied { left, auth } }
             }
-            State::HalfOpen { probing: false, .. } => Door::Probe,
+            State::HalfOpen { probing: false, .. } => Permission::Probe,
             State::HalfOpen { probing: true, auth, .. } => {
-                Door::Shut { left: Duration::ZERO, auth }
+                Permission::Denied { left: Duration::ZERO, auth }
             }
         }
     }
 
-    /// Lets the arrival that found [`Door::Probe`] in as the probe. Its permit must come back by one of the functions below.
+    /// Lets the arrival that found [`Permission::Probe`] in as the probe. Its permit must come back by one of the functions below.
     pub fn claim_probe(&mut self) {
         self.state = match self.state {
             State::Closed { ramp } => State::Closed { ramp },

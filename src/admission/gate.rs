@@ -23,18 +23,18 @@ use super::line::{Entry, Key, Lane, Line, Share};
 use super::models::Models;
 use super::quarantine::Quarantine;
 use super::refusal::{Refusal, RefusalReason};
-use super::types::{Arrival, Decision, Ended, Limits, Moment, Permit, Probe, Shift, Wake};
+use super::types::{Arrival, Decision, Ended, Limits, Moment, Permit, Probe, Transition, Wake};
 use crate::policy::Priority;
 use counters::Counters;
 use health_checks::Health;
-use leased::Part;
+use shared_limit::SharedLimit;
 
 mod admission_check;
 mod causes;
 mod counters;
 pub mod health_checks;
-pub mod leased;
 mod prediction;
+pub mod shared_limit;
 pub mod snapshot;
 mod verdict;
 
@@ -45,7 +45,7 @@ pub struct Gate<W> {
     retry: RetryPolicy,
     slots: SlotLimit,
     /// What this gateway may use of them; `None`: all.
-    part: Option<Part>,
+    shared: Option<SharedLimit>,
     /// The most that ran or waited since the demand was last asked for.
     peak: u64,
     breaker: Breaker,
@@ -85,7 +85,7 @@ impl<W> Gate<W> {
             limits,
             retry,
             slots: SlotLimit::new(limits.max_concurrency),
-            part: None,
+            shared: None,
             peak: 0,
             breaker: Breaker::new(breaker, now),
             models: Models::new(breaker, now),
@@ -119,7 +119,7 @@ impl<W> Gate<W> {
             let line = &self.line;
             self.models.lane(&arrival.model, now, |lane| line.waiting_in(lane) > 0)
         };
-        let probe = match self.knock(&arrival, lane, now) {
+        let probe = match self.check(&arrival, lane, now) {
             Ok(probe) => probe,
             Err(reason) => return Decision::Refuse(self.refusal(reason, lane, at)),
         };
@@ -151,7 +151,7 @@ impl<W> Gate<W> {
         permit: &mut Permit,
         at: &mut Moment<'_>,
         wakes: &mut Vec<Wake<W>>,
-    ) -> Shift {
+    ) -> Transition {
         let probe = std::mem::take(&mut permit.probe);
         let mut closed = probe.provider && self.breaker.succeed(true, at.now);
         if let Some(model) = self.models.get_mut(permit.lane).filter(|_| probe.model) {
@@ -164,7 +164,7 @@ impl<W> Gate<W> {
             model.unready = None;
         }
         self.grant(at, wakes);
-        if closed { Shift::Closed } else { Shift::None }
+        if closed { Transition::Closed } else { Transition::None }
     }
 
     /// An attempt has ended: its slot goes to the next in line, and its result to breaker, cooldown and limit. `cause` is what
@@ -176,7 +176,7 @@ impl<W> Gate<W> {
         cause: Option<Arc<str>>,
         at: &mut Moment<'_>,
         wakes: &mut Vec<Wake<W>>,
-    ) -> Shift {
+    ) -> Transition {
         let running = self.in_flight;
         self.in_flight = self.in_flight.saturating_sub(1);
         if permit.priority == Priority::Batch {

@@ -1,6 +1,6 @@
 //! One concurrency limit per provider, kept together by several gateways.
 //!
-//! Each gateway holds a lease of some of a provider's slots and runs its gate with that many; [`Parts`] starts a task
+//! Each gateway holds a lease of some of a provider's slots and runs its gate with that many; [`Leases`] starts a task
 //! per gate that renews the lease in the background and asks for more as soon as somebody waits for the lack of it.
 //! It owns those tasks and their end. It refuses to be on the way of a request: who can run at once runs, and who
 //! cannot waits in line as ever.
@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep_until, timeout_at};
 use uuid::Uuid;
 
-use super::gate::leased::Demand;
+use super::gate::shared_limit::Demand;
 use super::slot::SharedGate;
 use crate::redis::{Link, Script, Unavailable, Value};
 use lease::{HOLDS, Lease};
@@ -39,7 +39,7 @@ pub static LEASE: Script = Script::new(include_str!("leases/lease.lua"));
 
 /// The leases of this gateway.
 #[derive(Debug)]
-pub struct Parts {
+pub struct Leases {
     link: Link,
     /// Those that do not know yet what they may do.
     starting: Arc<AtomicUsize>,
@@ -68,7 +68,7 @@ struct Keeper {
 #[derive(Debug)]
 struct Starting(Arc<AtomicUsize>);
 
-impl Parts {
+impl Leases {
     /// No leases yet.
     #[must_use]
     pub fn new(link: Link) -> Self {
@@ -173,12 +173,12 @@ impl Keeper {
     fn settle(&mut self, gate: &Arc<SharedGate>) -> u32 {
         let now = Instant::now();
         let limit = gate.limits().max_concurrency.most();
-        let part = self.lease.part(limit, self.link.replicas(), now);
-        gate.change_part(Some(part));
+        let shared = self.lease.shared_limit(limit, self.link.replicas(), now);
+        gate.change_lease(Some(shared));
         if self.lease.is_settled(now) {
             self.starting = None;
         }
-        part.lease
+        shared.lease
     }
 
     /// Waits until it is time to renew, or, once `pause` is over, until somebody waits for more. Says whether to go on.

@@ -22,10 +22,10 @@ use super::backoff::RetryPolicy;
 use super::breaker::BreakerPolicy;
 use super::gate::Gate;
 use super::gate::health_checks::{Check, Health};
-use super::gate::leased::{Demand, Part};
+use super::gate::shared_limit::{Demand, SharedLimit};
 use super::gate::snapshot::Snapshot;
 use super::refusal::Refusal;
-use super::types::{Arrival, Decision, Ended, Limits, Moment, Permit, Shift, Wake};
+use super::types::{Arrival, Decision, Ended, Limits, Moment, Permit, Transition, Wake};
 
 mod ticket;
 
@@ -130,9 +130,9 @@ impl SharedGate {
         self.step(|inner, at, wakes| inner.gate.change(limits, at, wakes));
     }
 
-    /// Takes another part of a limit that several gateways keep together; see [`Gate::change_part`].
-    pub fn change_part(self: &Arc<Self>, part: Option<Part>) {
-        self.step(|inner, at, wakes| inner.gate.change_part(part, at, wakes));
+    /// Takes another part of a limit that several gateways keep together; see [`Gate::change_lease`].
+    pub fn change_lease(self: &Arc<Self>, shared: Option<SharedLimit>) {
+        self.step(|inner, at, wakes| inner.gate.change_lease(shared, at, wakes));
     }
 
     /// How much there is to do; see [`Gate::take_demand`].
@@ -264,23 +264,23 @@ impl SharedGate {
 
 impl Slot {
     /// Ends the attempt, frees the slot and lets the gate know how it went.
-    pub fn ended(self, ended: Ended) -> Shift {
+    pub fn ended(self, ended: Ended) -> Transition {
         self.ended_because(ended, None)
     }
 
     /// As [`Slot::ended`], with what went wrong, in words that every caller may read.
-    pub fn ended_because(mut self, ended: Ended, cause: Option<Arc<str>>) -> Shift {
-        let Some(permit) = self.permit.take() else { return Shift::None };
+    pub fn ended_because(mut self, ended: Ended, cause: Option<Arc<str>>) -> Transition {
+        let Some(permit) = self.permit.take() else { return Transition::None };
         self.gate.step(|inner, at, wakes| inner.gate.end(permit, ended, cause, at, wakes))
     }
 
     /// The first event of the answer is here: if this attempt is a breaker's probe, it has succeeded; see [`Gate::answering`].
-    pub fn answering(&mut self) -> Shift {
+    pub fn answering(&mut self) -> Transition {
         match self.permit.as_mut().filter(|permit| permit.is_awaited()) {
             Some(permit) => {
                 self.gate.step(|inner, at, wakes| inner.gate.answering(permit, at, wakes))
             }
-            None => Shift::None,
+            None => Transition::None,
         }
     }
 

@@ -120,7 +120,7 @@ pub enum Ended {
 
 /// What an attempt did to the breaker of its provider or model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Shift {
+pub enum Transition {
     /// Nothing.
     #[default]
     None,

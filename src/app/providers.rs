@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::admission::leases::Parts;
+use crate::admission::leases::Leases;
 use crate::config::Config;
 use crate::provider::Provider;
 use crate::provider::settings::ProviderSettings;
@@ -23,13 +23,13 @@ pub struct Providers {
     /// How many of them the latest configuration has.
     configured: usize,
     /// Where their limits are kept together with other gateways.
-    parts: Option<Arc<Parts>>,
+    leases: Option<Arc<Leases>>,
 }
 
 impl Providers {
-    /// None yet; those to come keep their limits with others by `parts`.
-    pub fn new(parts: Option<Arc<Parts>>) -> Self {
-        Self { known: BTreeMap::new(), configured: 0, parts }
+    /// None yet; those to come keep their limits with others by `leases`.
+    pub fn new(leases: Option<Arc<Leases>>) -> Self {
+        Self { known: BTreeMap::new(), configured: 0, leases }
     }
 
     /// Providers and rules of a configuration. Providers whose settings stay are kept; of those that change the gate
@@ -45,8 +45,8 @@ impl Providers {
                     let before = known.map(Arc::as_ref);
                     let backend = settings.backend.spoken();
                     let provider = Provider::new(name, settings.clone(), backend, before);
-                    if let (None, Some(parts)) = (before, &self.parts) {
-                        parts.share(name, &provider.gate);
+                    if let (None, Some(leases)) = (before, &self.leases) {
+                        leases.share(name, &provider.gate);
                     }
                     provider
                 }

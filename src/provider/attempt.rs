@@ -31,7 +31,7 @@ use super::station::Station;
 use super::urgency;
 use crate::admission::evidence::Fault;
 use crate::admission::slot::Slot;
-use crate::admission::{Ended, Shift};
+use crate::admission::{Ended, Transition};
 use crate::backend::{DecodeError, Decoder, UpstreamRequest, carry};
 use crate::chat::{ChatEvent, ErrorKind, GatewayError, Usage};
 use crate::job::{EVENTS, Job};
@@ -128,7 +128,7 @@ fn blame(
     job: &mut Job,
     slot: Slot,
     failed: Failed,
-) -> (Failed, Shift) {
+) -> (Failed, Transition) {
     let said = failed.telling_words().map(fault::words);
     let before = std::mem::replace(&mut job.tried.said, said);
     let repeated = said.is_some() && said == before;
@@ -148,11 +148,11 @@ fn blame(
         | Ended::RateLimited { .. } => Some(failed.cause(&provider.name, &job.request)),
     };
     match slot.ended_because(ended, cause.map(Arc::from)) {
-        Shift::Blameless => (failed.of_request(), Shift::Blameless),
-        Shift::Quarantined => {
+        Transition::Blameless => (failed.of_request(), Transition::Blameless),
+        Transition::Quarantined => {
             let (provider, caller) = (&provider.name, &job.caller.name);
             RequestQuarantined { provider, model, caller }.emit();
-            (failed, Shift::Quarantined)
+            (failed, Transition::Quarantined)
         }
         shift => (failed, shift),
     }
@@ -206,12 +206,12 @@ async fn exchange(
 }
 
 /// Tells of what an attempt that ended so did to a breaker.
-fn shifted(provider: &Provider, shift: Shift, outcome: AttemptOutcome) {
+fn shifted(provider: &Provider, shift: Transition, outcome: AttemptOutcome) {
     match shift {
         // Whose request is in quarantine is known where the attempt ended.
-        Shift::None | Shift::Blameless | Shift::Quarantined => {}
-        Shift::Opened => BreakerOpened { provider: &provider.name, outcome }.emit(),
-        Shift::Closed => BreakerClosed { provider: &provider.name }.emit(),
+        Transition::None | Transition::Blameless | Transition::Quarantined => {}
+        Transition::Opened => BreakerOpened { provider: &provider.name, outcome }.emit(),
+        Transition::Closed => BreakerClosed { provider: &provider.name }.emit(),
     }
 }
 

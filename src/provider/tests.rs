@@ -6,7 +6,7 @@ use super::*;
 use crate::admission::breaker::BreakerState;
 use crate::admission::line::Share;
 use crate::admission::slot::{Admission, Slot};
-use crate::admission::{Arrival, Ended, Shift};
+use crate::admission::{Arrival, Ended, Transition};
 use crate::backend::Ollama;
 use crate::policy::Priority;
 use settings::AutoConcurrency;
@@ -76,7 +76,7 @@ fn slots_counts_and_the_last_error_outlive_a_change() {
 #[test]
 fn another_address_or_other_credentials_close_the_breaker() {
     let before = provider();
-    assert_eq!(started(&before).ended(Ended::AuthFailed), Shift::Opened, "at once");
+    assert_eq!(started(&before).ended(Ended::AuthFailed), Transition::Opened, "at once");
     let state = |provider: &Provider| provider.status().gate.breaker.state;
     let same = changed_to(&before, ProviderSettings { max_queue: 7, ..settings() });
     assert_eq!(state(&same), BreakerState::AuthFailed);

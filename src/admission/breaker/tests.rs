@@ -28,7 +28,7 @@ fn pauses(breaker: &mut Breaker, mut now: Instant, rounds: usize) -> Vec<u64> {
         let (_, left) = breaker.state(now);
         pauses.push(left.as_secs());
         now += left;
-        assert_eq!(breaker.door(now), Door::Probe);
+        assert_eq!(breaker.permission(now), Permission::Probe);
         breaker.claim_probe();
         assert!(breaker.fail(true, now, PLAIN));
     }
@@ -46,9 +46,9 @@ fn five_failures_in_a_row_open_it_and_a_success_in_between_starts_again() {
     for _ in 0..4 {
         assert!(!breaker.fail(false, now, PLAIN));
     }
-    assert_eq!(breaker.door(now), Door::Free);
+    assert_eq!(breaker.permission(now), Permission::Granted);
     assert!(breaker.fail(false, now, PLAIN));
-    assert_eq!(breaker.door(now), Door::Shut { left: seconds(5.0), auth: false });
+    assert_eq!(breaker.permission(now), Permission::Denied { left: seconds(5.0), auth: false });
 }
 
 #[test]
@@ -112,12 +112,15 @@ fn one_probe_is_let_in_and_two_in_a_row_close_it() {
     let now = start + seconds(5.0);
     for _ in 0..2 {
         assert_eq!(breaker.state(now).0, BreakerState::HalfOpen);
-        assert_eq!(breaker.door(now), Door::Probe);
+        assert_eq!(breaker.permission(now), Permission::Probe);
         breaker.claim_probe();
-        assert_eq!(breaker.door(now), Door::Shut { left: Duration::ZERO, auth: false });
+        assert_eq!(
+            breaker.permission(now),
+            Permission::Denied { left: Duration::ZERO, auth: false }
+        );
         breaker.succeed(true, now);
     }
-    assert_eq!(breaker.door(now), Door::Free);
+    assert_eq!(breaker.permission(now), Permission::Granted);
     let usable = [0.0, 2.5, 5.0, 7.5, 10.0].map(|later| breaker.usable(8, now + seconds(later)));
     assert_eq!(usable, [1, 2, 4, 6, 8]);
     assert_eq!(breaker.next_step(8, now), Some(now + seconds(2.5) + Duration::from_nanos(1)));
@@ -130,7 +133,7 @@ fn a_probe_without_a_verdict_lets_the_next_arrival_probe() {
     let now = start + seconds(5.0);
     breaker.claim_probe();
     breaker.release_probe();
-    assert_eq!(breaker.door(now), Door::Probe);
+    assert_eq!(breaker.permission(now), Permission::Probe);
 }
 
 #[test]
@@ -146,7 +149,7 @@ fn attempts_from_before_it_opened_change_nothing() {
     breaker.succeed(false, now);
     assert!(!breaker.fail(false, now, PLAIN));
     assert!(!breaker.fail_auth(false, now, PLAIN));
-    assert_eq!(breaker.door(now), Door::Shut { left: Duration::ZERO, auth: false });
+    assert_eq!(breaker.permission(now), Permission::Denied { left: Duration::ZERO, auth: false });
 }
 
 #[test]
@@ -174,9 +177,9 @@ fn refused_credentials_open_it_at_once_and_are_tried_each_minute() {
     assert!(breaker.fail_auth(false, now, PLAIN));
     for _ in 0..3 {
         assert_eq!(breaker.state(now), (BreakerState::AuthFailed, seconds(60.0)));
-        assert_eq!(breaker.door(now), Door::Shut { left: seconds(60.0), auth: true });
+        assert_eq!(breaker.permission(now), Permission::Denied { left: seconds(60.0), auth: true });
         now += seconds(60.0);
-        assert_eq!(breaker.door(now), Door::Probe);
+        assert_eq!(breaker.permission(now), Permission::Probe);
         breaker.claim_probe();
         assert!(breaker.fail_auth(true, now, PLAIN));
     }

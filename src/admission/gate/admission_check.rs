@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Arrival, Gate, Moment, Probe, Reason, Wake};
-use crate::admission::breaker::{Breaker, Door};
+use crate::admission::breaker::{Breaker, Permission};
 use crate::admission::line::Lane;
 use crate::admission::refusal::{DRAINING, RefusalReason, UNMEASURED};
 
@@ -12,7 +12,7 @@ pub(super) const SHORT_COOLDOWN: Duration = Duration::from_secs(3);
 
 impl<W> Gate<W> {
     /// Whether the door is open for this job, and which breakers it would probe.
-    pub(super) fn knock(
+    pub(super) fn check(
         &self,
         arrival: &Arrival,
         lane: Lane,
@@ -41,10 +41,10 @@ impl<W> Gate<W> {
     /// Whether this job is the breaker's probe. While one runs the others are refused, not kept waiting: a probe may take as long
     /// as loading a model, and they may be answered elsewhere meanwhile.
     fn is_probe(&self, breaker: &Breaker, now: Instant) -> Result<bool, Reason> {
-        match breaker.door(now) {
-            Door::Free => Ok(false),
-            Door::Probe => Ok(true),
-            Door::Shut { left, auth } => {
+        match breaker.permission(now) {
+            Permission::Granted => Ok(false),
+            Permission::Probe => Ok(true),
+            Permission::Denied { left, auth } => {
                 let reason =
                     if auth { RefusalReason::AuthFailed } else { RefusalReason::BreakerOpen };
                 let probing = self.costs.mean_hold().unwrap_or(UNMEASURED);

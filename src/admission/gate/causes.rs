@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Arrival, Ended, Gate, Moment};
-use crate::admission::breaker::{Breaker, Door};
+use crate::admission::breaker::{Breaker, Permission};
 use crate::admission::line::Lane;
 use crate::admission::refusal::{Refusal, RefusalReason};
 
@@ -63,7 +63,8 @@ impl<W> Gate<W> {
     ) -> Option<Arc<str>> {
         let model = self.models.get(lane);
         let of_model = || model.and_then(|model| model.cause.clone());
-        let is_shut = |breaker: &Breaker| matches!(breaker.door(now), Door::Shut { .. });
+        let is_shut =
+            |breaker: &Breaker| matches!(breaker.permission(now), Permission::Denied { .. });
         match reason {
             RefusalReason::BreakerOpen | RefusalReason::AuthFailed => {
                 if is_shut(&self.breaker) {

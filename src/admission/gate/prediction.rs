@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Gate;
-use crate::admission::breaker::{Breaker, Door};
+use crate::admission::breaker::{Breaker, Permission};
 use crate::admission::line::{Key, Lane, Share};
 use crate::admission::refusal::UNMEASURED;
 
@@ -28,9 +28,11 @@ impl<W> Gate<W> {
     /// How long a newcomer for this model would wait here: for choosing among equals. Zero when it could start at once; a provider
     /// that is closed to it counts with the time until it opens.
     pub fn expected_wait(&self, model: &str, now: Instant) -> Duration {
-        let shut = |breaker: &Breaker| match breaker.door(now) {
-            Door::Free | Door::Probe => Duration::ZERO,
-            Door::Shut { left, .. } => left.max(self.costs.mean_hold().unwrap_or(UNMEASURED)),
+        let shut = |breaker: &Breaker| match breaker.permission(now) {
+            Permission::Granted | Permission::Probe => Duration::ZERO,
+            Permission::Denied { left, .. } => {
+                left.max(self.costs.mean_hold().unwrap_or(UNMEASURED))
+            }
         };
         let known = self.models.find(model);
         let model = known

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::health_checks::Health;
-use super::{Gate, Part};
+use super::{Gate, SharedLimit};
 use crate::admission::breaker::BreakerState;
 use crate::admission::concurrency::{Bounds, Concurrency};
 use crate::admission::quarantine::Record;
@@ -25,7 +25,7 @@ pub struct Snapshot {
     /// Between which bounds the limit is found out; `None` when it is a number.
     pub auto_concurrency: Option<Bounds>,
     /// This gateway's part of the limit that several keep together; `None` when there is one gateway.
-    pub shared: Option<Part>,
+    pub shared: Option<SharedLimit>,
     /// How many of them may be used now: fewer while slots come back after the breaker was open.
     pub usable: u32,
     /// Slots of `limit` that nobody holds. At rest it equals `limit`.
@@ -131,7 +131,7 @@ impl<W> Gate<W> {
             limit,
             max_concurrency: self.limits.max_concurrency,
             auto_concurrency: self.limits.max_concurrency.auto(),
-            shared: self.part,
+            shared: self.shared,
             usable,
             free: limit.saturating_sub(self.in_flight),
             in_flight: self.in_flight,

@@ -10,11 +10,11 @@ use crate::admission::evidence::Fault;
 use crate::admission::line::Share;
 use RefusalReason::*;
 
-mod blame;
+mod causes;
 mod checks;
 mod closing;
-mod part;
 mod random;
+mod shared_limit;
 
 const OK: Ended = Ended::Success;
 const UNREACHABLE: Ended = Ended::Unreachable;

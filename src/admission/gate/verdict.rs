@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::admission_check::SHORT_COOLDOWN;
 use super::causes::MOST_DOUBTS;
-use super::{Ended, Gate, Moment, Permit, Probe, Shift, Wake};
+use super::{Ended, Gate, Moment, Permit, Probe, Transition, Wake};
 use crate::admission::evidence::{Fault, Weight};
 use crate::admission::line::Lane;
 use crate::admission::refusal::RefusalReason;
@@ -19,7 +19,7 @@ impl<W> Gate<W> {
         running: u32,
         at: &mut Moment<'_>,
         wakes: &mut Vec<Wake<W>>,
-    ) -> Shift {
+    ) -> Transition {
         let (lane, probe, now) = (permit.lane, permit.probe, at.now);
         let held = now.saturating_duration_since(permit.started);
         self.stop_asking(permit, ended, now);
@@ -76,11 +76,11 @@ impl<W> Gate<W> {
                 self.release(lane, probe);
             }
         }
-        Shift::None
+        Transition::None
     }
 
     /// An answer that was given to its end: the provider works, and the model does for this caller.
-    fn succeed(&mut self, permit: &Permit, now: Instant) -> Shift {
+    fn succeed(&mut self, permit: &Permit, now: Instant) -> Transition {
         self.works();
         let mut closed = self.breaker.succeed(permit.probe.provider, now);
         if let Some(model) = self.models.get_mut(permit.lane) {
@@ -88,7 +88,7 @@ impl<W> Gate<W> {
             model.cooldown.succeed();
             model.evidence.answered(&permit.caller, now);
         }
-        if closed { Shift::Closed } else { Shift::None }
+        if closed { Transition::Closed } else { Transition::None }
     }
 
     /// Nobody could be reached, which counts against the whole provider. The model's probe says nothing.
@@ -98,7 +98,7 @@ impl<W> Gate<W> {
         probe: Probe,
         at: &mut Moment<'_>,
         wakes: &mut Vec<Wake<W>>,
-    ) -> Shift {
+    ) -> Transition {
         self.release(lane, Probe { provider: false, ..probe });
         let opened = self.breaker.fail(probe.provider, at.now, (at.unit)());
         self.closed_door(opened.then_some(RefusalReason::BreakerOpen), None, at, wakes)
@@ -112,16 +112,16 @@ impl<W> Gate<W> {
         crashed: bool,
         at: &mut Moment<'_>,
         wakes: &mut Vec<Wake<W>>,
-    ) -> Shift {
+    ) -> Transition {
         let (lane, probe, now, unit) = (permit.lane, permit.probe, at.now, (at.unit)());
         self.release(lane, Probe { model: false, ..probe });
-        let Some(model) = self.models.get_mut(lane) else { return Shift::None };
-        let mut shift = Shift::None;
+        let Some(model) = self.models.get_mut(lane) else { return Transition::None };
+        let mut shift = Transition::None;
         if let (true, Some(why)) = (crashed, &model.cause) {
             let excused = model.evidence.has_failed_others(fault.request);
             let (name, caller) = (&model.name, &permit.caller);
             if self.quarantine.crashed(fault.request, name, caller, why, excused, now) {
-                shift = Shift::Quarantined;
+                shift = Transition::Quarantined;
             }
         }
         let opened = match model.evidence.failed(&permit.caller, fault, now) {
@@ -130,7 +130,7 @@ impl<W> Gate<W> {
                     model.breaker.retract();
                 }
                 self.release(lane, Probe { provider: false, ..probe });
-                return Shift::Blameless;
+                return Transition::Blameless;
             }
             Weight::Model { count, leniency } => {
                 model.breaker.fail_as(probe.model, count, leniency, now, unit)
@@ -140,7 +140,7 @@ impl<W> Gate<W> {
             return shift;
         }
         self.empty(Some(lane), RefusalReason::BreakerOpen, at, wakes);
-        Shift::Opened
+        Transition::Opened
     }
 
     /// Our credentials are refused, as far as anybody can tell: that closes the provider for everybody.
@@ -150,7 +150,7 @@ impl<W> Gate<W> {
         probe: Probe,
         at: &mut Moment<'_>,
         wakes: &mut Vec<Wake<W>>,
-    ) -> Shift {
+    ) -> Transition {
         self.release(lane, Probe { provider: false, ..probe });
         let opened = self.breaker.fail_auth(probe.provider, at.now, (at.unit)());
         self.closed_door(opened.then_some(RefusalReason::AuthFailed), None, at, wakes)
@@ -206,10 +206,10 @@ impl<W> Gate<W> {
         lane: Option<Lane>,
         at: &mut Moment<'_>,
         wakes: &mut Vec<Wake<W>>,
-    ) -> Shift {
-        let Some(reason) = opened else { return Shift::None };
+    ) -> Transition {
+        let Some(reason) = opened else { return Transition::None };
         self.empty(lane, reason, at, wakes);
-        Shift::Opened
+        Transition::Opened
     }
 
     /// Tells everybody in line, or everybody waiting for one model, that a breaker has opened.

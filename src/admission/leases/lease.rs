@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::admission::gate::leased::Part;
+use crate::admission::gate::shared_limit::SharedLimit;
 
 /// How long a lease holds at the Redis after it was given: how long the slots of a gateway that died are lost.
 pub const HOLDS: Duration = Duration::from_secs(2);
@@ -65,11 +65,12 @@ impl Lease {
 
     /// The part of `limit` that may be used now. `replicas` is how many gateways there were when somebody last knew.
     #[must_use]
-    pub fn part(&self, limit: u32, replicas: u32, now: Instant) -> Part {
+    pub fn shared_limit(&self, limit: u32, replicas: u32, now: Instant) -> SharedLimit {
         let alone = (limit / replicas.max(1)).max(1);
-        let degraded = |lease| Part { lease, of: limit, replicas, degraded: true, expected: alone };
+        let degraded =
+            |lease| SharedLimit { lease, of: limit, replicas, degraded: true, expected: alone };
         match self.given {
-            Some(given) if now < given.until => Part {
+            Some(given) if now < given.until => SharedLimit {
                 lease: given.slots.min(limit),
                 of: given.of.min(limit),
                 replicas: given.replicas,
@@ -108,8 +109,8 @@ mod tests {
     use super::*;
 
     fn slots(lease: &Lease, now: Instant) -> (u32, bool) {
-        let part = lease.part(8, 3, now);
-        (part.lease, part.degraded)
+        let shared = lease.shared_limit(8, 3, now);
+        (shared.lease, shared.degraded)
     }
 
     #[test]
@@ -146,8 +147,8 @@ mod tests {
         let sent = Instant::now();
         let mut lease = Lease::new(sent);
         assert!(lease.take(&[5, 8, 3, 2, 0], sent));
-        assert_eq!(lease.part(4, 3, sent).lease, 4);
-        assert_eq!(lease.part(1, 3, sent + HOLDS * 2).lease, 1, "never none for good");
+        assert_eq!(lease.shared_limit(4, 3, sent).lease, 4);
+        assert_eq!(lease.shared_limit(1, 3, sent + HOLDS * 2).lease, 1, "never none for good");
     }
 
     #[test]

@@ -178,7 +178,7 @@ async fn when_the_keeper_leaves_another_waiter_takes_over() {
     let waiting: Vec<_> = (0..6).map(|_| waits(ticket(&gate))).collect();
     settle().await;
     let limited = Ended::RateLimited { retry_after: Some(Duration::from_secs(5)) };
-    slots.into_iter().for_each(|slot| assert_eq!(slot.ended(limited), Shift::None));
+    slots.into_iter().for_each(|slot| assert_eq!(slot.ended(limited), Transition::None));
     let mut waiting = waiting.into_iter();
     for _ in 0..3 {
         settle().await;
@@ -216,7 +216,7 @@ async fn a_keeper_whose_turn_has_come_hands_over_even_if_its_ticket_is_kept() {
     let slots = [slot(&gate), slot(&gate)];
     let (mut keeper, mut other) = (ticket(&gate), ticket(&gate));
     let limited = Ended::RateLimited { retry_after: Some(Duration::from_secs(5)) };
-    slots.into_iter().for_each(|slot| assert_eq!(slot.ended(limited), Shift::None));
+    slots.into_iter().for_each(|slot| assert_eq!(slot.ended(limited), Transition::None));
     let start = now();
     let _first = keeper.granted().await.unwrap();
     let _second = other.granted().await.unwrap();
@@ -269,11 +269,11 @@ async fn a_probe_that_reports_its_first_event_lets_the_next_one_in() {
     tokio::time::advance(Duration::from_secs(6)).await;
     let mut probe = slot(&gate);
     assert!(matches!(gate.admit(arrival(1)), Admission::Refuse(_)));
-    assert_eq!(probe.answering(), Shift::None, "one proof of two");
-    assert_eq!(probe.answering(), Shift::None, "told once already");
+    assert_eq!(probe.answering(), Transition::None, "one proof of two");
+    assert_eq!(probe.answering(), Transition::None, "told once already");
     let mut second = slot(&gate);
-    assert_eq!(second.answering(), Shift::Closed);
-    assert_eq!(second.ended(Ended::Success), Shift::None);
+    assert_eq!(second.answering(), Transition::Closed);
+    assert_eq!(second.ended(Ended::Success), Transition::None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -329,7 +329,7 @@ async fn client(gate: Arc<SharedGate>, running: Arc<Running>, seed: u64) {
         // A panic without its message, of which there would be thousands.
         0 => std::panic::resume_unwind(Box::new("as an attempt might")),
         1 => drop(slot),
-        _ => assert_eq!(slot.ended(Ended::Success), Shift::None),
+        _ => assert_eq!(slot.ended(Ended::Success), Transition::None),
     }
 }
 

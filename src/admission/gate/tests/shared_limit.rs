@@ -1,14 +1,14 @@
 //! A part of the limit, the rest of which other gateways have.
 
 use super::*;
-use crate::admission::gate::leased::Demand;
+use crate::admission::gate::shared_limit::Demand;
 
-fn part(lease: u32, expected: u32) -> Option<Part> {
-    Some(Part { lease, of: 8, replicas: 3, degraded: false, expected })
+fn shared_limit(lease: u32, expected: u32) -> Option<SharedLimit> {
+    Some(SharedLimit { lease, of: 8, replicas: 3, degraded: false, expected })
 }
 
 fn take(bench: &mut Bench, lease: u32, expected: u32) {
-    bench.step(|gate, at, wakes| gate.change_part(part(lease, expected), at, wakes));
+    bench.step(|gate, at, wakes| gate.change_lease(shared_limit(lease, expected), at, wakes));
 }
 
 #[test]
@@ -29,7 +29,7 @@ fn no_more_than_the_part_starts_and_a_larger_part_starts_the_next() {
     }
     bench.end(jobs[3], OK);
     assert!(bench.runs(jobs[4]));
-    bench.step(|gate, at, wakes| gate.change_part(None, at, wakes));
+    bench.step(|gate, at, wakes| gate.change_lease(None, at, wakes));
     assert_eq!(bench.snapshot().limit, 8);
 }
 

@@ -14,7 +14,7 @@ use super::{Gate, Moment, Wake};
 
 /// What this gateway may use of the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Part {
+pub struct SharedLimit {
     /// Attempts that it may run at once.
     pub lease: u32,
     /// The limit that all keep together.
@@ -42,13 +42,13 @@ pub struct Demand {
 impl<W> Gate<W> {
     /// Takes another part of the limit at once; `None`: all of it. Raising starts those who wait; lowering lets what
     /// runs end.
-    pub fn change_part(
+    pub fn change_lease(
         &mut self,
-        part: Option<Part>,
+        shared: Option<SharedLimit>,
         at: &mut Moment<'_>,
         wakes: &mut Vec<Wake<W>>,
     ) {
-        self.part = part;
+        self.shared = shared;
         self.grant(at, wakes);
     }
 
@@ -59,7 +59,7 @@ impl<W> Gate<W> {
         let peak = std::mem::replace(&mut self.peak, load).max(load);
         Demand {
             of: self.limits.max_concurrency.most(),
-            held: self.part.map_or(0, |part| part.lease).max(self.in_flight),
+            held: self.shared.map_or(0, |shared| shared.lease).max(self.in_flight),
             wanted: most(peak).min(self.slots.get()),
         }
     }
@@ -68,13 +68,13 @@ impl<W> Gate<W> {
     pub fn is_short(&self) -> bool {
         let limit = self.slots.get();
         let short = |lease| lease < limit && self.in_flight >= lease && !self.line.is_empty();
-        self.part.is_some_and(|part| short(part.lease))
+        self.shared.is_some_and(|shared| short(shared.lease))
     }
 
     /// How many attempts may run at once.
     pub(super) fn limit(&self) -> u32 {
         let limit = self.slots.get();
-        self.part.map_or(limit, |part| limit.min(part.lease))
+        self.shared.map_or(limit, |shared| limit.min(shared.lease))
     }
 
     /// How many of them now: fewer while slots come back.
@@ -87,7 +87,7 @@ impl<W> Gate<W> {
     /// How many a prediction may count on, at least 1: a part grows as soon as more is wanted.
     pub(super) fn usable_soon(&self, now: Instant) -> u32 {
         let limit = self.slots.get();
-        let soon = self.part.map_or(limit, |part| limit.min(part.lease.max(part.expected)));
+        let soon = self.shared.map_or(limit, |shared| limit.min(shared.lease.max(shared.expected)));
         self.breaker.usable(soon.max(1), now)
     }
 

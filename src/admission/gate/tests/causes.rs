@@ -14,7 +14,7 @@ fn crash(request: u64) -> Ended {
 }
 
 impl Bench {
-    fn run_of(&mut self, caller: &str, ended: Ended) -> Shift {
+    fn run_of(&mut self, caller: &str, ended: Ended) -> Transition {
         let job = self.come(self.arrival(caller));
         let permit = self.running.remove(&job).unwrap();
         let cause = Some(Arc::from("it failed: words"));
@@ -38,7 +38,7 @@ fn five_different_requests_open_a_breaker_and_one_that_comes_again_does_not() {
     }
     assert_eq!(bench.model_state(), BreakerState::Closed);
     let shifts: Vec<_> = (2..6).map(|request| bench.run_of("a", failed_by(request))).collect();
-    assert_eq!(shifts, [Shift::None, Shift::None, Shift::None, Shift::Opened]);
+    assert_eq!(shifts, [Transition::None, Transition::None, Transition::None, Transition::Opened]);
 }
 
 #[test]
@@ -46,19 +46,19 @@ fn one_caller_s_failures_close_nothing_while_another_is_answered() {
     let mut bench = Bench::new(4, 8);
     bench.run_of("b", OK);
     for request in 0..100 {
-        assert_eq!(bench.run_of("a", failed_by(request)), Shift::None);
+        assert_eq!(bench.run_of("a", failed_by(request)), Transition::None);
     }
     assert_eq!(bench.model_state(), BreakerState::Closed);
     // The other one finds it broken too.
-    assert_eq!(bench.run_of("b", failed_by(1000)), Shift::Opened);
+    assert_eq!(bench.run_of("b", failed_by(1000)), Transition::Opened);
 }
 
 #[test]
 fn one_caller_s_failures_close_nothing_in_a_minute_of_which_most_are_its_own() {
     let mut bench = Bench::new(4, 8);
     for request in 0..200 {
-        assert_eq!(bench.run_of("a", failed_by(request)), Shift::None);
-        assert_eq!(bench.run_of("a", failed_by(request + 1000)), Shift::None);
+        assert_eq!(bench.run_of("a", failed_by(request)), Transition::None);
+        assert_eq!(bench.run_of("a", failed_by(request + 1000)), Transition::None);
         bench.run_of("b", OK);
         bench.pass(0.2);
     }
@@ -71,7 +71,7 @@ fn what_is_the_request_s_own_is_said_and_counts_for_nothing() {
     bench.run_of("b", OK);
     for request in 0..20 {
         bench.run_of("a", failed_by(request));
-        assert_eq!(bench.run_of("a", heard_again(request, 7)), Shift::Blameless);
+        assert_eq!(bench.run_of("a", heard_again(request, 7)), Transition::Blameless);
     }
     assert_eq!(bench.model_state(), BreakerState::Closed);
 }
@@ -131,12 +131,12 @@ fn an_outage_puts_nobody_in_quarantine() {
 fn three_callers_or_models_must_be_refused_before_the_credentials_are_to_blame() {
     let mut bench = Bench::new(4, 8);
     for _ in 0..10 {
-        assert_eq!(bench.run_of("a", Ended::AuthDoubted), Shift::None);
+        assert_eq!(bench.run_of("a", Ended::AuthDoubted), Transition::None);
     }
     bench.run_of("b", OK);
-    assert_eq!(bench.run_of("a", Ended::AuthDoubted), Shift::None);
-    assert_eq!(bench.run_of("b", Ended::AuthDoubted), Shift::None);
-    assert_eq!(bench.run_of("c", Ended::AuthDoubted), Shift::Opened);
+    assert_eq!(bench.run_of("a", Ended::AuthDoubted), Transition::None);
+    assert_eq!(bench.run_of("b", Ended::AuthDoubted), Transition::None);
+    assert_eq!(bench.run_of("c", Ended::AuthDoubted), Transition::Opened);
     assert_eq!(bench.snapshot().breaker.state, BreakerState::AuthFailed);
 }
 
