@@ -21,6 +21,7 @@ mod cache;
 mod calls;
 mod carry;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
+mod claude_code;
 mod client;
 mod coalesce;
 mod codex;
