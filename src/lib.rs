@@ -2,7 +2,8 @@
 //!
 //! Each provider has an admission gate that never lets more calls through than the operator allows, a bounded line
 //! behind it, and honest answers for everybody who has to wait or go away. Everything else (APIs, retries, fallback)
-//! hangs on that. This page is the map; `README.md` is for those who run it, `docs/concepts.md` for the numbers.
+//! hangs on that. This page is the map; `README.md` is for those who run it, `docs/concepts.md` for the numbers,
+//! `docs/decisions.md` for the reasons.
 //!
 //! # The shape
 //!
