@@ -6,6 +6,7 @@
 //! The one thing to know: a reload keeps the gate of every provider whose name stays, or comes back while calls of it
 //! still run, so that no slot, line or breaker is forgotten, whatever else changes about it.
 
+pub mod connect;
 pub mod demo;
 pub mod descriptors;
 pub mod keys;

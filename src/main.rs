@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Parser, Subcommand};
-use llm_gateway::app::{App, Source, StartError, demo, descriptors, keys, probe, routed};
+use llm_gateway::app::{App, Source, StartError, connect, demo, descriptors, keys, probe, routed};
 use llm_gateway::config::{self, Environment, Loaded};
 use llm_gateway::plan::options::PlanOptions;
 use llm_gateway::provider::{self, settings::ProviderSettings};
@@ -52,6 +52,8 @@ enum Command {
         #[command(subcommand)]
         command: KeysCommand,
     },
+    /// Print what to paste into a client so that it talks to this gateway
+    Connect(ConnectArguments),
     /// Exit with 0 when the gateway is ready, with 1 when it is not
     Health {
         /// What to ask [default: /readyz of the gateway that runs by this configuration]
@@ -75,6 +77,21 @@ struct CheckArguments {
     /// Explain a request with `x-gateway-data-policy: local`
     #[arg(long)]
     local: bool,
+}
+
+#[derive(clap::Args)]
+struct ConnectArguments {
+    /// The client's short name, such as claude-code, codex or open-webui
+    client: String,
+    /// The gateway's address [default: where it listens by its configuration]
+    #[arg(long)]
+    url: Option<String>,
+    /// The key to fill in
+    #[arg(long)]
+    key: Option<String>,
+    /// The model to fill in [default: that of the first default provider]
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
 }
 
 #[derive(Subcommand)]
@@ -122,6 +139,7 @@ fn main() -> ExitCode {
         Command::Plan(options) => plan(&options, explicit),
         Command::Check(arguments) => check(explicit, arguments),
         Command::Keys { command: KeysCommand::New { name } } => new_key(&name),
+        Command::Connect(arguments) => connect(explicit, &arguments),
         Command::Health { url } => health(url.as_deref(), explicit.as_deref()),
     }
 }
@@ -258,6 +276,19 @@ fn new_key(name: &str) -> ExitCode {
             new.key, new.lines
         )),
         Err(error) => failed(&format!("no random bytes: {error}")),
+    }
+}
+
+fn connect(explicit: Option<PathBuf>, arguments: &ConnectArguments) -> ExitCode {
+    let loaded = match load(explicit) {
+        Ok((_, loaded)) => loaded,
+        Err(status) => return status,
+    };
+    let ConnectArguments { client, url, key, model } = arguments;
+    let [url, key, model] = [url, key, model].map(Option::as_deref);
+    match connect::lines(client, connect::Wanted { url, key, model }, &loaded.config) {
+        Ok(lines) => printed(&lines),
+        Err(error) => failed(&error),
     }
 }
 
