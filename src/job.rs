@@ -128,6 +128,7 @@ pub struct Place(Arc<Mutex<Stand>>);
 struct Stand {
     waiting: Option<Waiting>,
     was_called: bool,
+    may_be_carried: bool,
     stay: Option<Stay>,
 }
 

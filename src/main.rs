@@ -77,6 +77,9 @@ struct CheckArguments {
     /// Explain a request with `x-gateway-data-policy: local`
     #[arg(long)]
     local: bool,
+    /// Explain a request at this path: whether it would be passed on as it came, or translated
+    #[arg(long, value_name = "PATH")]
+    path: Option<String>,
 }
 
 #[derive(clap::Args)]
@@ -256,11 +259,13 @@ fn check(explicit: Option<PathBuf>, arguments: CheckArguments) -> ExitCode {
         complain(&format!("warning: {warning}"));
     }
     let config = &loaded.config;
-    let CheckArguments { route, hint, key, local } = arguments;
-    if route.is_none() && hint.is_none() && key.is_none() && !local {
+    let CheckArguments { route, hint, key, local, path } = arguments;
+    let is_asked = [&route, &hint, &key, &path].iter().any(|one| one.is_some()) || local;
+    if !is_asked {
         return printed(&format!("{}\n{}", config::effective(config), routed::table(config)));
     }
-    match routed::explain(config, &routed::Question { model: route, hint, key, local }) {
+    let question = routed::Question { model: route, hint, key, local, path };
+    match routed::explain(config, &question) {
         Ok(explained) => {
             let status = printed(&explained.text);
             if explained.has_answer { status } else { ExitCode::FAILURE }

@@ -28,6 +28,7 @@ pub mod credentials;
 pub mod elsewhere;
 pub mod retry;
 pub mod retry_after;
+pub mod way;
 
 use std::fmt;
 use std::sync::Arc;
@@ -45,9 +46,8 @@ use crate::admission::breaker::BreakerPolicy;
 use crate::admission::concurrency::Concurrency;
 use crate::admission::gate::snapshot::Snapshot;
 use crate::admission::slot::SharedGate;
-use crate::backend::{Backend, Decoder, Quirks, Target, carry};
-use crate::chat::{ApiWord, Ask, Carry, Endpoint, Facts, Listing, Model, Naming, Usage};
-use crate::job::Job;
+use crate::backend::{Backend, Quirks};
+use crate::chat::{Facts, Listing, Model, Naming, Usage};
 use crate::policy::Trust;
 use crate::secret::{MASK, Secret};
 use crate::telemetry::TokensUsed;
@@ -213,32 +213,6 @@ impl Provider {
         &self.manner
     }
 
-    /// What the job wants and this kind of provider has no word for.
-    #[must_use]
-    pub fn lacks(&self, job: &Job) -> Option<&'static str> {
-        if job.carry.as_ref().is_some_and(|carry| self.carries(carry.endpoint)) {
-            return None;
-        }
-        // The tokens of what nobody understands can be estimated all the same.
-        let is_counted = matches!(&*job.request, Ask::CountTokens(_));
-        let refused = job.refusal().filter(|_| !is_counted).map(|_| "word for a part of this");
-        self.backend.lacks(&job.request).or(refused)
-    }
-
-    /// Whether it speaks what is asked at `endpoint`, so that requests are passed on to it as they came.
-    #[must_use]
-    pub fn carries(&self, endpoint: Endpoint) -> bool {
-        let word: ApiWord = endpoint.word();
-        self.backend.path(endpoint).is_some() && self.settings.apis().contains(&word)
-    }
-
-    /// The job's request as it came, where it is passed on so. What goes on with an answer of which the client has a
-    /// part is asked for in the gateway's words, since the two must be compared.
-    fn carried<'a>(&self, job: &'a Job) -> Option<&'a Carry> {
-        let carry = job.carry.as_deref().filter(|carry| self.carries(carry.endpoint))?;
-        job.tried.cut.is_none().then_some(carry)
-    }
-
     /// How it reads the names of models.
     #[must_use]
     pub fn naming(&self) -> Naming {
@@ -314,26 +288,6 @@ impl Provider {
         let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let at = at.map_or(0, |since| since.as_secs());
         *self.last_error.lock() = Some(LastError { at, message: message.to_owned() });
-    }
-
-    /// Who reads the answer to the job, and how long its first event may take.
-    fn reading(&self, job: &Job, model: &str) -> (Box<dyn Decoder>, Duration) {
-        let seed = u64::from_le_bytes(*job.id.as_bytes().first_chunk().unwrap_or(&[0; 8]));
-        let first_event = self.settings.first_event();
-        match self.carried(job) {
-            None => (self.backend.decoder(&job.request, seed), first_event),
-            Some(carry) => {
-                // Nothing of a whole answer comes before all of it does.
-                let due = if carry.stream { first_event } else { self.settings.whole_answer() };
-                let target = (self.target(model, None), job.tried.fell_back);
-                (carry::decoder(carry, &job.request, target, seed), due)
-            }
-        }
-    }
-
-    /// This model here, and how it is asked.
-    fn target<'a>(&'a self, model: &'a str, thinks: Option<bool>) -> Target<'a> {
-        Target { model, api_key: self.api_key(), thinks, quirks: self.quirks }
     }
 
     fn api_key(&self) -> Option<&str> {

@@ -23,6 +23,7 @@ use crate::chat::estimate::prompt_tokens;
 use crate::chat::{Ask, ErrorKind, GatewayError, Listing, Origin};
 use crate::job::{Candidate, Job};
 use crate::policy::OnCut;
+use crate::provider::way::Way;
 use crate::provider::{Bounce, Discover, Dispatch, Provider, ProviderActor};
 use crate::telemetry::{ActorKind, FellBack, Restarted};
 use route::explanation::Explanation;
@@ -185,6 +186,7 @@ impl RouterActor {
                 lacks.is_none()
             })
             .collect();
+        self.note_ways(&job, explanation.as_mut());
         let reserve = std::mem::take(&mut job.reserve).into_iter();
         job.reserve = reserve.filter(|candidate| self.lacks(candidate, &job).is_none()).collect();
         tell(&job, explanation.as_ref());
@@ -208,6 +210,20 @@ impl RouterActor {
                 job.fail(error);
             }
             Some(_) | None => self.dispatch(job, None, context),
+        }
+    }
+
+    /// Takes note of which way the job goes at those who may answer, where it could be passed on as it came.
+    fn note_ways(&self, job: &Job, mut explanation: Option<&mut Explanation>) {
+        for candidate in job.candidates.iter().filter(|_| job.carry.is_some()) {
+            let Some(provider) = self.routing.provider(&candidate.provider) else { continue };
+            let way = provider.way(job);
+            if matches!(way, Way::Carried(_)) {
+                job.place.carry();
+            }
+            if let Some(explanation) = &mut explanation {
+                explanation.goes(&candidate.provider, way.told());
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::providers::routes;
 use crate::config::Config;
+use crate::dialect::DIALECTS;
 use crate::http::auth::{anonymous, caller};
 use crate::job::Caller;
 use crate::policy::DataPolicy;
@@ -25,6 +26,8 @@ pub struct Question {
     pub key: Option<String>,
     /// Whether it says `x-gateway-data-policy: local`.
     pub local: bool,
+    /// The path where it is asked, for which way it goes.
+    pub path: Option<String>,
 }
 
 /// A request, explained.
@@ -82,13 +85,16 @@ pub fn table(config: &Config) -> String {
 ///
 /// # Errors
 ///
-/// When no key has that name.
+/// When no key has that name, or nothing is asked at that path.
 pub fn explain(config: &Config, question: &Question) -> Result<Explained, String> {
     let caller = caller_of(config, question.key.as_deref())?;
     let policy = question.local.then_some(DataPolicy::Local);
     let (model, hint) = (question.model.as_deref(), question.hint.as_deref());
     let routes = routes(config);
-    let (plan, explanation) = decide(&routes, Asked { model, hint, policy, caller: &caller });
+    let (plan, mut explanation) = decide(&routes, Asked { model, hint, policy, caller: &caller });
+    if let Some(path) = &question.path {
+        tell_ways(config, path, &mut explanation)?;
+    }
     let mut text = format!("model: {}\n", model.unwrap_or("none"));
     text.push_str(&format!("hint: {}\nkey: {}\n", hint.unwrap_or("none"), caller.name));
     for step in explanation.steps(plan.as_ref().err()) {
@@ -96,6 +102,22 @@ pub fn explain(config: &Config, question: &Question) -> Result<Explained, String
         text.push('\n');
     }
     Ok(Explained { text, has_answer: plan.is_ok() })
+}
+
+/// Tells which way what is asked at `path` goes, at each of those who may answer. What a request says beyond that may
+/// have it translated all the same.
+fn tell_ways(config: &Config, path: &str, explanation: &mut Explanation) -> Result<(), String> {
+    let dialect = DIALECTS.iter().find(|dialect| dialect.paths().contains(&path));
+    let dialect = dialect.ok_or_else(|| format!("nothing is asked at `{path}`"))?;
+    for (name, settings) in &config.providers {
+        let way = match dialect.endpoint() {
+            None => "translated: it is the gateway's own API",
+            Some(endpoint) if settings.speaks(endpoint) => "carried: its `apis` name this one",
+            Some(_) => "translated: its `apis` do not name this one",
+        };
+        explanation.goes(name, way);
+    }
+    Ok(())
 }
 
 /// The routing decision, with the first of equals in the file's order.

@@ -8,13 +8,16 @@
 //! duplicates would not be the client's any more.
 
 mod answer;
+mod billing;
 mod failure;
+mod news;
 mod responses;
 mod units;
 mod watch;
 
 use serde_json::{Map, Value};
 
+use super::degrade::BILLING;
 use super::{Backend, Decoder, LimitField, Target, UpstreamRequest, openai_family};
 use crate::chat::{Ask, Carry, Endpoint};
 use crate::wire::json;
@@ -41,6 +44,15 @@ pub fn encode(
     let mut edits = outline.edit();
     // The gateway's own field, which no provider knows.
     edits.remove("model_hint");
+    let is_anthropics =
+        matches!(carry.endpoint, Endpoint::AnthropicMessages | Endpoint::AnthropicCount);
+    if is_anthropics
+        && target.quirks.is_local
+        && !target.quirks.is_vendor
+        && billing::take_out(&outline, &mut edits)
+    {
+        dropped.push(BILLING.trim_end_matches(':').to_owned());
+    }
     let model = quoted(target.model);
     if asked_model(&outline).as_deref() != Some(target.model) {
         edits.set("model", model);

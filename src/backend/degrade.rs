@@ -17,7 +17,7 @@ use crate::wire::pdf;
 
 /// Opens the line that Claude Code puts first and that is another with every call, so that no prompt cache would ever
 /// match. It means something to Anthropic alone.
-const BILLING: &str = "x-anthropic-billing-header:";
+pub(super) const BILLING: &str = "x-anthropic-billing-header:";
 
 /// The words that an API has.
 #[derive(Debug, Clone, Copy)]

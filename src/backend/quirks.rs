@@ -22,6 +22,8 @@ pub struct Quirks {
     pub system: SystemPlace,
     /// Whether it is the service of the vendor whose API it is, and not one that speaks the same.
     pub is_vendor: bool,
+    /// Whether the operator runs it.
+    pub is_local: bool,
 }
 
 /// Where a server takes system texts.

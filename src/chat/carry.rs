@@ -175,6 +175,8 @@ pub struct Carried {
     pub covers: u32,
     /// The form that they have; see [`Carry::form`].
     pub form: u64,
+    /// Whether they may hold a part of the answer that those events do not tell.
+    pub has_more: bool,
 }
 
 impl std::fmt::Debug for Carried {

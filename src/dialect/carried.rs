@@ -167,6 +167,9 @@ fn collect(value: &Value, out: &mut String) {
 /// Writes an answer as it came.
 pub struct Carrying {
     inner: Box<dyn Encoder>,
+    endpoint: Endpoint,
+    /// Whether one of those who may answer is asked as the request came.
+    may_be_carried: bool,
     /// Whether the encoder behind must know what was said to go on with it, or to say that it failed.
     is_told: bool,
     /// The form that the client reads.
@@ -178,12 +181,19 @@ pub struct Carrying {
 }
 
 impl Carrying {
-    /// Writes what comes as bytes, and lets `inner` write what does not.
+    /// Writes what comes as bytes, in this form of an API, and lets `inner` write what does not.
     #[must_use]
-    pub fn new(endpoint: Endpoint, form: u64, ask: &Ask, inner: Box<dyn Encoder>) -> Self {
+    pub fn new(
+        (endpoint, form): (Endpoint, u64),
+        may_be_carried: bool,
+        ask: &Ask,
+        inner: Box<dyn Encoder>,
+    ) -> Self {
         let has_state = matches!(endpoint, Endpoint::AnthropicMessages | Endpoint::OpenAiResponses);
         Self {
             inner,
+            endpoint,
+            may_be_carried,
             is_told: has_state && ask.stream(),
             form,
             covered: 0,
@@ -227,11 +237,34 @@ impl Encoder for Carrying {
     }
 
     fn failure(&mut self, error: &GatewayError, out: &mut Vec<u8>) {
+        if self.has_carried && self.is_told && !self.inner.has_begun() {
+            // The answer has begun, though not by it.
+            self.inner.heartbeat(None, &mut self.unread);
+        }
         self.inner.failure(error, out);
     }
 
+    /// Until it is known who writes the answer, a sign of life must not begin it.
     fn heartbeat(&mut self, waiting: Option<Waiting>, out: &mut Vec<u8>) {
-        self.inner.heartbeat(waiting, out);
+        let is_open = self.may_be_carried && !self.inner.has_begun();
+        let sign: &[u8] = match self.endpoint {
+            Endpoint::AnthropicMessages => b"event: ping\ndata: {\"type\":\"ping\"}\n\n",
+            // OpenAI's own word, which clients that do not know it pass over.
+            Endpoint::OpenAiResponses => b"event: keepalive\ndata: {\"type\":\"keepalive\"}\n\n",
+            Endpoint::OpenAiChat
+            | Endpoint::OpenAiCompletions
+            | Endpoint::OpenAiEmbeddings
+            | Endpoint::AnthropicCount
+            | Endpoint::OllamaChat
+            | Endpoint::OllamaGenerate
+            | Endpoint::OllamaEmbed => return self.inner.heartbeat(waiting, out),
+        };
+        if self.has_carried || is_open {
+            super::comment(waiting, out);
+            out.extend_from_slice(sign);
+        } else {
+            self.inner.heartbeat(waiting, out);
+        }
     }
 
     fn has_begun(&self) -> bool {

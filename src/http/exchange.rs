@@ -173,7 +173,7 @@ impl Exchange {
         };
         let encoder = self.dialect.encoder(ask, head);
         match self.carried {
-            Some((endpoint, form)) => Box::new(Carrying::new(endpoint, form, ask, encoder)),
+            Some(api) => Box::new(Carrying::new(api, self.place.may_be_carried(), ask, encoder)),
             None => encoder,
         }
     }

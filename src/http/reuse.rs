@@ -17,8 +17,9 @@ use super::shard;
 use crate::cache::entry::Entry;
 use crate::cache::key::Runner;
 use crate::cache::{Asked as Claiming, Claim, Wish, follow};
-use crate::chat::{Carry, GatewayError};
+use crate::chat::GatewayError;
 use crate::job::{Candidate, Job};
+use crate::provider::way::Way;
 use crate::router::Routing;
 use crate::router::route::{Asked, Plan};
 use crate::telemetry::CacheResult;
@@ -68,11 +69,12 @@ pub(super) fn enter(mut job: Job, wish: Wish, front: &Data<Front>) {
     let runners: Vec<Runner<'_>> =
         job.candidates.iter().filter_map(|candidate| runner(candidate, &job, &routing)).collect();
     let (ask, policy) = (&job.request, job.policy);
-    let carried = |carry: &&Carry| {
-        let providers = runners.iter().filter_map(|runner| routing.provider(runner.provider));
-        providers.into_iter().any(|provider| provider.carries(carry.endpoint))
-    };
-    let carry = job.carry.as_deref().filter(|carry| !carry.is_plain).filter(carried);
+    let mut providers = runners.iter().filter_map(|runner| routing.provider(runner.provider));
+    let is_carried = providers.any(|provider| matches!(provider.way(&job), Way::Carried(_)));
+    if is_carried {
+        job.place.carry();
+    }
+    let carry = job.carry.as_deref().filter(|carry| is_carried && !carry.is_plain);
     let caller = &job.caller;
     let claim = front.cache.claim(Claiming { ask, carry, caller, policy, runners: &runners, wish });
     match claim {

@@ -7,7 +7,7 @@
 //! The one thing to know: nothing of another answer is let through before it has repeated all of what was delivered,
 //! text and thinking in the same order. The client then has exactly the other answer, or an error.
 
-use crate::chat::ChatEvent;
+use crate::chat::{Carried, ChatEvent};
 
 /// The most text that is kept for a resumption, in bytes; a client that has more of an answer gets an error.
 pub const MOST: usize = 1024 * 1024;
@@ -156,11 +156,12 @@ impl Stitch {
         let (kind, text) = match event {
             ChatEvent::Text(text) => (Kind::Text, text),
             ChatEvent::Reasoning(text) => (Kind::Reasoning, text),
-            // What it says follows it.
-            ChatEvent::Done(_) | ChatEvent::Carried(_) => return,
+            // What it says follows it, if that is known.
+            ChatEvent::Carried(Carried { has_more: false, .. }) | ChatEvent::Done(_) => return,
             ChatEvent::Signature(_)
             | ChatEvent::ToolCall(_)
             | ChatEvent::Logprobs(_)
+            | ChatEvent::Carried(_)
             | ChatEvent::Whole(_) => return self.give_up(),
         };
         self.size += text.len();

@@ -29,6 +29,7 @@ use super::retry::Failure;
 use super::retry_after::retry_after;
 use super::station::Station;
 use super::urgency;
+use super::way::Way;
 use crate::admission::evidence::Fault;
 use crate::admission::slot::Slot;
 use crate::admission::{Ended, Transition};
@@ -184,8 +185,9 @@ async fn exchange(
     let provider = &*station.provider;
     let started = Instant::now();
     let deadline = job.deadline(provider.settings.timeouts.total);
-    let (decoder, due) = provider.reading(job, model);
-    let opening = Opening { station, model, deadline, due: started + due };
+    let (decoder, first) = provider.reading(job, model);
+    let (due, late) = provider.first(first);
+    let opening = Opening { station, model, deadline, due: started + due, late };
     let opened = tokio::select! {
         biased;
         left = async { job.reply.closed().await; Instant::now() } => {
@@ -220,7 +222,8 @@ fn shifted(provider: &Provider, shift: Transition, outcome: AttemptOutcome) {
 async fn what_is_known(station: &Station, job: &mut Job) -> Option<bool> {
     let deadline = job.deadline(station.provider.settings.timeouts.total);
     let candidate = job.tried.candidate.as_ref()?;
-    if station.provider.carried(job).is_some() || !job.may_go_to(station.provider.trust) {
+    let is_carried = matches!(station.provider.way(job), Way::Carried(_));
+    if is_carried || !job.may_go_to(station.provider.trust) {
         return None;
     }
     let asked = discovery::thinks(station, &job.request, &candidate.model);
@@ -255,9 +258,10 @@ fn prepare(
     }
     let model = Arc::clone(&candidate.model);
     let target = provider.target(&model, thinks);
-    let carried = provider
-        .carried(job)
-        .and_then(|carry| carry::encode(carry, provider.backend, &provider.added, target));
+    let carried = match provider.way(job) {
+        Way::Carried(carry) => carry::encode(carry, provider.backend, &provider.added, target),
+        Way::Translated(_) => None,
+    };
     let refusal = job.refusal().cloned();
     // Also what is carried may have to be gone on with by another provider.
     let asked = resume::asked(job, provider.backend, &model);
@@ -285,6 +289,8 @@ struct Opening<'a> {
     deadline: Instant,
     /// When the first event must have come.
     due: Instant,
+    /// What is said of a provider that is later.
+    late: &'static str,
 }
 
 /// An answer whose first events are in hand.
@@ -343,8 +349,7 @@ impl Opening<'_> {
             Ok(done) => Ok(done),
             Err(_) if self.deadline <= due => Err(Failed::deadline(&provider.name)),
             Err(_) => {
-                let message =
-                    format!("provider `{}` did not begin to answer in time", provider.name);
+                let message = format!("provider `{}` {}", provider.name, self.late);
                 let error = GatewayError::upstream(ErrorKind::Timeout, message);
                 Err(Failed::new(Failure::FirstEventTimeout, error))
             }

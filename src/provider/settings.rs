@@ -18,7 +18,7 @@ mod tls;
 use crate::admission::backoff::RetryPolicy;
 use crate::admission::breaker::BreakerPolicy;
 use crate::backend::{ApiVersion, LimitField, Quirks, SystemPlace};
-use crate::chat::ApiWord;
+use crate::chat::{ApiWord, Endpoint};
 use crate::policy::Trust;
 use crate::secret::Secret;
 use serde::{Deserialize, Serialize};
@@ -133,6 +133,10 @@ pub struct Timeouts {
     /// which may have to load the model first, and 60 s for a cloud one.
     #[serde(with = "crate::units::optional_duration", skip_serializing_if = "Option::is_none")]
     pub first_event: Option<Duration>,
+    /// From the start of the call to all of an answer that is passed on as it comes and not streamed, which says nothing
+    /// before its end. Default five times `first_event`.
+    #[serde(with = "crate::units::optional_duration", skip_serializing_if = "Option::is_none")]
+    pub whole: Option<Duration>,
     /// Between two events of an answer. Default 120 s for a local provider, 60 s for a cloud one.
     #[serde(with = "crate::units::optional_duration", skip_serializing_if = "Option::is_none")]
     pub idle: Option<Duration>,
@@ -199,24 +203,18 @@ impl ProviderSettings {
 
     /// The longest wait for the first event: as written, else by trust; never above the total.
     pub fn first_event(&self) -> Duration {
-        self.timeouts.first_event.unwrap_or(self.usual_first_event()).min(self.timeouts.total)
-    }
-
-    fn usual_first_event(&self) -> Duration {
-        match self.trust() {
+        let usual = match self.trust() {
             Trust::Local => Duration::from_secs(300),
             Trust::Cloud => Duration::from_secs(60),
-        }
+        };
+        self.timeouts.first_event.unwrap_or(usual).min(self.timeouts.total)
     }
 
-    /// The longest wait for an answer that comes whole at its end: the total, unless a wait for the first event is
-    /// written that is another than the usual one.
-    pub fn whole_answer(&self) -> Duration {
-        if self.first_event() == self.usual_first_event() {
-            self.timeouts.total
-        } else {
-            self.first_event()
-        }
+    /// The longest wait for an answer that is carried and comes whole, at its end: as written, else five times the
+    /// wait for a first event; never above the total.
+    pub fn whole(&self) -> Duration {
+        let usual = self.first_event().saturating_mul(5);
+        self.timeouts.whole.unwrap_or(usual).min(self.timeouts.total)
     }
 
     /// The longest silence between two events: as written, else by trust; never above the total.
@@ -233,6 +231,12 @@ impl ProviderSettings {
         self.apis.as_deref().unwrap_or_else(|| self.backend.apis(self.base_url()))
     }
 
+    /// Whether requests that were made at `endpoint` are passed on to it as they came.
+    pub fn speaks(&self, endpoint: Endpoint) -> bool {
+        let has_path = self.backend.spoken().path(endpoint).is_some();
+        has_path && self.apis().contains(&endpoint.word())
+    }
+
     /// What is particular to it: as written, else as is usual for its kind.
     pub fn quirks(&self) -> Quirks {
         Quirks {
@@ -241,6 +245,7 @@ impl ProviderSettings {
             limit_field: self.max_tokens_field.unwrap_or_default(),
             default_max_tokens: self.default_max_tokens,
             api_version: self.api_version.unwrap_or_default(),
+            is_local: self.trust() == Trust::Local,
             is_vendor: host(self.base_url()) == host(self.backend.base_url()),
             system: self.system.unwrap_or(self.usual_system()),
         }
@@ -276,6 +281,7 @@ impl ProviderSettings {
             timeouts: Timeouts {
                 connect: self.connect(),
                 first_event: Some(self.first_event()),
+                whole: Some(self.whole()),
                 idle: Some(self.idle()),
                 total: self.timeouts.total,
             },
@@ -332,6 +338,7 @@ impl Default for Timeouts {
         Self {
             connect: Duration::from_secs(5),
             first_event: None,
+            whole: None,
             idle: None,
             total: Duration::from_secs(600),
         }

@@ -2,6 +2,7 @@
 
 mod answers;
 mod endings;
+mod ways;
 
 use serde_json::json;
 

@@ -107,6 +107,24 @@ async fn every_example_about_providers_and_migration_is_accepted_without_a_warni
 }
 
 #[tokio::test]
+async fn check_says_which_way_what_is_asked_at_a_path_would_go() {
+    let file = "[providers.openai]\nmodels = ['m']\n[providers.ollama]\nmodels = ['m']\n";
+    let check = async |path: &str| {
+        let arguments = ["check", "--route", "m", "--path", path];
+        let (printed, _) = run_with(file, &arguments, &[("OPENAI_API_KEY", "k")]).await;
+        (printed.status, printed.stdout + &printed.stderr)
+    };
+    let (status, said) = check("/v1/chat/completions").await;
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said.contains("openai/m: candidate, by the shortest wait, carried: "), "{said}");
+    assert!(said.contains("ollama/m: candidate, by the shortest wait, translated: "), "{said}");
+    let (_, said) = check("/api/chat").await;
+    assert!(said.contains("ollama/m: candidate, by the shortest wait, carried: "), "{said}");
+    let (status, said) = check("/v1/tea").await;
+    assert!(status != Some(0) && said.contains("nothing is asked at `/v1/tea`"), "{said}");
+}
+
+#[tokio::test]
 async fn check_explains_one_request_step_by_step() {
     let explain = async |arguments: &[&str]| {
         let (printed, _) = run_with(ROUTED, &[&["check"], arguments].concat(), &[("K", "k")]).await;

@@ -9,6 +9,7 @@
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
+use super::news::News;
 use super::units::{Framing, Units};
 use crate::backend::{DecodeError, Decoder, MAX_PIECE};
 use crate::chat::{Carried, ChatEvent, Endpoint};
@@ -39,7 +40,12 @@ pub(super) struct Carrier {
     has_looked: bool,
     has_begun: bool,
     is_done: bool,
+    /// The greatest news that are ready.
+    news: News,
 }
+
+/// The most that is held back for an answer to begin.
+const HELD: usize = 64 * 1024;
 
 enum Shape {
     Unknown,
@@ -61,20 +67,23 @@ impl Carrier {
             has_looked: false,
             has_begun: false,
             is_done: false,
+            news: News::None,
         }
     }
 
     /// Hands on what is ready and what it says.
     fn hand_on(&mut self, said: Vec<ChatEvent>, events: &mut Vec<ChatEvent>) {
         self.is_done |= said.last().is_some_and(|last| last.done().is_some());
-        self.has_begun |= !said.is_empty();
+        self.has_begun |= !said.is_empty() || self.news > News::None || self.ready.len() > HELD;
         if !self.has_begun {
             return;
         }
         let bytes = std::mem::take(&mut self.ready);
         if !bytes.is_empty() {
             let covers = u32::try_from(said.len()).unwrap_or(u32::MAX);
-            events.push(ChatEvent::Carried(Carried { bytes, covers, form: self.manner.form }));
+            let has_more = std::mem::replace(&mut self.news, News::None) == News::Part;
+            let form = self.manner.form;
+            events.push(ChatEvent::Carried(Carried { bytes, covers, form, has_more }));
         }
         events.extend(said);
     }
@@ -106,7 +115,7 @@ impl Decoder for Carrier {
             self.shape = self.manner.shape(*first);
         }
         self.look_at_first(bytes);
-        let Self { watch, manner, ready, .. } = self;
+        let Self { watch, manner, ready, news, .. } = self;
         let mut said = Vec::new();
         match &mut self.shape {
             Shape::Unknown | Shape::Other => watch.feed(bytes, events),
@@ -129,6 +138,9 @@ impl Decoder for Carrier {
                         // What it said before it failed did not reach the client.
                         said.truncate(before);
                         return Err(error);
+                    }
+                    if said.len() == before {
+                        *news = (*news).max(News::of(manner.endpoint, unit));
                     }
                     manner.unit(unit, ready);
                     Ok(())
@@ -294,7 +306,7 @@ struct Vector<'a> {
 }
 
 /// Where the object of a piece begins and ends.
-fn object(unit: &[u8]) -> Option<(usize, usize)> {
+pub(super) fn object(unit: &[u8]) -> Option<(usize, usize)> {
     let start = unit.iter().position(|byte| *byte == b'{')?;
     let end = unit.iter().rposition(|byte| *byte == b'}')?;
     (start < end).then_some((start, end + 1))

@@ -92,6 +92,7 @@ impl Review<'_> {
         let steps = [
             ("connect", Some(timeouts.connect)),
             ("first_event", timeouts.first_event),
+            ("whole", timeouts.whole),
             ("idle", timeouts.idle),
         ];
         for (name, duration) in steps {

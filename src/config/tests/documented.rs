@@ -97,6 +97,7 @@ fn full_provider() -> ProviderSettings {
         timeouts: Timeouts {
             connect: Duration::from_secs(1),
             first_event: Some(Duration::from_secs(1)),
+            whole: Some(Duration::from_secs(1)),
             idle: Some(Duration::from_secs(1)),
             total: Duration::from_secs(1),
         },

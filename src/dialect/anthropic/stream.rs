@@ -224,6 +224,10 @@ impl Encoder for Streamed {
             Event::Ping {}.write(out);
         }
     }
+
+    fn has_begun(&self) -> bool {
+        self.has_begun
+    }
 }
 
 #[derive(Serialize)]

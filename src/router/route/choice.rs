@@ -253,7 +253,7 @@ impl Choice<'_> {
     fn considered(&mut self, provider: &Arc<str>, model: &str, pick: Pick, verdict: Verdict) {
         if let Some(witness) = &mut self.witness {
             let (provider, model) = (Arc::clone(provider), Arc::from(model));
-            witness.considered.push(Considered { provider, model, pick, verdict });
+            witness.considered.push(Considered { provider, model, pick, verdict, way: None });
         }
     }
 }

@@ -66,6 +66,8 @@ pub struct Considered {
     pub pick: Pick,
     /// What became of it.
     pub verdict: Verdict,
+    /// Which way the request goes there, and why, where it could go more than one.
+    pub way: Option<&'static str>,
 }
 
 /// How the place of a provider among the others was found.
@@ -109,6 +111,13 @@ impl Explanation {
         }
     }
 
+    /// Takes note of which way the request goes at a candidate, and why.
+    pub fn goes(&mut self, provider: &str, way: &'static str) {
+        for one in self.considered.iter_mut().filter(|one| &*one.provider == provider) {
+            one.way = Some(way);
+        }
+    }
+
     /// What the client may know, as the value of a header: the rule's kind, those who may answer, and why others may
     /// not. No pattern, no provider and no model that the key may not use is in it.
     #[must_use]
@@ -121,6 +130,11 @@ impl Explanation {
         told.push_str(&format!("; tries={tries}"));
         if let Some((policy, _)) = &self.policy {
             told.push_str(&format!("; policy={policy}"));
+        }
+        let way = |one: &Considered| Some(format!("{} {}", plain(&one.name()), one.way?));
+        let ways: Vec<String> = self.candidates().filter_map(way).collect();
+        if !ways.is_empty() {
+            told.push_str(&format!("; way={}", ways.join(", ")));
         }
         let mut reasons: Vec<&str> =
             self.considered.iter().filter_map(|one| one.verdict.reason()).collect();
@@ -190,7 +204,10 @@ impl Explanation {
                 Pick::Wait => ", by the shortest wait".to_owned(),
             };
             let verdict = match one.verdict {
-                Verdict::Candidate => format!("candidate{pick}"),
+                Verdict::Candidate => {
+                    let way = one.way.map_or_else(String::new, |way| format!(", {way}"));
+                    format!("candidate{pick}{way}")
+                }
                 Verdict::DataPolicy => {
                     "left out: the data policy allows local providers only".into()
                 }

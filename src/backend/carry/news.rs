@@ -1,0 +1,192 @@
+//! What a piece of a stream is to the client of which the watcher has nothing to say.
+//!
+//! It owns the few pieces of each API that say nothing yet or nothing more: they may be held back until the answer has
+//! begun, so that it can still be asked for elsewhere. Everything else is somebody's news, known here or not: it is
+//! handed on at once and is a sign of life.
+//!
+//! The one thing to know: a piece that may be part of the answer, unseen by the watcher, is one that another answer
+//! cannot be joined to.
+
+use serde_json::{Map, Value};
+
+use super::answer::object;
+use crate::chat::Endpoint;
+
+/// What a piece is to the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum News {
+    /// Nothing: it opens, closes or keeps alive.
+    None,
+    /// Something beside the answer.
+    Beside,
+    /// Perhaps a part of the answer.
+    Part,
+}
+
+impl News {
+    /// What a piece is that the watcher has passed over.
+    pub(super) fn of(endpoint: Endpoint, unit: &[u8]) -> Self {
+        // Comments, blank lines and `[DONE]` hold no object.
+        let Some((start, end)) = object(unit) else { return Self::None };
+        let said = unit.get(start..end).and_then(|said| serde_json::from_slice(said).ok());
+        let Some(Value::Object(said)) = said else { return Self::Part };
+        match endpoint {
+            Endpoint::OpenAiChat | Endpoint::OpenAiCompletions => of_chunk(&said),
+            Endpoint::OpenAiResponses => of_response(&said),
+            Endpoint::AnthropicMessages => of_message(&said),
+            Endpoint::OllamaChat | Endpoint::OllamaGenerate => of_line(&said),
+            Endpoint::OpenAiEmbeddings | Endpoint::AnthropicCount | Endpoint::OllamaEmbed => {
+                Self::Part
+            }
+        }
+    }
+}
+
+fn of_chunk(chunk: &Map<String, Value>) -> News {
+    const USUAL: [&str; 8] = [
+        "choices",
+        "created",
+        "id",
+        "model",
+        "object",
+        "service_tier",
+        "system_fingerprint",
+        "usage",
+    ];
+    const OF_CHOICE: [&str; 5] = ["delta", "finish_reason", "index", "logprobs", "text"];
+    let Some(choices) = chunk.get("choices").and_then(Value::as_array) else { return News::Part };
+    let mut news = beside(chunk, &USUAL);
+    for choice in choices.iter().filter_map(Value::as_object) {
+        let delta = choice.get("delta").and_then(Value::as_object);
+        let says = delta.is_some_and(|delta| has_more(delta, &["role"]))
+            || choice.get("text").is_some_and(|text| !is_nothing(text));
+        news = news.max(if says { News::Part } else { beside(choice, &OF_CHOICE) });
+    }
+    news
+}
+
+fn of_message(event: &Map<String, Value>) -> News {
+    let inner = |name: &str| event.get(name).and_then(Value::as_object);
+    match kind(event) {
+        "message_start" | "ping" | "content_block_stop" | "message_delta" | "message_stop" => {
+            News::None
+        }
+        "content_block_start" => match inner("content_block") {
+            Some(block) if matches!(kind(block), "text" | "thinking") => News::None,
+            Some(_) | None => News::Part,
+        },
+        "content_block_delta" => match inner("delta") {
+            Some(delta) if !has_more(delta, &["type"]) => News::None,
+            Some(_) | None => News::Part,
+        },
+        _ => News::Part,
+    }
+}
+
+fn of_response(event: &Map<String, Value>) -> News {
+    let item = event.get("item").and_then(Value::as_object);
+    match kind(event) {
+        "response.created"
+        | "response.in_progress"
+        | "response.queued"
+        | "response.content_part.added"
+        | "response.content_part.done"
+        | "response.output_text.done"
+        | "response.refusal.done"
+        | "response.reasoning_text.done"
+        | "response.reasoning_summary_text.done"
+        | "response.reasoning_summary_part.added"
+        | "response.reasoning_summary_part.done"
+        | "keepalive" => News::None,
+        "response.output_item.added" | "response.output_item.done" => match item {
+            Some(item) if matches!(kind(item), "message" | "reasoning") => News::None,
+            Some(_) | None => News::Part,
+        },
+        _ => News::Part,
+    }
+}
+
+fn of_line(line: &Map<String, Value>) -> News {
+    const USUAL: [&str; 5] = ["created_at", "done", "message", "model", "response"];
+    let message = line.get("message").and_then(Value::as_object);
+    match message {
+        Some(message) if has_more(message, &["role"]) => News::Part,
+        Some(_) | None => beside(line, &USUAL),
+    }
+}
+
+fn kind(object: &Map<String, Value>) -> &str {
+    object.get("type").and_then(Value::as_str).unwrap_or_default()
+}
+
+fn beside(object: &Map<String, Value>, usual: &[&str]) -> News {
+    if has_more(object, usual) { News::Beside } else { News::None }
+}
+
+/// Whether it says something under another name than these.
+fn has_more(object: &Map<String, Value>, usual: &[&str]) -> bool {
+    object.iter().any(|(name, value)| !usual.contains(&name.as_str()) && !is_nothing(value))
+}
+
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_opens_closes_or_keeps_alive_is_no_news_and_all_else_is() {
+        use Endpoint::{AnthropicMessages, OllamaChat, OpenAiChat, OpenAiResponses};
+        for (endpoint, unit, expected) in [
+            (OpenAiChat, ": waiting\n\n", News::None),
+            (OpenAiChat, "data: [DONE]\n\n", News::None),
+            (
+                OpenAiChat,
+                r#"data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}"#,
+                News::None,
+            ),
+            (OpenAiChat, r#"data: {"choices":[],"usage":{"prompt_tokens":1}}"#, News::None),
+            (OpenAiChat, r#"data: {"choices":[],"prompt_progress":{"total":9}}"#, News::Beside),
+            (OpenAiChat, r#"data: {"choices":[{"delta":{"audio":{"id":"a"}}}]}"#, News::Part),
+            (OpenAiChat, r#"data: {"object":"weather"}"#, News::Part),
+            (AnthropicMessages, r#"data: {"type":"ping"}"#, News::None),
+            (AnthropicMessages, r#"data: {"type":"message_start","message":{}}"#, News::None),
+            (
+                AnthropicMessages,
+                r#"data: {"type":"content_block_start","content_block":{"type":"text","text":""}}"#,
+                News::None,
+            ),
+            (
+                AnthropicMessages,
+                r#"data: {"type":"content_block_start","content_block":{"type":"new"}}"#,
+                News::Part,
+            ),
+            (
+                AnthropicMessages,
+                r#"data: {"type":"content_block_delta","delta":{"type":"new_delta","x":1}}"#,
+                News::Part,
+            ),
+            (AnthropicMessages, r#"data: {"type":"weather"}"#, News::Part),
+            (OpenAiResponses, r#"data: {"type":"response.created","response":{}}"#, News::None),
+            (
+                OpenAiResponses,
+                r#"data: {"type":"response.output_item.added","item":{"type":"mcp_call"}}"#,
+                News::Part,
+            ),
+            (OpenAiResponses, r#"data: {"type":"response.new.delta","delta":"x"}"#, News::Part),
+            (OllamaChat, r#"{"message":{"role":"assistant","content":""}}"#, News::None),
+            (OllamaChat, r#"{"message":{"content":"","audio":"x"}}"#, News::Part),
+            (OllamaChat, r#"{"status":"loading"}"#, News::Beside),
+        ] {
+            assert_eq!(News::of(endpoint, unit.as_bytes()), expected, "{unit}");
+        }
+    }
+}

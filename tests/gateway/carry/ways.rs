@@ -1,0 +1,290 @@
+//! Which way a request goes, who is told, and what holds on either.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::answered;
+use crate::client::{post_bytes, post_json, post_json_with, stream_bytes};
+use crate::harness::{provider, spawn_gateway};
+use crate::upstream::{Gate, Script, Upstream, anthropic, ollama, openai};
+
+const NO_RETRIES: &str = "retry = { max_retries = 0 }";
+
+#[tokio::test]
+async fn the_way_is_told_for_every_candidate_with_its_reason() {
+    let upstream = Upstream::spawn(answered);
+    let gateway = spawn_gateway(&format!(
+        "{}{}{}[[routes]]\nmodel = 'm'\ntargets = [{{ provider = 'first', model = 'm' }}]\n\
+         fallback = [{{ provider = 'own', model = 'm' }}, {{ provider = 'ollama', model = 'm' }}]",
+        provider("own", "openai", &format!("{}/v1", upstream.url()), ""),
+        provider("first", "openai", &format!("{}/v1", upstream.url()), "system = 'first'"),
+        provider("ollama", "ollama", &upstream.url(), ""),
+    ))
+    .await;
+    let url = gateway.url("/v1/chat/completions");
+    let explain = [("x-gateway-explain", "route")];
+    let told = async |roles: &[&str]| {
+        let message = |role: &&str| json!({ "role": role, "content": "a" });
+        let messages: Vec<_> = roles.iter().map(message).collect();
+        let body = json!({ "model": "m", "messages": messages, "new": 1 });
+        let answer = post_json_with(&url, &explain, &body).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.header("x-gateway-route").unwrap().to_owned()
+    };
+    let plain = told(&["system", "user"]).await;
+    let ways = "way=first/m carried, own/m carried, ollama/m translated (apis)";
+    assert!(plain.ends_with(ways), "{plain}");
+    assert_eq!(upstream.calls_so_far()[0].json()["messages"][0]["role"], "system");
+    let late = told(&["system", "user", "system"]).await;
+    let ways = "way=first/m translated (system), own/m carried, ollama/m translated (apis)";
+    assert!(late.ends_with(ways), "{late}");
+    let sent = upstream.calls_so_far()[1].json();
+    let roles = sent["messages"].as_array().unwrap().iter().map(|message| &message["role"]);
+    assert_eq!(roles.filter(|role| *role == "system").count(), 1, "{sent}");
+    gateway.end(2).await;
+}
+
+#[tokio::test]
+async fn a_whole_answer_may_take_its_own_time_and_is_then_asked_for_elsewhere() {
+    let slow = Upstream::spawn(|_| Script::never());
+    let other = Upstream::spawn(|call| ollama::reply_with(call, &["hi"]));
+    let more = format!("timeouts = {{ first_event = '30s', whole = '200ms' }}\n{NO_RETRIES}");
+    let gateway = spawn_gateway(&format!(
+        "{}{}[[routes]]\nmodel = 'm'\ntargets = [{{ provider = 'slow', model = 'm' }}]\n\
+         fallback = [{{ provider = 'ollama', model = 'm' }}]",
+        provider("slow", "openai", &format!("{}/v1", slow.url()), &more),
+        provider("ollama", "ollama", &other.url(), ""),
+    ))
+    .await;
+    let url = gateway.url("/v1/chat/completions");
+    let body = json!({ "model": "m", "messages": [{ "role": "user", "content": "a" }] });
+    let answer = post_json(&url, &body).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.header("x-gateway-provider"), Some("ollama"));
+    let mut direct = body.clone();
+    direct["model"] = "slow/m".into();
+    let answer = post_json(&url, &direct).await;
+    assert_eq!(answer.status, 504);
+    assert!(answer.text().contains("did not finish a whole answer in time"), "{}", answer.text());
+    gateway.end(2).await;
+}
+
+#[tokio::test]
+async fn a_whole_answer_is_not_bound_by_the_wait_for_a_first_piece() {
+    let late = Upstream::spawn(|_| openai::whole(&["hi"]).head_pause(Duration::from_millis(400)));
+    let more = format!("timeouts = {{ first_event = '100ms', whole = '20s' }}\n{NO_RETRIES}");
+    let gateway =
+        spawn_gateway(&provider("own", "openai", &format!("{}/v1", late.url()), &more)).await;
+    let url = gateway.url("/v1/chat/completions");
+    let ask = |stream: bool| json!({ "model": "m", "messages": [], "stream": stream });
+    assert_eq!(post_json(&url, &ask(false)).await.status, 200);
+    let streamed = post_json(&url, &ask(true)).await;
+    assert!(streamed.text().contains("did not begin to answer in time"), "{}", streamed.text());
+    gateway.end(2).await;
+}
+
+/// Streams of which the gateway knows nothing but how they end: path, provider, request, its pieces, their end.
+const UNKNOWN: [(&str, &str, &str, &str, &str); 4] = [
+    (
+        "/v1/chat/completions",
+        "openai",
+        r#"{"model":"m","messages":[],"stream":true}"#,
+        "data: {\"choices\":[{\"index\":0,\"delta\":{\"hologram\":1.0}}]}\n\n",
+        "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n",
+    ),
+    (
+        "/v1/messages",
+        "anthropic",
+        r#"{"model":"m","max_tokens":9,"messages":[],"stream":true}"#,
+        "event: tomorrow\ndata: {\"type\":\"tomorrow\",\"x\":1.0}\n\n",
+        "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"}}\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+    ),
+    (
+        "/v1/responses",
+        "responses",
+        r#"{"model":"m","input":"a","stream":true}"#,
+        "event: response.tomorrow\ndata: {\"type\":\"response.tomorrow\",\"delta\":\"x\"}\n\n",
+        "event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{}}\n\n",
+    ),
+    (
+        "/api/chat",
+        "ollama",
+        r#"{"model":"m","messages":[{"role":"user","content":"a"}]}"#,
+        "{\"message\":{\"hologram\":1.0}}\n",
+        "{\"model\":\"m\",\"message\":{\"content\":\"\"},\"done\":true,\"done_reason\":\"stop\"}\n",
+    ),
+];
+
+fn of_kind(kind: &str, upstream: &Upstream, more: &str) -> String {
+    let url = format!("{}/v1", upstream.url());
+    match kind {
+        "openai" => provider("own", "openai", &url, more),
+        "responses" => provider("own", "openai", &url, &format!("apis = ['responses']\n{more}")),
+        kind => provider("own", kind, &upstream.url(), more),
+    }
+}
+
+#[tokio::test]
+async fn a_stream_of_which_nothing_is_known_is_not_held_back() {
+    for (path, kind, body, piece, end) in UNKNOWN {
+        let gate = Gate::closed();
+        let held = gate.clone();
+        let upstream = Upstream::spawn(move |_| {
+            let script = Script::status(200).header("content-type", "text/event-stream").chunked();
+            script.piece(piece).hold(&held).piece(piece).piece(end)
+        });
+        let gateway = spawn_gateway(&of_kind(kind, &upstream, "")).await;
+        let mut streamed = stream_bytes(&gateway.url(path), &[], body).await;
+        assert_eq!(streamed.status, 200, "{path}");
+        let first = streamed.until(piece.trim_end()).await;
+        gate.open();
+        let pieces = streamed.rest().await;
+        assert!(pieces.ended_properly, "{path}: {}", pieces.text());
+        assert_eq!(first + &pieces.text(), format!("{piece}{piece}{end}"), "{path}");
+        gateway.end(1).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_known_of_an_answer_cannot_be_gone_on_with() {
+    let text = "data: {\"choices\":[{\"delta\":{\"content\":\"Hel\"}}]}\n\n";
+    let (path, _, body, unknown, _) = UNKNOWN[0];
+    let dies = Upstream::spawn(move |_| Script::status(200).chunked().piece(unknown).piece(text));
+    let other = Upstream::spawn(|call| ollama::reply_with(call, &["Hello"]));
+    let gateway = spawn_gateway(&format!(
+        "{}{}[[routes]]\nmodel = 'm'\non_cut = 'resume'\n\
+         targets = [{{ provider = 'own', model = 'm' }}]\n\
+         fallback = [{{ provider = 'ollama', model = 'm' }}]",
+        of_kind("openai", &dies, ""),
+        provider("ollama", "ollama", &other.url(), ""),
+    ))
+    .await;
+    let body = body.replace("[]", r#"[{"role":"user","content":"a"}]"#);
+    let pieces = stream_bytes(&gateway.url(path), &[], &body).await.rest().await;
+    assert!(!pieces.ended_properly, "{}", pieces.text());
+    assert!(pieces.text().contains("hologram") && pieces.text().contains("\"error\""));
+    assert_eq!(other.calls_so_far().len(), 0);
+    gateway.end(1).await;
+}
+
+#[tokio::test]
+async fn signs_of_life_never_begin_an_answer_that_begins_by_itself() {
+    let early = "[server]\nheartbeat_after = '50ms'\n";
+    let created = "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"r\"}}\n\n";
+    let cases: [(&str, &str, &str, Vec<String>, &str, &str); 3] = [
+        (
+            UNKNOWN[1].0,
+            "anthropic",
+            UNKNOWN[1].2,
+            vec![anthropic_whole()],
+            "event: ping",
+            "message_start\"",
+        ),
+        (
+            UNKNOWN[2].0,
+            "responses",
+            UNKNOWN[2].2,
+            vec![created.to_owned(), UNKNOWN[2].3.to_owned(), UNKNOWN[2].4.to_owned()],
+            "keepalive",
+            "response.created\"",
+        ),
+        // Translated: the sign begins the answer, which then goes on.
+        (
+            UNKNOWN[1].0,
+            "ollama",
+            r#"{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"a"}],"stream":true}"#,
+            vec![String::from_utf8_lossy(&ollama::line("a")).into_owned(), UNKNOWN[3].4.to_owned()],
+            "event: ping",
+            "message_start\"",
+        ),
+    ];
+    for (path, kind, body, pieces, sign, begin) in cases {
+        let gate = Gate::closed();
+        let held = gate.clone();
+        let upstream = Upstream::spawn(move |_| {
+            Script::status(200).chunked().pieces(pieces.clone()).head_hold(&held)
+        });
+        let gateway = spawn_gateway(&format!("{early}{}", of_kind(kind, &upstream, ""))).await;
+        let mut streamed = stream_bytes(&gateway.url(path), &[], body).await;
+        let mut text = streamed.until(sign).await;
+        gate.open();
+        let rest = streamed.rest().await;
+        assert!(rest.ended_properly, "{path}: {}", rest.text());
+        text.push_str(&rest.text());
+        assert_eq!(text.matches(&format!("\"type\":\"{begin}")).count(), 1, "{kind}: {text}");
+        gateway.end(1).await;
+    }
+}
+
+fn anthropic_whole() -> String {
+    let start = "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{}}\n\n";
+    format!("{start}{}{}", UNKNOWN[1].3, UNKNOWN[1].4)
+}
+
+#[tokio::test]
+async fn the_line_that_changes_with_every_call_is_kept_from_servers_of_ones_own() {
+    let bill = "x-anthropic-billing-header: cc_version=2.1; cc_entrypoint=cli; cch=fa690;";
+    let body = format!(
+        r#"{{"model":"m", "max_tokens":9,"system":[{{"type":"text","text":"{bill}"}}, {{"type":"text","text":"You","cache_control":{{"type":"ephemeral"}}}}],"messages":[]}}"#
+    );
+    let upstream = Upstream::spawn(answered);
+    for (trust, expected, dropped) in [
+        ("cloud", body.clone(), None),
+        (
+            "local",
+            body.replace(&format!(r#"{{"type":"text","text":"{bill}"}},"#), ""),
+            Some("x-anthropic-billing-header"),
+        ),
+    ] {
+        let more = format!("trust = '{trust}'");
+        let gateway = spawn_gateway(&of_kind("anthropic", &upstream, &more)).await;
+        let answer = post_bytes(&gateway.url("/v1/messages"), &[], &body).await;
+        assert_eq!(answer.header("x-gateway-dropped"), dropped);
+        let sent = upstream.calls_so_far().pop().unwrap().body;
+        assert_eq!(String::from_utf8(sent.to_vec()).unwrap(), expected, "{trust}");
+        gateway.end(1).await;
+    }
+}
+
+#[tokio::test]
+async fn a_turn_that_only_the_provider_knows_is_left_to_it() {
+    let own = Upstream::spawn(|_| {
+        let whole = r#"{"object":"response","id":"resp_2","status":"completed","output":[]}"#;
+        Script::status(200).header("content-type", "application/json").piece(whole)
+    });
+    let other = Upstream::spawn(|_| anthropic::answer(&["a"]));
+    let gateway = spawn_gateway(&format!(
+        "{}{}",
+        of_kind("responses", &own, "models = ['m']"),
+        provider("claude", "anthropic", &other.url(), "models = ['n']"),
+    ))
+    .await;
+    let url = gateway.url("/v1/responses");
+    let ask = |model: &str| {
+        format!(r#"{{"model":"{model}","previous_response_id":"resp_1", "input":"b"}}"#)
+    };
+    let answer = post_bytes(&url, &[], &ask("m")).await;
+    assert_eq!((answer.status, answer.json()["id"].clone()), (200, json!("resp_2")));
+    assert_eq!(own.calls_so_far().pop().unwrap().body, ask("m"));
+    let unknown = post_bytes(&url, &[], &ask("n")).await;
+    assert_eq!(unknown.status, 404, "{}", unknown.text());
+    assert_eq!(other.calls_so_far().len(), 0);
+    gateway.end(2).await;
+}
+
+#[tokio::test]
+async fn a_key_that_is_written_twice_anywhere_is_never_passed_on() {
+    let upstream = Upstream::spawn(answered);
+    for (path, kind, body) in [
+        ("/v1/chat/completions", "openai", r#"{"model":"m","messages":[],"n":1,"n":2}"#),
+        ("/v1/messages", "anthropic", r#"{"model":"m","max_tokens":1,"messages":[{"a":1,"a":2}]}"#),
+        ("/api/chat", "ollama", r#"{"model":"m","messages":[],"options":{"x":{"y":1,"y":2}}}"#),
+    ] {
+        let gateway = spawn_gateway(&of_kind(kind, &upstream, "")).await;
+        let answer = post_bytes(&gateway.url(path), &[], body).await;
+        assert_eq!(answer.status, 400, "{path}: {}", answer.text());
+        gateway.end(1).await;
+    }
+    assert_eq!(upstream.calls_so_far().len(), 0);
+}
