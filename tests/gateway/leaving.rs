@@ -19,11 +19,19 @@ async fn gateway_for(upstream: &Upstream, more: &str) -> Gateway {
     spawn_gateway(&provider("ollama", "ollama", &upstream.url(), more)).await
 }
 
+/// Where the provider's answer is translated, and where it is carried.
+const BOTH: &[&str] = &["/v1/chat", "/api/chat"];
+
 /// A client that has asked, whole or streamed, and reads nothing yet.
 async fn client(gateway: &Gateway, is_streamed: bool) -> Raw {
-    let body = if is_streamed { streamed_chat("hi") } else { chat("hi") };
+    client_at("/v1/chat", gateway, is_streamed).await
+}
+
+async fn client_at(path: &str, gateway: &Gateway, is_streamed: bool) -> Raw {
+    let mut body = if is_streamed { streamed_chat("hi") } else { chat("hi") };
+    body["stream"] = is_streamed.into();
     let mut client = Raw::connect(gateway.address()).await;
-    client.send(&post_bytes("/v1/chat", &[], &body)).await;
+    client.send(&post_bytes(path, &[], &body)).await;
     client
 }
 
@@ -47,14 +55,16 @@ async fn leave_a_running_call(
     script: impl Fn(&Call) -> Script + Send + Sync + 'static,
     more: &str,
     reads_first: Option<&str>,
+    paths: &[&'static str],
 ) {
     let upstream = Upstream::spawn(script);
     let config = provider("ollama", "ollama", &upstream.url(), "max_concurrency = 1");
     let gateway = spawn_gateway(&format!("{config}\n{more}")).await;
     let mut number = 0;
+    let ways = WAYS.into_iter().flat_map(|leave| paths.iter().map(move |path| (*path, leave)));
     for is_streamed in [false, true] {
-        for leave in WAYS {
-            let mut client = client(&gateway, is_streamed).await;
+        for (path, leave) in ways.clone() {
+            let mut client = client_at(path, &gateway, is_streamed).await;
             // With one slot, this call shows that the slot of the one before was given back.
             upstream.calls(number + 1).await;
             if let (true, Some(text)) = (is_streamed, reads_first) {
@@ -79,23 +89,25 @@ async fn leave_a_running_call(
 
 #[tokio::test]
 async fn who_leaves_before_the_head_ends_the_call() {
-    leave_a_running_call(|_| Script::never(), "", None).await;
+    leave_a_running_call(|_| Script::never(), "", None, BOTH).await;
 }
 
 #[tokio::test]
 async fn who_leaves_after_an_early_head_ends_the_call() {
     let early = "[server]\nheartbeat_after = \"50ms\"";
-    leave_a_running_call(|_| Script::never(), early, Some("\r\n\r\n")).await;
+    // Ollama's clients know no signs of life.
+    let translated = &["/v1/chat"];
+    leave_a_running_call(|_| Script::never(), early, Some("\r\n\r\n"), translated).await;
 }
 
 #[tokio::test]
 async fn who_leaves_between_the_head_and_the_first_event_ends_the_call() {
-    leave_a_running_call(|_| ollama::stream_head().stall(), "", None).await;
+    leave_a_running_call(|_| ollama::stream_head().stall(), "", None, BOTH).await;
 }
 
 #[tokio::test]
 async fn who_leaves_a_running_answer_ends_the_call() {
-    leave_a_running_call(|_| ollama::opened(&["Hel"]).stall(), "", Some("Hel")).await;
+    leave_a_running_call(|_| ollama::opened(&["Hel"]).stall(), "", Some("Hel"), BOTH).await;
 }
 
 #[tokio::test]

@@ -172,7 +172,7 @@ async fn what_is_not_known_of_an_answer_cannot_be_gone_on_with() {
 async fn signs_of_life_never_begin_an_answer_that_begins_by_itself() {
     let early = "[server]\nheartbeat_after = '50ms'\n";
     let created = "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"r\"}}\n\n";
-    let cases: [(&str, &str, &str, Vec<String>, &str, &str); 3] = [
+    let cases = [
         (
             UNKNOWN[1].0,
             "anthropic",
