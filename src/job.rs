@@ -8,6 +8,7 @@
 
 mod candidate;
 mod carried;
+mod place;
 mod reply;
 mod stitch;
 
@@ -15,20 +16,18 @@ use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 use wildmatch::WildMatch;
 
-use crate::chat::{
-    Ask, Carry, ChatEvent, Completion, Finish, GatewayError, Naming, Usage, Waiting, Whole,
-};
+use crate::chat::{Ask, Carry, ChatEvent, Completion, Finish, GatewayError, Naming, Usage, Whole};
 use crate::policy::{DataPolicy, OnCut, Priority, Trust};
 use crate::telemetry::CacheResult;
 use crate::telemetry::journal::Track;
 use crate::telemetry::otel::Trace;
 
 pub use candidate::{Candidate, RoutePart};
+pub use place::{Place, Stay};
 pub use reply::{Answer, EventStream, Reply};
 pub use stitch::{Differs, Stitch};
 
@@ -117,77 +116,6 @@ pub struct Job {
     pub track: Track,
     /// Where the answer goes.
     pub reply: Reply,
-}
-
-/// Where a job stands: in its provider's line, as of a few seconds ago, or beyond it; shared with whoever tells the
-/// client.
-#[derive(Debug, Clone, Default)]
-pub struct Place(Arc<Mutex<Stand>>);
-
-#[derive(Debug, Default)]
-struct Stand {
-    waiting: Option<Waiting>,
-    was_called: bool,
-    may_be_carried: bool,
-    stay: Option<Stay>,
-}
-
-/// A request at a provider that has not answered it yet.
-#[derive(Debug, Clone)]
-pub struct Stay {
-    /// The model at the provider that it waits for.
-    pub candidate: Candidate,
-    /// Calls made for it.
-    pub attempts: u32,
-    /// Time it spent in lines before it came to the present one.
-    pub queued: Duration,
-    /// Since when it waits in a line; `None` while the provider is called.
-    pub since: Option<Instant>,
-}
-
-impl Stay {
-    /// Time it has spent in lines up to now.
-    #[must_use]
-    pub fn queued(&self) -> Duration {
-        self.queued + self.since.map_or(Duration::ZERO, |since| since.elapsed())
-    }
-}
-
-impl Place {
-    /// Takes note of where the job stands; `None` when it no longer waits.
-    pub fn set(&self, waiting: Option<Waiting>) {
-        self.0.lock().waiting = waiting;
-    }
-
-    /// Where the job stands.
-    #[must_use]
-    pub fn get(&self) -> Option<Waiting> {
-        self.0.lock().waiting
-    }
-
-    /// Takes note that the job waits in a line, since now.
-    pub fn wait(&self, tried: &Tried) {
-        self.0.lock().stay = tried.stay(Some(Instant::now()));
-    }
-
-    /// Takes note that a provider is called, which costs even if the client leaves.
-    pub fn call(&self, tried: &Tried) {
-        let mut stand = self.0.lock();
-        stand.was_called = true;
-        stand.stay = tried.stay(None);
-    }
-
-    /// Where the job stands that nobody has answered, for the books on a client that leaves.
-    #[must_use]
-    pub fn stay(&self) -> Option<Stay> {
-        self.0.lock().stay.clone()
-    }
-
-    /// Whether a provider was called.
-    #[must_use]
-    pub fn was_called(&self) -> bool {
-        self.0.lock().was_called
-    }
 }
 
 /// The way of a job in words, once it is decided; shared with whoever tells the client.

@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::news::News;
-use super::units::{Framing, Units};
+use super::units::{Framing, Units, object};
 use crate::backend::{DecodeError, Decoder, MAX_PIECE};
 use crate::chat::{Carried, ChatEvent, Endpoint};
 use crate::wire::splice::Outline;
@@ -303,13 +303,6 @@ struct Vector<'a> {
     #[serde(borrow)]
     embedding: &'a RawValue,
     index: Option<u64>,
-}
-
-/// Where the object of a piece begins and ends.
-pub(super) fn object(unit: &[u8]) -> Option<(usize, usize)> {
-    let start = unit.iter().position(|byte| *byte == b'{')?;
-    let end = unit.iter().rposition(|byte| *byte == b'}')?;
-    (start < end).then_some((start, end + 1))
 }
 
 /// Whether an event has a count of tokens and no part of an answer: what OpenAI adds to a stream for who asks for it.

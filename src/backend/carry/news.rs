@@ -9,7 +9,7 @@
 
 use serde_json::{Map, Value};
 
-use super::answer::object;
+use super::units::object;
 use crate::chat::Endpoint;
 
 /// What a piece is to the client.

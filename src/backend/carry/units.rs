@@ -88,6 +88,13 @@ impl Units {
     }
 }
 
+/// Where the object of a piece begins and ends.
+pub(super) fn object(unit: &[u8]) -> Option<(usize, usize)> {
+    let start = unit.iter().position(|byte| *byte == b'{')?;
+    let end = unit.iter().rposition(|byte| *byte == b'}')?;
+    (start < end).then_some((start, end + 1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
