@@ -145,16 +145,20 @@ async fn unmanageable(
 
 /// The model that a request for management is about, if it says so in few bytes.
 async fn managed(request: &HttpRequest, mut payload: Payload, front: &Front) -> Option<String> {
-    #[derive(Deserialize)]
+    /// Ollama's own client sends `name` as well, and empty.
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
     struct Named {
-        #[serde(alias = "name", alias = "source")]
         model: String,
+        name: String,
+        source: String,
     }
     let bounds = Bounds { size: MANAGEMENT_BODY, time: PATIENCE };
     let mut buffered = Buffered::new(&front.budget);
     let body = intake::read(request.headers(), &mut payload, bounds, &mut buffered).await.ok()?;
-    let Named { model } = serde_json::from_slice(&body).ok()?;
-    Some(model.chars().take(128).collect()).filter(|name: &String| !name.is_empty())
+    let Named { model, name, source } = serde_json::from_slice(&body).ok()?;
+    let name = [model, name, source].into_iter().find(|name| !name.is_empty())?;
+    Some(name.chars().take(128).collect())
 }
 
 fn not_managed(name: Option<&str>, menu: &Menu<'_>) -> GatewayError {

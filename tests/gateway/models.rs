@@ -282,7 +282,10 @@ async fn who_would_install_a_model_is_told_who_can() {
         refused.json()["error"].as_str().unwrap().to_owned()
     };
     // What `ollama run` asks for when it has heard 404, in the words of either of its versions.
-    for body in [json!({ "model": "nosuch" }), json!({ "name": "nosuch", "stream": true })] {
+    for body in [
+        json!({ "model": "nosuch", "name": "", "stream": null }),
+        json!({ "name": "nosuch", "stream": true }),
+    ] {
         let told = said("k-all", "/api/pull", body).await;
         for words in ["no provider here has the model `nosuch`", "`ollama`", "`ollama pull nosuch`"]
         {

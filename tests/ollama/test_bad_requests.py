@@ -23,7 +23,7 @@ OFFENCES = {
     "picture": ("/api/chat", {"model": "thinks", "messages": SHOWN}, 400, NO_PICTURES),
     "picture, whole": ("/api/chat", {"model": "thinks", "messages": SHOWN, "stream": False}, 400, NO_PICTURES),
     "picture, OpenAI": ("/v1/chat/completions", {"model": "thinks", "messages": SHOWN_AS_PART}, 400, NO_PICTURES),
-    "picture, text": ("/api/generate", {"model": "thinks", "prompt": "What?", "images": [PICTURE]}, 400, NO_PICTURES),
+    "picture, text": ("/api/generate", {"model": "thinks", "prompt": "What?", "images": [PICTURE]}, 400, NO_MEDIA),
     "picture, plain": ("/api/chat", {"messages": SHOWN}, 400, NO_MEDIA),
     "context": ("/api/chat", {"messages": QUESTION, "options": {"num_ctx": "big"}}, 400, '"num_ctx" must be of type integer'),
     "batch": ("/api/chat", {"messages": QUESTION, "options": {"num_batch": []}}, 400, '"num_batch" must be of type integer'),
