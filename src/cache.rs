@@ -53,7 +53,7 @@ pub struct Cache {
 
 /// What a client says about using answers again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Wish {
+pub struct CacheControl {
     /// Whether it wants an answer of its own, which others may use: `Cache-Control: no-cache`.
     pub fresh: bool,
     /// Whether it wants nothing to do with others: `Cache-Control: no-store`.
@@ -75,8 +75,8 @@ pub struct Asked<'a> {
     pub policy: Option<DataPolicy>,
     /// All that may answer it, the first one first, after every check of scope and policy.
     pub runners: &'a [Runner<'a>],
-    /// What the client wishes.
-    pub wish: Wish,
+    /// What the client says about caching.
+    pub control: CacheControl,
 }
 
 /// What a request found.
@@ -127,14 +127,14 @@ impl Cache {
 
     /// Whether the request is one whose answer may be used again.
     #[must_use]
-    pub fn concerns(&self, ask: &Ask, wish: Wish) -> bool {
+    pub fn concerns(&self, ask: &Ask, control: CacheControl) -> bool {
         let settings = self.settings.load();
         let is_on = settings.coalesce || !settings.ttl.is_zero();
         is_on
-            && !wish.alone
+            && !control.alone
             && match repeats(ask) {
                 Repeats::Yes => true,
-                Repeats::Sampled => settings.nondeterministic || wish.any,
+                Repeats::Sampled => settings.nondeterministic || control.any,
                 Repeats::Never => false,
             }
     }
@@ -143,7 +143,7 @@ impl Cache {
     /// that this is for, or nobody may answer it.
     #[must_use]
     pub fn claim(&self, asked: Asked<'_>) -> Option<Claim> {
-        let Asked { ask, carry, caller, policy, runners, wish } = asked;
+        let Asked { ask, carry, caller, policy, runners, control } = asked;
         let settings = self.settings.load();
         let first = runners.first()?;
         let scope = Scope { caller: (!settings.shared).then_some(&*caller.name), policy };
@@ -156,7 +156,7 @@ impl Cache {
         let call_key = question.in_flight(runners, caller.priority);
         let is_cached = !settings.ttl.is_zero();
         let mut board = self.flights.board();
-        if is_cached && !wish.fresh {
+        if is_cached && !control.fresh {
             let now = Instant::now();
             // Whoever else has the very model that would run has as good an answer.
             for (candidate, key) in keys.iter().filter(|(one, _)| *one.model == *first.model) {
@@ -166,7 +166,7 @@ impl Cache {
                 }
             }
         }
-        if settings.coalesce && !wish.fresh {
+        if settings.coalesce && !control.fresh {
             let reader = board.call(&call_key).and_then(|call| call.join());
             if let Some(reader) = reader {
                 return Some(Claim::Joined(reader));
@@ -176,7 +176,7 @@ impl Cache {
         let (writer, reader) = Call::begin(&caller.name, most);
         let reader = reader?;
         let place = settings.coalesce.then(|| board.put(call_key, writer.call()));
-        let stores = is_cached.then(|| self.stores(&settings, policy, wish));
+        let stores = is_cached.then(|| self.stores(&settings, policy, control));
         let keeper = Keeper { stores, most, keys, place };
         Some(Claim::Leads { writer, keeper, reader })
     }
@@ -196,7 +196,12 @@ impl Cache {
     }
 
     /// Where an answer is kept, and may be looked for.
-    fn stores(&self, settings: &CacheSettings, policy: Option<DataPolicy>, wish: Wish) -> Stores {
+    fn stores(
+        &self,
+        settings: &CacheSettings,
+        policy: Option<DataPolicy>,
+        control: CacheControl,
+    ) -> Stores {
         // The Redis may be anywhere and seen by anybody, so what must stay local stays in this process.
         let may_leave = match policy {
             Some(DataPolicy::Local) => false,
@@ -206,7 +211,7 @@ impl Cache {
             memory: Arc::clone(&self.memory),
             remote: self.remote.clone().filter(|_| may_leave),
             ttl: settings.ttl,
-            may_look: !wish.fresh,
+            may_look: !control.fresh,
         }
     }
 

@@ -7,7 +7,6 @@
 //! filled in: a provider's address by its backend, keys from the variables that hold them, hints less
 //! the providers that are not configured.
 
-mod again;
 mod check;
 mod complete;
 mod environment;
@@ -15,15 +14,16 @@ mod fit;
 mod key_path;
 mod listen;
 mod problem;
+mod reload;
 mod source;
 #[cfg(test)]
 mod tests;
 mod tree;
 
-pub use again::{Again, Before, Overridden, load_again};
 pub use listen::Bound;
 pub use listen::{Start, listens};
 pub use problem::{Origin, Problem, Problems};
+pub use reload::{Again, Before, Overridden, reload};
 pub use source::{Environment, Fingerprint, fingerprint, read_environment};
 
 use crate::admin::settings::AdminSettings;
@@ -85,7 +85,7 @@ pub struct Loaded {
     /// What works and is still worth changing.
     pub warnings: Vec<Problem>,
     /// What has changed in the file and counts for nothing, because a variable says otherwise; only where it was
-    /// [read again](load_again).
+    /// [read again](reload).
     pub overridden: Vec<Overridden>,
 }
 

@@ -9,6 +9,8 @@
 mod address;
 pub mod auth;
 mod body;
+mod body_reader;
+mod caching;
 mod carry;
 mod chat;
 mod connection;
@@ -17,19 +19,17 @@ mod drain;
 mod exchange;
 mod heads;
 mod health;
-mod intake;
 mod models;
 mod openapi;
 mod panics;
 mod quota;
+mod request_options;
 mod responses;
 mod rest;
-mod reuse;
 pub mod settings;
 mod shard;
 mod transport;
 mod upgrade;
-mod wishes;
 
 use std::future::ready;
 use std::net::TcpListener;
@@ -59,11 +59,11 @@ use crate::limit::{Failures, Limits};
 use crate::redis::Link;
 use crate::router::{Reconfigure, RouterActor, Routing};
 use auth::Callers;
+use body_reader::Budget;
 use connection::{Connection, HEAD_TIME, KEEP_ALIVE};
 use cors::Cors;
 use drain::Drain;
 use exchange::Exchange;
-use intake::Budget;
 use settings::{AuthSettings, KeySettings, ServerSettings};
 
 /// How long what a client still sends is thrown away after an answer that came before the end of its body, so that

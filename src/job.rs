@@ -8,9 +8,9 @@
 
 mod candidate;
 mod carried;
+mod continuation;
 mod place;
 mod reply;
-mod stitch;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
@@ -27,9 +27,9 @@ use crate::telemetry::journal::Track;
 use crate::telemetry::otel::Trace;
 
 pub use candidate::{Candidate, RoutePart};
+pub use continuation::{Continuation, Differs};
 pub use place::{Place, Stay};
 pub use reply::{Answer, EventStream, Reply};
-pub use stitch::{Differs, Stitch};
 
 /// Events that may wait between a provider and a slow client. With 16 pieces of at most one read each, a stalled
 /// client holds far less than the 256 KiB allowed to it.
@@ -107,7 +107,7 @@ pub struct Job {
     /// What has been tried so far.
     pub tried: Tried,
     /// What the client has of the answer.
-    pub stitch: Stitch,
+    pub continuation: Continuation,
     /// Where it stands in a line, for signs of life.
     pub place: Place,
     /// Where its way is written down, when the client wants to know it.
@@ -207,7 +207,7 @@ impl Job {
             reserve: VecDeque::new(),
             on_cut: OnCut::default(),
             tried: Tried::default(),
-            stitch: Stitch::default(),
+            continuation: Continuation::default(),
             place: self.place.clone(),
             route: None,
             track: self.track,
@@ -222,7 +222,7 @@ impl Job {
     #[must_use]
     pub fn may_resume(&self) -> bool {
         let is_joinable =
-            !self.request.stream() || self.refusal().is_none() && self.stitch.is_joinable();
+            !self.request.stream() || self.refusal().is_none() && self.continuation.is_joinable();
         self.on_cut == OnCut::Resume && !self.candidates.is_empty() && is_joinable
     }
 

@@ -52,7 +52,7 @@
 //!    what comes to the [`backend::Decoder`]. The first event answers the [`job::Reply`]; the rest goes through a
 //!    channel of [`job::EVENTS`] events. What fails is decided by [`provider::retry`]: again after a pause without a
 //!    slot, elsewhere, or the end. After the first event the job is still at hand: it goes elsewhere where its route
-//!    allows that, and [`job::Stitch`] joins the two answers.
+//!    allows that, and [`job::Continuation`] joins the two answers.
 //! 7. [`http`] writes events with the dialect's [`dialect::Encoder`]: a streamed body with signs of life, or a whole
 //!    one at the end. [`telemetry::RequestEnded`] is the access line and the counter, and the last thing that
 //!    [`telemetry::journal`] notes of the request, from which `GET /admin/events` tells the console.

@@ -25,7 +25,7 @@ pub mod settings;
 
 pub mod credentials;
 
-pub mod elsewhere;
+pub mod fallback;
 pub mod retry;
 pub mod retry_after;
 pub mod way;
@@ -222,7 +222,7 @@ impl Provider {
     /// Whether it has listed its models and this one was not among them.
     #[must_use]
     pub fn lacks_model(&self, name: &str) -> bool {
-        let models = self.catalogue.shelf(Listing::Installed).models();
+        let models = self.catalogue.list(Listing::Installed).models();
         models.is_some_and(|models| !models.iter().any(|model| model.is_called(name)))
     }
 

@@ -7,7 +7,7 @@
 //! [`Bounce`] with the reason, or not at all because it was answered. Only the first request for which one of several
 //! equals must be chosen is held, by a task, until these have said which models they have.
 
-pub mod menu;
+pub mod model_list;
 pub mod route;
 pub mod settings;
 
@@ -110,7 +110,7 @@ impl RouterActor {
         let wait = |name: &str| {
             let model = job.request.model().unwrap_or_default();
             let provider = self.routing.provider(name)?;
-            if !provider.catalogue.shelf(Listing::Installed).is_younger(STALE, Instant::now()) {
+            if !provider.catalogue.list(Listing::Installed).is_younger(STALE, Instant::now()) {
                 unheard.borrow_mut().push(Arc::clone(provider));
             }
             (!provider.lacks_model(model)).then(|| provider.gate.expected_wait(model))
@@ -125,9 +125,8 @@ impl RouterActor {
         };
         let unheard = unheard.into_inner();
         self.look_at(&unheard, Listing::Installed, context);
-        let is_new = |provider: &Arc<Provider>| {
-            !provider.catalogue.shelf(Listing::Installed).was_looked_at()
-        };
+        let is_new =
+            |provider: &Arc<Provider>| !provider.catalogue.list(Listing::Installed).was_looked_at();
         if may_wait && unheard.iter().any(is_new) {
             drop(actix::spawn(hear(job, unheard, context.address())));
             return;
@@ -359,7 +358,7 @@ async fn hear(mut job: Job, providers: Vec<Arc<Provider>>, router: Addr<RouterAc
     let asked = Instant::now();
     let lists = async {
         for provider in &providers {
-            provider.catalogue.shelf(Listing::Installed).fresh(asked).await;
+            provider.catalogue.list(Listing::Installed).fresh(asked).await;
         }
     };
     tokio::select! {

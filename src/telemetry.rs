@@ -7,6 +7,7 @@
 //! The one thing to know: a request is counted once, by [`RequestEnded`], and an upstream call once, by
 //! [`AttemptEnded`]; nothing else counts either. What the console shows of single requests is in [`journal`].
 
+mod caching;
 mod events;
 mod facts;
 mod floods;
@@ -19,10 +20,10 @@ pub mod otel;
 mod outcome;
 mod redis;
 mod reload;
-mod reuse;
 pub mod settings;
 mod steps;
 
+pub use caching::CacheResult;
 pub use events::{
     Admitted, AttemptEnded, AttemptOutcome, FellBack, ProviderState, Retried, TokensUsed,
     UpstreamCancelled,
@@ -36,5 +37,4 @@ pub use limits::{LimitDecision, Limited};
 pub use outcome::Outcome;
 pub use redis::{RedisFound, RedisLost, RedisOperated, RedisOutcome};
 pub use reload::{ConfigRead, ConfigRefused};
-pub use reuse::CacheResult;
 pub use steps::{AnswerBegan, CallBegan, RequestWaits};

@@ -1,7 +1,7 @@
 //! The configuration in force, and how another takes its place.
 //!
 //! It owns what is known of the file and of the listeners, and the one way by which a configuration changes, whoever asks
-//! for it: an operator, a signal, the watch on the file. It refuses what [`config::load_again`] refuses; then the old
+//! for it: an operator, a signal, the watch on the file. It refuses what [`config::reload`] refuses; then the old
 //! one stays, whole.
 //!
 //! The one thing to know: the file that was read when the gateway started is the one that is read ever after.
@@ -63,7 +63,7 @@ impl InForce {
         let before = Before { config: &self.config, read: &source.read, bound };
         // The process's own variables never change; those of `.env` do.
         let environment = config::read_environment();
-        Ok(config::load_again(source.explicit.as_deref(), before, environment))
+        Ok(config::reload(source.explicit.as_deref(), before, environment))
     }
 
     /// The file to look at, and what it was when it was looked at last; none where it cannot be read again.

@@ -1,9 +1,9 @@
 //! The configuration from outside: files and variables in, settings or problems out.
 
-mod again;
 mod bad;
 mod documented;
 mod precedence;
+mod reload;
 
 use super::{Environment, Loaded, Problems, load};
 use std::collections::BTreeMap;

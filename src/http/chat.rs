@@ -13,17 +13,17 @@ use tokio::sync::oneshot;
 
 use super::Front;
 use super::body::AnswerBody;
+use super::body_reader::{self, Bounds, Buffered};
+use super::caching;
 use super::carry;
 use super::drain::draining;
 use super::exchange::Exchange;
-use super::intake::{self, Bounds, Buffered};
 use super::models;
-use super::reuse;
-use super::wishes::Wishes;
+use super::request_options::RequestOptions;
 use crate::backend::MAX_PIECE;
 use crate::chat::{Ask, ErrorKind, GatewayError, Origin};
 use crate::dialect::{Dialect, Encoder};
-use crate::job::{Answer, EventStream, Job, Reply, RouteNote, Stitch, Tried};
+use crate::job::{Answer, Continuation, EventStream, Job, Reply, RouteNote, Tried};
 use crate::policy::{DataPolicy, OnCut};
 use crate::telemetry::Outcome;
 use crate::wire::coding::NAMES;
@@ -45,7 +45,7 @@ pub async fn chat(
     let (ask, answer) = match submitted {
         Ok(submitted) => submitted,
         Err(error) => {
-            let is_uncodable = intake::codings(request.headers()).is_err();
+            let is_uncodable = body_reader::codings(request.headers()).is_err();
             let mut response = exchange.fail(&error);
             // Tells this apart from a wrong content type (RFC 9110 12.5.3).
             if is_uncodable && response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
@@ -73,15 +73,15 @@ async fn submit(
     let caller = Arc::clone(&known.caller);
     exchange.caller = Some(Arc::clone(&caller));
     exchange.quota.enter(&known).await?;
-    let wishes = Wishes::read(request)?;
-    exchange.route = wishes.explain.then(RouteNote::default);
-    let wish = reuse::wish(request.headers())?;
+    let options = RequestOptions::read(request)?;
+    exchange.route = options.explain.then(RouteNote::default);
+    let control = caching::cache_control(request.headers())?;
     if !exchange.dialect.ignores_content_type() {
         check_content_type(request)?;
     }
     let settings = front.settings.load();
     let bounds = Bounds { size: settings.max_body, time: settings.body_timeout };
-    let body = intake::read(request.headers(), &mut payload, bounds, buffered).await?;
+    let body = body_reader::read(request.headers(), &mut payload, bounds, buffered).await?;
     let recalled = front.responses.recall(&caller.name, exchange.dialect.refers(&body)).await;
     let (mut ask, carry) = carry::read(exchange.dialect, request, body.freeze(), &recalled.turns)?;
     ask.tell_reasoning(settings.reasoning_field);
@@ -97,25 +97,25 @@ async fn submit(
         request: Arc::clone(&ask),
         carry,
         trace: exchange.trace.clone(),
-        caller: wishes.ranked(caller),
+        caller: options.ranked(caller),
         // Whoever goes on with what must stay local stays local.
-        policy: (wishes.local || recalled.is_local).then_some(DataPolicy::Local),
+        policy: (options.local || recalled.is_local).then_some(DataPolicy::Local),
         arrived: exchange.arrived,
-        deadline: wishes.timeout.map(|timeout| exchange.arrived + timeout),
+        deadline: options.timeout.map(|timeout| exchange.arrived + timeout),
         candidates: VecDeque::new(),
         reserve: VecDeque::new(),
         on_cut: OnCut::default(),
         tried: Tried::default(),
-        stitch: Stitch::default(),
+        continuation: Continuation::default(),
         place: exchange.place.clone(),
         route: exchange.route.clone(),
         track,
         reply,
     };
     if keeps {
-        exchange.memory = Some((front.clone(), reuse::stays_local(&job, front)));
+        exchange.memory = Some((front.clone(), caching::stays_local(&job, front)));
     }
-    reuse::enter(job, wish, front);
+    caching::enter(job, control, front);
     Ok((ask, answer))
 }
 

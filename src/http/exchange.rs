@@ -13,10 +13,10 @@ use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use uuid::Uuid;
 
 use super::Front;
+use super::body_reader::Buffered;
 use super::drain::Active;
-use super::intake::Buffered;
 use super::quota::Quota;
-use super::wishes::traced;
+use super::request_options::traced;
 use crate::chat::{Ask, Endpoint, ErrorKind, GatewayError, Usage};
 use crate::dialect::carried::Carrying;
 use crate::dialect::{AnswerHead, Dialect, Encoder, Native, dialect_at};

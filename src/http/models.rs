@@ -15,17 +15,17 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::body_reader::{self, Bounds, Buffered};
 use super::drain::draining;
 use super::exchange::Exchange;
-use super::intake::{self, Bounds, Buffered};
-use super::wishes::Wishes;
+use super::request_options::RequestOptions;
 use super::{Front, not_get, shard};
 use crate::chat::{Ask, ErrorKind, GatewayError, Listing, Origin};
 use crate::dialect::{self, Anthropic, Dialect, Ollama, OpenAiChat};
 use crate::policy::DataPolicy;
 use crate::provider::Provider;
 use crate::router::Browse;
-use crate::router::menu::Menu;
+use crate::router::model_list::ModelList;
 use crate::telemetry::Outcome;
 use crate::wire::json;
 
@@ -79,7 +79,7 @@ async fn models(request: HttpRequest, front: Data<Front>) -> HttpResponse {
         true => dialect::anthropic_models,
         false => dialect::openai_models,
     };
-    let list = |menu: &Menu<'_>| Ok(write(&menu.offers(Listing::Installed)));
+    let list = |models: &ModelList<'_>| Ok(write(&models.offers(Listing::Installed)));
     answer(listed_by(is_anthropic), Listing::Installed, &request, &front, list).await
 }
 
@@ -90,7 +90,7 @@ async fn model(request: HttpRequest, front: Data<Front>) -> HttpResponse {
         false => dialect::openai_model,
     };
     let name = unescaped(request.match_info().query("id"));
-    let one = |menu: &Menu<'_>| match menu.offer(&name) {
+    let one = |models: &ModelList<'_>| match models.offer(&name) {
         Some(offer) => Ok(write(&offer)),
         None => {
             let shown: String = name.chars().take(128).collect();
@@ -102,12 +102,12 @@ async fn model(request: HttpRequest, front: Data<Front>) -> HttpResponse {
 }
 
 async fn installed(request: HttpRequest, front: Data<Front>) -> HttpResponse {
-    let list = |menu: &Menu<'_>| Ok(dialect::installed(&menu.offers(Listing::Installed)));
+    let list = |models: &ModelList<'_>| Ok(dialect::installed(&models.offers(Listing::Installed)));
     answer(&Ollama::Chat, Listing::Installed, &request, &front, list).await
 }
 
 async fn loaded(request: HttpRequest, front: Data<Front>) -> HttpResponse {
-    let list = |menu: &Menu<'_>| Ok(dialect::loaded(&menu.offers(Listing::Loaded)));
+    let list = |models: &ModelList<'_>| Ok(dialect::loaded(&models.offers(Listing::Loaded)));
     answer(&Ollama::Chat, Listing::Loaded, &request, &front, list).await
 }
 
@@ -133,9 +133,9 @@ async fn unmanageable(
         Err(error) => error,
         Ok(_) => {
             let name = managed(&request, payload, &front).await;
-            let refusal = |menu: &Menu<'_>| Ok(not_managed(name.as_deref(), menu));
+            let refusal = |models: &ModelList<'_>| Ok(not_managed(name.as_deref(), models));
             let listing = Listing::Installed;
-            menu(&mut exchange, listing, &request, &front, refusal)
+            listed(&mut exchange, listing, &request, &front, refusal)
                 .await
                 .unwrap_or_else(|error| error)
         }
@@ -155,17 +155,18 @@ async fn managed(request: &HttpRequest, mut payload: Payload, front: &Front) -> 
     }
     let bounds = Bounds { size: MANAGEMENT_BODY, time: PATIENCE };
     let mut buffered = Buffered::new(&front.budget);
-    let body = intake::read(request.headers(), &mut payload, bounds, &mut buffered).await.ok()?;
+    let body =
+        body_reader::read(request.headers(), &mut payload, bounds, &mut buffered).await.ok()?;
     let Named { model, name, source } = serde_json::from_slice(&body).ok()?;
     let name = [model, name, source].into_iter().find(|name| !name.is_empty())?;
     Some(name.chars().take(128).collect())
 }
 
-fn not_managed(name: Option<&str>, menu: &Menu<'_>) -> GatewayError {
+fn not_managed(name: Option<&str>, models: &ModelList<'_>) -> GatewayError {
     const REFUSED: &str = "models are not managed through this gateway";
     let message = match name {
-        Some(name) if menu.offer(name).is_none() => {
-            let ollamas: Vec<String> = menu.ollamas().map(|name| format!("`{name}`")).collect();
+        Some(name) if models.offer(name).is_none() => {
+            let ollamas: Vec<String> = models.ollamas().map(|name| format!("`{name}`")).collect();
             let who = match ollamas.as_slice() {
                 [] => "whoever runs its providers can add it".to_owned(),
                 ollamas => format!(
@@ -193,9 +194,10 @@ pub(super) async fn unanswered(
     let (Ask::Show(show), ErrorKind::ModelNotFound) = (ask, error.kind) else {
         return exchange.fail(error);
     };
-    let known =
-        |menu: &Menu<'_>| Ok(menu.offer(&show.model).map(|offer| dialect::described(&offer)));
-    match menu(&mut exchange, Listing::Installed, request, front, known).await {
+    let known = |models: &ModelList<'_>| {
+        Ok(models.offer(&show.model).map(|offer| dialect::described(&offer)))
+    };
+    match listed(&mut exchange, Listing::Installed, request, front, known).await {
         Ok(Some(body)) => written(exchange, &body),
         Ok(None) | Err(_) => exchange.fail(error),
     }
@@ -208,34 +210,34 @@ fn written(mut exchange: Exchange, body: &Value) -> HttpResponse {
     response.content_type("application/json").body(json::to_vec(body))
 }
 
-/// Answers with what `write` makes of the caller's menu.
+/// Answers with what `write` makes of the caller's model list.
 async fn answer(
     dialect: &'static dyn Dialect,
     listing: Listing,
     request: &HttpRequest,
     front: &Front,
-    write: impl Fn(&Menu<'_>) -> Result<Value, GatewayError>,
+    write: impl Fn(&ModelList<'_>) -> Result<Value, GatewayError>,
 ) -> HttpResponse {
     let mut exchange = Exchange::begin(dialect, request, front.drain.enter());
-    match menu(&mut exchange, listing, request, front, write).await {
+    match listed(&mut exchange, listing, request, front, write).await {
         Ok(body) => written(exchange, &body),
         Err(error) => exchange.fail(&error),
     }
 }
 
-async fn menu<T>(
+async fn listed<T>(
     exchange: &mut Exchange,
     listing: Listing,
     request: &HttpRequest,
     front: &Front,
-    write: impl Fn(&Menu<'_>) -> Result<T, GatewayError>,
+    write: impl Fn(&ModelList<'_>) -> Result<T, GatewayError>,
 ) -> Result<T, GatewayError> {
     if front.drain.has_begun() {
         return Err(draining());
     }
     let caller = front.identify(request)?.caller;
     exchange.caller = Some(Arc::clone(&caller));
-    let local = Wishes::read(request)?.local;
+    let local = RequestOptions::read(request)?.local;
     let policy = local.then_some(DataPolicy::Local).or(caller.policy);
     let routing = front.routing();
     let is_open = |provider: &&Arc<Provider>| {
@@ -245,13 +247,13 @@ async fn menu<T>(
     let asked = Instant::now();
     refresh(listing, routing.providers.iter().filter(is_open), front).await;
     exchange.upstream += asked.elapsed();
-    write(&Menu { routing: &routing, caller: &caller, policy })
+    write(&ModelList { routing: &routing, caller: &caller, policy })
 }
 
 /// Has the providers looked at whose lists are not fresh, and waits for those a little.
 async fn refresh(listing: Listing, providers: impl Iterator<Item = &Arc<Provider>>, front: &Front) {
     let now = Instant::now();
-    let is_stale = |provider: &&Arc<Provider>| !provider.catalogue.shelf(listing).is_fresh(now);
+    let is_stale = |provider: &&Arc<Provider>| !provider.catalogue.list(listing).is_fresh(now);
     let stale: Vec<Arc<Provider>> = providers.filter(is_stale).cloned().collect();
     if stale.is_empty() {
         return;
@@ -259,7 +261,7 @@ async fn refresh(listing: Listing, providers: impl Iterator<Item = &Arc<Provider
     shard::browse(front, Browse { listing, providers: stale.clone() });
     let all_fresh = async {
         for provider in &stale {
-            provider.catalogue.shelf(listing).fresh(now).await;
+            provider.catalogue.list(listing).fresh(now).await;
         }
     };
     // What is not heard by then is heard by the next request.

@@ -17,8 +17,8 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, WeakRecipient}
 use super::attempt;
 use super::client::{Client, Connection};
 use super::discovery;
-use super::elsewhere;
 use super::failed::Failed;
+use super::fallback;
 use super::fault;
 use super::fit;
 use super::refusal_error::refused;
@@ -179,7 +179,7 @@ impl ProviderActor {
     fn decide(&self, mut turn: Turn, failed: Failed, address: Addr<Self>) {
         let provider = &self.station.provider;
         let Job { tried, candidates, reserve, .. } = &mut turn.job;
-        elsewhere::narrow(&failed.failure, tried.candidate.as_ref(), candidates, reserve);
+        fallback::narrow(&failed.failure, tried.candidate.as_ref(), candidates, reserve);
         let tried = &turn.job.tried;
         let is_midway = failed.failure.is_midway();
         let deadline = turn.job.deadline(provider.settings.timeouts.total);

@@ -204,7 +204,7 @@ async fn exchange(
     provider.counts.first_event(started.elapsed());
     let (sender, events) = mpsc::channel(EVENTS);
     job.answer(events);
-    Pump::new(provider, deadline, sender, &mut job.stitch).run(answering).await
+    Pump::new(provider, deadline, sender, &mut job.continuation).run(answering).await
 }
 
 /// Tells of what an attempt that ended so did to a breaker.

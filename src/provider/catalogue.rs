@@ -1,6 +1,6 @@
 //! What a provider has said about its models, for everybody on every worker.
 //!
-//! It owns one shelf for each [`Listing`]: the last list, when somebody last looked, and whether somebody is looking
+//! It owns one cached list for each [`Listing`]: the last list, when somebody last looked, and whether somebody is looking
 //! now; and of models that were described, what was said. It never asks a provider itself.
 //!
 //! The one thing to know: a look that failed counts as a look. What was heard before stays, and nobody waits again
@@ -32,8 +32,8 @@ const MOST_DESCRIBED: usize = 256;
 /// What is known of a provider's models.
 #[derive(Debug)]
 pub struct Catalogue {
-    installed: Shelf,
-    loaded: Shelf,
+    installed: CachedList,
+    loaded: CachedList,
     /// By the model's name.
     described: Mutex<HashMap<Arc<str>, Described>>,
 }
@@ -47,7 +47,7 @@ struct Described {
 
 /// One list of a provider.
 #[derive(Debug)]
-pub struct Shelf {
+pub struct CachedList {
     /// For how long a look is good enough that found something.
     lasts: Duration,
     state: Mutex<State>,
@@ -66,24 +66,24 @@ struct State {
 /// The one look that is going on. Dropping it ends it.
 #[derive(Debug)]
 pub struct Look<'a> {
-    shelf: &'a Shelf,
+    shelf: &'a CachedList,
     found: Option<Vec<Model>>,
 }
 
 impl Default for Catalogue {
     fn default() -> Self {
         Self {
-            installed: Shelf::lasting(FRESH),
-            loaded: Shelf::lasting(LOADED_FRESH),
+            installed: CachedList::lasting(FRESH),
+            loaded: CachedList::lasting(LOADED_FRESH),
             described: Mutex::default(),
         }
     }
 }
 
 impl Catalogue {
-    /// The shelf of that list.
+    /// The cached list of that kind.
     #[must_use]
-    pub fn shelf(&self, listing: Listing) -> &Shelf {
+    pub fn list(&self, listing: Listing) -> &CachedList {
         match listing {
             Listing::Installed => &self.installed,
             Listing::Loaded => &self.loaded,
@@ -135,7 +135,7 @@ fn facts(description: &Map<String, Value>) -> Facts {
     }
 }
 
-impl Shelf {
+impl CachedList {
     fn lasting(lasts: Duration) -> Self {
         Self { lasts, state: Mutex::default(), changed: Notify::new() }
     }
@@ -240,7 +240,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_looks_and_the_others_wait_for_it() {
-        let shelf = Shelf::lasting(FRESH);
+        let shelf = CachedList::lasting(FRESH);
         let look = shelf.look(Instant::now()).unwrap();
         assert!(shelf.look(Instant::now()).is_none());
         let waiting = shelf.fresh(Instant::now());
@@ -278,7 +278,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_loaded_is_asked_each_time_but_not_of_a_dead_provider() {
         let (catalogue, now) = (Catalogue::default(), Instant::now());
-        let loaded = catalogue.shelf(Listing::Loaded);
+        let loaded = catalogue.list(Listing::Loaded);
         loaded.look(now).unwrap().found(vec![model("a")]);
         loaded.fresh(now).await;
         assert_eq!(loaded.models().unwrap()[0].name, "a");
@@ -290,12 +290,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_failed_look_keeps_what_was_known_and_ends_the_waiting() {
-        let shelf = Shelf::lasting(FRESH);
+        let shelf = CachedList::lasting(FRESH);
         shelf.look(Instant::now()).unwrap().found(vec![model("a")]);
         drop(shelf.look(Instant::now() + FRESH).unwrap());
         shelf.fresh(Instant::now() + FRESH).await;
         assert_eq!(shelf.models().unwrap()[0].name, "a");
-        let never = Shelf::lasting(FRESH);
+        let never = CachedList::lasting(FRESH);
         drop(never.look(Instant::now()));
         never.fresh(Instant::now() + FRESH).await;
         assert!(never.models().is_none());

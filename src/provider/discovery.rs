@@ -38,7 +38,7 @@ impl Unlisted {
 /// Looks at one list of the provider, unless somebody else does or did lately.
 pub(super) async fn look(station: Rc<Station>, listing: Listing) {
     let provider = &station.provider;
-    let Some(look) = provider.catalogue.shelf(listing).look(Instant::now()) else { return };
+    let Some(look) = provider.catalogue.list(listing).look(Instant::now()) else { return };
     match tokio::time::timeout(LOOK_TIME, ask(&station, listing)).await {
         Ok(Ok(models)) => look.found(models),
         Ok(Err(Unlisted { why, .. })) => unlisted(provider, &why),

@@ -137,7 +137,7 @@ async fn check(station: &Station) {
     let asked = tokio::time::timeout(settings.timeout, discovery::ask(station, Listing::Installed));
     let (check, why) = match asked.await {
         Ok(Ok(models)) => {
-            provider.catalogue.shelf(Listing::Installed).heard(models, Instant::now());
+            provider.catalogue.list(Listing::Installed).heard(models, Instant::now());
             (Check::Passed, None)
         }
         // It lives: who may list its models, and whether it can, is another matter.

@@ -15,32 +15,32 @@ use std::time::Duration;
 use super::retry::{Failure, MAX_ATTEMPTS, Next, Standing};
 use crate::backend::Backend;
 use crate::chat::{Ask, ChatRequest, Format, Message, Role};
-use crate::job::{Job, Stitch};
+use crate::job::{Continuation, Job};
 use crate::policy::OnCut;
 
 /// Gets the job ready for one more answer, and gives what is asked for it.
 pub(super) fn asked<'a>(job: &'a mut Job, backend: &dyn Backend, model: &str) -> Cow<'a, Ask> {
     let Ask::Chat(chat) = &*job.request else { return Cow::Borrowed(&*job.request) };
     if job.tried.cut.is_none() {
-        job.stitch = Stitch::default();
+        job.continuation = Continuation::default();
         // What nobody could go on with is not kept.
         if job.on_cut == OnCut::Resume && chat.stream && chat.logprobs.is_none() {
-            job.stitch = Stitch::keeping();
+            job.continuation = Continuation::keeping();
         }
     }
     if job.candidates.is_empty() {
-        job.stitch.stop_keeping();
+        job.continuation.stop_keeping();
     }
     let may_go_on = !job.tried.prefill_refused && can_go_on(chat) && backend.goes_on(chat, model);
-    match job.stitch.open_end().filter(|_| may_go_on) {
+    match job.continuation.open_end().filter(|_| may_go_on) {
         Some(text) => {
             let mut chat = chat.clone();
             chat.messages.push(Message::text(Role::Assistant, text));
-            job.stitch.go_on();
+            job.continuation.go_on();
             Cow::Owned(Ask::Chat(chat))
         }
         None => {
-            job.stitch.repeat();
+            job.continuation.repeat();
             Cow::Borrowed(&*job.request)
         }
     }
@@ -53,7 +53,7 @@ pub(super) fn without_prefill(
     failure: &Failure,
     standing: &Standing,
 ) -> Option<Next> {
-    if !job.stitch.was_to_go_on() || job.tried.prefill_refused {
+    if !job.continuation.was_to_go_on() || job.tried.prefill_refused {
         return None;
     }
     let is_refused = *failure == Failure::Rejected;

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::*;
 use crate::backend::Ollama;
 use crate::chat::{Ask, ChatRequest};
-use crate::job::{Answer, Caller, Globs, Place, Reply, Stitch, Tried};
+use crate::job::{Answer, Caller, Continuation, Globs, Place, Reply, Tried};
 use crate::policy::{OnCut, Priority, Trust};
 use crate::provider::settings::ProviderSettings;
 use crate::telemetry::journal::Track;
@@ -86,7 +86,7 @@ fn job() -> (Job, oneshot::Receiver<Answer>) {
         reserve: std::collections::VecDeque::new(),
         on_cut: OnCut::default(),
         tried: Tried::default(),
-        stitch: Stitch::default(),
+        continuation: Continuation::default(),
         place: Place::default(),
         route: None,
         track: Track::default(),

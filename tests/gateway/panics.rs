@@ -13,7 +13,7 @@ use llm_gateway::backend::{
 use llm_gateway::chat::{
     Api, Ask, ChatEvent, ChatRequest, ErrorKind, GatewayError, Listing, Message, Model, Role,
 };
-use llm_gateway::job::{Answer, Caller, Globs, Job, Place, Reply, Stitch, Tried};
+use llm_gateway::job::{Answer, Caller, Continuation, Globs, Job, Place, Reply, Tried};
 use llm_gateway::policy::{OnCut, Priority, Trust};
 use llm_gateway::provider::Provider;
 use llm_gateway::provider::settings::{MaxConcurrency, ProviderSettings};
@@ -149,7 +149,7 @@ fn job(model: &str) -> (Job, oneshot::Receiver<Answer>) {
         reserve: VecDeque::new(),
         on_cut: OnCut::default(),
         tried: Tried::default(),
-        stitch: Stitch::default(),
+        continuation: Continuation::default(),
         place: Place::default(),
         route: None,
         track: Default::default(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::*;
 use crate::cache::call::Call;
 use crate::chat::{Ask, ChatRequest};
-use crate::job::{Caller, Globs, Place, Reply, Stitch, Tried};
+use crate::job::{Caller, Continuation, Globs, Place, Reply, Tried};
 use crate::policy::{OnCut, Priority};
 use crate::telemetry::journal::Track;
 
@@ -38,7 +38,7 @@ fn job(caller: &str, deadline: Option<Duration>) -> (Job, oneshot::Receiver<Answ
         reserve: VecDeque::new(),
         on_cut: OnCut::default(),
         tried: Tried::default(),
-        stitch: Stitch::default(),
+        continuation: Continuation::default(),
         place: Place::default(),
         route: None,
         track: Track::default(),

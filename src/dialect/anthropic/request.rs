@@ -137,13 +137,13 @@ fn output_config(
 
 /// What `thinking` says.
 #[derive(Default)]
-struct Wish {
+struct CacheControl {
     /// Whether to think, or at most how much; `None` where it says neither.
     amount: Option<Effort>,
     display: Option<String>,
 }
 
-impl Wish {
+impl CacheControl {
     /// How much to think, with the word of `output_config`: it counts unless thinking is off or has a budget.
     fn effort(&self, word: Option<Effort>) -> Option<Effort> {
         match self.amount {
@@ -159,8 +159,10 @@ fn thinking(
     body: &mut Object,
     max_tokens: Option<u32>,
     untold: &mut Vec<String>,
-) -> Wish {
-    let Some(mut thinking) = fields.object(body, "thinking") else { return Wish::default() };
+) -> CacheControl {
+    let Some(mut thinking) = fields.object(body, "thinking") else {
+        return CacheControl::default();
+    };
     let wish = fields.within("thinking", |fields| {
         let display = fields.text(&mut thinking, "display");
         let kind = fields.required_text(&mut thinking, "type");
@@ -183,7 +185,7 @@ fn thinking(
                 None
             }
         };
-        Some(Wish { amount, display })
+        Some(CacheControl { amount, display })
     });
     wish.unwrap_or_default()
 }

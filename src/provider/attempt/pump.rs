@@ -1,6 +1,6 @@
 //! The way of an answer's events from its provider to the client.
 //!
-//! It owns the body of the answer while it is read, and hands on what the job's stitch lets through. It never decides
+//! It owns the body of the answer while it is read, and hands on what the job's continuation lets through. It never decides
 //! what follows a failure.
 //!
 //! The one thing to know: it watches the channel as well as the body, or a client's leaving would be noticed only at
@@ -14,7 +14,7 @@ use tokio::time::timeout_at;
 
 use super::{Answering, decode};
 use crate::chat::{ChatEvent, Usage};
-use crate::job::{Differs, Stitch};
+use crate::job::{Continuation, Differs};
 use crate::provider::Provider;
 use crate::provider::client::{Body, BodyError};
 use crate::provider::failed::Failed;
@@ -28,7 +28,7 @@ pub(super) struct Pump<'a> {
     provider: &'a Provider,
     deadline: Instant,
     sender: mpsc::Sender<ChatEvent>,
-    stitch: &'a mut Stitch,
+    continuation: &'a mut Continuation,
     /// When it was noticed that the client had left.
     left: Option<Instant>,
 }
@@ -38,9 +38,9 @@ impl<'a> Pump<'a> {
         provider: &'a Provider,
         deadline: Instant,
         sender: mpsc::Sender<ChatEvent>,
-        stitch: &'a mut Stitch,
+        continuation: &'a mut Continuation,
     ) -> Self {
-        Self { provider, deadline, sender, stitch, left: None }
+        Self { provider, deadline, sender, continuation, left: None }
     }
 
     /// Carries events until the answer ends, and gives what it cost. Whatever the end, the body is dropped.
@@ -79,7 +79,7 @@ impl<'a> Pump<'a> {
     async fn deliver(&mut self, events: &mut Vec<ChatEvent>) -> Result<Option<Usage>, Failed> {
         for event in events.drain(..) {
             let usage = event.done().map(|completion| completion.usage);
-            let joined = self.stitch.join(event);
+            let joined = self.continuation.join(event);
             let joined = joined.map_err(|Differs| Failed::differs(&self.provider.name))?;
             if let Some(event) = joined {
                 match timeout_at(self.deadline.into(), self.sender.send(event)).await {

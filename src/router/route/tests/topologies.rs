@@ -10,7 +10,7 @@ use fastrand::Rng;
 use super::*;
 use crate::admission::backoff::RetryPolicy;
 use crate::policy::OnCut;
-use crate::provider::elsewhere::narrow;
+use crate::provider::fallback::narrow;
 use crate::provider::retry::{Failure, Next, Standing, decide};
 
 const TOPOLOGIES: u64 = 10_000;

@@ -1,6 +1,6 @@
 //! What a request says in headers that every dialect understands: deadline, priority, data policy, explanation, trace.
 //!
-//! It refuses a wish that it does not understand where not keeping it would matter.
+//! It refuses an option that it does not understand where not keeping it would matter.
 
 use std::num::IntErrorKind;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::telemetry::otel::{RequestSpan, Trace};
 
 /// What a request says in headers that every dialect understands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wishes {
+pub struct RequestOptions {
     /// How long the client waits, queueing included.
     pub timeout: Option<Duration>,
     /// How urgent it is, if it says so.
@@ -27,7 +27,7 @@ pub struct Wishes {
     pub explain: bool,
 }
 
-impl Wishes {
+impl RequestOptions {
     /// Reads `x-request-timeout-ms`, `x-gateway-priority`, `x-gateway-data-policy` and `x-gateway-explain`.
     ///
     /// # Errors

@@ -24,31 +24,34 @@ fn call() -> ChatEvent {
 }
 
 /// What is delivered of `events`, up to the first that differs.
-fn joined(stitch: &mut Stitch, events: &[ChatEvent]) -> Result<Vec<ChatEvent>, Differs> {
+fn joined(
+    continuation: &mut Continuation,
+    events: &[ChatEvent],
+) -> Result<Vec<ChatEvent>, Differs> {
     let mut delivered = Vec::new();
     for event in events {
-        delivered.extend(stitch.join(event.clone())?);
+        delivered.extend(continuation.join(event.clone())?);
     }
     Ok(delivered)
 }
 
 /// A client that has these events of an answer that died.
-fn having(events: &[ChatEvent]) -> Stitch {
-    let mut stitch = Stitch::keeping();
-    assert_eq!(joined(&mut stitch, events).unwrap(), events);
-    stitch
+fn having(events: &[ChatEvent]) -> Continuation {
+    let mut continuation = Continuation::keeping();
+    assert_eq!(joined(&mut continuation, events).unwrap(), events);
+    continuation
 }
 
 #[test]
 fn a_repeated_answer_is_delivered_from_where_the_first_one_died() {
-    let mut stitch = having(&[reasoning("hm"), text("Hel"), text("lo")]);
-    stitch.repeat();
+    let mut continuation = having(&[reasoning("hm"), text("Hel"), text("lo")]);
+    continuation.repeat();
     let again = [reasoning("h"), reasoning("m"), text("Hello, wor"), text("ld"), done()];
-    assert_eq!(joined(&mut stitch, &again), Ok(vec![text(", wor"), text("ld"), done()]));
+    assert_eq!(joined(&mut continuation, &again), Ok(vec![text(", wor"), text("ld"), done()]));
     // It may die as well, and a third goes on from there.
-    stitch.repeat();
+    continuation.repeat();
     let third = [reasoning("hm"), text("Hello, world"), text("!"), done()];
-    assert_eq!(joined(&mut stitch, &third), Ok(vec![text("!"), done()]));
+    assert_eq!(joined(&mut continuation, &third), Ok(vec![text("!"), done()]));
 }
 
 #[test]
@@ -63,50 +66,50 @@ fn an_answer_that_differs_or_ends_too_soon_is_refused() {
         vec![text("Hell"), call()],
         vec![done()],
     ] {
-        let mut stitch = having(&[text("Hello")]);
-        stitch.repeat();
-        assert_eq!(joined(&mut stitch, &other), Err(Differs), "{other:?}");
+        let mut continuation = having(&[text("Hello")]);
+        continuation.repeat();
+        assert_eq!(joined(&mut continuation, &other), Err(Differs), "{other:?}");
     }
-    let mut stitch = having(&[reasoning("hm"), text("Hello")]);
-    stitch.repeat();
-    assert_eq!(joined(&mut stitch, &[reasoning("hmm")]), Err(Differs));
+    let mut continuation = having(&[reasoning("hm"), text("Hello")]);
+    continuation.repeat();
+    assert_eq!(joined(&mut continuation, &[reasoning("hmm")]), Err(Differs));
 }
 
 #[test]
 fn what_cannot_be_joined_is_not_kept() {
     let signature = ChatEvent::Signature("s".to_owned());
     for event in [call(), ChatEvent::Logprobs(Vec::new()), signature, text(&"a".repeat(MOST + 1))] {
-        let mut stitch = Stitch::keeping();
-        assert!(stitch.is_joinable());
-        assert_eq!(stitch.join(event.clone()), Ok(Some(event)));
-        assert!(!stitch.is_joinable());
-        assert_eq!(stitch.delivered, []);
+        let mut continuation = Continuation::keeping();
+        assert!(continuation.is_joinable());
+        assert_eq!(continuation.join(event.clone()), Ok(Some(event)));
+        assert!(!continuation.is_joinable());
+        assert_eq!(continuation.delivered, []);
         // It goes on delivering all the same.
-        assert_eq!(stitch.join(text("a")), Ok(Some(text("a"))));
+        assert_eq!(continuation.join(text("a")), Ok(Some(text("a"))));
     }
     assert!(having(&[text(&"a".repeat(MOST))]).is_joinable());
 }
 
 #[test]
 fn a_call_of_a_tool_may_follow_what_was_repeated() {
-    let mut stitch = having(&[text("Let me look")]);
-    stitch.repeat();
+    let mut continuation = having(&[text("Let me look")]);
+    continuation.repeat();
     let again = [text("Let me look"), call(), done()];
-    assert_eq!(joined(&mut stitch, &again), Ok(vec![call(), done()]));
-    assert!(!stitch.is_joinable());
+    assert_eq!(joined(&mut continuation, &again), Ok(vec![call(), done()]));
+    assert!(!continuation.is_joinable());
 }
 
 #[test]
 fn a_signature_within_what_is_repeated_is_left_out_and_one_after_it_is_not() {
     let signature = || ChatEvent::Signature("s".to_owned());
-    let mut stitch = having(&[reasoning("hm"), text("He")]);
-    stitch.repeat();
+    let mut continuation = having(&[reasoning("hm"), text("He")]);
+    continuation.repeat();
     let again = [reasoning("hm"), signature(), text("Hello")];
-    assert_eq!(joined(&mut stitch, &again), Ok(vec![text("llo")]));
-    let mut stitch = having(&[reasoning("hm")]);
-    stitch.repeat();
+    assert_eq!(joined(&mut continuation, &again), Ok(vec![text("llo")]));
+    let mut continuation = having(&[reasoning("hm")]);
+    continuation.repeat();
     let again = [reasoning("hm"), signature(), text("Hello")];
-    assert_eq!(joined(&mut stitch, &again), Ok(vec![signature(), text("Hello")]));
+    assert_eq!(joined(&mut continuation, &again), Ok(vec![signature(), text("Hello")]));
 }
 
 #[test]
@@ -121,15 +124,15 @@ fn only_plain_text_that_ends_in_a_word_can_be_gone_on_with() {
 
 #[test]
 fn an_answer_that_goes_on_is_delivered_as_it_is_unless_it_begins_to_think() {
-    let mut stitch = having(&[text("Hel")]);
-    stitch.go_on();
-    assert_eq!(joined(&mut stitch, &[text("lo"), done()]), Ok(vec![text("lo"), done()]));
+    let mut continuation = having(&[text("Hel")]);
+    continuation.go_on();
+    assert_eq!(joined(&mut continuation, &[text("lo"), done()]), Ok(vec![text("lo"), done()]));
     // All of it has to be repeated by a third.
-    stitch.repeat();
-    assert_eq!(joined(&mut stitch, &[text("Hello!")]), Ok(vec![text("!")]));
-    let mut stitch = having(&[text("Hel")]);
-    stitch.go_on();
-    assert_eq!(stitch.join(reasoning("hm")), Err(Differs));
+    continuation.repeat();
+    assert_eq!(joined(&mut continuation, &[text("Hello!")]), Ok(vec![text("!")]));
+    let mut continuation = having(&[text("Hel")]);
+    continuation.go_on();
+    assert_eq!(continuation.join(reasoning("hm")), Err(Differs));
 }
 
 /// An answer: stretches of the two kinds in turn, of letters of one and of several bytes.
@@ -175,7 +178,7 @@ proptest! {
         deaths in prop::collection::vec(0usize..30, 1..4),
     ) {
         let last = other.unwrap_or_else(|| first.clone());
-        let mut stitch = Stitch::keeping();
+        let mut continuation = Continuation::keeping();
         let mut delivered = Vec::new();
         let mut attempts: Vec<Vec<ChatEvent>> =
             deaths.iter().map(|at| cut(&first, &sizes).into_iter().take(*at).collect()).collect();
@@ -184,9 +187,9 @@ proptest! {
         attempts.push(whole.clone());
         let mut differs = false;
         for attempt in &attempts {
-            stitch.repeat();
+            continuation.repeat();
             for event in attempt {
-                match stitch.join(event.clone()) {
+                match continuation.join(event.clone()) {
                     Ok(joined) => delivered.extend(joined),
                     Err(Differs) => {
                         differs = true;

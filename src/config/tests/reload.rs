@@ -1,7 +1,7 @@
 //! What may take the place of what, when a configuration is read again.
 
 use super::map;
-use crate::config::{Again, Before, Bound, Environment, Loaded, load, load_again};
+use crate::config::{Again, Before, Bound, Environment, Loaded, load, reload};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -45,7 +45,7 @@ impl Running {
     fn again(&self, environment: Environment) -> Again {
         let before =
             Before { config: &self.before.config, read: &self.before.read, bound: self.bound };
-        load_again(Some(&self.file()), before, Ok(environment))
+        reload(Some(&self.file()), before, Ok(environment))
     }
 
     /// What this text is told; empty when it is taken.
@@ -197,12 +197,12 @@ fn a_file_found_by_default_is_still_the_one_that_is_read() {
     let environment = map(&[("LLM_GATEWAY_CONFIG", "/nonexistent/other.toml")]);
     let before =
         Before { config: &running.before.config, read: &running.before.read, bound: running.bound };
-    let again = load_again(None, before, Ok(environment));
+    let again = reload(None, before, Ok(environment));
     let loaded = again.outcome.unwrap();
     assert_eq!(loaded.read.file, Some(running.file()));
     assert!(loaded.warnings.iter().any(|warning| warning.message.contains("names another file")));
     std::fs::remove_file(running.file()).unwrap();
-    let told = load_again(None, before, Ok(map(&[]))).outcome.unwrap_err().to_string();
+    let told = reload(None, before, Ok(map(&[]))).outcome.unwrap_err().to_string();
     assert!(told.contains("cannot be read"), "{told}");
 }
 
@@ -212,7 +212,7 @@ fn what_came_through_a_pipe_is_not_read_again() {
     let mut read = running.before.read.clone();
     read.is_kept = false;
     let before = Before { config: &running.before.config, read: &read, bound: running.bound };
-    let told = load_again(None, before, Ok(map(&[]))).outcome.unwrap_err().to_string();
+    let told = reload(None, before, Ok(map(&[]))).outcome.unwrap_err().to_string();
     assert!(told.contains("it was no file but a pipe"), "{told}");
 }
 

@@ -51,7 +51,7 @@ pub struct Overridden {
 }
 
 /// Reads the file that was read before once more, or chooses one where there was none, and over it this environment.
-pub fn load_again(
+pub fn reload(
     explicit: Option<&Path>,
     before: Before<'_>,
     environment: Result<Environment, Problems>,

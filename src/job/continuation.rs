@@ -14,7 +14,7 @@ pub const MOST: usize = 1024 * 1024;
 
 /// What a client has of an answer.
 #[derive(Debug, Default)]
-pub struct Stitch {
+pub struct Continuation {
     delivered: Vec<Run>,
     size: usize,
     /// Whether what is delivered is written down, so that another answer may be joined to it.
@@ -49,7 +49,7 @@ struct Due {
     byte: usize,
 }
 
-impl Stitch {
+impl Continuation {
     /// Nothing is delivered yet, and what will be is written down.
     #[must_use]
     pub fn keeping() -> Self {
@@ -77,7 +77,7 @@ impl Stitch {
         }
     }
 
-    /// Whether the present answer was to go on after [`Stitch::open_end`].
+    /// Whether the present answer was to go on after [`Continuation::open_end`].
     #[must_use]
     pub fn was_to_go_on(&self) -> bool {
         self.goes_on
@@ -89,7 +89,7 @@ impl Stitch {
         self.goes_on = false;
     }
 
-    /// Another answer begins, which goes on after [`Stitch::open_end`].
+    /// Another answer begins, which goes on after [`Continuation::open_end`].
     pub fn go_on(&mut self) {
         self.due = None;
         self.goes_on = true;

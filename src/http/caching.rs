@@ -16,7 +16,7 @@ use super::Front;
 use super::shard;
 use crate::cache::entry::Entry;
 use crate::cache::key::Runner;
-use crate::cache::{Asked as Claiming, Claim, Wish, follow};
+use crate::cache::{Asked as Claiming, CacheControl, Claim, follow};
 use crate::chat::GatewayError;
 use crate::job::{Candidate, Job};
 use crate::provider::way::Way;
@@ -32,32 +32,32 @@ const ALLOW: &str = "x-gateway-cache";
 /// # Errors
 ///
 /// `InvalidRequest` when `x-gateway-cache` means nothing.
-pub(super) fn wish(headers: &HeaderMap) -> Result<Wish, GatewayError> {
+pub(super) fn cache_control(headers: &HeaderMap) -> Result<CacheControl, GatewayError> {
     let values = headers.get_all(CACHE_CONTROL).filter_map(|value| value.to_str().ok());
-    let mut wish = Wish::default();
+    let mut control = CacheControl::default();
     for directive in values.flat_map(|value| value.split(',')) {
         match directive.trim().to_ascii_lowercase().as_str() {
-            "no-cache" | "max-age=0" => wish.fresh = true,
-            "no-store" => wish.alone = true,
+            "no-cache" | "max-age=0" => control.fresh = true,
+            "no-store" => control.alone = true,
             // What else HTTP knows is about caches that are not this one.
             _ => {}
         }
     }
     match headers.get(ALLOW).map(|value| value.as_bytes().trim_ascii()) {
         None => {}
-        Some(b"allow") => wish.any = true,
+        Some(b"allow") => control.any = true,
         Some(_) => {
             let message = "x-gateway-cache: the only word that a request may say is `allow`";
             return Err(GatewayError::invalid(message));
         }
     }
-    Ok(wish)
+    Ok(control)
 }
 
 /// Answers the job from what is there, lets it share a call, or hands it to the router.
-pub(super) fn enter(mut job: Job, wish: Wish, front: &Data<Front>) {
+pub(super) fn enter(mut job: Job, control: CacheControl, front: &Data<Front>) {
     // Whoever asks for the way wants it to be gone.
-    if job.route.is_some() || !front.cache.concerns(&job.request, wish) {
+    if job.route.is_some() || !front.cache.concerns(&job.request, control) {
         return shard::enter(job, front);
     }
     let routing = front.routing();
@@ -76,13 +76,14 @@ pub(super) fn enter(mut job: Job, wish: Wish, front: &Data<Front>) {
     }
     let carry = job.carry.as_deref().filter(|carry| is_carried && !carry.is_plain);
     let caller = &job.caller;
-    let claim = front.cache.claim(Claiming { ask, carry, caller, policy, runners: &runners, wish });
+    let claim =
+        front.cache.claim(Claiming { ask, carry, caller, policy, runners: &runners, control });
     match claim {
         None => shard::enter(job, front),
         Some(Claim::Hit(candidate, entry)) => replay(job, candidate, &entry),
         Some(Claim::Joined(reader)) => {
             CacheResult::Shared.emit();
-            let again = again(wish, front);
+            let again = again(control, front);
             drop(actix::spawn(follow::follow(reader, job, Some(CacheResult::Shared), again)));
         }
         Some(Claim::Leads { writer, keeper, reader }) => {
@@ -92,7 +93,7 @@ pub(super) fn enter(mut job: Job, wish: Wish, front: &Data<Front>) {
                 move |job| shard::enter(job, &front)
             };
             drop(actix::spawn(follow::lead(writer, keeper, job.for_several(), submit)));
-            drop(actix::spawn(follow::follow(reader, job, result, again(wish, front))));
+            drop(actix::spawn(follow::follow(reader, job, result, again(control, front))));
         }
     }
 }
@@ -103,9 +104,9 @@ pub(super) fn stays_local(job: &Job, front: &Front) -> bool {
 }
 
 /// What goes on with a job that cannot share after all.
-fn again(wish: Wish, front: &Data<Front>) -> impl FnOnce(Job) + use<> {
+fn again(control: CacheControl, front: &Data<Front>) -> impl FnOnce(Job) + use<> {
     let front = front.clone();
-    move |job| enter(job, wish, &front)
+    move |job| enter(job, control, &front)
 }
 
 fn replay(mut job: Job, candidate: Candidate, entry: &Entry) {
@@ -151,25 +152,25 @@ mod tests {
     use super::*;
     use actix_web::http::header::{HeaderName, HeaderValue};
 
-    fn said(lines: &[(&'static str, &'static str)]) -> Result<Wish, GatewayError> {
+    fn said(lines: &[(&'static str, &'static str)]) -> Result<CacheControl, GatewayError> {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        wish(&headers)
+        cache_control(&headers)
     }
 
     #[test]
     fn the_words_of_http_are_understood_however_they_are_written() {
-        let fresh = Wish { fresh: true, ..Wish::default() };
-        let alone = Wish { alone: true, ..Wish::default() };
-        assert_eq!(said(&[]).unwrap(), Wish::default());
+        let fresh = CacheControl { fresh: true, ..CacheControl::default() };
+        let alone = CacheControl { alone: true, ..CacheControl::default() };
+        assert_eq!(said(&[]).unwrap(), CacheControl::default());
         assert_eq!(said(&[("cache-control", "No-Cache")]).unwrap(), fresh);
         assert_eq!(said(&[("cache-control", "max-age=0, private")]).unwrap(), fresh);
         assert_eq!(said(&[("cache-control", "private,no-store")]).unwrap(), alone);
         let both = [("cache-control", "no-cache"), ("cache-control", "no-store")];
-        assert_eq!(said(&both).unwrap(), Wish { fresh: true, ..alone });
-        assert_eq!(said(&[("cache-control", "max-age=60")]).unwrap(), Wish::default());
+        assert_eq!(said(&both).unwrap(), CacheControl { fresh: true, ..alone });
+        assert_eq!(said(&[("cache-control", "max-age=60")]).unwrap(), CacheControl::default());
     }
 
     #[test]

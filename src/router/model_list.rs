@@ -20,7 +20,7 @@ use crate::provider::settings::BackendName;
 
 /// The names that one caller may ask for.
 #[derive(Debug, Clone, Copy)]
-pub struct Menu<'a> {
+pub struct ModelList<'a> {
     /// The providers and rules.
     pub routing: &'a Routing,
     /// Who asks.
@@ -29,7 +29,7 @@ pub struct Menu<'a> {
     pub policy: Option<DataPolicy>,
 }
 
-impl Menu<'_> {
+impl ModelList<'_> {
     /// What is offered: each provider's models in the file's order, then the names that routes make up.
     #[must_use]
     pub fn offers(&self, listing: Listing) -> Vec<Offer> {
@@ -91,7 +91,7 @@ impl Menu<'_> {
         let patterns = &provider.settings.models;
         let globs = Globs::new(patterns);
         let serves = |name: &str| globs.matches_model(name, provider.naming());
-        let heard = provider.catalogue.shelf(listing).models();
+        let heard = provider.catalogue.list(listing).models();
         let mut models: Vec<(String, Option<Model>)> = Vec::new();
         for model in heard.iter().flat_map(|models| models.iter()) {
             let name = [model.name.as_str(), untagged(&model.name)];
@@ -138,7 +138,7 @@ impl Menu<'_> {
     /// What a candidate's provider says about the model; `None` when it does not list it or was never heard.
     fn known(&self, candidate: &Candidate) -> Option<Model> {
         let provider = self.routing.provider(&candidate.provider)?;
-        let models = provider.catalogue.shelf(Listing::Installed).models()?;
+        let models = provider.catalogue.list(Listing::Installed).models()?;
         models.iter().find(|model| model.is_called(&candidate.model)).cloned()
     }
 
