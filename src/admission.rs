@@ -1,9 +1,10 @@
 //! Admission: how many calls a provider gets at one time, who waits for a slot, and who is refused.
 //!
-//! A [`gate::Gate`] decides about one provider. It owns a concurrency limit, a bounded waiting line, a circuit breaker and a
-//! cooldown for the provider and each of its models, and the retry budget. It is a pure state machine: the present time
-//! and random numbers are arguments. [`slot::SharedGate`] puts one lock, a clock and wake-ups around it, and hands out
-//! [`slot::Slot`]s that come back when they are dropped.
+//! A [`gate::Gate`] decides about one provider. It owns a concurrency limit, a bounded waiting
+//! line, a circuit breaker and a cooldown for the provider and each of its models, and the retry
+//! budget. It is a pure state machine: the present time and random numbers are arguments.
+//! [`slot::SharedGate`] puts one lock, a clock and wake-ups around it, and hands out
+//! [`slot::Slot`]s that free themselves when they are dropped.
 //!
 //! ```text
 //!  Arrival ──► Gate::admit ──► Run(Permit) ──────────────► Gate::end(Ended)
@@ -12,10 +13,12 @@
 //!                 └─────► Refuse(Refusal)
 //! ```
 //!
-//! It knows nothing of HTTP, of providers' formats or of actors. A provider stands on it, and so does capacity planning,
-//! which runs the same gate in simulated time. With a Redis, [`leases`] splits one limit between several gateways.
+//! It knows nothing of HTTP, of providers' formats or of actors. Providers use it, and so does
+//! capacity planning, which runs the same gate in simulated time. With a Redis, [`leases`] splits
+//! one limit between several gateways.
 //!
-//! The one thing to know: the files below import each other in one direction. [`types`] holds the words that all share.
+//! The one thing to know: the files below import each other in one direction. [`types`] holds the
+//! types that all of them share.
 
 pub mod types;
 

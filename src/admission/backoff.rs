@@ -1,11 +1,13 @@
-//! How often and how soon a failed attempt is made again, and how long a provider that asks for it is left alone.
+//! How often and how soon a failed attempt is retried, and the longest pause that a provider may
+//! ask for.
 //!
-//! Owns the policy and its arithmetic, with the random number as an argument. Whether an attempt is made again at all is
-//! the provider's to decide; the gate uses the same steps for cooldowns.
+//! Owns the policy and its arithmetic, with the random number as an argument. The provider decides
+//! whether an attempt is retried at all; the gate uses the same steps for cooldowns.
 
 use std::time::Duration;
 
-/// No pause is longer than this, whatever was asked or configured: a nonsensical date must not close a model for good.
+/// The longest pause, whatever was asked for or configured: a nonsensical date must not close a
+/// model for good.
 pub const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
 /// How often and how soon to try again.

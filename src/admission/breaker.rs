@@ -1,7 +1,8 @@
 //! The circuit breaker: stops asking a provider, or one of its models, that keeps failing.
 //!
-//! Owns the verdict on one provider or model: closed, open, half-open. It refuses to judge which failures are hard, which is
-//! `retry.rs`, and whose they are, which is `evidence.rs`. Rate limits (429) never come here: they are a cooldown.
+//! Owns the state of one provider or model: closed, open, half-open. It does not judge which
+//! failures are hard (`retry.rs` does) or who caused them (`evidence.rs` does). Rate limits (429)
+//! never reach it: they start a cooldown.
 //!
 //! ```text
 //!            `failures` in a row, or under half of ≥ 20 in a minute succeed
@@ -12,8 +13,8 @@
 //!                                        └──────────────────────────────────────┘
 //! ```
 //!
-//! What one would get wrong: attempts that began before it opened still end afterwards. Only the probe's result counts while it is
-//! not closed; the others know nothing about the provider's present state.
+//! The trap: attempts that began before it opened still end afterwards. While it is not closed only
+//! the probe's result counts; the others say nothing about the provider's present state.
 
 use std::time::{Duration, Instant};
 
@@ -31,7 +32,8 @@ pub struct BreakerPolicy {
     pub failures: u32,
     /// How long it stays open the first time. Default 5 s.
     pub open: Duration,
-    /// The longest it stays open, after doubling; more than an hour counts as an hour. Default 120 s.
+    /// The longest it stays open, after doubling; more than an hour counts as an hour. Default 120
+    /// s.
     pub max_open: Duration,
 }
 
@@ -41,18 +43,18 @@ impl Default for BreakerPolicy {
     }
 }
 
-/// What an arrival finds.
+/// Whether the breaker lets an attempt through.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Permission {
-    /// Come in.
+    /// The attempt may start.
     Granted,
-    /// Come in as the one probe; see [`Breaker::claim_probe`].
+    /// The attempt may start as the only probe; see [`Breaker::claim_probe`].
     Probe,
-    /// Go away.
+    /// The attempt is refused.
     Denied {
-        /// How long until a probe is let in; zero while one is running.
+        /// How long until a probe is allowed; zero while one is running.
         left: Duration,
-        /// Whether it is shut because the provider refuses our credentials.
+        /// Whether it is open because the provider refuses our credentials.
         auth: bool,
     },
 }
@@ -61,7 +63,7 @@ pub enum Permission {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BreakerState {
-    /// Working.
+    /// Attempts are let through.
     Closed,
     /// One probe at a time.
     HalfOpen,
@@ -80,17 +82,17 @@ pub struct Breaker {
     streak: u32,
     successes: SlidingWindow,
     failures: SlidingWindow,
-    /// How often it opened without a full recovery in between.
+    /// How often it has opened without a full recovery in between.
     opened: u32,
 }
 
 /// How many probes in a row must succeed.
 const PROBES: u32 = 2;
-/// A success rate means nothing for fewer attempts than this in a minute.
+/// The success rate counts only with at least this many attempts in a minute.
 const RATE_SAMPLES: u64 = 20;
-/// How long slots take to come back after it closes.
+/// How long it takes until all slots are usable again after it closes.
 const RECOVERY: Duration = Duration::from_secs(10);
-/// How often credentials are tried again.
+/// How long refused credentials are left alone before they are tried again.
 const AUTH_RETRY: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, Debug)]
@@ -118,12 +120,12 @@ impl Breaker {
         self.policy = policy;
     }
 
-    /// Begins anew, closed.
+    /// Resets to a new, closed breaker.
     pub fn forget(&mut self, now: Instant) {
         *self = Self::new(self.policy, now);
     }
 
-    /// What an arrival finds now.
+    /// Whether an attempt may start now.
     pub fn permission(&self, now: Instant) -> Permission {
         match self.state {
             State::Closed { .. } => Permission::Granted,
@@ -138,11 +140,12 @@ impl Breaker {
         }
     }
 
-    /// Lets the arrival that found [`Permission::Probe`] in as the probe. Its permit must come back by one of the functions below.
+    /// Makes the arrival that got [`Permission::Probe`] the probe. It must end with one of the
+    /// functions below.
     pub fn claim_probe(&mut self) {
         self.state = match self.state {
             State::Closed { ramp } => State::Closed { ramp },
-            // Its time has passed: the first to come finds out how things are.
+            // The open time has passed: the first arrival probes.
             State::Open { auth, .. } => State::HalfOpen { successes: 0, probing: true, auth },
             State::HalfOpen { successes, auth, .. } => {
                 State::HalfOpen { successes, probing: true, auth }
@@ -150,14 +153,15 @@ impl Breaker {
         };
     }
 
-    /// The probe ended without a verdict (cancelled, or the client's own fault): the next arrival probes.
+    /// The probe ended without a result (cancelled, or the client's own fault): the next arrival
+    /// probes.
     pub fn release_probe(&mut self) {
         if let State::HalfOpen { probing, .. } = &mut self.state {
             *probing = false;
         }
     }
 
-    /// An attempt succeeded. Says whether this closed it.
+    /// An attempt succeeded. Returns whether this closed the breaker.
     pub fn succeed(&mut self, probe: bool, now: Instant) -> bool {
         match self.state {
             State::Closed { .. } => {
@@ -178,17 +182,19 @@ impl Breaker {
                 self.state = State::Closed { ramp: Some(Ramp::new(now, RECOVERY)) };
                 true
             }
-            // Began before it opened: says nothing about now.
+            // The attempt began before the breaker opened, so it says nothing about the present.
             State::HalfOpen { .. } | State::Open { .. } => false,
         }
     }
 
-    /// An attempt failed hard. `unit` (0 to 1) spreads the time it stays open by ± 20 %. Says whether this opened it.
+    /// An attempt failed hard. `unit` (0 to 1) spreads the open time by ± 20 %. Returns whether
+    /// this opened the breaker.
     pub fn fail(&mut self, probe: bool, now: Instant, unit: f64) -> bool {
         self.fail_as(probe, 1, Leniency::default(), now, unit)
     }
 
-    /// As [`Breaker::fail`], for an attempt that counts as so many failures: none when the same request has failed before.
+    /// As [`Breaker::fail`], for an attempt that counts as `count` failures: 0 when the same
+    /// request has failed before.
     pub fn fail_as(
         &mut self,
         probe: bool,
@@ -211,19 +217,20 @@ impl Breaker {
                 self.forget_old_openings(ramp, now);
                 self.open(false, now, unit)
             }
-            // Still broken: the same again for twice as long.
+            // Still broken: opens again for twice as long.
             State::HalfOpen { auth, .. } if probe => self.open(auth, now, unit),
             State::HalfOpen { .. } | State::Open { .. } => false,
         }
     }
 
-    /// A failure that was counted was not the model's after all.
+    /// Takes back one failure that turned out not to be the model's fault.
     pub fn retract(&mut self) {
         self.streak = self.streak.saturating_sub(1);
         self.failures.take_back();
     }
 
-    /// The provider refuses our credentials: opens at once, and tries again each minute. Says whether this opened it.
+    /// The provider refuses our credentials: opens at once and retries each minute. Returns whether
+    /// this opened it.
     pub fn fail_auth(&mut self, probe: bool, now: Instant, unit: f64) -> bool {
         match self.state {
             State::Closed { .. } => self.open(true, now, unit),
@@ -232,32 +239,34 @@ impl Breaker {
         }
     }
 
-    /// Health checks say that nobody is there: opens a closed breaker as failures in a row would. Says whether this opened it.
+    /// Health checks failed: opens a closed breaker as failures in a row would. Returns whether
+    /// this opened it.
     pub fn trip(&mut self, now: Instant, unit: f64) -> bool {
         match self.state {
             State::Closed { ramp } => {
                 self.forget_old_openings(ramp, now);
                 self.open(false, now, unit)
             }
-            // It is left alone already, or a probe is about to find out more than any check.
+            // It is open already, or a probe is about to find out more than a health check can.
             State::HalfOpen { .. } | State::Open { .. } => false,
         }
     }
 
-    /// Somebody heard from the provider: once it has been open for `least`, the next arrival probes, however long the pause was meant
-    /// to be. How long the next pause is does not change, and refused credentials stay refused.
+    /// A health check passed: once the breaker has been open for `least`, the next arrival probes,
+    /// however long the pause was meant to be. The length of the next pause does not change, and
+    /// refused credentials stay refused.
     pub fn hasten(&mut self, least: Duration, now: Instant) {
         if let State::Open { since, until, auth: false } = &mut self.state {
             *until = (*until).min((*since + least).max(now));
         }
     }
 
-    /// Whether it is open and its time is not over, for reasons that may have passed by themselves.
+    /// Whether it is still open, for a reason that may pass by itself (not refused credentials).
     pub fn is_waiting(&self, now: Instant) -> bool {
         matches!(self.state, State::Open { until, auth: false, .. } if now < until)
     }
 
-    /// How many of `limit` slots may be used now: fewer than all while recovering.
+    /// How many of `limit` slots are usable now: fewer than all while recovering.
     pub fn usable(&self, limit: u32, now: Instant) -> u32 {
         self.ramp().map_or(limit, |ramp| ramp.usable(limit, now))
     }
@@ -267,7 +276,7 @@ impl Breaker {
         self.ramp().and_then(|ramp| ramp.next_step(limit, now))
     }
 
-    /// The state by name and how long until the next probe is let in (zero unless it is open).
+    /// The state by name and how long until the next probe is allowed (zero unless it is open).
     pub fn state(&self, now: Instant) -> (BreakerState, Duration) {
         match self.state {
             State::Closed { .. } => (BreakerState::Closed, Duration::ZERO),
@@ -291,7 +300,7 @@ impl Breaker {
         closed && recovered && self.streak == 0 && self.failures.count(now) == 0
     }
 
-    /// Fully recovered since the last time: begin with the short pause again.
+    /// After a full recovery the pauses begin short again.
     fn forget_old_openings(&mut self, ramp: Option<Ramp>, now: Instant) {
         if ramp.is_none_or(|ramp| ramp.is_over(now)) {
             self.opened = 0;

@@ -1,9 +1,11 @@
 //! The retry budget: retries may add only a little to the load, and nothing when everything fails.
 //!
-//! Owns how many retries run and how many ran in the last minute. Two rules, both must allow: running retries are at most 10 % of
-//! what is in flight and queued (but one is always allowed), and retries of the last minute at most 20 % of its requests (but ten
-//! are always allowed). Sources: Envoy's `retry_budget` (20 %), finagle's (20 %), gRPC's `retryThrottling` (10 tokens). The
-//! floors are what lets a lone client's request against an idle provider use both of its retries.
+//! Owns how many retries run and how many began in the last minute. Two rules must both allow a
+//! retry: running retries are at most 10 % of what is in flight and queued (but one is always
+//! allowed), and the retries of the last minute are at most 20 % of its requests (but ten are
+//! always allowed). Sources: Envoy's `retry_budget` (20 %), finagle's (20 %), gRPC's
+//! `retryThrottling` (10 tokens). The floors let a lone client's request to an idle provider use
+//! both of its retries.
 
 use std::time::Instant;
 
@@ -21,7 +23,7 @@ pub struct RetryBudget {
 const FLOOR: u64 = 10;
 
 impl RetryBudget {
-    /// Nothing has been asked or retried yet.
+    /// A budget without any requests or retries yet.
     pub fn new(now: Instant) -> Self {
         Self { requests: SlidingWindow::new(now), retries: SlidingWindow::new(now), running: 0 }
     }
@@ -31,7 +33,8 @@ impl RetryBudget {
         self.requests.add(now);
     }
 
-    /// Takes one retry, with `load` attempts in flight and jobs queued. Each `true` is given back by [`RetryBudget::give_back`].
+    /// Takes one retry, with `load` attempts in flight and jobs queued. Each `true` is given back
+    /// by [`RetryBudget::give_back`].
     pub fn take(&mut self, load: u64, now: Instant) -> bool {
         let allowed = self.left(load, now) > 0;
         if allowed {
@@ -41,7 +44,7 @@ impl RetryBudget {
         allowed
     }
 
-    /// A retry ended, whatever came of it.
+    /// A retry ended, with any outcome.
     pub fn give_back(&mut self) {
         self.running = self.running.saturating_sub(1);
     }
@@ -133,7 +136,8 @@ mod tests {
                         retries.push(now);
                         running += 1;
                         prop_assert!(running <= (load / 10).max(1));
-                        // A minute is kept in steps of 5 s, so that its oldest step may be forgotten already.
+                        // The window is kept in steps of 5 s, so its oldest step may be forgotten
+                        // already.
                         prop_assert!(within(&retries, 54) <= (within(&requests, 60) / 5).max(10));
                     }
                     _ => {}

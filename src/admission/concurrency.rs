@@ -1,8 +1,9 @@
-//! How many attempts may run at once: a number, or one that is found between two bounds.
+//! How many attempts may run at once: a fixed number, or an adaptive one between two bounds.
 //!
-//! Owns the present limit. The adaptive one is additive increase, multiplicative decrease (as in TCP, RFC 5681) on explicit
-//! congestion only: 429, 503, 529, no first event in time. It refuses to look at latency: how long a model call takes follows
-//! the length of its answer, so gradients of latency (Netflix's Gradient2, Envoy's) would shrink the limit for long answers.
+//! Owns the present limit. The adaptive one is additive increase, multiplicative decrease (as in
+//! TCP, RFC 5681) on explicit congestion only: 429, 503, 529, no first event in time. It ignores
+//! latency: the duration of a model call follows the length of its answer, so latency gradients
+//! (Netflix's Gradient2, Envoy's) would shrink the limit for long answers.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use serde::{Serialize, Serializer};
 pub enum Concurrency {
     /// Exactly this many; 0 counts as 1.
     Fixed(u32),
-    /// Found out, beginning at `min`.
+    /// Adaptive, beginning at `min`.
     Auto {
         /// Never fewer; 0 counts as 1.
         min: u32,
@@ -23,7 +24,7 @@ pub enum Concurrency {
     },
 }
 
-/// The bounds of a limit that is found out.
+/// The bounds of an adaptive limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Bounds {
     /// Never fewer.
@@ -40,10 +41,10 @@ pub struct SlotLimit {
     last_cut: Option<Instant>,
 }
 
-/// What remains of the limit after congestion.
+/// The factor by which congestion cuts the limit.
 const CUT: f64 = 0.7;
 
-/// Congestion within this time of a cut is the same congestion.
+/// Congestion within this time after a cut counts as the same congestion.
 const CUT_EVERY: Duration = Duration::from_secs(1);
 
 impl SlotLimit {
@@ -54,7 +55,7 @@ impl SlotLimit {
         limit
     }
 
-    /// Takes another rule at once; a limit found so far is kept within the new bounds.
+    /// Takes another rule at once; the present adaptive limit is kept within the new bounds.
     pub fn change(&mut self, allowed: Concurrency) {
         self.allowed = allowed;
         let (min, max) = allowed.bounds();
@@ -75,7 +76,7 @@ impl SlotLimit {
         }
     }
 
-    /// The provider said that it is too much.
+    /// The provider signalled congestion.
     pub fn congested(&mut self, now: Instant) {
         if self.last_cut.is_none_or(|last| now.saturating_duration_since(last) >= CUT_EVERY) {
             let (min, _) = self.allowed.bounds();
@@ -97,7 +98,7 @@ impl Concurrency {
         }
     }
 
-    /// The most that may ever run at once.
+    /// The upper bound: the most that may ever run at once.
     pub fn most(self) -> u32 {
         self.bounds().1
     }

@@ -1,18 +1,19 @@
-//! The pause a provider asked for by answering 429, shared by everything that would call the same model.
+//! The pause a provider asked for by answering 429, shared by all calls to the same model.
 //!
-//! Owns until when, and how long the next one is when the provider does not say. It refuses to wake anybody: the gate asks. What
-//! one would get wrong: many attempts in flight get the same 429 together; only the first of them makes the next pause longer.
+//! Owns the end of the pause, and the length of the next one when the provider does not say. It
+//! wakes no waiters: the gate asks it. The trap: many attempts in flight get the same 429 together;
+//! only the first of them makes the next pause longer.
 
 use std::time::{Duration, Instant};
 
 use super::backoff::{LONGEST_PAUSE, RetryPolicy};
 use super::ramp::Ramp;
 
-/// Until when a model is left alone, and how slots come back afterwards.
+/// The present pause, and how slots come back after it.
 #[derive(Clone, Debug, Default)]
 pub struct Cooldown {
     pause: Option<Pause>,
-    /// 429s without a time of their own since the last success.
+    /// 429s without a `Retry-After` since the last success.
     steps: u32,
 }
 
@@ -26,7 +27,8 @@ struct Pause {
 }
 
 impl Cooldown {
-    /// Begins or extends the pause. Without `asked` it lasts one backoff step, doubling until something succeeds.
+    /// Begins or extends the pause. Without `asked` it lasts one backoff step, doubling until
+    /// something succeeds.
     pub fn begin(&mut self, asked: Option<Duration>, policy: &RetryPolicy, now: Instant) {
         let cooling = !self.left(now).is_zero();
         let length = match asked {
@@ -55,7 +57,7 @@ impl Cooldown {
         self.pause.map_or(Duration::ZERO, |pause| pause.until.saturating_duration_since(now))
     }
 
-    /// How many of `limit` slots may be used now: none during the pause, then one, then more.
+    /// How many of `limit` slots are usable now: none during the pause, then one, then more.
     pub fn usable(&self, limit: u32, now: Instant) -> u32 {
         match self.pause {
             None => limit,

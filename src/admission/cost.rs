@@ -1,24 +1,26 @@
-//! What a job costs at a provider now: the one measure that the prediction of waits, the order of the line and the choice
-//! between providers ask.
+//! What a job costs at a provider now: the one measure behind predicted waits, the order of the
+//! line and the choice between providers.
 //!
-//! Owns what is known of it, which today is the mean hold time of a slot. What a better measure would add (how long the model
-//! takes to load, how much of the conversation the server still has to read) goes into [`Cost`] and nowhere else.
+//! Owns what is known of it, which today is the mean hold time of a slot. A better measure (how
+//! long the model takes to load, how much of the conversation the server still has to read) belongs
+//! in [`Cost`] and nowhere else.
 //!
-//! The one thing to know: costs are compared, never waited for. A job that waits is started by a free slot, not by a clock.
+//! The one thing to know: costs are only compared. A free slot starts a waiting job, not a timer
+//! with its cost.
 
 use std::time::Duration;
 
 use super::estimate::HoldTime;
 use super::refusal::UNMEASURED;
 
-/// The time until a job's answer would begin, by what it is spent on.
+/// The time until a job's answer would begin, in parts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// Until its turn has come.
+    /// Waiting in line.
     pub line: Duration,
-    /// Until its model is loaded.
+    /// Loading the model.
     pub load: Duration,
-    /// Until the server has read the conversation.
+    /// Reading the conversation.
     pub reading: Duration,
 }
 
@@ -28,29 +30,29 @@ pub struct Costs {
     hold: HoldTime,
 }
 
-/// What one turn costs its caller's share of the line: as many mean hold times, in the line's virtual time.
+/// What one turn costs its caller's share of the line: mean hold times, in the line's virtual time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Turn(pub u64);
 
 impl Turn {
-    /// A turn of the mean hold time at weight 1. Weights above this are all alike.
+    /// A turn of the mean hold time at weight 1. All weights above this number count the same.
     pub const MEAN: Self = Self(1 << 20);
 
-    /// The virtual time that the turn takes at this weight.
+    /// The virtual time of the turn at this weight.
     pub fn stride(self, weight: u32) -> u64 {
         (self.0 / u64::from(weight.max(1))).max(1)
     }
 }
 
 impl Cost {
-    /// All of it together.
+    /// The sum of all parts.
     pub fn total(self) -> Duration {
         self.line.saturating_add(self.load).saturating_add(self.reading)
     }
 }
 
 impl Costs {
-    /// An attempt held its slot this long; `failed` when the provider failed it.
+    /// An attempt held its slot for `held`; `failed` when the provider failed it.
     pub fn held(&mut self, held: Duration, failed: bool) {
         self.hold.add(held, failed);
     }
@@ -60,18 +62,20 @@ impl Costs {
         self.hold.average()
     }
 
-    /// Whether predictions rest on enough attempts to refuse somebody.
+    /// Whether predictions rest on enough attempts to refuse a job.
     pub fn is_trusted(&self) -> bool {
         self.hold.is_trusted()
     }
 
-    /// What a job costs that has `ahead` others before it, with `slots` working; a guess while nothing has been measured.
+    /// The cost of a job with `ahead` others before it and `slots` slots; a guess while nothing has
+    /// been measured.
     pub fn of(&self, ahead: u64, slots: u32) -> Cost {
         let line = self.hold.wait(ahead, slots).unwrap_or(UNMEASURED);
         Cost { line, ..Cost::default() }
     }
 
-    /// What the turn of a job costs its caller's share. Any job holds a slot for the mean, as far as anybody knows.
+    /// What a job's turn costs its caller's share. Every job is assumed to hold a slot for the mean
+    /// time.
     pub fn turn(&self) -> Turn {
         Turn::MEAN
     }
@@ -82,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_measured_costs_a_guess_and_what_was_measured_counts_for_everybody_ahead() {
+    fn unmeasured_costs_are_a_guess_and_measured_ones_count_for_every_job_ahead() {
         let mut costs = Costs::default();
         assert_eq!(costs.of(3, 2).total(), UNMEASURED);
         costs.held(Duration::from_secs(4), false);
@@ -91,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_is_shorter_for_who_weighs_more_and_never_nothing() {
+    fn a_turn_is_shorter_at_a_higher_weight_and_never_zero() {
         assert_eq!(Turn::MEAN.stride(4) * 4, Turn::MEAN.stride(1));
         assert_eq!((Turn::MEAN.stride(0), Turn::MEAN.stride(u32::MAX)), (Turn::MEAN.0, 1));
     }

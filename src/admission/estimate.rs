@@ -1,8 +1,8 @@
-//! How long a slot is held, and from that how long a newcomer would wait.
+//! How long a slot is held, and so how long a newcomer would wait.
 //!
-//! Owns an exponentially weighted average of hold times. What one would get wrong: an attempt that fails fast frees its slot
-//! early, but must not make the provider look fast, or a broken one would attract work. Such attempts count only when they took
-//! longer than the average.
+//! Owns an exponentially weighted average of hold times. The trap: an attempt that fails fast frees
+//! its slot early, but must not make the provider look fast, or a broken one would attract work.
+//! Failed attempts count only when they took longer than the average.
 
 use std::time::Duration;
 
@@ -16,11 +16,11 @@ pub struct HoldTime {
 /// The weight of the newest attempt.
 const ALPHA: f64 = 0.1;
 
-/// Predictions from fewer attempts than this refuse nobody.
+/// Predictions from fewer attempts than this refuse no job.
 const TRUSTED: u64 = 20;
 
 impl HoldTime {
-    /// An attempt held its slot this long; `failed` when the provider failed it.
+    /// An attempt held its slot for `held`; `failed` when the provider failed it.
     pub fn add(&mut self, held: Duration, failed: bool) {
         let held = held.as_secs_f64();
         if self.samples == 0 {
@@ -41,12 +41,13 @@ impl HoldTime {
         (self.samples > 0).then(|| Duration::from_secs_f64(self.average))
     }
 
-    /// Whether predictions rest on enough attempts to refuse somebody.
+    /// Whether predictions rest on enough attempts to refuse a job.
     pub fn is_trusted(&self) -> bool {
         self.samples >= TRUSTED
     }
 
-    /// How long a job waits that has `ahead` others before it, with `slots` working; `None` before the first attempt has ended.
+    /// How long a job with `ahead` others before it waits for one of `slots` slots; `None` before
+    /// the first attempt has ended.
     ///
     /// `(ahead + 1) × average ÷ slots`, at most a day.
     pub fn wait(&self, ahead: u64, slots: u32) -> Option<Duration> {
@@ -83,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_64_waits_in_proportion_to_the_hold_time() {
+    fn the_last_of_64_jobs_waits_in_proportion_to_the_hold_time() {
         for (held, wait) in [(0.2, 1.6), (120.0, 960.0)] {
             let mut hold = HoldTime::default();
             hold.add(Duration::from_secs_f64(held), false);

@@ -1,54 +1,59 @@
-//! What the failures of one model are evidence of: the model, or the requests that met them.
+//! Whether the failures of one model are the model's fault or that of the requests that failed.
 //!
-//! Owns the failures since the model last answered and those of the last minute, each by the request and the caller that
-//! met it, and who was answered lately. It decides how much a new failure counts; what a count does is the breaker's.
+//! Owns the failures since the model last answered and those of the last minute, each with its
+//! request and caller, and which callers were answered lately. It decides how much a new failure
+//! counts; the breaker decides what follows.
 //!
-//! - A request counts once, however often it is tried, and once a minute when it is sent again.
-//! - What a model says twice to one request while it answers others is that request's own fault, unless it says the same
-//!   to others as well.
-//! - One caller's failures alone close nothing for the others while the model answers those.
+//! - A request counts once, however often it is retried, and once a minute when it is sent again.
+//! - An error that a model gives twice to one request while it answers others is that request's
+//!   fault, unless it gives the same error to others as well.
+//! - One caller's failures alone do not open the breaker for the others while the model answers
+//!   those.
 //!
-//! The one thing to know: a verdict that a failure is the request's own can be wrong, as a model that has just died says
-//! the same to everybody. The failure is therefore kept, and counts as soon as another request hears the same words.
+//! The one thing to know: blaming the request can be wrong, as a model that has just died gives
+//! every request the same error. The failure is therefore kept, and counts as soon as another
+//! request gets the same words.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A failure, as far as it tells requests and their callers apart.
+/// A failure, reduced to what tells requests and their errors apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// A digest of the caller and of what it asks.
+    /// A digest of the caller and its request.
     pub request: u64,
-    /// A digest of the provider's words; `None` when there were none.
+    /// A digest of the provider's error text; `None` when there was none.
     pub said: Option<u64>,
-    /// Whether the same request heard the same words at the try before.
+    /// Whether the request's previous attempt got the same text.
     pub repeated: bool,
 }
 
 /// How much a failure counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weight {
-    /// This many failures of the model more.
+    /// It adds `count` failures of the model.
     Model {
-        /// None when the request has counted lately, several when earlier ones turn out not to have been the requests' own.
+        /// 0 when the request has counted lately, several when earlier failures turn out not to
+        /// have been their requests' fault.
         count: u32,
-        /// Whether the breaker may open for it.
+        /// How far the breaker spares other callers.
         leniency: Leniency,
     },
-    /// None: it is the request's own. This many that were counted before it were not the model's either.
+    /// Nothing: the failure is the request's own fault.
     Request {
-        /// Whether the request's earlier try was counted.
+        /// Whether an earlier attempt of the request was counted and must be taken back.
         retract: bool,
     },
 }
 
-/// How far a breaker spares the callers who are answered, when another caller's requests fail.
+/// How far a breaker spares callers who get answers while another caller's requests fail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Leniency {
-    /// Only one caller's requests fail, and another caller was answered lately.
+    /// Whether only one caller's requests fail, and another caller was answered lately.
     pub only_one_fails: bool,
-    /// Failures of the last minute that belong to the caller with most of them, while another was answered lately.
+    /// The last minute's failures of the caller with the most of them, while another caller was
+    /// answered lately.
     pub discount: u64,
 }
 
@@ -56,9 +61,10 @@ pub struct Leniency {
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
     failures: VecDeque<Failure>,
-    /// How often the model has answered; failures of the present number happened since.
+    /// How often the model has answered; failures with the present number happened after the last
+    /// answer.
     answers: u64,
-    /// The caller answered last, and the one answered last before it who is another.
+    /// The caller answered last, and the last other caller answered before it.
     answered: [Option<Answered>; 2],
 }
 
@@ -68,9 +74,9 @@ struct Failure {
     caller: Arc<str>,
     said: Option<u64>,
     at: Instant,
-    /// How often the model had answered before.
+    /// How often the model had answered by then.
     answers: u64,
-    /// Whether it counts as the request's own.
+    /// Whether it counts as the request's own fault.
     is_own: bool,
 }
 
@@ -80,13 +86,13 @@ struct Answered {
     at: Instant,
 }
 
-/// How long a failure and an answer say something about the present.
+/// How long a failure or an answer says something about the present.
 const LATELY: Duration = Duration::from_secs(60);
 /// How many failures are remembered. A breaker opens on far fewer.
 const MOST_FAILURES: usize = 256;
 
 impl Evidence {
-    /// A caller was answered completely.
+    /// A caller got a complete answer.
     pub fn answered(&mut self, caller: &Arc<str>, now: Instant) {
         self.answers += 1;
         let [last, other] = &mut self.answered;
@@ -129,18 +135,18 @@ impl Evidence {
         Weight::Model { count, leniency: self.leniency(now) }
     }
 
-    /// Whether another request than this one has failed since the model last answered.
+    /// Whether a request other than this one has failed since the model last answered.
     pub fn has_failed_others(&self, request: u64) -> bool {
         self.since_answer().any(|failure| failure.request != request)
     }
 
-    /// Whether a new one would judge the same.
+    /// Whether new evidence would judge the same.
     pub fn is_pristine(&self, now: Instant) -> bool {
         self.failures.iter().all(|failure| self.is_past(failure, now))
     }
 
-    /// Whether the failure says something about the request and not about the model: the model answers others, and says
-    /// these words to nobody else.
+    /// Whether the failure is the request's own fault: the model answers other requests, and gives
+    /// this text to no other caller.
     fn is_own(&self, caller: &Arc<str>, fault: Fault, now: Instant) -> bool {
         let answers_somebody =
             self.answered.iter().flatten().any(|answered| answered.is_lately(now));
@@ -153,7 +159,8 @@ impl Evidence {
             && (!to_this_caller || self.answers_another_than(caller, now))
     }
 
-    /// Counts failures that were taken for their requests' own, now that another request hears the same.
+    /// Returns how many failures, until now blamed on their requests, count after all because
+    /// another request got the same text.
     fn disown(&mut self, caller: &Arc<str>, fault: Fault, now: Instant) -> u32 {
         let answers_another = self.answers_another_than(caller, now);
         let (answers, mut count) = (self.answers, 0);
@@ -214,7 +221,7 @@ impl Evidence {
         }
     }
 
-    /// Whether it is neither of the last minute nor of those in a row.
+    /// Whether the failure is older than a minute and the model has answered since.
     fn is_past(&self, failure: &Failure, now: Instant) -> bool {
         failure.answers != self.answers && now.saturating_duration_since(failure.at) >= LATELY
     }

@@ -1,15 +1,17 @@
-//! The admission of one provider: who runs, who waits, who is turned away.
+//! The admission of one provider: which jobs run, which wait and which are refused.
 //!
-//! Owns the slots, the waiting line, breaker and cooldown of the provider and each of its models, and the retry budget. It is a
-//! pure state machine: the present time and random numbers are arguments ([`Moment`]), waiters are woken by whoever called (each
-//! function appends to a list of [`Wake`]s), and nothing is logged. [`super::slot`] puts a lock and a clock around it.
+//! Owns the slots, the waiting line, breaker and cooldown of the provider and each of its models,
+//! and the retry budget. It is a pure state machine: the present time and random numbers are
+//! arguments ([`Moment`]), the caller wakes the waiters (each function appends to a list of
+//! [`Wake`]s), and nothing is logged. [`super::slot`] puts a lock and a clock around it.
 //!
-//! What always holds: no more than the limit is started; every [`Permit`] comes back once, by [`Gate::end`]; whoever waits is
-//! told exactly once, by a wake or by its own [`Gate::expire`] or [`Gate::cancel`]; nothing is started after its deadline.
+//! Invariants: no more than the limit is started; every [`Permit`] comes back once, by
+//! [`Gate::end`]; every waiter is answered exactly once, by a wake or by its own [`Gate::expire`]
+//! or [`Gate::cancel`]; nothing is started after its deadline.
 //!
-//! What one would get wrong: some changes come from time alone (a cooldown ends, slots return after a pause). The gate has no
-//! timer. Whoever waits sleeps no longer than [`Gate::next_wake`] says and then calls [`Gate::wake`]; one waiter doing so is
-//! enough for all.
+//! The trap: some changes come from time alone (a cooldown ends, slots return after a pause), and
+//! the gate has no timer. A waiter sleeps no longer than [`Gate::next_wake`] says and then calls
+//! [`Gate::wake`]; one waiter that does so is enough for all.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,22 +40,23 @@ pub mod shared_limit;
 pub mod snapshot;
 mod verdict;
 
-/// The admission of one provider. `W` is whatever wakes a waiter.
+/// The admission of one provider. `W` is what wakes a waiter.
 #[derive(Debug)]
 pub struct Gate<W> {
     limits: Limits,
     retry: RetryPolicy,
     slots: SlotLimit,
-    /// What this gateway may use of them; `None`: all.
+    /// This gateway's lease on the slots; `None`: all of them.
     shared: Option<SharedLimit>,
-    /// The most that ran or waited since the demand was last asked for.
+    /// The most jobs that ran or waited since [`Gate::take_demand`] was last called.
     peak: u64,
     breaker: Breaker,
     models: Models,
     quarantine: Quarantine,
-    /// Callers and models whose requests were refused as if by our credentials, since somebody was last answered.
+    /// Callers and models whose requests were refused as if our credentials were wrong, since the
+    /// last answer.
     doubts: Vec<(Arc<str>, Lane)>,
-    /// What went wrong last for the whole provider, in words for every caller.
+    /// The last failure of the whole provider, worded for every caller.
     cause: Option<Arc<str>>,
     line: Line<Waiter<W>>,
     costs: Costs,
@@ -113,7 +116,7 @@ impl<W> Gate<W> {
         wakes: &mut Vec<Wake<W>>,
     ) -> Decision {
         let now = at.now;
-        // What time alone has opened goes to those who wait already.
+        // Slots that time alone has freed go to the jobs that already wait.
         self.grant(at, wakes);
         let lane = {
             let line = &self.line;
@@ -144,8 +147,8 @@ impl<W> Gate<W> {
         Decision::Wait { key, until }
     }
 
-    /// The first event of an attempt's answer is here. For a probe that is proof enough: without it everybody else would be turned
-    /// away until a long answer is complete.
+    /// The first event of an attempt's answer arrived. For a probe that counts as success:
+    /// otherwise all other jobs would be refused until a long answer is complete.
     pub fn answering(
         &mut self,
         permit: &mut Permit,
@@ -160,15 +163,15 @@ impl<W> Gate<W> {
         if std::mem::take(&mut permit.asks)
             && let Some(model) = self.models.get_mut(permit.lane)
         {
-            // It has begun to work: whoever waited for that starts.
+            // The model has begun to work: the jobs that waited for that start.
             model.unready = None;
         }
         self.grant(at, wakes);
         if closed { Transition::Closed } else { Transition::None }
     }
 
-    /// An attempt has ended: its slot goes to the next in line, and its result to breaker, cooldown and limit. `cause` is what
-    /// went wrong, in words that every caller may read.
+    /// An attempt has ended: its slot goes to the next in line, and its result to breaker, cooldown
+    /// and limit. `cause` is the failure in words that every caller may read.
     pub fn end(
         &mut self,
         permit: Permit,
@@ -191,14 +194,15 @@ impl<W> Gate<W> {
         shift
     }
 
-    /// A waiting job is no longer wanted. Returns its waker, or `None` when it does not wait any more: then it was or will be woken.
+    /// Takes a cancelled job out of the line. Returns its waker, or `None` when it no longer waits:
+    /// then it was or will be woken.
     pub fn cancel(&mut self, key: Key) -> Option<W> {
         let entry = self.line.remove(key)?;
         Some(self.unprobe(entry.load, entry.lane).waker)
     }
 
-    /// A waiting job's own timer has run out. Returns its waker and why it is refused, or `None` when it does not wait any more (then
-    /// it was or will be woken) or may still wait.
+    /// A waiting job's own timer has run out. Returns its waker and why it is refused, or `None`
+    /// when it no longer waits (then it was or will be woken) or may still wait.
     pub fn expire(&mut self, key: Key, at: &mut Moment<'_>) -> Option<(W, Refusal)> {
         let reason = self.line.get(key).and_then(|entry| overdue(entry, at.now))?;
         let entry = self.line.remove(key)?;
@@ -208,20 +212,21 @@ impl<W> Gate<W> {
         Some((waiting.waker, self.refusal((reason, expected), lane, at)))
     }
 
-    /// Lets those start that time alone has made room for.
+    /// Starts the waiting jobs that time alone has made room for.
     pub fn wake(&mut self, at: &mut Moment<'_>, wakes: &mut Vec<Wake<W>>) {
         self.grant(at, wakes);
     }
 
-    /// Takes other limits at once. Raising starts those who wait; lowering lets what runs end. Jobs that wait keep the patience
-    /// they came with; a line longer than its new limit takes a newcomer only in the place of another.
+    /// Takes other limits at once. Raising them starts waiting jobs; lowering them lets running
+    /// attempts finish. Waiting jobs keep the longest wait they began with; a line longer than its
+    /// new limit accepts a newcomer only in the place of another job.
     pub fn change(&mut self, limits: Limits, at: &mut Moment<'_>, wakes: &mut Vec<Wake<W>>) {
         self.limits = limits;
         self.slots.change(limits.max_concurrency);
         self.grant(at, wakes);
     }
 
-    /// Takes other policies; what breakers and cooldowns have begun runs its course.
+    /// Takes other policies; pauses that breakers and cooldowns have begun are kept.
     pub fn change_policies(&mut self, breaker: BreakerPolicy, retry: RetryPolicy) {
         self.breaker.change(breaker);
         self.models.change(breaker);
@@ -239,7 +244,7 @@ impl<W> Gate<W> {
         self.grant(at, wakes);
     }
 
-    /// Takes no new jobs; those that wait or come again are still served.
+    /// Takes no new jobs; waiting jobs and retries are still served.
     pub fn drain(&mut self) {
         self.draining = true;
     }
@@ -256,7 +261,7 @@ impl<W> Gate<W> {
         allowed
     }
 
-    /// A retry ended, whatever came of it.
+    /// A retry ended, with any outcome.
     pub fn give_back_retry(&mut self) {
         self.budget.give_back();
     }
@@ -266,7 +271,7 @@ impl<W> Gate<W> {
         self.limits
     }
 
-    /// Starts waiting jobs while there are slots for them, and drops those whose time has passed.
+    /// Starts waiting jobs while there are slots for them, and refuses those whose time has passed.
     fn grant(&mut self, at: &mut Moment<'_>, wakes: &mut Vec<Wake<W>>) {
         let now = at.now;
         let limit = self.limit();
@@ -320,7 +325,7 @@ impl<W> Gate<W> {
         u64::from(self.batch_in_flight) < (usable * 4 / 5).max(1)
     }
 
-    /// The job is in: it counts as a request, and as the probe it may be.
+    /// The job is admitted: counts it as a request, and claims the probes that it is.
     fn count_entry(&mut self, arrival: &Arrival, probe: Probe, lane: Lane, now: Instant) {
         if !arrival.again {
             self.budget.count_request(now);
@@ -362,7 +367,7 @@ impl<W> Gate<W> {
     }
 }
 
-/// Why a waiting job must not be started any more, if so.
+/// Why a waiting job must not be started any more; `None` when it may.
 fn overdue<W>(entry: &Entry<Waiter<W>>, now: Instant) -> Option<RefusalReason> {
     if entry.load.deadline <= now {
         Some(RefusalReason::DeadlinePassed)

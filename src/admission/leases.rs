@@ -1,12 +1,13 @@
-//! One concurrency limit per provider, kept together by several gateways.
+//! One concurrency limit per provider, shared by several gateways.
 //!
-//! Each gateway holds a lease of some of a provider's slots and runs its gate with that many; [`Leases`] starts a task
-//! per gate that renews the lease in the background and asks for more as soon as somebody waits for the lack of it.
-//! It owns those tasks and their end. It refuses to be on the way of a request: who can run at once runs, and who
-//! cannot waits in line as ever.
+//! Each gateway holds a lease on some of a provider's slots and runs its gate with that many;
+//! [`Leases`] starts a task per gate that renews the lease in the background and asks for more
+//! slots as soon as a job waits for lack of them. It owns those tasks and their end. It is never on
+//! the path of a request: a job that can run runs at once, and the others wait in line as without
+//! leases.
 //!
-//! What a reader would get wrong: who gets how much is decided in one place, `leases/lease.lua`, which runs at the
-//! Redis; what to do without an answer in another, [`lease`].
+//! The one thing to know: `leases/lease.lua`, which runs in Redis, decides how many slots each
+//! gateway gets; [`lease`] decides what to do without an answer.
 
 pub mod lease;
 
@@ -29,19 +30,19 @@ use lease::{HOLDS, Lease};
 
 /// How often a lease is renewed.
 const RENEW_EVERY: Duration = Duration::from_millis(400);
-/// The shortest time between two asks; it doubles as long as asking gains nothing.
+/// The shortest time between two asks; it doubles while asking gains nothing.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
-/// How long an orderly end waits for the leases to be given back.
+/// How long an orderly shutdown waits for the leases to be given back.
 const GIVE_BACK: Duration = Duration::from_millis(500);
 
-/// Decides who gets how much; see its text for what it is told and answers.
+/// Decides how many slots each gateway gets; its text documents arguments and answer.
 pub static LEASE: Script = Script::new(include_str!("leases/lease.lua"));
 
 /// The leases of this gateway.
 #[derive(Debug)]
 pub struct Leases {
     link: Link,
-    /// Those that do not know yet what they may do.
+    /// How many keepers do not know their lease yet.
     starting: Arc<AtomicUsize>,
     has_started: AtomicBool,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -51,10 +52,10 @@ pub struct Leases {
 /// Keeps one gate's lease.
 struct Keeper {
     link: Link,
-    /// The provider's book and the book of the whole Redis.
+    /// The provider's key and the key of the whole Redis.
     keys: Vec<String>,
-    /// What this gate is called there. It is not the gateway's name: after a provider was taken out and came back
-    /// its old gate may still have work.
+    /// This gate's id in Redis. It is not the gateway's name: after a provider was removed and
+    /// added again its old gate may still have work.
     id: Bytes,
     /// How often it has asked.
     number: u64,
@@ -64,7 +65,7 @@ struct Keeper {
     starting: Option<Starting>,
 }
 
-/// Counts a keeper that does not know yet what it may do.
+/// Counts one keeper that does not know its lease yet.
 #[derive(Debug)]
 struct Starting(Arc<AtomicUsize>);
 
@@ -77,8 +78,8 @@ impl Leases {
         Self { link, starting: Arc::default(), has_started, tasks: Mutex::default(), stop }
     }
 
-    /// Keeps the limit of this provider, whose gate is new, together with the other gateways, for as long as its gate lives: also after
-    /// the provider was taken out, until its last work is done.
+    /// Shares the limit of this provider, whose gate is new, with the other gateways for as long as
+    /// the gate lives: after the provider was removed, until its last work is done.
     pub fn share(&self, provider: &str, gate: &Arc<SharedGate>) {
         self.starting.fetch_add(1, Ordering::AcqRel);
         let mut keeper = Keeper {
@@ -91,7 +92,7 @@ impl Leases {
             stop: self.stop.subscribe(),
             starting: Some(Starting(Arc::clone(&self.starting))),
         };
-        // Before anybody can ask for a slot.
+        // Before any request can ask for a slot.
         keeper.settle(gate);
         let gate = Arc::downgrade(gate);
         let mut tasks = self.tasks.lock();
@@ -99,21 +100,21 @@ impl Leases {
         tasks.push(self.link.spawn(keeper.keep(gate)));
     }
 
-    /// Whether the gateway has started so lately that it does not know its part of every limit yet.
+    /// Whether the gateway has just started and does not know its lease on every limit yet.
     #[must_use]
     pub fn is_starting(&self) -> bool {
-        // Providers that a reload adds are no reason to say that the whole gateway is not ready.
+        // Providers added by a reload do not make the whole gateway unready.
         let is_starting =
             !self.has_started.load(Ordering::Acquire) && self.starting.load(Ordering::Acquire) > 0;
         self.has_started.fetch_or(!is_starting, Ordering::AcqRel);
         is_starting
     }
 
-    /// Gives every lease back. To be called when nothing runs any more.
+    /// Gives every lease back. Call it when nothing runs any more.
     pub async fn give_back(&self) {
         self.stop.send_replace(true);
         let tasks = std::mem::take(&mut *self.tasks.lock());
-        // Without an answer the others get them when they end.
+        // Without an answer the other gateways get the leases when they expire.
         drop(tokio::time::timeout(GIVE_BACK, join_all(tasks)).await);
     }
 }
@@ -142,9 +143,10 @@ impl Keeper {
         drop(self.ask(Demand { of: 0, held: 0, wanted: 0 }, Instant::now()).await);
     }
 
-    /// Asks once and acts on the answer, or on the lack of it. Says whether more may run than before.
+    /// Asks once and acts on the answer, or on the lack of one. Returns whether more may run than
+    /// before.
     async fn renew(&mut self, gate: &Arc<SharedGate>, asked: Instant) -> bool {
-        // First what it may do, then what it says it does: it must never say less.
+        // Applies the lease before it reports the demand: the report must never be too low.
         let before = self.settle(gate);
         let demand = gate.take_demand();
         self.number += 1;
@@ -162,14 +164,14 @@ impl Keeper {
         let arguments =
             vec![self.id.clone(), self.number.to_string().into(), of, held, wanted, holds];
         let answer = self.link.run(&LEASE, self.keys.clone(), arguments);
-        // What the lease says may change while nobody answers.
+        // The lease may change by itself while no answer comes.
         let until = asked + RENEW_EVERY;
         let until = self.lease.next_change(asked).map_or(until, |change| change.min(until));
         let answer: Result<Value, Unavailable> = timeout_at(until.into(), answer).await.ok()?;
         answer.ok()?.integers()
     }
 
-    /// Gives the gate its present part and returns how much that is.
+    /// Gives the gate its present lease and returns how many slots that is.
     fn settle(&mut self, gate: &Arc<SharedGate>) -> u32 {
         let now = Instant::now();
         let limit = gate.limits().max_concurrency.most();
@@ -181,7 +183,8 @@ impl Keeper {
         shared.lease
     }
 
-    /// Waits until it is time to renew, or, once `pause` is over, until somebody waits for more. Says whether to go on.
+    /// Waits until it is time to renew or, once `pause` is over, until a job waits for a slot.
+    /// Returns whether to go on.
     async fn rest(&mut self, asked: Instant, pause: Duration) -> bool {
         let now = Instant::now();
         let every = if self.starting.is_some() { ASK_AGAIN } else { RENEW_EVERY };

@@ -1,15 +1,19 @@
 //! The waiting line of one provider: who is next, fairly.
 //!
-//! Owns the waiting jobs and their order: first come, first served within a caller; between callers by weight. It refuses to know
-//! about slots, breakers or time: the gate says which lanes (models) are open and whether batch callers may go.
+//! Owns the waiting jobs and their order: first come, first served within a caller; between callers
+//! by weight. It knows nothing of slots, breakers or time: the gate says which lanes (models) are
+//! open and whether batch callers may start.
 //!
-//! Between callers it uses start-time fair queueing (Goyal, Vin, Cheng: SIGCOMM 1996), not a rotating ring: every caller has a
-//! virtual time that advances by `cost / weight` per served job, and the lowest goes first. For jobs of equal cost this gives exactly
-//! the shares of deficit round robin, but interleaved, and a caller whose models are all closed costs nothing to skip. What one
-//! would get wrong: a caller that leaves the line keeps its virtual time until the others have caught up, or a caller with one
-//! job at a time would be served first each time it comes back, whatever its weight.
+//! Between callers it uses start-time fair queueing (Goyal, Vin, Cheng: SIGCOMM 1996), not a
+//! rotating ring: every caller has a virtual time that advances by `cost / weight` per served job,
+//! and the lowest goes first. For jobs of equal cost this gives exactly the shares of deficit round
+//! robin, but interleaved, and skipping a caller whose models are all closed costs nothing. The
+//! trap: a caller that leaves the line must keep its virtual time until the others have caught up,
+//! or a caller with one job at a time would be served first each time it comes back, whatever its
+//! weight.
 //!
-//! Every operation is O(log n) in the number of waiting jobs; [`Line::next`] also looks at each lane that has waiters.
+//! Every operation is O(log n) in the number of waiting jobs; [`Line::next`] also looks at each
+//! lane that has waiters.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -29,7 +33,7 @@ pub struct Line<T> {
     queues: HashMap<Flow, Queue>,
     flows: ByPriority<HashMap<Arc<str>, Flow>>,
     lanes: BTreeMap<Lane, Waiters>,
-    /// Queues by weighted length, for finding whom to push out.
+    /// Queues by weighted length, for finding a job to push out.
     lengths: ByPriority<BTreeSet<(u64, Flow)>>,
     /// Batch jobs, the newest last.
     batch: BTreeSet<Key>,
@@ -48,7 +52,7 @@ pub struct Line<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Flow(u64);
 
-/// What waits of one caller.
+/// The waiting jobs of one caller.
 #[derive(Debug)]
 struct Queue {
     caller: Arc<str>,
@@ -60,12 +64,12 @@ struct Queue {
     lanes: BTreeMap<Lane, BTreeSet<Key>>,
 }
 
-/// What waits for one model.
+/// The waiting jobs of one model.
 #[derive(Debug, Default)]
 struct Waiters {
     /// Callers with a job here, by virtual time.
     ready: ByPriority<BTreeSet<(u64, Flow)>>,
-    /// Jobs by the end of their patience.
+    /// Jobs by the end of their longest wait.
     staying: BTreeSet<(Instant, Key)>,
     movable: BTreeSet<(Instant, Key)>,
 }
@@ -100,7 +104,7 @@ impl<T> Line<T> {
         self.jobs.len()
     }
 
-    /// Whether nobody waits.
+    /// Whether no job waits.
     pub fn is_empty(&self) -> bool {
         self.jobs.is_empty()
     }
@@ -129,7 +133,7 @@ impl<T> Line<T> {
         key
     }
 
-    /// The job that is next among the lanes that `open` accepts; batch callers are passed over unless `batch`.
+    /// The next job among the lanes that `open` accepts; batch callers are skipped unless `batch`.
     pub fn next(&self, open: impl Fn(Lane) -> bool, batch: bool) -> Option<Key> {
         let mut first: Option<(u64, Flow)> = None;
         for (_, waiters) in self.lanes.iter().filter(|(lane, _)| open(**lane)) {
@@ -148,12 +152,13 @@ impl<T> Line<T> {
         self.jobs.get(&key).map(|(_, entry)| entry)
     }
 
-    /// Takes a job out because its turn has come: the caller's share is charged what that costs.
+    /// Takes a job out because its turn has come, and charges its cost to the caller's share.
     pub fn serve(&mut self, key: Key, turn: Turn) -> Option<Entry<T>> {
         let flow = self.jobs.get(&key)?.0;
         if let Some(queue) = self.queues.get_mut(&flow) {
-            // Only a queue that was held back (closed lanes, batch) can be behind the clock. It is served first, once, and then
-            // continues from here: what it missed is not made up for at the others' expense.
+            // Only a queue that was held back (closed lanes, batch) can be behind the clock. It is
+            // served first, once, and continues from here: it does not catch up at the others'
+            // expense.
             let start = queue.pass.max(self.clock);
             let after = start + turn.stride(queue.weight);
             for lane in queue.lanes.keys() {
@@ -200,7 +205,7 @@ impl<T> Line<T> {
         self.queue_of(share).map_or(0, |queue| queue.waiting)
     }
 
-    /// How many jobs would be served before a newcomer of this caller, at most, were nobody else to come.
+    /// The most jobs that would be served before a newcomer of this caller if no other job came.
     pub fn ahead_of_newcomer(&self, share: &Share, again: bool) -> u64 {
         let own = if again { 0 } else { self.waiting_of(share) };
         let joining = self.queue_of(share).is_none_or(|queue| queue.waiting == 0);
@@ -208,7 +213,8 @@ impl<T> Line<T> {
         self.ahead(own, share.weight, self.weights + joining, self.jobs.len() as u64)
     }
 
-    /// How many jobs are served before this one, at most, if nobody else comes. Linear in the caller's own queue.
+    /// The most jobs that are served before this one if no other job comes. Linear in the caller's
+    /// own queue.
     pub fn ahead_of(&self, key: Key) -> Option<u64> {
         let (flow, entry) = self.jobs.get(&key)?;
         let queue = self.queues.get(flow)?;
@@ -217,11 +223,12 @@ impl<T> Line<T> {
         Some(self.ahead(own, entry.share.weight, self.weights, others))
     }
 
-    /// The job that gives way to a newcomer when the line is full, if any does.
+    /// The job that is pushed out for a newcomer when the line is full, if any.
     ///
-    /// For an interactive newcomer that is the newest batch job. Otherwise it is the newest job of the longest queue of the
-    /// newcomer's class (lengths are divided by weights), provided that queue stays at least as long as the newcomer's own:
-    /// equals never push each other out. Retries never give way.
+    /// For an interactive newcomer that is the newest batch job. Otherwise it is the newest job of
+    /// the longest queue of the newcomer's class (lengths are divided by weights), provided that
+    /// queue stays at least as long as the newcomer's own: equals never push each other out.
+    /// Retries are never pushed out.
     pub fn giving_way_to(&self, newcomer: &Share) -> Option<Key> {
         if newcomer.priority == Priority::Interactive
             && let Some(newest) = self.batch.last().filter(|key| !key.is_again())
@@ -234,7 +241,8 @@ impl<T> Line<T> {
         (*longest > own && !newest.is_again()).then_some(*newest)
     }
 
-    /// A job in `lane` whose patience ends before `instant`, or any movable job there when `movable`.
+    /// A job in `lane` whose longest wait ends before `instant`, or any movable job there when
+    /// `movable`.
     pub fn impatient(&self, lane: Lane, instant: Instant, movable: bool) -> Option<Key> {
         let waiters = self.lanes.get(&lane)?;
         let staying = waiters.staying.first().filter(|(until, _)| *until < instant);
@@ -253,12 +261,12 @@ impl<T> Line<T> {
         }
     }
 
-    /// The lanes that somebody waits in.
+    /// The lanes with waiting jobs.
     pub fn lanes(&self) -> impl Iterator<Item = Lane> + '_ {
         self.lanes.keys().copied()
     }
 
-    /// How many wait in this lane.
+    /// How many jobs wait in this lane.
     pub fn waiting_in(&self, lane: Lane) -> usize {
         self.lanes.get(&lane).map_or(0, |waiters| waiters.staying.len() + waiters.movable.len())
     }
@@ -269,7 +277,7 @@ impl<T> Line<T> {
         queues.map(|queue| (&queue.caller, queue.waiting))
     }
 
-    /// Since when the job waits that has waited longest. Linear in the number of waiting retries.
+    /// When the job that has waited longest began to wait. Linear in the number of waiting retries.
     pub fn oldest(&self) -> Option<Instant> {
         let retries = self.jobs.range(..Key(0)).map(|(_, (_, entry))| entry.since);
         let first = self.jobs.range(Key(0)..).next().map(|(_, (_, entry))| entry.since);
@@ -287,7 +295,8 @@ impl<T> Line<T> {
         self.queues.get(flow)
     }
 
-    /// The caller's queue, made if it has none, at its present weight and no earlier than the clock.
+    /// The caller's queue, created if it has none, at its present weight and no earlier than the
+    /// clock.
     fn enter(&mut self, share: &Share) -> Flow {
         let flow = match self.flows.of(share.priority).get(&share.caller) {
             Some(flow) => *flow,
@@ -314,7 +323,7 @@ impl<T> Line<T> {
         flow
     }
 
-    /// An empty queue is kept only while it is ahead of the clock; nothing is kept of an empty line.
+    /// Keeps an empty queue only while it is ahead of the clock, and nothing of an empty line.
     fn leave(&mut self, flow: Flow) {
         if self.jobs.is_empty() {
             self.queues.clear();

@@ -1,9 +1,10 @@
 //! What the gate knows about each model of its provider: breaker, cooldown, how many run.
 //!
-//! Owns a bounded table. Model names come from callers, so the table must not grow with them: at most [`MOST_MODELS`] are told
-//! apart. When it is full the least recently used model that nothing runs or waits for, and about which nothing bad is
-//! remembered, makes room; if there is none, the newcomer shares the entry `(other)`. A caller that invents names can therefore
-//! neither fill the memory nor wash away what is known about a model in trouble.
+//! Owns a bounded table. Model names come from callers, so the table must not grow with them: it
+//! has entries for at most [`MOST_MODELS`]. When it is full, the least recently used model without
+//! running or waiting jobs and without remembered failures is replaced; if there is none, the
+//! newcomer shares the entry `(other)`. A caller that invents names can therefore neither fill the
+//! memory nor evict what is known about a failing model.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,10 +16,10 @@ use super::evidence::Evidence;
 use super::line::Lane;
 use super::unready::Unready;
 
-/// How many models are told apart.
+/// How many models have an entry of their own.
 pub const MOST_MODELS: usize = 256;
 
-/// Trouble that nobody has asked about for this long may be forgotten.
+/// Failures of a model that was not asked for in this long may be forgotten.
 const STALE: Duration = Duration::from_secs(600);
 
 /// One model of the provider.
@@ -30,11 +31,11 @@ pub struct Model {
     pub breaker: Breaker,
     /// Its cooldown.
     pub cooldown: Cooldown,
-    /// What its failures are evidence of.
+    /// Whose fault its failures are.
     pub evidence: Evidence,
-    /// Set while it says that it has not begun to work.
+    /// Set while the model says that it is not ready.
     pub unready: Option<Unready>,
-    /// What went wrong last, in words for every caller.
+    /// The last failure, worded for every caller.
     pub cause: Option<Arc<str>>,
     /// How many attempts run.
     pub in_flight: u32,
@@ -48,7 +49,7 @@ pub struct Models {
     lanes: HashMap<Arc<str>, Lane>,
     /// Indexed by lane; the first one is shared.
     models: Vec<Model>,
-    /// Whether a model may be unready: nothing is looked for when none is, which is nearly always.
+    /// Whether a model may be unready; saves the search when none is, which is nearly always.
     may_be_unready: bool,
 }
 
@@ -65,7 +66,7 @@ impl Models {
         self.models.iter_mut().for_each(|model| model.breaker.change(policy));
     }
 
-    /// Begins anew with every breaker and cooldown; what runs and waits is kept.
+    /// Resets every breaker and cooldown; running and waiting jobs are kept.
     pub fn forget(&mut self, now: Instant) {
         for model in &mut self.models {
             model.breaker.forget(now);
@@ -76,7 +77,7 @@ impl Models {
         }
     }
 
-    /// The model's lane, given out if it has none. `waits` tells which lanes somebody waits in.
+    /// The model's lane, assigned if it has none. `waits` says whether jobs wait in a lane.
     pub fn lane(&mut self, name: &Arc<str>, now: Instant, waits: impl Fn(Lane) -> bool) -> Lane {
         if let Some(lane) = self.lanes.get(name) {
             if let Some(model) = self.models.get_mut(lane.0 as usize) {
@@ -109,7 +110,7 @@ impl Models {
         self.models.get_mut(lane.0 as usize)
     }
 
-    /// What is known about a model, without giving it a lane.
+    /// The model by its name, without assigning a lane.
     pub fn find(&self, name: &str) -> Option<&Model> {
         self.lanes.get(name).and_then(|lane| self.get(*lane))
     }
@@ -119,7 +120,8 @@ impl Models {
         self.models.iter_mut().for_each(|model| model.breaker.hasten(least, now));
     }
 
-    /// The model in this lane says that it has not begun to work; `asks` says whether the request was sent to find that out.
+    /// The model in this lane says that it is not ready; `asks` says whether the request was sent
+    /// to find that out.
     pub fn not_begun(&mut self, lane: Lane, asks: bool, now: Instant) {
         if let Some(model) = self.get_mut(lane) {
             model.unready = Some(Unready::again(model.unready.take(), asks, now));
@@ -127,7 +129,7 @@ impl Models {
         }
     }
 
-    /// A call has ended: models that had not begun to work are asked again at once.
+    /// A call has ended: models that were not ready are asked again at once.
     pub fn ask_again(&mut self, now: Instant) {
         if !std::mem::take(&mut self.may_be_unready) {
             return;
@@ -180,7 +182,7 @@ impl Model {
         may_be_asked && self.in_flight < self.usable(limit, now)
     }
 
-    /// When one more slot becomes usable by itself, if that is what keeps the model from starting more.
+    /// When one more slot becomes usable by itself, if the model cannot start an attempt before.
     pub fn next_step(&self, limit: u32, now: Instant) -> Option<Instant> {
         if self.is_open(limit, now) {
             return None;
@@ -211,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn invented_names_neither_fill_the_table_nor_wash_away_trouble() {
+    fn invented_names_neither_fill_the_table_nor_evict_failing_models() {
         let now = Instant::now();
         let mut models = Models::new(BreakerPolicy::default(), now);
         let broken = models.lane(&name(0), now, |_| false);
@@ -241,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn old_trouble_is_forgotten_when_room_is_needed() {
+    fn old_failures_are_forgotten_when_room_is_needed() {
         let now = Instant::now();
         let mut models = Models::new(BreakerPolicy::default(), now);
         for number in 0..MOST_MODELS {

@@ -1,10 +1,12 @@
-//! Requests that make a model die again and again: they are answered at once for a while, with what happened.
+//! Requests that crash a model again and again: for a while they are refused at once, with what
+//! happened.
 //!
-//! Owns a bounded table of requests, by digest, and how often each made a model crash, break off or fall silent. It refuses
-//! to look at the requests themselves. When the table is full, the request whose first crash is longest ago makes room.
+//! Owns a bounded table of requests, by digest, and how often each made a model crash, break off or
+//! fall silent. It never sees the requests themselves. When the table is full, the request with the
+//! oldest first crash is replaced.
 //!
-//! The one thing to know: during an outage every request "makes the model fail". The gate therefore puts none in quarantine
-//! while other requests fail at the model as well, without one that is answered in between.
+//! The one thing to know: during an outage every request "makes the model fail". The gate therefore
+//! quarantines no request while other requests fail at the model too, with no answer in between.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use std::time::{Duration, Instant};
 
 /// Crashes within [`WINDOW`] that put a request in quarantine.
 const MOST_CRASHES: u32 = 3;
-/// How long a crash is held against a request.
+/// How long a crash counts against a request.
 const WINDOW: Duration = Duration::from_secs(600);
 /// How long a quarantine lasts.
 const LENGTH: Duration = Duration::from_secs(60);
@@ -23,25 +25,26 @@ const MOST_REQUESTS: usize = 256;
 #[derive(Debug, Default)]
 pub struct Quarantine {
     requests: HashMap<(u64, Arc<str>), Record>,
-    /// Whether one of them has been in quarantine, so that requests need to be told apart.
+    /// Whether one of them has been in quarantine, so that arrivals need a digest.
     is_used: bool,
 }
 
-/// What is known of one request at one model.
+/// The crashes of one request at one model.
 #[derive(Clone, Debug)]
 pub struct Record {
     /// Whose request it is.
     pub caller: Arc<str>,
     /// How often it made the model fail.
     pub crashes: u32,
-    /// What happened the last time, in words for every caller.
+    /// The last failure, worded for every caller.
     pub why: Arc<str>,
     first: Instant,
     until: Option<Instant>,
 }
 
 impl Quarantine {
-    /// The request made the model fail. Unless `excused`, the third time puts it in quarantine, which is then said.
+    /// The request made the model fail. Unless `excused`, the third crash puts it in quarantine.
+    /// Returns whether it did.
     pub fn crashed(
         &mut self,
         request: u64,
@@ -67,7 +70,7 @@ impl Quarantine {
         begins
     }
 
-    /// Whether the request is in quarantine at the model, and for how long still.
+    /// The request's record and the time left, if it is in quarantine at the model.
     pub fn find(
         &self,
         request: u64,
@@ -79,19 +82,19 @@ impl Quarantine {
         (!left.is_zero()).then_some((record, left))
     }
 
-    /// Who is in quarantine now, with the models' names.
+    /// The requests in quarantine now, with their models' names.
     pub fn iter(&self, now: Instant) -> impl Iterator<Item = (&Arc<str>, &Record, Duration)> + '_ {
         let all = self.requests.iter();
         let all = all.map(move |((_, model), record)| (model, record, record.left(now)));
         all.filter(|(_, _, left)| !left.is_zero())
     }
 
-    /// Whether nobody has been in quarantine lately, so that no request needs to be told from another.
+    /// Whether no request has been in quarantine lately, so that arrivals need no digest.
     pub fn is_empty(&self) -> bool {
         !self.is_used
     }
 
-    /// Forgets everybody.
+    /// Forgets every request.
     pub fn clear(&mut self) {
         *self = Self::default();
     }
@@ -126,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn the_third_crash_within_ten_minutes_is_followed_by_a_minute() {
+    fn the_third_crash_within_ten_minutes_starts_a_minute_of_quarantine() {
         let now = Instant::now();
         let at = |seconds| now + Duration::from_secs(seconds);
         let mut quarantine = Quarantine::default();

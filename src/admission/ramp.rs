@@ -1,7 +1,8 @@
-//! A ramp: how many slots may be used again after a pause.
+//! A ramp: how many slots are usable again after a pause.
 //!
-//! Owns nothing but its start and length. Used after a breaker closes and after a cooldown, so that what waited does not start
-//! all at once against a server that has only just recovered. A ramp never closes completely: one slot is always usable.
+//! Owns nothing but its start and length. Used after a breaker closes and after a cooldown, so that
+//! waiting jobs do not all start at once at a server that has just recovered. A ramp never closes
+//! completely: one slot is always usable.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ impl Ramp {
         Self { since, length }
     }
 
-    /// How many of `limit` slots may be used now: at least 1, and all of them after the end.
+    /// How many of `limit` slots are usable now: at least 1, and all of them after the end.
     pub fn usable(&self, limit: u32, now: Instant) -> u32 {
         if self.is_over(now) {
             return limit;
@@ -39,7 +40,7 @@ impl Ramp {
         Some(self.since + until.min(self.length))
     }
 
-    /// Whether all slots may be used.
+    /// Whether all slots are usable.
     pub fn is_over(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.since) >= self.length
     }

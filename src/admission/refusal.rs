@@ -1,64 +1,67 @@
-//! Why a job was turned away, and when it may come back.
+//! Why a job was refused, and when the client may retry.
 //!
-//! Owns the closed list of reasons and the bounds of `Retry-After`. Which kind of error a reason becomes is
-//! the provider's to say (`provider/refusal_error.rs`).
+//! Owns the closed list of reasons and the bounds of `Retry-After`. The provider decides which kind
+//! of error a reason becomes (`provider/refusal_error.rs`).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
-/// A job was turned away, at the door or out of the line.
+/// A job was refused, at the admission check or while it waited in line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// Why.
     pub reason: RefusalReason,
-    /// What happened earlier that it stands on, in words for every caller.
+    /// The earlier failure behind it, worded for every caller.
     pub cause: Option<Arc<str>>,
     /// How long the reason is expected to last.
     pub expected: Duration,
-    /// When it makes sense to come back: 1 to 60 s, spread by ± 20 % so that the refused do not return together.
+    /// When a retry makes sense: 1 to 60 s, spread by ± 20 % so that refused clients do not retry
+    /// together.
     pub retry_after: Duration,
 }
 
-/// Why a job was turned away.
+/// Why a job was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefusalReason {
     /// The line is full.
     QueueFull,
-    /// Its turn would come after its deadline, or after the longest wait allowed.
+    /// The predicted wait ends after its deadline, or after the longest wait allowed.
     PredictedWait,
-    /// Others wait, and its caller already holds half of the line.
+    /// Others wait, and its caller already has half of the line.
     OverShare,
-    /// It was its caller's newest in the longest queue when somebody else came to a full line, or batch work in a full line.
+    /// It was the newest job of the longest queue when another caller's job reached a full line, or
+    /// batch work in a full line.
     PushedOut,
-    /// It waited as long as the operator allows, and its turn had not come.
+    /// It waited as long as the operator allows without getting a slot.
     WaitedTooLong,
     /// Its deadline passed.
     DeadlinePassed,
     /// The provider or the model keeps failing.
     BreakerOpen,
-    /// The provider asked to be left alone for longer than the job can wait.
+    /// The provider's cooldown lasts longer than the job can wait.
     CoolingDown,
     /// The provider does not accept our credentials.
     AuthFailed,
-    /// The same request made the model fail again and again.
+    /// The same request has made the model fail again and again.
     Quarantined,
-    /// The provider is being emptied.
+    /// The provider is being drained.
     Draining,
 }
 
-/// What the reason is based on when nothing has been measured yet.
+/// The assumed hold time while nothing has been measured yet.
 pub(super) const UNMEASURED: Duration = Duration::from_secs(2);
-/// When to come back to a provider that is being emptied.
+/// When to retry at a provider that is being drained.
 pub(super) const DRAINING: Duration = Duration::from_secs(10);
 
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
 
 impl Refusal {
-    /// A refusal that expects the reason to be gone after `expected`; `unit` (0 to 1) spreads it by ± 20 %.
+    /// A refusal that expects the reason to be gone after `expected`; `unit` (0 to 1) spreads it by
+    /// ± 20 %.
     pub fn new(reason: RefusalReason, expected: Duration, unit: f64) -> Self {
         let bounded = expected.clamp(SHORTEST, LONGEST);
         let spread = bounded.mul_f64(0.8 + 0.4 * unit.clamp(0.0, 1.0));
@@ -67,7 +70,7 @@ impl Refusal {
 }
 
 impl RefusalReason {
-    /// The reason in one word, as snapshots have it.
+    /// The reason in one word, as in snapshots.
     pub fn name(self) -> &'static str {
         match self {
             Self::QueueFull => "queue_full",
@@ -84,7 +87,7 @@ impl RefusalReason {
         }
     }
 
-    /// The label of the metric that counts decisions at the door.
+    /// The label of the metric that counts decisions of the admission check.
     pub fn decision(self) -> &'static str {
         match self {
             Self::QueueFull | Self::OverShare | Self::PushedOut => "queue_full",

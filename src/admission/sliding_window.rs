@@ -1,7 +1,8 @@
-//! A count of what happened in the last minute.
+//! A count of the events of the last minute.
 //!
-//! Twelve buckets of five seconds: events leave the count in groups, between 55 and 60 seconds after they happened. That is exact
-//! enough for budgets and success rates, and costs no memory per event.
+//! Twelve buckets of five seconds: events leave the count in groups, between 55 and 60 seconds
+//! after they happened. That is exact enough for budgets and success rates, and costs no memory per
+//! event.
 
 use std::time::{Duration, Instant};
 
@@ -17,12 +18,12 @@ const BUCKETS: u64 = 12;
 const BUCKET: Duration = Duration::from_secs(5);
 
 impl SlidingWindow {
-    /// Nothing has happened yet.
+    /// A window without events.
     pub fn new(now: Instant) -> Self {
         Self { start: now, tick: 0, buckets: [0; BUCKETS as usize] }
     }
 
-    /// One more.
+    /// Counts one event.
     pub fn add(&mut self, now: Instant) {
         self.advance(now);
         let current = (self.tick % BUCKETS) as usize;
@@ -31,7 +32,7 @@ impl SlidingWindow {
         }
     }
 
-    /// The latest one did not happen.
+    /// Takes back the latest event.
     pub fn take_back(&mut self) {
         let ticks = (0..BUCKETS).map(|back| (self.tick + BUCKETS - back) % BUCKETS);
         let mut indexes = ticks.map(|tick| tick as usize);
@@ -41,7 +42,7 @@ impl SlidingWindow {
         }
     }
 
-    /// How many in the last minute.
+    /// How many events the last minute had.
     pub fn count(&self, now: Instant) -> u64 {
         let mut present = self.clone();
         present.advance(now);
@@ -71,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_taken_back_was_the_latest() {
+    fn the_latest_event_is_taken_back() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut minute = SlidingWindow::new(start);
@@ -84,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_older_than_a_minute_is_not_counted() {
+    fn events_older_than_a_minute_are_not_counted() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut minute = SlidingWindow::new(start);

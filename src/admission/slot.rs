@@ -1,13 +1,16 @@
-//! A gate shared by all worker threads: [`Slot`] and [`Ticket`] return what they hold when they are dropped.
+//! A gate shared by all worker threads: [`Slot`] and [`Ticket`] return what they hold when they are
+//! dropped.
 //!
-//! Owns the one lock around a [`Gate`], the clock and the random numbers. The lock is held for one decision, never across an await
-//! and never while somebody is woken. What one would get wrong: a turn can be granted to a waiter that leaves at that very
-//! moment. The slot then travels through the waiter's channel, or comes back from it, and is given to the next in line, in a loop
-//! and not by recursion, however many have left.
+//! Owns the one lock around a [`Gate`], the clock and the random numbers. The lock is held for one
+//! decision, never across an await and never while a waiter is woken. The trap: a slot can be
+//! granted to a waiter that disconnects at that very moment. The slot then comes back through the
+//! waiter's channel and is given to the next in line, in a loop and not by recursion, however many
+//! have disconnected.
 //!
-//! Time-driven changes (a cooldown ends, slots return after a pause) need somebody with a timer. That is one of those who wait,
-//! the *keeper*: when the gate knows of such an instant one waiter is notified, sleeps until then, and hands the duty on when it
-//! leaves the line. Nothing needs to be driven from outside.
+//! Time-driven changes (a cooldown ends, slots return after a pause) need a timer. One of the
+//! waiters, the *keeper*, has it: when the gate knows of such an instant one waiter is notified,
+//! sleeps until then, and hands the duty on when it leaves the line. Nothing outside has to drive
+//! the gate.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,27 +38,27 @@ pub struct SharedGate {
     inner: Mutex<Inner>,
     /// Makes one waiter the keeper.
     keeper_wanted: Notify,
-    /// Told when somebody waits only because this gateway's part of the limit is small.
+    /// Notified when a job waits only because this gateway's lease is small.
     short: Arc<Notify>,
-    /// As [`Gate::has_quarantine`], to be looked at without the lock.
+    /// As [`Gate::has_quarantine`], readable without the lock.
     has_quarantine: AtomicBool,
 }
 
 /// What became of an arrival.
 #[derive(Debug)]
 pub enum Admission {
-    /// Start now.
+    /// The job starts now.
     Run(Slot),
-    /// Wait for the turn.
+    /// The job waits in line.
     Wait(Ticket),
-    /// Turned away.
+    /// The job is refused.
     Refuse(Refusal),
 }
 
 /// The right to run one attempt.
 ///
-/// Dropping it frees the slot, once, and starts the next in line; so does a panic. Dropped without [`Slot::ended`] it counts as
-/// [`Ended::Neutral`].
+/// Dropping it frees the slot, once, and starts the next in line; so does a panic. Dropped without
+/// [`Slot::ended`] it counts as [`Ended::Neutral`].
 #[derive(Debug)]
 pub struct Slot {
     gate: Arc<SharedGate>,
@@ -75,7 +78,8 @@ type Waker = oneshot::Sender<Answer>;
 #[derive(Debug)]
 struct Inner {
     gate: Gate<Waker>,
-    /// When the keeper looks next, or a waiter has been asked to become the keeper and to look then.
+    /// When the keeper looks at the gate next, or a waiter that was asked to become the keeper
+    /// will.
     kept: Option<Instant>,
 }
 
@@ -117,8 +121,9 @@ impl SharedGate {
         }
     }
 
-    /// Takes a retry from the budget, or `None` when it is used up: then the original failure is the answer. A request's
-    /// `previous` permit is given back first, so that its second retry does not stand in the way of itself.
+    /// Takes a retry from the budget, or returns `None` when it is used up: then the original
+    /// failure is the answer. A request's `previous` permit is given back first, so that its first
+    /// retry does not block its second.
     pub fn retry(self: &Arc<Self>, previous: Option<RetryPermit>) -> Option<RetryPermit> {
         drop(previous);
         let taken = self.inner.lock().gate.take_retry(now());
@@ -130,22 +135,22 @@ impl SharedGate {
         self.step(|inner, at, wakes| inner.gate.change(limits, at, wakes));
     }
 
-    /// Takes another part of a limit that several gateways keep together; see [`Gate::change_lease`].
+    /// Takes another lease on a limit that several gateways share; see [`Gate::change_lease`].
     pub fn change_lease(self: &Arc<Self>, shared: Option<SharedLimit>) {
         self.step(|inner, at, wakes| inner.gate.change_lease(shared, at, wakes));
     }
 
-    /// How much there is to do; see [`Gate::take_demand`].
+    /// How many slots are wanted; see [`Gate::take_demand`].
     pub fn take_demand(&self) -> Demand {
         self.inner.lock().gate.take_demand()
     }
 
-    /// Whether somebody waits only because the part is small.
+    /// Whether a job waits only because the lease is small.
     pub fn is_short(&self) -> bool {
         self.inner.lock().gate.is_short()
     }
 
-    /// What is notified when somebody begins to wait only because the part is small.
+    /// Notified when a job begins to wait only because the lease is small.
     pub fn short(&self) -> Arc<Notify> {
         Arc::clone(&self.short)
     }
@@ -160,7 +165,7 @@ impl SharedGate {
         self.step(|inner, at, wakes| inner.gate.forget_failures(at, wakes));
     }
 
-    /// Takes note of a health check; see [`Gate::checked`].
+    /// Records a health check; see [`Gate::checked`].
     pub fn checked(
         self: &Arc<Self>,
         check: Check,
@@ -170,12 +175,12 @@ impl SharedGate {
         self.step(|inner, at, wakes| inner.gate.checked(check, most, cause, at, wakes))
     }
 
-    /// Whether requests need to be told apart at the door; see [`Gate::has_quarantine`].
+    /// Whether arrivals need a digest of their request; see [`Gate::has_quarantine`].
     pub fn has_quarantine(&self) -> bool {
         self.has_quarantine.load(Ordering::Relaxed)
     }
 
-    /// Whether the provider or one of its models is left alone for now.
+    /// Whether the breaker of the provider or of one of its models is open.
     pub fn is_left_alone(&self) -> bool {
         self.inner.lock().gate.is_left_alone(now())
     }
@@ -185,7 +190,7 @@ impl SharedGate {
         self.inner.lock().gate.limits()
     }
 
-    /// Takes no new jobs; those that wait or come again are still served.
+    /// Takes no new jobs; waiting jobs and retries are still served.
     pub fn drain(&self) {
         self.inner.lock().gate.drain();
     }
@@ -200,12 +205,12 @@ impl SharedGate {
         self.inner.lock().gate.expected_wait(model, now())
     }
 
-    /// What may be seen of the gate now.
+    /// The gate's present state.
     pub fn snapshot(&self) -> Snapshot {
         self.inner.lock().gate.snapshot(now())
     }
 
-    /// One decision under the lock, then the wake-ups that follow from it.
+    /// Makes one decision under the lock, then the wake-ups that follow from it.
     fn step<R>(
         self: &Arc<Self>,
         decide: impl FnOnce(&mut Inner, &mut Moment<'_>, &mut Vec<Wake<Waker>>) -> R,
@@ -241,7 +246,8 @@ impl SharedGate {
         result
     }
 
-    /// Wakes the waiters. A slot whose waiter has left comes back and is given to the next, until nobody is left to be told.
+    /// Wakes the waiters. A slot whose waiter has disconnected comes back and is given to the next,
+    /// until no wake-up is left.
     fn deliver(self: &Arc<Self>, mut wakes: Vec<Wake<Waker>>) {
         while !wakes.is_empty() {
             for wake in std::mem::take(&mut wakes) {
@@ -268,13 +274,14 @@ impl Slot {
         self.ended_because(ended, None)
     }
 
-    /// As [`Slot::ended`], with what went wrong, in words that every caller may read.
+    /// As [`Slot::ended`], with the failure in words that every caller may read.
     pub fn ended_because(mut self, ended: Ended, cause: Option<Arc<str>>) -> Transition {
         let Some(permit) = self.permit.take() else { return Transition::None };
         self.gate.step(|inner, at, wakes| inner.gate.end(permit, ended, cause, at, wakes))
     }
 
-    /// The first event of the answer is here: if this attempt is a breaker's probe, it has succeeded; see [`Gate::answering`].
+    /// The first event of the answer arrived: if this attempt is a breaker's probe, it succeeded;
+    /// see [`Gate::answering`].
     pub fn answering(&mut self) -> Transition {
         match self.permit.as_mut().filter(|permit| permit.is_awaited()) {
             Some(permit) => {
@@ -284,7 +291,7 @@ impl Slot {
         }
     }
 
-    /// On its way to its waiter; counts as unused until it is received.
+    /// A slot on its way to its waiter; it counts as unused until it is received.
     fn unused(gate: &Arc<SharedGate>, permit: Permit) -> Self {
         Self { gate: Arc::clone(gate), permit: Some(permit), ended: Ended::Unused }
     }
@@ -294,7 +301,7 @@ impl Drop for Slot {
     fn drop(&mut self) {
         if let Some(permit) = self.permit.take() {
             let ended = self.ended;
-            // Without a verdict no breaker opens or closes.
+            // Without a result no breaker opens or closes.
             self.gate.step(|inner, at, wakes| inner.gate.end(permit, ended, None, at, wakes));
         }
     }
@@ -306,7 +313,8 @@ impl Drop for RetryPermit {
     }
 }
 
-/// The clock of timers, so that tests can pause both together. Without tokio's test features it is the system's.
+/// The clock of tokio's timers, so that tests can pause both together. Otherwise it is the system's
+/// clock.
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }

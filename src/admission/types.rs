@@ -1,4 +1,4 @@
-//! The words in which one talks to a gate: what arrives, what is decided, how an attempt ended.
+//! The types of a gate's interface: what arrives, what is decided, how an attempt ended.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,23 +28,26 @@ pub struct Moment<'a> {
     pub unit: &'a mut dyn FnMut() -> f64,
 }
 
-/// A job at the door.
+/// A job at the admission check.
 #[derive(Clone, Debug)]
 pub struct Arrival {
     /// Whose it is.
     pub share: Share,
     /// The model it would run on.
     pub model: Arc<str>,
-    /// When its answer is worth nothing any more.
+    /// When its answer becomes worthless.
     pub deadline: Instant,
-    /// Whether it ran before and comes again. A retry stands at the head of its caller's queue and is never turned away because the
-    /// line is full or the provider is being emptied: it was let in before.
+    /// Whether it is a retry. A retry goes to the head of its caller's queue and is never refused
+    /// because the line is full or the provider is being drained: it was admitted before.
     pub again: bool,
-    /// Whether another provider could answer it. If so it does not wait for a cooldown longer than 3 s.
+    /// Whether another candidate could answer it. If so it does not wait for a cooldown longer than
+    /// 3 s.
     pub elsewhere: bool,
-    /// How much of its patience is used up: the time in line before a try that was not begun.
+    /// How much of its longest wait is used up: the time in line before an attempt that the model
+    /// did not begin.
     pub waited: Duration,
-    /// A digest of the caller and of what it asks, where [`Gate::has_quarantine`](super::gate::Gate::has_quarantine) asks for it.
+    /// A digest of the caller and its request, where
+    /// [`Gate::has_quarantine`](super::gate::Gate::has_quarantine) wants one.
     pub request: Option<u64>,
 }
 
@@ -53,14 +56,15 @@ pub struct Arrival {
 pub enum Decision {
     /// Start it now.
     Run(Permit),
-    /// It waits; its waker will be in a later [`Wake`].
+    /// It waits; a later [`Wake`] will hold its waker.
     Wait {
-        /// Names it until then.
+        /// Its key in the line.
         key: Key,
-        /// When it stops waiting; it must call [`Gate::expire`](super::gate::Gate::expire) by itself then.
+        /// When it stops waiting; it must call [`Gate::expire`](super::gate::Gate::expire) by
+        /// itself then.
         until: Instant,
     },
-    /// It is turned away.
+    /// It is refused.
     Refuse(Refusal),
 }
 
@@ -71,17 +75,17 @@ pub struct Permit {
     pub(super) caller: Arc<str>,
     pub(super) priority: Priority,
     pub(super) probe: Probe,
-    /// Whether it asks for those who wait whether the model begins to work.
+    /// Whether the attempt finds out, for the waiting jobs, whether the model is ready.
     pub(super) asks: bool,
     pub(super) started: Instant,
 }
 
-/// A waiter to be told something.
+/// A waiter to wake, with its answer.
 #[derive(Debug)]
 pub enum Wake<W> {
     /// Its turn has come.
     Grant(W, Permit),
-    /// It waits no longer.
+    /// It is refused.
     Refuse(W, Refusal),
 }
 
@@ -90,29 +94,31 @@ pub enum Wake<W> {
 pub enum Ended {
     /// With a complete answer.
     Success,
-    /// Nobody could have been answered: there was no connection.
+    /// Without a connection: no request could have been answered.
     Unreachable,
-    /// The model failed, by way of this request.
+    /// With a failure of the model.
     Failed {
-        /// Which request, and what it heard.
+        /// Which request failed, and the provider's text.
         fault: Fault,
         /// Whether it failed because it has too much to do.
         congested: bool,
-        /// Whether it died or fell silent under the request, which costs everybody when it happens again.
+        /// Whether the model crashed or fell silent, which harms all callers when it happens again.
         crashed: bool,
     },
-    /// The provider does not accept our credentials.
+    /// The provider refused our credentials.
     AuthFailed,
-    /// The provider refused what may be our credentials, the request or the model.
+    /// The provider refused our credentials, the request or the model; it is unclear which.
     AuthDoubted,
-    /// Nothing was begun: a model still loads, or the provider's own queue is full. The request comes again.
+    /// The model did not begin: it still loads, or the provider's own queue is full. The request
+    /// comes again.
     NotBegun,
-    /// The provider asks to be left alone, for this long if it said so.
+    /// With a 429, which starts a cooldown.
     RateLimited {
         /// `Retry-After`.
         retry_after: Option<Duration>,
     },
-    /// For a reason that says nothing about the provider: the client's fault, or the client left.
+    /// For a reason that says nothing about the provider: the client's fault, or the client
+    /// disconnected.
     Neutral,
     /// Before it began: the permit was never used.
     Unused,
@@ -124,17 +130,17 @@ pub enum Transition {
     /// Nothing.
     #[default]
     None,
-    /// It was one failure too many: nobody is let through for a while.
+    /// It opened the breaker: no attempt is let through for a while.
     Opened,
-    /// It was the last proof that was wanted: everybody is let through again.
+    /// It closed the breaker: attempts are let through again.
     Closed,
     /// Nothing: the failure was the request's own fault.
     Blameless,
-    /// Nothing, but its request is in quarantine from now on.
+    /// Nothing, but its request is now in quarantine.
     Quarantined,
 }
 
-/// Which breakers wait for this job's result.
+/// The breakers whose probe this job is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Probe {
     pub(super) provider: bool,
@@ -150,7 +156,7 @@ impl Arrival {
 }
 
 impl Permit {
-    /// Whether others wait for the attempt's first sign: a breaker, or those for whom it asks.
+    /// Whether a breaker or waiting jobs wait for the first event of the attempt's answer.
     pub fn is_awaited(&self) -> bool {
         self.asks || self.probe != Probe::default()
     }

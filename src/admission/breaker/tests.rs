@@ -1,4 +1,4 @@
-//! The breaker, transition by transition. A `unit` of 0.5 is no jitter.
+//! The breaker, transition by transition. A `unit` of 0.5 means no jitter.
 
 use super::*;
 
@@ -21,7 +21,7 @@ fn open(now: Instant) -> Breaker {
     breaker
 }
 
-/// Fails the probe whenever one is let in, and says how long each pause was.
+/// Fails each probe and returns the length of each pause.
 fn pauses(breaker: &mut Breaker, mut now: Instant, rounds: usize) -> Vec<u64> {
     let mut pauses = Vec::new();
     for _ in 0..rounds {
@@ -52,7 +52,7 @@ fn five_failures_in_a_row_open_it_and_a_success_in_between_starts_again() {
 }
 
 #[test]
-fn less_than_half_of_twenty_in_a_minute_opens_it() {
+fn fewer_than_half_successes_of_twenty_in_a_minute_open_it() {
     let now = Instant::now();
     let mut breaker = breaker(now);
     // Three failures, two successes, and so on: never five in a row.
@@ -106,7 +106,7 @@ fn failing_probes_double_the_pause_up_to_two_minutes() {
 }
 
 #[test]
-fn one_probe_is_let_in_and_two_in_a_row_close_it() {
+fn one_probe_runs_at_a_time_and_two_successes_in_a_row_close_it() {
     let start = Instant::now();
     let mut breaker = open(start);
     let now = start + seconds(5.0);
@@ -127,7 +127,7 @@ fn one_probe_is_let_in_and_two_in_a_row_close_it() {
 }
 
 #[test]
-fn a_probe_without_a_verdict_lets_the_next_arrival_probe() {
+fn a_probe_without_a_result_lets_the_next_arrival_probe() {
     let start = Instant::now();
     let mut breaker = open(start);
     let now = start + seconds(5.0);

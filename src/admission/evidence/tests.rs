@@ -1,4 +1,4 @@
-//! Who is blamed for what, row by row.
+//! Which failures count against the model and which against the request.
 
 use super::*;
 
@@ -23,7 +23,7 @@ impl Case {
         self.evidence.failed(&Arc::from(caller), fault, self.now)
     }
 
-    /// A failure of which the provider says nothing.
+    /// A failure without a text from the provider.
     fn cut(&mut self, caller: &str, request: u64) -> Weight {
         let fault = Fault { request, said: None, repeated: false };
         self.evidence.failed(&Arc::from(caller), fault, self.now)
@@ -49,18 +49,18 @@ fn a_request_counts_once_however_often_it_is_tried_and_once_a_minute() {
 }
 
 #[test]
-fn what_is_said_twice_to_one_request_while_others_are_answered_is_its_own() {
+fn the_same_error_twice_is_the_request_s_fault_while_others_are_answered() {
     let mut case = Case::new();
     case.answered("b");
     case.failed("a", 1, 7, false);
     assert_eq!(case.failed("a", 1, 7, true), Weight::Request { retract: true });
-    // Another request of the same caller hears the same, and the others are still answered.
+    // Another request of the same caller gets the same error, and the others are still answered.
     case.failed("a", 2, 7, false);
     assert_eq!(case.failed("a", 2, 7, true), Weight::Request { retract: true });
 }
 
 #[test]
-fn nothing_is_a_request_s_own_while_nobody_is_answered() {
+fn no_failure_is_a_request_s_fault_while_no_caller_is_answered() {
     let mut case = Case::new();
     case.failed("a", 1, 7, false);
     assert_eq!(case.failed("a", 1, 7, true), counts(0));
@@ -71,19 +71,20 @@ fn nothing_is_a_request_s_own_while_nobody_is_answered() {
 }
 
 #[test]
-fn a_model_that_dies_says_the_same_to_everybody_and_all_of_it_counts_in_the_end() {
+fn a_model_that_dies_gives_every_request_the_same_error_and_all_of_them_count() {
     let mut case = Case::new();
     case.answered("a");
     assert_eq!(case.failed("a", 1, 7, false), counts(1));
     assert_eq!(case.failed("a", 1, 7, true), Weight::Request { retract: true });
-    // The only caller's next request hears the same: the first failure was the model's after all.
+    // The only caller's next request gets the same error: the first failure was the model's after
+    // all.
     assert_eq!(case.failed("a", 2, 7, false), counts(2));
     assert_eq!(case.failed("a", 2, 7, true), counts(0));
     assert_eq!(case.failed("a", 3, 7, false), counts(1));
 }
 
 #[test]
-fn words_that_another_caller_hears_too_are_the_model_s() {
+fn an_error_that_another_caller_gets_too_is_the_model_s_fault() {
     let mut case = Case::new();
     case.answered("b");
     case.failed("a", 1, 7, false);
@@ -97,12 +98,12 @@ fn words_that_another_caller_hears_too_are_the_model_s() {
 }
 
 #[test]
-fn one_caller_closes_nothing_for_the_others_while_they_are_answered() {
+fn one_caller_does_not_open_the_breaker_while_others_are_answered() {
     let mut case = Case::new();
     case.answered("b");
     let Weight::Model { leniency, .. } = case.cut("a", 1) else { panic!("counts") };
     assert_eq!(leniency, Leniency { only_one_fails: true, discount: 1 });
-    // The other one meets it as well.
+    // The other caller fails as well.
     let Weight::Model { leniency, .. } = case.cut("b", 2) else { panic!("counts") };
     assert!(!leniency.only_one_fails);
     case.pass(61);
@@ -125,7 +126,7 @@ fn failures_in_a_row_are_remembered_however_far_apart_they_are() {
 }
 
 #[test]
-fn no_more_is_remembered_than_the_bound() {
+fn the_number_of_remembered_failures_is_bounded() {
     let mut case = Case::new();
     for request in 0..10_000 {
         case.cut("a", request);

@@ -1,4 +1,4 @@
-//! Who may come in, and who must go for it.
+//! The admission check: which jobs may enter, and which waiting job is pushed out for a newcomer.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::admission::refusal::{DRAINING, RefusalReason, UNMEASURED};
 pub(super) const SHORT_COOLDOWN: Duration = Duration::from_secs(3);
 
 impl<W> Gate<W> {
-    /// Whether the door is open for this job, and which breakers it would probe.
+    /// Whether this job is admitted, and which breakers it would probe.
     pub(super) fn check(
         &self,
         arrival: &Arrival,
@@ -38,8 +38,9 @@ impl<W> Gate<W> {
         Ok(probe)
     }
 
-    /// Whether this job is the breaker's probe. While one runs the others are refused, not kept waiting: a probe may take as long
-    /// as loading a model, and they may be answered elsewhere meanwhile.
+    /// Whether this job is the breaker's probe. While a probe runs other jobs are refused, not kept
+    /// waiting: it may take as long as loading a model, and another provider may answer them
+    /// meanwhile.
     fn is_probe(&self, breaker: &Breaker, now: Instant) -> Result<bool, Reason> {
         match breaker.permission(now) {
             Permission::Granted => Ok(false),
@@ -53,7 +54,7 @@ impl<W> Gate<W> {
         }
     }
 
-    /// Whether this job may wait; if the line is full, somebody else may have to go for it.
+    /// Whether this job may wait; if the line is full, another job may be pushed out for it.
     pub(super) fn make_room(
         &mut self,
         arrival: &Arrival,

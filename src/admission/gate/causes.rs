@@ -1,10 +1,10 @@
-//! What is remembered of failures, and told to those who are turned away on account of them.
+//! The causes of failures, kept for the refusals that follow from them.
 //!
-//! Owns the last cause of each model and of the whole provider, and the answer to requests in quarantine. What a failure
-//! counts is `evidence.rs`'s to say; what follows from it is `verdict.rs`'s.
+//! Owns the last cause of each model and of the whole provider, and the answer to requests in
+//! quarantine. `evidence.rs` decides how much a failure counts; `verdict.rs` decides what follows.
 //!
-//! The one thing to know: a cause reaches callers who have nothing to do with the request that met it. Whoever ends an
-//! attempt sees to it that the words quote nobody's request.
+//! The one thing to know: a cause reaches callers who have nothing to do with the failed request.
+//! The code that ends an attempt must make sure that the words quote no request.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,16 +14,17 @@ use crate::admission::breaker::{Breaker, Permission};
 use crate::admission::line::Lane;
 use crate::admission::refusal::{Refusal, RefusalReason};
 
-/// Different callers or models whose requests must be refused before our credentials are to blame, where nobody can be asked.
+/// How many different callers or models must be refused before our credentials are blamed, where
+/// the provider cannot be asked.
 pub(super) const MOST_DOUBTS: usize = 3;
 
 impl<W> Gate<W> {
-    /// Whether requests need to be told apart at the door, because one was in quarantine lately.
+    /// Whether arrivals need a digest of their request, because one was in quarantine lately.
     pub fn has_quarantine(&self) -> bool {
         !self.quarantine.is_empty()
     }
 
-    /// Turns a request in quarantine away.
+    /// Refuses a request in quarantine.
     pub(super) fn quarantined(
         &mut self,
         arrival: &Arrival,
@@ -37,7 +38,7 @@ impl<W> Gate<W> {
         Some(Refusal { cause: Some(Arc::from(cause)), ..refusal })
     }
 
-    /// Notes what went wrong, for whoever is turned away because of it.
+    /// Keeps a failure's cause for the refusals that follow from it.
     pub(super) fn remember(&mut self, lane: Lane, ended: Ended, cause: Option<Arc<str>>) {
         let Some(cause) = cause else { return };
         match ended {
@@ -54,7 +55,7 @@ impl<W> Gate<W> {
         }
     }
 
-    /// What a refusal stands on.
+    /// The earlier failure behind a refusal.
     pub(super) fn cause_of(
         &self,
         reason: RefusalReason,

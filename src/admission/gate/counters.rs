@@ -1,4 +1,5 @@
-//! What the gate has decided so far. They add up: every arrival ran at once, waited or was refused at the door.
+//! What the gate has decided so far. They add up: every arrival ran at once, waited or was refused
+//! by the admission check.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -15,9 +16,9 @@ pub(super) struct Counters {
     pub(super) waited: u64,
     /// Retries that the budget allowed.
     pub(super) retried: u64,
-    /// Jobs turned away, at the door or out of the line.
+    /// Jobs refused, by the admission check or while they waited.
     pub(super) refused: BTreeMap<RefusalReason, u64>,
-    /// Those of the last minute.
+    /// Jobs refused in the last minute.
     pub(super) refused_lately: SlidingWindow,
 }
 
@@ -27,7 +28,7 @@ impl Counters {
         Self { granted: 0, waited: 0, retried: 0, refused: BTreeMap::new(), refused_lately }
     }
 
-    /// A job is turned away.
+    /// A job is refused.
     pub(super) fn refuse(&mut self, reason: RefusalReason, now: Instant) {
         *self.refused.entry(reason).or_default() += 1;
         self.refused_lately.add(now);

@@ -1,11 +1,11 @@
-//! What a health check means for everybody: a provider that does not answer is left alone, one that answers again is
-//! tried soon.
+//! What a health check means for a gate: a provider that does not answer gets no requests, one that
+//! answers again is tried soon.
 //!
-//! Owns the verdict on the checks, not their making. A check is no attempt: it takes no slot, moves no estimate and no
-//! limit, and it never closes a breaker, which only answers to requests do.
+//! Owns the verdict on the checks; it does not make them. A check is not an attempt: it takes no
+//! slot, changes no estimate and no limit, and never closes a breaker. Only answers to requests do.
 //!
-//! What one would get wrong: a check that passes says that the server lives, not that a model there works. A breaker
-//! that opened although all checks passed is therefore hurried only a little.
+//! The trap: a check that passes says that the server is up, not that a model there works. A
+//! breaker that opened although all checks passed is therefore hastened only a little.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,30 +20,31 @@ use crate::admission::refusal::RefusalReason;
 pub enum Check {
     /// The provider answered, whatever it said, short of 5xx.
     Passed,
-    /// It did not, or it said that it is broken.
+    /// The provider did not answer, or answered 5xx.
     Failed,
 }
 
-/// What the checks say of a provider.
+/// The health of a provider according to the checks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
-    /// None was made, or its requests were answered since the checks failed.
+    /// No check was made, or a request was answered since the checks failed.
     #[default]
     Unknown,
-    /// It answers.
+    /// The provider answers.
     Passing,
-    /// It has failed as often in a row as is allowed.
+    /// As many checks in a row failed as are allowed.
     Failing,
 }
 
-/// While checks pass, no breaker of a model stays open longer than this, so that with a check every ten seconds a model
-/// is tried within half a minute of its recovery, and still few attempts are made at a broken one.
+/// While checks pass, no model's breaker stays open longer than this, so that with a check every
+/// ten seconds a model is tried within half a minute of its recovery, and a broken one still gets
+/// few attempts.
 const LONGEST_WHILE_PASSING: Duration = Duration::from_secs(15);
 
 impl<W> Gate<W> {
-    /// Takes note of a health check; `most` failures in a row open the provider's breaker. Says what the checks say now
-    /// if that has changed.
+    /// Records a health check; `most` failures in a row open the provider's breaker. Returns the
+    /// health if it has changed.
     pub fn checked(
         &mut self,
         check: Check,
@@ -55,7 +56,7 @@ impl<W> Gate<W> {
         let before = self.health;
         match check {
             Check::Passed => {
-                // It could not be reached, or not even asked whether it works: whatever broke then may be whole again.
+                // After an outage, any model that failed during it may work again.
                 let wait =
                     if before == Health::Failing { Duration::ZERO } else { LONGEST_WHILE_PASSING };
                 self.failed_checks = 0;
@@ -78,13 +79,14 @@ impl<W> Gate<W> {
         (self.health != before).then_some(self.health)
     }
 
-    /// Whether the provider or one of its models is left alone, so that a check would be of use.
+    /// Whether the breaker of the provider or of one of its models is open, so that a check would
+    /// be useful.
     pub fn is_left_alone(&self, now: Instant) -> bool {
         let models = self.models.iter().map(|(_, model)| &model.breaker);
         models.chain([&self.breaker]).any(|breaker| breaker.is_waiting(now))
     }
 
-    /// An attempt has succeeded: the provider works, whatever the checks that failed said.
+    /// An attempt has succeeded: the provider works, even if checks failed.
     pub(super) fn works(&mut self) {
         self.failed_checks = 0;
         self.doubts.clear();

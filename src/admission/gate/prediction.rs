@@ -1,4 +1,5 @@
-//! How long things will take: for choosing between providers, for refusals, for those who wait.
+//! How long jobs will wait: for the choice between providers, for refusals and for the waiting
+//! clients.
 
 use std::time::{Duration, Instant};
 
@@ -8,12 +9,12 @@ use crate::admission::line::{Key, Lane, Share};
 use crate::admission::refusal::UNMEASURED;
 
 impl<W> Gate<W> {
-    /// When time alone may next let somebody start; `None` when nobody waits for that. What is due already is not counted: that is
-    /// for [`Gate::wake`] to use.
+    /// When time alone may next let a job start; `None` when no job waits for that. What is due
+    /// already is not counted: [`Gate::wake`] uses it.
     pub fn next_wake(&self, now: Instant) -> Option<Instant> {
         let limit = self.limit();
         if limit == 0 {
-            // Time alone makes no room where there is none.
+            // With no slots at all, time alone makes no room.
             return None;
         }
         let whole = if self.line.is_empty() || self.in_flight < self.usable(now) {
@@ -25,8 +26,8 @@ impl<W> Gate<W> {
         models.filter_map(|model| model.next_step(limit, now)).chain(whole).min()
     }
 
-    /// How long a newcomer for this model would wait here: for choosing among equals. Zero when it could start at once; a provider
-    /// that is closed to it counts with the time until it opens.
+    /// How long a newcomer for this model would wait here: for the choice among equals. Zero when
+    /// it could start at once; an open breaker or a cooldown counts with the time left.
     pub fn expected_wait(&self, model: &str, now: Instant) -> Duration {
         let shut = |breaker: &Breaker| match breaker.permission(now) {
             Permission::Granted | Permission::Probe => Duration::ZERO,
@@ -45,7 +46,8 @@ impl<W> Gate<W> {
         shut(&self.breaker).max(model) + queue
     }
 
-    /// How many are served before this waiting job, at most, and how long that takes; `None` when it does not wait any more.
+    /// The most jobs served before this waiting job, and how long that takes; `None` when it no
+    /// longer waits.
     ///
     /// Linear in the caller's own queue: for heartbeats, not for decisions.
     pub fn place(&self, key: Key, now: Instant) -> Option<(u64, Duration)> {

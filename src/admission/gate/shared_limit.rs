@@ -1,10 +1,10 @@
-//! This gateway's part of a limit that several gateways keep together.
+//! This gateway's lease on a limit that several gateways share.
 //!
-//! Owns the part now in force, and how much was wanted since somebody last asked. Who decides about parts is
-//! [`crate::admission::leases`]; without other gateways there is no part, and the limit alone counts.
+//! Owns the lease now in force, and the demand since it was last read. [`crate::admission::leases`]
+//! decides about leases; without other gateways there is none, and the limit alone counts.
 //!
-//! What one would get wrong: a part may be 0. Then nobody starts, not even the one that a ramp always allows, and
-//! whoever comes waits in line for the part to grow.
+//! The trap: a lease may be 0. Then no job starts, not even the one that a ramp always allows, and
+//! arrivals wait in line for the lease to grow.
 
 use std::time::Instant;
 
@@ -12,36 +12,37 @@ use serde::Serialize;
 
 use super::{Gate, Moment, Wake};
 
-/// What this gateway may use of the limit.
+/// This gateway's lease on a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct SharedLimit {
-    /// Attempts that it may run at once.
+    /// How many attempts it may run at once.
     pub lease: u32,
-    /// The limit that all keep together.
+    /// The limit that all gateways share.
     pub of: u32,
     /// How many gateways there are, this one included.
     pub replicas: u32,
-    /// Whether it had to be decided without the others.
+    /// Whether it was decided without an answer from Redis.
     pub degraded: bool,
-    /// How much it would get if it wanted everything: what waits are predicted with.
+    /// How many slots it would get if it wanted all: used to predict waits.
     #[serde(skip)]
     pub expected: u32,
 }
 
-/// How much a gate has to do.
+/// How many slots a gate wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Demand {
-    /// What the operator allows at most, all gateways together.
+    /// The operator's limit for all gateways together.
     pub of: u32,
-    /// The most that may run until the part changes.
+    /// The most attempts that may run until the lease changes.
     pub held: u32,
-    /// The most that ran or waited at one time since this was last asked, as far as it may run.
+    /// The most jobs that ran or waited at one time since the demand was last read, at most the
+    /// limit.
     pub wanted: u32,
 }
 
 impl<W> Gate<W> {
-    /// Takes another part of the limit at once; `None`: all of it. Raising starts those who wait; lowering lets what
-    /// runs end.
+    /// Takes another lease at once; `None`: the whole limit. Raising it starts waiting jobs;
+    /// lowering it lets running attempts finish.
     pub fn change_lease(
         &mut self,
         shared: Option<SharedLimit>,
@@ -52,7 +53,7 @@ impl<W> Gate<W> {
         self.grant(at, wakes);
     }
 
-    /// How much there is to do. What was wanted is counted anew from here on.
+    /// The demand since this was last called.
     pub fn take_demand(&mut self) -> Demand {
         let most = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
         let load = self.load();
@@ -64,7 +65,7 @@ impl<W> Gate<W> {
         }
     }
 
-    /// Whether somebody waits only because the part is small.
+    /// Whether a job waits only because the lease is small.
     pub fn is_short(&self) -> bool {
         let limit = self.slots.get();
         let short = |lease| lease < limit && self.in_flight >= lease && !self.line.is_empty();
@@ -77,21 +78,22 @@ impl<W> Gate<W> {
         self.shared.map_or(limit, |shared| limit.min(shared.lease))
     }
 
-    /// How many of them now: fewer while slots come back.
+    /// How many of them are usable now: fewer while slots come back.
     pub(super) fn usable(&self, now: Instant) -> u32 {
         let limit = self.limit();
-        // A ramp always leaves one slot, of a limit of none as well.
+        // A ramp always leaves one slot, even of a limit of 0.
         self.breaker.usable(limit, now).min(limit)
     }
 
-    /// How many a prediction may count on, at least 1: a part grows as soon as more is wanted.
+    /// How many slots a prediction may count on, at least 1: a lease grows as soon as more is
+    /// wanted.
     pub(super) fn usable_soon(&self, now: Instant) -> u32 {
         let limit = self.slots.get();
         let soon = self.shared.map_or(limit, |shared| limit.min(shared.lease.max(shared.expected)));
         self.breaker.usable(soon.max(1), now)
     }
 
-    /// Notes how much there is to do.
+    /// Records the present demand.
     pub(super) fn count_demand(&mut self) {
         self.peak = self.peak.max(self.load());
     }

@@ -1,6 +1,7 @@
-//! What tests and the console may see of a gate.
+//! A gate's state, for tests and the console.
 //!
-//! Times are in milliseconds. Taking one is linear in the number of callers that wait and models known, not in the line.
+//! Times are in milliseconds. Taking a snapshot is linear in the number of waiting callers and
+//! known models, not in the length of the line.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,31 +19,33 @@ use crate::admission::refusal::RefusalReason;
 /// A gate at one instant.
 #[derive(Clone, Debug, Serialize)]
 pub struct Snapshot {
-    /// How many attempts may run at once: the adaptive limit's present value, or this gateway's part of it.
+    /// How many attempts may run at once: the adaptive limit's present value, or this gateway's
+    /// lease on it.
     pub limit: u32,
     /// What the operator allows: a number, or `"auto"`.
     pub max_concurrency: Concurrency,
-    /// Between which bounds the limit is found out; `None` when it is a number.
+    /// The bounds of an adaptive limit; `None` when it is a number.
     pub auto_concurrency: Option<Bounds>,
-    /// This gateway's part of the limit that several keep together; `None` when there is one gateway.
+    /// This gateway's lease on a limit that several gateways share; `None` when there is one
+    /// gateway.
     pub shared: Option<SharedLimit>,
-    /// How many of them may be used now: fewer while slots come back after the breaker was open.
+    /// How many of them are usable now: fewer while slots come back after the breaker was open.
     pub usable: u32,
-    /// Slots of `limit` that nobody holds. At rest it equals `limit`.
+    /// Slots of `limit` that are free. At rest it equals `limit`.
     pub free: u32,
     /// Attempts that run. More than `limit` only after it was lowered.
     pub in_flight: u32,
-    /// Of these, for batch callers.
+    /// Of these, the attempts of batch callers.
     pub batch_in_flight: u32,
     /// Jobs that wait.
     pub queued: u64,
     /// Jobs that wait, by caller.
     pub queued_by_caller: BTreeMap<Arc<str>, u64>,
-    /// How many may wait.
+    /// How many jobs may wait.
     pub max_queue: u32,
-    /// How long one may wait.
+    /// How long a job may wait.
     pub max_queue_wait_ms: u64,
-    /// How long the first of them has waited; 0 when nobody waits.
+    /// How long the oldest waiting job has waited; 0 when none waits.
     pub oldest_wait_ms: u64,
     /// How long a newcomer at the very end would wait; 0 when it could start at once.
     pub predicted_wait_ms: u64,
@@ -50,29 +53,29 @@ pub struct Snapshot {
     pub hold_ms: Option<u64>,
     /// The whole provider's breaker.
     pub breaker: BreakerView,
-    /// What the health checks say.
+    /// The result of the health checks.
     pub health: Health,
     /// Health checks that failed in a row.
     pub failed_checks: u32,
     /// The longest cooldown of any model; 0 when there is none.
     pub cooldown_left_ms: u64,
-    /// Each model that was asked for lately.
+    /// The models that were asked for lately.
     pub models: Vec<ModelView>,
-    /// Requests that are turned away for a while because they made a model fail again and again.
+    /// Requests that are refused for a while because they made a model fail again and again.
     pub quarantined: Vec<QuarantineView>,
     /// Retries that could begin now.
     pub retry_budget_left: u64,
     /// Retries that run or back off.
     pub retries_in_flight: u32,
-    /// Attempts started since the beginning.
+    /// Attempts started since the gate was made.
     pub granted: u64,
-    /// Jobs that had to wait since the beginning.
+    /// Jobs that had to wait since the gate was made.
     pub waited: u64,
-    /// Retries allowed since the beginning.
+    /// Retries allowed since the gate was made.
     pub retried: u64,
-    /// Jobs turned away since the beginning, by reason.
+    /// Jobs refused since the gate was made, by reason.
     pub refused: BTreeMap<RefusalReason, u64>,
-    /// Jobs turned away in the last minute.
+    /// Jobs refused in the last minute.
     pub refused_last_minute: u64,
     /// Whether it takes no new jobs.
     pub draining: bool,
@@ -83,14 +86,14 @@ pub struct Snapshot {
 pub struct BreakerView {
     /// Its state.
     pub state: BreakerState,
-    /// How long until the next probe is let in; 0 unless it is open.
+    /// How long until the next probe is allowed; 0 unless it is open.
     pub left_ms: u64,
 }
 
 /// A model at one instant.
 #[derive(Clone, Debug, Serialize)]
 pub struct ModelView {
-    /// Its name; `(other)` is shared by those that could not be told apart.
+    /// Its name; `(other)` is shared by the models without an entry of their own.
     pub model: Arc<str>,
     /// Attempts that run.
     pub in_flight: u32,
@@ -98,11 +101,11 @@ pub struct ModelView {
     pub queued: usize,
     /// Its breaker.
     pub breaker: BreakerView,
-    /// How long the provider asked it to be left alone; 0 when it did not.
+    /// How long its cooldown still lasts; 0 when there is none.
     pub cooldown_left_ms: u64,
 }
 
-/// A request in quarantine at one instant; of the request itself nothing is known.
+/// A request in quarantine at one instant, without its content.
 #[derive(Clone, Debug, Serialize)]
 pub struct QuarantineView {
     /// The model that it makes fail.
@@ -113,12 +116,12 @@ pub struct QuarantineView {
     pub crashes: u32,
     /// What happened the last time.
     pub why: Arc<str>,
-    /// How long it stays.
+    /// How long it stays in quarantine.
     pub left_ms: u64,
 }
 
 impl<W> Gate<W> {
-    /// What may be seen of the gate now.
+    /// The gate's present state.
     pub fn snapshot(&self, now: Instant) -> Snapshot {
         let limit = self.limit();
         let usable = self.usable(now);

@@ -19,12 +19,12 @@ mod shared_limit;
 const OK: Ended = Ended::Success;
 const UNREACHABLE: Ended = Ended::Unreachable;
 
-/// The model failed under a request that nobody has made before.
+/// The model failed a request that was not made before.
 fn broken() -> Ended {
     failed_by(fastrand::u64(..))
 }
 
-/// The same, because it has too much to do.
+/// The same, because the model has too much to do.
 fn congested() -> Ended {
     let fault = Fault { request: fastrand::u64(..), said: None, repeated: false };
     Ended::Failed { fault, congested: true, crashed: false }
@@ -86,7 +86,7 @@ impl Bench {
         Arrival { model: Arc::from(model), ..self.arrival("a") }
     }
 
-    /// Lets a job come; its number is returned.
+    /// Admits a job and returns its number.
     fn come(&mut self, arrival: Arrival) -> u32 {
         self.jobs += 1;
         let job = self.jobs;
@@ -108,7 +108,7 @@ impl Bench {
         self.step(|gate, at, wakes| gate.end(permit, ended, None, at, wakes));
     }
 
-    /// Runs one job of model `m` from its coming to its end.
+    /// Runs one job of model `m` from its arrival to its end.
     fn run_one(&mut self, ended: Ended) {
         let job = self.come(self.arrival("a"));
         self.end(job, ended);
@@ -175,7 +175,7 @@ impl Bench {
 }
 
 #[test]
-fn slots_first_then_the_line_then_refusals() {
+fn jobs_get_slots_then_wait_in_line_then_are_refused() {
     let mut bench = Bench::new(2, 3);
     let jobs = bench.come_many(6, "a");
     assert!(bench.runs(jobs[0]) && bench.runs(jobs[1]));
@@ -186,7 +186,7 @@ fn slots_first_then_the_line_then_refusals() {
 }
 
 #[test]
-fn without_a_line_nobody_waits() {
+fn without_a_line_no_job_waits() {
     let mut bench = Bench::new(1, 0);
     let jobs = bench.come_many(2, "a");
     let other = bench.come(bench.arrival("b"));
@@ -194,7 +194,7 @@ fn without_a_line_nobody_waits() {
 }
 
 #[test]
-fn a_wait_that_would_be_too_long_is_refused_once_twenty_ended() {
+fn a_predicted_wait_that_is_too_long_is_refused_after_twenty_attempts() {
     let mut bench = Bench::new(1, 64);
     bench.measure(10.0);
     bench.come_many(3, "a");
@@ -208,7 +208,7 @@ fn a_wait_that_would_be_too_long_is_refused_once_twenty_ended() {
 }
 
 #[test]
-fn nineteen_measurements_refuse_nobody() {
+fn nineteen_measurements_refuse_no_job() {
     let mut bench = Bench::new(1, 64);
     for _ in 0..19 {
         let job = bench.come(bench.arrival("a"));
@@ -317,7 +317,7 @@ fn a_cancelled_job_makes_room_at_once() {
 }
 
 #[test]
-fn raising_the_limit_starts_those_who_wait_and_lowering_lets_what_runs_end() {
+fn raising_the_limit_starts_waiting_jobs_and_lowering_it_lets_running_attempts_finish() {
     let mut bench = Bench::new(2, 8);
     let jobs = bench.come_many(6, "a");
     bench.step(|gate, at, wakes| gate.change(limits(4, 8), at, wakes));
@@ -333,7 +333,7 @@ fn raising_the_limit_starts_those_who_wait_and_lowering_lets_what_runs_end() {
 }
 
 #[test]
-fn a_drained_gate_serves_who_waits_or_comes_again_and_nobody_else() {
+fn a_drained_gate_serves_only_waiting_jobs_and_retries() {
     let mut bench = Bench::new(1, 8);
     let jobs = bench.come_many(2, "a");
     bench.gate.drain();
@@ -388,7 +388,7 @@ fn a_lone_request_against_an_idle_provider_can_use_both_retries() {
 }
 
 #[test]
-fn the_expected_wait_counts_everything_that_stands_in_the_way() {
+fn the_expected_wait_counts_the_line_the_breaker_and_the_cooldown() {
     let mut bench = Bench::new(1, 64);
     bench.measure(2.0);
     let wait = |bench: &Bench| bench.gate.expected_wait("m", bench.now).as_secs();

@@ -1,4 +1,5 @@
-//! What the end of an attempt means for everybody else: breaker, cooldown, limit, and those in line who cannot run any more.
+//! What the end of an attempt means for other jobs: breaker, cooldown, limit, and waiting jobs that
+//! can no longer run.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use crate::admission::line::Lane;
 use crate::admission::refusal::RefusalReason;
 
 impl<W> Gate<W> {
-    /// Takes note of how an attempt ended while `running` (itself included) were in flight.
+    /// Records how an attempt ended while `running` (itself included) were in flight.
     pub(super) fn judge(
         &mut self,
         permit: &Permit,
@@ -31,7 +32,7 @@ impl<W> Gate<W> {
             }
             Ended::Unreachable => {
                 self.costs.held(held, true);
-                return self.miss(lane, probe, at, wakes);
+                return self.unreachable(lane, probe, at, wakes);
             }
             Ended::Failed { fault, congested, crashed } => {
                 self.costs.held(held, true);
@@ -42,7 +43,7 @@ impl<W> Gate<W> {
             }
             Ended::AuthFailed => {
                 self.costs.held(held, true);
-                return self.refuse_us(lane, probe, at, wakes);
+                return self.credentials_refused(lane, probe, at, wakes);
             }
             Ended::AuthDoubted => {
                 self.costs.held(held, true);
@@ -52,7 +53,7 @@ impl<W> Gate<W> {
                 }
                 if probe.provider || self.doubts.len() >= MOST_DOUBTS {
                     self.doubts.clear();
-                    return self.refuse_us(lane, probe, at, wakes);
+                    return self.credentials_refused(lane, probe, at, wakes);
                 }
                 self.release(lane, probe);
             }
@@ -79,7 +80,7 @@ impl<W> Gate<W> {
         Transition::None
     }
 
-    /// An answer that was given to its end: the provider works, and the model does for this caller.
+    /// A complete answer: the provider works, and the model works for this caller.
     fn succeed(&mut self, permit: &Permit, now: Instant) -> Transition {
         self.works();
         let mut closed = self.breaker.succeed(permit.probe.provider, now);
@@ -91,8 +92,9 @@ impl<W> Gate<W> {
         if closed { Transition::Closed } else { Transition::None }
     }
 
-    /// Nobody could be reached, which counts against the whole provider. The model's probe says nothing.
-    fn miss(
+    /// No connection, which counts against the whole provider. The model's probe ends without a
+    /// result.
+    fn unreachable(
         &mut self,
         lane: Lane,
         probe: Probe,
@@ -101,10 +103,11 @@ impl<W> Gate<W> {
     ) -> Transition {
         self.release(lane, Probe { provider: false, ..probe });
         let opened = self.breaker.fail(probe.provider, at.now, (at.unit)());
-        self.closed_door(opened.then_some(RefusalReason::BreakerOpen), None, at, wakes)
+        self.refuse_line(opened.then_some(RefusalReason::BreakerOpen), None, at, wakes)
     }
 
-    /// A failure of the model: what it counts depends on whose request met it. The provider's probe says nothing.
+    /// A failure of the model: how much it counts depends on whose request failed. The provider's
+    /// probe ends without a result.
     fn fail(
         &mut self,
         permit: &Permit,
@@ -143,8 +146,8 @@ impl<W> Gate<W> {
         Transition::Opened
     }
 
-    /// Our credentials are refused, as far as anybody can tell: that closes the provider for everybody.
-    fn refuse_us(
+    /// The provider seems to refuse our credentials: that opens its breaker for all callers.
+    fn credentials_refused(
         &mut self,
         lane: Lane,
         probe: Probe,
@@ -153,11 +156,11 @@ impl<W> Gate<W> {
     ) -> Transition {
         self.release(lane, Probe { provider: false, ..probe });
         let opened = self.breaker.fail_auth(probe.provider, at.now, (at.unit)());
-        self.closed_door(opened.then_some(RefusalReason::AuthFailed), None, at, wakes)
+        self.refuse_line(opened.then_some(RefusalReason::AuthFailed), None, at, wakes)
     }
 
-    /// What the end of an attempt says to those who wait for a model to begin: whoever asked for them has heard something else,
-    /// or nothing; and where a call ends there may be room.
+    /// What the end of an attempt means for jobs that wait for a model to become ready: the asking
+    /// request got another answer, or none; and where a call ends there may be room.
     fn stop_asking(&mut self, permit: &Permit, ended: Ended, now: Instant) {
         let model = self.models.get_mut(permit.lane);
         match ended {
@@ -182,7 +185,7 @@ impl<W> Gate<W> {
         self.models.ask_again(now);
     }
 
-    /// Begins a cooldown; whoever cannot wait for its end is told now.
+    /// Begins a cooldown; jobs that cannot wait for its end are refused now.
     fn cool(
         &mut self,
         lane: Lane,
@@ -199,8 +202,9 @@ impl<W> Gate<W> {
         }
     }
 
-    /// What the opening of a breaker, the provider's or one model's, means for those who wait; `None` when it did not open.
-    fn closed_door(
+    /// Refuses the waiting jobs when a breaker, the provider's or one model's, has opened; `opened`
+    /// is `None` when it has not.
+    fn refuse_line(
         &mut self,
         opened: Option<RefusalReason>,
         lane: Option<Lane>,
@@ -212,7 +216,7 @@ impl<W> Gate<W> {
         Transition::Opened
     }
 
-    /// Tells everybody in line, or everybody waiting for one model, that a breaker has opened.
+    /// Refuses all waiting jobs, or those of one model, because a breaker has opened.
     pub(super) fn empty(
         &mut self,
         lane: Option<Lane>,
@@ -228,7 +232,7 @@ impl<W> Gate<W> {
         }
     }
 
-    /// A probe without a verdict: the next arrival probes.
+    /// A probe without a result: the next arrival probes.
     fn release(&mut self, lane: Lane, probe: Probe) {
         if probe.provider {
             self.breaker.release_probe();

@@ -1,50 +1,52 @@
-//! What a gateway may run: the lease it was given, or what it takes when nobody answers.
+//! How many attempts a gateway may run: its lease, or its share of the limit when Redis does not
+//! answer.
 //!
-//! Pure: the present time is an argument. What a reader would get wrong: time is counted from *before* an ask was
-//! sent, so that a lease ends here before the Redis gives it to somebody else. And when it ends, the others' do so
-//! only within the time that a lease holds; until then this gateway takes no more than it had.
+//! Pure: the present time is an argument. The trap: time is counted from *before* an ask was sent,
+//! so that a lease ends here before Redis gives its slots to another gateway. And when it ends, the
+//! others' leases end only within the time that a lease holds; until then this gateway takes no
+//! more than it had.
 
 use std::time::{Duration, Instant};
 
 use crate::admission::gate::shared_limit::SharedLimit;
 
-/// How long a lease holds at the Redis after it was given: how long the slots of a gateway that died are lost.
+/// How long a lease holds in Redis: how long the slots of a gateway that died are lost.
 pub const HOLDS: Duration = Duration::from_secs(2);
-/// How much earlier it ends here, for clocks and for getting round to it.
+/// How much earlier it ends here, as a margin for clocks and scheduling.
 pub const MARGIN: Duration = Duration::from_millis(250);
-/// How long a gateway that starts waits for its first lease.
+/// How long a starting gateway waits for its first lease.
 pub const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A lease, and what is known beside it.
+/// A gateway's lease on one provider's limit.
 #[derive(Debug)]
 pub struct Lease {
     started: Instant,
     given: Option<Given>,
 }
 
-/// What the Redis said last.
+/// The last answer of Redis.
 #[derive(Clone, Copy, Debug)]
 struct Given {
     slots: u32,
     of: u32,
     replicas: u32,
     expected: u32,
-    /// Until when nobody gets more than it holds, because the Redis does not know yet who holds what.
+    /// Until when no gateway gets more than it holds, because Redis does not know all leases yet.
     settled: Instant,
-    /// When the lease ends here.
+    /// When the lease ends for this gateway.
     until: Instant,
 }
 
 impl Lease {
-    /// None yet.
+    /// No lease yet.
     #[must_use]
     pub fn new(now: Instant) -> Self {
         Self { started: now, given: None }
     }
 
-    /// Takes what the Redis answered to an ask that was sent at `sent`: the lease, the limit, the replicas, what it
-    /// would get if it wanted everything, and the milliseconds until the Redis knows who holds what. Says whether the
-    /// answer makes sense.
+    /// Takes the answer of Redis to an ask sent at `sent`: the lease, the limit, the replicas, the
+    /// slots it would get if it wanted all, and the milliseconds until Redis knows all leases.
+    /// Returns whether the answer is valid.
     pub fn take(&mut self, answer: &[i64], sent: Instant) -> bool {
         let number = |index: usize| u32::try_from(*answer.get(index)?).ok();
         let given = || {
@@ -63,7 +65,7 @@ impl Lease {
         given.is_some()
     }
 
-    /// The part of `limit` that may be used now. `replicas` is how many gateways there were when somebody last knew.
+    /// How much of `limit` may be used now. `replicas` is the last known number of gateways.
     #[must_use]
     pub fn shared_limit(&self, limit: u32, replicas: u32, now: Instant) -> SharedLimit {
         let alone = (limit / replicas.max(1)).max(1);
@@ -84,7 +86,7 @@ impl Lease {
         }
     }
 
-    /// When the part changes by itself; `None` when it does not.
+    /// When the lease changes by itself; `None` when it does not.
     #[must_use]
     pub fn next_change(&self, now: Instant) -> Option<Instant> {
         let changes = match self.given {
@@ -94,7 +96,7 @@ impl Lease {
         changes.into_iter().find(|change| *change > now)
     }
 
-    /// Whether it can be told what this gateway may do, so that it may say that it is ready.
+    /// Whether the lease is known, so that the gateway may report that it is ready.
     #[must_use]
     pub fn is_settled(&self, now: Instant) -> bool {
         match self.given {
@@ -114,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn before_the_first_answer_nobody_starts_for_a_second_and_then_the_own_share() {
+    fn before_the_first_answer_no_job_starts_for_a_second_and_then_the_own_share_may() {
         let start = Instant::now();
         let lease = Lease::new(start);
         assert_eq!(slots(&lease, start), (0, true));
@@ -126,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_ends_before_it_does_at_the_redis_and_the_own_share_waits_for_those_of_the_others() {
+    fn a_lease_ends_here_before_it_ends_in_redis_and_the_own_share_waits_for_other_leases() {
         let sent = Instant::now();
         let mut lease = Lease::new(sent);
         for (given, afterwards) in [(5, 2), (1, 1), (0, 0)] {
@@ -152,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_makes_no_sense_changes_nothing() {
+    fn an_invalid_answer_changes_nothing() {
         let sent = Instant::now();
         let mut lease = Lease::new(sent);
         assert!(lease.take(&[5, 8, 3, 2, 700], sent));

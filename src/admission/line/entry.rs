@@ -1,4 +1,4 @@
-//! A waiting job and what names it.
+//! A waiting job and its key.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,15 +10,17 @@ use crate::policy::Priority;
 pub struct Share {
     /// The caller's name; jobs of equal names wait in one queue.
     pub caller: Arc<str>,
-    /// The caller's share under contention, relative to the others; 0 counts as 1. The latest weight seen is used.
+    /// The caller's share under contention, relative to the others; 0 counts as 1. The latest
+    /// weight seen is used.
     pub weight: u32,
     /// The caller's class.
     pub priority: Priority,
 }
 
-/// Names a waiting job. Keys are ordered as jobs of one caller are served, and are never used twice.
+/// Names a waiting job. Keys sort in the order in which one caller's jobs are served, and are never
+/// used twice.
 ///
-/// Retries have negative keys, so that they stand before everything that waits for the first time.
+/// Retries have negative keys, so that they come before all jobs that wait for the first time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(pub(super) i64);
 
@@ -29,7 +31,7 @@ impl Key {
     }
 }
 
-/// The model a job waits for, as a small number given out by the gate.
+/// The model a job waits for, as a small number assigned by the gate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lane(pub u16);
 
@@ -44,8 +46,8 @@ pub struct Entry<T> {
     pub since: Instant,
     /// When it stops waiting; after this it must not be started.
     pub until: Instant,
-    /// Whether it could rather be answered elsewhere than wait for a long cooldown.
+    /// Whether another candidate could answer it instead of a wait for a long cooldown.
     pub movable: bool,
-    /// Whatever the gate attached.
+    /// The gate's own data.
     pub load: T,
 }

@@ -1,4 +1,4 @@
-//! Tables and properties of the line; `naive` is a second implementation that the line is compared with.
+//! Tables and properties of the line; `naive` is a second implementation to compare it with.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ fn served(line: &mut Line<u32>, count: usize) -> HashMap<String, usize> {
 }
 
 #[test]
-fn a_caller_is_served_in_the_order_it_came_and_retries_go_first() {
+fn a_callers_jobs_are_served_in_order_and_its_retries_first() {
     let now = Instant::now();
     let mut line = Line::new();
     for load in 0..3 {
@@ -101,7 +101,7 @@ fn a_caller_with_one_job_at_a_time_gets_no_more_than_its_weight() {
 }
 
 #[test]
-fn a_caller_that_was_held_back_does_not_make_up_for_it() {
+fn a_caller_that_was_held_back_does_not_catch_up() {
     let now = Instant::now();
     let mut line = Line::new();
     for load in 0..200 {
@@ -117,7 +117,7 @@ fn a_caller_that_was_held_back_does_not_make_up_for_it() {
 }
 
 #[test]
-fn closed_lanes_are_passed_over_without_losing_their_place() {
+fn closed_lanes_are_skipped_and_keep_their_place() {
     let now = Instant::now();
     let mut line = Line::new();
     for load in 0..4 {
@@ -252,7 +252,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
-    fn the_line_decides_like_a_naive_one(steps in prop::collection::vec(step(), 1..300)) {
+    fn the_line_decides_like_the_naive_one(steps in prop::collection::vec(step(), 1..300)) {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let class = |batch| if batch { Priority::Batch } else { Priority::Interactive };

@@ -103,11 +103,11 @@ async fn a_slot_granted_to_a_ticket_that_is_dropped_goes_to_the_next() {
 }
 
 #[tokio::test]
-async fn a_slot_finds_its_way_past_any_number_of_waiters_that_have_left() {
+async fn a_slot_passes_any_number_of_disconnected_waiters() {
     let gate = gate(1, 100_000);
     let held = slot(&gate);
     for _ in 0..50_000 {
-        // As if it left between the decision and the delivery.
+        // As if the client disconnected between the decision and the delivery.
         ticket(&gate).answer = None;
     }
     let mut last = ticket(&gate);
@@ -146,7 +146,7 @@ async fn a_waiter_is_refused_when_its_deadline_passes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_turn_that_comes_with_the_deadline_is_not_lost() {
+async fn a_slot_that_is_granted_at_the_deadline_is_not_lost() {
     let gate = gate(1, 8);
     let held = slot(&gate);
     let mut hurried = ticket_for(&gate, arrival(2));
@@ -198,7 +198,7 @@ async fn when_the_keeper_leaves_another_waiter_takes_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_keeper_that_leaves_when_it_should_look_starts_the_others() {
+async fn a_keeper_that_leaves_when_a_wake_is_due_starts_the_others() {
     let gate = gate(1, 8);
     let held = slot(&gate);
     let (mut keeper, mut other) = (ticket(&gate), ticket(&gate));
@@ -227,7 +227,7 @@ async fn a_keeper_whose_turn_has_come_hands_over_even_if_its_ticket_is_kept() {
 }
 
 #[tokio::test]
-async fn an_opening_breaker_answers_those_who_wait() {
+async fn an_opening_breaker_refuses_waiting_jobs() {
     let gate = gate(1, 8);
     let held = slot(&gate);
     let mut waiting = ticket(&gate);
@@ -236,7 +236,7 @@ async fn an_opening_breaker_answers_those_who_wait() {
 }
 
 #[tokio::test]
-async fn raising_the_limit_starts_those_who_wait() {
+async fn raising_the_limit_starts_waiting_jobs() {
     let gate = gate(1, 8);
     let _held = slot(&gate);
     let mut waiting = ticket(&gate);
@@ -260,7 +260,7 @@ fn a_requests_second_retry_takes_the_place_of_its_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_probe_that_reports_its_first_event_lets_the_next_one_in() {
+async fn a_probe_that_reports_its_first_event_allows_the_next_probe() {
     let gate = gate(2, 8);
     (0..5).for_each(|_| {
         slot(&gate).ended(Ended::Unreachable);
@@ -277,7 +277,7 @@ async fn a_probe_that_reports_its_first_event_lets_the_next_one_in() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lone_keeper_learns_that_it_must_look_sooner() {
+async fn a_lone_keeper_is_told_to_wake_sooner() {
     let gate = gate(2, 8);
     slot(&gate).ended(Ended::RateLimited { retry_after: Some(Duration::from_secs(10)) });
     tokio::time::advance(Duration::from_secs(10)).await;
@@ -297,7 +297,7 @@ struct Running {
     most: AtomicU32,
 }
 
-/// One client: waits or not, leaves at some point or not, ends in some way.
+/// One client, which may wait, may disconnect at some point, and ends in some way.
 async fn client(gate: Arc<SharedGate>, running: Arc<Running>, seed: u64) {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut arrival = arrival(600);
@@ -326,7 +326,7 @@ async fn client(gate: Arc<SharedGate>, running: Arc<Running>, seed: u64) {
     }
     running.now.fetch_sub(1, Ordering::SeqCst);
     match random.u8(..4) {
-        // A panic without its message, of which there would be thousands.
+        // A panic without its message, which would be printed thousands of times.
         0 => std::panic::resume_unwind(Box::new("as an attempt might")),
         1 => drop(slot),
         _ => assert_eq!(slot.ended(Ended::Success), Transition::None),
@@ -334,7 +334,7 @@ async fn client(gate: Arc<SharedGate>, running: Arc<Running>, seed: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn ten_thousand_clients_lose_no_slot_whatever_they_do() {
+async fn ten_thousand_random_clients_lose_no_slot() {
     let (gate, running) = (gate(8, 64), Arc::new(Running::default()));
     let clients: Vec<_> = (0..10_000)
         .map(|seed| tokio::spawn(client(Arc::clone(&gate), Arc::clone(&running), seed)))

@@ -1,9 +1,10 @@
-//! A place in the line of a shared gate, and the wait for the turn.
+//! A place in the line of a shared gate, and the wait for a slot.
 //!
-//! Owns the receiving end of the answer, and the duty of the keeper while this waiter has it. It refuses to decide: it asks
-//! the gate when its time has come.
+//! Owns the receiving end of the answer, and the keeper's duty while this waiter has it. It decides
+//! nothing: it asks the gate when its time has come.
 //!
-//! The one thing to know: the answer may be on its way when the patience ends. Whoever is no longer in line waits for it.
+//! The one thing to know: the answer may be on its way when the longest wait ends. A waiter that is
+//! no longer in line waits for the answer.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,26 +18,27 @@ use crate::admission::types::Ended;
 
 /// A place in the line.
 ///
-/// Dropping it leaves the line at once; a slot that was granted meanwhile goes to the next.
+/// Dropping it leaves the line at once; a slot that was granted meanwhile goes to the next in line.
 #[derive(Debug)]
 pub struct Ticket {
     pub(super) gate: Arc<SharedGate>,
     pub(super) key: Key,
     pub(super) since: Instant,
     pub(super) until: Instant,
-    /// `None` once the answer was taken.
+    /// `None` once the answer was received.
     pub(super) answer: Option<oneshot::Receiver<Answer>>,
     /// Set while this waiter is the keeper: when to look at the gate next.
     pub(super) keeps: Option<Instant>,
 }
 
 impl Ticket {
-    /// Waits for the turn.
+    /// Waits for the slot.
     ///
     /// # Errors
     ///
-    /// The refusal when the turn will not come: the deadline or the longest wait passed, somebody with a better claim needed the
-    /// place, or the provider became unavailable. Asked again after an answer, it refuses with [`RefusalReason::WaitedTooLong`].
+    /// The refusal when there will be no slot: the deadline or the longest wait passed, the job was
+    /// pushed out, or the provider became unavailable. Called again after an answer, it refuses
+    /// with [`RefusalReason::WaitedTooLong`].
     ///
     /// # Cancellation
     ///
@@ -67,7 +69,8 @@ impl Ticket {
         }
     }
 
-    /// How many are served before this one, at most, and how long that takes; `None` when the turn has come.
+    /// The most jobs served before this one, and how long that takes; `None` when its turn has
+    /// come.
     pub fn place(&self) -> Option<(u64, Duration)> {
         self.gate.inner.lock().gate.place(self.key, now())
     }
@@ -85,7 +88,7 @@ impl Ticket {
         Ok(slot)
     }
 
-    /// Looks at the gate as the keeper, and finds out when to look again.
+    /// Wakes the gate as the keeper, and finds out when to do so again.
     fn keep(&mut self) {
         self.keeps = self.gate.step(|inner, at, wakes| {
             inner.gate.wake(at, wakes);
@@ -94,11 +97,11 @@ impl Ticket {
         });
     }
 
-    /// Leaves the keeper's duty to somebody else, if there is still something to keep.
+    /// Hands the keeper's duty to another waiter, if there is still something to wait for.
     fn hand_over(&mut self) {
         if self.keeps.take().is_some() {
             self.gate.step(|inner, at, wakes| {
-                // What has become due since it last looked would otherwise be nobody's business.
+                // Otherwise no waiter would act on what has become due since the last look.
                 inner.gate.wake(at, wakes);
                 inner.kept = None;
             });

@@ -1,8 +1,9 @@
-//! Whose a failure is: what closes a model for everybody, what only its own request hears of, and what nobody does.
+//! Whose fault a failure is: what opens a model's breaker, what concerns only its own request, and
+//! what opens nothing.
 
 use super::*;
 
-/// What a request that has been made before hears for the second time.
+/// A request that gets the same error for the second time.
 fn heard_again(request: u64, said: u64) -> Ended {
     let fault = Fault { request, said: Some(said), repeated: true };
     Ended::Failed { fault, congested: false, crashed: false }
@@ -31,7 +32,7 @@ impl Bench {
 }
 
 #[test]
-fn five_different_requests_open_a_breaker_and_one_that_comes_again_does_not() {
+fn five_different_requests_open_a_breaker_and_one_repeated_request_does_not() {
     let mut bench = Bench::new(4, 8);
     for _ in 0..50 {
         bench.run_of("a", failed_by(1));
@@ -42,19 +43,19 @@ fn five_different_requests_open_a_breaker_and_one_that_comes_again_does_not() {
 }
 
 #[test]
-fn one_caller_s_failures_close_nothing_while_another_is_answered() {
+fn one_caller_s_failures_open_no_breaker_while_another_is_answered() {
     let mut bench = Bench::new(4, 8);
     bench.run_of("b", OK);
     for request in 0..100 {
         assert_eq!(bench.run_of("a", failed_by(request)), Transition::None);
     }
     assert_eq!(bench.model_state(), BreakerState::Closed);
-    // The other one finds it broken too.
+    // The other caller fails too.
     assert_eq!(bench.run_of("b", failed_by(1000)), Transition::Opened);
 }
 
 #[test]
-fn one_caller_s_failures_close_nothing_in_a_minute_of_which_most_are_its_own() {
+fn one_caller_s_failures_open_no_breaker_even_as_most_of_a_minute() {
     let mut bench = Bench::new(4, 8);
     for request in 0..200 {
         assert_eq!(bench.run_of("a", failed_by(request)), Transition::None);
@@ -66,7 +67,7 @@ fn one_caller_s_failures_close_nothing_in_a_minute_of_which_most_are_its_own() {
 }
 
 #[test]
-fn what_is_the_request_s_own_is_said_and_counts_for_nothing() {
+fn a_failure_that_is_the_request_s_fault_is_reported_and_not_counted() {
     let mut bench = Bench::new(4, 8);
     bench.run_of("b", OK);
     for request in 0..20 {
@@ -77,7 +78,7 @@ fn what_is_the_request_s_own_is_said_and_counts_for_nothing() {
 }
 
 #[test]
-fn whoever_is_refused_on_account_of_a_failure_hears_which() {
+fn a_refusal_names_the_failure_behind_it() {
     let mut bench = Bench::new(1, 8);
     let waiting = bench.come_many(2, "a");
     let permit = bench.running.remove(&waiting[0]).unwrap();
@@ -94,7 +95,7 @@ fn whoever_is_refused_on_account_of_a_failure_hears_which() {
 }
 
 #[test]
-fn a_request_that_crashes_the_model_three_times_is_turned_away_for_a_minute() {
+fn a_request_that_crashes_the_model_three_times_is_refused_for_a_minute() {
     let mut bench = Bench::new(4, 8);
     for _ in 0..2 {
         bench.run_of("a", crash(1));
@@ -118,7 +119,7 @@ fn a_request_that_crashes_the_model_three_times_is_turned_away_for_a_minute() {
 }
 
 #[test]
-fn an_outage_puts_nobody_in_quarantine() {
+fn an_outage_puts_no_request_in_quarantine() {
     let mut bench = Bench::new(4, 8);
     bench.run_of("b", crash(99));
     for _ in 0..3 {
@@ -128,7 +129,7 @@ fn an_outage_puts_nobody_in_quarantine() {
 }
 
 #[test]
-fn three_callers_or_models_must_be_refused_before_the_credentials_are_to_blame() {
+fn credentials_are_blamed_after_three_callers_or_models_were_refused() {
     let mut bench = Bench::new(4, 8);
     for _ in 0..10 {
         assert_eq!(bench.run_of("a", Ended::AuthDoubted), Transition::None);
@@ -141,7 +142,7 @@ fn three_callers_or_models_must_be_refused_before_the_credentials_are_to_blame()
 }
 
 #[test]
-fn a_model_that_has_not_begun_is_asked_each_second_by_one_and_then_by_all() {
+fn one_request_asks_an_unready_model_each_second_and_all_start_once_it_answers() {
     let mut bench = Bench::new(4, 8);
     let jobs = bench.come_many(3, "a");
     for job in &jobs {
@@ -172,7 +173,7 @@ fn a_model_that_has_not_begun_is_asked_each_second_by_one_and_then_by_all() {
 }
 
 #[test]
-fn a_model_that_has_not_begun_is_asked_again_when_a_call_ends_there() {
+fn an_unready_model_is_asked_again_when_a_call_ends_there() {
     let mut bench = Bench::new(4, 8);
     let jobs = bench.come_many(2, "a");
     bench.end(jobs[0], Ended::NotBegun);
@@ -183,7 +184,7 @@ fn a_model_that_has_not_begun_is_asked_again_when_a_call_ends_there() {
 }
 
 #[test]
-fn patience_goes_on_where_it_was_and_its_end_says_what_was_waited_for() {
+fn a_retry_continues_its_longest_wait_and_its_refusal_names_the_cause() {
     let mut bench = Bench::new(4, 8);
     bench.run_of("a", Ended::NotBegun);
     let waited = seconds(29.5);

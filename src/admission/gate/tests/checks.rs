@@ -9,7 +9,7 @@ fn check(bench: &mut Bench, check: Check) -> Option<Health> {
 }
 
 #[test]
-fn checks_that_fail_in_a_row_close_the_door_and_answer_the_line_at_once() {
+fn failed_checks_in_a_row_open_the_breaker_and_refuse_the_line_at_once() {
     let mut bench = Bench::new(1, 8);
     let jobs = bench.come_many(2, "a");
     assert_eq!([check(&mut bench, Check::Failed), check(&mut bench, Check::Failed)], [None, None]);
@@ -26,7 +26,7 @@ fn checks_that_fail_in_a_row_close_the_door_and_answer_the_line_at_once() {
 }
 
 #[test]
-fn a_check_that_passes_lets_a_probe_in_early_and_only_answers_close_the_breaker() {
+fn a_passed_check_allows_an_early_probe_and_only_answers_close_the_breaker() {
     let mut bench = Bench::new(4, 8);
     let failing = [(); 3].map(|()| check(&mut bench, Check::Failed));
     assert_eq!(failing, [None, None, Some(Health::Failing)]);
@@ -42,7 +42,7 @@ fn a_check_that_passes_lets_a_probe_in_early_and_only_answers_close_the_breaker(
 }
 
 #[test]
-fn an_answer_between_them_forgives_the_checks_that_failed() {
+fn an_answer_resets_the_count_of_failed_checks() {
     let mut bench = Bench::new(4, 8);
     for _ in 0..5 {
         (0..2).for_each(|_| assert_eq!(check(&mut bench, Check::Failed), None));
@@ -52,7 +52,7 @@ fn an_answer_between_them_forgives_the_checks_that_failed() {
 }
 
 #[test]
-fn a_model_that_breaks_while_its_server_answers_is_hurried_only_a_little() {
+fn passed_checks_hasten_a_failing_models_probe_only_a_little() {
     let mut bench = Bench::new(4, 8);
     check(&mut bench, Check::Passed);
     // 5 s, 10 s, 20 s: the last is cut to fifteen.
@@ -74,7 +74,7 @@ fn a_model_that_breaks_while_its_server_answers_is_hurried_only_a_little() {
 }
 
 #[test]
-fn checks_do_not_open_what_refused_credentials_have_closed() {
+fn passed_checks_do_not_close_a_breaker_that_refused_credentials_opened() {
     let mut bench = Bench::new(4, 8);
     bench.run_one(Ended::AuthFailed);
     assert!(!bench.gate.is_left_alone(bench.now), "a check says nothing about the key");
@@ -82,20 +82,20 @@ fn checks_do_not_open_what_refused_credentials_have_closed() {
     assert_eq!(bench.snapshot().breaker.state, BreakerState::AuthFailed);
 }
 
-/// What came of a minute in which a provider flapped, and of the time after it.
+/// The result of a minute in which a provider flapped, and of the time after it.
 struct Minute {
     down_phases: usize,
     failed: usize,
     served: usize,
     /// From the end of the last down phase to the next answer.
     used_again: Duration,
-    /// Whether all slots were in use again at last.
+    /// Whether all slots were usable again at the end.
     is_whole: bool,
 }
 
-/// Ten requests a second come to a provider that is up and down for a minute, and up from then on. A request that it
-/// refuses or fails is served elsewhere. `how` is how it fails; a check is made every ten seconds while it is left
-/// alone, if `checks`.
+/// Sends ten requests a second to a provider that flaps for a minute and is up from then on.
+/// Requests that it refuses or fails are served elsewhere. `how` is how it fails; if `checks`, a
+/// check is made every ten seconds while a breaker is open.
 fn flap(seed: u64, how: fn() -> Ended, checks: bool) -> Minute {
     let mut dice = Rng::with_seed(seed);
     let mut units = Rng::with_seed(seed ^ 7);
@@ -138,13 +138,13 @@ fn flap(seed: u64, how: fn() -> Ended, checks: bool) -> Minute {
 }
 
 #[test]
-fn a_provider_that_flaps_for_a_minute_gets_few_attempts_and_is_used_within_half_a_minute_after() {
+fn a_flapping_provider_gets_few_attempts_and_is_used_within_half_a_minute_after() {
     for seed in 0..200 {
         for how in [broken, || UNREACHABLE] {
             let minute = flap(seed, how, true);
             let who = format!("seed {seed}, {:?}", how());
             assert!(minute.used_again <= seconds(30.0), "{who}: {:?}", minute.used_again);
-            // Five open the breaker each time it had recovered, and probes find it down.
+            // Five failures open the breaker after each recovery, and the probes fail.
             let most = 5 * minute.down_phases + 12;
             assert!(minute.failed <= most, "{who}: {} of at most {most}", minute.failed);
             assert!(minute.served > 400, "{who}: {}", minute.served);
@@ -154,7 +154,7 @@ fn a_provider_that_flaps_for_a_minute_gets_few_attempts_and_is_used_within_half_
 }
 
 #[test]
-fn without_checks_only_the_breaker_s_own_time_counts() {
+fn without_checks_only_the_breaker_s_open_time_counts() {
     let longest = (0..200).map(|seed| flap(seed, || UNREACHABLE, false).used_again).max().unwrap();
     assert!(longest > seconds(10.0), "{longest:?}: no phase was ever unlucky");
     let hurried = (0..200).map(|seed| flap(seed, || UNREACHABLE, true).used_again).max().unwrap();

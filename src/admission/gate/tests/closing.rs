@@ -1,4 +1,4 @@
-//! Breakers, probes and cooldowns as those at the door and in the line see them.
+//! Breakers, probes and cooldowns, as arrivals and waiting jobs see them.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn with_broken_model() -> Bench {
 }
 
 #[test]
-fn an_unreachable_provider_answers_its_whole_line_at_once() {
+fn an_unreachable_provider_refuses_new_jobs_and_lets_running_ones_finish() {
     let mut bench = Bench::new(5, 8);
     let jobs = bench.come_many(5, "a");
     let waiting = [bench.come(bench.of_model("m")), bench.come(bench.of_model("n"))];
@@ -27,7 +27,7 @@ fn an_unreachable_provider_answers_its_whole_line_at_once() {
 }
 
 #[test]
-fn those_in_line_are_told_when_the_breaker_opens() {
+fn waiting_jobs_are_refused_when_the_breaker_opens() {
     let mut bench = Bench::new(5, 8);
     let jobs = bench.come_many(5, "a");
     for job in &jobs[..4] {
@@ -40,7 +40,7 @@ fn those_in_line_are_told_when_the_breaker_opens() {
 }
 
 #[test]
-fn a_broken_model_does_not_close_the_others() {
+fn a_failing_model_does_not_open_the_breakers_of_others() {
     let mut bench = Bench::new(5, 8);
     let jobs: Vec<u32> = (0..5).map(|_| bench.come(bench.of_model("m"))).collect();
     for job in &jobs[..4] {
@@ -86,7 +86,7 @@ fn a_failing_probe_opens_it_for_twice_as_long() {
 }
 
 #[test]
-fn the_first_event_of_a_probes_answer_is_proof_enough() {
+fn the_first_event_of_a_probes_answer_counts_as_success() {
     let mut bench = with_broken_model();
     bench.pass(5.0);
     let jobs: Vec<u32> = (0..2)
@@ -153,7 +153,7 @@ fn rate_limits_never_trip_the_breaker() {
 }
 
 #[test]
-fn while_cooling_down_nothing_of_that_model_starts_and_then_one_at_a_time() {
+fn during_a_cooldown_no_job_of_that_model_starts_and_then_one_at_a_time() {
     let mut bench = Bench::new(4, 8);
     let jobs = bench.come_many(8, "a");
     let limited = Ended::RateLimited { retry_after: Some(seconds(5.0)) };
@@ -174,7 +174,7 @@ fn while_cooling_down_nothing_of_that_model_starts_and_then_one_at_a_time() {
 }
 
 #[test]
-fn a_newcomer_does_not_overtake_those_who_waited_for_the_end_of_a_cooldown() {
+fn a_newcomer_does_not_overtake_jobs_that_waited_out_a_cooldown() {
     let mut bench = Bench::new(1, 8);
     let jobs = bench.come_many(2, "a");
     bench.end(jobs[0], Ended::RateLimited { retry_after: Some(seconds(5.0)) });
@@ -184,7 +184,7 @@ fn a_newcomer_does_not_overtake_those_who_waited_for_the_end_of_a_cooldown() {
 }
 
 #[test]
-fn those_who_cannot_outlast_a_cooldown_are_told_at_once() {
+fn jobs_that_cannot_outlast_a_cooldown_are_refused_at_once() {
     let mut bench = Bench::new(1, 8);
     let running = bench.come(bench.arrival("a"));
     let short = Arrival { deadline: bench.now + seconds(4.0), ..bench.arrival("a") };
@@ -205,7 +205,7 @@ fn those_who_cannot_outlast_a_cooldown_are_told_at_once() {
 }
 
 #[test]
-fn a_cooldown_longer_than_the_longest_wait_refuses_at_the_door() {
+fn a_cooldown_longer_than_the_longest_wait_refuses_new_jobs() {
     let mut bench = Bench::new(1, 8);
     let waiting = bench.come_many(2, "a");
     bench.end(waiting[0], Ended::RateLimited { retry_after: Some(seconds(300.0)) });

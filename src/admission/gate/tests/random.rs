@@ -1,4 +1,4 @@
-//! What holds whatever happens: random histories of arrivals, ends, cancellations, changes and time.
+//! Invariants over random histories of arrivals, ends, cancellations, changes and time.
 
 use std::collections::HashSet;
 
@@ -57,15 +57,15 @@ fn how(ended: u8) -> Ended {
     }
 }
 
-/// What is known of the jobs from outside the gate.
+/// The jobs as seen from outside the gate.
 #[derive(Default)]
 struct Book {
     waiting: HashMap<u32, (Key, Instant)>,
-    /// Everybody who has ever run, been refused or left.
+    /// Every job that has run, was refused or was cancelled.
     answered: HashSet<u32>,
 }
 
-/// Does one step and checks what it brought about.
+/// Does one step and checks its effects.
 fn act(bench: &mut Bench, book: &mut Book, step: Step) -> Result<(), TestCaseError> {
     let before: HashSet<u32> = bench.running.keys().copied().collect();
     match step {
@@ -121,7 +121,7 @@ fn act(bench: &mut Bench, book: &mut Book, step: Step) -> Result<(), TestCaseErr
     settle(bench, book, &before)
 }
 
-/// Everybody who was told something was told once, and nobody was started too late.
+/// Every answered job was answered once, and none was started too late.
 fn settle(bench: &mut Bench, book: &mut Book, before: &HashSet<u32>) -> Result<(), TestCaseError> {
     let started = bench.running.keys().filter(|job| !before.contains(job));
     for job in started.copied().collect::<Vec<_>>() {
@@ -146,11 +146,11 @@ fn nth<'a>(jobs: impl Iterator<Item = &'a u32>, which: usize) -> Option<u32> {
 
 proptest! {
     #[test]
-    fn slots_and_jobs_are_never_lost_nor_invented(
+    fn slots_and_jobs_are_never_lost_or_duplicated(
         steps in prop::collection::vec(step(), 1..250),
     ) {
         let mut bench = Bench::new(3, 6);
-        // Breakers that open at once and not for long, so that histories are full of probes.
+        // Breakers open at once and not for long, so that histories are full of probes.
         let policy = BreakerPolicy { failures: 1, open: seconds(1.0), max_open: seconds(4.0) };
         bench.gate.change_policies(policy, RetryPolicy::default());
         let mut book = Book::default();
@@ -163,14 +163,14 @@ proptest! {
             prop_assert_eq!(snapshot.queued as usize, book.waiting.len());
             let by_model: u32 = snapshot.models.iter().map(|model| model.in_flight).sum();
             prop_assert_eq!(by_model, snapshot.in_flight);
-            // More than the limit runs only because it was lowered, and then nothing is added.
+            // More than the limit runs only after it was lowered, and then nothing is added.
             prop_assert!(bench.running.len() <= before.max(snapshot.limit as usize));
         }
         finish(&mut bench, &mut book)?;
     }
 }
 
-/// Lets everything that runs succeed and time pass: at the end nobody waits and every slot is free.
+/// Lets all attempts succeed and time pass: at the end no job waits and every slot is free.
 fn finish(bench: &mut Bench, book: &mut Book) -> Result<(), TestCaseError> {
     act(bench, book, Step::Wake)?;
     for _ in 0..10_000 {
@@ -195,7 +195,7 @@ fn finish(bench: &mut Bench, book: &mut Book) -> Result<(), TestCaseError> {
     prop_assert_eq!((snapshot.in_flight, snapshot.queued), (0, 0));
     prop_assert_eq!(snapshot.free, snapshot.limit);
     prop_assert_eq!(book.answered.len(), bench.jobs as usize, "everybody was told");
-    // No breaker waits for the result of a probe that is gone.
+    // No breaker waits for the result of a probe that has ended.
     bench.pass(600.0);
     bench.gate.resume();
     for model in ["0", "1", "2"] {

@@ -1,4 +1,4 @@
-//! A part of the limit, the rest of which other gateways have.
+//! A lease on a limit that other gateways share.
 
 use super::*;
 use crate::admission::gate::shared_limit::Demand;
@@ -12,7 +12,7 @@ fn take(bench: &mut Bench, lease: u32, expected: u32) {
 }
 
 #[test]
-fn no_more_than_the_part_starts_and_a_larger_part_starts_the_next() {
+fn no_more_than_the_lease_starts_and_a_larger_lease_starts_the_next() {
     let mut bench = Bench::new(8, 8);
     take(&mut bench, 2, 2);
     let jobs = bench.come_many(5, "a");
@@ -21,7 +21,7 @@ fn no_more_than_the_part_starts_and_a_larger_part_starts_the_next() {
     assert_eq!((seen.limit, seen.free, seen.queued), (2, 0, 3));
     take(&mut bench, 4, 4);
     assert_eq!(bench.running.len(), 4);
-    // A smaller one ends nobody, and nobody starts before enough have ended.
+    // A smaller lease ends no attempt, and none starts before enough have ended.
     take(&mut bench, 1, 1);
     for job in &jobs[..3] {
         bench.end(*job, OK);
@@ -34,9 +34,10 @@ fn no_more_than_the_part_starts_and_a_larger_part_starts_the_next() {
 }
 
 #[test]
-fn without_any_part_all_wait_and_nobody_looks_again_for_nothing() {
+fn with_a_lease_of_zero_all_jobs_wait_and_no_wake_is_scheduled() {
     let mut bench = Bench::new(8, 8);
-    // After the breaker was open slots come back one by one, the first at once: but not of none.
+    // After the breaker was open slots come back one by one, the first at once, but a lease of 0
+    // has none.
     (0..5).for_each(|_| bench.run_one(broken()));
     bench.pass(5.0);
     (0..2).for_each(|_| bench.run_one(OK));
@@ -53,18 +54,18 @@ fn without_any_part_all_wait_and_nobody_looks_again_for_nothing() {
 }
 
 #[test]
-fn waits_are_predicted_with_the_part_that_it_would_get() {
+fn waits_are_predicted_with_the_lease_that_is_expected() {
     let mut bench = Bench::new(8, 100);
     bench.measure(10.0);
     take(&mut bench, 0, 4);
-    // Eleven are served by four in 30 s, which is as long as anybody may wait.
+    // Four slots serve eleven in 30 s, which is the longest wait.
     let jobs = bench.come_many(13, "a");
     assert!(jobs[..11].iter().all(|job| bench.reason(*job).is_none()));
     assert_eq!(bench.reason(jobs[12]), Some(PredictedWait));
 }
 
 #[test]
-fn what_is_wanted_is_the_most_since_it_was_last_asked() {
+fn the_demand_is_the_peak_since_it_was_last_read() {
     let mut bench = Bench::new(8, 8);
     take(&mut bench, 3, 3);
     let jobs = bench.come_many(5, "a");

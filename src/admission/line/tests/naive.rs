@@ -1,8 +1,8 @@
-//! The line again, without any index: every question is answered by looking at every job.
+//! The line without any index: it looks at every job to answer a question.
 
 use super::*;
 
-/// All jobs in one list, and the virtual time of every caller that ever came since the line was last empty.
+/// All jobs in one list, and the virtual time of every caller since the line was last empty.
 #[derive(Default)]
 pub struct Naive {
     jobs: Vec<(Key, Entry<u32>)>,
@@ -15,7 +15,7 @@ struct Caller {
     name: (Arc<str>, Priority),
     weight: u32,
     pass: u64,
-    /// Breaks ties: who came first.
+    /// Breaks ties: the caller that came first wins.
     number: usize,
 }
 
