@@ -3,6 +3,7 @@
 //! The one thing to know: one odd entry hides nothing. What has no name is passed over, and what is otherwise not as it
 //! should be is unknown.
 
+use std::collections::HashMap;
 use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Map, Value};
@@ -32,12 +33,14 @@ pub(super) fn entries(body: &[u8], keys: &[&str]) -> Result<Vec<Map<String, Valu
                 let said = said.unwrap_or_else(|| "no list of models".to_owned());
                 return Err(DecodeError::Malformed(said));
             }
-            // Some give the same list under several keys.
+            // Some give the same list under several keys, and each tells what the others do not: llama.cpp.
             let mut lists = lists.into_iter().filter_map(|list| match list {
                 Value::Array(list) if !list.is_empty() => Some(list),
                 _ => None,
             });
-            lists.next().unwrap_or_default()
+            let mut first = lists.next().unwrap_or_default();
+            lists.for_each(|other| fill(&mut first, &other));
+            first
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
             return Err(DecodeError::Malformed("no list of models".to_owned()));
@@ -50,6 +53,23 @@ pub(super) fn entries(body: &[u8], keys: &[&str]) -> Result<Vec<Map<String, Valu
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => None,
     });
     Ok(entries.collect())
+}
+
+/// Adds to each entry what the other list says of the same model and the first does not.
+fn fill(entries: &mut [Value], others: &[Value]) {
+    let name =
+        |entry: &Value| Some(first_text(entry.as_object()?, &["id", "name", "model"])?.to_owned());
+    let others = others.iter().filter_map(|other| Some((name(other)?, other.as_object()?)));
+    let others: HashMap<String, &Map<String, Value>> = others.collect();
+    for entry in entries {
+        let Some(other) = name(entry).and_then(|name| others.get(&name)) else { continue };
+        let Some(entry) = entry.as_object_mut() else { continue };
+        for (key, value) in *other {
+            if !entry.contains_key(key) {
+                entry.insert(key.clone(), value.clone());
+            }
+        }
+    }
 }
 
 /// A time in an entry, in seconds since 1970: a number, with a fraction or not, or a text of either kind.
@@ -147,6 +167,20 @@ mod tests {
             assert!(entries(body.to_string().as_bytes(), &["data"]).is_err(), "{body}");
         }
         assert_eq!(entries(b"{\"data\": [", &["data"]), Err(DecodeError::Cut));
+    }
+
+    #[test]
+    fn what_one_of_two_lists_says_is_added_to_the_other() {
+        let body = json!({
+            "models": [{"name": "a", "type": "model", "capabilities": ["completion", "multimodal"]},
+                {"name": "c"}],
+            "data": [{"id": "a", "type": "own", "meta": {"n_ctx": 8192}}, {"id": "b"}],
+        });
+        let entries = entries(body.to_string().as_bytes(), &["data", "models"]).unwrap();
+        assert_eq!(entries.len(), 2);
+        assert_eq!((&entries[0]["id"], &entries[0]["type"]), (&json!("a"), &json!("own")));
+        assert_eq!(entries[0]["capabilities"], json!(["completion", "multimodal"]));
+        assert_eq!(entries[1].len(), 1);
     }
 
     #[test]
