@@ -16,13 +16,17 @@ static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// The digest of the job's caller and of all that it asks.
 pub(super) fn request(job: &mut Job) -> u64 {
-    let Job { tried, caller, request, .. } = job;
+    let Job { tried, caller, request, carry, .. } = job;
     *tried.digest.get_or_insert_with(|| {
         let mut digest = Digest(KEYS.build_hasher());
         digest.0.write(caller.name.as_bytes());
         digest.0.write_u8(0xff);
         // What cannot be written as JSON was never read from any.
         drop(serde_json::to_writer(&mut digest, &**request));
+        // Of what nobody has words for there is only an outline.
+        if let Some(carry) = carry.as_ref().filter(|carry| carry.refusal.is_some()) {
+            digest.0.write(&carry.body);
+        }
         digest.0.finish()
     })
 }

@@ -1,6 +1,7 @@
 //! Requests that are passed on as they came, and their answers as they come.
 
 mod answers;
+mod bounds;
 mod endings;
 mod ways;
 

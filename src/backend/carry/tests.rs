@@ -118,3 +118,84 @@ fn what_is_no_json_is_no_answer_and_unknown_json_is() {
     let (bytes, _, ended) = answered(&carry, &[good, "data: {\"choi\n\n", end]);
     assert_eq!((bytes.as_str(), ended), (good, Err(())));
 }
+
+/// An API, its request, a short stream, and what ends its end mark.
+const STREAMS: [(Endpoint, &str, &str, &str); 4] = [
+    (
+        Endpoint::OpenAiChat,
+        r#"{"model":"m","stream":true,"stream_options":{"include_usage":true}}"#,
+        "data: {\"choices\":[{\"delta\":{\"content\":\"Hel\"}}]}\n\ndata: {\"new\":1}\n\n\
+         data: {\"choices\":[{\"delta\":{\"content\":\"lo\"},\"finish_reason\":\"stop\"}]}\n\n\
+         data: [DONE]\n\n",
+        "\"finish_reason\":\"stop\"}]}",
+    ),
+    (
+        Endpoint::AnthropicMessages,
+        r#"{"model":"m","stream":true}"#,
+        "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{}}\n\n\
+         data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"Hel\"}}\n\n\
+         data: {\"type\":\"tomorrow\"}\n\n\
+         data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"}}\n\n\
+         event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+        "data: {\"type\":\"message_stop\"}",
+    ),
+    (
+        Endpoint::OpenAiResponses,
+        r#"{"model":"m","stream":true}"#,
+        "data: {\"type\":\"response.created\",\"response\":{}}\n\n\
+         data: {\"type\":\"response.output_text.delta\",\"delta\":\"Hel\"}\n\n\
+         data: {\"type\":\"response.tomorrow\"}\n\n\
+         data: {\"type\":\"response.completed\",\"response\":{}}\n\n",
+        "\"response.completed\",\"response\":{}}",
+    ),
+    (
+        Endpoint::OllamaChat,
+        r#"{"model":"m"}"#,
+        "{\"message\":{\"content\":\"Hel\"}}\n{\"new\":1}\n{\"message\":{\"content\":\"lo\"},\"done\":true}\n",
+        "\"done\":true}",
+    ),
+];
+
+#[test]
+fn no_cut_at_any_byte_is_taken_for_an_end_and_no_half_piece_reaches_the_client() {
+    for (endpoint, request, body, marker) in STREAMS {
+        let carry = carry(endpoint, request);
+        let end = body.find(marker).unwrap() + marker.len();
+        let piece_ends = if endpoint == Endpoint::OllamaChat { "\n" } else { "\n\n" };
+        for at in 0..=body.len() {
+            let cut = &body[..at];
+            let (bytes, events, ended) = answered(&carry, &[cut]);
+            let is_done = events.last().is_some_and(|last| last.done().is_some());
+            assert_eq!(is_done, ended.is_ok(), "{endpoint:?} at {at}");
+            // Behind the mark a last piece is begun, such as `[DONE]`, which makes it a matter of taste.
+            if at <= end || at == body.len() {
+                assert_eq!(is_done, at >= end, "{endpoint:?} at {at}");
+            }
+            if is_done {
+                assert!(bytes.starts_with(cut), "{endpoint:?} at {at}: {bytes}");
+            } else {
+                let is_whole = bytes.is_empty() || bytes.ends_with(piece_ends);
+                assert!(cut.starts_with(&bytes) && is_whole, "{endpoint:?} at {at}: {bytes}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_byte_that_no_text_contains_is_never_part_of_a_whole_answer() {
+    for (endpoint, request, body, _) in STREAMS {
+        let (carry, ask) = (carry(endpoint, request), Ask::Chat(ChatRequest::default()));
+        for at in 0..=body.len() {
+            let (before, after) = body.as_bytes().split_at(at);
+            let mut decoder = decoder(&carry, &ask, (Target::new("m", None), false), 1);
+            let mut events = Vec::new();
+            let fed = decoder.feed(&[before, b"\xff", after].concat(), &mut events);
+            let ended = fed.and_then(|()| decoder.finish(&mut events));
+            let is_done = events.last().is_some_and(|last| last.done().is_some());
+            // Between two lines it is the name of a field that nobody knows.
+            assert!(is_done || ended.is_err(), "{endpoint:?} at {at}");
+            let text = |event: &ChatEvent| matches!(event, ChatEvent::Text(text) if text.contains('\u{fffd}'));
+            assert!(!events.iter().any(text), "{endpoint:?} at {at}");
+        }
+    }
+}
