@@ -31,6 +31,14 @@ impl Default for RetryPolicy {
     }
 }
 
+/// How far [`spread`] goes to either side: a fifth, so that those told the same time do not come back together.
+const SPREAD: f64 = 0.2;
+
+/// A time spread by ± 20 %; `unit` is a random number from 0 to 1, and 0.5 changes nothing.
+pub fn spread(time: Duration, unit: f64) -> Duration {
+    time.mul_f64(1.0 - SPREAD + 2.0 * SPREAD * unit.clamp(0.0, 1.0))
+}
+
 impl RetryPolicy {
     /// The longest backoff after `retries` retries: `min(max_backoff, backoff × 2^retries)`.
     pub fn step(&self, retries: u32) -> Duration {

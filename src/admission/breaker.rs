@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::backoff::LONGEST_PAUSE;
+use super::backoff::{LONGEST_PAUSE, spread};
 use super::evidence::Leniency;
 use super::ramp::Ramp;
 use super::sliding_window::SlidingWindow;
@@ -314,7 +314,7 @@ impl Breaker {
             let doubled = self.policy.open.saturating_mul(1 << self.opened.min(20));
             doubled.min(self.policy.max_open).min(LONGEST_PAUSE)
         };
-        let time = time.mul_f64(0.8 + 0.4 * unit.clamp(0.0, 1.0));
+        let time = spread(time, unit);
         if !auth {
             self.opened = self.opened.saturating_add(1);
         }

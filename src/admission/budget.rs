@@ -19,8 +19,14 @@ pub struct RetryBudget {
     running: u32,
 }
 
-/// Retries a minute that are always allowed.
-const FLOOR: u64 = 10;
+/// The part of what is in flight and queued that may be retries, in percent: 100 of them allow 10 retries at one time.
+const PERCENT_IN_FLIGHT: u64 = 10;
+/// Retries at one time that are always allowed, however little is in flight.
+const LEAST_IN_FLIGHT: u64 = 1;
+/// The part of the last minute's requests that may be retried, in percent: 600 requests allow 120 retries.
+const PERCENT_A_MINUTE: u64 = 20;
+/// Retries a minute that are always allowed, however few requests there were.
+const LEAST_A_MINUTE: u64 = 10;
 
 impl RetryBudget {
     /// A budget without any requests or retries yet.
@@ -46,20 +52,27 @@ impl RetryBudget {
 
     /// A retry ended, with any outcome.
     pub fn give_back(&mut self) {
+        debug_assert!(self.running > 0, "a retry was given back twice");
         self.running = self.running.saturating_sub(1);
     }
 
     /// How many more retries could begin now.
     pub fn left(&self, load: u64, now: Instant) -> u64 {
-        let at_once = (load / 10).max(1).saturating_sub(u64::from(self.running));
-        let a_minute = (self.requests.count(now) / 5).max(FLOOR);
-        at_once.min(a_minute.saturating_sub(self.retries.count(now)))
+        let at_once = percent(PERCENT_IN_FLIGHT, load).max(LEAST_IN_FLIGHT);
+        let a_minute = percent(PERCENT_A_MINUTE, self.requests.count(now)).max(LEAST_A_MINUTE);
+        let left_at_once = at_once.saturating_sub(u64::from(self.running));
+        left_at_once.min(a_minute.saturating_sub(self.retries.count(now)))
     }
 
     /// How many retries run or back off now.
     pub fn running(&self) -> u32 {
         self.running
     }
+}
+
+/// This part of a number, rounded down.
+fn percent(percent: u64, of: u64) -> u64 {
+    of.saturating_mul(percent) / 100
 }
 
 #[cfg(test)]

@@ -78,6 +78,9 @@ struct Waiter<W> {
     probe: Probe,
 }
 
+/// The part of the usable slots that batch callers may hold, in percent, and at least one slot: 8 of 10, 1 of 1.
+const BATCH_PERCENT: u64 = 80;
+
 /// A reason and how long it is expected to last.
 type Reason = (RefusalReason, Duration);
 
@@ -181,6 +184,7 @@ impl<W> Gate<W> {
         wakes: &mut Vec<Wake<W>>,
     ) -> Transition {
         let running = self.in_flight;
+        debug_assert!(running > 0, "a permit came back twice");
         self.in_flight = self.in_flight.saturating_sub(1);
         if permit.priority == Priority::Batch {
             self.batch_in_flight = self.batch_in_flight.saturating_sub(1);
@@ -283,7 +287,8 @@ impl<W> Gate<W> {
                 let expected = self.wait(self.line.len() as u64, now);
                 self.evict(key, (reason, expected), at, wakes);
             } else if let Some(entry) = self.line.serve(key, self.costs.turn()) {
-                let Waiter { waker, probe, .. } = entry.load;
+                let Waiter { waker, probe, deadline } = entry.load;
+                debug_assert!(deadline > now, "a job is started after its deadline");
                 let permit = self.start(entry.lane, &entry.share, probe, now);
                 wakes.push(Wake::Grant(waker, permit));
             }
@@ -294,6 +299,7 @@ impl<W> Gate<W> {
         let (caller, priority) = (Arc::clone(&share.caller), share.priority);
         let mut asks = false;
         self.in_flight += 1;
+        debug_assert!(self.in_flight <= self.limit(), "more jobs run than the limit allows");
         if priority == Priority::Batch {
             self.batch_in_flight += 1;
         }
@@ -319,10 +325,10 @@ impl<W> Gate<W> {
         allowed && open && self.in_flight < self.usable(now)
     }
 
-    /// Batch callers use at most 80 % of the slots, and at least one.
+    /// Whether a batch caller may take a slot: see [`BATCH_PERCENT`].
     fn batch_may_start(&self, now: Instant) -> bool {
-        let usable = u64::from(self.usable(now));
-        u64::from(self.batch_in_flight) < (usable * 4 / 5).max(1)
+        let most = u64::from(self.usable(now)) * BATCH_PERCENT / 100;
+        u64::from(self.batch_in_flight) < most.max(1)
     }
 
     /// The job is admitted: counts it as a request, and claims the probes that it is.

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::backoff;
+
 /// A job was refused, at the admission check or while it waited in line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -64,7 +66,7 @@ impl Refusal {
     /// ± 20 %.
     pub fn new(reason: RefusalReason, expected: Duration, unit: f64) -> Self {
         let bounded = expected.clamp(SHORTEST, LONGEST);
-        let spread = bounded.mul_f64(0.8 + 0.4 * unit.clamp(0.0, 1.0));
+        let spread = backoff::spread(bounded, unit);
         Self { reason, cause: None, expected, retry_after: spread.clamp(SHORTEST, LONGEST) }
     }
 }
