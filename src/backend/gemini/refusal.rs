@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::backend::overflow::is_prompt_too_long;
-use crate::backend::report::Report;
+use crate::backend::report::{Report, unreported};
 use crate::backend::{Rejection, RejectionClass, blame, class_of_status, shorten};
 
 /// Reads an answer whose status is not 2xx.
@@ -13,16 +13,7 @@ pub(super) fn read(status: u16, body: &[u8], model: &str) -> Rejection {
     let body = serde_json::from_slice::<Value>(body).unwrap_or_default();
     match Report::find(&body) {
         Some(report) => classed(status, Some(status), &report, &body, model),
-        None => {
-            // What answers without an error in JSON is not Google's API, or something before it.
-            let class = match class_of_status(status) {
-                RejectionClass::UnknownModel => RejectionClass::Broken,
-                class => class,
-            };
-            let hint =
-                if status == 404 { "; base_url is what stands before `/v1beta`" } else { "" };
-            Rejection { class, message: format!("status {status}{hint}"), retry_after: None }
-        }
+        None => unreported(status, "; base_url is what stands before `/v1beta`"),
     }
 }
 
