@@ -72,8 +72,16 @@ impl Key {
     #[must_use]
     pub fn carried(carry: &Carry, scope: Scope<'_>) -> Option<Self> {
         // Whether it is streamed the body says.
-        let Carry { endpoint, body, headers, query, stream: _, form: _, is_plain: _, refusal: _ } =
-            carry;
+        let Carry {
+            endpoint,
+            body,
+            headers,
+            query,
+            stream: _,
+            form: _,
+            may_be_plain: _,
+            refusal: _,
+        } = carry;
         Self::of(&(FORM, "carried", scope, endpoint, compact(body), headers, query))
     }
 

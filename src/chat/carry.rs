@@ -159,9 +159,8 @@ pub struct Carry {
     pub stream: bool,
     /// A digest of all that the bytes of its answer depend on beside what is asked: the form that the client reads.
     pub form: u64,
-    /// Whether the gateway's own reading of it says all that it says, so that whoever asks the same in another form may
-    /// share its answer.
-    pub is_plain: bool,
+    /// Whether nothing beside its body says that the gateway's own reading of it is not all that it says.
+    pub may_be_plain: bool,
     /// Why it can only be carried, where the gateway has no words to translate it.
     pub refusal: Option<GatewayError>,
 }

@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use super::{Encoder, Turn};
 use crate::chat::{
-    Ask, ChatEvent, ChatRequest, EmbedRequest, Endpoint, GatewayError, Message, Role, Sampling,
-    Waiting,
+    Ask, Carry, ChatEvent, ChatRequest, EmbedRequest, Endpoint, GatewayError, Message, Role,
+    Sampling, Waiting,
 };
 use crate::wire::json;
 use crate::wire::splice::Outline;
@@ -79,13 +79,15 @@ pub fn outline(endpoint: Endpoint, body: &[u8]) -> Option<Ask> {
     })
 }
 
-/// Whether the gateway's own reading of a request says all that it says: it has nothing but what is known to count, and
-/// no number that would be read less exactly than it is written.
+/// Whether the gateway's own reading of a request says all that it says, so that whoever asks the same in another form
+/// may share its answer: it has nothing but what is known to count, and no number that would be read less exactly than it
+/// is written. Reads the whole body.
 #[must_use]
-pub fn is_plain(endpoint: Endpoint, body: &[u8]) -> bool {
+pub fn is_plain(carry: &Carry) -> bool {
     // A prompt that is completed is not a chat, though both are read as one.
-    endpoint != Endpoint::OpenAiCompletions
-        && json::read_object(body).is_ok_and(|fields| fields.iter().all(plain))
+    carry.may_be_plain
+        && carry.endpoint != Endpoint::OpenAiCompletions
+        && json::read_object(&carry.body).is_ok_and(|fields| fields.iter().all(plain))
 }
 
 /// A digest of all that the bytes of an answer depend on beside what is asked.

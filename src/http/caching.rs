@@ -18,6 +18,7 @@ use crate::cache::entry::Entry;
 use crate::cache::key::Runner;
 use crate::cache::{Asked as Claiming, CacheControl, Claim, follow};
 use crate::chat::GatewayError;
+use crate::dialect::carried::is_plain;
 use crate::job::{Candidate, Job};
 use crate::provider::way::Way;
 use crate::router::Routing;
@@ -74,7 +75,7 @@ pub(super) fn enter(mut job: Job, control: CacheControl, front: &Data<Front>) {
     if is_carried {
         job.place.carry();
     }
-    let carry = job.carry.as_deref().filter(|carry| is_carried && !carry.is_plain);
+    let carry = job.carry.as_deref().filter(|carry| is_carried && !is_plain(carry));
     let caller = &job.caller;
     let claim =
         front.cache.claim(Claiming { ask, carry, caller, policy, runners: &runners, control });

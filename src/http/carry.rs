@@ -13,7 +13,7 @@ use actix_web::http::header::HeaderValue;
 use bytes::Bytes;
 
 use crate::chat::{Ask, Carry, GatewayError};
-use crate::dialect::carried::{form, is_clear, is_plain, outline};
+use crate::dialect::carried::{form, is_clear, outline};
 use crate::dialect::{Dialect, Turns};
 
 /// Headers that go along.
@@ -57,10 +57,7 @@ pub(super) fn read(
         endpoint,
         stream: ask.stream(),
         form: form(endpoint, &body),
-        is_plain: refusal.is_none()
-            && query.is_empty()
-            && headers.iter().all(is_usual)
-            && is_plain(endpoint, &body),
+        may_be_plain: refusal.is_none() && query.is_empty() && headers.iter().all(is_usual),
         headers,
         query,
         refusal,

@@ -12,7 +12,7 @@ fn carry(endpoint: Endpoint, body: &str) -> Carry {
     let stream = outline.get("stream").map_or(endpoint.streams_by_default(), |it| it == b"true");
     let (headers, query) = (Vec::new(), String::new());
     let body = Bytes::copy_from_slice(body.as_bytes());
-    Carry { endpoint, body, headers, query, stream, form: 0, is_plain: false, refusal: None }
+    Carry { endpoint, body, headers, query, stream, form: 0, may_be_plain: false, refusal: None }
 }
 
 fn body_of(carry: &Carry, backend: &dyn Backend, fields: &Value, quirks: Quirks) -> String {
