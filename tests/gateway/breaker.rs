@@ -42,7 +42,7 @@ fn flapping(broken: &Arc<AtomicBool>, gate: &Gate) -> Upstream {
 }
 
 #[tokio::test]
-async fn five_pay_for_a_dead_provider_and_the_rest_are_refused_at_the_door() {
+async fn five_requests_find_a_dead_provider_and_the_rest_are_refused_on_arrival() {
     let dead = refusing();
     let lines = format!("{NO_RETRIES}\nbreaker = {{ failures = 5, open = '60s' }}");
     let gateway = spawn_gateway(&provider("ollama", "ollama", &dead.url(), &lines)).await;
@@ -123,7 +123,7 @@ async fn one_probe_at_a_time_and_full_capacity_after_two_of_them() {
 }
 
 #[tokio::test]
-async fn whoever_waits_when_a_breaker_opens_is_answered_at_once() {
+async fn a_request_that_waits_when_a_breaker_opens_is_answered_at_once() {
     let gate = Gate::closed();
     let held = gate.clone();
     let upstream = Upstream::spawn(move |_| ollama::error(500, "broken").head_hold(&held));
@@ -142,7 +142,7 @@ async fn whoever_waits_when_a_breaker_opens_is_answered_at_once() {
 }
 
 #[tokio::test]
-async fn whoever_waits_when_a_breaker_opens_is_answered_elsewhere_where_that_is_allowed() {
+async fn a_request_that_waits_when_a_breaker_opens_falls_back_if_that_is_allowed() {
     let gate = Gate::closed();
     let held = gate.clone();
     let failing = Upstream::spawn(move |_| ollama::error(500, "broken").head_hold(&held));
@@ -201,7 +201,7 @@ async fn refused_credentials_close_a_provider_at_once_until_they_are_changed() {
 }
 
 #[tokio::test]
-async fn a_black_hole_takes_nothing_from_its_neighbour() {
+async fn a_provider_that_swallows_connections_does_not_affect_the_others() {
     let (hole, upstream) = (black_hole(), Upstream::ollama());
     let lines = "max_concurrency = 4\ntimeouts = { connect = '15s' }";
     let one = provider("hole", "ollama", &hole.url(), lines);

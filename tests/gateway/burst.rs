@@ -91,7 +91,7 @@ fn check_counters(metrics: &Metrics, by_status: &BTreeMap<u16, usize>) {
 }
 
 #[tokio::test]
-async fn a_burst_is_served_within_the_limit_and_everybody_is_answered() {
+async fn a_burst_is_served_within_the_limit_and_every_client_is_answered() {
     let simulator = Simulator::start(SimSettings {
         slots: 64,
         load: Duration::from_millis(50),

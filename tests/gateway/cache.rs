@@ -72,7 +72,7 @@ async fn the_same_question_is_answered_again_without_a_call() {
 }
 
 #[tokio::test]
-async fn an_answer_that_would_differ_each_time_is_not_kept_unless_that_is_wanted() {
+async fn a_nondeterministic_answer_is_not_cached_unless_configured() {
     let upstream = Upstream::spawn(numbered);
     let gateway = keeping(&upstream, "").await;
     for number in 0..2 {
@@ -95,7 +95,7 @@ async fn an_answer_that_would_differ_each_time_is_not_kept_unless_that_is_wanted
 }
 
 #[tokio::test]
-async fn no_cache_asks_anew_and_keeps_the_new_answer_and_no_store_does_neither() {
+async fn no_cache_makes_a_new_call_and_caches_it_and_no_store_does_not_cache() {
     let upstream = Upstream::spawn(numbered);
     let gateway = keeping(&upstream, "").await;
     let mut answers = Vec::new();
@@ -115,7 +115,7 @@ async fn no_cache_asks_anew_and_keeps_the_new_answer_and_no_store_does_neither()
 }
 
 #[tokio::test]
-async fn without_a_time_to_live_nothing_is_kept_and_nothing_is_said_of_it() {
+async fn without_a_ttl_nothing_is_cached_and_no_header_mentions_it() {
     let upstream = Upstream::spawn(numbered);
     let ollama = provider("ollama", "ollama", &upstream.url(), "");
     let gateway = spawn_gateway(&ollama).await;
@@ -127,7 +127,7 @@ async fn without_a_time_to_live_nothing_is_kept_and_nothing_is_said_of_it() {
 }
 
 #[tokio::test]
-async fn operators_see_what_is_kept_and_clear_it() {
+async fn operators_see_what_is_cached_and_clear_it() {
     let upstream = Upstream::spawn(numbered);
     let gateway = keeping(&upstream, "").await;
     ask(&gateway, &fixed("hi")).await;

@@ -112,7 +112,7 @@ async fn two_hundred_identical_requests_in_any_form_make_one_call() {
 }
 
 #[tokio::test]
-async fn who_joins_late_gets_the_part_that_is_there_and_then_each_piece_as_it_comes() {
+async fn a_client_that_joins_late_gets_earlier_pieces_then_each_new_one() {
     let gate = Gate::closed();
     let upstream = Upstream::spawn(held_midway(&gate));
     let gateway = in_front_of(&upstream, "").await;
@@ -199,7 +199,7 @@ async fn it_can_be_turned_off() {
 }
 
 #[tokio::test]
-async fn all_who_share_stand_in_one_place_of_the_line() {
+async fn requests_that_share_a_call_take_one_place_in_the_line() {
     let gate = Gate::closed();
     let held = gate.clone();
     let upstream = Upstream::spawn(move |call| ollama::reply(call).head_hold(&held));

@@ -161,7 +161,7 @@ const KEYS: &str = "[[keys]]\nname = 'ann'\nkey = 'sk-ann-0123456789'\n\
     [[keys]]\nname = 'bob'\nkey = 'sk-bob-0123456789'\n";
 
 #[tokio::test]
-async fn a_caller_goes_on_with_its_own_answers_and_nobody_elses() {
+async fn a_caller_continues_its_own_answers_and_no_others() {
     let upstream = Upstream::spawn(|_: &Call| openai::answer(&["Yes."]));
     let config = format!("{KEYS}{}", provider("local", "openai", &upstream.url(), ""));
     let gateway = spawn_gateway(&config).await;
@@ -194,7 +194,7 @@ async fn a_caller_goes_on_with_its_own_answers_and_nobody_elses() {
 }
 
 #[tokio::test]
-async fn whoever_goes_on_with_what_must_stay_local_stays_local() {
+async fn a_turn_that_continues_a_local_answer_stays_local() {
     let cloud = Upstream::spawn(|_: &Call| openai::answer(&["Cloud."]));
     let local = Upstream::spawn(|_: &Call| openai::answer(&["Local."]));
     let config = format!(

@@ -64,7 +64,7 @@ const ROUTED: &str = "[providers.ollama]\n[providers.gpu]\nbackend = 'ollama'\n\
     { provider = 'ollama', model = 'small' }]\n[hints]\nonline = ['openai']\n";
 
 #[tokio::test]
-async fn check_says_who_answers_to_which_name() {
+async fn check_shows_which_provider_answers_to_which_name() {
     let (printed, _) = run_with(ROUTED, &["check"], &[("K", "k")]).await;
     assert_eq!(printed.status, Some(0), "{printed:?}");
     for line in [
@@ -249,7 +249,7 @@ async fn a_new_key_works_once_its_lines_are_pasted() {
 }
 
 #[tokio::test]
-async fn health_is_0_while_ready_and_1_while_stopping_and_when_nobody_is_there() {
+async fn health_is_0_while_ready_and_1_while_stopping_or_without_a_gateway() {
     let gate = Gate::closed();
     let held = gate.clone();
     let upstream = Upstream::spawn(move |call| ollama::reply(call).head_hold(&held));

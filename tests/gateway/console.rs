@@ -138,7 +138,7 @@ fn guarded(upstream: &Upstream) -> String {
 }
 
 #[tokio::test]
-async fn a_console_is_told_no_prompt_no_answer_and_no_key() {
+async fn a_console_receives_no_prompt_no_answer_and_no_key() {
     let upstream = Upstream::spawn(|call| match call.number {
         0 => ollama::reply_with(call, &[ANSWER]),
         1 => ollama::error(500, &format!("{PROVIDER_KEY} has had enough")),
@@ -218,7 +218,7 @@ async fn the_page_is_open_and_strict_and_what_it_shows_asks_for_the_token() {
 }
 
 #[tokio::test]
-async fn the_playground_takes_the_clients_way() {
+async fn the_playground_calls_the_gateway_like_a_client() {
     let upstream = Upstream::ollama();
     let config = guarded(&upstream).replace(&format!("token = \"{TOKEN}\"\n"), "");
     let gateway = spawn_gateway(&config).await;
@@ -245,7 +245,7 @@ async fn the_playground_takes_the_clients_way() {
 }
 
 #[tokio::test]
-async fn a_playground_that_leaves_ends_its_call() {
+async fn a_playground_that_disconnects_ends_its_call() {
     let gate = Gate::closed();
     let held = gate.clone();
     let upstream = Upstream::spawn(move |_| ollama::opened(&["Hel"]).hold(&held));

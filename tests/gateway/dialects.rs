@@ -154,7 +154,7 @@ async fn gaps_are_filled_where_the_provider_can_and_refused_by_name_elsewhere() 
 }
 
 #[tokio::test]
-async fn clients_of_every_api_hear_of_what_no_provider_was_told() {
+async fn clients_of_every_api_are_told_which_fields_were_left_out() {
     let (local, other) = (Upstream::ollama(), Upstream::spawn(|_| openai::answer(&["Hel", "lo"])));
     let gateway = spawn_gateway(&format!(
         "{}{}",

@@ -71,7 +71,7 @@ async fn a_failure_before_the_first_piece_is_answered_by_the_next_which_is_named
 }
 
 #[tokio::test]
-async fn a_provider_that_refuses_connections_is_full_or_is_being_drained_hands_on() {
+async fn a_provider_that_refuses_is_full_or_is_being_drained_falls_back() {
     let second = Upstream::ollama();
     let dead = refusing();
     let gateway = chain(&dead.url(), &second, NO_RETRIES).await;
@@ -99,7 +99,7 @@ async fn a_provider_that_refuses_connections_is_full_or_is_being_drained_hands_o
 }
 
 #[tokio::test]
-async fn what_was_refused_for_its_content_or_its_form_goes_nowhere_else() {
+async fn a_request_refused_for_content_or_form_goes_to_no_other_provider() {
     let filtered = json!({ "error": { "message": "content filtered", "type": "invalid_request_error",
         "code": "content_filter", "param": null } });
     let refusals = [
@@ -199,7 +199,7 @@ async fn a_prompt_that_is_too_long_goes_on_along_its_route_unless_that_is_known_
 }
 
 #[tokio::test]
-async fn a_limit_that_is_too_large_is_the_callers_and_goes_nowhere_else() {
+async fn a_token_limit_that_is_too_large_goes_to_no_other_provider() {
     let said = "'max_tokens' or 'max_completion_tokens' is too large: 32000. This model's maximum context length \
                 is 32768 tokens and your request has 17000 input tokens (32000 > 32768 - 17000).";
     for backend in ["ollama", "openai", "anthropic", "gemini"] {
@@ -223,7 +223,7 @@ async fn a_limit_that_is_too_large_is_the_callers_and_goes_nowhere_else() {
 }
 
 #[tokio::test]
-async fn a_model_that_is_missing_is_asked_for_at_its_equals_before_anybody_hears_404() {
+async fn equal_providers_are_asked_for_a_missing_model_before_a_404() {
     /// An Ollama that lists these models and has those.
     fn having(listed: &'static [&'static str], has: &'static [&'static str]) -> Upstream {
         Upstream::spawn_whole(move |call| match call.path.as_str() {

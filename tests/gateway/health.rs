@@ -48,7 +48,7 @@ fn chain(first: &Upstream, second: &Upstream, lines: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_provider_that_fails_its_checks_is_left_alone_before_anybody_pays_and_used_again_after() {
+async fn a_provider_that_fails_its_checks_gets_no_requests_until_one_passes() {
     let broken = Arc::new(AtomicBool::new(true));
     let is_broken = Arc::clone(&broken);
     let first = Upstream::spawn_whole(move |call| match is_broken.load(Ordering::SeqCst) {
@@ -175,7 +175,7 @@ async fn of_several_machines_only_those_that_have_the_model_are_asked_from_the_f
 }
 
 #[tokio::test]
-async fn the_machine_with_the_shortest_wait_is_chosen_and_one_that_fails_fast_attracts_nothing() {
+async fn the_machine_with_the_shortest_wait_is_chosen_and_one_that_fails_fast_is_not() {
     let gate = crate::upstream::Gate::closed();
     let held = gate.clone();
     let busy = Upstream::spawn_whole(move |call| match call.path.as_str() {
@@ -214,7 +214,7 @@ fn with_model(model: &str) -> Value {
 }
 
 #[tokio::test]
-async fn machines_that_cannot_be_asked_what_they_have_hold_nobody_up_for_long() {
+async fn machines_without_a_list_of_models_delay_no_request_for_long() {
     let (dead, mute, alive) = (refusing(), crate::upstream::silent(), having(&["m"]));
     let lines = format!("{NO_RETRIES}\ntimeouts = {{ connect = '500ms', first_event = '500ms' }}");
     let section = |name: &str, url: &str| provider(name, "ollama", url, &lines);

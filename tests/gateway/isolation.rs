@@ -320,7 +320,7 @@ async fn whatever_one_caller_s_requests_meet_another_s_are_answered() {
 }
 
 #[tokio::test]
-async fn what_a_model_says_twice_to_one_request_while_it_answers_others_is_400_in_its_words() {
+async fn a_failure_repeated_to_one_request_while_others_are_answered_is_400() {
     let offence = Offence {
         backend: "openai",
         answer: || openai::error(500, "server_error", "something in here broke"),
@@ -342,7 +342,7 @@ async fn what_a_model_says_twice_to_one_request_while_it_answers_others_is_400_i
 }
 
 #[tokio::test]
-async fn a_burst_of_one_caller_s_failures_closes_nothing_for_another() {
+async fn a_burst_of_one_caller_s_failures_opens_no_breaker_for_another() {
     let offence = Offence {
         backend: "openai",
         answer: || openai::error(500, "server_error", "something in here broke"),
@@ -422,7 +422,7 @@ async fn a_model_that_reports_an_error_in_its_answer_has_not_crashed() {
 }
 
 #[tokio::test]
-async fn a_model_that_has_died_is_closed_by_five_different_requests_and_everybody_hears_why() {
+async fn five_different_requests_open_the_breaker_of_a_dead_model_and_refusals_say_why() {
     for failure in [|| ollama::error(500, "out of everything"), Script::reset] {
         let died = Upstream::spawn(move |call| match call.number {
             0 => ollama::reply(call),
@@ -524,7 +524,7 @@ async fn a_model_that_still_loads_is_waited_for_in_the_line_and_serves_all_withi
 }
 
 #[tokio::test]
-async fn a_model_that_never_begins_is_told_of_with_the_reason_and_a_time_to_come_back() {
+async fn a_model_that_never_loads_is_refused_with_the_reason_and_retry_after() {
     let upstream = Upstream::spawn(|_| {
         ollama::error(503, "server busy, please try again.  maximum pending requests exceeded")
     });

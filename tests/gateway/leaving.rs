@@ -88,12 +88,12 @@ async fn leave_a_running_call(
 }
 
 #[tokio::test]
-async fn who_leaves_before_the_head_ends_the_call() {
+async fn a_disconnect_before_the_head_ends_the_call() {
     leave_a_running_call(|_| Script::never(), "", None, BOTH).await;
 }
 
 #[tokio::test]
-async fn who_leaves_after_an_early_head_ends_the_call() {
+async fn a_disconnect_after_an_early_head_ends_the_call() {
     let early = "[server]\nheartbeat_after = \"50ms\"";
     // Ollama's clients know no signs of life.
     let translated = &["/v1/chat"];
@@ -101,17 +101,17 @@ async fn who_leaves_after_an_early_head_ends_the_call() {
 }
 
 #[tokio::test]
-async fn who_leaves_between_the_head_and_the_first_event_ends_the_call() {
+async fn a_disconnect_between_the_head_and_the_first_event_ends_the_call() {
     leave_a_running_call(|_| ollama::stream_head().stall(), "", None, BOTH).await;
 }
 
 #[tokio::test]
-async fn who_leaves_a_running_answer_ends_the_call() {
+async fn a_disconnect_from_a_running_answer_ends_the_call() {
     leave_a_running_call(|_| ollama::opened(&["Hel"]).stall(), "", Some("Hel"), BOTH).await;
 }
 
 #[tokio::test]
-async fn who_leaves_while_pieces_pour_in_ends_the_call() {
+async fn a_disconnect_while_pieces_arrive_ends_the_call() {
     let endless = |_: &Call| ollama::stream_head().flood(std::iter::repeat(ollama::line("Hel")));
     let upstream = Upstream::spawn(endless);
     let gateway = gateway_for(&upstream, "max_concurrency = 1").await;
@@ -129,7 +129,7 @@ async fn who_leaves_while_pieces_pour_in_ends_the_call() {
 }
 
 #[tokio::test]
-async fn who_leaves_the_line_never_reaches_the_provider() {
+async fn a_client_that_disconnects_while_waiting_never_reaches_the_provider() {
     let gate = Gate::closed();
     let held = gate.clone();
     let upstream = Upstream::spawn(move |call| ollama::reply(call).head_hold(&held));
@@ -165,7 +165,7 @@ async fn who_leaves_the_line_never_reaches_the_provider() {
 }
 
 #[tokio::test]
-async fn who_leaves_makes_room_for_the_next_in_the_line() {
+async fn a_client_that_disconnects_while_waiting_frees_its_place() {
     let upstream = Upstream::spawn(|call| match call.number {
         0 => Script::never(),
         _ => ollama::reply(call),
@@ -183,7 +183,7 @@ async fn who_leaves_makes_room_for_the_next_in_the_line() {
 }
 
 #[tokio::test]
-async fn who_leaves_between_two_attempts_ends_the_retries() {
+async fn a_disconnect_between_two_attempts_ends_the_retries() {
     let upstream = Upstream::spawn(|_| ollama::error(503, "busy").header("retry-after", "15"));
     let gateway = gateway_for(&upstream, "").await;
     for (number, leave) in WAYS.into_iter().enumerate() {
@@ -204,7 +204,7 @@ async fn who_leaves_between_two_attempts_ends_the_retries() {
 }
 
 #[tokio::test]
-async fn who_leaves_in_the_middle_of_its_request_reaches_nobody() {
+async fn a_disconnect_in_the_middle_of_a_request_reaches_no_provider() {
     let upstream = Upstream::ollama();
     let gateway = gateway_for(&upstream, "").await;
     for leave in WAYS {

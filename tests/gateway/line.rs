@@ -71,7 +71,7 @@ async fn of_two_thousand_at_once_never_more_than_eight_run_and_each_is_answered(
 }
 
 #[tokio::test]
-async fn the_very_first_burst_finds_the_whole_line() {
+async fn the_very_first_burst_can_use_the_whole_line() {
     let gate = Gate::closed();
     let upstream = held(&gate);
     let gateway = in_front_of(&upstream, "max_concurrency = 8\nmax_queue = 200", "").await;
@@ -190,7 +190,7 @@ async fn a_wait_as_long_as_the_operator_allows_answers_503() {
 }
 
 #[tokio::test]
-async fn a_wait_that_is_predicted_to_be_too_long_is_refused_at_the_door() {
+async fn a_wait_that_is_predicted_to_be_too_long_is_refused_on_arrival() {
     let gate = Gate::closed();
     let behind = gate.clone();
     let upstream = Upstream::spawn(move |call| {
@@ -216,7 +216,7 @@ async fn a_wait_that_is_predicted_to_be_too_long_is_refused_at_the_door() {
 }
 
 #[tokio::test]
-async fn a_flood_of_refusals_is_told_in_the_log_the_metrics_and_the_snapshot() {
+async fn a_flood_of_refusals_is_in_the_log_the_metrics_and_the_snapshot() {
     let gate = Gate::closed();
     let upstream = held(&gate);
     let gateway = in_front_of(&upstream, "max_concurrency = 1\nmax_queue = 0", "").await;

@@ -24,7 +24,7 @@ async fn ask(gateway: &Gateway, model: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn lowering_the_limit_lets_what_runs_end_and_raising_it_starts_who_waits() {
+async fn lowering_the_limit_lets_calls_end_and_raising_it_starts_waiting_ones() {
     let gate = Gate::closed();
     let upstream = held(&gate);
     let lines = "max_concurrency = 8";
@@ -50,7 +50,7 @@ async fn lowering_the_limit_lets_what_runs_end_and_raising_it_starts_who_waits()
 }
 
 #[tokio::test]
-async fn the_other_knobs_turn_at_once_and_a_wrong_turn_changes_nothing() {
+async fn other_limits_change_at_once_and_an_invalid_change_has_no_effect() {
     let gate = Gate::closed();
     let upstream = held(&gate);
     let lines = "max_concurrency = 1";
@@ -105,7 +105,7 @@ async fn an_adaptive_limit_rises_with_success_and_falls_when_the_provider_is_bus
 }
 
 #[tokio::test]
-async fn a_drained_provider_serves_who_waits_and_takes_nobody_else_until_it_resumes() {
+async fn a_drained_provider_serves_waiting_requests_and_no_new_ones_until_resumed() {
     let gate = Gate::closed();
     let (upstream, spare) = (held(&gate), Upstream::ollama());
     let one = provider("ollama", "ollama", &upstream.url(), "max_concurrency = 1");
@@ -170,7 +170,7 @@ impl Load {
 }
 
 #[tokio::test]
-async fn reloads_good_and_bad_lose_nothing_under_load() {
+async fn valid_and_invalid_reloads_lose_no_request_under_load() {
     let upstream = Upstream::spawn(|call| ollama::reply(call).head_pause(Duration::from_millis(5)));
     let changing = |limit: usize, wait: usize| {
         let lines = format!("max_concurrency = {limit}\nmax_queue_wait = '{wait}s'");
@@ -202,7 +202,7 @@ async fn reloads_good_and_bad_lose_nothing_under_load() {
 }
 
 #[tokio::test]
-async fn a_provider_that_is_taken_out_answers_whom_it_has_and_nobody_else() {
+async fn a_removed_provider_answers_the_requests_it_has_and_no_others() {
     let gate = Gate::closed();
     let (old, new) = (held(&gate), Upstream::ollama());
     let stays = provider("ollama", "ollama", &new.url(), "");
@@ -307,7 +307,7 @@ async fn a_changed_file_is_noticed_however_it_is_changed() {
 }
 
 #[tokio::test]
-async fn a_bad_change_of_the_file_is_refused_in_the_log_and_once() {
+async fn an_invalid_change_of_the_file_is_refused_once_in_the_log() {
     let upstream = Upstream::ollama();
     let limited = |limit: i64| {
         let lines = format!("max_concurrency = {limit}");

@@ -120,7 +120,7 @@ async fn a_key_for_a_bare_name_may_use_the_model_that_ollama_lists_as_latest() {
 }
 
 #[tokio::test]
-async fn providers_that_do_not_answer_hold_nobody_up() {
+async fn providers_that_do_not_answer_delay_no_request() {
     let alive = Upstream::ollama();
     let (refusing, silent) = (refusing(), silent());
     let gateway = spawn_gateway(&format!(
@@ -267,7 +267,7 @@ async fn models_are_not_managed_here() {
 }
 
 #[tokio::test]
-async fn who_would_install_a_model_is_told_who_can() {
+async fn a_client_that_installs_a_model_is_told_who_can() {
     let (local, cloud) = (Upstream::ollama(), listing(&["gpt-a"]));
     let gateway = spawn_gateway(&format!(
         "{}{}\n[[keys]]\nname = 'all'\nkey = 'k-all'\n[[keys]]\nname = 'away'\nkey = 'k-away'\n\
@@ -358,7 +358,7 @@ async fn lists_keep_the_order_of_their_provider_and_providers_that_of_the_file()
 }
 
 #[tokio::test]
-async fn one_odd_entry_hides_nothing_of_a_list_in_whatever_shape_it_comes() {
+async fn an_odd_entry_in_a_list_of_models_hides_no_other() {
     let shapes = |entries: Value| {
         [
             entries.clone(),

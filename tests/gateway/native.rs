@@ -157,7 +157,7 @@ async fn the_provider_is_sent_the_chat_and_nothing_of_the_clients_credentials() 
 }
 
 #[tokio::test]
-async fn what_the_client_leaves_open_is_left_to_the_provider() {
+async fn fields_that_the_client_omits_are_left_to_the_provider() {
     let upstream = Upstream::ollama();
     let gateway = gateway_for(&upstream).await;
     let body = json!({ "messages": [{ "role": "user", "content": "hi" }], "model": null,

@@ -202,7 +202,7 @@ async fn a_panic_anywhere_in_an_attempt_costs_one_answer_and_no_slot() {
 }
 
 #[actix::test]
-async fn panics_among_sixty_jobs_hold_up_nobody() {
+async fn panics_among_sixty_jobs_delay_no_other() {
     let upstream = upstream();
     let routing = routing(&upstream);
     let router = RouterActor::start_for(Arc::clone(&routing));

@@ -53,7 +53,7 @@ async fn another_word_is_refused_by_the_headers_name() {
 }
 
 #[tokio::test]
-async fn a_server_with_a_line_of_its_own_is_told_and_no_client_can_say_otherwise() {
+async fn a_server_with_its_own_queue_gets_the_priority_and_clients_cannot_change_it() {
     let upstream = Upstream::spawn(|call| match call.path.as_str() {
         "/v1/embeddings" => {
             Script::json(200, &json!({ "data": [{ "index": 0, "embedding": [1.0] }] }))

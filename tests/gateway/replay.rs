@@ -173,7 +173,7 @@ async fn every_recorded_answer_means_the_same_through_every_api() {
 }
 
 #[tokio::test]
-async fn every_recorded_failure_is_told_in_every_api_and_never_as_success() {
+async fn every_recorded_failure_is_a_failure_in_every_api() {
     let fixtures = fixtures();
     let upstream = replaying(&fixtures);
     let questions = questions(&fixtures, "error");

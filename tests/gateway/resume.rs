@@ -135,7 +135,7 @@ fn text_of(streamed: &str, text: fn(&Value) -> Option<&Value>) -> String {
 }
 
 #[tokio::test]
-async fn an_answer_that_was_cut_goes_on_elsewhere_in_every_dialect() {
+async fn another_provider_continues_a_broken_answer_in_every_dialect() {
     let first = dies();
     let second = Upstream::spawn(|_| openai::answer(&["H", "ello, wor", "ld"]));
     let gateway = two(&first, &second).await;
@@ -176,7 +176,7 @@ async fn an_answer_that_was_cut_goes_on_elsewhere_in_every_dialect() {
 }
 
 #[tokio::test]
-async fn a_stall_frees_the_slot_and_signs_of_life_go_on_until_another_goes_on() {
+async fn a_stall_frees_the_slot_and_heartbeats_continue_until_another_provider_does() {
     let first = Upstream::spawn(|_| ollama::opened(&["Hel"]).stall());
     let gate = Gate::closed();
     let held = gate.clone();
@@ -201,7 +201,7 @@ async fn a_stall_frees_the_slot_and_signs_of_life_go_on_until_another_goes_on() 
 }
 
 #[tokio::test]
-async fn whatever_breaks_an_answer_another_goes_on_with_it() {
+async fn whatever_breaks_an_answer_another_provider_continues_it() {
     let breaks: [fn() -> Script; 5] = [
         || ollama::opened(&["Hel"]),
         || ollama::opened(&["Hel"]).piece("{nonsense\n"),

@@ -50,7 +50,7 @@ async fn play(rows: &[Row], lines: &str) {
 }
 
 #[tokio::test]
-async fn what_may_pass_is_tried_again() {
+async fn transient_failures_are_retried() {
     let rows = [
         row(|| ollama::error(500, "x"), 1, (200, 2)),
         row(|| ollama::error(500, "x"), 2, (200, 3)),
@@ -73,7 +73,7 @@ async fn what_may_pass_is_tried_again() {
 }
 
 #[tokio::test]
-async fn what_will_not_pass_is_not_tried_again() {
+async fn permanent_failures_are_not_retried() {
     let rows = [
         row(|| ollama::error(400, "x"), 1, (400, 1)),
         row(|| ollama::error(404, "x"), 1, (404, 1)),
@@ -157,7 +157,7 @@ async fn every_form_of_retry_after_is_waited_for() {
 }
 
 #[tokio::test]
-async fn a_provider_that_asks_for_long_is_left_for_another_at_once() {
+async fn a_provider_that_asks_for_a_long_pause_is_replaced_by_another_at_once() {
     let limited = Upstream::spawn(|_| ollama::error(429, "slow down").header("retry-after", "15"));
     let spare = Upstream::ollama();
     let route = "[[routes]]\nmodel = 'chat'\ntargets = [{ provider = 'ollama', model = 'llama3.1' }]\n\

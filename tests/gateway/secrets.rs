@@ -181,7 +181,7 @@ async fn a_check_prints_no_secret() {
 }
 
 #[tokio::test]
-async fn a_wrong_key_is_told_nothing_that_a_missing_one_is_not() {
+async fn a_wrong_key_gets_the_same_answer_as_a_missing_one() {
     let upstream = Upstream::ollama();
     let gateway = spawn_gateway_with(&config(&upstream), &[]).await;
     let url = gateway.url("/v1/chat");

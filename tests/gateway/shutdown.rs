@@ -32,7 +32,7 @@ fn post_later(gateway: &Gateway, body: Value) -> tokio::task::JoinHandle<Answer>
 }
 
 #[tokio::test]
-async fn what_runs_and_waits_is_finished_while_new_work_is_turned_away() {
+async fn running_and_waiting_requests_finish_while_new_ones_are_refused() {
     let gate = Gate::closed();
     let held = gate.clone();
     let upstream = Upstream::spawn(move |_| {
@@ -74,7 +74,7 @@ async fn what_runs_and_waits_is_finished_while_new_work_is_turned_away() {
 }
 
 #[tokio::test]
-async fn a_connection_kept_from_before_is_turned_away_too() {
+async fn new_requests_on_a_kept_connection_are_refused_too() {
     let gate = Gate::closed();
     let held = gate.clone();
     let upstream = Upstream::spawn(move |call| match call.number {
@@ -98,7 +98,7 @@ async fn a_connection_kept_from_before_is_turned_away_too() {
 }
 
 #[tokio::test]
-async fn after_its_time_what_still_runs_or_waits_is_ended_and_told_so() {
+async fn after_the_drain_remaining_requests_end_with_an_error() {
     let upstream = Upstream::spawn(|call| match call.number {
         2 => ollama::opened(&["Hel"]).stall(),
         // One of those that wait may get the slot of one that was ended, and is ended a moment later.

@@ -106,7 +106,7 @@ fn unreachable(
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_told_apart_and_says_what_to_do() {
+async fn each_failure_to_connect_is_distinguished_and_says_what_to_do() {
     let private = Private::new().await;
     let address = private.upstream.address();
     let open = async |leaf| Front::open(address, private.authority.issue(leaf)).await;
@@ -154,7 +154,7 @@ async fn plain_words_to_a_tls_port_are_answered_with_a_hint() {
 }
 
 #[tokio::test]
-async fn an_untrusted_provider_is_tried_again_and_then_another_is_asked() {
+async fn an_untrusted_provider_is_retried_and_then_another_is_asked() {
     let (private, other) = (Private::new().await, Upstream::ollama());
     let retry = "retry = { max_retries = 2, backoff = '1ms', max_backoff = '1ms' }";
     let config = format!(

@@ -68,7 +68,7 @@ async fn without_a_collector_a_trace_goes_through_unchanged_and_none_is_begun() 
 }
 
 #[tokio::test]
-async fn a_collector_is_told_of_requests_calls_and_tokens_and_of_no_content() {
+async fn a_collector_gets_requests_calls_and_tokens_and_no_content() {
     let (upstream, collector) = (Upstream::ollama(), collector());
     let otel = format!(
         "[otel]\nendpoint = '{}'\nheaders = 'x-collector-key=sesame'\nservice_name = 'front'\n",

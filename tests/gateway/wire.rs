@@ -72,7 +72,7 @@ fn own(asked: &Asked) -> Vec<Act> {
 }
 
 #[tokio::test]
-async fn interim_heads_are_passed_over_and_nobody_gets_the_answer_of_another() {
+async fn interim_heads_are_skipped_and_no_client_gets_the_answer_of_another() {
     const HINTS: &str = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n";
     let peer = Peer::spawn(|asked| {
         let own = answer(&asked.marker, "");
@@ -108,7 +108,7 @@ async fn interim_heads_are_passed_over_and_nobody_gets_the_answer_of_another() {
 }
 
 #[tokio::test]
-async fn a_protocol_that_nobody_asked_for_is_an_error_and_the_end_of_its_connection() {
+async fn an_unrequested_protocol_switch_is_an_error_and_closes_the_connection() {
     let peer = Peer::spawn(|asked| match asked.marker.as_str() {
         "alice" => answered(format!(
             "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n{}",
@@ -125,7 +125,7 @@ async fn a_protocol_that_nobody_asked_for_is_an_error_and_the_end_of_its_connect
 }
 
 #[tokio::test]
-async fn what_comes_behind_the_end_is_nobodys_answer() {
+async fn bytes_after_the_end_are_no_clients_answer() {
     let more = |asked: &Asked| answer(&format!("another answer to {}", asked.marker), "");
     type Join = fn(&str, &str) -> String;
     let surplus: [(&str, Join); 6] = [
@@ -156,7 +156,7 @@ async fn what_comes_behind_the_end_is_nobodys_answer() {
 }
 
 #[tokio::test]
-async fn what_comes_on_an_idle_connection_closes_it_unasked() {
+async fn bytes_on_an_idle_connection_close_it() {
     for unasked in
         [answer("alice again", ""), "\r\n".to_owned(), "HTTP/1.1 408 x\r\n\r\n".to_owned()]
     {
@@ -275,7 +275,7 @@ async fn an_answer_without_a_body_is_the_last_of_its_connection() {
 }
 
 #[tokio::test]
-async fn a_body_that_ends_with_its_connection_is_whole_when_it_says_so_itself() {
+async fn a_body_that_ends_with_its_connection_is_complete_with_its_end_marker() {
     let peer = Peer::spawn(|asked| {
         let own = body(&asked.marker);
         let own = match asked.marker.as_str() {
@@ -295,7 +295,7 @@ async fn a_body_that_ends_with_its_connection_is_whole_when_it_says_so_itself() 
 }
 
 #[tokio::test]
-async fn framing_that_could_be_read_in_two_ways_is_nobodys_answer() {
+async fn an_answer_with_ambiguous_framing_is_an_error() {
     let (said, length) = (body("alice"), body("alice").len());
     let chunks = format!("{length:x}\r\n{said}\r\n0\r\n\r\n");
     let long = "x".repeat(70_000);

@@ -42,7 +42,7 @@ async fn pieces(gateway: &Gateway, body: &Value) -> (Vec<String>, Option<String>
 }
 
 #[tokio::test]
-async fn one_answer_serves_every_client_in_its_own_words() {
+async fn one_cached_answer_serves_clients_of_every_api() {
     let upstream = Upstream::spawn(numbered);
     let gateway = keeping(&upstream, "").await;
     for (index, (path, body, text)) in questions().into_iter().enumerate() {
@@ -57,7 +57,7 @@ async fn one_answer_serves_every_client_in_its_own_words() {
 }
 
 #[tokio::test]
-async fn a_stream_is_replayed_as_the_stream_it_was_whoever_asked_first() {
+async fn a_cached_stream_is_replayed_as_a_stream_whichever_client_asked_first() {
     let upstream = Upstream::spawn(|call| ollama::reply_with(call, &["a", "b", "c"]));
     let gateway = keeping(&upstream, "").await;
     let whole = ask(&gateway, &fixed("whole first")).await;
@@ -75,7 +75,7 @@ async fn a_stream_is_replayed_as_the_stream_it_was_whoever_asked_first() {
 }
 
 #[tokio::test]
-async fn tools_that_were_called_are_called_again_and_what_was_dropped_is_told_again() {
+async fn cached_tool_calls_and_dropped_fields_are_repeated() {
     let upstream = Upstream::spawn(|_| {
         let function = json!({ "name": "look", "arguments": { "city": "Rome" } });
         let message = json!({ "role": "assistant", "content": "",
@@ -98,7 +98,7 @@ async fn tools_that_were_called_are_called_again_and_what_was_dropped_is_told_ag
 }
 
 #[tokio::test]
-async fn vectors_are_kept_whatever_form_they_are_read_in() {
+async fn vectors_are_cached_for_every_api() {
     fn vectors(call: &Call) -> Script {
         let number = call.number;
         Script::json(200, &json!({ "embeddings": [[0.1, number]], "prompt_eval_count": 3 }))
@@ -121,7 +121,7 @@ async fn vectors_are_kept_whatever_form_they_are_read_in() {
 }
 
 #[tokio::test]
-async fn an_answer_by_a_fallback_is_kept_as_that_models_own() {
+async fn an_answer_of_a_fallback_is_cached_for_the_model_that_gave_it() {
     let one = Upstream::spawn(|_| ollama::answer(&["first"]));
     let two = Upstream::spawn(|_| ollama::answer(&["second"]));
     let config = format!(

@@ -29,7 +29,7 @@ fn ended_by(reason: &str) -> Script {
 }
 
 #[tokio::test]
-async fn what_failed_was_cut_short_or_was_refused_is_never_kept() {
+async fn failed_truncated_and_refused_answers_are_never_cached() {
     let upstream =
         Upstream::spawn(|call| match call.json()["messages"][0]["content"].as_str().unwrap() {
             "refuse" => ollama::error(400, "no"),
@@ -55,7 +55,7 @@ async fn what_failed_was_cut_short_or_was_refused_is_never_kept() {
 }
 
 #[tokio::test]
-async fn an_answer_is_used_for_its_time_and_no_longer() {
+async fn a_cached_answer_is_reused_for_its_ttl_and_no_longer() {
     let upstream = Upstream::spawn(numbered);
     let ollama = provider("ollama", "ollama", &upstream.url(), "");
     let gateway = spawn_gateway(&format!("{ollama}[cache]\nttl = '400ms'\n")).await;
@@ -74,7 +74,7 @@ async fn an_answer_is_used_for_its_time_and_no_longer() {
 }
 
 #[tokio::test]
-async fn no_more_is_kept_than_there_is_room_for() {
+async fn the_cache_never_exceeds_its_size() {
     let upstream = Upstream::spawn(|_| ollama::answer(&["x".repeat(1000).as_str()]));
     let gateway = keeping(&upstream, "max_size = '8KiB'\nmax_answer = '4KiB'").await;
     for number in 0..20 {
@@ -88,7 +88,7 @@ async fn no_more_is_kept_than_there_is_room_for() {
 }
 
 #[tokio::test]
-async fn an_answer_larger_than_allowed_is_given_and_not_kept() {
+async fn an_answer_larger_than_max_answer_is_sent_and_not_cached() {
     let upstream = Upstream::spawn(|_| ollama::answer(&["x".repeat(5000).as_str(); 4]));
     let gateway = keeping(&upstream, "max_answer = '10KiB'").await;
     for _ in 0..2 {
@@ -104,7 +104,7 @@ async fn an_answer_larger_than_allowed_is_given_and_not_kept() {
 }
 
 #[tokio::test]
-async fn every_key_has_answers_of_its_own() {
+async fn every_key_has_its_own_cached_answers() {
     let upstream = Upstream::spawn(numbered);
     let gateway = keeping(&upstream, KEYS).await;
     let mut answers = Vec::new();
@@ -133,7 +133,7 @@ async fn shared_answers_reach_only_those_who_may_use_the_model() {
 }
 
 #[tokio::test]
-async fn a_hit_costs_nothing_of_a_rate_unless_it_is_to_count() {
+async fn a_hit_does_not_count_against_a_rate_unless_configured() {
     let key = "[[keys]]\nname = 'a'\nkey = 'sk-a'\n\
                rate = { capacity = 3, refill_per_second = 0.0001 }\n";
     for (counts, expected) in [(false, [200; 4]), (true, [200, 200, 200, 429])] {
@@ -155,7 +155,7 @@ async fn a_hit_costs_nothing_of_a_rate_unless_it_is_to_count() {
 }
 
 #[tokio::test]
-async fn a_prompt_that_must_stay_local_is_answered_by_no_cloud_answer() {
+async fn a_prompt_that_must_stay_local_gets_no_cached_cloud_answer() {
     fn named(name: &'static str) -> impl Fn(&Call) -> Script {
         move |_| ollama::answer(&[name])
     }

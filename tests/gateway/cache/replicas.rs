@@ -42,7 +42,7 @@ async fn kept(redis: &Redis, count: usize) {
 }
 
 #[tokio::test]
-async fn what_one_gateway_was_answered_another_need_not_ask() {
+async fn one_gateway_reuses_the_cached_answer_of_another() {
     let (upstream, redis) = (Upstream::spawn(numbered), Redis::start().await);
     let one = sharing(&upstream, &redis).await;
     let other = sharing(&upstream, &redis).await;
@@ -82,7 +82,7 @@ async fn a_prompt_that_must_stay_local_never_goes_to_the_redis() {
 }
 
 #[tokio::test]
-async fn without_its_redis_a_gateway_goes_on_by_its_own_memory() {
+async fn without_its_redis_a_gateway_continues_with_its_own_memory() {
     let (upstream, mut redis) = (Upstream::spawn(numbered), Redis::start().await);
     let gateway = sharing(&upstream, &redis).await;
     assert_eq!(said(&ask(&gateway, &fixed("hi")).await), ("call 0".into(), Some("miss")));
@@ -100,7 +100,7 @@ async fn without_its_redis_a_gateway_goes_on_by_its_own_memory() {
 }
 
 #[tokio::test]
-async fn what_is_cleared_is_found_by_nobody_and_other_bytes_are_no_answer() {
+async fn cleared_answers_are_not_found_and_foreign_bytes_are_a_miss() {
     let (upstream, redis) = (Upstream::spawn(numbered), Redis::start().await);
     let one = sharing(&upstream, &redis).await;
     let other = sharing(&upstream, &redis).await;

@@ -169,7 +169,7 @@ async fn an_answer_of_another_shape_than_was_asked_for_is_translated() {
 }
 
 #[tokio::test]
-async fn who_asks_the_same_bytes_at_one_time_shares_one_carried_answer() {
+async fn simultaneous_requests_of_the_same_bytes_share_one_carried_answer() {
     let gate = Gate::closed();
     let held = gate.clone();
     let upstream = Upstream::spawn(move |_| openai::whole(&["a"]).head_hold(&held));

@@ -19,7 +19,7 @@ async fn stalled(gateway: &Gateway, body: &Value) -> Raw {
 }
 
 #[tokio::test]
-async fn a_reader_that_stalls_delays_nobody_and_is_cut_loose_when_it_is_too_far_behind() {
+async fn a_client_that_stalls_delays_no_other_and_is_cut_off_when_too_far_behind() {
     let gate = Gate::closed();
     let held = gate.clone();
     let upstream = Upstream::spawn(move |_| ollama::many_small_events(24 * MIB).head_hold(&held));
@@ -68,7 +68,7 @@ async fn the_call_ends_with_its_last_reader_and_not_before() {
 }
 
 #[tokio::test]
-async fn the_leaders_leaving_harms_nobody_who_joined() {
+async fn the_first_clients_disconnect_does_not_affect_the_others() {
     let gate = Gate::closed();
     let upstream = Upstream::spawn(held_midway(&gate));
     let gateway = in_front_of(&upstream, "").await;
@@ -90,7 +90,7 @@ async fn the_leaders_leaving_harms_nobody_who_joined() {
 }
 
 #[tokio::test]
-async fn everybody_keeps_a_deadline_of_its_own() {
+async fn each_request_keeps_its_own_deadline() {
     let gate = Gate::closed();
     let upstream = Upstream::spawn(held_midway(&gate));
     let gateway = in_front_of(&upstream, "").await;
@@ -123,7 +123,7 @@ async fn when_the_last_deadline_has_passed_the_call_is_closed() {
 }
 
 #[tokio::test]
-async fn a_failure_is_everybodys_and_each_is_told_its_own_time_to_come_back() {
+async fn all_clients_get_a_failure_each_with_its_own_retry_after() {
     let gate = Gate::closed();
     let held = gate.clone();
     let upstream = Upstream::spawn(move |_| {
@@ -149,7 +149,7 @@ async fn a_failure_is_everybodys_and_each_is_told_its_own_time_to_come_back() {
 }
 
 #[tokio::test]
-async fn an_answer_that_breaks_off_breaks_off_for_everybody_and_the_next_one_asks_anew() {
+async fn an_answer_that_breaks_off_does_so_for_all_and_the_next_request_makes_a_new_call() {
     let gate = Gate::closed();
     let held = gate.clone();
     let upstream = Upstream::spawn(move |call| match call.number {

@@ -30,7 +30,7 @@ fn asked(is_streamed: bool) -> Value {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_resumed_goes_on_for_everybody_and_is_not_kept() {
+async fn a_resumed_stream_continues_for_all_clients_and_is_not_cached() {
     let gate = Gate::closed();
     let (gateway, first, second) = dying(&gate).await;
     let mut leader = raw(&gateway, &asked(true)).await;
@@ -58,7 +58,7 @@ async fn a_stream_that_is_resumed_goes_on_for_everybody_and_is_not_kept() {
 }
 
 #[tokio::test]
-async fn a_whole_answer_that_begins_anew_reaches_whoever_has_seen_nothing_and_is_kept() {
+async fn a_whole_answer_that_starts_again_reaches_clients_that_have_seen_nothing_and_is_cached() {
     let gate = Gate::closed();
     let (gateway, first, second) = dying(&gate).await;
     let leader = send(&gateway, &[], asked(false));

@@ -15,7 +15,7 @@ use crate::upstream::{Gate, Script, Upstream, ollama, silent};
 const SOON: Duration = Duration::from_secs(10);
 
 #[tokio::test]
-async fn a_provider_that_does_not_begin_is_504_and_hung_up_on() {
+async fn a_provider_that_does_not_begin_is_504_and_its_connection_closed() {
     let stalls: [fn() -> Script; 2] = [Script::never, || ollama::stream_head().stall()];
     for stalls in stalls {
         let upstream = Upstream::spawn(move |_| stalls());
@@ -35,7 +35,7 @@ async fn a_provider_that_does_not_begin_is_504_and_hung_up_on() {
 }
 
 #[tokio::test]
-async fn a_host_that_takes_connections_and_says_nothing_is_504() {
+async fn a_host_that_accepts_connections_and_sends_nothing_is_504() {
     let nobody = silent();
     let timeouts = "timeouts = { first_event = \"300ms\" }";
     let gateway = spawn_gateway(&quick(&nobody.url(), timeouts)).await;

@@ -76,7 +76,7 @@ async fn a_whole_answer_that_breaks_midway_is_the_failure_alone() {
 }
 
 #[tokio::test]
-async fn a_stalled_provider_is_hung_up_on() {
+async fn the_connection_to_a_stalled_provider_is_closed() {
     let upstream = Upstream::spawn(|_| ollama::opened(&["Hel"]).stall());
     let gateway = spawn_gateway(&once(&upstream.url(), "timeouts = { idle = \"200ms\" }")).await;
     post_json(&gateway.url("/v1/chat"), &chat_with("llama3.1")).await;

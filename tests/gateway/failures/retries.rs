@@ -121,7 +121,7 @@ async fn a_429_that_names_no_time_is_tried_once_more_and_passed_on() {
 }
 
 #[tokio::test]
-async fn a_provider_that_asks_for_a_pause_gets_it_from_everybody() {
+async fn a_pause_that_a_provider_asks_for_holds_for_all_requests() {
     let upstream = Upstream::spawn(|_| ollama::error(429, "slow down").header("retry-after", "45"));
     let gateway = spawn_gateway(&quick(&upstream.url(), "")).await;
     for _ in 0..3 {
@@ -145,7 +145,7 @@ async fn a_provider_that_says_not_to_retry_is_not_asked_again() {
 }
 
 #[tokio::test]
-async fn a_kept_connection_that_died_meanwhile_costs_nobody_anything() {
+async fn a_kept_connection_that_died_meanwhile_fails_no_request() {
     for broken in [Script::hang_up as fn() -> Script, Script::reset] {
         let upstream = Upstream::spawn(move |call| match call.nth_on_connection {
             0 => ollama::reply(call),

@@ -31,7 +31,7 @@ async fn post(gateway: &Gateway, body: &Value) -> Answer {
 }
 
 #[tokio::test]
-async fn what_was_set_aside_is_settled_with_what_was_counted() {
+async fn reserved_tokens_are_settled_by_the_providers_count() {
     let upstream = Upstream::ollama();
     let gateway = gateway_with(&upstream, &budget("")).await;
     let answer = post(&gateway, &bounded(400)).await;
@@ -82,7 +82,7 @@ async fn a_budget_that_is_used_up_says_when_it_refills() {
 }
 
 #[tokio::test]
-async fn what_could_never_fit_is_a_mistake_and_no_matter_of_waiting() {
+async fn a_request_that_could_never_fit_is_a_400() {
     let upstream = Upstream::ollama();
     let gateway = gateway_with(&upstream, &keyed("a", "tokens_per_minute = 100")).await;
     let refused = post(&gateway, &bounded(500)).await;
@@ -119,7 +119,7 @@ async fn two_at_once_cannot_spend_the_same_tokens() {
 }
 
 #[tokio::test]
-async fn failures_cost_nothing_and_who_leaves_pays_for_what_ran() {
+async fn failures_cost_nothing_and_a_disconnect_costs_what_ran() {
     let gate = Gate::closed();
     let held = gate.clone();
     let upstream = Upstream::spawn(move |call| match call.number {
@@ -156,7 +156,7 @@ async fn failures_cost_nothing_and_who_leaves_pays_for_what_ran() {
 }
 
 #[tokio::test]
-async fn who_leaves_the_line_pays_nothing() {
+async fn a_disconnect_while_waiting_costs_nothing() {
     let gate = Gate::closed();
     let held = gate.clone();
     let upstream = Upstream::spawn(move |call| ollama::reply(call).head_hold(&held));

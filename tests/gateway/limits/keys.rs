@@ -51,7 +51,7 @@ async fn an_expired_key_is_answered_like_an_unknown_one() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_taken_out_of_the_file_is_void_within_seconds_and_what_runs_is_finished() {
+async fn a_key_removed_from_the_file_is_invalid_within_seconds_and_running_requests_finish() {
     let gate = Gate::closed();
     let held = gate.clone();
     let upstream = Upstream::spawn(move |call| match call.number {
@@ -83,7 +83,7 @@ async fn a_key_that_is_taken_out_of_the_file_is_void_within_seconds_and_what_run
 }
 
 #[tokio::test]
-async fn a_key_has_so_many_requests_under_way_and_every_way_out_frees_its_place() {
+async fn a_key_has_a_limit_of_requests_under_way_and_every_ending_frees_a_place() {
     let gate = Gate::closed();
     let held = gate.clone();
     let upstream = Upstream::spawn(move |call| match call.number {
@@ -140,7 +140,7 @@ async fn guess(gateway: &Gateway, headers: &[(&str, &str)]) -> (usize, Answer) {
 }
 
 #[tokio::test]
-async fn guessing_is_bounded_and_never_touches_valid_keys() {
+async fn guessing_is_limited_and_never_affects_valid_keys() {
     let upstream = Upstream::ollama();
     let auth = "[auth]\nfailures = { capacity = 5, refill_per_second = 0.01 }\n";
     let gateway = gateway_with(&upstream, &format!("{auth}{}", keyed("good", ""))).await;

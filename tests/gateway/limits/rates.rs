@@ -15,7 +15,7 @@ use crate::upstream::Upstream;
 const SLOW: &str = "refill_per_second = 0.001";
 
 #[tokio::test]
-async fn a_key_has_its_capacity_at_once_and_is_told_where_it_stands() {
+async fn a_key_has_its_capacity_at_once_and_reads_what_is_left() {
     let upstream = Upstream::ollama();
     let rate = keyed("a", &format!("rate = {{ capacity = 3, {SLOW} }}"));
     let gateway = gateway_with(&upstream, &format!("{rate}{}", keyed("free", ""))).await;
@@ -53,7 +53,7 @@ async fn a_key_has_its_capacity_at_once_and_is_told_where_it_stands() {
 }
 
 #[tokio::test]
-async fn whoever_comes_back_when_told_is_let_in() {
+async fn a_client_that_waits_for_retry_after_is_admitted() {
     let upstream = Upstream::ollama();
     let rate = keyed("a", "rate = { capacity = 1, refill_per_second = 0.8 }");
     let gateway = gateway_with(&upstream, &rate).await;
@@ -75,7 +75,7 @@ async fn whoever_comes_back_when_told_is_let_in() {
 }
 
 #[tokio::test]
-async fn a_burst_is_granted_the_capacity_and_what_flowed_in_and_no_more() {
+async fn a_burst_is_granted_the_capacity_and_the_refill_and_no_more() {
     let upstream = Upstream::ollama();
     let rate = keyed("a", "rate = { capacity = 40, refill_per_second = 20.0 }");
     let gateway = gateway_with(&upstream, &rate).await;
@@ -123,7 +123,7 @@ async fn every_dialect_says_it_in_its_own_words() {
 }
 
 #[tokio::test]
-async fn the_short_names_limit_everybody_who_has_no_rate() {
+async fn the_short_names_limit_every_key_without_a_rate() {
     let upstream = Upstream::ollama();
     let plain = provider("ollama", "ollama", &upstream.url(), "");
     let variables = [("RATE_LIMITER_CAPACITY", "2"), ("RATE_LIMITER_REFILL_RATE", "0.001")];
@@ -145,7 +145,7 @@ async fn the_short_names_limit_everybody_who_has_no_rate() {
 }
 
 #[tokio::test]
-async fn a_reload_changes_limits_at_once_and_forgets_nothing() {
+async fn a_reload_changes_limits_at_once_and_keeps_what_was_used() {
     let upstream = Upstream::ollama();
     let with = |capacity: u32| {
         let rate = format!("rate = {{ capacity = {capacity}, {SLOW} }}");

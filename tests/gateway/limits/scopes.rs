@@ -133,7 +133,7 @@ fn served(answer: &Answer) -> Option<(&str, &str)> {
 }
 
 #[tokio::test]
-async fn no_name_leads_a_key_out_of_its_scope() {
+async fn no_name_takes_a_key_beyond_its_scope() {
     let alpha = Upstream::spawn(answers);
     let beta = Upstream::spawn(ollama::reply);
     let gamma = Upstream::spawn(fails_llama);

@@ -7,7 +7,7 @@ use crate::client::{chat, post_json, post_json_with, stream, streamed_chat};
 use crate::upstream::{Upstream, ollama};
 
 #[tokio::test]
-async fn every_answer_says_who_gave_it() {
+async fn every_answer_names_its_provider() {
     let upstream = Upstream::ollama();
     let gateway = gateway_for(&upstream).await;
     let answer = post_json(&gateway.url("/v1/chat"), &chat("hi")).await;

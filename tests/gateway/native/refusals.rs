@@ -30,7 +30,7 @@ async fn a_key_is_taken_from_either_header() {
 }
 
 #[tokio::test]
-async fn whatever_is_wrong_with_a_key_the_answer_is_the_same() {
+async fn every_invalid_key_gets_the_same_answer() {
     let upstream = Upstream::ollama();
     let gateway = gateway_with(&upstream, KEYS).await;
     let cases: [&[(&str, &str)]; 9] = [

@@ -100,7 +100,7 @@ async fn the_data_policy_keeps_a_request_on_local_providers() {
 }
 
 #[tokio::test]
-async fn who_asks_is_told_how_the_provider_was_found_and_no_name_that_is_not_for_its_key() {
+async fn an_explanation_says_how_the_provider_was_chosen_without_names_beyond_the_key() {
     let (local, cloud) = (Upstream::ollama(), Upstream::ollama());
     let first = provider("ollama", "ollama", &local.url(), "");
     let second = provider("far", "ollama", &cloud.url(), "trust = \"cloud\"");

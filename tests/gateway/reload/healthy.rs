@@ -94,7 +94,7 @@ async fn one_that_cannot_be_looked_up_is_found_by_the_environment_or_what_can_be
 }
 
 #[tokio::test]
-async fn where_nobody_is_there_it_is_1_and_says_who_was_asked_whatever_the_file_says() {
+async fn without_a_gateway_it_is_1_and_names_the_address_whatever_the_file_says() {
     for text in ["", "[server\n", "[server]\nworker = 3\n"] {
         let folder = TempDir::new().unwrap();
         fs::write(folder.path().join("gateway.toml"), text).unwrap();

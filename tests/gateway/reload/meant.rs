@@ -13,7 +13,7 @@ async fn status(gateway: &Gateway, secret: &str) -> u16 {
 }
 
 #[tokio::test]
-async fn the_last_key_of_a_file_can_be_taken_out_like_any_other() {
+async fn the_last_key_of_a_file_can_be_removed_like_any_other() {
     for told in EVERY_WAY {
         let upstream = Upstream::ollama();
         let text = whole(&upstream);
@@ -30,7 +30,7 @@ async fn the_last_key_of_a_file_can_be_taken_out_like_any_other() {
 }
 
 #[tokio::test]
-async fn a_file_that_lets_everybody_in_in_so_many_words_does() {
+async fn a_file_that_allows_anonymous_callers_explicitly_does() {
     for told in EVERY_WAY {
         let upstream = Upstream::ollama();
         let text = whole(&upstream);
@@ -45,7 +45,7 @@ async fn a_file_that_lets_everybody_in_in_so_many_words_does() {
 }
 
 #[tokio::test]
-async fn on_loopback_a_file_may_take_the_keys_away_and_an_empty_one_may_not() {
+async fn on_loopback_a_file_may_remove_all_keys_and_an_empty_one_may_not() {
     let upstream = Upstream::ollama();
     let text = whole(&upstream).replace("0.0.0.0:0", "127.0.0.1:0");
     let gateway = started("gateway.toml", &text).await;
@@ -87,7 +87,7 @@ async fn a_file_that_is_taken_up_later_is_kept_like_one_from_the_start() {
 }
 
 #[tokio::test]
-async fn the_token_of_a_bound_admin_listener_cannot_be_taken_away() {
+async fn the_token_of_a_bound_admin_listener_cannot_be_removed() {
     let upstream = Upstream::ollama();
     let admin = "[admin]\nlisten = '0.0.0.0:0'\ntoken = 't0ken'\n";
     let text = whole(&upstream).replace("[admin]\nlisten = '127.0.0.1:0'\n", admin);

@@ -24,7 +24,7 @@ fn when(metrics: &Metrics) -> f64 {
 }
 
 #[tokio::test]
-async fn a_refused_configuration_is_seen_everywhere_until_it_is_mended() {
+async fn a_refused_configuration_is_reported_everywhere_until_it_is_corrected() {
     let upstream = Upstream::ollama();
     let text = whole(&upstream);
     let gateway = started("gateway.toml", &text).await;
@@ -55,7 +55,7 @@ async fn a_refused_configuration_is_seen_everywhere_until_it_is_mended() {
 }
 
 #[tokio::test]
-async fn the_same_content_is_told_once_in_the_log_and_every_time_in_the_answer() {
+async fn the_same_content_is_reported_once_in_the_log_and_every_time_in_the_answer() {
     let upstream = Upstream::ollama();
     let text = whole(&upstream);
     let gateway = started("gateway.toml", &text).await;

@@ -250,7 +250,7 @@ async fn whatever_happens_no_more_than_the_limit_is_leased() {
 }
 
 #[tokio::test]
-async fn everybody_who_wants_gets_and_nothing_is_left() {
+async fn every_gateway_that_wants_slots_gets_some_and_none_is_left() {
     let redis = Redis::start().await;
     let mut stage = Stage::new(&redis, 0, 8, LONG).await;
     (0..3).for_each(|_| stage.add());
@@ -309,7 +309,7 @@ async fn with_fewer_slots_than_replicas_they_take_turns() {
 }
 
 #[tokio::test]
-async fn one_alone_gets_everything_and_whoever_leaves_in_order_leaves_it_at_once() {
+async fn a_single_gateway_gets_every_slot_and_returns_them_when_it_stops() {
     let redis = Redis::start().await;
     let mut stage = Stage::new(&redis, 0, 8, LONG).await;
     stage.add();

@@ -160,7 +160,7 @@ async fn a_budget_of_tokens_is_one_budget_everywhere() {
 }
 
 #[tokio::test]
-async fn without_its_redis_every_gateway_grants_its_share_and_nobody_is_failed() {
+async fn without_its_redis_every_gateway_grants_its_share_and_fails_no_request() {
     let (mut redis, upstream) = (Redis::start().await, Upstream::ollama());
     let mut three = Three::start(&redis, &upstream, &rate(60, SLOW)).await;
     assert_eq!(remaining(&three.ask(0).await), 59);
@@ -189,7 +189,7 @@ async fn without_its_redis_every_gateway_grants_its_share_and_nobody_is_failed()
 }
 
 #[tokio::test]
-async fn a_redis_that_freezes_or_stops_under_load_fails_nobody() {
+async fn a_redis_that_freezes_or_stops_under_load_fails_no_request() {
     let (mut redis, upstream) = (Redis::start().await, Upstream::ollama());
     let mut three = Three::start(&redis, &upstream, &rate(100_000, 1000.0)).await;
     assert_eq!(granted(&three.burst(20, &chat("hi")).await), 60);

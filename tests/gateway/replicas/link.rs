@@ -107,7 +107,7 @@ async fn a_redis_that_is_stopped_is_skipped_and_found_again() {
 }
 
 #[tokio::test]
-async fn a_redis_that_is_frozen_costs_a_few_their_time_and_the_rest_nothing() {
+async fn a_frozen_redis_delays_a_few_requests_and_then_none() {
     let redis = Redis::start().await;
     let timeout = Duration::from_millis(200);
     let link = linked(&redis, timeout).await;

@@ -77,13 +77,13 @@ async fn survive(
 }
 
 #[tokio::test]
-async fn a_frozen_redis_fails_nobody_and_the_limit_is_kept() {
+async fn a_frozen_redis_fails_no_request_and_the_limit_is_kept() {
     let mut redis = Redis::start().await;
     survive(&mut redis, async |redis| redis.freeze(), async |redis| redis.thaw()).await;
 }
 
 #[tokio::test]
-async fn a_stopped_redis_that_comes_back_with_its_keys_fails_nobody_and_the_limit_is_kept() {
+async fn a_stopped_redis_that_returns_with_its_keys_fails_no_request_and_the_limit_is_kept() {
     let mut redis = Redis::start().await;
     survive(
         &mut redis,
@@ -94,7 +94,7 @@ async fn a_stopped_redis_that_comes_back_with_its_keys_fails_nobody_and_the_limi
 }
 
 #[tokio::test]
-async fn a_stopped_redis_that_comes_back_without_its_keys_fails_nobody_and_the_limit_is_kept() {
+async fn a_stopped_redis_that_returns_without_its_keys_fails_no_request_and_the_limit_is_kept() {
     let mut redis = Redis::start().await;
     survive(
         &mut redis,

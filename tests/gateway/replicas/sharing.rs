@@ -115,7 +115,7 @@ async fn what_a_killed_gateway_held_goes_to_the_others_and_the_limit_holds_all_a
 }
 
 #[tokio::test]
-async fn whoever_stops_in_order_gives_its_part_back_and_a_newcomer_gets_its_own() {
+async fn a_gateway_that_stops_returns_its_lease_and_a_new_one_gets_its_own() {
     let (redis, upstream) = (Redis::start().await, slow(Duration::from_millis(20)));
     let mut crew = crew(&redis, &upstream, 2, "1s").await;
     parts(&crew, "two know of each other", |parts| parts.iter().all(|part| part.1 == 2)).await;
@@ -143,7 +143,7 @@ async fn whoever_stops_in_order_gives_its_part_back_and_a_newcomer_gets_its_own(
 }
 
 #[tokio::test]
-async fn a_gateway_is_ready_once_it_knows_its_part() {
+async fn a_gateway_is_ready_once_it_knows_its_lease() {
     let (redis, upstream) = (Redis::start().await, slow(Duration::ZERO));
     let gateway = hire(&redis, &upstream, "1s").await;
     // The Redis knows nothing, so for two seconds somebody might hold slots that it has forgotten.

@@ -26,7 +26,7 @@ async fn ask(gateway: &Gateway) -> Pieces {
 }
 
 #[tokio::test]
-async fn another_answer_is_an_error_and_its_call_is_hung_up_on() {
+async fn a_different_answer_is_an_error_and_its_call_is_closed() {
     let first = dies();
     let second = Upstream::spawn(|_| openai::opened(&["Hel", "p yourself"]).stall());
     let gateway = two(&first, &second).await;
@@ -105,7 +105,7 @@ async fn a_local_prompt_is_never_resumed_in_the_cloud() {
 }
 
 #[tokio::test]
-async fn nobody_else_is_asked_where_the_route_says_error_or_there_is_none() {
+async fn no_other_provider_is_asked_with_on_cut_error_or_without_a_route() {
     let (first, second) = (dies(), Upstream::ollama());
     let providers = [ollama_at("first", &first, ""), ollama_at("second", &second, "")];
     let default = "[default]\nproviders = ['first', 'second']\n";
@@ -119,7 +119,7 @@ async fn nobody_else_is_asked_where_the_route_says_error_or_there_is_none() {
 }
 
 #[tokio::test]
-async fn whoever_cannot_go_on_leaves_the_client_with_why_the_answer_broke_off() {
+async fn if_no_provider_can_continue_the_client_reads_why_the_answer_broke_off() {
     let first = dies();
     let refusals: [fn() -> crate::upstream::Script; 3] = [
         || openai::error(400, "invalid_request_error", "PLANTED words of the prompt"),
@@ -171,7 +171,7 @@ async fn the_wait_for_another_provider_ends_with_the_deadline() {
 }
 
 #[tokio::test]
-async fn who_leaves_while_another_provider_is_asked_ends_it_in_the_line_and_in_the_call() {
+async fn a_disconnect_ends_a_resumption_in_the_line_and_in_the_call() {
     let gate = Gate::closed();
     let held = gate.clone();
     let first = dies();

@@ -15,7 +15,7 @@ fn whole() -> Value {
 }
 
 #[tokio::test]
-async fn a_whole_answer_begins_anew_elsewhere_even_when_that_one_differs() {
+async fn a_whole_answer_starts_again_elsewhere_even_if_that_one_differs() {
     let first = dies();
     let second = Upstream::spawn(|_| openai::answer(&["Good", " day"]));
     let gateway = two(&first, &second).await;

@@ -56,7 +56,7 @@ async fn asked(gateway: &Gateway, path: &str, origin: (&'static str, &'static st
 }
 
 #[tokio::test]
-async fn a_preflight_is_answered_before_any_key_is_looked_at() {
+async fn a_preflight_is_answered_before_any_key_is_checked() {
     let upstream = Upstream::ollama();
     let gateway = gateway(&upstream, KEYS).await;
     for path in
@@ -84,7 +84,7 @@ async fn a_preflight_is_answered_before_any_key_is_looked_at() {
 }
 
 #[tokio::test]
-async fn every_answer_may_be_read_by_a_page_that_may_call_errors_and_streams_too() {
+async fn an_allowed_page_may_read_every_answer_errors_and_streams_too() {
     let upstream = Upstream::spawn(echo);
     let bounds = "[server]\nmax_body = \"4KiB\"\n";
     let gateway = gateway(&upstream, &format!("{bounds}{KEYS}")).await;
@@ -131,7 +131,7 @@ async fn every_answer_may_be_read_by_a_page_that_may_call_errors_and_streams_too
 }
 
 #[tokio::test]
-async fn a_page_that_may_not_call_is_told_nothing_where_keys_are_asked_for() {
+async fn a_page_that_is_not_allowed_gets_no_headers_where_keys_are_required() {
     let upstream = Upstream::ollama();
     let gateway = gateway(&upstream, KEYS).await;
     let foreign = asked(&gateway, "/v1/chat", STRANGER).await;
@@ -150,7 +150,7 @@ async fn a_page_that_may_not_call_is_told_nothing_where_keys_are_asked_for() {
 }
 
 #[tokio::test]
-async fn where_no_key_is_asked_for_it_is_refused() {
+async fn a_page_that_is_not_allowed_is_refused_where_no_key_is_required() {
     let upstream = Upstream::ollama();
     let gateway = gateway(&upstream, "").await;
     for path in ["/v1/chat", "/v1/chat/completions", "/api/chat", "/v1/messages"] {
@@ -172,7 +172,7 @@ async fn where_no_key_is_asked_for_it_is_refused() {
 }
 
 #[tokio::test]
-async fn beyond_loopback_nobody_may_call_whom_the_operator_has_not_named() {
+async fn beyond_loopback_only_listed_origins_may_call() {
     let upstream = Upstream::ollama();
     let provider = provider("ollama", "ollama", &upstream.url(), "");
     let open = |more: &str| format!("[server]\nlisten = \"0.0.0.0:0\"\n{more}\n{KEYS}{provider}");

@@ -13,7 +13,7 @@ fn old(bytes: Vec<u8>) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_whole_answer_has_its_length_and_keeps_the_connection_only_for_who_asks_for_it() {
+async fn a_whole_answer_has_its_length_and_keeps_the_connection_only_on_request() {
     let upstream = Upstream::spawn(echo);
     let gateway = gateway(&upstream, "").await;
     let mut raw = Raw::connect(gateway.address()).await;

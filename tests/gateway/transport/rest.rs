@@ -109,7 +109,7 @@ async fn it_keeps_it_also_when_the_body_comes_after_the_head_and_in_pieces() {
 }
 
 #[tokio::test]
-async fn a_full_line_costs_nobody_its_connection() {
+async fn a_refusal_for_a_full_line_keeps_the_connection() {
     let gate = Gate::closed();
     let held = gate.clone();
     let upstream =
@@ -134,7 +134,7 @@ async fn a_full_line_costs_nobody_its_connection() {
 }
 
 #[tokio::test]
-async fn who_does_not_send_its_body_is_refused_soon_and_its_connection_closed() {
+async fn a_client_that_does_not_send_its_body_is_refused_soon_and_its_connection_closed() {
     let upstream = Upstream::ollama();
     let gateway = gateway(&upstream, KEYS).await;
     let mut refused = 0;
@@ -160,7 +160,7 @@ async fn who_does_not_send_its_body_is_refused_soon_and_its_connection_closed() 
 }
 
 #[tokio::test]
-async fn who_sends_a_large_body_to_its_end_first_reads_the_answer_all_the_same() {
+async fn a_client_that_sends_a_large_body_first_still_reads_the_answer() {
     let upstream = Upstream::ollama();
     let gateway = gateway(&upstream, KEYS).await;
     let length = 4_000_000;
@@ -184,7 +184,7 @@ async fn who_sends_a_large_body_to_its_end_first_reads_the_answer_all_the_same()
 }
 
 #[tokio::test]
-async fn whoever_asks_whether_to_go_on_is_told_so() {
+async fn expect_100_continue_is_answered() {
     let upstream = Upstream::ollama();
     let gateway = gateway(&upstream, KEYS).await;
     let mut raw = Raw::connect(gateway.address()).await;

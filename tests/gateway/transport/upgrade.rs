@@ -43,7 +43,7 @@ fn check_kept(answer: &str, asked: &str) {
 }
 
 #[tokio::test]
-async fn whoever_wishes_for_another_protocol_is_served_and_keeps_its_connection() {
+async fn a_client_that_asks_for_another_protocol_is_served_and_keeps_its_connection() {
     let upstream = Upstream::spawn(echo);
     let gateway = gateway(&upstream, "").await;
     let mut raw = Raw::connect(gateway.address()).await;
@@ -76,7 +76,7 @@ async fn it_makes_no_difference_how_the_bytes_of_such_a_request_are_cut() {
 }
 
 #[tokio::test]
-async fn such_requests_may_be_chunked_and_come_one_behind_the_other() {
+async fn such_requests_may_be_chunked_and_pipelined() {
     let upstream = Upstream::spawn(echo);
     let gateway = gateway(&upstream, "").await;
     // A body that looks like a head must reach the provider as it was sent.

@@ -86,7 +86,7 @@ fn answer(status: &str, coding: &str, body: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn answers_are_asked_for_as_they_are_and_read_when_they_are_compressed_all_the_same() {
+async fn calls_ask_for_uncompressed_answers_and_compressed_ones_are_read() {
     let peer = Peer::spawn(|asked| {
         let (name, kind) = CODINGS.into_iter().find(|(name, _)| *name == asked.marker).unwrap();
         answered(answer("200 OK", name, &coded(kind, body(name).as_bytes())))
@@ -149,7 +149,7 @@ async fn a_compressed_refusal_says_what_it_says() {
 }
 
 #[tokio::test]
-async fn what_grows_without_bounds_is_cut_off_like_any_answer_that_is_too_large() {
+async fn a_compressed_answer_that_grows_too_large_is_cut_off() {
     const LARGE: usize = 80 << 20;
     let line = format!("{{\"message\":{{\"content\":\"{}", "a".repeat(LARGE));
     let bombs: Vec<_> = CODINGS.map(|(name, kind)| (name, coded(kind, line.as_bytes()))).into();
@@ -172,7 +172,7 @@ async fn what_grows_without_bounds_is_cut_off_like_any_answer_that_is_too_large(
 }
 
 #[tokio::test]
-async fn a_coding_that_is_not_known_is_named_and_one_that_lies_is_nobodys_answer() {
+async fn an_unknown_coding_is_named_and_a_false_one_is_an_error() {
     let peer = Peer::spawn(|asked| {
         let plain = body(&asked.marker);
         match asked.marker.as_str() {

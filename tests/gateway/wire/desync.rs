@@ -55,7 +55,7 @@ struct Seen {
 }
 
 #[tokio::test]
-async fn nobody_ever_reads_what_is_not_the_answer_to_its_own_request() {
+async fn no_client_ever_reads_the_answer_to_another_request() {
     let seconds = number("LLM_GATEWAY_SOAK_SECONDS").unwrap_or(4);
     let seed = number("LLM_GATEWAY_SOAK_SEED").unwrap_or_else(|| fastrand::u64(..));
     println!("desync: LLM_GATEWAY_SOAK_SEED={seed}");

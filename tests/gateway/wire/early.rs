@@ -36,7 +36,7 @@ fn code(answer: &Answer) -> Value {
 }
 
 #[tokio::test]
-async fn a_refusal_that_comes_early_is_heard_once_however_the_connection_ends() {
+async fn an_early_refusal_counts_once_however_the_connection_ends() {
     type Then = fn() -> Vec<Act>;
     let ends: [(&str, Then); 5] = [
         ("stays open, unread", Vec::new),
@@ -78,7 +78,7 @@ async fn an_early_429_is_a_429() {
 }
 
 #[tokio::test]
-async fn a_refusal_on_a_kept_connection_is_heard_too() {
+async fn a_refusal_on_a_kept_connection_is_read_too() {
     let peer = Peer::spawn(|asked| {
         refuses(asked, "413 Content Too Large", "connection: close\r\n", vec![Act::Close])
     });
@@ -92,7 +92,7 @@ async fn a_refusal_on_a_kept_connection_is_heard_too() {
 }
 
 #[tokio::test]
-async fn a_provider_that_hangs_up_on_a_large_request_is_blamed_by_nobody_else() {
+async fn a_provider_that_closes_during_a_large_request_fails_that_request_alone() {
     let peer = Peer::spawn(|asked| match asked.marker.as_str() {
         marker if marker.starts_with("large") => vec![Act::Close],
         _ => own(asked),

@@ -89,7 +89,7 @@ fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 }
 
 #[tokio::test]
-async fn a_plain_provider_is_asked_for_by_its_whole_address() {
+async fn a_provider_without_tls_is_reached_by_its_absolute_address() {
     let upstream = Upstream::ollama();
     let proxy = Proxy::to(upstream.address()).await;
     let url = format!("http://me:sk-planted@{}", proxy.address);
@@ -138,7 +138,7 @@ async fn a_provider_with_tls_is_reached_through_a_tunnel() {
 }
 
 #[tokio::test]
-async fn the_environment_names_the_proxy_of_whoever_is_not_on_this_machine_or_exempt() {
+async fn the_environments_proxy_is_not_used_for_this_machine_or_exempt_hosts() {
     let (upstream, elsewhere) = (Upstream::ollama(), refusing());
     let proxy = Proxy::to(upstream.address()).await;
     let there = format!("http://{}", proxy.address);
@@ -166,7 +166,7 @@ async fn the_environment_names_the_proxy_of_whoever_is_not_on_this_machine_or_ex
 }
 
 #[tokio::test]
-async fn a_proxy_that_gives_no_tunnel_is_told_apart_from_the_provider() {
+async fn a_proxy_that_refuses_a_tunnel_is_distinguished_from_the_provider() {
     let upstream = Upstream::ollama();
     let cases = [
         ("unknown", "HTTP/1.1 407 x\r\ncontent-length: 2\r\n\r\nno", "asks for a name and a pass"),
