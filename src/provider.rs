@@ -1,11 +1,12 @@
-//! Providers: who is called, by which client, and what follows when a call fails.
+//! Providers: which server is called, by which client, and what follows when a call fails.
 //!
-//! A [`Provider`] is what all workers share of one configured provider: its settings, its backend and its gate.
-//! Each worker runs a [`ProviderActor`] for it, which decides; the tasks it spawns wait and carry bytes. How many calls run
-//! and who waits is decided by the gate, in [`crate::admission`].
+//! A [`Provider`] is the part of one configured provider that all workers share: its settings, its
+//! backend and its gate. Each worker runs a [`ProviderActor`] for it, which decides; the tasks it
+//! spawns wait and carry bytes. The gate, in [`crate::admission`], decides how many calls run and
+//! which jobs wait.
 //!
-//! The one thing to know: the mailbox of a [`ProviderActor`] is the door, not the line. Work comes by `try_send`
-//! and is decided upon at once; who has to wait waits in the gate.
+//! The one thing to know: the mailbox of a [`ProviderActor`] is not the waiting line. Work comes by
+//! `try_send` and is decided upon at once; jobs that have to wait do so in the gate.
 
 mod actor;
 mod attempt;
@@ -67,13 +68,13 @@ pub struct Provider {
     pub trust: Trust,
     /// Its admission. It outlives a change of settings.
     pub gate: Arc<SharedGate>,
-    /// What it has said about its models.
+    /// The provider's own lists and descriptions of its models.
     pub catalogue: Catalogue,
     backend: &'static dyn Backend,
     quirks: Quirks,
-    /// The client's side of TLS, one for all workers.
+    /// The TLS client configuration, shared by all workers.
     tls: Arc<rustls::ClientConfig>,
-    /// What an operator adds to the body of every chat.
+    /// Fields that the operator adds to the body of every chat.
     added: Map<String, Value>,
     /// See [`Provider::manner`].
     manner: String,
@@ -100,7 +101,7 @@ struct Counts {
 pub struct Status<'a> {
     /// Its configured name.
     pub name: &'a str,
-    /// How it is spoken to.
+    /// The API it speaks.
     pub backend: BackendName,
     /// Whether it may see a local-only prompt.
     pub trust: Trust,
@@ -113,9 +114,10 @@ pub struct Status<'a> {
     pub mailbox_depth: usize,
     /// Calls made since the start.
     pub attempts: u64,
-    /// Of these, those that the provider failed; what it refused for the request's own sake is not counted.
+    /// Of these, those that the provider failed; refusals that are the request's fault are not
+    /// counted.
     pub failures: u64,
-    /// Of these, those that began to answer, and how long that took them all together.
+    /// Of these, the attempts that began to answer, and the sum of their times to the first event.
     #[serde(skip)]
     pub first_events: (u64, Duration),
     /// Prompt tokens that it counted since the start.
@@ -142,7 +144,7 @@ pub struct LastError {
 }
 
 impl Provider {
-    /// A provider at rest, or one that takes the place of `before`: it goes on with that one's gate and counts.
+    /// A new provider, or one that replaces `before` and keeps its gate and counts.
     #[must_use]
     pub fn new(
         name: &str,
@@ -161,7 +163,7 @@ impl Provider {
         let manner = (&added, settings.default_max_tokens, settings.api_version);
         Arc::new(Self {
             name: Arc::from(name),
-            // JSON is made of JSON.
+            // A JSON value always serializes.
             manner: serde_json::to_string(&manner).unwrap_or_default(),
             trust: settings.trust(),
             quirks: settings.quirks(),
@@ -178,13 +180,13 @@ impl Provider {
         })
     }
 
-    /// What `max_concurrency = "auto"` means here.
+    /// The bounds of `max_concurrency = "auto"` here.
     #[must_use]
     pub fn auto(&self) -> Concurrency {
         auto(&self.settings)
     }
 
-    /// What may be seen of it now.
+    /// The provider's present state.
     #[must_use]
     pub fn status(&self) -> Status<'_> {
         let counted = |count: &AtomicU64| count.load(Ordering::Relaxed);
@@ -207,7 +209,8 @@ impl Provider {
         }
     }
 
-    /// What its settings make of every chat, as text: under other settings the same question has another answer.
+    /// The settings that change every chat, as text: under other settings the same question has
+    /// another answer.
     #[must_use]
     pub fn manner(&self) -> &str {
         &self.manner
@@ -219,14 +222,15 @@ impl Provider {
         self.backend.naming()
     }
 
-    /// Whether it has listed its models and this one was not among them.
+    /// Whether it has listed its models without this one.
     #[must_use]
     pub fn lacks_model(&self, name: &str) -> bool {
         let models = self.catalogue.list(Listing::Installed).models();
         models.is_some_and(|models| !models.iter().any(|model| model.is_called(name)))
     }
 
-    /// What is known of its model: by the operator, then by its entry in the list, then by its description.
+    /// What is known of its model: from the operator, then from its entry in the list, then from
+    /// its description.
     #[must_use]
     pub fn facts(&self, name: &str, listed: Option<&Model>) -> Facts {
         let matches = |pattern: &str| {
@@ -234,15 +238,15 @@ impl Provider {
             self.naming().any(name, |name| pattern.matches(name))
         };
         let own = self.settings.models_info.iter().filter(|(pattern, _)| matches(pattern));
-        // The longest pattern says most.
+        // The longest pattern is the most specific.
         let own = own.max_by_key(|(pattern, _)| pattern.len()).map(|(_, info)| info.facts());
         let listed = listed.map(|model| model.facts.clone()).unwrap_or_default();
         let described = self.catalogue.described(name, Instant::now()).unwrap_or_default();
         own.unwrap_or_default().or(&listed).or(&described)
     }
 
-    /// The gate, for this provider under other settings. A limit that a knob has set stays until the settings say
-    /// something else about that same limit.
+    /// The gate, for this provider under other settings. A limit that was set at run time stays
+    /// until the settings change that same limit.
     fn gate_for(&self, settings: &ProviderSettings) -> Arc<SharedGate> {
         let (before, after) = (limits(&self.settings), limits(settings));
         let mut now = self.gate.limits();
@@ -295,9 +299,10 @@ impl Provider {
         (!Secret::is_empty(key)).then(|| key.expose())
     }
 
-    /// A provider's words without the gateway's own key and headers, which some quote when they refuse them.
+    /// A provider's words without the gateway's own key and headers, which some providers quote
+    /// when they refuse them.
     fn without_key(&self, words: String) -> String {
-        /// A shorter header is no secret, and would tear holes into words.
+        /// A shorter header is no secret, and replacing it would damage ordinary words.
         const SHORTEST: usize = 8;
         let headers = self.settings.headers.values().map(Secret::expose);
         let headers = headers.filter(|value| value.len() >= SHORTEST);
@@ -308,7 +313,8 @@ impl Provider {
         self.api_key().into_iter().chain(headers).fold(words, hide)
     }
 
-    /// The model's name where it may be a label: configured names only, since callers choose the others.
+    /// The model's name where it may be a label: configured names only, since callers choose the
+    /// others.
     fn model_label(&self, model: &str) -> &str {
         let default = self.settings.default_model();
         let mut configured = self.settings.models.iter().map(String::as_str).chain([default]);
@@ -319,7 +325,7 @@ impl Provider {
 }
 
 impl Counts {
-    /// A call has begun to answer, so long after it was made.
+    /// Records that a call began to answer `after` it was made.
     fn first_event(&self, after: Duration) {
         let micros = u64::try_from(after.as_micros()).unwrap_or(u64::MAX);
         self.first_event_micros.fetch_add(micros, Ordering::Relaxed);
@@ -327,7 +333,7 @@ impl Counts {
     }
 }
 
-/// What the operator allows at the gate, by these settings.
+/// The gate's limits, from these settings.
 pub fn limits(settings: &ProviderSettings) -> Limits {
     Limits {
         max_concurrency: match settings.max_concurrency {
@@ -344,7 +350,7 @@ fn auto(settings: &ProviderSettings) -> Concurrency {
     Concurrency::Auto { min: bounds.min, max: bounds.max }
 }
 
-/// When the gate leaves the provider alone, and when it tries again, by these settings.
+/// The gate's breaker and retry policies, from these settings.
 pub fn policies(settings: &ProviderSettings) -> (BreakerPolicy, RetryPolicy) {
     (settings.breaker.policy(), settings.retry.policy())
 }

@@ -1,10 +1,11 @@
 //! The actor that decides for one provider on one worker.
 //!
-//! It owns the provider's client on this thread and decides about every job: run, wait, refuse, again, elsewhere.
-//! It never awaits and never touches body bytes; tasks on the same thread wait and carry.
+//! It owns the provider's client on this thread and decides about every job: run, wait, refuse,
+//! retry here or elsewhere. It never awaits and never touches body bytes; tasks on the same thread
+//! do both.
 //!
-//! The one thing to know: a job is always in exactly one place: a message, a task, or answered. Whoever drops it
-//! has answered it, through its `Reply`.
+//! The one thing to know: a job is always in exactly one place: a message, a task, or answered.
+//! Dropping a job answers it, through its `Reply`.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -35,14 +36,15 @@ use crate::chat::{ErrorKind, GatewayError, Listing, Waiting};
 use crate::job::{Candidate, Job};
 use crate::telemetry::{Admitted, RequestWaits, Retried, TurnedAway};
 
-/// How many messages may wait for a provider's actor. Its handlers take microseconds, so that a full mailbox means
-/// a worker far behind, and the answer is 503 at once.
+/// How many messages may wait for a provider's actor. Its handlers take microseconds, so a full
+/// mailbox means that the worker is far behind, and the answer is 503 at once.
 const MAILBOX: usize = 1024;
 
-/// Why a job is handed on whose client has a part of an answer that died.
+/// The reason for handing on a job whose client has part of a broken answer.
 const RESUMED: &str = "resumed";
 
-/// How often a streamed request in the line takes note of its place. Signs of life go out less often than that.
+/// How often a streamed request in line updates its place. Heartbeats are sent less often than
+/// that.
 const PLACE_EVERY: Duration = Duration::from_secs(5);
 
 /// Decides for one provider on one worker.
@@ -60,7 +62,7 @@ pub struct Dispatch {
     depth: Depth,
 }
 
-/// The provider's models are to be looked at, if that was not done lately.
+/// Refreshes the provider's list of models, if that was not done lately.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Discover(pub Listing);
@@ -71,13 +73,13 @@ pub struct Discover(pub Listing);
 pub struct Bounce {
     /// The job.
     pub job: Job,
-    /// What to tell the client if nobody else takes the job.
+    /// The answer to the client if no other candidate takes the job.
     pub error: GatewayError,
     /// Why it is handed on, as a label.
     pub reason: &'static str,
 }
 
-/// A job that was here before wants to run again.
+/// A job that was here before is to run again.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Again(Turn);
@@ -96,7 +98,8 @@ pub(super) struct Turn {
     pub connection: Connection,
     permit: Option<RetryPermit>,
     again: bool,
-    /// Whether it comes again because nothing was begun: then its patience goes on where it was.
+    /// Whether it comes again because the model did not begin: then its earlier waiting time
+    /// counts.
     is_not_begun: bool,
 }
 
@@ -110,7 +113,7 @@ impl Dispatch {
         Self { job, depth: Depth::new(provider) }
     }
 
-    /// The job, back from a mailbox that did not take it.
+    /// The job of a message that a mailbox did not accept.
     #[must_use]
     pub fn into_job(self) -> Job {
         self.job
@@ -118,14 +121,14 @@ impl Dispatch {
 }
 
 impl ProviderActor {
-    /// Starts the actor on this thread. Jobs it cannot serve go back to `router`.
+    /// Starts the actor on this thread. Jobs that it cannot serve go back to `router`.
     #[must_use]
     pub fn start_for(provider: &Arc<Provider>, router: WeakRecipient<Bounce>) -> Addr<Self> {
         let client = Client::new(provider);
         let (_, retry) = policies(&provider.settings);
         let station = Rc::new(Station { provider: Arc::clone(provider), client });
         Self::create(|context| {
-            // Here and not in `started`: a burst may come before the actor first runs.
+            // Here and not in `started`: a burst may arrive before the actor first runs.
             context.set_mailbox_capacity(MAILBOX);
             Self { station, retry, router }
         })
@@ -170,12 +173,12 @@ impl ProviderActor {
                 drop(actix::spawn(wait(station, turn, ticket, address, self.router.clone())));
             }
             Admission::Refuse(refusal) => {
-                turn_away(&self.router, provider, turn.job, &refusal);
+                refuse(&self.router, provider, turn.job, &refusal);
             }
         }
     }
 
-    /// What follows a failed attempt.
+    /// Decides what follows a failed attempt.
     fn decide(&self, mut turn: Turn, failed: Failed, address: Addr<Self>) {
         let provider = &self.station.provider;
         let Job { tried, candidates, reserve, .. } = &mut turn.job;
@@ -218,7 +221,8 @@ impl ProviderActor {
             turn.job.tried.free_used = true;
         } else {
             let Some(permit) = provider.gate.retry(turn.permit.take()) else {
-                // Out of budget: the original failure is the answer, unless somebody else can help.
+                // The budget is used up: the original failure is the answer, unless another
+                // candidate can help.
                 return bounce(&self.router, turn.job, failed.error);
             };
             turn.permit = Some(permit);
@@ -270,7 +274,7 @@ impl Handler<Finished> for ProviderActor {
     }
 }
 
-/// Waits for the turn, the deadline or the client's leaving, whichever comes first, and then runs.
+/// Waits for a slot and then runs, unless the deadline passes or the client disconnects first.
 async fn wait(
     station: Rc<Station>,
     mut turn: Turn,
@@ -295,9 +299,9 @@ async fn wait(
     turn.job.tried.queued_here += ticket.waited();
     drop(ticket);
     match granted {
-        // Boxed, so that those who wait do not each hold the room that only those who run need.
+        // Boxed, so that a waiting job does not hold the memory that only a running one needs.
         Ok(slot) => Box::pin(run(station, turn, slot, address)).await,
-        Err(refusal) => turn_away(&router, &station.provider, turn.job, &refusal),
+        Err(refusal) => refuse(&router, &station.provider, turn.job, &refusal),
     }
 }
 
@@ -311,7 +315,7 @@ async fn run(station: Rc<Station>, turn: Turn, slot: Slot, address: Addr<Provide
     }
 }
 
-/// Waits without a slot, then comes again. Gives up when the client leaves.
+/// Waits without a slot, then sends the job again. Gives up when the client disconnects.
 async fn back_off(mut turn: Turn, after: Duration, address: Addr<ProviderActor>) {
     if !after.is_zero() {
         tokio::select! {
@@ -328,7 +332,7 @@ async fn back_off(mut turn: Turn, after: Duration, address: Addr<ProviderActor>)
 }
 
 /// Hands a job back that the gate has refused.
-fn turn_away(router: &WeakRecipient<Bounce>, provider: &Provider, job: Job, refusal: &Refusal) {
+fn refuse(router: &WeakRecipient<Bounce>, provider: &Provider, job: Job, refusal: &Refusal) {
     let (provider, caller, reason) = (&*provider.name, &*job.caller.name, refusal.reason.name());
     TurnedAway { provider, caller, reason }.emit();
     bounce(router, job, refused(provider, refusal));
@@ -358,18 +362,19 @@ fn hand_on(router: &WeakRecipient<Bounce>, job: Job, error: GatewayError, reason
     }
 }
 
-/// Answers with the failure. After a retry of ours the caller's own retry is of no use.
+/// Answers with the failure. After the gateway's own retry the caller's retry would be useless.
 fn stop(job: Job, mut error: GatewayError) {
     error.spent |= job.tried.attempts > 1;
     job.fail(error);
 }
 
-/// What is said when a mailbox is full.
+/// The error for a full mailbox.
 fn too_many_messages() -> GatewayError {
     GatewayError::new(ErrorKind::Overloaded, "the gateway has more requests than it can take in")
 }
 
-/// Counts a message while it waits in a mailbox; a message lost with its actor is counted out as well.
+/// Counts a message while it waits in a mailbox; a message lost with its actor is subtracted as
+/// well.
 struct Depth(Arc<Provider>);
 
 impl Depth {

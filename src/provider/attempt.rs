@@ -1,11 +1,12 @@
 //! One exchange with a provider for one job: send, classify the head, pump events.
 //!
-//! It owns the connection from connect to last byte and the slot that goes with it. It never decides what follows
-//! a failure; it reports what failed to the actor.
+//! It owns the connection from connect to last byte, and the attempt's slot. It never decides what
+//! follows a failure; it reports the failure to the actor.
 //!
-//! The one thing to know: this is the commit point. Until the first event is in hand the job can still go
-//! elsewhere; with it the job is answered. What breaks off afterwards goes back to the actor with the job, which still
-//! owes its client the rest: from another provider, or as an error event, never as a silent end.
+//! The one thing to know: this is the commit point. Before the first event arrives the job can
+//! still go elsewhere; with it the job is answered. An answer that breaks off afterwards goes back
+//! to the actor with the job, whose client still needs the rest: from another provider or as an
+//! error event, never as a silent end.
 
 mod pump;
 
@@ -44,16 +45,17 @@ use crate::telemetry::{
 
 use pump::Pump;
 
-/// How much of a refusal's body is read.
+/// How much of a rejection's body is read.
 const MAX_REJECTION: usize = 64 * 1024;
-/// How long a refusal's body may take; the status alone says enough.
+/// How long a rejection's body may take; the status alone says enough.
 const REJECTION_TIME: Duration = Duration::from_secs(5);
 
-/// Runs one attempt. Gives the job back with the reason when it could not be answered, or not to its end.
+/// Runs one attempt. Returns the job with the failure when it was not answered completely.
 ///
 /// # Cancellation
 ///
-/// Dropping it closes the connection, frees the slot and answers the job `internal`: the whole of it or what is left.
+/// Dropping it closes the connection, frees the slot and answers the job, or the rest of it, with
+/// `internal`.
 pub(super) async fn run(
     station: &Station,
     mut job: Job,
@@ -80,7 +82,8 @@ pub(super) async fn run(
         queued: job.tried.queued,
     }
     .emit();
-    // The free call after a stale connection, and only that one, is made on a fresh one and not counted here.
+    // The free call after a stale connection is the only one made on a fresh connection, and is not
+    // counted here.
     job.tried.here += u32::from(connection == Connection::Pooled || !job.tried.free_used);
     let mut span = span(provider, &job, &model);
     call.headers.extend(span.headers());
@@ -122,7 +125,7 @@ pub(super) async fn run(
     Some((job, failed))
 }
 
-/// Ends a failed attempt at the gate, which decides whom it says something about.
+/// Ends a failed attempt at the gate, which decides whose fault it was.
 fn blame(
     provider: &Provider,
     model: &str,
@@ -134,7 +137,7 @@ fn blame(
     let before = std::mem::replace(&mut job.tried.said, said);
     let repeated = said.is_some() && said == before;
     if failed.failure == Failure::NotBegun {
-        // Nothing was begun, so it is none of the few calls that a request may cost.
+        // The model did not begin, so this is not one of the few calls that a request may cost.
         job.tried.attempts = job.tried.attempts.saturating_sub(1);
         job.tried.here = job.tried.here.saturating_sub(1);
     }
@@ -173,7 +176,8 @@ fn span(provider: &Provider, job: &Job, model: &str) -> CallSpan {
     CallSpan::begin(job.trace.as_ref(), calling)
 }
 
-/// Sends the call, answers the job with the first event, and carries the others. Gives what the answer cost.
+/// Sends the call, answers the job with the first event, and carries the others. Returns the
+/// answer's usage.
 async fn exchange(
     station: &Station,
     job: &mut Job,
@@ -207,18 +211,18 @@ async fn exchange(
     Pump::new(provider, deadline, sender, &mut job.continuation).run(answering).await
 }
 
-/// Tells of what an attempt that ended so did to a breaker.
+/// Reports what the end of an attempt did to a breaker.
 fn shifted(provider: &Provider, shift: Transition, outcome: AttemptOutcome) {
     match shift {
-        // Whose request is in quarantine is known where the attempt ended.
+        // The caller of `end` reports a quarantine, since it knows the request.
         Transition::None | Transition::Blameless | Transition::Quarantined => {}
         Transition::Opened => BreakerOpened { provider: &provider.name, outcome }.emit(),
         Transition::Closed => BreakerClosed { provider: &provider.name }.emit(),
     }
 }
 
-/// Whether the model can think, where that decides how it is asked. Waits no longer than the client and the
-/// deadline allow, about which `prepare` has the last word.
+/// Whether the model can think, where that decides how it is asked. Waits no longer than the client
+/// and the deadline allow; `prepare` checks both again.
 async fn what_is_known(station: &Station, job: &mut Job) -> Option<bool> {
     let deadline = job.deadline(station.provider.settings.timeouts.total);
     let candidate = job.tried.candidate.as_ref()?;
@@ -234,7 +238,8 @@ async fn what_is_known(station: &Station, job: &mut Job) -> Option<bool> {
     }
 }
 
-/// The call to be made, unless the job may not go to this provider or the provider's API cannot express it.
+/// The call to make, unless the job may not go to this provider or the provider's API cannot
+/// express it.
 fn prepare(
     provider: &Provider,
     job: &mut Job,
@@ -244,7 +249,7 @@ fn prepare(
         let error = GatewayError::internal("an attempt without a candidate");
         return Err(Failed::new(Failure::LocalResource, error));
     };
-    // A turn that came at the very moment the client left, or the deadline passed, is not used.
+    // A slot granted just as the client disconnected or the deadline passed is not used.
     if job.reply.is_closed() {
         return Err(Failed::client_gone());
     }
@@ -263,7 +268,7 @@ fn prepare(
         Way::Translated(_) => None,
     };
     let refusal = job.refusal().cloned();
-    // Also what is carried may have to be gone on with by another provider.
+    // Another provider may have to continue even a request that is passed on as it came.
     let asked = resume::asked(job, provider.backend, &model);
     let mut call = match (carried, refusal) {
         (Some(call), _) => call,
@@ -287,18 +292,18 @@ struct Opening<'a> {
     station: &'a Station,
     model: &'a str,
     deadline: Instant,
-    /// When the first event must have come.
+    /// When the first event must have arrived.
     due: Instant,
-    /// What is said of a provider that is later.
+    /// The message for a provider that is too slow.
     late: &'static str,
 }
 
-/// An answer whose first events are in hand.
+/// An answer whose first events have arrived.
 struct Answering {
     body: Body,
     decoder: Box<dyn Decoder>,
     events: Vec<ChatEvent>,
-    /// What ended it right behind these events, in the same piece.
+    /// The error right after these events in the same piece.
     broken: Option<DecodeError>,
 }
 
@@ -334,14 +339,14 @@ impl Opening<'_> {
                     let failure = Failure::DiedBeforeFirstEvent;
                     return Err(Failed::undecodable(provider, failure, error));
                 }
-                // How the bytes were cut into pieces changes nothing: what came whole is delivered.
+                // Complete events are delivered, however the bytes were split into pieces.
                 Err(error) => broken = Some(error),
             }
         }
         Ok(Answering { body, decoder, events, broken })
     }
 
-    /// Waits for `step` until the first event is due or the deadline passes.
+    /// Waits for `step`, but not past the time for the first event or the deadline.
     async fn in_time<T>(&self, step: impl Future<Output = T>) -> Result<T, Failed> {
         let provider = &self.station.provider;
         let due = self.due;
@@ -356,7 +361,7 @@ impl Opening<'_> {
         }
     }
 
-    /// Reads what a status outside 2xx means.
+    /// Reads the failure behind a status outside 2xx.
     async fn rejected(&self, head: Head) -> Failed {
         let provider = &self.station.provider;
         let mut body = head.body;
@@ -369,7 +374,7 @@ impl Opening<'_> {
                 }
             }
         };
-        // The status is what counts; a body that does not come in time is left unread.
+        // The status decides; a body that does not arrive in time is left unread.
         drop(self.in_time(tokio::time::timeout(REJECTION_TIME, reading)).await);
         let mut rejection = provider.backend.rejection(head.status, &said, self.model);
         let asked = retry_after(
@@ -395,7 +400,7 @@ impl Opening<'_> {
     }
 }
 
-/// Feeds one piece, or the end, to the decoder.
+/// Feeds one piece or the end to the decoder.
 fn decode(
     decoder: &mut dyn Decoder,
     piece: Option<Result<bytes::Bytes, BodyError>>,
@@ -403,12 +408,12 @@ fn decode(
 ) -> Result<(), DecodeError> {
     match piece {
         Some(Ok(piece)) => decoder.feed(&piece, events),
-        // The transport's word that a body is broken and its silence about it count the same: the decoder knows
-        // whether the answer was whole.
+        // A transport error and a plain end count the same: the decoder knows whether the answer
+        // was complete.
         Some(Err(_)) | None => {
             let had = events.len();
             decoder.finish(events)?;
-            // Nothing at all, and yet no error, would loop for ever.
+            // No events and no error would loop for ever.
             if events.len() == had { Err(DecodeError::Cut) } else { Ok(()) }
         }
     }

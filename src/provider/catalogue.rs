@@ -1,10 +1,11 @@
-//! What a provider has said about its models, for everybody on every worker.
+//! A provider's lists and descriptions of its models, shared by all workers.
 //!
-//! It owns one cached list for each [`Listing`]: the last list, when somebody last looked, and whether somebody is looking
-//! now; and of models that were described, what was said. It never asks a provider itself.
+//! It owns one cached list for each [`Listing`]: the last list, when it was last requested, and
+//! whether a request is running now; and the descriptions of models. It never asks a provider
+//! itself.
 //!
-//! The one thing to know: a look that failed counts as a look. What was heard before stays, and nobody waits again
-//! for a dead provider before the next look is due.
+//! The one thing to know: a failed look counts as a look. The last list stays, and no client waits
+//! for a dead provider again before the next look is due.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,20 +17,21 @@ use tokio::sync::Notify;
 
 use crate::chat::{Ability, Facts, Listing, Model};
 
-/// For how long a look is good enough. Clients list models when a user opens a menu, and after installing one.
+/// How long a look stays fresh. Clients list models when a user opens a menu, and after installing
+/// one.
 const FRESH: Duration = Duration::from_secs(5);
 
-/// What is loaded changes with every call, and people look (`ollama ps`) right after they have run or stopped a model:
-/// only those who ask at one time share a look.
+/// The loaded models change with every call, and users look (`ollama ps`) right after they ran or
+/// stopped a model: only simultaneous requests share a look.
 const LOADED_FRESH: Duration = Duration::ZERO;
 
-/// For how long it is believed what a model can do. A model changes when somebody installs it anew.
+/// How long a description stays valid. A model changes only when it is installed again.
 const BELIEVED: Duration = Duration::from_secs(300);
 
-/// Of how many models it is remembered what they can do. Their names come from callers.
+/// How many descriptions are kept. The models' names come from callers.
 const MOST_DESCRIBED: usize = 256;
 
-/// What is known of a provider's models.
+/// The lists and descriptions of a provider's models.
 #[derive(Debug)]
 pub struct Catalogue {
     installed: CachedList,
@@ -38,7 +40,7 @@ pub struct Catalogue {
     described: Mutex<HashMap<Arc<str>, Described>>,
 }
 
-/// What a model's description said.
+/// The content of a model's description.
 #[derive(Debug)]
 struct Described {
     facts: Facts,
@@ -48,7 +50,7 @@ struct Described {
 /// One list of a provider.
 #[derive(Debug)]
 pub struct CachedList {
-    /// For how long a look is good enough that found something.
+    /// How long a successful look stays fresh.
     lasts: Duration,
     state: Mutex<State>,
     changed: Notify,
@@ -58,12 +60,12 @@ pub struct CachedList {
 struct State {
     models: Option<Arc<[Model]>>,
     looked: Option<Instant>,
-    /// Whether the last look found nothing, because it failed.
+    /// Whether the last look failed.
     failed: bool,
     is_looking: bool,
 }
 
-/// The one look that is going on. Dropping it ends it.
+/// The one look in progress. Dropping it ends it.
 #[derive(Debug)]
 pub struct Look<'a> {
     shelf: &'a CachedList,
@@ -90,13 +92,14 @@ impl Catalogue {
         }
     }
 
-    /// Whether a model was described lately, and then whether it can think as far as that was told.
+    /// Whether the model can think, if its description says so; the outer `None` when it was not
+    /// described lately.
     #[must_use]
     pub fn thinks(&self, model: &str, now: Instant) -> Option<Option<bool>> {
         self.described(model, now).map(|facts| facts.can(Ability::Thinking))
     }
 
-    /// What a model's description said, where it was described lately.
+    /// The facts of a model's description, if it was described lately.
     #[must_use]
     pub fn described(&self, model: &str, now: Instant) -> Option<Facts> {
         let described = self.described.lock();
@@ -104,7 +107,7 @@ impl Catalogue {
         (now.saturating_duration_since(told.since) < BELIEVED).then(|| told.facts.clone())
     }
 
-    /// Remembers what a model's description says.
+    /// Keeps a model's description.
     pub fn describe(
         &self,
         model: &Arc<str>,
@@ -120,7 +123,7 @@ impl Catalogue {
     }
 }
 
-/// What an Ollama's description of a model says. Older servers do not tell what it can do.
+/// The facts in Ollama's description of a model. Older servers do not list its capabilities.
 fn facts(description: &Map<String, Value>) -> Facts {
     let context = || {
         let about = description.get("model_info")?;
@@ -140,32 +143,32 @@ impl CachedList {
         Self { lasts, state: Mutex::default(), changed: Notify::new() }
     }
 
-    /// The last list; `None` when none was ever heard.
+    /// The last list; `None` when there was never one.
     #[must_use]
     pub fn models(&self) -> Option<Arc<[Model]>> {
         self.state.lock().models.clone()
     }
 
-    /// Whether somebody looked lately, with or without success.
+    /// Whether the last look is fresh, successful or not.
     #[must_use]
     pub fn is_fresh(&self, now: Instant) -> bool {
         self.state.lock().is_fresh(self.lasts, now)
     }
 
-    /// Whether somebody looked within the last `age`, with or without success.
+    /// Whether the last look is younger than `age`, successful or not.
     #[must_use]
     pub fn is_younger(&self, age: Duration, now: Instant) -> bool {
         let looked = self.state.lock().looked;
         looked.is_some_and(|looked| now.saturating_duration_since(looked) < age)
     }
 
-    /// Whether anybody has ever looked, with or without success.
+    /// Whether there was ever a look, successful or not.
     #[must_use]
     pub fn was_looked_at(&self) -> bool {
         self.state.lock().looked.is_some()
     }
 
-    /// Takes a list that somebody heard without having begun a look.
+    /// Takes a list that came without a look.
     pub fn heard(&self, models: Vec<Model>, now: Instant) {
         let mut state = self.state.lock();
         state.models = Some(models.into());
@@ -175,7 +178,7 @@ impl CachedList {
         self.changed.notify_waiters();
     }
 
-    /// Begins a look, unless one is going on or was made lately.
+    /// Begins a look, unless one is in progress or was made lately.
     pub fn look(&self, now: Instant) -> Option<Look<'_>> {
         let mut state = self.state.lock();
         if state.is_fresh(self.lasts, now) || state.is_looking {
@@ -185,7 +188,7 @@ impl CachedList {
         Some(Look { shelf: self, found: None })
     }
 
-    /// Waits until somebody has looked lately, or has ended a look since then.
+    /// Waits until the list is fresh, or a look has ended after `since`.
     ///
     /// # Cancellation
     ///
@@ -239,7 +242,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_looks_and_the_others_wait_for_it() {
+    async fn one_request_looks_and_the_others_wait_for_it() {
         let shelf = CachedList::lasting(FRESH);
         let look = shelf.look(Instant::now()).unwrap();
         assert!(shelf.look(Instant::now()).is_none());
@@ -252,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_description_is_believed_for_a_while_and_the_table_has_a_bound() {
+    fn a_description_is_kept_for_a_while_and_the_table_is_bounded() {
         let (catalogue, now) = (Catalogue::default(), Instant::now());
         let told = |text: &str| serde_json::from_str::<Map<String, Value>>(text).unwrap();
         let (wise, plain) = (Arc::from("wise"), Arc::from("plain"));
@@ -276,7 +279,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_loaded_is_asked_each_time_but_not_of_a_dead_provider() {
+    async fn loaded_models_are_requested_each_time_but_not_from_a_dead_provider() {
         let (catalogue, now) = (Catalogue::default(), Instant::now());
         let loaded = catalogue.list(Listing::Loaded);
         loaded.look(now).unwrap().found(vec![model("a")]);
@@ -289,7 +292,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failed_look_keeps_what_was_known_and_ends_the_waiting() {
+    async fn a_failed_look_keeps_the_last_list_and_ends_the_wait() {
         let shelf = CachedList::lasting(FRESH);
         shelf.look(Instant::now()).unwrap().found(vec![model("a")]);
         drop(shelf.look(Instant::now() + FRESH).unwrap());

@@ -1,11 +1,13 @@
-//! The HTTP client towards one provider, one per worker: awc with every default that matters set by hand.
+//! The HTTP client towards one provider, one per worker: awc with every default that matters set by
+//! hand.
 //!
-//! It owns how calls are written and what their failures mean. It refuses to follow redirects and to hide a queue: its
-//! connections have no limit of their own, because the gate already bounds how many calls run. It asks for answers as
-//! they are, and reads those that come compressed all the same.
+//! It owns how calls are written and what their failures mean. It does not follow redirects and has
+//! no hidden queue: its connections have no limit of their own, because the gate already bounds how
+//! many calls run. It asks for uncompressed answers, but also reads compressed ones.
 //!
-//! The one thing to know: awc neither pools nor frames here. Connections, their reuse and the end of every answer are
-//! matters of [`exchange_io`] and [`pool`]; awc is handed each answer as one that ends with its connection.
+//! The one thing to know: awc neither pools nor frames here. [`exchange_io`] and [`pool`] handle
+//! connections, their reuse and the end of every answer; to awc each answer seems to end with its
+//! connection.
 
 mod body;
 mod connect;
@@ -36,15 +38,15 @@ use exchange_io::WireError;
 use pool::Pool;
 pub(super) use tls::client as tls;
 
-/// awc's own clock over connecting; every step has a bound of its own below it.
+/// awc's own connect timeout, which is never reached: every step has its own bound.
 const NEVER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Which connection a call may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::provider) enum Connection {
-    /// A kept one, or a new one when there is none.
+    /// A kept connection, or a new one when there is none.
     Pooled,
-    /// A new one, not kept afterwards.
+    /// A new connection that is not kept afterwards.
     Fresh,
 }
 
@@ -54,7 +56,7 @@ pub(in crate::provider) struct Client {
     fresh: awc::Client,
     base: Rc<str>,
     origin: Rc<Origin>,
-    /// An operator's own, which take the place of ours.
+    /// The operator's headers, which replace the gateway's.
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -67,7 +69,7 @@ pub(in crate::provider) struct Head {
     pub body: Body,
 }
 
-/// Why there is no head.
+/// The reason why no head arrived.
 pub(in crate::provider) struct SendError(SendRequestError);
 
 impl Client {
@@ -84,7 +86,8 @@ impl Client {
                 .limit(0);
             awc::Client::builder()
                 .connector(connector)
-                // awc's timer ends at the head and covers waiting for the pool; the attempt has its own.
+                // awc's timer ends at the head and covers waiting for the pool; the attempt has its
+                // own.
                 .disable_timeout()
                 // A redirect would carry the prompt and the key wherever it points.
                 .disable_redirects()
@@ -155,7 +158,7 @@ impl Client {
 }
 
 impl SendError {
-    /// What it means for the attempt.
+    /// The failure of the attempt.
     pub fn into_failed(self, provider: &Provider) -> Failed {
         let name = &provider.name;
         let (failure, message) = if let Some(failure) = self.connecting() {
@@ -190,13 +193,13 @@ impl SendError {
         error.get_ref()?.downcast_ref()
     }
 
-    /// What went wrong once there was a connection.
+    /// The failure on an open connection.
     fn on_the_wire(&self) -> Option<WireError> {
         match &self.0 {
             SendRequestError::Response(ParseError::Io(error)) => {
                 error.get_ref()?.downcast_ref().copied()
             }
-            // awc refuses what passed our own reader.
+            // awc refuses a head that our own reader accepted.
             SendRequestError::Response(_) => Some(WireError::Framing(FramingError::MalformedHead)),
             _ => None,
         }
@@ -205,9 +208,9 @@ impl SendError {
 
 fn failure_of(error: WireError) -> Failure {
     match error {
-        // A kept connection may have been closed, or spoilt, before it was used.
+        // A kept connection may have been closed or corrupted before it was used.
         WireError::Unanswered { is_kept: true, .. } | WireError::Unasked => Failure::ResetReused,
-        // It took a part of the request and wanted no more: that is about its size, as far as anybody knows.
+        // The provider took only part of the request: presumably it is too large.
         WireError::Unanswered { is_kept: false, refuses_rest: true } => Failure::OfRequest,
         WireError::Unanswered { is_kept: false, refuses_rest: false }
         | WireError::Cut
@@ -232,13 +235,13 @@ fn told(error: WireError) -> String {
     }
 }
 
-/// Whether it is our own want of descriptors or ports.
+/// Whether our own descriptors or ports ran out.
 fn is_local(error: &io::Error) -> bool {
     // EMFILE, ENFILE, EADDRNOTAVAIL, ENOBUFS on Linux.
     matches!(error.raw_os_error(), Some(24 | 23 | 99 | 105))
 }
 
-/// The header as it is sent; `None` for what is none, which the configuration's check refuses.
+/// The header to send; `None` when it is invalid, which the configuration check refuses.
 fn header(name: &str, value: &Secret) -> Option<(HeaderName, HeaderValue)> {
     let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
     let mut value = HeaderValue::from_str(value.expose()).ok()?;
@@ -278,7 +281,7 @@ fn reason(failure: &ConnectFailure, hint: &str) -> String {
     format!("{why}; {hint}")
 }
 
-/// The same of a proxy that cannot be reached itself.
+/// The same for a proxy that cannot be reached.
 fn unreachable_proxy(failure: &ConnectFailure) -> String {
     let hint = "is `proxy` right, or HTTPS_PROXY and HTTP_PROXY in the environment?";
     match failure {

@@ -1,10 +1,12 @@
 //! Whether a provider refuses the gateway's key, after one of its answers said 401.
 //!
-//! Owns the question and its last answer, which a burst of refused requests shares. A 401 may be about the key, but also
-//! about the model or the request; the list of models, asked for with the same key, tells.
+//! Owns the question and its last answer, which a burst of refused requests shares. A 401 may be
+//! about the key, the model or the request; the list of models, requested with the same key, shows
+//! which.
 //!
-//! The one thing to know: many servers show their list to anybody. That a list is given says little of the key, but a
-//! provider must not be closed for everybody on account of a request that only one caller makes; that it is refused says all.
+//! The one thing to know: many servers show their list to any client. A list therefore says little
+//! about the key, but one caller's request must not open the provider's breaker for all callers; a
+//! refused list proves that the key is refused.
 
 use std::time::{Duration, Instant};
 
@@ -12,22 +14,22 @@ use super::discovery;
 use super::station::Station;
 use crate::chat::Listing;
 
-/// What is known of the gateway's key at a provider.
+/// Whether a provider accepts the gateway's key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Credentials {
     /// The list of models is refused too.
     Refused,
-    /// The list of models is given.
+    /// The list of models is shown.
     Accepted,
-    /// Nobody can say, because there is no list.
+    /// Unknown, because there is no list.
     Unknown,
 }
 
-/// The last answer, and the right to ask for the next one.
+/// The last result, and the lock for asking again.
 #[derive(Debug, Default)]
 pub struct Asked(tokio::sync::Mutex<Option<(Instant, Credentials)>>);
 
-/// How long an answer holds for requests that were refused at about the same time.
+/// How long a result holds for requests that were refused at about the same time.
 const FRESH: Duration = Duration::from_secs(2);
 
 /// Finds out whether the provider refuses the gateway's key.

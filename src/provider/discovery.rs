@@ -1,7 +1,8 @@
-//! Asking a provider which models it has, and what one of them can do.
+//! Asks a provider which models it has, and what one of them can do.
 //!
-//! A look takes no slot and counts as no attempt: it is short, it says nothing of a caller, and a provider whose slots
-//! are all taken must still be found. It is bounded in time and size, and its failure is nobody's failure.
+//! A look takes no slot and is not an attempt: it is short, it concerns no caller, and a provider
+//! whose slots are all taken must still be listed. It is bounded in time and size, and its failure
+//! counts against no provider.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -23,9 +24,9 @@ const LONGEST: usize = 8 * 1024 * 1024;
 
 /// Why there is no list.
 pub(super) struct Unlisted {
-    /// For the log.
+    /// The reason, for the log.
     pub why: String,
-    /// Whether the provider answered, short of saying that it is broken.
+    /// Whether the provider answered without a 5xx.
     pub is_alive: bool,
 }
 
@@ -35,7 +36,7 @@ impl Unlisted {
     }
 }
 
-/// Looks at one list of the provider, unless somebody else does or did lately.
+/// Refreshes one list of the provider, unless a look is in progress or was made lately.
 pub(super) async fn look(station: Rc<Station>, listing: Listing) {
     let provider = &station.provider;
     let Some(look) = provider.catalogue.list(listing).look(Instant::now()) else { return };
@@ -50,7 +51,7 @@ pub(super) async fn look(station: Rc<Station>, listing: Listing) {
 ///
 /// # Errors
 ///
-/// When there is no list, and whether the provider answered all the same.
+/// The reason why there is no list, and whether the provider answered at all.
 ///
 /// # Cancellation
 ///
@@ -64,8 +65,8 @@ pub(super) async fn ask(station: &Station, listing: Listing) -> Result<Vec<Model
     models.map_err(|error| Unlisted::by_somebody_alive(error.to_string()))
 }
 
-/// Whether the provider refuses to list its models to the gateway, by a status or words about credentials. `None` when it
-/// has no list, or says nothing about that.
+/// Whether the provider refuses to list its models to the gateway, by a status or words about
+/// credentials. `None` when it has no list or the answer is unclear.
 pub(super) async fn is_refused(station: &Station, listing: Listing) -> Option<bool> {
     let provider = &station.provider;
     let call = provider.backend.listing(listing, provider.api_key())?;
@@ -81,8 +82,8 @@ pub(super) async fn is_refused(station: &Station, listing: Listing) -> Option<bo
     }
 }
 
-/// Whether `model` can think, where `ask` wants that and the kind of provider describes its models. `None` when
-/// nobody knows; then the provider is left to say so itself.
+/// Whether `model` can think, where `ask` wants that and the kind of provider describes its models.
+/// `None` when it is unknown; then the provider's own answer decides.
 pub(super) async fn thinks(station: &Station, ask: &Ask, model: &Arc<str>) -> Option<bool> {
     let provider = &station.provider;
     let wanted = ask.chat().and_then(|chat| chat.effort).filter(|effort| *effort != Effort::None);
@@ -100,7 +101,7 @@ pub(super) async fn thinks(station: &Station, ask: &Ask, model: &Arc<str>) -> Op
         log::debug!("provider `{}` does not describe a model: {why}", provider.name);
     }
     let now = Instant::now();
-    // A failure is remembered too, or every request of a broken provider would wait for another one.
+    // A failure is kept too, or every request to a broken provider would wait for another look.
     provider.catalogue.describe(model, described.as_ref().ok(), now);
     provider.catalogue.thinks(model, now).flatten()
 }

@@ -1,10 +1,11 @@
-//! A failed attempt: what follows from it, what its caller is told, and what others may be told.
+//! A failed attempt: its failure, the error for its caller, and what other callers may be told.
 //!
-//! Owns the way from a provider's refusal, or the lack of an answer, to a [`Failure`] and an error. What follows from the
-//! failure is `retry.rs`'s to say, what it is evidence of the gate's.
+//! Owns the step from a provider's rejection, or the lack of an answer, to a [`Failure`] and an
+//! error. `retry.rs` decides what follows from the failure; the gate decides whose fault it is.
 //!
-//! The one thing to know: a provider may quote a request when it refuses it. Its words go to the caller of that request; the
-//! log and other callers get them only where they cannot be a quotation.
+//! The one thing to know: a provider may quote a request when it rejects it. Its words go to the
+//! caller of that request; the log and other callers get them only where they cannot be a
+//! quotation.
 
 use crate::backend::{DecodeError, Rejection, RejectionClass};
 use crate::chat::{Ask, ErrorKind, GatewayError};
@@ -14,20 +15,21 @@ use super::Provider;
 use super::fault;
 use super::retry::Failure;
 
-/// A failed attempt: what follows from it, and what to tell the caller if nothing else helps.
+/// A failed attempt: its failure, and the error for the caller if nothing else helps.
 #[derive(Debug)]
 pub(super) struct Failed {
     pub failure: Failure,
     pub error: GatewayError,
-    /// The provider's own words, where it refused or failed with some.
+    /// The provider's own words, if it rejected or failed with some.
     said: Option<Box<Said>>,
 }
 
-/// What a provider said when it refused or failed.
+/// A provider's words when it rejected or failed.
 #[derive(Debug)]
 struct Said {
     words: String,
-    /// Whether they are about the request and broke an answer off: then they may quote it, whatever the failure is called.
+    /// Whether they are about the request and ended an answer midway: then they may quote it,
+    /// whatever the failure is.
     is_about_request: bool,
 }
 
@@ -36,7 +38,7 @@ impl Failed {
         Self { failure, error, said: None }
     }
 
-    /// The client left.
+    /// The client disconnected.
     pub fn client_gone() -> Self {
         Self::new(Failure::ClientGone, GatewayError::new(ErrorKind::Internal, "the client left"))
     }
@@ -47,7 +49,7 @@ impl Failed {
         Self::new(Failure::DeadlinePassed, GatewayError::new(ErrorKind::Timeout, message))
     }
 
-    /// The answer broke off after its first event; why is for the log.
+    /// The answer broke off after its first event; the reason is for the log.
     pub fn cut(provider: &Provider, error: DecodeError) -> Self {
         let mut failed = Self::undecodable(provider, Failure::Cut, error);
         let is_about_request = matches!(
@@ -57,8 +59,8 @@ impl Failed {
         if let Some(said) = &mut failed.said {
             said.is_about_request = is_about_request;
         }
-        // Whatever the provider says of itself by now, half an answer is a bad answer. Only what a filter refused is
-        // not asked of somebody else.
+        // Whatever error the provider sends now, half an answer is a cut one. Only a content
+        // filter's refusal is not retried elsewhere.
         if failed.failure != Failure::ContentFilter {
             failed.failure = Failure::Cut;
         }
@@ -66,19 +68,19 @@ impl Failed {
         failed
     }
 
-    /// No piece of the answer came for too long.
+    /// No piece of the answer arrived for too long.
     pub fn stalled(provider: &str) -> Self {
         let message = format!("provider `{provider}` stalled");
         Self::new(Failure::Stalled, GatewayError::upstream(ErrorKind::Timeout, message))
     }
 
-    /// The provider was to go on with an answer of which the client has a part, and gave another.
+    /// The provider was asked to continue a partly delivered answer, and gave a different one.
     pub fn differs(provider: &str) -> Self {
         let message = format!("provider `{provider}` gave another answer");
         Self::new(Failure::Differs, GatewayError::upstream(ErrorKind::BadUpstream, message))
     }
 
-    /// The provider refused, with a status or within its answer.
+    /// The provider rejected the request, by a status or within its answer.
     pub fn rejected(provider: &Provider, failure: Failure, rejection: Rejection) -> Self {
         let said = provider.without_key(rejection.message);
         let own = Some(&said).filter(|said| !said.starts_with("status "));
@@ -102,7 +104,7 @@ impl Failed {
             RejectionClass::NotBegun => {
                 (Failure::NotBegun, ErrorKind::Overloaded, failed("has not begun"))
             }
-            // Words about the gateway's own key are nobody else's business.
+            // Words about the gateway's own key must not reach callers.
             RejectionClass::Auth => (
                 Failure::AuthDoubted,
                 ErrorKind::BadUpstream,
@@ -141,7 +143,8 @@ impl Failed {
         Self { said: own, ..Self::new(failure, error) }
     }
 
-    /// The same failure, now that it is known to be the request's own: what the provider said is what is wrong with it.
+    /// The same failure, once it is known to be the request's fault: the provider's words say what
+    /// is wrong with it.
     pub fn of_request(mut self) -> Self {
         self.failure = Failure::OfRequest;
         self.error.kind = ErrorKind::InvalidRequest;
@@ -152,7 +155,7 @@ impl Failed {
         self
     }
 
-    /// The same refusal, now that it is known to be about the gateway's credentials.
+    /// The same rejection, once it is known to be about the gateway's credentials.
     pub fn of_credentials(mut self, provider: &str) -> Self {
         self.failure = Failure::Auth;
         let message = format!("provider `{provider}` does not accept the gateway's credentials");
@@ -160,7 +163,7 @@ impl Failed {
         self
     }
 
-    /// The same refusal, now that it is known not to be about the gateway's credentials.
+    /// The same rejection, once it is known not to be about the gateway's credentials.
     pub fn forbidden(mut self, provider: &str) -> Self {
         self.failure = Failure::Forbidden;
         self.error.kind = ErrorKind::NotAllowed;
@@ -170,8 +173,9 @@ impl Failed {
         self
     }
 
-    /// The provider's words, where they may tell a request that it fails at from a model that fails: 500 and its like. What
-    /// a server says that has too much to do, or cannot reach another, is about nobody's request.
+    /// The provider's words, where they may tell a bad request from a failing model: 500 and
+    /// similar. The words of an overloaded server, or one that cannot reach another, concern no
+    /// single request.
     pub fn telling_words(&self) -> Option<&str> {
         let tells = match self.failure {
             Failure::Status { status, .. } => !matches!(status, 408 | 409 | 502..=504 | 529),
@@ -202,8 +206,8 @@ impl Failed {
         self.words().filter(|_| tells)
     }
 
-    /// What went wrong, for callers who are turned away because of it: without the provider's words where these may quote
-    /// the request.
+    /// The cause for callers that are refused because of this failure: without the provider's words
+    /// where these may quote the request.
     pub fn cause(&self, provider: &str, request: &Ask) -> String {
         let message = self.unquoted(request);
         if let Some(why) = message.strip_prefix(&format!("cannot reach provider `{provider}`: ")) {
@@ -215,7 +219,7 @@ impl Failed {
         }
     }
 
-    /// The message, without the provider's words where these may be a quotation of the request.
+    /// The message, without the provider's words where these may quote the request.
     fn unquoted(&self, request: &Ask) -> &str {
         let message = self.error.message.as_ref();
         match self.words() {
@@ -236,7 +240,8 @@ impl Failed {
         let why = match &error {
             DecodeError::Reported(rejection) => {
                 let failure = match failure {
-                    // Whoever reports an error has not died: it counts as the status that it should have had.
+                    // A provider that reports an error has not died: it counts as the status that
+                    // it should have sent.
                     Failure::DiedBeforeFirstEvent => {
                         Failure::Status { status: 500, retry_after: None }
                     }
@@ -245,7 +250,7 @@ impl Failed {
                 return Self::rejected(provider, failure, rejection.clone());
             }
             DecodeError::Cut => "was cut off in the middle of its answer",
-            // What it sent instead is for the log only.
+            // The malformed content is for the log only.
             DecodeError::Malformed(_) => "answered something that is not its API",
             DecodeError::TooLarge => "answered more at once than can be held",
         };
@@ -253,7 +258,8 @@ impl Failed {
         Self::new(failure, GatewayError::upstream(ErrorKind::BadUpstream, message).because(error))
     }
 
-    /// What may be logged of it: nothing that may be a quotation of the request, which is the caller's alone.
+    /// The part that may be logged: nothing that may quote the request, which belongs to its
+    /// caller.
     pub fn logged(&self, request: &Ask) -> String {
         if self.said.as_ref().is_some_and(|said| said.is_about_request) {
             return "the request was refused in the middle of its answer".to_owned();
@@ -327,7 +333,7 @@ mod tests {
     use crate::provider::settings::ProviderSettings;
 
     #[test]
-    fn what_breaks_off_may_go_on_elsewhere_unless_a_filter_refused_it() {
+    fn a_broken_answer_may_continue_elsewhere_unless_a_filter_refused_it() {
         let settings = ProviderSettings::default().resolved();
         let provider = Provider::new("ollama", settings, &Ollama, None);
         let reported = |class| {
@@ -346,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_provider_says_of_a_request_is_not_logged_in_the_middle_of_an_answer_either() {
+    fn words_about_a_request_are_not_logged_midway_through_an_answer() {
         let settings = ProviderSettings::default().resolved();
         let provider = Provider::new("ollama", settings, &Ollama, None);
         for (class, is_told) in [

@@ -1,20 +1,21 @@
-//! Who may be asked after a failure.
+//! Which candidates may be asked after a failure.
 //!
-//! Owns what a failure says about the candidates that are left. It refuses to decide whether one of them is asked, which is
-//! `retry.rs`'s to say.
+//! Owns what a failure says about the remaining candidates. It does not decide whether one of them
+//! is asked; `retry.rs` does.
 //!
-//! The one thing to know: candidates that are taken out stay gone, so that nobody who is asked later is smaller than one
-//! for which a prompt was too long.
+//! The one thing to know: removed candidates stay removed, so that no candidate asked later has a
+//! smaller context than one for which the prompt was too long.
 
 use std::collections::VecDeque;
 
 use super::retry::Failure;
 use crate::job::Candidate;
 
-/// Takes out of `candidates` who would fail as `tried` did, and puts in who may do better.
+/// Removes from `candidates` those that would fail as `tried` did, and adds those that may succeed.
 ///
-/// A prompt that was too long goes on along its route, but to nobody who is known to take no more; without a route, to
-/// nobody. A model that is missing here may have been installed at one of the `reserve` by now.
+/// A prompt that was too long goes on along its route, but to no candidate known to take no more
+/// tokens; without a route, to none. A model that is missing here may have been installed at one of
+/// the `reserve` by now.
 pub fn narrow(
     failure: &Failure,
     tried: Option<&Candidate>,
@@ -48,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prompt_that_is_too_long_goes_to_whoever_is_not_known_to_take_no_more() {
+    fn a_prompt_that_is_too_long_skips_candidates_known_to_take_no_more() {
         let part = Some(RoutePart::Fallback);
         let all = || {
             let contexts =
@@ -67,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reserve_is_asked_when_nobody_who_listed_the_model_has_it() {
+    fn the_reserve_is_asked_when_no_candidate_that_listed_the_model_has_it() {
         let one = |name| VecDeque::from([candidate(name, None, None)]);
         let after = |failure: Failure, mut candidates: VecDeque<Candidate>| {
             let mut reserve = one("reserve");

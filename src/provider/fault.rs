@@ -1,9 +1,10 @@
-//! Telling one request from another, and one failure from another, by digests.
+//! Digests that tell requests, and failures, apart.
 //!
-//! Owns the keys of the digests, which are random in each process, so that no caller can choose a request that passes for
-//! another's. It refuses to keep anything of what it digests.
+//! Owns the keys of the digests, which are random in each process, so that no caller can craft a
+//! request with another's digest. It keeps nothing of what it digests.
 //!
-//! The one thing to know: a digest reads the whole request. It is made when something has failed, and once in a request.
+//! The one thing to know: a digest reads the whole request. It is made only after a failure, and
+//! once per request.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
@@ -14,14 +15,14 @@ use crate::job::Job;
 
 static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
-/// The digest of the job's caller and of all that it asks.
+/// The digest of the job's caller and its whole request.
 pub(super) fn request(job: &mut Job) -> u64 {
     let Job { tried, caller, request, carry, .. } = job;
     *tried.digest.get_or_insert_with(|| {
         let mut digest = Digest(KEYS.build_hasher());
         digest.0.write(caller.name.as_bytes());
         digest.0.write_u8(0xff);
-        // What cannot be written as JSON was never read from any.
+        // A request that was read from JSON can be written as JSON.
         drop(serde_json::to_writer(&mut digest, &**request));
         // Of what nobody has words for there is only an outline.
         if let Some(carry) = carry.as_ref().filter(|carry| carry.refusal.is_some()) {
@@ -31,18 +32,20 @@ pub(super) fn request(job: &mut Job) -> u64 {
     })
 }
 
-/// The digest of a provider's words. Numbers are passed over: they are times, ports and ids, which differ each time.
+/// The digest of a provider's words. Numbers are skipped: they are times, ports and ids, which
+/// differ each time.
 pub(super) fn words(said: &str) -> u64 {
     let mut digest = KEYS.build_hasher();
     said.bytes().filter(|byte| !byte.is_ascii_digit()).for_each(|byte| digest.write_u8(byte));
     digest.finish()
 }
 
-/// Whether a provider's words may hold some of the request: three words in a row, or a long one, that stand there too.
+/// Whether a provider's words may quote the request: three words in a row, or one long word, that
+/// occur in it.
 pub(super) fn quotes(said: &str, ask: &Ask) -> bool {
-    /// Shorter ones are found in any text.
+    /// Shorter words occur in any text.
     const SHORTEST: usize = 12;
-    /// Looking through a larger request would hold up everybody on this thread.
+    /// Searching a larger request would block the thread for too long.
     const LONGEST: usize = 1024 * 1024;
     let mut asked = Bounded { bytes: Vec::new(), most: LONGEST };
     if serde_json::to_writer(&mut asked, ask).is_err() {
@@ -51,7 +54,7 @@ pub(super) fn quotes(said: &str, ask: &Ask) -> bool {
     let asked = String::from_utf8_lossy(&asked.bytes).to_lowercase();
     let mut said = said.to_lowercase();
     if let Some(model) = ask.model().filter(|model| !model.is_empty()) {
-        // The name of the model is no secret, and stands in many errors.
+        // The model's name is no secret, and many errors contain it.
         said = said.replace(&model.to_lowercase(), "");
     }
     let words: Vec<_> = said.split_whitespace().map(|word| word.trim_matches(QUOTES)).collect();
@@ -60,10 +63,10 @@ pub(super) fn quotes(said: &str, ask: &Ask) -> bool {
     long.chain(runs).any(|part| part.chars().count() >= SHORTEST && asked.contains(&part))
 }
 
-/// What surrounds a quotation.
+/// Characters around a quotation.
 const QUOTES: [char; 8] = ['"', '\'', '`', ',', '.', ':', '(', ')'];
 
-/// Bytes up to a bound; more of them are an error.
+/// A writer of bytes up to a bound; more bytes are an error.
 struct Bounded {
     bytes: Vec<u8>,
     most: usize,
@@ -106,13 +109,13 @@ mod tests {
     }
 
     #[test]
-    fn words_are_the_same_whatever_numbers_they_hold() {
+    fn words_have_one_digest_whatever_numbers_they_contain() {
         assert_eq!(words("EOF at 127.0.0.1:4123"), words("EOF at 127.0.0.1:999"));
         assert_ne!(words("EOF"), words("timeout"));
     }
 
     #[test]
-    fn words_that_stand_in_the_request_are_noticed() {
+    fn words_quoted_from_the_request_are_noticed() {
         let ask = asking("My neighbour's name is Ellinor Quist, tell nobody");
         for quoting in [
             "cannot parse 'name is Ellinor' in the prompt",

@@ -1,10 +1,10 @@
-//! Lowering the limit of an answer's tokens to what the provider says that fits: `max_tokens = "fit"`.
+//! Lowers the limit of an answer's tokens to what the provider says will fit: `max_tokens = "fit"`.
 //!
-//! It owns what follows a refusal of a limit, once for each provider, and the change to the call. It refuses to lower
-//! what the client did not say, and to raise anything.
+//! It owns what follows when a limit is rejected, once for each provider, and the change to the
+//! call. It never lowers a limit that the client did not set, and never raises one.
 //!
-//! The one thing to know: a refusal that is about the prompt is none of this. Who is told that a prompt is too long has
-//! to shorten it.
+//! The one thing to know: a rejected prompt is not its concern. A client that is told that its
+//! prompt is too long has to shorten it.
 
 use std::time::Duration;
 
@@ -17,10 +17,11 @@ use crate::chat::estimate::prompt_tokens;
 use crate::job::{Job, Tried};
 use crate::wire::splice::Outline;
 
-/// How the limit is called where it is a field of the body.
+/// The names of the limit where it is a field of the body.
 const FIELDS: [&str; 3] = ["max_tokens", "max_completion_tokens", "max_output_tokens"];
 
-/// What follows when a provider refuses the limit and says what would fit; `None` when it was not that.
+/// What follows when a provider rejects the limit and says what would fit; `None` for other
+/// failures.
 pub(super) fn lowered(
     provider: &Provider,
     job: &mut Job,
@@ -42,7 +43,8 @@ pub(super) fn lowered(
     Some(Next::Again { after: Duration::ZERO, fresh: false, free: false })
 }
 
-/// Lowers the limit of a call to what fits, where a refusal has told that. Gives what the provider is not told, and that.
+/// Lowers the limit of a call to what an earlier rejection said would fit. Returns the call's
+/// dropped fields, with this change.
 pub(super) fn applied(call: &mut UpstreamRequest, tried: &Tried) -> Vec<String> {
     let mut dropped = std::mem::take(&mut call.dropped);
     if let (Some(room), Some(outline)) = (tried.room, Outline::read(&call.body)) {
@@ -61,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_limit_is_lowered_where_it_stands_and_named() {
+    fn the_limit_is_lowered_in_its_own_field_and_the_change_is_named() {
         let call = |body: &str| UpstreamRequest {
             path: String::new(),
             headers: Vec::new(),

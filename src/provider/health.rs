@@ -1,10 +1,10 @@
-//! Health checks: asking providers whether they work, for the whole process.
+//! Health checks: asks providers whether they work, once for the whole process.
 //!
-//! It owns when a provider is asked and by what: the list of its models, which costs nothing, loads nothing and holds
-//! no word of any client, neither prompt nor key. What is heard on the way fills the provider's catalogue. It never
-//! decides what a check means; that is the gate's.
+//! It owns when a provider is asked and how: by its list of models, which costs nothing, loads
+//! nothing and contains no client's prompt or key. The list also fills the provider's catalogue.
+//! The gate decides what a check means.
 //!
-//! The one thing to know: there is one [`HealthActor`] in a process, not one for each worker.
+//! The one thing to know: there is one [`HealthActor`] per process, not one per worker.
 
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
@@ -21,25 +21,25 @@ use crate::admission::gate::health_checks::{Check, Health};
 use crate::chat::Listing;
 use crate::telemetry::{HealthChanged, HealthChecked};
 
-/// Asks all providers, each when it is due.
+/// Checks all providers, each when it is due.
 #[derive(Default)]
 pub struct HealthActor {
     watched: HashMap<Arc<str>, Watched>,
 }
 
-/// These are the providers from now on.
+/// Replaces the list of providers.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Watch(pub Vec<Arc<Provider>>);
 
-/// One provider that is asked now and then.
+/// One provider that is checked periodically.
 struct Watched {
     provider: Arc<Provider>,
-    /// Made when it is first needed: most providers never break.
+    /// Created when first needed: most providers never break.
     station: Option<Rc<Station>>,
     timer: SpawnHandle,
     asked: Instant,
-    /// Alive while a check runs.
+    /// Upgradable while a check runs.
     running: Weak<()>,
 }
 
@@ -52,14 +52,14 @@ impl HealthActor {
         health
     }
 
-    /// Asks the provider if that is due, and comes again.
+    /// Checks the provider if that is due, and schedules the next tick.
     fn tick(&mut self, name: &Arc<str>, context: &mut Context<Self>) {
         let Some(watched) = self.watched.get_mut(name) else { return };
         let Some(pace) = pace(&watched.provider) else { return };
-        // Spread, so that the checks of many gateways do not meet at the provider.
+        // Jitter, so that the checks of many gateways do not coincide at the provider.
         let next = pace.mul_f64(0.9 + 0.2 * fastrand::f64());
         watched.timer = later(Arc::clone(name), next, context);
-        // Half a pace early is in time, because the ticks are spread.
+        // A check may be half a pace early, because the ticks have jitter.
         if watched.is_due(Instant::now() + pace / 2) {
             watched.ask();
         }
@@ -94,7 +94,7 @@ impl Handler<Watch> for HealthActor {
 }
 
 impl Watched {
-    /// Whether a check is wanted now and none is under way.
+    /// Whether a check is due now and none is running.
     fn is_due(&self, now: Instant) -> bool {
         let settings = &self.provider.settings.health;
         let since = now.saturating_duration_since(self.asked);
@@ -120,7 +120,7 @@ impl Watched {
     }
 }
 
-/// How often somebody looks whether the provider is due; `None` when it never is.
+/// The interval between ticks; `None` when the provider is never checked.
 fn pace(provider: &Provider) -> Option<Duration> {
     let settings = &provider.settings.health;
     [settings.interval, settings.recovery].into_iter().filter(|pace| !pace.is_zero()).min()
@@ -130,7 +130,7 @@ fn later(name: Arc<str>, after: Duration, context: &mut Context<HealthActor>) ->
     context.run_later(after, move |actor, context| actor.tick(&name, context))
 }
 
-/// Makes one check and tells the gate what it found.
+/// Makes one check and reports the result to the gate.
 async fn check(station: &Station) {
     let provider = &station.provider;
     let settings = &provider.settings.health;
@@ -140,7 +140,7 @@ async fn check(station: &Station) {
             provider.catalogue.list(Listing::Installed).heard(models, Instant::now());
             (Check::Passed, None)
         }
-        // It lives: who may list its models, and whether it can, is another matter.
+        // The provider is up, even if it does not list its models to us.
         Ok(Err(error)) if error.is_alive => (Check::Passed, None),
         Ok(Err(error)) => (Check::Failed, Some(error.why)),
         Err(_) => (Check::Failed, Some("no answer in time".to_owned())),

@@ -1,9 +1,9 @@
-//! What a caller is told when a gate turns its request away.
+//! The error for a caller whose request a gate refuses.
 
 use crate::admission::refusal::{Refusal, RefusalReason};
 use crate::chat::{ErrorKind, GatewayError};
 
-/// What a caller is told when the gate turns its request away.
+/// The error for a caller whose request the gate refuses.
 pub(super) fn refused(provider: &str, refusal: &Refusal) -> GatewayError {
     let seconds = refusal.expected.as_secs_f64().ceil().max(1.0);
     let left_alone = || format!("left alone for {seconds} s more");

@@ -1,13 +1,14 @@
-//! What a provider is asked when a part of the answer is delivered already.
+//! The request to a provider when part of the answer was already delivered.
 //!
-//! It owns the choice between two questions. The same again, and what is delivered must come again before anything
-//! else is let through; or, where the provider's model goes on after a last assistant message, to go on. It refuses to
-//! guess: whatever might make a model begin anew is asked again.
+//! It owns the choice between two requests: the same request again, whose answer must repeat the
+//! delivered part before anything else is let through; or, where the provider's model continues a
+//! last assistant message, a request to continue. It does not guess: if a model might begin anew,
+//! the same request is made again.
 //!
-//! A model that refuses to go on is asked for the same again.
+//! A model that refuses to continue gets the same request again.
 //!
-//! The one thing to know: a model that goes on is told nothing of how much it has said, so that a request with a limit
-//! of tokens or a shape for the whole answer is asked again.
+//! The one thing to know: a model that continues does not know how much was said before, so a
+//! request with a token limit or a format for the whole answer is always repeated.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -18,12 +19,12 @@ use crate::chat::{Ask, ChatRequest, Format, Message, Role};
 use crate::job::{Continuation, Job};
 use crate::policy::OnCut;
 
-/// Gets the job ready for one more answer, and gives what is asked for it.
+/// Prepares the job for one more answer, and returns the request for it.
 pub(super) fn asked<'a>(job: &'a mut Job, backend: &dyn Backend, model: &str) -> Cow<'a, Ask> {
     let Ask::Chat(chat) = &*job.request else { return Cow::Borrowed(&*job.request) };
     if job.tried.cut.is_none() {
         job.continuation = Continuation::default();
-        // What nobody could go on with is not kept.
+        // The delivered part is kept only where it may be resumed.
         if job.on_cut == OnCut::Resume && chat.stream && chat.logprobs.is_none() {
             job.continuation = Continuation::keeping();
         }
@@ -46,8 +47,8 @@ pub(super) fn asked<'a>(job: &'a mut Job, backend: &dyn Backend, model: &str) ->
     }
 }
 
-/// What follows when a model that was to go on refuses what it was given, a last assistant message: it is asked again, from
-/// the start, and has to repeat. `None` when it was not that.
+/// What follows when a model that was asked to continue rejects the last assistant message: the
+/// same request again from the start, whose answer has to repeat. `None` for other failures.
 pub(super) fn without_prefill(
     job: &mut Job,
     failure: &Failure,
@@ -57,7 +58,7 @@ pub(super) fn without_prefill(
         return None;
     }
     let is_refused = *failure == Failure::Rejected;
-    // Some say so with 500, after which the same is not asked again either.
+    // Some providers reject it with 500, after which the same request is not made again either.
     job.tried.prefill_refused =
         is_refused || matches!(failure, Failure::Status { status: 500, .. });
     let may_ask = standing.attempts < MAX_ATTEMPTS && !standing.left.is_zero();
@@ -68,9 +69,10 @@ pub(super) fn without_prefill(
     })
 }
 
-/// Whether what is asked allows an answer in two parts by two models.
+/// Whether the request allows an answer in two parts by two models.
 fn can_go_on(chat: &ChatRequest) -> bool {
-    // A last assistant message is the client's own beginning, and what would become of two is nowhere said.
+    // A last assistant message is the client's own prefill, and no API defines what two of them
+    // mean.
     let begins_anew = chat.messages.last().is_some_and(|last| last.role != Role::Assistant);
     begins_anew
         && chat.format == Format::Text
@@ -92,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_plain_question_can_be_gone_on_with() {
+    fn only_a_plain_chat_can_be_continued() {
         let tool = Tool { name: "f".into(), ..Tool::default() };
         let sampling = Sampling { max_tokens: Some(9), ..Sampling::default() };
         let mut begun = chat();
@@ -111,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_goes_on_only_where_its_provider_is_known_for_it() {
+    fn a_model_is_asked_to_continue_only_where_its_provider_supports_it() {
         let thinks = |effort| ChatRequest { effort: Some(effort), ..chat() };
         assert!(Ollama.goes_on(&chat(), "llama3.1"));
         assert!(!Ollama.goes_on(&thinks(Effort::High), "qwen3"));

@@ -1,7 +1,7 @@
-//! What follows a failed attempt: again here, elsewhere, or the end.
+//! What follows a failed attempt: a retry here, the next candidate, or the end.
 //!
-//! Owns the table of failures. It refuses to know about budgets, slots and providers' formats. What
-//! one would get wrong: a decision for [`Next::Again`] is only a wish; unless it is free it still needs a permit of the budget, and
+//! Owns the table of failures. It knows nothing of budgets, slots and providers' formats. The trap:
+//! [`Next::Again`] is only a wish; unless it is free it still needs a permit from the budget, and
 //! when there is none the original failure is the answer.
 
 use std::time::Duration;
@@ -12,26 +12,28 @@ use crate::admission::{Ended, Fault};
 /// Why an attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// We could not even try: our own line was full, or descriptors or memory ran out.
+    /// The attempt could not start: our own line was full, or descriptors or memory ran out.
     LocalResource,
     /// The name was not found, or connecting was refused, timed out, or failed in TLS.
     Connect,
-    /// The connection had been used before and broke before any byte of an answer: the provider had closed it meanwhile.
+    /// A reused connection broke before any byte of an answer: the provider had closed it
+    /// meanwhile.
     ResetReused,
-    /// A fresh connection broke before the head, or a 2xx answer ended or turned out to be nonsense before its first event.
+    /// A fresh connection broke before the head, or a 2xx answer ended or was malformed before its
+    /// first event.
     DiedBeforeFirstEvent,
     /// No head or no first event in time.
     FirstEventTimeout,
-    /// The provider said that it failed: 408, 409, 500, 502, 503, 504, 529 and other 5xx.
+    /// The provider reported a failure: 408, 409, 500, 502, 503, 504, 529 and other 5xx.
     Status {
         /// The HTTP status.
         status: u16,
         /// `Retry-After`, when it came with one.
         retry_after: Option<Duration>,
     },
-    /// The model's own process died under the request, says its server.
+    /// The model's own process died under the request, according to its server.
     Crashed,
-    /// 429: too much at present.
+    /// 429: a rate limit.
     RateLimited {
         /// `Retry-After`, when it came with one.
         retry_after: Option<Duration>,
@@ -43,53 +45,56 @@ pub enum Failure {
     },
     /// `x-should-retry: false`.
     DoNotRetry,
-    /// The provider does not accept the request: 400, 413, 415, 422 and other 4xx; 501, and 5xx whose words name what was
-    /// asked for.
+    /// The provider does not accept the request: 400, 413, 415, 422 and other 4xx; 501, and 5xx
+    /// whose words name a part of the request.
     Rejected,
-    /// The same 5xx twice, while the model answers others and says these words to nobody else.
+    /// The same 5xx twice, while the model answers other requests and gives these words to no
+    /// other.
     OfRequest,
-    /// The provider does not have the model, or does not let us use it: 404, or another status that says so.
+    /// The provider does not have the model or does not let us use it: 404, or another status with
+    /// such words.
     NoModel,
-    /// 403 for any other reason: about this request, as far as anybody knows.
+    /// 403 for any other reason: presumably about this request.
     Forbidden,
-    /// 503 that says that nothing was begun: a model still loads, or the provider's own queue is full.
+    /// 503 before the model began: it still loads, or the provider's own queue is full.
     NotBegun,
     /// The request is longer than the model's context.
     ContextLength,
-    /// The provider refuses on account of the contents.
+    /// The provider rejects the content.
     ContentFilter,
-    /// 401, and the provider does not list its models with the same key either: it does not accept our credentials.
+    /// 401, and the provider does not list its models with the same key either: it refuses our
+    /// credentials.
     Auth,
-    /// 401 where nobody can say whether it is about our credentials.
+    /// 401 that may or may not be about our credentials.
     AuthDoubted,
     /// Broken or malformed after the first event.
     Cut,
     /// No further event in time after the first.
     Stalled,
-    /// Asked to go on with an answer of which the client has a part, it gave another.
+    /// Asked to continue a partly delivered answer, it gave a different one.
     Differs,
-    /// The client is gone.
+    /// The client disconnected.
     ClientGone,
     /// The request's deadline passed.
     DeadlinePassed,
 }
 
-/// Where a request stands when an attempt has failed.
+/// The state of a request when an attempt has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
     /// Attempts so far at all providers, the failed one included.
     pub attempts: u32,
     /// Attempts so far at this provider, the failed one included, a free one not.
     pub here: u32,
-    /// Whether the client has a part of the answer.
+    /// Whether the client has part of the answer.
     pub delivered: bool,
     /// Whether the free attempt after a broken reused connection was made.
     pub free_used: bool,
-    /// Whether another candidate is left, and may take what is left of an answer that had begun.
+    /// Whether another candidate is left, which may also finish an answer that has begun.
     pub elsewhere: bool,
     /// Time until the deadline.
     pub left: Duration,
-    /// The least time in which a further attempt could succeed; zero when unknown.
+    /// The least time that a further attempt needs to succeed; zero when unknown.
     pub needs: Duration,
 }
 
@@ -100,12 +105,12 @@ pub enum Next {
     Again {
         /// After this time, without a slot.
         after: Duration,
-        /// On a connection that was not used before.
+        /// Whether it needs a fresh connection.
         fresh: bool,
-        /// Without a permit of the budget, and not counted in [`Standing::here`].
+        /// Whether it needs no permit from the budget and is not counted in [`Standing::here`].
         free: bool,
     },
-    /// Back to the line of this provider, at the place the request had: nothing was begun.
+    /// Back to the line of this provider, at the same place: the model did not begin.
     Line,
     /// Try the next candidate.
     Elsewhere,
@@ -117,13 +122,13 @@ pub enum Next {
 pub const MAX_ATTEMPTS: u32 = 3;
 /// Attempts at one provider while another candidate is left.
 const MAX_HERE: u32 = 2;
-/// A time asked for by the provider is waited out when it is no longer than this.
+/// The longest `Retry-After` that is waited out.
 const SHORT_WAIT: Duration = Duration::from_secs(3);
 /// The same when there is no other candidate.
 const LONG_WAIT: Duration = Duration::from_secs(20);
 
 impl Failure {
-    /// When the provider said to come back, where it did.
+    /// The provider's `Retry-After`, if there was one.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. }
@@ -153,7 +158,7 @@ impl Failure {
         }
     }
 
-    /// The failure that a status outside 2xx stands for, before its body is looked at.
+    /// The failure of a status outside 2xx, before its body is read.
     ///
     /// Redirects are not followed and count as rejections.
     pub fn of_status(status: u16, retry_after: Option<Duration>) -> Self {
@@ -172,7 +177,8 @@ impl Failure {
         matches!(self, Self::Cut | Self::Stalled)
     }
 
-    /// What the failure means for breaker, cooldown and limit. `fault` says whose request met it, where that counts.
+    /// What the failure means for breaker, cooldown and limit. `fault` names the failed request,
+    /// where that counts.
     pub fn ended(&self, fault: impl FnOnce() -> Fault) -> Ended {
         let model = |congested, crashed| Ended::Failed { fault: fault(), congested, crashed };
         match *self {
@@ -204,13 +210,14 @@ impl Failure {
         }
     }
 
-    /// What the table says about trying the same provider again.
+    /// The table's entry for retrying at the same provider.
     fn here(&self) -> Here {
         match *self {
             Self::Connect | Self::Crashed => Here::Backoff,
             Self::Status { retry_after, .. } => retry_after.map_or(Here::Backoff, Here::Asked),
             Self::RateLimited { retry_after } => retry_after.map_or(Here::Once, Here::Asked),
-            // After the first event only while nothing of the answer was delivered, which is for `decide` to see to.
+            // After the first event only while nothing of the answer was delivered; `decide` checks
+            // that.
             Self::DiedBeforeFirstEvent | Self::Cut => Here::Once,
             Self::NotBegun => Here::Line,
             Self::ResetReused => Here::Free,
@@ -233,8 +240,9 @@ impl Failure {
         }
     }
 
-    /// What the table says about other providers. After a context that was too long the candidates that are left are larger ones, which
-    /// is for the actor to see to; an answer that died midway goes only where it may be resumed, which is for the job to know.
+    /// The table's entry for other providers. After a prompt that was too long only larger
+    /// candidates remain; the actor takes care of that. An answer that broke midway goes only where
+    /// it may be resumed; the job knows that.
     fn elsewhere(&self) -> bool {
         match self {
             Self::LocalResource
@@ -267,12 +275,12 @@ impl Failure {
 
 /// Decides what follows a failed attempt. `unit` (0 to 1) is the random part of the backoff.
 ///
-/// At most 3 attempts in all, and at most 2 at one provider while another candidate is left. Nothing is started that could not
-/// end before the deadline.
+/// At most 3 attempts in all, and at most 2 at one provider while another candidate is left. No
+/// attempt is started that could not end before the deadline.
 pub fn decide(failure: &Failure, standing: &Standing, policy: &RetryPolicy, unit: f64) -> Next {
     let here = failure.here();
     if matches!(here, Here::Line) {
-        // Not an attempt that counts, and the line has bounds of its own.
+        // This does not count as an attempt, and the line has bounds of its own.
         return if standing.elsewhere { Next::Elsewhere } else { Next::Line };
     }
     if standing.attempts >= MAX_ATTEMPTS {
@@ -284,13 +292,14 @@ pub fn decide(failure: &Failure, standing: &Standing, policy: &RetryPolicy, unit
     let backoff = policy.backoff(standing.here.saturating_sub(1), unit);
     let again = match here {
         Here::Never | Here::Line => None,
-        // What a client has of an answer is never asked for again where it broke off, only elsewhere.
+        // A partly delivered answer is only continued elsewhere, never at the provider where it
+        // broke.
         _ if standing.delivered => None,
         Here::Free if !standing.free_used => {
             let at_once = Next::Again { after: Duration::ZERO, fresh: true, free: true };
             return if fits(Duration::ZERO) { at_once } else { Next::Stop };
         }
-        // A connection made for this attempt cannot be a stale one: it broke like any other.
+        // A connection made for this attempt cannot be stale: this is an ordinary failure.
         Here::Free | Here::Once => (standing.here < MAX_HERE).then_some(backoff),
         Here::Backoff => Some(backoff),
         Here::Asked(asked) => {
@@ -310,13 +319,13 @@ pub fn decide(failure: &Failure, standing: &Standing, policy: &RetryPolicy, unit
 /// How the same provider may be tried again.
 enum Here {
     Never,
-    /// At once on a fresh connection, once in a request.
+    /// At once on a fresh connection, once per request.
     Free,
     /// After a backoff, but only one further attempt.
     Once,
     /// After a backoff.
     Backoff,
-    /// After the time it asked for.
+    /// After the time that the provider asked for.
     Asked(Duration),
     /// When its turn comes again.
     Line,

@@ -1,14 +1,15 @@
-//! Reads `Retry-After` and its relatives as providers send them.
+//! Reads `Retry-After` and similar headers as providers send them.
 //!
-//! Pure: header values and the present time in, a duration out. `retry-after-ms` (OpenAI) goes before `Retry-After` (RFC 9110
-//! section 10.2.3: whole seconds or an HTTP date in any of its three forms). Fractions of seconds are accepted because several
-//! providers send them. What lies in the past means *now*; what is not a time at all means that nothing was said.
+//! Pure: header values and the present time in, a duration out. `retry-after-ms` (OpenAI) takes
+//! precedence over `Retry-After` (RFC 9110 section 10.2.3: whole seconds or an HTTP date in any of
+//! its three forms). Fractions of seconds are accepted because several providers send them. A time
+//! in the past means *now*; an invalid value counts as none.
 
 use std::time::{Duration, SystemTime};
 
-/// How long the provider asks to be left alone; `None` when it does not say, or says nothing sensible.
+/// How long the provider asks clients to wait; `None` without a valid value.
 ///
-/// Values too large for a duration are the longest one: callers bound them anyway.
+/// Values too large for a duration become the longest one: callers bound them anyway.
 pub fn retry_after(
     seconds_or_date: Option<&str>,
     milliseconds: Option<&str>,
@@ -21,12 +22,12 @@ pub fn retry_after(
     })
 }
 
-/// A decimal number of units, `units` to the second. Negative is past.
+/// A decimal number of units, `units` per second. A negative number is in the past.
 fn number(text: &str, units: f64) -> Option<Duration> {
     let text = text.trim();
     let digits = text.strip_prefix('-').unwrap_or(text);
     let plain = digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    // `f64` would also read exponents, infinities and a leading plus, which no provider means.
+    // `f64` would also parse exponents, infinities and a leading plus, which no provider sends.
     if !plain || !digits.starts_with(|first: char| first.is_ascii_digit()) {
         return None;
     }
@@ -47,7 +48,7 @@ mod tests {
     const NOW: u64 = 784_111_777;
 
     #[test]
-    fn every_form_of_retry_after_is_read_as_meant() {
+    fn every_form_of_retry_after_is_read() {
         let forms: [(&str, Option<f64>); 27] = [
             ("0", Some(0.0)),
             ("1", Some(1.0)),
@@ -85,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn milliseconds_go_before_seconds_unless_they_are_nonsense() {
+    fn milliseconds_take_precedence_unless_they_are_invalid() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(NOW);
         for (milliseconds, expected) in [
             (Some("1500"), Duration::from_millis(1500)),

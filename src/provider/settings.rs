@@ -1,10 +1,10 @@
-//! The sections `[providers.NAME]`: where a provider is, and how much and how long it may be asked.
+//! The sections `[providers.NAME]`: a provider's address, limits and timeouts.
 //!
 //! Owns the fields, their units, their defaults, and the defaults that depend on the backend or on
-//! who runs it. Refuses unknown fields; ranges are checked when the configuration is loaded.
+//! trust. Refuses unknown fields; ranges are checked when the configuration is loaded.
 //!
-//! What a reader would get wrong: [`ProviderSettings::default`] leaves what depends on the backend
-//! unset. Ask the methods, which always answer; in a loaded configuration the fields are filled in.
+//! The trap: [`ProviderSettings::default`] leaves fields that depend on the backend unset. The
+//! methods always have a value; in a loaded configuration the fields are filled in.
 
 mod added;
 mod backend_name;
@@ -40,11 +40,11 @@ pub use tls::{Authorities, Roots, TlsSettings};
 pub struct ProviderSettings {
     /// The API it speaks. In a file, a provider named like a backend need not write it.
     pub backend: BackendName,
-    /// What the provider's own clients use, `http://` or `https://`. Default by backend:
-    /// [`BackendName::base_url`].
+    /// The address that the provider's own clients use, `http://` or `https://`. Default by
+    /// backend: [`BackendName::base_url`].
     pub base_url: String,
-    /// The key sent to it. Written in a file it earns a warning; after loading it also holds the
-    /// value of `api_key_env`. Default empty: none is sent.
+    /// The key sent to it. In a file it causes a warning; after loading it also holds the value of
+    /// `api_key_env`. Default empty: none is sent.
     pub api_key: Secret,
     /// The environment variable that holds the key.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,36 +56,37 @@ pub struct ProviderSettings {
     pub trust: Option<Trust>,
     /// Globs of the model names it serves. Default `["*"]`.
     pub models: Vec<String>,
-    /// The limit of tokens for requests without one, 1 or more. Default 8192 for Anthropic, whose API demands one, and
-    /// else none.
+    /// The limit of tokens for requests without one, 1 or more. Default 8192 for Anthropic, whose
+    /// API requires one, else none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default_max_tokens: Option<u32>,
     /// The version of the API; for Anthropic only. Default `2023-06-01`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_version: Option<ApiVersion>,
-    /// Whether it is asked to count the tokens of streams; for `openai` only, where some servers refuse to be. Default
-    /// true.
+    /// Whether it is asked to count the tokens of streams; for `openai` only, where some servers
+    /// refuse that. Default true.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream_usage: Option<bool>,
-    /// Whether it is given back what its model thought in earlier turns; for `openai` only. Default by its address and
-    /// the model's name: DeepSeek's, Kimi's, MiniMax's and their like are, OpenAI's own are not, and others are where
-    /// the client speaks the same API.
+    /// Whether earlier turns are sent with the model's own reasoning; for `openai` only. Default by
+    /// its address and the model's name: yes for DeepSeek, Kimi, MiniMax and similar, no for
+    /// OpenAI's own models, and for others if the client speaks the same API.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reasoning_back: Option<bool>,
-    /// The field of a chat's body in which it is told how urgent the chat is: 0 for `interactive`, 1 for `batch`, as vLLM
-    /// counts. Default none.
+    /// The field of a chat's body for its priority: 0 for `interactive`, 1 for `batch`, as in vLLM.
+    /// Default none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority_field: Option<String>,
-    /// What becomes of a limit of tokens that it refuses because less is left beside the prompt. Default `asked`.
+    /// What happens to a token limit that it rejects because the prompt leaves less room. Default
+    /// `asked`.
     pub max_tokens: LimitWish,
-    /// How it calls the limit of tokens; for `openai` only. Default `auto`.
+    /// Its name for the token limit; for `openai` only. Default `auto`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_tokens_field: Option<LimitField>,
-    /// Where it takes system texts; for `openai` only. Default `first`, except at api.openai.com.
+    /// Where it accepts system texts; for `openai` only. Default `first`, except at api.openai.com.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub system: Option<SystemPlace>,
-    /// The APIs it speaks as their vendors do: requests made in one of them are passed on as they came, and all others
-    /// are translated. Default by backend: [`BackendName::apis`].
+    /// The APIs it speaks as their vendors do: requests in one of them are passed on as they came,
+    /// all others are translated. Default by backend: [`BackendName::apis`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub apis: Option<Vec<ApiWord>>,
     /// Calls at one time, all workers together: 1 to 100 000, or `"auto"`. Default 4, a loaded
@@ -93,32 +94,33 @@ pub struct ProviderSettings {
     pub max_concurrency: MaxConcurrency,
     /// The bounds of `max_concurrency = "auto"`.
     pub auto_concurrency: AutoConcurrency,
-    /// Requests that may wait for a slot. Default 64; 0: nobody waits.
+    /// Requests that may wait for a slot. Default 64; 0: none waits.
     pub max_queue: u32,
-    /// How long one may wait for a slot. Default 30 s, more than 0.
+    /// How long a request may wait for a slot. Default 30 s, more than 0.
     #[serde(with = "crate::units::duration")]
     pub max_queue_wait: Duration,
     /// How long each step of a call may take.
     pub timeouts: Timeouts,
-    /// When a call is tried again.
+    /// When a call is retried.
     pub retry: RetrySettings,
-    /// When it is left alone.
+    /// When its breaker opens.
     pub breaker: BreakerSettings,
-    /// How it is asked whether it works.
+    /// How its health is checked.
     pub health: HealthSettings,
-    /// Whose certificates are trusted.
+    /// Which certificate authorities are trusted.
     pub tls: TlsSettings,
-    /// The proxy through which it is reached, or `none`. Default empty: what the environment says, which is filled in
-    /// when the configuration is loaded.
+    /// The proxy through which it is reached, or `none`. Default empty: the environment's, which is
+    /// filled in when the configuration is loaded.
     pub proxy: ProxyUrl,
-    /// Further headers of every call, any of which may be a secret. One takes the place of the gateway's own of that
-    /// name. After loading it also holds the values of `headers_env`. Default none.
+    /// Further headers of every call, any of which may be a secret. They replace the gateway's
+    /// headers of the same name. After loading it also holds the values of `headers_env`. Default
+    /// none.
     pub headers: BTreeMap<String, Secret>,
     /// The environment variables that hold headers' values. Default none.
     pub headers_env: BTreeMap<String, String>,
-    /// What the operator knows of its models, by patterns of their names. Default none.
+    /// The operator's facts about its models, by patterns of their names. Default none.
     pub models_info: BTreeMap<String, ModelInfo>,
-    /// Further fields of every chat's body; what the request itself says stays. Default none.
+    /// Further fields of every chat's body; the request's own fields take precedence. Default none.
     pub body: toml::Table,
 }
 
@@ -133,14 +135,14 @@ pub struct Timeouts {
     /// which may have to load the model first, and 60 s for a cloud one.
     #[serde(with = "crate::units::optional_duration", skip_serializing_if = "Option::is_none")]
     pub first_event: Option<Duration>,
-    /// From the start of the call to all of an answer that is passed on as it comes and not streamed, which says nothing
-    /// before its end. Default five times `first_event`.
+    /// From the start of the call to all of an answer that is passed on as it comes and not
+    /// streamed, which says nothing before its end. Default five times `first_event`.
     #[serde(with = "crate::units::optional_duration", skip_serializing_if = "Option::is_none")]
     pub whole: Option<Duration>,
     /// Between two events of an answer. Default 120 s for a local provider, 60 s for a cloud one.
     #[serde(with = "crate::units::optional_duration", skip_serializing_if = "Option::is_none")]
     pub idle: Option<Duration>,
-    /// The whole request, from its arrival, with all waiting. Default 600 s, the official OpenAI
+    /// The whole request, from its arrival, waiting included. Default 600 s, the official OpenAI
     /// client's own limit.
     #[serde(with = "crate::units::duration")]
     pub total: Duration,
@@ -150,11 +152,11 @@ pub struct Timeouts {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RetrySettings {
-    /// Further attempts after the first, 0 to 10; more than 2 count as 2, because a request makes three calls at most.
-    /// Default 2, what the official SDKs do.
+    /// Further attempts after the first, 0 to 10; more than 2 count as 2, because a request makes
+    /// three calls at most. Default 2, as in the official SDKs.
     pub max_retries: u32,
-    /// The first pause is random between nothing and this, and the limit doubles each time. Default
-    /// 500 ms, more than 0.
+    /// The first backoff is random between zero and this, which doubles each time. Default 500 ms,
+    /// more than 0.
     #[serde(with = "crate::units::duration")]
     pub backoff: Duration,
     /// The limit that doubling stops at. Default 8 s, at least `backoff`.
@@ -168,7 +170,7 @@ pub struct RetrySettings {
 pub struct BreakerSettings {
     /// Failures in a row that open it, 1 to 1000. Default 5, Envoy's `consecutive_5xx`.
     pub failures: u32,
-    /// How long it stays open the first time; doubles each time. Default 5 s, more than 0.
+    /// How long it stays open the first time; this doubles each time. Default 5 s, more than 0.
     #[serde(with = "crate::units::duration")]
     pub open: Duration,
     /// The limit that doubling stops at. Default 120 s, at least `open`.
@@ -177,7 +179,7 @@ pub struct BreakerSettings {
 }
 
 impl ProviderSettings {
-    /// Where it is: as written, else the backend's usual address.
+    /// Its address: as written, else the backend's usual one.
     pub fn base_url(&self) -> &str {
         if self.base_url.is_empty() { self.backend.base_url() } else { &self.base_url }
     }
@@ -191,7 +193,7 @@ impl ProviderSettings {
         }
     }
 
-    /// Who runs it: as written, else as is usual for the backend.
+    /// Its trust: as written, else the backend's usual one.
     pub fn trust(&self) -> Trust {
         self.trust.unwrap_or(self.backend.trust())
     }
@@ -210,7 +212,7 @@ impl ProviderSettings {
         self.timeouts.first_event.unwrap_or(usual).min(self.timeouts.total)
     }
 
-    /// The longest wait for an answer that is carried and comes whole, at its end: as written, else five times the
+    /// The longest wait for a carried answer that is not streamed: as written, else five times the
     /// wait for a first event; never above the total.
     pub fn whole(&self) -> Duration {
         let usual = self.first_event().saturating_mul(5);
@@ -226,7 +228,7 @@ impl ProviderSettings {
         self.timeouts.idle.unwrap_or(usual).min(self.timeouts.total)
     }
 
-    /// The APIs in which requests are passed on to it: as written, else as is usual for its kind.
+    /// The APIs in which requests are passed on to it: as written, else the usual ones of its kind.
     pub fn apis(&self) -> &[ApiWord] {
         self.apis.as_deref().unwrap_or_else(|| self.backend.apis(self.base_url()))
     }
@@ -237,7 +239,7 @@ impl ProviderSettings {
         has_path && self.apis().contains(&endpoint.word())
     }
 
-    /// What is particular to it: as written, else as is usual for its kind.
+    /// Its quirks: as written, else the usual ones of its kind.
     pub fn quirks(&self) -> Quirks {
         Quirks {
             no_stream_usage: self.stream_usage == Some(false),
@@ -251,7 +253,8 @@ impl ProviderSettings {
         }
     }
 
-    /// OpenAI's own models read system texts anywhere; the templates of others often want one, at the beginning.
+    /// OpenAI's own models read system texts anywhere; other models' templates often accept only
+    /// one, at the beginning.
     fn usual_system(&self) -> SystemPlace {
         let address = self.base_url().split_once("://").map_or("", |(_, rest)| rest);
         let host = address.split(['/', ':']).next().unwrap_or_default();
@@ -262,7 +265,7 @@ impl ProviderSettings {
         }
     }
 
-    /// Whether its address is that of a vendor whose models want their thinking back, whatever they are called.
+    /// Whether its address is that of a vendor whose models all want their reasoning back.
     fn wants_reasoning_back(&self) -> Option<bool> {
         const VENDORS: [&str; 5] = ["deepseek.", "moonshot.", "kimi.", "minimax", "z.ai"];
         let after = self.base_url.split_once("://").map_or("", |(_, after)| after);
@@ -360,7 +363,7 @@ impl Default for BreakerSettings {
 }
 
 impl RetrySettings {
-    /// When to try again, as the pure code wants it.
+    /// The retry policy for the pure code.
     pub fn policy(&self) -> RetryPolicy {
         let Self { max_retries, backoff, max_backoff } = *self;
         RetryPolicy { max_retries, backoff, max_backoff }
@@ -368,7 +371,7 @@ impl RetrySettings {
 }
 
 impl BreakerSettings {
-    /// When to leave a provider alone, as the pure code wants it.
+    /// The breaker policy for the pure code.
     pub fn policy(&self) -> BreakerPolicy {
         let Self { failures, open, max_open } = *self;
         BreakerPolicy { failures, open, max_open }
@@ -380,7 +383,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn trust_decides_the_timeouts_that_are_not_written() {
+    fn trust_decides_the_timeouts_that_are_not_set() {
         let local = ProviderSettings::default();
         assert_eq!(local.trust(), Trust::Local);
         assert_eq!((local.first_event().as_secs(), local.idle().as_secs()), (300, 120));
@@ -389,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn no_step_may_take_longer_than_the_whole() {
+    fn no_step_may_take_longer_than_the_total() {
         let timeouts = Timeouts { total: Duration::from_secs(4), ..Timeouts::default() };
         let settings = ProviderSettings { timeouts, ..ProviderSettings::default() };
         let steps = [settings.connect(), settings.first_event(), settings.idle()];

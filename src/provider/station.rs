@@ -1,4 +1,4 @@
-//! What the actor of one provider on one worker, and the tasks that it starts, share.
+//! The state shared by a provider's actor on one worker and the tasks that it starts.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use super::client::Client;
 
 /// One provider as one worker calls it.
 pub(super) struct Station {
-    /// What is the same for all workers.
+    /// The part that all workers share.
     pub provider: Arc<Provider>,
     /// This worker's connections.
     pub client: Client,

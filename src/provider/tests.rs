@@ -1,4 +1,4 @@
-//! One provider that takes the place of another when the configuration changes.
+//! A provider that replaces another when the configuration changes.
 
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ fn auto_begins_at_its_lower_bound_and_is_shown_with_both() {
 }
 
 #[test]
-fn what_a_knob_has_set_stays_until_the_same_setting_changes() {
+fn a_limit_set_at_run_time_stays_until_its_setting_changes() {
     let before = provider();
     let turned = Limits { max_concurrency: Concurrency::Fixed(9), ..before.gate.limits() };
     before.gate.change(turned);

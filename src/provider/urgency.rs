@@ -1,7 +1,7 @@
-//! How urgent a chat is, told to a server that has a line of its own: `priority_field`.
+//! Tells a chat's priority to a server that has a queue of its own: `priority_field`.
 //!
-//! The one thing to know: the number is vLLM's, where the lower one goes first and 0 is what nobody says. The client's
-//! own number gives way, or everybody could be first.
+//! The one thing to know: the number is vLLM's, where lower goes first and 0 is the default. It
+//! replaces the client's own number, or every client could go first.
 
 use super::Provider;
 use crate::backend::UpstreamRequest;

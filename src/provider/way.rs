@@ -1,10 +1,11 @@
-//! Which way a request goes at a provider: passed on as it came, or said in the gateway's words.
+//! How a request is sent to a provider: carried as it came, or translated.
 //!
-//! It owns that decision, made for each candidate by itself: who cannot answer, how an answer is shared, what is sent,
-//! who reads the answer and what is told about it all follow it. It refuses nothing.
+//! It owns that decision, which is made for each candidate: which candidates cannot answer, how an
+//! answer is shared, what is sent, which decoder reads the answer and what the client is told all
+//! follow from it. It refuses nothing.
 //!
-//! The one thing to know: the way may change while a job lives. What goes on with an answer that broke off is said in
-//! the gateway's words, since the two must be compared.
+//! The one thing to know: the way may change during a job. A request that continues a broken answer
+//! is translated, since the two answers must be compared.
 
 use std::time::Duration;
 
@@ -16,36 +17,38 @@ use crate::job::Job;
 /// The way of one request at one provider.
 #[derive(Debug, Clone, Copy)]
 pub enum Way<'a> {
-    /// As it came.
+    /// The request is carried as it came.
     Carried(&'a Carry),
-    /// In the gateway's words.
+    /// The request is translated.
     Translated(Why),
 }
 
 /// Why a request is translated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
-    /// It has no form that any provider could be passed: the gateway's own API, or a turn that the gateway remembers.
+    /// No provider could take it as it came: it uses the gateway's own API, or a turn that the
+    /// gateway stores.
     Own,
-    /// The provider does not speak the API that it was made in.
+    /// The provider does not speak its API.
     Api,
-    /// It has system texts in several places, and the operator says that this provider takes one.
+    /// It has system texts in several places, and this provider accepts only one, according to the
+    /// operator.
     System,
-    /// It goes on with an answer of which the client has a part.
+    /// It continues a partly delivered answer.
     Resumed,
 }
 
-/// What comes first of an answer.
+/// The first part of an answer that arrives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum First {
-    /// A piece of it, since providers are asked to stream even what the client reads whole.
+    /// A piece of it: providers are asked to stream even if the client reads a whole answer.
     Piece,
-    /// All of it: it is carried, and the client wants no stream.
+    /// All of it: the request is carried, and the client wants no stream.
     Whole,
 }
 
 impl Way<'_> {
-    /// The word for it, with the reason.
+    /// The way in one word, with the reason.
     #[must_use]
     pub fn told(self) -> &'static str {
         match self {
@@ -59,7 +62,7 @@ impl Way<'_> {
 }
 
 impl Provider {
-    /// Which way the job goes here.
+    /// How the job is sent to this provider.
     #[must_use]
     pub fn way<'a>(&self, job: &'a Job) -> Way<'a> {
         let Some(carry) = job.carry.as_deref() else { return Way::Translated(Why::Own) };
@@ -69,7 +72,7 @@ impl Provider {
         if job.tried.cut.is_some() {
             return Way::Translated(Why::Resumed);
         }
-        // What nobody has words for can only go as it came.
+        // A request that cannot be translated can only be carried.
         let is_told = self.settings.system == Some(SystemPlace::First) && carry.refusal.is_none();
         match job.request.chat() {
             Some(chat) if is_told && carry.endpoint == Endpoint::OpenAiChat && is_late(chat) => {
@@ -79,13 +82,13 @@ impl Provider {
         }
     }
 
-    /// What the job wants and this kind of provider has no word for.
+    /// The features that the job wants and this kind of provider cannot express.
     #[must_use]
     pub fn lacks(&self, job: &Job) -> Option<&'static str> {
         match self.way(job) {
             Way::Carried(_) => None,
             Way::Translated(_) => {
-                // The tokens of what nobody understands can be estimated all the same.
+                // Tokens can be estimated even for content that the provider does not support.
                 let is_counted = matches!(&*job.request, Ask::CountTokens(_));
                 let refusal = job.refusal().filter(|_| !is_counted);
                 let refused = refusal.map(|_| "word for a part of this");
@@ -94,7 +97,7 @@ impl Provider {
         }
     }
 
-    /// Who reads the answer to the job, and how long its first event may take.
+    /// The decoder for the job's answer, and what of it arrives first.
     pub(super) fn reading(&self, job: &Job, model: &str) -> (Box<dyn Decoder>, First) {
         let seed = u64::from_le_bytes(*job.id.as_bytes().first_chunk().unwrap_or(&[0; 8]));
         match self.way(job) {
@@ -108,7 +111,7 @@ impl Provider {
         }
     }
 
-    /// How long that may take, and what is said when it takes longer.
+    /// How long the first part may take, and the message when it takes longer.
     pub(super) fn first(&self, first: First) -> (Duration, &'static str) {
         match first {
             First::Piece => (self.settings.first_event(), "did not begin to answer in time"),
@@ -116,13 +119,13 @@ impl Provider {
         }
     }
 
-    /// This model here, and how it is asked.
+    /// The model at this provider, and how it is asked.
     pub(super) fn target<'a>(&'a self, model: &'a str, thinks: Option<bool>) -> Target<'a> {
         Target { model, api_key: self.api_key(), thinks, quirks: self.quirks }
     }
 }
 
-/// Whether there is a system text anywhere but at the very beginning.
+/// Whether there is a system text anywhere but at the beginning.
 fn is_late(chat: &ChatRequest) -> bool {
     chat.messages.iter().skip(1).any(|message| message.role == Role::System)
 }

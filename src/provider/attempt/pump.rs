@@ -1,10 +1,10 @@
-//! The way of an answer's events from its provider to the client.
+//! Carries an answer's events from its provider to the client.
 //!
-//! It owns the body of the answer while it is read, and hands on what the job's continuation lets through. It never decides
-//! what follows a failure.
+//! It owns the body of the answer while it is read, and passes on what the job's continuation lets
+//! through. It never decides what follows a failure.
 //!
-//! The one thing to know: it watches the channel as well as the body, or a client's leaving would be noticed only at
-//! the next piece.
+//! The one thing to know: it watches the channel as well as the body, or a client's disconnect
+//! would be noticed only at the next piece.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,8 @@ use crate::provider::client::{Body, BodyError};
 use crate::provider::failed::Failed;
 use crate::telemetry::UpstreamCancelled;
 
-/// How long the end of the body may lag behind the end of the answer before the connection is given up.
+/// How long the end of the body may come after the end of the answer before the connection is
+/// closed.
 const END_TIME: Duration = Duration::from_millis(250);
 
 /// Carries the events of one answer.
@@ -29,7 +30,7 @@ pub(super) struct Pump<'a> {
     deadline: Instant,
     sender: mpsc::Sender<ChatEvent>,
     continuation: &'a mut Continuation,
-    /// When it was noticed that the client had left.
+    /// When the client's disconnect was noticed.
     left: Option<Instant>,
 }
 
@@ -43,7 +44,8 @@ impl<'a> Pump<'a> {
         Self { provider, deadline, sender, continuation, left: None }
     }
 
-    /// Carries events until the answer ends, and gives what it cost. Whatever the end, the body is dropped.
+    /// Carries events until the answer ends, and returns its usage. The body is dropped in any
+    /// case.
     pub(super) async fn run(mut self, answering: Answering) -> Result<Usage, Failed> {
         let ended = self.carry(answering).await;
         if let Some(left) = self.left {
@@ -65,7 +67,7 @@ impl<'a> Pump<'a> {
             }
             let piece = self.next_piece(&mut body).await?;
             if let Err(error) = decode(&mut *decoder, piece, &mut events) {
-                // What came whole before the failure is still delivered.
+                // Events that arrived complete before the failure are still delivered.
                 return match self.deliver(&mut events).await? {
                     Some(usage) => Ok(usage),
                     None => Err(Failed::cut(self.provider, error)),
@@ -74,8 +76,8 @@ impl<'a> Pump<'a> {
         }
     }
 
-    /// Hands events to the client, however slowly it reads, until the deadline. Says what the answer cost when its end
-    /// was among them.
+    /// Hands events to the client, however slowly it reads, until the deadline. Returns the usage
+    /// when the answer's end was among them.
     async fn deliver(&mut self, events: &mut Vec<ChatEvent>) -> Result<Option<Usage>, Failed> {
         for event in events.drain(..) {
             let usage = event.done().map(|completion| completion.usage);
@@ -95,7 +97,8 @@ impl<'a> Pump<'a> {
         Ok(None)
     }
 
-    /// The next piece of the body, unless the provider stalls, the deadline passes or the client leaves.
+    /// The next piece of the body, unless the provider stalls, the deadline passes or the client
+    /// disconnects.
     async fn next_piece(
         &mut self,
         body: &mut Body,

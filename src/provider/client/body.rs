@@ -1,9 +1,9 @@
-//! The body of an answer, as decoders want it: piece by piece, and as it was before it was compressed.
+//! The body of an answer, as decoders want it: piece by piece, and decompressed.
 //!
-//! It refuses codings that nobody here knows, by name. It bounds what is held at one time; how much there may be in all
-//! is for whoever reads.
+//! It refuses unknown codings by name. It bounds how much it holds at one time; the reader bounds
+//! the total.
 //!
-//! The one thing to know: its end is told again to whoever asks again; awc would panic.
+//! The one thing to know: it may be polled again after its end; awc's would panic.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -18,14 +18,14 @@ use tokio::task::coop::poll_proceed;
 
 use crate::wire::coding::{Decoder, Unsupported, codings};
 
-/// The largest piece that is handed on: what is decoded of it waits for a client that reads slowly.
+/// The largest piece that is handed on: its decoded events may wait for a client that reads slowly.
 const PIECE: usize = 16 * 1024;
 
 /// The body of an answer.
 pub(in crate::provider) struct Body {
     response: ClientResponse<BoxedPayloadStream>,
     coding: Coding,
-    /// What has come and was not handed on yet.
+    /// Bytes that arrived and were not handed on yet.
     rest: Bytes,
     has_ended: bool,
 }
@@ -33,19 +33,19 @@ pub(in crate::provider) struct Body {
 /// Why a body ended early.
 pub(in crate::provider) type BodyError = PayloadError;
 
-/// How a body comes.
+/// The coding of a body.
 enum Coding {
-    /// As it is.
+    /// No coding.
     None,
     Known(Box<Coded>),
-    /// In a way that nobody here knows.
+    /// An unknown coding.
     Unknown(Unsupported),
 }
 
-/// What came compressed, as far as it has been read.
+/// A compressed body and how far it was read.
 struct Coded {
     decoder: Decoder,
-    /// What has come and was not read yet.
+    /// Bytes that arrived and were not read yet.
     source: Bytes,
     room: Box<[u8]>,
 }
@@ -64,7 +64,7 @@ impl Body {
         Self { response, coding, rest: Bytes::new(), has_ended: false }
     }
 
-    /// Why it cannot be read, where its head says so.
+    /// Why the body cannot be read, according to its head.
     pub(in crate::provider) fn unreadable(&self) -> Option<String> {
         match &self.coding {
             Coding::Unknown(Unsupported::Unknown(name)) => {
@@ -77,10 +77,10 @@ impl Body {
 
     /// Reads to the end so that the connection can be kept, unless the end does not come in time.
     pub(in crate::provider) async fn end(&mut self, time: Duration) {
-        // Nobody wants to know what it says.
+        // The rest is skipped without decoding.
         (self.coding, self.rest) = (Coding::None, Bytes::new());
         let rest = async { while let Some(Ok(_)) = self.next().await {} };
-        // A late end costs the connection, not the answer.
+        // A late end closes the connection but does not fail the answer.
         drop(tokio::time::timeout(time, rest).await);
     }
 
@@ -91,7 +91,7 @@ impl Body {
             Coding::Known(coded) => coded,
         };
         loop {
-            // A little that becomes much takes its turns like what comes from a socket.
+            // Small input that decompresses to much output must yield like a socket does.
             let turn = ready!(poll_proceed(context));
             if let Some(piece) = coded.next().transpose() {
                 turn.made_progress();
@@ -130,7 +130,7 @@ impl Stream for Body {
 }
 
 impl Coded {
-    /// The next piece of what has come; `None` when all of it was read.
+    /// The next piece of the bytes that arrived; `None` when all were read.
     fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
         let mut rest = &*self.source;
         let written = self.decoder.read(&mut rest, &mut self.room);

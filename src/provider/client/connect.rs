@@ -1,7 +1,8 @@
-//! From a provider's name to a connection on which an exchange can begin: the pool, DNS, TCP, a proxy, TLS.
+//! Opens a connection to a provider for one exchange: the pool, DNS, TCP, a proxy, TLS.
 //!
-//! It owns the order in which addresses are tried and the options of the socket. All steps together have one bound; the
-//! failure of each is told apart from the others'. awc knows nothing of TLS: it is handed a connection that speaks HTTP.
+//! It owns the order in which addresses are tried and the options of the socket. All steps together
+//! have one bound; each step has its own failure. awc knows nothing of TLS: it gets a connection
+//! that speaks HTTP.
 
 mod proxy;
 
@@ -38,7 +39,7 @@ const USER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The next address is tried after this time: the connection attempt delay of RFC 8305, section 5.
 const NEXT_ADDRESS: Duration = Duration::from_millis(250);
 
-/// Where a provider is, and how it is spoken to.
+/// A provider's address and how to connect to it.
 pub(super) struct Origin {
     host: String,
     port: u16,
@@ -54,24 +55,24 @@ pub(super) enum ConnectFailure {
     Dns(io::Error),
     Tcp(io::Error),
     TcpTimeout,
-    /// The proxy could not be reached, for the reason that would be the provider's own.
+    /// The proxy could not be reached, with the same reasons as for a provider.
     NoProxy(Box<Self>),
-    /// The proxy was reached, and gave no tunnel.
+    /// The proxy was reached but opened no tunnel.
     Proxy(ProxyError),
     Tls(io::Error),
     TlsTimeout,
 }
 
-/// What awc asks for connections: a kept one where there is one, else a new one.
+/// Gives awc its connections: a kept one if there is one, else a new one.
 #[derive(Clone)]
 pub(super) struct Connector {
     origin: Rc<Origin>,
-    /// `None` keeps nothing and takes nothing kept.
+    /// `None` neither keeps connections nor takes kept ones.
     pool: Option<Rc<Pool>>,
 }
 
 impl Origin {
-    /// The provider's, and the address that awc is to use for it.
+    /// The provider's origin, and the address that awc uses for it.
     pub(super) fn of(provider: &Provider) -> (Self, String) {
         let base = provider.settings.base_url().trim_end_matches('/');
         let (rest, is_tls) = match base.split_once("://") {
@@ -83,7 +84,7 @@ impl Origin {
         let uri: Uri = format!("http://{rest}").parse().unwrap_or_default();
         let port = uri.port_u16().unwrap_or(usual);
         let host = uri.host().unwrap_or_default();
-        // An address of IPv6 stands in brackets, which are not its own.
+        // In a URL an IPv6 address has brackets, which are not part of it.
         let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let address = format!("http://{host}:{port}{}", uri.path().trim_end_matches('/'));
         let tls = is_tls.then(|| Arc::clone(&provider.tls));
@@ -92,12 +93,12 @@ impl Origin {
         (Self { host: bare, port, tls, proxy, patience }, address)
     }
 
-    /// What every call says to a proxy that passes it on as it is.
+    /// The `Proxy-Authorization` of every call through a plain HTTP proxy.
     pub(super) fn proxy_authorization(&self) -> Option<&Secret> {
         self.proxy.as_ref().filter(|_| self.tls.is_none())?.authorization.as_ref()
     }
 
-    /// What stands before the path in every request, where a proxy has to know it: RFC 9112, section 3.2.2.
+    /// The prefix of the path in every request to a plain HTTP proxy: RFC 9112, section 3.2.2.
     fn prefix(&self) -> Option<Bytes> {
         let is_passed_on = self.proxy.is_some() && self.tls.is_none();
         is_passed_on.then(|| Bytes::from(format!("http://{}", self.authority())))
@@ -179,7 +180,7 @@ impl Service<ConnectInfo<Uri>> for Connector {
     }
 }
 
-/// The addresses with their families in turn, beginning with the first one's: RFC 8305, section 4.
+/// The addresses with alternating families, beginning with the first one's: RFC 8305, section 4.
 fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let is_first = addresses.first().map(SocketAddr::is_ipv6);
     let (first, second): (Vec<_>, Vec<_>) =
@@ -192,8 +193,8 @@ fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
         .collect()
 }
 
-/// Connects to the address that answers first. Each is tried when the one before it has failed, or has been silent for
-/// 250 ms.
+/// Connects to the address that answers first. Each is tried when the previous one has failed, or
+/// has not answered for 250 ms.
 async fn first_to_connect(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     let mut waiting = addresses.into_iter();
     let mut tried = FuturesUnordered::new();
@@ -205,7 +206,7 @@ async fn first_to_connect(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
             biased;
             connected = tried.next() => match connected {
                 Some(Ok(stream)) => return Ok(stream),
-                // That a family cannot be reached at all says less than what happened at an address.
+                // An unreachable family says less than the failure of an address.
                 Some(Err(error)) if failed.as_ref().is_none_or(is_unreachable) => failed = Some(error),
                 Some(Err(_)) => {}
                 None => {
@@ -226,7 +227,7 @@ fn is_unreachable(error: &io::Error) -> bool {
 
 fn set_options(tcp: &TcpStream) {
     let socket = SockRef::from(tcp);
-    // Small pieces must not wait for acknowledgements (40 ms on Linux).
+    // Nagle's algorithm must not delay small pieces (40 ms on Linux).
     let set =
         socket.set_tcp_nodelay(true).and_then(|()| socket.set_tcp_user_timeout(Some(USER_TIMEOUT)));
     if let Err(error) = set {

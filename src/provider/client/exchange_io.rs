@@ -1,13 +1,15 @@
-//! One exchange on a connection, as awc sees it: it writes the request, and reads one head and one body.
+//! One exchange on a connection, as awc sees it: awc writes the request, and reads one head and one
+//! body.
 //!
-//! It owns the connection for as long as the exchange lasts, above TCP and TLS alike. It passes over interim heads,
-//! ends the answer where its framing says so, and refuses to hand on anything else: what comes behind the end, what
-//! comes before it was asked for, what could be read in two ways. Only an exchange that ended exactly gives its
-//! connection back to the pool; every other one closes it.
+//! It owns the connection for as long as the exchange lasts, above TCP and TLS alike. It skips
+//! interim heads, ends the answer where its framing says so, and refuses to hand on anything else:
+//! bytes after the end, bytes before the request, ambiguous framing. Only an exchange that ended
+//! exactly returns its connection to the pool; every other one closes it.
 //!
-//! The one thing to know: awc reads only after it has written everything, so a provider that answers while it is still
-//! being sent to would not be heard. Here it is listened to whenever a write has to wait; a write that fails is
-//! not told to awc, which then reads what came before the failure, or is told that nothing did.
+//! The one thing to know: awc reads only after it has written everything, so it would miss a
+//! provider that answers while the request is still being sent. This type reads whenever a write
+//! has to wait; a failed write is hidden from awc, which then reads what arrived before the
+//! failure, or gets an error if nothing did.
 
 use std::fmt;
 use std::io;
@@ -24,46 +26,47 @@ use super::pool::{Kept, Pool};
 use super::transport::{Idle, Transport};
 use crate::wire::http1::{Answer, FramingError, Piece, Then};
 
-/// How much of an early answer is held before awc asks for it.
+/// How much of an early answer is held before awc reads it.
 const MOST_HELD: usize = 128 * 1024;
 
-/// Why an exchange has no answer, or no more of it.
+/// Why an exchange has no answer, or only part of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum WireError {
     /// The connection ended before any byte of an answer.
     Unanswered {
         /// Whether the connection had been used before.
         is_kept: bool,
-        /// Whether it took a part of the request and not the rest.
+        /// Whether it took part of the request and refused the rest.
         refuses_rest: bool,
     },
-    /// It ended within the answer.
+    /// The connection ended within the answer.
     Cut,
-    /// What came cannot be read as one answer.
+    /// The bytes cannot be read as one answer.
     Framing(FramingError),
-    /// An answer came on a kept connection while its question was being sent: it is an answer to another one.
+    /// An answer arrived on a kept connection while the request was still being sent: it belongs to
+    /// another request.
     Unasked,
 }
 
 /// The side of a connection that awc reads and writes.
 pub(super) struct ExchangeIo {
-    /// `None` once nothing more is to be read or written.
+    /// `None` once nothing more will be read or written.
     transport: Option<Transport>,
     pool: Option<Rc<Pool>>,
     born: Instant,
     is_kept: bool,
-    /// What is put before the path of the request.
+    /// The prefix of the request's path.
     prefix: Option<Bytes>,
-    /// What is still to be written of a beginning with a prefix, and how much of awc's bytes it stands for.
+    /// The unwritten rest of a first write with a prefix, and how many of awc's bytes it replaces.
     opening: Option<(Bytes, usize)>,
     sending: Sending,
-    /// Whether any of the request was taken.
+    /// Whether any byte of the request was written.
     has_written: bool,
     reading: Reading,
     answer: Answer,
-    /// Whether anything came, were it an interim head.
+    /// Whether anything was received, even an interim head.
     is_heard: bool,
-    /// The beginning of a head; behind a head what is to be handed on.
+    /// The beginning of a head; after the head, the bytes to hand on.
     held: BytesMut,
 }
 
@@ -74,7 +77,7 @@ enum Sending {
     Going,
     /// All that awc has to write was written.
     Whole,
-    /// The rest is thrown away: nobody reads it any more.
+    /// The rest is discarded: the provider reads no more of it.
     Abandoned,
 }
 
@@ -86,7 +89,7 @@ enum Reading {
 }
 
 impl ExchangeIo {
-    /// On a connection that was opened for it.
+    /// An exchange on a connection that was opened for it.
     pub(super) fn on_new(
         transport: Transport,
         pool: Option<Rc<Pool>>,
@@ -95,7 +98,7 @@ impl ExchangeIo {
         Self { prefix, ..Self::new(transport, pool, Instant::now(), false) }
     }
 
-    /// On one that was used before.
+    /// An exchange on a connection that was used before.
     pub(super) fn on_kept(kept: Kept, pool: Rc<Pool>, prefix: Option<Bytes>) -> Self {
         Self { prefix, ..Self::new(kept.transport, Some(pool), kept.born, true) }
     }
@@ -117,8 +120,8 @@ impl ExchangeIo {
         }
     }
 
-    /// Before the first byte is written: the last moment in which what comes can be told from an answer. A kept
-    /// connection that is not quiet gives way to the next.
+    /// Called before the first byte is written: the last moment at which received bytes cannot be
+    /// an answer. A kept connection that is not quiet is replaced by the next one.
     fn begin(&mut self, request: &[u8]) {
         self.sending = Sending::Going;
         self.answer = Answer::new(request.starts_with(b"HEAD "));
@@ -140,14 +143,14 @@ impl ExchangeIo {
         }
     }
 
-    /// Hands on what was held.
+    /// Hands on the held bytes.
     fn give(&mut self, bytes: &mut ReadBuf<'_>) {
         let count = self.held.len().min(bytes.remaining());
         bytes.put_slice(self.held.get(..count).unwrap_or_default());
         self.held.advance(count);
     }
 
-    /// Reads more into `bytes` and takes it as a part of the answer. What is left of it there is to be handed on.
+    /// Reads more into `bytes` as part of the answer. What is left in `bytes` is to be handed on.
     fn poll_answer(&mut self, context: &mut Context<'_>, bytes: &mut ReadBuf<'_>) -> Poll<()> {
         let Some(transport) = &mut self.transport else {
             self.connection_ended(false);
@@ -162,7 +165,7 @@ impl ExchangeIo {
         }
         self.is_heard = true;
         if self.answer.status().is_none() && !self.held.is_empty() {
-            // The head began earlier.
+            // The head began in an earlier read.
             self.held.extend_from_slice(came);
             bytes.set_filled(before);
             let Piece { kept, then } = self.answer.take(&mut self.held);
@@ -190,7 +193,7 @@ impl ExchangeIo {
         }
     }
 
-    /// The answer has come to its end; `is_exact` when nothing came behind it.
+    /// The answer has ended; `is_exact` when nothing came after it.
     fn over(&mut self, is_exact: bool) {
         self.reading = Reading::Over;
         let (transport, pool) = (self.transport.take(), self.pool.take());
@@ -223,7 +226,8 @@ impl ExchangeIo {
         self.transport = None;
     }
 
-    /// Looks whether the provider answers while it is still being sent to, and stops sending where it wants no more.
+    /// Checks whether the provider answers while the request is being sent, and stops sending if it
+    /// wants no more.
     fn listen(&mut self, context: &mut Context<'_>) {
         while self.reading == Reading::Going && self.held.len() < MOST_HELD {
             let mut space = [0; 4096];
@@ -234,9 +238,9 @@ impl ExchangeIo {
             self.held.extend_from_slice(space.filled());
         }
         match self.answer.status() {
-            // It was there before the question.
+            // It was sent before the request.
             Some(200..=299) if self.is_kept => self.fail_unasked(),
-            // It may still want the rest, unless it has said everything.
+            // It may still want the rest, unless the answer is complete.
             Some(200..=299) if self.reading == Reading::Going && self.held.len() < MOST_HELD => {}
             Some(_) => self.sending = Sending::Abandoned,
             None if self.reading == Reading::Going => {}
@@ -336,8 +340,8 @@ impl AsyncWrite for ExchangeIo {
 }
 
 impl ExchangeIo {
-    /// What awc is told when the transport takes no more at present: to wait, or, once the rest is thrown away, that
-    /// it was written.
+    /// The result for awc when the transport takes no more now: pending, or, once the rest is
+    /// discarded, that it was written.
     fn written<T>(&self, all: T) -> Poll<io::Result<T>> {
         match self.sending {
             Sending::Abandoned => Poll::Ready(Ok(all)),
@@ -346,7 +350,7 @@ impl ExchangeIo {
     }
 }
 
-/// Required of a connection by awc's builder; awc never asks.
+/// Required by awc's builder; awc never calls it.
 impl ActixStream for ExchangeIo {
     fn poll_read_ready(&self, _: &mut Context<'_>) -> Poll<io::Result<Ready>> {
         Poll::Ready(Ok(Ready::READABLE))

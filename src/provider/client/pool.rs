@@ -1,11 +1,12 @@
-//! Connections that are kept between exchanges: those whose last exchange ended exactly, and that stay quiet.
+//! Keep-alive connections between exchanges: those whose last exchange ended exactly, and that stay
+//! quiet.
 //!
-//! It owns idle connections and watches them. It refuses a connection that has said anything since its exchange ended:
-//! whatever that is, it answers nobody's question.
+//! It owns idle connections and watches them. It refuses a connection that has sent anything since
+//! its exchange ended: such bytes answer no request.
 //!
-//! The one thing to know: what is kept here is watched by a task that closes it as soon as it speaks or is closed, but
-//! the task may not have had its turn. Whoever takes a connection has to ask the kernel, right before the first byte is
-//! written ([`super::exchange_io`]).
+//! The one thing to know: a task watches the connections and drops one as soon as it speaks or is
+//! closed, but the task may not have run yet. The taker of a connection has to ask the kernel right
+//! before it writes the first byte ([`super::exchange_io`]).
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -21,23 +22,23 @@ use tokio::time::{Sleep, sleep};
 
 use super::transport::{Idle, Transport};
 
-/// A kept connection is used again within this time only. Common model servers close idle connections after 5 s
-/// (uvicorn's default), and one closed under our hands costs a second try.
+/// A kept connection is reused only within this time. Common model servers close idle connections
+/// after 5 s (uvicorn's default), and a connection closed just as it is used costs a second try.
 const KEEP_ALIVE: Duration = Duration::from_secs(4);
-/// No connection lives longer, so that changes of DNS are seen.
+/// The longest life of a connection, so that DNS changes are noticed.
 const LIFETIME: Duration = Duration::from_secs(300);
-/// How often a provider that says what nobody has asked for is told of in the log.
+/// How often the log reports a provider that sends unrequested bytes.
 const COMPLAINTS: Duration = Duration::from_secs(60);
-/// How often connections that have been idle for too long are looked for.
+/// How often idle connections are checked for their age.
 const PACE: Duration = Duration::from_secs(1);
 
 /// The idle connections to one provider.
 pub(super) struct Pool {
     provider: Arc<str>,
     kept: RefCell<VecDeque<Kept>>,
-    /// When the log was last told that the provider says what nobody has asked for.
+    /// When the log last reported that the provider sends unrequested bytes.
     complained: Cell<Option<Instant>>,
-    /// The task that watches, while there is one.
+    /// The waker of the watching task, while there is one.
     watcher: RefCell<Option<Waker>>,
 }
 
@@ -46,12 +47,12 @@ pub(super) struct Kept {
     pub(super) transport: Transport,
     /// When it was opened.
     pub(super) born: Instant,
-    /// Since when it is idle.
+    /// When it became idle.
     since: Instant,
 }
 
 impl Pool {
-    /// Of a provider that is called so, without connections.
+    /// An empty pool of the provider with this name.
     pub(super) fn new(provider: &Arc<str>) -> Self {
         Self {
             provider: Arc::clone(provider),
@@ -61,7 +62,8 @@ impl Pool {
         }
     }
 
-    /// The connection that has been idle for longest: it has had the most time to say something.
+    /// Takes the connection that has been idle longest: unrequested bytes had the most time to
+    /// arrive.
     pub(super) fn take(&self) -> Option<Kept> {
         let now = Instant::now();
         let mut kept = self.kept.borrow_mut();
@@ -79,14 +81,14 @@ impl Pool {
         }
         self.kept.borrow_mut().push_back(Kept { transport, born, since: Instant::now() });
         if self.watcher.borrow().is_none() {
-            // Polled at once, so that it is woken by what was put in before it ran.
+            // The task polls at once, so that it also watches what was put in before it ran.
             *self.watcher.borrow_mut() = Some(Waker::noop().clone());
             let watch = Watch { pool: Rc::downgrade(self), pace: Box::pin(sleep(PACE)) };
             drop(actix_rt::spawn(watch));
         }
     }
 
-    /// Tells the log, now and then, that the provider says what nobody has asked for.
+    /// Logs, at a limited rate, that the provider sends unrequested bytes.
     pub(super) fn complain(&self) {
         let now = Instant::now();
         let is_due = |before: Instant| now.saturating_duration_since(before) > COMPLAINTS;
@@ -99,7 +101,7 @@ impl Pool {
         }
     }
 
-    /// Closes what is old, was closed or speaks; says whether any are left.
+    /// Drops connections that are old, closed or speaking; returns whether any are left.
     fn look(&self, context: &mut Context<'_>) -> bool {
         let now = Instant::now();
         let mut speaks = false;
@@ -135,7 +137,7 @@ impl Future for Watch {
         let Some(pool) = self.pool.upgrade() else { return Poll::Ready(()) };
         *pool.watcher.borrow_mut() = Some(context.waker().clone());
         let are_left = pool.look(context);
-        // A busy pool is empty for moments; only one that is at rest needs nobody.
+        // A busy pool is briefly empty; only a pool at rest needs no watcher.
         while self.pace.poll_unpin(context).is_ready() {
             if !are_left {
                 *pool.watcher.borrow_mut() = None;

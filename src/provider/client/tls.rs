@@ -1,10 +1,10 @@
-//! TLS towards providers: what is offered, and what an operator is told when it fails.
+//! TLS towards providers: the client configuration, and the reasons for failures.
 //!
-//! It owns the client's side of rustls. It refuses anything but HTTP/1.1 and any way to trust nobody's certificate:
-//! whoever runs an authority of their own names it in `tls.ca_file`.
+//! It owns the client side of rustls. It speaks only HTTP/1.1, and certificate checks cannot be
+//! switched off: an operator with a private authority names it in `tls.ca_file`.
 //!
-//! The one thing to know: a server certificate that is an authority's own (`openssl req -x509` makes such) is refused
-//! even when that very certificate is in `ca_file`.
+//! The one thing to know: a server certificate that is itself an authority (as `openssl req -x509`
+//! makes) is refused even when that very certificate is in `ca_file`.
 
 use std::io;
 use std::sync::Arc;
@@ -13,7 +13,8 @@ use rustls::{AlertDescription, CertificateError, ClientConfig, Error};
 
 use crate::provider::settings::TlsSettings;
 
-/// The client's side of every connection to one provider; sessions are resumed across workers.
+/// The client configuration for all connections to one provider; sessions are resumed across
+/// workers.
 pub(in crate::provider) fn client(settings: &TlsSettings) -> Arc<ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider);
@@ -24,16 +25,16 @@ pub(in crate::provider) fn client(settings: &TlsSettings) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-/// What rustls says is wrong, where it was rustls that said something.
+/// The rustls error inside an I/O error, if there is one.
 pub(super) fn error_in(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref()
 }
 
-/// What went wrong in a handshake and what to do about it, as clauses for the error message.
+/// The reason for a failed handshake and its remedy, as clauses for the error message.
 pub(super) fn reason(error: &Error) -> &'static str {
     match error {
         Error::InvalidCertificate(error) => reason_of_certificate(error),
-        // What is not TLS at all reads as a record of an unknown type.
+        // Bytes that are not TLS parse as a record of an unknown type.
         Error::InvalidMessage(_) => {
             "what it speaks is not TLS; should base_url begin with http://?"
         }

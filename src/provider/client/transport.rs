@@ -18,19 +18,19 @@ pub(super) enum Transport {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// What an idle connection has to say.
+/// The state of an idle connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Idle {
-    /// Nothing, as it should be.
+    /// Nothing arrived, as it should be.
     Quiet,
     /// It was closed.
     Closed,
-    /// Bytes that nobody asked for.
+    /// Unrequested bytes arrived.
     Speaks,
 }
 
 impl Transport {
-    /// What an idle connection says, as far as this thread has been told; `context` is woken when it says something.
+    /// The state of an idle connection as far as tokio knows; `context` is woken when it changes.
     pub(super) fn poll_idle(&mut self, context: &mut Context<'_>) -> Idle {
         let mut byte = [0; 1];
         let mut byte = ReadBuf::new(&mut byte);
@@ -41,11 +41,12 @@ impl Transport {
         }
     }
 
-    /// What an idle connection says now. It asks the kernel: tokio knows only what the last look at all sockets
-    /// showed, and a turn of a busy thread is long enough for an answer that nobody asked for.
+    /// The state of an idle connection now. It asks the kernel: tokio knows only the result of the
+    /// last poll of all sockets, and one turn of a busy thread is long enough for an unrequested
+    /// answer.
     pub(super) fn idle_now(&mut self) -> Idle {
         if let Self::Tls(_) = self {
-            // Records that carry no data, such as tickets, are read here.
+            // Records without data, such as session tickets, are read here.
             match self.poll_idle(&mut Context::from_waker(noop_waker_ref())) {
                 Idle::Quiet => {}
                 other => return other,
@@ -58,7 +59,7 @@ impl Transport {
         match (SockRef::from(tcp).peek(&mut [MaybeUninit::uninit()]), self) {
             (Err(error), _) if error.kind() == io::ErrorKind::WouldBlock => Idle::Quiet,
             (Ok(1..), Self::Plain(_)) => Idle::Speaks,
-            // Below TLS it may be a farewell.
+            // Below TLS it may be a close alert.
             (Ok(_) | Err(_), _) => Idle::Closed,
         }
     }

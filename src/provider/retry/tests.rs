@@ -39,7 +39,7 @@ fn next(failure: Failure, standing: Standing) -> Next {
 }
 
 #[test]
-fn each_failure_is_followed_by_what_its_row_says() {
+fn each_failure_is_followed_as_its_row_says() {
     use Next::{Elsewhere, Line, Stop};
     let free = Next::Again { after: Duration::ZERO, fresh: true, free: true };
     let limited_silently = Failure::RateLimited { retry_after: None };
@@ -135,7 +135,7 @@ fn each_failure_counts_as_its_row_says() {
 }
 
 #[test]
-fn three_attempts_are_all_there_are() {
+fn a_request_makes_at_most_three_attempts() {
     for failure in [Failure::Connect, Failure::ResetReused, Failure::Auth, status(500), limited(1)]
     {
         for elsewhere in [true, false] {
@@ -164,7 +164,7 @@ fn fewer_retries_may_be_configured_but_not_more() {
 }
 
 #[test]
-fn nothing_is_started_that_cannot_end_before_the_deadline() {
+fn no_attempt_is_started_that_cannot_end_before_the_deadline() {
     let left = |millis| Standing { left: Duration::from_millis(millis), ..FIRST };
     assert_eq!(next(status(500), left(501)), again(500));
     assert_eq!(next(status(500), left(500)), Next::Elsewhere);
@@ -177,7 +177,7 @@ fn nothing_is_started_that_cannot_end_before_the_deadline() {
 }
 
 #[test]
-fn backoff_is_anything_up_to_a_doubling_bound() {
+fn backoff_is_random_up_to_a_doubling_bound() {
     let bounds = [0, 1, 2, 3, 4, 5, 40].map(|retries| POLICY.step(retries).as_millis());
     assert_eq!(bounds, [500, 1_000, 2_000, 4_000, 8_000, 8_000, 8_000]);
     for (unit, millis) in [(0.0, 0), (0.25, 500), (1.0, 2_000), (7.0, 2_000)] {

@@ -1,11 +1,11 @@
-//! `[providers.NAME.body]`: TOML as an operator writes it, JSON as a provider reads it.
+//! `[providers.NAME.body]`: converts the operator's TOML to the provider's JSON.
 //!
-//! Refuses what JSON has no word for: dates, and numbers that are none. The check of the configuration asks here, so
-//! that nothing is lost in a loaded one.
+//! Refuses values that JSON cannot express: dates, NaN and infinities. The configuration check uses
+//! this, so that a loaded configuration loses nothing.
 
 use serde_json::{Map, Number, Value};
 
-/// The fields of every chat's body. What is no JSON is left out.
+/// The fields of every chat's body. Values that JSON cannot express are left out.
 #[must_use]
 pub fn body_fields(table: &toml::Table) -> Map<String, Value> {
     let field = |(name, value): (&String, &toml::Value)| Some((name.clone(), json_of(value).ok()?));
@@ -16,7 +16,7 @@ pub fn body_fields(table: &toml::Table) -> Map<String, Value> {
 ///
 /// # Errors
 ///
-/// What to write instead.
+/// The value that would be right.
 pub fn json_of(value: &toml::Value) -> Result<Value, &'static str> {
     Ok(match value {
         toml::Value::String(text) => Value::String(text.clone()),

@@ -1,4 +1,5 @@
-//! The kinds of provider APIs: their words in the configuration, their code, and what is usual for each.
+//! The kinds of provider APIs: their names in the configuration, their code, and their usual
+//! values.
 
 use std::fmt;
 
@@ -15,7 +16,7 @@ pub enum BackendName {
     /// Ollama's own API.
     #[default]
     Ollama,
-    /// OpenAI's chat completions, and whatever is compatible with them.
+    /// OpenAI's chat completions, and compatible APIs.
     Openai,
     /// Google's Gemini API.
     Gemini,
@@ -27,12 +28,12 @@ impl BackendName {
     /// Every backend, in the order of the documentation.
     pub const ALL: [Self; 4] = [Self::Ollama, Self::Openai, Self::Gemini, Self::Anthropic];
 
-    /// The words for the backends, as a message lists them.
+    /// The names of the backends, as listed in a message.
     pub fn all() -> String {
         Self::ALL.map(Self::as_str).join(" or ")
     }
 
-    /// The word in the configuration.
+    /// The name in the configuration.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ollama => "ollama",
@@ -52,7 +53,7 @@ impl BackendName {
         }
     }
 
-    /// The code that speaks it: the table of all backends.
+    /// The code for this backend: the table of all backends.
     pub fn spoken(self) -> &'static dyn Backend {
         match self {
             Self::Ollama => &Ollama,
@@ -81,7 +82,8 @@ impl BackendName {
         }
     }
 
-    /// The APIs that such a provider usually speaks as their vendors do. OpenAI itself has one more.
+    /// The APIs that such a provider usually speaks as their vendors do. OpenAI itself has one
+    /// more.
     pub fn apis(self, base_url: &str) -> &'static [ApiWord] {
         use ApiWord::{
             Chat, Completions, CountTokens, Embed, Embeddings, Generate, Messages, Responses,
@@ -96,13 +98,13 @@ impl BackendName {
         }
     }
 
-    /// Whether its providers can be passed what is asked in this API.
+    /// Whether requests in this API can be passed on to its providers.
     pub fn may_speak(self, word: ApiWord) -> bool {
         let spoken = self.spoken();
         Endpoint::ALL.iter().any(|one| one.word() == word && spoken.path(*one).is_some())
     }
 
-    /// Who usually runs it: the operator runs Ollama, somebody else the rest.
+    /// The usual trust: the operator runs Ollama, other companies run the rest.
     pub fn trust(self) -> Trust {
         match self {
             Self::Ollama => Trust::Local,

@@ -1,16 +1,16 @@
 //! `max_concurrency`: a number, or `"auto"` with the bounds of `auto_concurrency`.
 //!
-//! Owns both spellings and the bounds' defaults. Refuses other words and numbers that are no count; the range is
-//! checked when the configuration is loaded.
+//! Owns both spellings and the bounds' defaults. Refuses other words and numbers that are not a
+//! count; the range is checked when the configuration is loaded.
 //!
-//! What a reader would get wrong: the bounds mean nothing while `max_concurrency` is a number.
+//! The trap: the bounds have no effect while `max_concurrency` is a number.
 
 use std::fmt;
 
 use serde::de::{self, Unexpected};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// The word for a limit that is found out.
+/// The word for an adaptive limit.
 pub const AUTO: &str = "auto";
 
 /// `max_concurrency`: how many calls may run at once.
@@ -18,15 +18,15 @@ pub const AUTO: &str = "auto";
 pub enum MaxConcurrency {
     /// This many.
     Fixed(u32),
-    /// As many as turn out to be good, within [`AutoConcurrency`]; written `"auto"`.
+    /// An adaptive number within [`AutoConcurrency`]; written `"auto"`.
     Auto,
 }
 
-/// `auto_concurrency = { … }`: the bounds of a limit that is found out.
+/// `auto_concurrency = { … }`: the bounds of an adaptive limit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AutoConcurrency {
-    /// Never fewer, and where it begins. Default 1, at least 1.
+    /// Never fewer; the limit begins here. Default 1, at least 1.
     pub min: u32,
     /// Never more. Default 16, at least `min`.
     pub max: u32,

@@ -1,9 +1,9 @@
-//! `health = { … }`: how a provider is asked whether it works, without any prompt.
+//! `health = { … }`: how a provider's health is checked, without any prompt.
 //!
 //! Owns the fields and their defaults; ranges are checked when the configuration is loaded.
 //!
-//! What a reader would get wrong: `interval` is for a provider that works and is off by default; `recovery` is for one
-//! that was found broken, and is on.
+//! The trap: `interval` is for a provider that works, and is off by default; `recovery` is for one
+//! whose breaker is open, and is on.
 
 use std::time::Duration;
 
@@ -13,18 +13,20 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HealthSettings {
-    /// How often a provider is asked while it works. Default 0: never, its answers to requests say enough.
+    /// How often a provider is checked while it works. Default 0: never, its answers to requests
+    /// say enough.
     #[serde(with = "crate::units::duration")]
     pub interval: Duration,
-    /// How often it is asked while its breaker, or that of one of its models, is open, so that it is used again soon
-    /// after it has recovered. Default 10 s; 0: never, only the breaker's own time counts.
+    /// How often it is checked while its breaker, or that of one of its models, is open, so that it
+    /// is used again soon after it recovers. Default 10 s; 0: never, only the breaker's open time
+    /// counts.
     #[serde(with = "crate::units::duration")]
     pub recovery: Duration,
     /// How long an answer may take, connecting included. Default 5 s, more than 0.
     #[serde(with = "crate::units::duration")]
     pub timeout: Duration,
-    /// Failures in a row, without any answer to a request between them, after which it is left alone as by an open
-    /// breaker, 1 to 1000. Default 3, HAProxy's `fall`.
+    /// Failures in a row, without any answer to a request between them, that open its breaker, 1 to
+    /// 1000. Default 3, HAProxy's `fall`.
     pub failures: u32,
 }
 

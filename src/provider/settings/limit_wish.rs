@@ -1,4 +1,4 @@
-//! What becomes of a limit of tokens that a provider refuses.
+//! What happens to a token limit that a provider rejects.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LimitWish {
-    /// It goes on as it was asked for; a refusal is the answer.
+    /// It is sent as it was asked for; a rejection is the answer.
     #[default]
     Asked,
-    /// It is lowered to what the provider says that fits, and asked for once more.
+    /// It is lowered to what the provider says will fit, and sent once more.
     Fit,
 }

@@ -1,17 +1,19 @@
-//! `[providers.NAME.models_info]`: what an operator knows of models of which their provider says nothing.
+//! `[providers.NAME.models_info]`: the operator's facts about models that their provider does not
+//! describe.
 
 use serde::{Deserialize, Serialize};
 
 use crate::chat::{Ability, Facts};
 
-/// What is known of the models that a pattern names.
+/// Facts about the models that match a pattern.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelInfo {
-    /// How many tokens prompt and answer may have together, 1 or more. Default: what the provider says.
+    /// How many tokens prompt and answer may have together, 1 or more. Default: what the provider
+    /// says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context: Option<u64>,
-    /// All that they can do. Default: what the provider says.
+    /// All their capabilities. Default: what the provider says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Vec<Ability>>,
 }

@@ -1,11 +1,12 @@
-//! `[providers.NAME.proxy]`: the way out to a provider that is not reached directly.
+//! `[providers.NAME.proxy]`: the proxy for a provider that is not reached directly.
 //!
-//! Owns the forms of the address and which variables stand in for one that nobody wrote: `HTTPS_PROXY`, `HTTP_PROXY`,
-//! `ALL_PROXY` and `NO_PROXY`, also in small letters, as curl and Go read them. Refuses proxies that are not spoken to in
-//! plain HTTP.
+//! Owns the forms of the address and the variables that replace an unset one: `HTTPS_PROXY`,
+//! `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`, also in lower case, as curl and Go read them. Refuses
+//! proxies that do not speak plain HTTP.
 //!
-//! What a reader would get wrong: the variables never concern this machine itself (`localhost`, loopback addresses), so
-//! that an Ollama beside the gateway is not looked for elsewhere. A proxy that is written here is used for any address.
+//! The trap: the variables never apply to this machine itself (`localhost`, loopback addresses), so
+//! that an Ollama beside the gateway is reached directly. A proxy that is written here is used for
+//! any address.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,33 +20,34 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::secret::{MASK, Secret};
 
-/// How one says that there is no proxy, whatever the environment says.
+/// The word for no proxy, whatever the environment says.
 const NONE: &str = "none";
-/// What an address begins with.
+/// The scheme of an address.
 const SCHEME: &str = "http://";
 
-/// The address of a proxy, empty for none, or the word `none`. A name and a password in it are never shown.
+/// The address of a proxy, empty for none, or the word `none`. A name and a password in it are
+/// never shown.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct ProxyUrl(Secret);
 
-/// A proxy as it is spoken to.
+/// A proxy to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proxy {
     /// A name or an address, without brackets.
     pub host: String,
-    /// The port; 80 where none is written, as elsewhere in such addresses.
+    /// The port; 80 where none is written, as in any such URL.
     pub port: u16,
     /// The value of `Proxy-Authorization`, where the address has a name and a password.
     pub authorization: Option<Secret>,
 }
 
 impl ProxyUrl {
-    /// Wraps the text, which may be wrong.
+    /// Wraps the text, which may be invalid.
     pub fn new(text: impl Into<String>) -> Self {
         Self(Secret::new(text))
     }
 
-    /// Whether nobody wrote anything, so that the environment decides.
+    /// Whether it is unset, so that the environment decides.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -77,7 +79,7 @@ impl ProxyUrl {
         Some(Proxy { host: host.to_owned(), port: port.unwrap_or(80), authorization })
     }
 
-    /// What the environment says for a provider at this address, and the variable that says it.
+    /// The environment's proxy for a provider at this address, and the variable that names it.
     #[must_use]
     pub fn of_environment(
         base_url: &str,
@@ -96,13 +98,13 @@ impl ProxyUrl {
         if is_here(host) || is_exempt(exempt, host, port.unwrap_or(usual)) {
             return None;
         }
-        // Most tools take an address without a scheme.
+        // Most tools accept an address without a scheme.
         let value =
             if value.contains("://") { value.to_owned() } else { format!("{SCHEME}{value}") };
         Some((name, Self::new(value)))
     }
 
-    /// The address as it may be shown.
+    /// The address without its credentials.
     fn shown(&self) -> String {
         let text = self.0.expose();
         match (text.strip_prefix(SCHEME), text) {
@@ -141,8 +143,9 @@ fn is_here(host: &str) -> bool {
         || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Whether a list as in `NO_PROXY` names the host: a name stands for all below it, with or without a dot in front, `*` for
-/// everything; addresses may be networks, and a port narrows an entry down.
+/// Whether a list as in `NO_PROXY` names the host: a name also covers its subdomains, with or
+/// without a dot in front, and `*` covers everything; addresses may be networks, and a port
+/// restricts an entry.
 fn is_exempt(list: &str, host: &str, port: u16) -> bool {
     let address = host.parse::<IpAddr>().ok();
     let names = |entry: &str| {

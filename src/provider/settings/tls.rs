@@ -1,10 +1,10 @@
-//! `[providers.NAME.tls]`: whom a provider's certificate may be signed by.
+//! `[providers.NAME.tls]`: which authorities may sign a provider's certificate.
 //!
-//! Owns the choice of roots and the reading of them. Refuses a file without a certificate, and a system without roots:
-//! a provider that could never be reached is better told at the start.
+//! Owns the choice of roots and the reading of them. Refuses a file without a certificate, and a
+//! system without roots: a provider that could never be reached is better reported at the start.
 //!
-//! What a reader would get wrong: the file and the system's roots are read once, with the configuration. A certificate
-//! that is replaced on disk is used after the next reload.
+//! The trap: the file and the system's roots are read once, with the configuration. A certificate
+//! that is replaced on disk is used only after the next reload.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,11 +20,11 @@ use serde::{Deserialize, Serialize};
 pub struct TlsSettings {
     /// The authorities that are trusted. Default `bundled`.
     pub roots: Roots,
-    /// A PEM file with further authorities, trusted for this provider alone. Relative to the directory in which the
-    /// gateway was started. Default empty: none.
+    /// A PEM file with further authorities, trusted for this provider alone. Relative to the
+    /// directory in which the gateway was started. Default empty: none.
     pub ca_file: String,
-    /// What was read of the file, and of the system where its roots are wanted. Filled in when the configuration is
-    /// loaded.
+    /// The authorities of the file, and of the system if its roots are wanted. Filled in when the
+    /// configuration is loaded.
     #[serde(skip)]
     pub authorities: Authorities,
 }
@@ -36,18 +36,18 @@ pub enum Roots {
     /// Mozilla's, as they were when the gateway was built.
     #[default]
     Bundled,
-    /// The operating system's; `SSL_CERT_FILE` and `SSL_CERT_DIR` say where else they are.
+    /// The operating system's; `SSL_CERT_FILE` and `SSL_CERT_DIR` override where they are.
     System,
-    /// None: `ca_file` has all.
+    /// None: only those of `ca_file`.
     None,
 }
 
-/// Authorities that were read.
+/// Authorities read from disk.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Authorities(Arc<[TrustAnchor<'static>]>);
 
 impl TlsSettings {
-    /// Reads what these settings name.
+    /// Reads the authorities that these settings name.
     ///
     /// # Errors
     ///
@@ -70,7 +70,7 @@ impl TlsSettings {
         Ok(())
     }
 
-    /// Everybody who is trusted.
+    /// All trusted authorities.
     #[must_use]
     pub fn trusted(&self) -> RootCertStore {
         let mut roots = match self.roots {
@@ -88,7 +88,7 @@ impl fmt::Debug for Authorities {
     }
 }
 
-/// Takes what can be used: systems ship roots that are too old for anybody.
+/// Takes the valid roots: systems also ship roots that rustls cannot parse.
 fn read_system(store: &mut RootCertStore) -> Result<(), String> {
     let found = rustls_native_certs::load_native_certs();
     let (used, _) = store.add_parsable_certificates(found.certs);
@@ -99,13 +99,13 @@ fn read_system(store: &mut RootCertStore) -> Result<(), String> {
     Err(format!("the system has no roots{why}: install ca-certificates, or set SSL_CERT_FILE"))
 }
 
-/// Takes every certificate of the file, or none: one that is wrong was meant to be right.
+/// Takes every certificate of the file, or fails: the operator meant each of them to be valid.
 fn read_file(path: &str, store: &mut RootCertStore) -> Result<(), String> {
     let pem = std::fs::read(path).map_err(|error| format!("`{path}` cannot be read: {error}"))?;
     let mut count = 0;
     for certificate in CertificateDer::pem_slice_iter(&pem) {
         count += 1;
-        // The parser's own words may quote the file, which may hold a private key.
+        // The parser's message may quote the file, which may hold a private key.
         let added = certificate.ok().and_then(|certificate| store.add(certificate).ok());
         if added.is_none() {
             return Err(format!("`{path}`: certificate {count} is damaged"));
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_trusted_by_mistake() {
+    fn no_authority_is_trusted_by_mistake() {
         let mut settings = TlsSettings { roots: Roots::None, ..TlsSettings::default() };
         assert_eq!(settings.read_authorities().unwrap_err().0, "roots");
         assert!(settings.trusted().is_empty());

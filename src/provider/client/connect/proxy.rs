@@ -1,7 +1,7 @@
-//! The way through a proxy: a tunnel where there is TLS, and a request with the whole address where there is none.
+//! Connects through a proxy: a tunnel with TLS, and a request with the whole address without it.
 //!
-//! It owns the words with which a tunnel is asked for (RFC 9110, section 9.3.6). It refuses a proxy that says anything
-//! behind its consent: in a tunnel the provider's own TLS speaks only after it was spoken to.
+//! It owns the `CONNECT` request for a tunnel (RFC 9110, section 9.3.6). It refuses a proxy that
+//! sends anything after its 2xx head: in a tunnel the provider's TLS never speaks first.
 
 use std::fmt;
 use std::io;
@@ -19,11 +19,11 @@ pub(in crate::provider::client) enum ProxyError {
     Broken(io::Error),
     /// It refused, with this status.
     Refused(u16),
-    /// It said something else.
+    /// Its answer was malformed.
     Garbled(FramingError),
 }
 
-/// Asks the proxy at the other end for a tunnel to `authority`, a host and a port.
+/// Asks the proxy at the other end of `io` for a tunnel to `authority`, a host and a port.
 pub(super) async fn tunnel(
     stream: &mut TcpStream,
     proxy: &Proxy,
@@ -35,7 +35,7 @@ pub(super) async fn tunnel(
         .map_or_else(String::new, |value| format!("Proxy-Authorization: {}\r\n", value.expose()));
     let asked = format!("CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{authorization}\r\n");
     stream.write_all(asked.as_bytes()).await.map_err(ProxyError::Broken)?;
-    // Consent has no body, whatever its head says, like any answer to a HEAD.
+    // A 2xx to `CONNECT` has no body, whatever its head says, like an answer to a HEAD.
     let (mut answer, mut held) = (Answer::new(true), Vec::with_capacity(1024));
     loop {
         let read = stream.read_buf(&mut held).await.map_err(ProxyError::Broken)?;

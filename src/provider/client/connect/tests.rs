@@ -19,7 +19,7 @@ async fn listening(last: u8, port: u16) -> TcpListener {
     TcpListener::bind((Ipv4Addr::new(127, 0, 0, last), port)).await.unwrap()
 }
 
-/// An address that swallows whoever comes, and what keeps it so.
+/// An address that never answers a connect, and the sockets that keep it so.
 fn swallowing(last: u8, port: u16) -> (SocketAddr, Vec<Socket>) {
     let address = SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), port));
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -34,7 +34,7 @@ fn swallowing(last: u8, port: u16) -> (SocketAddr, Vec<Socket>) {
     (address, held)
 }
 
-/// An address that refuses whoever comes, and what keeps it free.
+/// An address that refuses connections, and the socket that reserves it.
 fn refusing() -> (SocketAddr, Socket) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SockAddr::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))).unwrap();
@@ -46,7 +46,7 @@ async fn connected(addresses: &[SocketAddr]) -> io::Result<SocketAddr> {
 }
 
 #[test]
-fn families_take_turns_beginning_with_the_first() {
+fn families_alternate_beginning_with_the_first() {
     let (one, two, three) = (address("[::1]:1"), address("[::2]:1"), address("[::3]:1"));
     let (four, five) = (address("127.0.0.1:1"), address("127.0.0.2:1"));
     for (given, expected) in [
@@ -96,15 +96,16 @@ async fn the_first_to_connect_wins_and_the_others_are_dropped() {
 }
 
 #[tokio::test]
-async fn a_name_without_addresses_is_told_so() {
+async fn a_name_without_addresses_is_reported() {
     let error = connected(&[]).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::NotFound);
 }
 
 #[tokio::test]
-async fn a_family_that_is_not_there_says_less_than_a_refusal() {
+async fn an_unreachable_family_says_less_than_a_refusal() {
     let (refuses, _held) = refusing();
-    // This network belongs to nobody (RFC 3849); whether it is unreachable or silent is the machine's matter.
+    // This network is for documentation only (RFC 3849); whether it is unreachable or silent
+    // depends on the machine.
     let nowhere = SocketAddr::new("2001:db8::1".parse().unwrap(), 1);
     let tried = tokio::time::timeout(Duration::from_secs(2), connected(&[nowhere, refuses])).await;
     if let Ok(error) = tried {

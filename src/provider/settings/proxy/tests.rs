@@ -1,4 +1,4 @@
-//! Addresses of proxies, and whom the environment sends to one.
+//! Addresses of proxies, and which providers the environment sends to one.
 
 use super::*;
 
@@ -24,7 +24,7 @@ fn an_address_is_read_with_its_name_and_password_and_shown_without() {
 }
 
 #[test]
-fn what_is_no_address_of_a_proxy_is_told_what_would_be_right_and_never_shown() {
+fn an_invalid_proxy_address_gets_a_hint_and_is_never_shown() {
     for none in ["", "none"] {
         let url = ProxyUrl::new(none);
         assert_eq!((url.problem(), url.proxy(), url.to_string()), (None, None, none.to_owned()));
@@ -58,7 +58,7 @@ fn found(base_url: &str, variables: &[(&str, &str)]) -> Option<(&'static str, St
 }
 
 #[test]
-fn each_scheme_has_its_variable_and_large_letters_win() {
+fn each_scheme_has_its_variable_and_upper_case_wins() {
     let all = [
         ("HTTPS_PROXY", "http://one:1"),
         ("https_proxy", "http://two:2"),
@@ -75,7 +75,7 @@ fn each_scheme_has_its_variable_and_large_letters_win() {
 }
 
 #[test]
-fn this_machine_is_never_looked_for_elsewhere() {
+fn this_machine_is_never_reached_through_a_proxy() {
     let all = [("ALL_PROXY", "http://proxy:1")];
     for here in
         ["http://localhost:11434", "http://127.0.0.1", "https://127.9.9.9:1/v1", "http://[::1]:1"]
@@ -88,7 +88,7 @@ fn this_machine_is_never_looked_for_elsewhere() {
 }
 
 #[test]
-fn no_proxy_exempts_names_and_all_below_them_addresses_and_networks() {
+fn no_proxy_exempts_names_subdomains_addresses_and_networks() {
     for (list, base_url, is_exempt) in [
         ("example.com", "http://example.com", true),
         ("example.com", "http://api.example.com/v1", true),
