@@ -1,4 +1,4 @@
-//! Providers that are dead, half-dead or locked: who pays for finding out, and who must not notice.
+//! Providers that are dead, half-dead or refuse the key: which requests fail there, and which must not be affected.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

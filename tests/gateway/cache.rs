@@ -1,4 +1,4 @@
-//! Answers used again: what is kept, for whom, and what never is.
+//! Cached answers: what is cached, for which keys, and what never is.
 
 mod forms;
 mod limits;

@@ -1,4 +1,4 @@
-//! What an operator adds to the calls of a provider: headers, fields, and how the API is spoken.
+//! What an operator adds to the calls of a provider: headers, fields, and the version of the API.
 
 use serde_json::{Value, json};
 

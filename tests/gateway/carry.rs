@@ -1,4 +1,4 @@
-//! Requests that are passed on as they came, and their answers as they come.
+//! Requests that are passed on unchanged, and their answers.
 
 mod answers;
 mod bounds;

@@ -1,4 +1,4 @@
-//! Callers of the gateway that behave, and [`raw`] ones that do not.
+//! Well-behaved callers of the gateway, and [`raw`] ones.
 //!
 //! It owns nothing but connections. Answers are whole ([`post_json`]) or read piece by piece
 //! ([`stream`]); both keep the difference between a proper end and a broken one.

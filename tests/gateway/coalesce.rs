@@ -1,4 +1,4 @@
-//! Identical requests in flight: one call, everybody's answer, and nobody's delay.
+//! Identical requests in flight: one call, an answer for each client, and no client delayed by another.
 
 mod failures;
 mod resumed;

@@ -1,4 +1,4 @@
-//! The console: what it is told, what it is not told, how many may be open, and how it ends.
+//! The console: what it receives, what it never receives, how many may be open, and how it ends.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! What gets through from one API to another, and what is left out because the other side has no place for it.
+//! What is translated from one API to another, and what is left out because the other does not support it.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! What clients of OpenAI's APIs show and say that other providers take in words of their own: files, many stop texts.
+//! Fields of OpenAI's clients that other providers express differently: files, many stop texts.
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,5 @@
-//! How answers end by their provider's own word: a reason that is not known to mean "whole" is a failure, midway as well
-//! as before any text, whatever kind of provider says it.
+//! How providers say that answers end: a reason that is not known to mean "complete" is a failure, midway as well as
+//! before any text, from every kind of provider.
 
 use serde_json::{Value, json};
 

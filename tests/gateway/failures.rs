@@ -1,7 +1,7 @@
-//! What clients are told when a provider cannot be reached, refuses, dawdles or breaks off.
+//! What clients read when a provider cannot be reached, refuses, is slow or breaks off.
 //!
-//! Each provider picks its answer by the model it is asked for, so that one gateway serves a whole table and no
-//! case finds the breaker or the cooldown of another.
+//! Each provider picks its answer by the model it is asked for, so that one gateway serves a whole table and no case
+//! meets the breaker or the cooldown of another.
 
 mod broken;
 mod deadlines;

@@ -1,4 +1,4 @@
-//! From one provider to the next: when a request is handed on, when it never is, and who is said to have answered.
+//! From one provider to the next: when a request falls back, when it never does, and which provider the answer names.
 
 use serde_json::{Value, json};
 

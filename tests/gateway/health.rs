@@ -1,4 +1,4 @@
-//! Asking providers whether they work: who is asked, with what, and what follows from it.
+//! Health checks: which providers are checked, with which requests, and what follows.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

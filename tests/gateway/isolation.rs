@@ -1,7 +1,7 @@
-//! One caller's trouble stays its own, and what is really broken is closed all the same.
+//! One caller's failures affect no other caller, and the breaker of a really broken model still opens.
 //!
-//! The provider answers well, but for requests that say *offend*: these meet one offence each. Beside their caller another
-//! one asks for the same model, and never notices.
+//! The provider answers correctly, except requests that say *offend*: each of these fails in one way. Another caller
+//! uses the same model at the same time, and is never affected.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! Clients that leave, by FIN and by RST, in every phase of a request: who waits in the line never reaches the
-//! provider, a call that runs is hung up on, the slot is free again, and the request counts as `cancelled`.
+//! Clients that disconnect, by FIN and by RST, in every phase of a request: a waiting request never reaches the
+//! provider, a running call is closed, the slot is free again, and the request counts as `cancelled`.
 
 use std::time::{Duration, Instant};
 

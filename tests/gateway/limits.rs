@@ -1,4 +1,4 @@
-//! What each key may ask, at the real binary: who is let in, how often, for how many tokens.
+//! The limits of each key, at the real binary: which keys are admitted, how often, for how many tokens.
 
 mod budgets;
 mod keys;

@@ -1,4 +1,4 @@
-//! The line in front of a provider: who runs, who waits, in which order, and who is turned away.
+//! The line in front of a provider: which requests run, which wait, in which order, and which are refused.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

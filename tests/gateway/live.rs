@@ -1,4 +1,4 @@
-//! Changes while it runs: knobs, drains, reloads, a changed file. Nothing under way may notice.
+//! Changes while the gateway runs: limits, drains, reloads, a changed file. They must not affect running requests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -6,13 +6,13 @@
 //!
 //! | module | what it is |
 //! | --- | --- |
-//! | [`upstream`] | a provider that misbehaves by script and records what it was asked |
-//! | [`client`] | callers: whole answers, streams, and raw sockets that leave or dawdle |
+//! | [`upstream`] | a provider that misbehaves by script and records its calls |
+//! | [`client`] | callers: whole answers, streams, and raw sockets that disconnect or are slow |
 //! | [`crowd`] | many clients at once, and the moments when they run or wait |
 //! | [`harness`] | the gateway's own process: its addresses, log, metrics and end |
 //! | [`redis`] | a real Redis that can be stopped, frozen and started again |
-//! | [`wire`] | connections byte by byte, and a provider of which a test says every byte |
-//! | [`ledger`] | what everybody saw, joined by request id, and the laws it must obey |
+//! | [`wire`] | connections byte by byte, and a provider whose every byte the test controls |
+//! | [`ledger`] | what clients and providers saw, joined by request id, and the invariants |
 #![cfg(test)]
 
 mod breaker;

@@ -1,4 +1,4 @@
-//! Which models there are, in every vendor's form, and who may see which.
+//! Lists of models, in every vendor's form, and which key may see which.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! The native dialect on the wire: what is asked, what is answered, and what the provider is sent.
+//! The native dialect on the wire: requests, answers, and what the provider receives.
 
 mod edges;
 mod headers;

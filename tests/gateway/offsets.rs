@@ -1,9 +1,9 @@
-//! Every backend's answer, spoilt at every byte: whatever breaks it, the client has what came before, one error and an
-//! abnormal end, and success only when the end marker had come whole.
+//! Every backend's answer, corrupted at every byte: whatever breaks it, the client gets what came before, one error and
+//! an abnormal end, and success only if the end marker had arrived completely.
 //!
 //! The answers are short, so that each byte of each can be played over sockets; `tests/golden` does the same to every
-//! recorded answer without them. Bytes are spoilt by putting 0xFF in, which no UTF-8 text contains. It can still hit
-//! what nobody reads, such as the name of an unknown field: then the answer may be whole, but no other than the true one.
+//! recorded answer without them. The corrupting byte is 0xFF, which no UTF-8 text contains. It can still hit ignored
+//! bytes, such as the name of an unknown field: then the answer may be complete, but only the original one.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Defects: code that panics in the middle of an attempt costs one answer and nothing else.
 //!
 //! The gateway has no switch that makes it panic, so these tests use its parts within the test's own process, with a
-//! backend that panics where it is told to.
+//! backend that panics at a chosen place.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

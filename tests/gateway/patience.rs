@@ -1,7 +1,7 @@
-//! How long a test waits for something that ought to happen.
+//! How long a test waits for an expected event.
 //!
-//! It owns the one deadline and the message when it passes. It is an upper bound for a broken run,
-//! never a measure: a test that cares about time measures it itself.
+//! It owns the one deadline and the message when it passes. It is an upper bound for a broken run, never a measurement:
+//! a test that checks a duration measures it itself.
 
 use std::future::Future;
 use std::time::Duration;

@@ -1,10 +1,10 @@
 //! A real Redis on a free port, in a folder of its own, which a test can stop, freeze and start again.
 //!
-//! It owns the process and its folder. It refuses to be skipped: without a `redis-server` the tests that need one
-//! fail and say what to install, since a promise that was not looked at is not kept.
+//! It owns the process and its folder. It refuses to be skipped: without a `redis-server` the tests that need one fail
+//! and say what to install, since a guarantee that was not checked does not hold.
 //!
-//! What a reader would get wrong: a port cannot be taken by one process for another. It is asked of the kernel and
-//! given to the Redis, and should somebody else take it between the two, another is tried.
+//! What a reader would get wrong: a port cannot be taken by one process for another. The kernel assigns it and the test
+//! passes it to the Redis; if another process takes it in between, the test tries another.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Stdio;

@@ -1,8 +1,8 @@
-//! Reloads of a configuration that is broken or opens a door: whatever happens to the file and however it is read, who
-//! has no key is never served, and who has one never fails.
+//! Reloads of a configuration that is broken or opens a door: whatever happens to the file and however it is read, a
+//! client without a key is never served, and one with a key never fails.
 //!
-//! It owns the load under which a file is broken and mended, and the three ways in which it is read again. Gateways here
-//! are bound beyond loopback unless a test says otherwise; they are called by loopback alone.
+//! It owns the load under which a file is broken and corrected, and the three ways in which it is read again. Gateways
+//! here are bound beyond loopback unless a test says otherwise; clients call them by loopback alone.
 
 mod broken;
 mod environment;

@@ -1,7 +1,7 @@
 //! Every recorded answer of every provider, through a real socket in its recorded slices, to the clients of every API.
 //!
 //! One gateway has a provider for each recording, at a path of its own, so that all are replayed side by side. Recorded
-//! failures get a provider for each question: what one question does to a breaker must not answer the next.
+//! failures get a provider for each request: what one request does to a breaker must not answer the next.
 
 mod said;
 

@@ -1,5 +1,5 @@
-//! Answers that die midway and go on at another provider: the client has one whole answer with one end, whatever API
-//! it speaks, and every count says what happened.
+//! Answers that break off and continue at another provider: the client has one whole answer with one end, whatever API
+//! it speaks, and every count is right.
 
 mod prefill;
 mod refused;

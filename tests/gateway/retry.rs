@@ -1,4 +1,4 @@
-//! What is tried again, how often and when, as a provider sees it on the wire.
+//! What is retried, how often and when, as a provider sees it on the wire.
 
 use std::time::{Duration, SystemTime};
 

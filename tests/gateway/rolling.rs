@@ -1,10 +1,10 @@
-//! Two replicas behind what a load balancer does, each in turn stopped and started again under load.
+//! Two replicas behind a simulated load balancer, each in turn stopped and started again under load.
 //!
-//! It owns the balancing: clients of one kind ask for readiness before every call, those of the other find out by being
-//! turned away. Both go to the other replica only where nothing can have been done: a connection that was refused, or a
-//! 503 that says `draining` and closes. Everything else must be a whole answer.
+//! It owns the balancing: clients of one kind ask for readiness before every call, those of the other learn it from a
+//! refusal. Both use the other replica only if no work can have been done: after a refused connection, or a 503 that
+//! says `draining` and closes. Everything else must be a complete answer.
 //!
-//! What a reader would get wrong: a replica comes back at another address, as a container does, so that no test depends
+//! What a reader would get wrong: a replica restarts at another address, as a container does, so that no test depends
 //! on a port staying free.
 
 mod nginx;

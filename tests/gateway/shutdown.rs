@@ -1,4 +1,4 @@
-//! Signals: stopping in order, stopping in a hurry, and reading the configuration again.
+//! Signals: stopping in order, stopping at once, and reading the configuration again.
 
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,7 @@
-//! Clients that take their time: heads and bodies that drip, answers that nobody reads, connections
-//! that nobody uses, and more of them than there are descriptors.
+//! Slow clients: heads and bodies that drip, answers that no client reads, idle connections, and more of them than
+//! there are descriptors.
 //!
-//! A bound of time is never measured closely here: that something ends is what counts.
+//! These tests never measure a time limit closely: they check that it ends.
 
 use std::time::{Duration, Instant};
 

@@ -1,8 +1,8 @@
-//! Random requests against failing providers while operators turn every knob, and then the sums.
+//! Random requests against failing providers while operators change every limit, and then the sums.
 //!
-//! It owns the dice. A run prints its seed; `LLM_GATEWAY_SOAK_SEED` repeats its choices, and
+//! It owns the random choices. A run prints its seed; `LLM_GATEWAY_SOAK_SEED` repeats its choices, and
 //! `LLM_GATEWAY_SOAK_SECONDS` (default 4, `tests/run soak` takes 60) says how long new requests are sent. [`steady`] is
-//! the same for an ordinary load, and looks at what the process holds.
+//! the same for an ordinary load, and checks the memory and descriptors of the process.
 
 mod steady;
 

@@ -1,4 +1,4 @@
-//! TLS between the gateway and its providers: whom it trusts, and what it says when it cannot.
+//! TLS between the gateway and its providers: which certificates it trusts, and the errors when it does not.
 
 pub mod front;
 

@@ -1,7 +1,7 @@
 //! Random configurations, failures and policies over real sockets: no byte of a prompt that must stay local reaches a
 //! cloud provider, a log line or a metric, and every request is answered once.
 //!
-//! It owns the dice. A run prints its seed; `LLM_GATEWAY_TOPOLOGIES_SEED` repeats its choices, and
+//! It owns the random choices. A run prints its seed; `LLM_GATEWAY_TOPOLOGIES_SEED` repeats its choices, and
 //! `LLM_GATEWAY_TOPOLOGIES` (default 400) says how many configurations are tried, with 25 requests each.
 
 use std::net::{Ipv4Addr, SocketAddr};

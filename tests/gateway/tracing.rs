@@ -1,4 +1,4 @@
-//! Traces and GenAI metrics: the trace context that goes through, and what a collector is told.
+//! Traces and GenAI metrics: the trace context that is passed on, and what a collector receives.
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;

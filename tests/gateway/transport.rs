@@ -1,6 +1,7 @@
-//! What HTTP itself promises to clients, whatever they ask: connections that stay usable, answers that can be read.
+//! What HTTP itself guarantees to clients, whatever they request: connections that stay usable, answers that can be
+//! read.
 //!
-//! Everything is said and read as bytes, since clients that tidy up would hide what is tested.
+//! The tests send and read bytes, since higher-level clients would hide what is tested.
 
 mod coding;
 mod cors;

@@ -1,12 +1,12 @@
-//! What providers do to a connection, byte by byte: nobody is ever given what is not the answer to its own request.
+//! What providers do to a connection, byte by byte: no client ever gets the answer to another request.
 //!
 //! | module | what it is |
 //! | --- | --- |
-//! | [`peer`] | a provider of which the test says every byte |
-//! | [`proxies`] | the way through a proxy |
-//! | [`codings`] | answers that come compressed |
+//! | [`peer`] | a provider whose every byte the test controls |
+//! | [`proxies`] | calls through a proxy |
+//! | [`codings`] | compressed answers |
 //! | [`desync`] | many clients, and providers that misbehave at random |
-//! | [`early`] | answers that come while the request is still being sent |
+//! | [`early`] | answers that arrive while the request is still being sent |
 
 mod codings;
 mod desync;

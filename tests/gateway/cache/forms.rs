@@ -1,4 +1,4 @@
-//! One answer in every form: whole or streamed, in any client's words.
+//! One cached answer in every form: whole or streamed, in any client's API.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! What is never kept, never for long, never for others, and never more than there is room for.
+//! What is never cached, for how long, for which keys, and within which size.
 
 use serde_json::{Value, json};
 

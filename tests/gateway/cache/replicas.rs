@@ -1,4 +1,4 @@
-//! Answers that two gateways share through a real Redis, and what is left when it fails.
+//! Answers that two gateways share through a real Redis, and what remains when it fails.
 
 use super::{ask, ask_with, fixed, numbered, said};
 use crate::client::post_json;

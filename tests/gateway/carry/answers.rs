@@ -1,4 +1,4 @@
-//! Answers that come back as they come, piece by piece.
+//! Answers that are passed on unchanged, piece by piece.
 
 use crate::client::{post_bytes, stream_bytes};
 use crate::harness::{Gateway, provider, spawn_gateway};

@@ -1,4 +1,4 @@
-//! What holds for every request holds for those that are carried.
+//! Limits of all requests also apply to carried ones.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Which way a request goes, who is told, and what holds on either.
+//! Whether a request is carried or translated, how clients learn that, and what holds for both.
 
 use std::time::Duration;
 

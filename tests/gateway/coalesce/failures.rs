@@ -1,4 +1,4 @@
-//! Who shares a call and stalls, leaves, runs out of time or fails harms nobody else.
+//! A client that shares a call and stalls, disconnects, runs out of time or fails does not affect the others.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! Shared answers that die midway and go on elsewhere, for all who share them.
+//! Shared answers that break off and continue at another provider, for all clients that share them.
 
 use serde_json::Value;
 

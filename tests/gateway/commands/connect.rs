@@ -1,4 +1,4 @@
-//! `connect`: what is printed works when it is pasted.
+//! `connect`: what it prints works when pasted.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! `llm-gateway plan`: what it prints, from which limits, and what it says of wrong options.
+//! `llm-gateway plan`: what it prints, from which limits, and its errors for wrong options.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;

@@ -1,5 +1,5 @@
-//! Answers that are broken before their first event: 502 in the envelope of the dialect, whether a stream was asked
-//! for or not, and not a word of what the provider sent instead.
+//! Answers that are broken before their first event: 502 in the envelope of the dialect, for streamed and unstreamed
+//! requests, without a word of what the provider sent.
 
 use super::{chat_with, check_error, model_of, once, quick, streamed_with};
 use crate::client::post_json;

@@ -1,4 +1,4 @@
-//! Answers that break after their first event. A streamed client gets what came, one error event, no `[DONE]` and a
+//! Answers that break after their first event. A streaming client gets what arrived, one error event, no `[DONE]` and a
 //! connection that ends without the end of its body; a whole answer is the failure alone.
 
 use std::time::Duration;

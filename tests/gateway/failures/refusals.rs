@@ -1,4 +1,4 @@
-//! Providers that cannot be reached or say no: the status that follows, the words, and what is never repeated.
+//! Providers that cannot be reached or refuse: the resulting status, the message, and what is never retried.
 
 use serde_json::json;
 

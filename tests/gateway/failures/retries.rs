@@ -1,4 +1,4 @@
-//! What is tried again, how often, when, and what the client hears once that is spent.
+//! What is retried, how often, when, and what the client reads after the last try.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Tokens by the minute and by the day: estimated before, settled after, and never lost on the way.
+//! Token budgets per minute and per day: estimated before, settled after, and never lost in between.
 //!
 //! The scripted provider counts ten tokens for every prompt and one for every piece; the gateway's own estimate of the
 //! prompt `hi` is five.

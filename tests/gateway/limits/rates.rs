@@ -1,4 +1,4 @@
-//! Requests by the second: what is granted, what is told, and what a reload leaves as it is.
+//! Request rates: what is granted, what the headers say, and what a reload keeps.
 
 use std::time::{Duration, Instant};
 

@@ -1,8 +1,8 @@
-//! Every key against every name, through aliases, hints, patterns and fallbacks: no way around leads out of its scope.
+//! Every key against every name, through aliases, hints, patterns and fallbacks: none of them takes it beyond its
+//! scope.
 //!
-//! The test has its own, naive reading of the configuration: from the name asked for to all models at all providers that
-//! could ever run, and from those to the ones that the key may use. The gateway may answer with one of these, and
-//! with nothing else.
+//! The test has its own, naive reading of the configuration: from the requested name to all models at all providers
+//! that could ever run, and from those to the ones that the key may use. The gateway may answer with one of these only.
 
 use std::collections::BTreeSet;
 

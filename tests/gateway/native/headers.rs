@@ -1,4 +1,4 @@
-//! Headers that say who answered and which request it was, and those by which a client bounds it.
+//! Headers that name the provider and the request, and those by which a client limits it.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Requests that go no further: keys, media types, sizes, syntax and schema.
+//! Requests that are refused: keys, media types, sizes, syntax and schema.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! Files that are broken, gone, or replaced by something that asks for no key.
+//! Files that are broken, missing, or replaced by one that requires no key.
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -1,4 +1,4 @@
-//! `llm-gateway health` asks the gateway that runs, whatever has become of its file: a container must not be restarted
+//! `llm-gateway health` asks the running gateway, whatever has become of its file: a container must not be restarted
 //! because of a configuration that its gateway refuses.
 
 use std::fs;

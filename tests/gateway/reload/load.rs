@@ -1,4 +1,4 @@
-//! Clients with keys and clients without, who ask all the time.
+//! Clients with keys and clients without, which send requests all the time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,4 +1,4 @@
-//! Changes that are meant: what may be taken out, and how a door is opened on purpose.
+//! Intended changes: what may be removed, and how anonymous access is allowed on purpose.
 
 use std::fs;
 

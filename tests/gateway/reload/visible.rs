@@ -1,4 +1,4 @@
-//! What operators hear of a configuration that is refused, and of one that changes less than its file.
+//! What operators see of a refused configuration, and of one that changes less than its file.
 
 use std::fs;
 

@@ -1,6 +1,6 @@
 //! Gateways that share one Redis in front of one provider, and clients that keep them busy.
 //!
-//! It owns nothing but the way they are put together, and what is asked of all of them at once.
+//! It owns only their setup, and requests to all of them at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,8 +1,9 @@
-//! The script that leases out slots, run by a real Redis against replicas that die, come late, and forget.
+//! The script that leases out slots, run by a real Redis against replicas that die, are late, and lose their state.
 //!
-//! The replicas here are models: each knows what it may run, until when by its own clock, and what it does run. They
-//! keep the rules of the gateway: no more than the lease is started, what runs may outlive a smaller lease, and a lease
-//! that ended is worth nothing. Then what all of them may run must never be more than the limit, whatever happens.
+//! The replicas here are models: each knows its lease, the end of it by its own clock, and its running calls. They keep
+//! the rules of the gateway: no more calls than the lease are started, running calls may outlive a smaller lease, and
+//! an expired lease permits nothing. Then all of them together must never be allowed more than the limit, whatever
+//! happens.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! The link to a Redis by itself: what it answers, what it does when there is no answer, and how it comes back.
+//! The link to a Redis by itself: what it answers, what it does without an answer, and how it recovers.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Gateways under load while their Redis is frozen, stopped, and started again with and without what it knew.
+//! Gateways under load while their Redis is frozen, stopped, and started again with and without its keys.
 
 use std::time::Duration;
 

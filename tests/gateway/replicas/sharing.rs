@@ -1,4 +1,4 @@
-//! Three gateways keep one limit together while all goes well, and when one of them goes.
+//! Three gateways keep one limit together, in normal operation and when one of them stops.
 
 use std::time::Duration;
 

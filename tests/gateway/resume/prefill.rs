@@ -1,4 +1,4 @@
-//! Models that are to go on with an answer and refuse the beginning of it that they are given.
+//! Models that should continue an answer and refuse the beginning that they are given.
 
 use serde_json::json;
 

@@ -1,5 +1,4 @@
-//! Answers that die midway and are not gone on with: one error event, an abnormal end, and nothing asked or held that
-//! nobody wants.
+//! Answers that break off and are not resumed: one error event, an abnormal end, and no useless call or slot.
 
 use std::time::Duration;
 

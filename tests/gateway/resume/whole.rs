@@ -1,4 +1,4 @@
-//! Whole answers that die before their end: their client has seen nothing, so that they begin anew elsewhere.
+//! Unstreamed answers that break off: their client has seen nothing, so another provider starts them again.
 
 use serde_json::{Value, json};
 

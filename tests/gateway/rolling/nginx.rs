@@ -1,7 +1,8 @@
-//! The same behind a real nginx, as many run it: it passes a call on when a replica refuses the connection or says 503.
+//! The same behind a real nginx, as many run it: it tries the other replica when one refuses the connection or answers
+//! 503.
 //!
-//! It owns the nginx process, which listens on a socket in its own folder and is told of new addresses by SIGHUP. Without
-//! an nginx the test says that it was skipped, and is.
+//! It owns the nginx process, which listens on a socket in its own folder and reads new addresses on SIGHUP. Without an
+//! nginx the test prints that it is skipped.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -1,12 +1,12 @@
-//! A steady load of seven tenths with a fault in twenty, and what the process holds meanwhile.
+//! A steady load of seven tenths with a fault in twenty, and the memory and descriptors of the process under it.
 //!
-//! Requests arrive at random and do not wait for each other, as those of many independent clients do. The process says
-//! itself how much memory and how many descriptors it holds; late in the run that must be what it was early on.
-//! `LLM_GATEWAY_SOAK_SECONDS` says how long it lasts (default 4): the longer, the smaller the leak that is seen.
+//! Requests arrive at random and do not wait for each other, as those of many independent clients do. The process
+//! reports its own memory and descriptors; late in the run they must be what they were early on.
+//! `LLM_GATEWAY_SOAK_SECONDS` says how long it lasts (default 4): the longer, the smaller the leak that it can detect.
 //!
-//! What a reader would get wrong: the first quarter is not looked at, since buffers, metrics and the allocator's reserves
-//! come with the first requests of each kind and stay, which is no leak. And what is compared is the floor, not an
-//! average: a burst of long answers holds much for a moment, and a leak raises what is held even in quiet moments.
+//! What a reader would get wrong: the first quarter is ignored, since buffers, metrics and the allocator's reserves
+//! come with the first requests of each kind and stay, which is no leak. And the test compares minima, not averages: a
+//! burst of long answers holds much for a moment, and a leak raises the use even in quiet moments.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 //! A TLS front before a scripted provider, and the certificates that it shows.
 //!
-//! It owns a listener on the test's own runtime, which ends with the test. It knows nothing of HTTP: what comes through
-//! the handshake is carried to the provider and back.
+//! It owns a listener on the test's own runtime, which ends with the test. It knows nothing of HTTP: after the
+//! handshake it passes bytes to the provider and back.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Requests that are compressed on their way (`Content-Encoding`).
+//! Compressed requests (`Content-Encoding`).
 
 use std::io::Write;
 

@@ -1,4 +1,4 @@
-//! Pages in browsers: which may call, and what their browsers are told.
+//! Pages in browsers: which may call, and which headers their browsers get.
 
 use reqwest::header::HeaderMap;
 

@@ -1,4 +1,4 @@
-//! Clients of HTTP/1.0, which know no chunks.
+//! HTTP/1.0 clients, which do not know chunked encoding.
 
 use serde_json::json;
 

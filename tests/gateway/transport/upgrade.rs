@@ -1,4 +1,4 @@
-//! Clients that ask for another protocol: nobody gets one, and none is disturbed.
+//! Clients that ask for another protocol: none gets one, and all are served.
 
 use serde_json::Value;
 

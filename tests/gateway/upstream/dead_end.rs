@@ -1,4 +1,4 @@
-//! Addresses where nobody answers, each in its own way.
+//! Addresses where no server answers, each in its own way.
 //!
 //! Every one holds its port for as long as the returned value lives, so that no other test can be
 //! given it.

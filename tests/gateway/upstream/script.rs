@@ -1,9 +1,8 @@
-//! What the upstream answers, said as a small builder.
+//! What the upstream answers, as a small builder.
 //!
-//! A script owns its bytes and its waits, nothing of the network. Words that start with `head_` act
-//! before the status line; all others act on the body, in the order in which they were said.
-//! Positions (`cut_at`, `reset_at`) count body bytes as the client of the framing sees them: chunk
-//! headers do not count.
+//! A script owns its bytes and its waits, nothing of the network. Words that start with `head_` act before the status
+//! line; all others act on the body, in the order in which they were called. Positions (`cut_at`, `reset_at`) count
+//! body bytes as the client of the framing sees them: chunk headers do not count.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Answers that come compressed although nobody asked for it.
+//! Answers that are compressed although the call did not ask for it.
 
 use std::io::{self, Write};
 use std::sync::Arc;

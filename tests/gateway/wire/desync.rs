@@ -1,12 +1,12 @@
-//! Many clients, few connections, and providers that misbehave on the wire at random: nobody ever reads a marker that is
-//! not its own, whoever's provider kept to the rules gets its answer, and no slot is lost.
+//! Many clients, few connections, and providers that misbehave on the wire at random: no client ever reads another
+//! client's marker, every well-formed answer arrives, and no slot is lost.
 //!
-//! What is done to a request follows from the seed and its marker alone ([`plan::Plan`]), so that the client knows what to expect
-//! and a run can be repeated: it prints its seed, `LLM_GATEWAY_SOAK_SEED` repeats its choices, and
-//! `LLM_GATEWAY_SOAK_SECONDS` (default 4, `tests/run soak` takes 60) says how long it goes on.
+//! What is done to a request follows from the seed and its marker alone ([`plan::Plan`]), so that the client knows what
+//! to expect and a run can be repeated: it prints its seed, `LLM_GATEWAY_SOAK_SEED` repeats its choices, and
+//! `LLM_GATEWAY_SOAK_SECONDS` (default 4, `tests/run soak` takes 60) says how long it runs.
 //!
-//! What a reader would get wrong: what nobody asked for is said behind an answer with the same write, or between two
-//! rounds, when nobody asks. In between it could not be told from an answer, by whatever means.
+//! What a reader would get wrong: unsolicited bytes are sent after an answer in the same write, or between two rounds,
+//! while there is no request. At other times nothing could distinguish them from an answer.
 
 mod bodies;
 mod plan;

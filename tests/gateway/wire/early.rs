@@ -1,4 +1,4 @@
-//! Answers that come while the request is still being sent: they count as what they say.
+//! Answers that arrive while the request is still being sent: they count by their status.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! The way through a proxy: which providers take it, by what words, and what is said when there is none.
+//! Calls through a proxy: which providers use it, by which settings, and the errors when it fails.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

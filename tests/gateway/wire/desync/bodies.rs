@@ -1,4 +1,4 @@
-//! What each API says when it says one thing, whole or streamed.
+//! The same answer in each API, whole or streamed.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! What is done to one request: how its answer is framed, cut and paced, and what is wrong with it.
+//! How the provider treats one request: how its answer is framed, cut and paced, and what is wrong with it.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
