@@ -113,7 +113,7 @@ async fn one_probe_at_a_time_and_full_capacity_after_two_of_them() {
     for to in ["open", "closed"] {
         assert_eq!(metrics.sum("llm_gateway_breaker_shifts_total", &[("to", to)]), 1.0, "{to}");
     }
-    // Slots come back one after the other over ten seconds; nobody is turned away meanwhile.
+    // Slots return one after the other over ten seconds; no request is refused meanwhile.
     let crowd = send_many(&gateway, &[], "crowd", 12);
     upstream.busy(4).await;
     gate.open();

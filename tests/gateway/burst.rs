@@ -82,7 +82,7 @@ fn check_counters(metrics: &Metrics, by_status: &BTreeMap<u16, usize>) {
     assert_eq!(count("overloaded"), answered(503));
     assert_eq!(count("timeout"), answered(504));
     assert_eq!(metrics.sum("llm_gateway_requests_total", &[]), CLIENTS as f64);
-    // Everybody was decided about once, since nothing is tried twice here.
+    // Every request was decided once, since nothing is retried here.
     assert_eq!(metrics.sum("llm_gateway_admissions_total", &[]), CLIENTS as f64);
     let attempts =
         |labels: &[(&str, &str)]| metrics.sum("llm_gateway_upstream_attempts_total", labels);

@@ -11,7 +11,7 @@ use crate::crowd::press;
 use crate::harness::{Gateway, provider, spawn_gateway};
 use crate::upstream::{Call, Script, Upstream, ollama};
 
-/// Answers with the number of the call, so that a used answer is told from a new one.
+/// Answers with the number of the call, so that a cached answer can be distinguished from a new one.
 fn numbered(call: &Call) -> Script {
     let number = call.number.to_string();
     ollama::answer(&["call ", &number])
@@ -31,7 +31,7 @@ fn fixed(content: &str) -> Value {
     body
 }
 
-/// What a native answer says, and what the cache had to do with it.
+/// The text of a native answer, and its cache header.
 fn said(answer: &Answer) -> (String, Option<&str>) {
     assert_eq!(answer.status, 200, "{}", answer.text());
     let content = answer.json()["content"].as_str().unwrap().to_owned();

@@ -11,7 +11,7 @@ use crate::client::{post_bytes, post_json, stream_bytes};
 use crate::harness::{provider, spawn_gateway};
 use crate::upstream::{Call, Script, Upstream, ollama};
 
-/// Bodies with everything that no gateway knows or would write so itself, by the path where they are asked.
+/// Bodies with everything that no gateway knows or would write itself, by their path.
 const BODIES: [(&str, &str); 11] = [
     (
         "/v1/chat/completions",

@@ -128,7 +128,7 @@ async fn at_a_local_model_the_session_goes_on_and_what_is_left_out_is_named() {
         assert!(all.contains(words), "{words}: {all}");
     }
     assert_eq!(sent[2].iter().filter(|message| message["role"] == "system").count(), 1);
-    // What was said stays what it was, or the server would read all of it again.
+    // Earlier turns stay unchanged, or the server would read all of them again.
     for (earlier, later) in [(0, 1), (1, 2)] {
         assert_eq!(sent[later][..sent[earlier].len()], sent[earlier], "round {later}");
     }

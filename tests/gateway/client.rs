@@ -44,7 +44,7 @@ pub struct Streamed {
 /// A stream read to its end.
 #[derive(Debug)]
 pub struct Pieces {
-    /// What came, and how long after sending.
+    /// What arrived, and how long after sending.
     pub pieces: Vec<(Duration, Bytes)>,
     /// Whether the body ended as its framing promised.
     pub ended_properly: bool,
@@ -123,7 +123,7 @@ pub fn chat(content: &str) -> Value {
     json!({ "messages": [{ "role": "user", "content": content }] })
 }
 
-/// A chat that nobody has asked before.
+/// A chat that no client has sent before.
 pub fn another_chat() -> Value {
     static ASKED: AtomicUsize = AtomicUsize::new(0);
     chat(&format!("question {}", ASKED.fetch_add(1, Ordering::Relaxed)))
@@ -165,7 +165,7 @@ impl Streamed {
         within("a piece of a stream", self.response.chunk()).await
     }
 
-    /// Reads until what has come contains `text`, and returns all of it.
+    /// Reads until the received text contains `text`, and returns all of it.
     ///
     /// Fails the test when the stream ends before.
     pub async fn until(&mut self, text: &str) -> String {
@@ -216,7 +216,7 @@ impl Pieces {
     }
 }
 
-/// No proxies, whatever the environment says, and no redirects: tests see what the gateway sends.
+/// No proxies, whatever the environment sets, and no redirects: tests see what the gateway sends.
 static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| {
     let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
     // Connections belong to the runtime of the test that opened them, so none is kept for another.

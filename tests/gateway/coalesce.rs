@@ -149,7 +149,7 @@ async fn what_differs_in_anything_or_samples_is_asked_by_itself() {
         with("temperature", 0.5.into()),
     ];
     let mut sent: Vec<Sent> = bodies.into_iter().map(|body| send(&gateway, &[], body)).collect();
-    // Whoever asks anew may be joined, so it comes last.
+    // Others may join a request that makes a new call, so it comes last.
     upstream.calls(6).await;
     sent.push(send(&gateway, &[("cache-control", "no-store")], fixed("hi")));
     sent.push(send(&gateway, &[("cache-control", "no-cache")], fixed("hi")));

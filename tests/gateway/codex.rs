@@ -6,7 +6,7 @@ use crate::client::{ask, get, post_json, post_json_with, stream};
 use crate::harness::{provider, spawn_gateway};
 use crate::upstream::{Call, Script, Upstream, openai};
 
-/// What a strict server and the templates behind it say no to, else `None`.
+/// What a strict server and the templates behind it refuse, else `None`.
 fn offence(body: &Value) -> Option<String> {
     let messages = body["messages"].as_array()?;
     let mut open: Vec<&str> = Vec::new();

@@ -15,7 +15,7 @@ use crate::harness::{Printed, Signal, provider, run, run_in, spawn_demo, spawn_g
 use crate::patience::{eventually, within};
 use crate::upstream::{Gate, Upstream, ollama};
 
-/// Runs a command with this configuration file; says the file's name too.
+/// Runs a command with this configuration file; returns the file's name too.
 async fn run_with(toml: &str, arguments: &[&str], variables: &[(&str, &str)]) -> (Printed, String) {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("gateway.toml");

@@ -25,7 +25,7 @@ pub fn send(gateway: &Gateway, headers: &[(&str, &str)], body: Value) -> Sent {
     })
 }
 
-/// Sends `count` chats that say `content`, all at once.
+/// Sends `count` chats with `content`, all at once.
 pub fn send_many(
     gateway: &Gateway,
     headers: &[(&str, &str)],

@@ -6,7 +6,7 @@ use crate::client::{Answer, post_json};
 use crate::harness::{Gateway, provider, spawn_gateway};
 use crate::upstream::{Call, Script, Upstream, ollama, openai};
 
-/// An Ollama with a model that thinks, one that does not, and one that an old server says nothing about.
+/// An Ollama with a model that thinks, one that does not, and one that an old server does not describe.
 fn described(call: &Call) -> Script {
     match call.path.as_str() {
         "/api/show" => match call.json()["model"].as_str() {
@@ -44,7 +44,7 @@ async fn thinking_is_not_asked_of_a_model_that_says_it_cannot() {
         let answer = with_effort(&gateway, model, effort).await;
         assert_eq!(answer.header("x-gateway-dropped"), *dropped, "{model} {effort}");
     }
-    // What was told is remembered.
+    // The description is cached.
     with_effort(&gateway, "plain", "low").await;
     let calls = upstream.calls_so_far();
     let sent: Vec<Value> = calls

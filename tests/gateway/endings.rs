@@ -7,7 +7,7 @@ use crate::client::{post_json, stream};
 use crate::harness::{provider, spawn_gateway};
 use crate::upstream::{Script, Upstream, anthropic, gemini, ollama, openai};
 
-/// A kind of provider, what it says before the end, and the end with a reason of its own.
+/// A kind of provider, its answer before the end, and the end with its own reason.
 type Ending = (&'static str, &'static str, fn(&[&str]) -> Script, fn(&str) -> String);
 
 const ENDINGS: [Ending; 4] = [
@@ -31,7 +31,7 @@ const ENDINGS: [Ending; 4] = [
     }),
 ];
 
-/// A chat of a model whose name is what the provider says before its end.
+/// A chat with a model whose name is the provider's text before its end.
 fn asked(model: &str, is_streamed: bool) -> Value {
     let messages = json!([{ "role": "user", "content": "hi" }]);
     json!({ "model": model, "messages": messages, "stream": is_streamed })

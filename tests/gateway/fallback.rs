@@ -29,7 +29,7 @@ async fn chain(first: &str, second: &Upstream, lines: &str) -> Gateway {
     spawn_gateway(&format!("{one}{other}{route}[default]\nproviders = ['first']\n")).await
 }
 
-/// The names of those who answered, and what it took.
+/// The names of the provider and model that answered, and the attempts.
 fn served(answer: &Answer) -> (u16, Option<&str>, Option<&str>, Option<&str>) {
     let header = |name| answer.header(name);
     let attempts = header("x-gateway-attempts");
@@ -238,7 +238,7 @@ async fn equal_providers_are_asked_for_a_missing_model_before_a_404() {
             },
         })
     }
-    // What the lists say was true a moment ago: `moved` went from the first to the last, `new` came to the last.
+    // The lists were true a moment ago: `moved` went from the first to the last, `new` was added to the last.
     let first = having(&["moved", "here"], &["here"]);
     let middle = having(&[], &[]);
     let last = having(&["other"], &["moved", "new", "other"]);

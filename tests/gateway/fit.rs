@@ -6,7 +6,7 @@ use crate::client::post_json;
 use crate::harness::{provider, spawn_gateway};
 use crate::upstream::{Call, Script, Upstream, openai};
 
-/// A vLLM whose models take 32768 tokens, and whose prompts have 17000. Whole answers where they are asked for.
+/// A vLLM whose models take 32768 tokens, and whose prompts have 17000. Whole answers if they are requested.
 fn vllm(call: &Call) -> Script {
     let body = call.json();
     let limit = ["max_tokens", "max_completion_tokens"].iter().find_map(|name| body[name].as_u64());
@@ -50,7 +50,7 @@ async fn a_limit_is_lowered_to_what_fits_and_named_where_the_operator_wants_that
     let url = format!("{}/v1", upstream.url());
     let gateway = spawn_gateway(&provider("rig", "openai", &url, "max_tokens = 'fit'")).await;
     let mut calls = 0;
-    // The first is translated, the others go as they came.
+    // The first is translated, the others are carried.
     for (path, stream) in
         [("/v1/messages", false), ("/v1/chat/completions", false), ("/v1/chat/completions", true)]
     {

@@ -159,7 +159,7 @@ impl Gateway {
         self.folder.path().join("gateway.toml")
     }
 
-    /// Replaces the configuration file; the gateway notices by itself within seconds, or is told to read it.
+    /// Replaces the configuration file; the gateway notices within seconds, or when told to reload.
     pub fn write_config(&self, toml: &str) {
         std::fs::write(self.config_file(), with_listeners(toml)).unwrap();
     }
@@ -184,14 +184,14 @@ impl Gateway {
         self.stderr.lines().iter().filter_map(|line| Access::parse(line)).collect()
     }
 
-    /// What `GET /metrics` says now.
+    /// What `GET /metrics` answers now.
     pub async fn metrics(&self) -> Metrics {
         let answer = get(&self.admin_url("/metrics")).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         Metrics::parse(&answer.text())
     }
 
-    /// What `GET /admin/providers` says now.
+    /// What `GET /admin/providers` answers now.
     pub async fn providers(&self) -> Value {
         let answer = get(&self.admin_url("/admin/providers")).await;
         assert_eq!(answer.status, 200, "{}", answer.text());

@@ -127,12 +127,12 @@ async fn only_a_provider_that_is_left_alone_is_asked_unless_more_is_wanted() {
     let breaker = "breaker = { failures = 1, open = '60s', max_open = '60s' }";
     let lines = format!("{NO_RETRIES}\n{breaker}\nhealth = {{ recovery = '50ms' }}");
     let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), &lines)).await;
-    // Nothing is wrong, so nothing is asked; the second provider of the other test shows the same in its metrics.
+    // Nothing is wrong, so no check is made; the second provider of the other test shows the same in its metrics.
     assert_eq!(upstream.questions_so_far().len(), 0);
     assert_eq!(ask(&gateway, "m").await.status, 502);
     let asked = async || (!upstream.questions_so_far().is_empty()).then_some(());
     eventually(|| "it is asked whether it works".to_owned(), asked).await;
-    // That the server lives says little of a model that broke: it stays closed, for fifteen seconds at most.
+    // A live server says little about a broken model: its breaker stays open, for fifteen seconds at most.
     shows(&gateway, "ollama", "health", "passing").await;
     let left = snapshot(&gateway, "ollama").await["models"][0]["breaker"]["left_ms"].clone();
     assert!((1..=15_000).contains(&left.as_u64().unwrap()), "{left}");
@@ -169,7 +169,7 @@ async fn of_several_machines_only_those_that_have_the_model_are_asked_from_the_f
     }
     assert_eq!([chats(&machines[0]), chats(&machines[1]), chats(&machines[2])], [0, 6, 0]);
     assert_eq!(ask(&gateway, "other").await.header("x-gateway-provider"), Some("gpu-2"));
-    // Nobody has it, as far as is known: the lists may be old, so somebody is asked.
+    // No provider is known to have it: the lists may be old, so one is asked.
     assert_eq!(ask(&gateway, "unheard-of").await.status, 200);
     gateway.end(8).await;
 }
@@ -200,7 +200,7 @@ async fn the_machine_with_the_shortest_wait_is_chosen_and_one_that_fails_fast_is
         let answer = ask(&gateway, "m").await;
         assert_eq!((answer.status, answer.header("x-gateway-provider")), (200, Some("idle")));
     }
-    // Three found out that it is broken, each answered elsewhere; since then it is shut, which is a long wait.
+    // Three requests failed there, each answered elsewhere; since then its breaker is open, which counts as a long wait.
     assert_eq!((chats(&busy), chats(&broken), chats(&idle)), (1, 3, 12));
     gate.open();
     assert_eq!(first.await.unwrap().status, 200);

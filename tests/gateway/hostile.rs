@@ -13,7 +13,7 @@ use crate::client::{Answer, chat, post_json};
 use crate::harness::{Gateway, provider, spawn_gateway};
 use crate::upstream::{Call, Script, Upstream, ollama};
 
-/// Says back what it was asked.
+/// Answers with what it was asked.
 fn echo(call: &Call) -> Script {
     let body = call.json();
     let asked = body["messages"][0]["content"].as_str().unwrap_or_default().to_owned();
@@ -25,7 +25,7 @@ async fn gateway(upstream: &Upstream, server: &str) -> Gateway {
     spawn_gateway(&format!("[server]\n{server}\n{provider}")).await
 }
 
-/// Sends `bytes` on a connection of their own and returns all that came back until the end or the
+/// Sends `bytes` on a connection of their own and returns everything received until the end or the
 /// first whole head. A gateway that closes before it has read everything is within its rights.
 async fn verdict(gateway: &Gateway, bytes: &[u8]) -> String {
     let mut raw = Raw::connect(gateway.address()).await;

@@ -12,7 +12,7 @@ use crate::crowd::{answers, key, send, snapshot};
 use crate::harness::{Gateway, provider, spawn_gateway};
 use crate::upstream::{Call, Script, Upstream, ollama, openai};
 
-/// A kind of provider, what it does to the offending request, and what its caller is told.
+/// A kind of provider, what it does to the offending request, and what its caller reads.
 struct Offence {
     backend: &'static str,
     answer: fn() -> Script,
@@ -269,7 +269,7 @@ fn upstream(offence: &Offence) -> Upstream {
     })
 }
 
-/// What a provider says of itself and its models, whichever kind it is.
+/// What a provider of any kind answers about itself and its models.
 fn listed(question: &Call) -> Script {
     if question.path.starts_with("/api/") {
         return ollama::about_itself(question);

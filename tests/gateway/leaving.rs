@@ -9,10 +9,10 @@ use crate::harness::{Gateway, provider, spawn_gateway};
 use crate::patience::eventually;
 use crate::upstream::{Call, Gate, Script, Upstream, ollama};
 
-/// What takes milliseconds, on a machine that is busy with something else.
+/// A bound for what takes milliseconds, on a busy machine.
 const SOON: Duration = Duration::from_secs(5);
 
-/// How a client leaves.
+/// How a client disconnects.
 const WAYS: [fn(Raw); 2] = [Raw::fin, Raw::rst];
 
 async fn gateway_for(upstream: &Upstream, more: &str) -> Gateway {
@@ -22,7 +22,7 @@ async fn gateway_for(upstream: &Upstream, more: &str) -> Gateway {
 /// Where the provider's answer is translated, and where it is carried.
 const BOTH: &[&str] = &["/v1/chat", "/api/chat"];
 
-/// A client that has asked, whole or streamed, and reads nothing yet.
+/// A client that has sent a request, streamed or not, and reads nothing yet.
 async fn client(gateway: &Gateway, is_streamed: bool) -> Raw {
     client_at("/v1/chat", gateway, is_streamed).await
 }
@@ -35,7 +35,7 @@ async fn client_at(path: &str, gateway: &Gateway, is_streamed: bool) -> Raw {
     client
 }
 
-/// Awaits the moment when the only provider says `value` of itself under `name`.
+/// Awaits the moment when the only provider reports `value` under `name`.
 async fn says(gateway: &Gateway, name: &str, value: u64) {
     eventually(
         || format!("the provider's {name} is {value}"),
@@ -49,8 +49,7 @@ async fn says(gateway: &Gateway, name: &str, value: u64) {
     .await;
 }
 
-/// Lets clients leave once a provider that plays `script` has their calls; those that asked for a stream read
-/// `reads_first` before.
+/// Disconnects clients once a provider that plays `script` has their calls; streaming ones read `reads_first` before.
 async fn leave_a_running_call(
     script: impl Fn(&Call) -> Script + Send + Sync + 'static,
     more: &str,
@@ -95,7 +94,7 @@ async fn a_disconnect_before_the_head_ends_the_call() {
 #[tokio::test]
 async fn a_disconnect_after_an_early_head_ends_the_call() {
     let early = "[server]\nheartbeat_after = \"50ms\"";
-    // Ollama's clients know no signs of life.
+    // Ollama's clients know no heartbeats.
     let translated = &["/v1/chat"];
     leave_a_running_call(|_| Script::never(), early, Some("\r\n\r\n"), translated).await;
 }
@@ -153,7 +152,7 @@ async fn a_client_that_disconnects_while_waiting_never_reaches_the_provider() {
     gateway.adds_up(5).await;
     let metrics = gateway.metrics().await;
     assert_eq!(metrics.sum("llm_gateway_requests_total", &cancelled), 4.0);
-    // They left the line of a provider, after some time, and are counted there.
+    // They disconnected while waiting for a provider, and are counted there.
     let there = [("outcome", "cancelled"), ("provider", "ollama")];
     assert_eq!(metrics.sum("llm_gateway_requests_total", &there), 4.0);
     assert_eq!(metrics.sum("llm_gateway_queue_wait_seconds_count", &[("provider", "ollama")]), 5.0);

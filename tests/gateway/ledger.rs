@@ -25,7 +25,7 @@ pub struct Seen {
     pub sent: Instant,
     /// How long its client allowed.
     pub deadline: Option<Duration>,
-    /// What came of it.
+    /// How it ended.
     pub ending: Ending,
 }
 
@@ -81,7 +81,7 @@ pub async fn balance(
     lines.len()
 }
 
-/// The access lines by request id, once all those that must come are there and no body is held.
+/// The access lines by request id, once all expected ones are there and no body is held.
 async fn access_by_id(gateway: &Gateway, seen: &[Seen]) -> BTreeMap<String, Access> {
     let missing = std::cell::RefCell::new(Vec::new());
     eventually(
@@ -108,7 +108,7 @@ async fn access_by_id(gateway: &Gateway, seen: &[Seen]) -> BTreeMap<String, Acce
     .await
 }
 
-/// The client and the log tell the same.
+/// The client and the log agree.
 fn check_ending(one: &Seen, line: &Access) {
     let logged: u16 = line.fields["status"].parse().unwrap();
     let outcome = line.outcome.as_str();
@@ -135,7 +135,7 @@ fn outcomes_of(status: u16) -> &'static [&'static str] {
     }
 }
 
-/// No call without a request, too often, too late, or for somebody who had left.
+/// No call without a request, too often, too late, or for a client that had disconnected.
 fn check_calls(calls: &[Call], seen: &[Seen], lines: &BTreeMap<String, Access>) {
     let by_id: BTreeMap<&str, &Seen> = seen.iter().map(|one| (one.id.as_str(), one)).collect();
     let mut counts: BTreeMap<&str, u32> = BTreeMap::new();

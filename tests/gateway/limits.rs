@@ -55,7 +55,7 @@ fn number(answer: &Answer, header: &str) -> u64 {
     value.parse().unwrap_or_else(|error| panic!("{error}: {header}: {value}"))
 }
 
-/// Checks a refusal by a limit and says after how many seconds it would be right to come back.
+/// Checks a refusal by a limit and returns its `Retry-After` in seconds.
 fn limited(answer: &Answer, words: &str) -> u64 {
     let body = answer.json();
     assert_eq!((answer.status, &body["code"]), (429, &"rate_limited".into()), "{body}");

@@ -20,7 +20,7 @@ fn held(gate: &Gate) -> Upstream {
     Upstream::spawn(move |call| ollama::reply(call).head_hold(&gate))
 }
 
-/// What the caller said.
+/// The caller's text.
 fn content(call: &Call) -> String {
     call.json()["messages"][0]["content"].as_str().unwrap().to_owned()
 }
@@ -99,7 +99,7 @@ async fn ten_jobs_of_one_key_do_not_wait_for_a_thousand_of_another() {
     assert_eq!(count(&answers(sent).await, 200), 1_010);
     let calls = upstream.calls_so_far();
     let last = calls.iter().rposition(|call| content(call) == "few").unwrap();
-    // Two ran before they came; from then on every other turn is theirs. Two run at once, so that neighbours may arrive
+    // Two ran before they arrived; from then on every other turn is theirs. Two run at once, so that neighbours may arrive
     // in either order.
     assert!(last <= 2 + 2 * 10 + 2, "the last of the ten was number {last}");
     gateway.end(1_010).await;

@@ -132,7 +132,7 @@ async fn a_drained_provider_serves_waiting_requests_and_no_new_ones_until_resume
     gateway.end(6).await;
 }
 
-/// Clients that send one chat after the other until they are told to stop.
+/// Clients that send one chat after the other until they are stopped.
 struct Load {
     stop: Arc<AtomicBool>,
     clients: Vec<tokio::task::JoinHandle<Vec<Answer>>>,

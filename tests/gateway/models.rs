@@ -133,7 +133,7 @@ async fn providers_that_do_not_answer_delay_no_request() {
     let began = Instant::now();
     let list = get(&gateway.url("/v1/models")).await.json();
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
-    // What the operator named is there although nobody could be asked.
+    // Models that the operator named are listed although no provider could be asked.
     assert_eq!(names(&list["data"], "id"), ["llama3.1", "gone-1"]);
     gateway.end(1).await;
 }
@@ -169,7 +169,7 @@ async fn a_model_is_shown_by_the_ollama_that_has_it() {
     gateway.end(2).await;
 }
 
-/// An Ollama with one model, and an OpenAI-like provider that says more or less of its own.
+/// An Ollama with one model, and an OpenAI-like provider that describes its own more or less.
 fn telling() -> [Upstream; 2] {
     let local = Upstream::spawn_whole(|call| match call.path.as_str() {
         "/api/tags" => Script::json(200, &json!({ "models": [{ "name": "llama3.1" }] })),
@@ -230,7 +230,7 @@ async fn a_model_that_no_ollama_has_is_described_as_far_as_it_is_known() {
             assert_eq!(one.get(key).unwrap_or(&Value::Null), &context, "{model}");
         }
     }
-    // Of what nobody said anything nothing is made up.
+    // Nothing is made up about a model without a description.
     let list = ask("GET", &gateway.url("/v1/models"), &headers).await.json();
     let find = |id: &str| list["data"].as_array().unwrap().iter().find(|one| one["id"] == id);
     assert_eq!(find("gpt-embed").unwrap().as_object().unwrap().len(), 4);
@@ -258,7 +258,7 @@ async fn models_are_not_managed_here() {
     }
     assert_eq!(ask("DELETE", &gateway.url("/api/delete"), &[]).await.status, 403);
     assert_eq!(ask("HEAD", &gateway.url("/api/blobs/sha256:0"), &[]).await.status, 403);
-    // Nothing is asked of the provider but which models it has.
+    // The provider is asked only for its list of models.
     let questions = upstream.questions_so_far();
     assert!(
         upstream.calls_so_far().is_empty() && questions.iter().all(|one| one.path == "/api/tags")
@@ -281,7 +281,7 @@ async fn a_client_that_installs_a_model_is_told_who_can() {
         assert_eq!(refused.status, 403, "{path} {body}");
         refused.json()["error"].as_str().unwrap().to_owned()
     };
-    // What `ollama run` asks for when it has heard 404, in the words of either of its versions.
+    // What `ollama run` requests after a 404, in the form of either of its versions.
     for body in [
         json!({ "model": "nosuch", "name": "", "stream": null }),
         json!({ "name": "nosuch", "stream": true }),

@@ -94,7 +94,7 @@ async fn pieces_come_as_they_are_made() {
     });
     let gateway = gateway_for(&upstream).await;
     let mut streamed = stream(&gateway.url("/v1/chat"), &streamed_chat("hi")).await;
-    // The provider cannot go on before this piece has come through.
+    // The provider cannot continue before this piece has arrived.
     streamed.until("\"delta\":\"Hel\"").await;
     gate.open();
     assert!(streamed.rest().await.text().contains("\"delta\":\"lo\""));

@@ -15,7 +15,7 @@ use crate::client::{chat, post_json_with, stream_with, streamed_chat};
 use crate::harness::{Gateway, provider, spawn_gateway};
 use crate::upstream::{Call, Script, Upstream};
 
-/// What the short answers say.
+/// The text of the short answers.
 const TEXT: &str = "Hel\u{e9}lo";
 
 /// Clients at one time.
@@ -75,13 +75,13 @@ enum Fault {
     Cut,
     /// The body ends, as if it were whole.
     Ends,
-    /// Nothing more comes.
+    /// Nothing more is sent.
     Stalls,
     /// A byte is put in that no text contains.
     Corrupt,
 }
 
-/// What came of it.
+/// The outcome.
 #[derive(Debug)]
 struct Came {
     text: String,
@@ -103,7 +103,7 @@ impl Fault {
     }
 }
 
-/// What the request's id says: the fault and its place. The id also keeps the requests apart.
+/// The request's id: the fault and its place. It also distinguishes the requests.
 fn play(body: &'static str, call: &Call) -> Script {
     let id = call.header("x-request-id").unwrap();
     let mut words = id.split('-');
@@ -124,7 +124,7 @@ fn config(sample: &Sample, upstream: &Upstream) -> String {
     patient + &provider("hasty", sample.backend, &url, &format!("{lines}{soon}"))
 }
 
-/// Asks for one spoilt answer and reads what comes of it.
+/// Requests one corrupted answer and reads the outcome.
 async fn ask(url: &str, id: &str, model: &str, is_streamed: bool) -> Came {
     // Each is another request, since one that makes a model fail again and again is not tried any more.
     let mut body = if is_streamed { streamed_chat(id) } else { chat(id) };
@@ -173,7 +173,7 @@ fn check_code(said: &Value, id: &str) {
     assert!([json!("bad_upstream"), json!("timeout")].contains(&said["code"]), "{id}: {said}");
 }
 
-/// Checks what came of a fault at this place.
+/// Checks the outcome of a fault at this place.
 fn check(sample: &Sample, fault: Fault, at: usize, is_streamed: bool, came: &Came) {
     let what = format!("{} {fault:?} at {at}, streamed {is_streamed}: {came:?}", sample.backend);
     let marker = sample.body.find(sample.marker).unwrap() + sample.marker.len();
@@ -185,13 +185,13 @@ fn check(sample: &Sample, fault: Fault, at: usize, is_streamed: bool, came: &Cam
         assert!(is_whole || fault == Fault::Corrupt, "{what}");
         assert_eq!(came.text, TEXT, "{what}");
     } else {
-        // Whoever stalls after the marker may be waited for: the counts come later.
+        // The gateway may wait for a provider that stalls after the marker: the counts come later.
         let must_end = is_clear && matches!(fault, Fault::Cut | Fault::Ends);
         assert!(!is_whole || !must_end, "{what}");
     }
 }
 
-/// Plays every fault at every byte. Says how many were asked and how many answers were whole.
+/// Plays every fault at every byte. Returns the number of requests and of complete answers.
 async fn play_all(gateway: &Gateway, sample: &'static Sample) -> (usize, usize) {
     let permits = Arc::new(Semaphore::new(CLIENTS));
     let mut clients = JoinSet::new();

@@ -25,10 +25,10 @@ use tokio::sync::oneshot;
 use crate::patience::{eventually, within};
 use crate::upstream::{Upstream, ollama};
 
-/// Where a request makes the backend panic: it says so itself.
+/// Where a request makes the backend panic, as its text says.
 const STEPS: [&str; 6] = ["encode", "decoder", "first piece", "later piece", "end", "rejection"];
 
-/// Ollama's API, spoken by somebody who panics where the request says.
+/// Ollama's API, by a backend that panics where the request says.
 struct Panicking;
 
 /// The state of reading an answer, which ends in a panic.
@@ -38,7 +38,7 @@ struct PanickingDecoder {
     pieces: usize,
 }
 
-/// What is asked, in one word.
+/// The request's text, one word.
 fn step(ask: &Ask) -> String {
     ask.model().unwrap_or_default().to_owned()
 }

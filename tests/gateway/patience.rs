@@ -19,7 +19,7 @@ pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     }
 }
 
-/// Awaits the first `Some` that `probe` finds, looking again whenever `changed` says so.
+/// Awaits the first `Some` of `probe`, which runs again after every `changed`.
 pub async fn until<T>(
     what: &str,
     mut changed: watch::Receiver<()>,
@@ -39,8 +39,8 @@ pub async fn until<T>(
     .await
 }
 
-/// Awaits the first `Some` of a question that nobody announces the answer to, such as the state of
-/// another process. `what` is asked for the message when it never comes.
+/// Awaits the first `Some` of a probe without notifications, such as the state of another process. `what` gives the
+/// message if it never comes.
 pub async fn eventually<T>(
     what: impl Fn() -> String,
     mut ask: impl AsyncFnMut() -> Option<T>,

@@ -28,7 +28,7 @@ pub struct Redis {
 pub enum Keys {
     /// They are there again when it starts again.
     Kept,
-    /// They are again what they were when `SAVE` was last asked for.
+    /// They are again what they were at the last `SAVE`.
     Old,
     /// They are gone.
     Lost,
@@ -87,7 +87,7 @@ impl Redis {
         self.signal("-STOP");
     }
 
-    /// Lets it go on.
+    /// Lets it continue.
     pub fn thaw(&self) {
         self.signal("-CONT");
     }
@@ -129,7 +129,7 @@ async fn launch(address: SocketAddr, folder: &TempDir) -> Option<Child> {
     .then_some(process)
 }
 
-/// Sends one command over a connection of its own, and reads what comes until nothing more does.
+/// Sends one command over a connection of its own, and reads until nothing more arrives.
 async fn ask(address: SocketAddr, command: &str) -> std::io::Result<String> {
     let asking = async {
         let mut connection = TcpStream::connect(address).await?;

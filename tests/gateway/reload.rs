@@ -59,7 +59,7 @@ async fn started(file: &str, text: &str) -> Gateway {
     spawn_gateway_in(folder, &["serve", "--config", file], &[]).await
 }
 
-/// How often the log says this.
+/// How often the log contains this.
 fn times(gateway: &Gateway, words: &str) -> usize {
     gateway.log_lines().iter().filter(|line| line.contains(words)).count()
 }
@@ -67,8 +67,8 @@ fn times(gateway: &Gateway, words: &str) -> usize {
 const REFUSED: &str = "the configuration is refused and the old one stays";
 const TAKEN: &str = "the configuration was read again";
 
-/// Changes something and has the gateway read its configuration again; says how it answered, where it was asked.
-/// Returns when the log has told what came of it.
+/// Changes something and has the gateway read its configuration again; returns the answer, if there was one.
+/// Returns when the log has the outcome.
 async fn reload(
     gateway: &Gateway,
     told: Told,
@@ -90,7 +90,7 @@ async fn reload(
     answer
 }
 
-/// Under load breaks the file and mends it again, told in each of these ways. `says` is a part of the problem.
+/// Under load breaks the file and corrects it again, reloading in each of these ways. `says` is a part of the problem.
 async fn never_opens(
     gateway: Gateway,
     file: PathBuf,

@@ -17,7 +17,7 @@ use crate::upstream::Upstream;
 use crate::upstream::fixture::Fixture;
 use said::{Api, Said};
 
-/// How many questions are asked at a time.
+/// How many requests run at one time.
 const AT_ONCE: usize = 24;
 
 /// One question for one recording.
@@ -48,7 +48,7 @@ fn questions(fixtures: &[Arc<Fixture>], kind: &str) -> Vec<Question> {
     questions
 }
 
-/// Replays by path: whatever is asked below `/BACKEND/CASE` is answered as recorded there.
+/// Replays by path: every request below `/BACKEND/CASE` is answered as recorded there.
 fn replaying(fixtures: &[Arc<Fixture>]) -> Upstream {
     let by_name: HashMap<String, Arc<Fixture>> =
         fixtures.iter().map(|fixture| (fixture.name.clone(), Arc::clone(fixture))).collect();
@@ -77,7 +77,7 @@ async fn gateway(upstream: &Upstream, questions: &[Question], apis: &str) -> Gat
     spawn_gateway(&format!("[server]\nworkers = 1\n{tables}{default}")).await
 }
 
-/// Asks everything and has every answer looked at.
+/// Sends every request and checks every answer.
 async fn ask_all(gateway: &Gateway, questions: &[Question], check: impl Fn(&Question, &Said)) {
     let asked = questions.iter().map(async |question| {
         let thinks = question.fixture.expected["reasoning"].is_string();
@@ -98,7 +98,7 @@ fn finish(question: &Question) -> String {
     let word = |dialect: &str| finish[dialect].as_str().unwrap().to_owned();
     match question.api {
         Api::Native | Api::Chat | Api::Responses => word("openai"),
-        // It has no calls of tools, so that nobody waits for one.
+        // It has no calls of tools, so that no client waits for one.
         Api::Completions => word("openai").replace("tool_calls", "stop"),
         Api::Messages => word("anthropic"),
         Api::OllamaChat | Api::OllamaGenerate => word("ollama"),
@@ -111,7 +111,7 @@ fn check_answer(question: &Question, said: &Said) {
     let place = format!("{name} through {api:?}, streamed: {is_streamed}: {said:?}");
     assert_eq!((said.status, said.error.as_deref()), (200, None), "{place}");
     assert!(said.ended_properly, "{place}");
-    // A refusal is ordinary text to whoever reads it.
+    // A refusal is ordinary text to a client.
     let text = [&expected["text"], &expected["refusal"]];
     let text: String = text.iter().filter_map(|text| text.as_str()).collect();
     assert_eq!(said.text, text, "{place}");

@@ -38,7 +38,7 @@ fn ollama_at<'a>(name: &'a str, upstream: &Upstream, more: &str) -> (&'a str, St
     (name, provider(name, "ollama", &upstream.url(), &format!("{CALM}{more}")))
 }
 
-/// A provider of this name that speaks OpenAI's API, which has no way to go on.
+/// A provider of this name that speaks OpenAI's API, which cannot continue an answer.
 fn openai_at<'a>(name: &'a str, upstream: &Upstream, more: &str) -> (&'a str, String) {
     let url = format!("{}/v1", upstream.url());
     (name, provider(name, "openai", &url, &format!("{CALM}{more}")))
@@ -165,7 +165,7 @@ async fn another_provider_continues_a_broken_answer_in_every_dialect() {
         ("upstream_attempts", "second", ("outcome", "ok"), all),
         ("fallbacks", "first", ("reason", "resumed"), all),
         ("requests", "second", ("outcome", "ok"), all),
-        // What died has told nothing, and nothing is made up.
+        // The broken call reported no tokens, and none are made up.
         ("tokens", "first", ("kind", "completion"), 0.0),
         ("tokens", "second", ("kind", "completion"), 3.0 * all),
     ] {
@@ -231,7 +231,7 @@ async fn a_model_that_goes_on_is_given_what_was_delivered_and_repeats_nothing() 
     let asked_for = second.calls(1).await[0].json();
     let last = asked_for["messages"].as_array().unwrap().last().unwrap().clone();
     assert_eq!(last, json!({ "role": "assistant", "content": "Hello" }));
-    // With a limit of tokens nobody knows how many are left, so that all is asked for again.
+    // With a token limit it is unknown how many are left, so the whole request is sent again.
     let mut limited = asked();
     limited["max_tokens"] = 9.into();
     let pieces = stream(&gateway.url("/v1/chat"), &limited).await.rest().await;

@@ -114,7 +114,7 @@ async fn a_kept_connection_that_died_costs_one_free_call() {
     gateway.end(10).await;
 }
 
-/// Sends one chat to a provider that answers 429 with this header at first; says how long it was left alone.
+/// Sends one chat to a provider that answers 429 with this header at first; returns how long the gateway waited.
 async fn left_alone(gateway: &Gateway, upstream: &Upstream, model: &str) -> (Answer, Duration) {
     let mut body = chat("hi");
     body["model"] = model.into();
@@ -174,7 +174,7 @@ async fn a_provider_that_asks_for_a_long_pause_is_replaced_by_another_at_once() 
         assert!(answer.took < Duration::from_secs(10));
     }
     assert_eq!(limited.calls_so_far().len(), 1, "all others heard of it");
-    // Without another provider one learns when to come back.
+    // Without another provider the client reads when to retry.
     let body = chat_with("ollama", "hi");
     let patient = send(&gateway, &[("x-request-timeout-ms", "5000")], body).await.unwrap();
     assert_eq!((patient.status, limited.calls_so_far().len()), (503, 1), "{patient:?}");
@@ -203,7 +203,7 @@ async fn a_pause_that_one_was_asked_for_holds_for_all_and_they_do_not_return_tog
     let calls = upstream.calls_so_far();
     let pause = calls[1].arrived.duration_since(calls[0].arrived);
     assert!(pause >= Duration::from_secs(2), "{pause:?}");
-    // One slot comes back first, and the next a second later.
+    // One slot returns first, and the next a second later.
     let second = calls[2].arrived.duration_since(calls[1].arrived);
     assert!(second >= Duration::from_millis(20), "two woke together: {second:?}");
     gateway.end(9).await;
@@ -211,7 +211,7 @@ async fn a_pause_that_one_was_asked_for_holds_for_all_and_they_do_not_return_tog
 
 #[tokio::test]
 async fn retries_stay_within_their_budget_when_everything_fails() {
-    // 409 is tried again and says nothing about the provider's health, so that no breaker hides the budget.
+    // 409 is retried and does not count against the provider, so that no breaker hides the budget.
     let upstream = Upstream::spawn(|_| ollama::error(409, "busy"));
     let lines = format!("max_concurrency = 8\n{QUICK}");
     let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), &lines)).await;
@@ -219,7 +219,7 @@ async fn retries_stay_within_their_budget_when_everything_fails() {
     let calls = upstream.calls_so_far().len();
     // A fifth of sixty requests.
     assert!((61..=60 + 12).contains(&calls), "{calls} calls for 60 requests");
-    // Whoever gets no retry gets the original failure.
+    // A request without a retry gets the original failure.
     assert_eq!(count(&answers, 502), 60, "{:?}", answers[0]);
     shows(&gateway, "ollama", "retries_in_flight", 0).await;
     let retries = gateway.metrics().await.sum("llm_gateway_retries_total", &[]);

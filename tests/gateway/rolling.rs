@@ -43,13 +43,13 @@ struct Book {
     turned_away: usize,
 }
 
-/// A client, the number of calls it has made, and at last what it has to say.
+/// A client, the number of calls it has made, and its report in the end.
 struct Client<T> {
     calls: watch::Receiver<usize>,
     end: JoinHandle<T>,
 }
 
-/// What a client that balances has to say.
+/// The report of a client that balances.
 type Books = BTreeMap<SocketAddr, Book>;
 
 #[tokio::test]
@@ -67,7 +67,7 @@ async fn a_rolling_restart_of_two_replicas_fails_no_call() {
 
     for (index, gate) in gates.iter().enumerate() {
         go_on(&mut clients).await;
-        // One answer takes until everybody has noticed that the replica is about to stop.
+        // One answer lasts until every client has noticed that the replica is about to stop.
         let content = format!("held {index}");
         let long = send(fleet.address(index), "long", &content, true);
         let stopping = async {
@@ -91,7 +91,7 @@ async fn a_rolling_restart_of_two_replicas_fails_no_call() {
     let books = books(clients).await;
     for old in &ended {
         let mut seen = books[&old.address()];
-        // The long one is in nobody's book.
+        // No client counts the long one.
         seen.served += 1;
         assert_eq!(logged(old), seen);
         assert!(seen.turned_away > 0, "nobody was turned away by {}", old.address());
@@ -172,15 +172,15 @@ async fn balance(
             Some(Reply::Draining) => books.entry(address).or_default().turned_away += 1,
             None => {}
         }
-        // Who was turned away there does not come back.
+        // A client that was refused there does not return.
         stopping.insert(address);
     }
     panic!("no replica takes call {call} of client {number}: {:?}", fleet.addresses.lock());
 }
 
-/// What may come of a call.
+/// The possible outcomes of a call.
 enum Reply {
-    /// All of what was asked for.
+    /// The complete answer.
     Served,
     /// The replica stops and has done nothing.
     Draining,

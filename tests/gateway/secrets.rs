@@ -20,7 +20,7 @@ const TOKEN: &str = "planted-token";
 const PROMPT: &str = "planted-prompt";
 const ANSWER: &str = "planted-answer";
 
-/// Nobody but the client and the provider may see these, and some not even they.
+/// Only the client and the provider may see these, and some not even they.
 const PLANTED: [&str; 7] = [KEY, OTHER_KEY, WRONG_KEY, PROVIDER_KEY, TOKEN, PROMPT, ANSWER];
 
 const CREDENTIALS: [(&str, &str); 5] = [
@@ -40,7 +40,7 @@ fn config(upstream: &Upstream) -> String {
 }
 
 /// Answers as the prompt's first word says, with the key in every failure, and with prompt and
-/// answer where it is the request that is at fault. What it says about itself is logged.
+/// answer where it is the request that is at fault. Its answers about itself are logged.
 fn indiscreet(call: &Call) -> Script {
     let body = call.json();
     let prompt = body["messages"][0]["content"].as_str().unwrap_or_default().to_owned();
@@ -96,7 +96,7 @@ async fn what_is_secret_is_in_no_log_metric_error_or_page() {
         }
         for wrong in wrong_bodies() {
             let answer = post_json_with(&url, &CREDENTIALS, &wrong).await;
-            // What is read all the same is answered, to its caller.
+            // An answer that can be read all the same goes to its caller.
             assert_eq!(
                 found(&answer.text(), &[PROMPT, ANSWER]),
                 Vec::<&str>::new(),

@@ -16,7 +16,7 @@ fn config(upstream: &Upstream, drain: &str, more: &str) -> String {
     format!("[server]\ndrain = \"{drain}\"\n{provider}")
 }
 
-/// Sends SIGTERM and awaits that readiness is gone; says what it answered.
+/// Sends SIGTERM and awaits that the gateway is not ready; returns what it answered.
 async fn stop(gateway: &Gateway) -> Answer {
     gateway.signal(Signal::Term);
     let unready = async || {

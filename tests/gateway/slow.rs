@@ -87,7 +87,7 @@ async fn a_reader_that_stalls_is_reset_and_its_call_closed() {
     raw.read_until("data:").await;
     let left = upstream.left(0).await;
     assert!(!left.answered, "all of the flood was held for somebody who does not read");
-    // The kernel has forgotten the connection; it says so to whoever uses it.
+    // The kernel has dropped the connection; using it fails.
     raw.offer(b"x").await;
     raw.reset_by_peer().await;
     assert_eq!(gateway.access_lines()[0].outcome, "cancelled");

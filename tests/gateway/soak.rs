@@ -47,7 +47,7 @@ struct Wish {
     order: &'static str,
     /// How long the client allows.
     deadline: Option<Duration>,
-    /// Whether the client leaves before the end.
+    /// Whether the client disconnects before the end.
     leaves: bool,
 }
 
@@ -109,7 +109,7 @@ fn config(upstreams: &[Upstream; 2], slots: u32) -> String {
     )
 }
 
-/// What a provider does is said by the prompt.
+/// The prompt says what the provider does.
 fn play(call: &Call) -> Script {
     let body = call.json();
     let order = body["messages"][0]["content"].as_str().unwrap_or_default();
@@ -169,7 +169,7 @@ async fn request(address: std::net::SocketAddr, id: String, dice: &mut Rng) -> S
     send(address, id, Wish { order, deadline, leaves }, dice).await
 }
 
-/// Sends one request, streamed or not, and reads its answer unless the client is to leave.
+/// Sends one request, streamed or not, and reads its answer unless the client is to disconnect.
 async fn send(address: std::net::SocketAddr, id: String, wish: Wish, dice: &mut Rng) -> Seen {
     let Wish { order, deadline, leaves } = wish;
     let body = if dice.bool() { chat(order) } else { streamed_chat(order) };
@@ -191,7 +191,7 @@ async fn send(address: std::net::SocketAddr, id: String, wish: Wish, dice: &mut 
     Seen { id, sent, deadline, ending }
 }
 
-/// Sends all or most of a request and leaves, in order or not, at once, soon, or once something came.
+/// Sends all or most of a request and disconnects, in order or not, at once, soon, or once something arrived.
 async fn leave(mut raw: Raw, bytes: &[u8], dice: &mut Rng) -> Ending {
     let most = bytes.len() - if dice.u32(..4) == 0 { dice.usize(1..20) } else { 0 };
     raw.send(&bytes[..most]).await;
@@ -224,7 +224,7 @@ fn ending(text: &str, end: End) -> Ending {
     if whole && end == End::Fin { Ending::Whole(status) } else { Ending::Broken(status) }
 }
 
-/// Turns knobs as nobody in their right mind would.
+/// Changes limits as no sensible operator would.
 async fn operate(gateway: &Gateway, upstreams: &[Upstream; 2], dice: &mut Rng, until: Instant) {
     let mut ticks = tokio::time::interval(Duration::from_millis(60));
     while Instant::now() < until {

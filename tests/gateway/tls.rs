@@ -14,7 +14,7 @@ use front::{Authority, Front, Leaf};
 
 const ATTEMPTS: &str = "llm_gateway_upstream_attempts_total";
 
-/// An authority, a server that it vouches for, and the file that says so.
+/// An authority, a server with its certificate, and the authority's file.
 struct Private {
     authority: Authority,
     upstream: Upstream,
@@ -36,7 +36,7 @@ impl Private {
     }
 }
 
-/// An Ollama at `url` that is asked once, with more lines for its table.
+/// An Ollama at `url` without retries, with more lines for its table.
 fn once(name: &str, url: &str, more: &str) -> String {
     provider(name, "ollama", url, &format!("retry = {{ max_retries = 0 }}\n{more}"))
 }
@@ -77,7 +77,7 @@ async fn the_system_s_roots_are_where_the_environment_says() {
     gateway.end(1).await;
 }
 
-/// Providers that cannot be reached, each in its own way: what a caller is told, and the step that the log names.
+/// Providers that cannot be reached, each in its own way: what a caller reads, and the step that the log names.
 fn unreachable(
     private: &Private,
     fronts: &[(&str, &Front)],

@@ -33,7 +33,7 @@ struct Machine {
     tap: Option<Tap>,
 }
 
-/// Stands before a server and keeps every byte that comes for it, whole request or not.
+/// Stands before a server and records every byte sent to it, whole request or not.
 struct Tap {
     address: SocketAddr,
     connections: Arc<Mutex<Vec<Vec<u8>>>>,
@@ -83,7 +83,7 @@ async fn carry(
             }
         }
     };
-    // Whichever side leaves first ends both, as a broken provider does.
+    // The side that closes first ends both, as a broken provider does.
     tokio::select! {
         () = up => {}
         _ = tokio::io::copy(&mut from_server, &mut to_client) => {}
@@ -211,7 +211,7 @@ fn config(machines: &[Machine], dice: &mut Rng, all: bool) -> String {
     config
 }
 
-/// What is asked of the gateway.
+/// A request to the gateway.
 struct Question {
     path: &'static str,
     headers: Vec<(&'static str, &'static str)>,
@@ -246,7 +246,7 @@ fn question(dice: &mut Rng) -> Question {
     Question { path, headers, body, must_stay }
 }
 
-/// Asks, and says what came and from whom; a stream is read to its end, whichever it is.
+/// Sends a request, and returns the answer and its provider; a stream is read to its end, whichever it is.
 async fn ask(url: String, question: Question) -> (bool, u16, Option<String>) {
     let Question { headers, body, must_stay, .. } = question;
     if body["stream"] == true {
@@ -280,7 +280,7 @@ async fn ten_thousand_requests_over_random_topologies_show_no_cloud_a_local_only
             .into_iter()
             .map(|question| tokio::spawn(ask(gateway.url(question.path), question)))
             .collect();
-        // While these are on their way. The last has all providers again, whose gauges are looked at in the end.
+        // While these are on their way. The last has all providers again, whose gauges are checked in the end.
         gateway.write_config(&config(&machines, &mut dice, topology == topologies));
         let reloaded = press(&gateway, "reload").await;
         assert_eq!(reloaded.status, 200, "{}", reloaded.text());

@@ -17,7 +17,7 @@ const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const PROMPT: &str = "planted-prompt";
 
-/// A collector of OTLP over HTTP, which takes whatever comes.
+/// A collector of OTLP over HTTP, which accepts everything.
 fn collector() -> Upstream {
     Upstream::spawn_whole(|_| Script::json(200, &json!({})))
 }

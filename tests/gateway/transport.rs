@@ -18,7 +18,7 @@ use crate::upstream::{Call, Script, Upstream, ollama};
 /// Between two bytes that are to arrive one by one.
 const GAP: Duration = Duration::from_micros(200);
 
-/// Says back what it was asked, in two pieces.
+/// Answers with what it was asked, in two pieces.
 fn echo(call: &Call) -> Script {
     let body = call.json();
     let asked = body["messages"][0]["content"].as_str().unwrap_or_default().to_owned();

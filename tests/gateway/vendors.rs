@@ -6,7 +6,7 @@ use crate::client::{ask, post_json, post_json_with, stream};
 use crate::harness::{Gateway, provider, spawn_gateway};
 use crate::upstream::{Call, Script, Upstream, ollama};
 
-/// Calls the tool that is offered, else says a few tokens.
+/// Calls the offered tool, else answers a few tokens.
 fn reply(call: &Call) -> Script {
     let tool = call.json()["tools"][0]["function"]["name"].as_str().map(str::to_owned);
     match tool {
@@ -137,7 +137,7 @@ async fn tools_go_both_ways() {
     gateway.end(3).await;
 }
 
-/// Whether `body` is an error in the envelope of whoever owns `path`.
+/// Whether `body` is an error in the envelope of the vendor of `path`.
 fn is_enveloped(path: &str, body: &Value) -> bool {
     if path.starts_with("/v1/messages") {
         body["type"] == "error"

@@ -23,26 +23,26 @@ use crate::client::{Answer, chat, post_json_with};
 use crate::harness::{Gateway, provider, spawn_gateway};
 use peer::{Act, Asked, Peer};
 
-/// One provider that is asked once, and one worker: each has connections of its own.
+/// One provider without retries, and one worker: each has its own connections.
 async fn gateway(url: &str) -> Gateway {
     let more = "retry = { max_retries = 0 }\nbreaker = { failures = 1000 }";
     let provider = provider("ollama", "ollama", url, more);
     spawn_gateway(&format!("[server]\nworkers = 1\n{provider}")).await
 }
 
-/// Asks a question and returns what came of it.
+/// Sends a request and returns the outcome.
 async fn ask(gateway: &Gateway, marker: &str) -> Answer {
     post_json_with(&gateway.url("/v1/chat"), &[("x-request-id", marker)], &chat(marker)).await
 }
 
-/// Asks a question, and fails the test unless its own answer comes.
+/// Sends a request, and fails the test unless its own answer arrives.
 async fn is_answered(gateway: &Gateway, marker: &str) {
     let answer = ask(gateway, marker).await;
     assert_eq!(answer.status, 200, "{marker}: {}", answer.text());
     assert_eq!(answer.json()["content"], marker, "{}", answer.text());
 }
 
-/// The body of an answer that says `text`.
+/// The body of an answer with `text`.
 fn body(text: &str) -> String {
     json!({
         "model": "llama3.1", "message": { "role": "assistant", "content": text },
@@ -51,7 +51,7 @@ fn body(text: &str) -> String {
     .to_string()
 }
 
-/// A whole answer that says `text`, with these fields.
+/// A whole answer with `text` and these fields.
 fn answer(text: &str, fields: &str) -> String {
     let body = body(text);
     format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n{fields}\r\n{body}", body.len())

@@ -12,7 +12,7 @@ use crate::upstream::{Call, Script, Upstream, ollama};
 const KEYS: &str = "[[keys]]\nname = 'a'\nkey = 'sk-a'\n[[keys]]\nname = 'b'\nkey = 'sk-b'\n\
                     [[keys]]\nname = 'c'\nkey = 'sk-c'\nmodels = ['other']\n";
 
-/// Asks twice and returns what the cache said each time; the second answer must come from a call of its own.
+/// Asks twice and returns the cache's header each time; the second answer must come from its own call.
 async fn asks_twice(gateway: &Gateway, upstream: &Upstream, body: &Value) -> [u16; 2] {
     let before = upstream.calls_so_far().len();
     let first = ask(gateway, body).await;

@@ -76,7 +76,7 @@ async fn a_prompt_that_must_stay_local_never_goes_to_the_redis() {
     hinted["model_hint"] = "secure".into();
     ask(&gateway, &hinted).await;
     ask(&gateway, &fixed("he")).await;
-    // What came last is there, so what came before it would be.
+    // The last write is there, so an earlier one would be.
     kept(&redis, 1).await;
     gateway.end(4).await;
 }

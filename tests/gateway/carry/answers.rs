@@ -5,7 +5,7 @@ use crate::harness::{Gateway, provider, spawn_gateway};
 use crate::patience::eventually;
 use crate::upstream::{Gate, Script, Upstream, openai};
 
-/// The path of a client, its request, the provider's kind, and the pieces of an answer with much that nobody knows.
+/// The path of a client, its request, the provider's kind, and the pieces of an answer with many unknown fields.
 const STREAMS: [(&str, &str, &str, &[&str]); 6] = [
     (
         "openai",

@@ -189,7 +189,7 @@ async fn signs_of_life_never_begin_an_answer_that_begins_by_itself() {
             "keepalive",
             "response.created\"",
         ),
-        // Translated: the sign begins the answer, which then goes on.
+        // Translated: the heartbeat begins the answer, which then continues.
         (
             UNKNOWN[1].0,
             "ollama",

@@ -48,7 +48,7 @@ impl Raw {
         Self::over(stream)
     }
 
-    /// Connects, unless nobody listens there.
+    /// Connects, unless no process listens there.
     pub async fn try_connect(address: SocketAddr) -> std::io::Result<Self> {
         within("a connection or none", TcpStream::connect(address)).await.map(Self::over)
     }
@@ -67,7 +67,7 @@ impl Raw {
         within("bytes are taken", self.stream.write_all(bytes)).await.unwrap();
     }
 
-    /// Sends `bytes`, and says whether the other side took them all.
+    /// Sends `bytes`, and returns whether the other side took them all.
     pub async fn offer(&mut self, bytes: &[u8]) -> bool {
         within("bytes are taken or refused", self.stream.write_all(bytes)).await.is_ok()
     }
@@ -80,7 +80,7 @@ impl Raw {
         self.send(second).await;
     }
 
-    /// Sends `bytes` one by one with `gap` between them, until all are sent or nobody takes them.
+    /// Sends `bytes` one by one with `gap` between them, until all are sent or the other side stops reading.
     pub async fn send_slowly(&mut self, bytes: &[u8], gap: Duration) -> Result<(), End> {
         let mut ticks = tokio::time::interval(gap);
         for byte in bytes.chunks(1) {

@@ -11,7 +11,7 @@ use crate::upstream::{Gate, Upstream, ollama};
 
 const MIB: u64 = 1 << 20;
 
-/// A streaming client that has said its question and reads nothing.
+/// A streaming client that has sent its request and reads nothing.
 async fn stalled(gateway: &Gateway, body: &Value) -> Raw {
     let mut client = Raw::with_small_buffer(gateway.address(), 4096).await;
     client.send(&post_bytes("/v1/chat", &[], body)).await;
@@ -78,7 +78,7 @@ async fn the_first_clients_disconnect_does_not_affect_the_others() {
     joined(&gateway, 2).await;
     leader.rst();
     gateway.adds_up(1).await;
-    // Whoever comes now still joins.
+    // A request that arrives now still joins.
     let late = send(&gateway, &[], fixed("hi"));
     joined(&gateway, 3).await;
     gate.open();

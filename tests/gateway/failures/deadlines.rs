@@ -28,7 +28,7 @@ async fn a_provider_that_does_not_begin_is_504_and_its_connection_closed() {
             assert!(answer.took >= Duration::from_millis(300) && answer.took < SOON);
             assert!(!upstream.left(number).await.answered);
         }
-        // A model that loads is not asked again by others meanwhile.
+        // Other requests do not ask a loading model meanwhile.
         assert_eq!(upstream.calls_so_far().len(), 2);
         gateway.end(2).await;
     }

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::patience::until;
 
-/// The lines of one output, collected as they come.
+/// The lines of one output, collected as they arrive.
 #[derive(Clone)]
 pub struct Log {
     lines: Arc<Mutex<Lines>>,

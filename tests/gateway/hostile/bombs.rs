@@ -58,7 +58,7 @@ fn with(more: &str) -> Vec<u8> {
     format!("{{{user},{more}}}").into_bytes()
 }
 
-/// A message whose first field is said again.
+/// A message whose first field is repeated.
 fn twice(again: &str) -> Vec<u8> {
     format!(
         r#"{{"model":"llama3.1","max_tokens":5,"messages":[{{"role":"user",{again},"content":"x"}}]}}"#

@@ -14,7 +14,7 @@ use crate::upstream::{Gate, Upstream, ollama};
 
 const LEFT: &str = "/tokens_per_day/remaining";
 
-/// So large a budget that none of it visibly comes back while a test runs: 0.01 tokens in a second.
+/// So large a budget that none of it visibly refills while a test runs: 0.01 tokens in a second.
 fn budget(more: &str) -> String {
     keyed("a", &format!("tokens_per_day = 1000\n{more}"))
 }
@@ -63,7 +63,7 @@ async fn a_budget_that_is_used_up_says_when_it_refills() {
         let after = limited(&refused, words);
         assert!(number(&refused, "x-ratelimit-remaining-tokens") < 5);
         if secret == "sk-a" {
-            // Four tokens are left of the five that are needed, and one comes back in 2 s.
+            // Four tokens are left of the five that are needed, and one is refilled in 2 s.
             assert!((1..=3).contains(&after), "{after}");
         }
     }
@@ -132,7 +132,7 @@ async fn failures_cost_nothing_and_a_disconnect_costs_what_ran() {
     let gateway = gateway_with(&upstream, &budget("")).await;
     assert_eq!(post(&gateway, &bounded(100)).await.status, 400);
     account_shows(&gateway, "a", LEFT, 1000).await;
-    // Nothing of the second call's answer was whole; the third is its retry, streamed until the client leaves.
+    // The second call broke off; the third is its retry, streamed until the client disconnects.
     let mut leaves = Raw::connect(gateway.address()).await;
     leaves.send(&post_bytes("/v1/chat", &key("sk-a"), &streamed_chat("hi"))).await;
     leaves.read_until("eight").await;
@@ -144,7 +144,7 @@ async fn failures_cost_nothing_and_a_disconnect_costs_what_ran() {
     account_shows(&gateway, "a", "/in_flight", 0).await;
     let left = account(&gateway, "a").await["tokens_per_day"]["remaining"].as_u64().unwrap();
     assert!([991, 993].contains(&left), "{left}");
-    // One that leaves before the first piece pays for its prompt.
+    // A client that disconnects before the first piece pays for its prompt.
     let mut leaves = Raw::connect(gateway.address()).await;
     leaves.send(&post_bytes("/v1/chat", &key("sk-a"), &chat("hi"))).await;
     upstream.calls(4).await;

@@ -10,7 +10,7 @@ use crate::harness::Gateway;
 use crate::patience::eventually;
 use crate::upstream::{Gate, Upstream, ollama};
 
-/// Status, body without its id, and names of headers: all that a refusal tells.
+/// Status, body without its id, and names of headers: all that a refusal reveals.
 fn told(answer: &Answer) -> (u16, String, Vec<String>) {
     let mut body = answer.json();
     body["request_id"].take();
@@ -102,7 +102,7 @@ async fn a_key_has_a_limit_of_requests_under_way_and_every_ending_frees_a_place(
     assert_eq!(account(&gateway, "two").await["in_flight"], 2);
     let other = send(&gateway, &key("sk-free"), chat("other"));
     upstream.calls(3).await;
-    // One that leaves frees its place, and another one's refusal took none.
+    // A client that disconnects frees its place, and the refusal of another took none.
     leaves.rst();
     account_shows(&gateway, "two", "/in_flight", 1).await;
     let second = send(&gateway, &key("sk-two"), chat("second"));
@@ -125,7 +125,7 @@ async fn a_key_has_a_limit_of_requests_under_way_and_every_ending_frees_a_place(
     gateway.end(9).await;
 }
 
-/// Asks with keys that there are not until one is told to wait; says how many were told that they are invalid.
+/// Sends unknown keys until one gets 429; returns how many got 401 before.
 async fn guess(gateway: &Gateway, headers: &[(&str, &str)]) -> (usize, Answer) {
     for guessed in 0..100 {
         let guess = format!("sk-guess-{guessed}");
@@ -147,7 +147,7 @@ async fn guessing_is_limited_and_never_affects_valid_keys() {
     let (guessed, refused) = guess(&gateway, &[]).await;
     assert_eq!(guessed, 5);
     limited(&refused, "too many invalid keys came from this address");
-    // A claim to be somebody else is not believed.
+    // A claim to have another address is not believed.
     let (guessed, _) = guess(&gateway, &[("x-forwarded-for", "198.51.100.7")]).await;
     assert_eq!(guessed, 0);
     // Nor do lists of models let anybody guess on.

@@ -11,7 +11,7 @@ use crate::harness::{provider, spawn_gateway_with};
 use crate::patience::eventually;
 use crate::upstream::Upstream;
 
-/// So few come back that none does while a test runs.
+/// Such a slow refill that nothing comes back while a test runs.
 const SLOW: &str = "refill_per_second = 0.001";
 
 #[tokio::test]
@@ -27,7 +27,7 @@ async fn a_key_has_its_capacity_at_once_and_reads_what_is_left() {
         assert!(answer.header("x-ratelimit-limit-tokens").is_none());
     }
     let refused = ask(&gateway, "sk-a").await;
-    // The next one comes in about 1000 s; longer than a minute is never told.
+    // The next one comes in about 1000 s; `Retry-After` is never longer than a minute.
     assert_eq!(
         limited(&refused, "has used its requests, there is enough for this request in 16m"),
         60
@@ -35,7 +35,7 @@ async fn a_key_has_its_capacity_at_once_and_reads_what_is_left() {
     assert_eq!(number(&refused, "x-ratelimit-remaining-requests"), 0);
     let reset = refused.header("x-ratelimit-reset-requests").unwrap();
     assert!(reset.starts_with("49m") || reset == "50m0s", "{reset}");
-    // Others have nothing to do with it, and without a limit nothing is told.
+    // Other keys are not affected, and without a limit there are no such headers.
     let other = ask(&gateway, "sk-free").await;
     assert_eq!(other.status, 200);
     assert!(other.header("x-ratelimit-limit-requests").is_none());

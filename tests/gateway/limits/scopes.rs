@@ -114,8 +114,8 @@ fn any(patterns: &[&str], name: &str) -> bool {
     patterns.iter().any(|pattern| matches(pattern.as_bytes(), name.as_bytes()))
 }
 
-/// What a key may run of what a name leads to: the provider, the model that runs and the name asked for are all in its
-/// scope. Names of hints are no models, and where no name is asked for it is the model's own.
+/// The candidates of a name that a key may use: the provider, the model that runs and the requested name are all in its
+/// scope. Names of hints are no models, and a request without a name has the model's own.
 fn allowed<'a>(
     (_, models, providers): (&str, &[&str], &[&str]),
     name: &str,
@@ -176,7 +176,7 @@ async fn no_name_takes_a_key_beyond_its_scope() {
                 }
             }
         }
-        // Not even a call that failed went elsewhere.
+        // Not even a failed call went to another provider.
         for ((name, upstream), before) in
             [("alpha", &alpha), ("beta", &beta), ("gamma", &gamma)].into_iter().zip(before)
         {

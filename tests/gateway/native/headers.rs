@@ -24,7 +24,7 @@ async fn every_answer_names_its_provider() {
         assert!(waited.unwrap().parse::<u64>().is_ok());
     }
     assert!(streamed.rest().await.ended_properly);
-    // Nobody was chosen for a request that is refused before.
+    // No provider was chosen for a request that is refused before.
     let answer = post_json(&gateway.url("/v1/chat"), &serde_json::json!({})).await;
     assert_eq!((answer.status, answer.header("x-gateway-provider")), (422, None));
     gateway.end(3).await;

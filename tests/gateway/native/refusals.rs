@@ -58,7 +58,7 @@ async fn every_invalid_key_gets_the_same_answer() {
     }
     bodies.dedup();
     assert_eq!(bodies.len(), 1, "{bodies:?}");
-    // Who has no key does not learn whether a body would be right.
+    // A client without a key does not learn whether a body would be valid.
     let answer = post_json(&gateway.url("/v1/chat"), &json!({ "nonsense": true })).await;
     check_error(&answer, 401, "invalid_api_key");
     assert_eq!(upstream.connections(), 0);
@@ -79,7 +79,7 @@ async fn keys_come_from_the_environment_too() {
     gateway.end(4).await;
 }
 
-/// A problem as FastAPI tells it.
+/// A problem as FastAPI reports it.
 fn problem(loc: &Value, detail: &Value) -> bool {
     let problems = detail.as_array().unwrap();
     problems.iter().all(|problem| problem["msg"].is_string() && problem["type"].is_string())
@@ -202,7 +202,7 @@ async fn a_body_that_is_too_large_is_413_and_the_answer_can_be_read() {
         assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
         assert!(answer.contains("\"body_too_large\"") && answer.contains("64"), "{answer}");
     }
-    // A client that waits for leave to send is told before it sends.
+    // A client that waits for `100 Continue` is answered before it sends.
     let mut client = Raw::connect(gateway.address()).await;
     let head = "POST /v1/chat HTTP/1.1\r\nhost: gateway\r\ncontent-type: application/json\r\n\
         content-length: 9000000\r\nexpect: 100-continue\r\n\r\n";

@@ -82,7 +82,7 @@ async fn a_folder_that_is_moved_away_with_its_file_is_not_replaced_by_defaults()
     let again = |file: &Path| {
         let folder = file.parent().unwrap();
         fs::rename(folder, folder.with_extension("away")).unwrap();
-        // What comes in its place is another's.
+        // The file in its place is another one.
         fs::create_dir(folder).unwrap();
         fs::remove_dir_all(folder.with_extension("away")).unwrap();
     };
@@ -91,7 +91,7 @@ async fn a_folder_that_is_moved_away_with_its_file_is_not_replaced_by_defaults()
 
 #[tokio::test]
 async fn a_file_that_cannot_be_read_or_is_no_text_is_refused() {
-    // Whoever runs this as root could read a file of mode 000.
+    // As root the gateway could read a file of mode 000.
     let folder = |file: &Path| {
         fs::remove_file(file).unwrap();
         fs::create_dir(file).unwrap();

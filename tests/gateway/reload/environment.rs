@@ -9,13 +9,13 @@ use super::{KEYS, Told, listeners, never_opens, whole};
 use crate::harness::{Gateway, provider, spawn_gateway_in};
 use crate::upstream::Upstream;
 
-/// What is told, and what was done to `.env`.
+/// What is reported, and what was done to `.env`.
 type Spoil = (&'static str, fn(&Path));
 
-/// Nobody looks at `.env` by itself.
+/// The gateway does not watch `.env`.
 const TOLD: [Told; 2] = [Told::Post, Told::Hangup];
 
-/// A gateway with this file and this `.env`; says where that is.
+/// A gateway with this file and this `.env`; returns its path.
 async fn started(text: &str, dotenv: &str) -> (Gateway, PathBuf) {
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("gateway.toml"), text).unwrap();

@@ -13,13 +13,13 @@ use crate::harness::{Gateway, Printed, Signal, run, run_in, spawn_gateway_in};
 use crate::patience::eventually;
 use crate::upstream::{Gate, Upstream, ollama};
 
-/// What the health check prints and returns that is told of the same file.
+/// What the health check prints and returns with the same file.
 async fn health(gateway: &Gateway) -> Printed {
     let file = gateway.config_file();
     run(&["health", "--config", file.to_str().unwrap()], &[]).await
 }
 
-/// A gateway by a file with an absolute name. The file leaves its port to the kernel, so that no file says where it is.
+/// A gateway by a file with an absolute name. The file leaves its port to the kernel, so that no file contains its address.
 async fn by_absolute_name(upstream: &Upstream) -> Gateway {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("gateway.toml");

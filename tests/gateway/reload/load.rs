@@ -9,7 +9,7 @@ use crate::client::{chat, get, post_json_with};
 use crate::harness::Gateway;
 use crate::patience::eventually;
 
-/// Who asks, and what it is answered. Of the last one nothing but the model's list is wanted.
+/// A client, and its answer. The last one only requests the list of models.
 const CLIENTS: [(&[(&str, &str)], u16); 5] = [
     (&[], 401),
     (&[("x-api-key", "sk-wrong")], 401),
@@ -52,7 +52,7 @@ impl Load {
         Self { stop, answered, clients }
     }
 
-    /// Awaits that everybody has been answered anew: the second answer belongs to a request that was sent from now on.
+    /// Awaits two more answers for every client: the second belongs to a request that was sent from now on.
     pub async fn goes_on(&self) {
         let counts = || self.answered.iter().map(|count| count.load(Ordering::SeqCst));
         let before: Vec<usize> = counts().collect();
@@ -64,7 +64,7 @@ impl Load {
         eventually(|| "every client is answered twice".to_owned(), has_all).await;
     }
 
-    /// Everybody was answered as is right, all the time; says how many requests that were.
+    /// Every client got the right answer, all the time; returns the number of requests.
     pub async fn end(self) -> usize {
         self.stop.store(true, Ordering::SeqCst);
         let mut sent = 0;

@@ -74,11 +74,11 @@ async fn the_same_content_is_reported_once_in_the_log_and_every_time_in_the_answ
         }
     }
     assert_eq!(times(&gateway, REFUSED), 1);
-    // Other content is told again, with the same problems.
+    // Other content is reported again, with the same problems.
     fs::write(&file, format!("{bad}# hm\n")).unwrap();
     assert_eq!(press(&gateway, "reload").await.status, 422);
     assert_eq!(times(&gateway, REFUSED), 2);
-    // So is the same content after it was mended.
+    // So is the same content after it was corrected.
     for text in [&text, &format!("{bad}# hm\n")] {
         fs::write(&file, text).unwrap();
         press(&gateway, "reload").await;
@@ -106,7 +106,7 @@ async fn the_answer_and_the_log_name_the_keys_that_the_environment_overrides() {
     assert!(line.contains(variable) && line.contains("WARN"), "{line}");
     let shown = crate::crowd::snapshot(&gateway, "ollama").await;
     assert_eq!((&shown["limit"], &shown["max_queue"]), (&4.into(), &9.into()));
-    // What has not changed is not told again, by whatever it is read.
+    // Unchanged content is not reported again, however it is read.
     let known = times(&gateway, "has changed in the file");
     reload(&gateway, Told::Nobody, TAKEN, || gateway.write_config(&limited(8, 7))).await;
     assert_eq!(times(&gateway, "has changed in the file"), known);

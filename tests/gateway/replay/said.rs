@@ -58,7 +58,7 @@ impl Api {
         }
     }
 
-    /// A question that wants all that the API can tell.
+    /// A request for all that the API can report.
     pub fn body(self, model: &str, is_streamed: bool, thinks: bool) -> Value {
         let mut body = json!({ "model": model, "stream": is_streamed });
         let (field, prompt) = match self {
@@ -89,14 +89,14 @@ impl Api {
         !matches!(self, Self::Native | Self::Completions)
     }
 
-    /// The status that others use for what this API says.
+    /// The status that other APIs use for this one's.
     pub fn status(self, said: u64) -> u64 {
         if self == Self::Messages && said == 529 { 503 } else { said }
     }
 }
 
 impl Said {
-    /// Asks and reads the answer to its end.
+    /// Sends a request and reads the answer to its end.
     pub async fn read(api: Api, is_streamed: bool, url: &str, body: &Value) -> Self {
         let answer = client::stream(url, body).await;
         let status = answer.status;
@@ -261,7 +261,7 @@ impl Said {
     fn stopped(&mut self, reason: &Value, usage: &Value) {
         self.ended(reason);
         if usage.is_object() {
-            // A real Anthropic says the one half at the beginning.
+            // A real Anthropic sends one half at the beginning.
             let input = inputs(usage).or(self.usage.0).or(Some(0));
             self.usage = (input, usage["output_tokens"].as_u64());
         }
@@ -310,7 +310,7 @@ fn add(text: &mut String, piece: &Value) {
     text.push_str(piece.as_str().unwrap_or_default());
 }
 
-/// All of Anthropic's prompt; `None` when it is not told or nothing.
+/// All of Anthropic's prompt tokens; `None` if not reported or 0.
 fn inputs(usage: &Value) -> Option<u64> {
     let names = ["input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"];
     let input: u64 = names.iter().filter_map(|name| usage[*name].as_u64()).sum();

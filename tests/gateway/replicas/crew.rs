@@ -37,7 +37,7 @@ pub async fn hire(redis: &Redis, upstream: &Upstream, timeout: &str) -> Gateway 
     spawn_gateway(&format!("{}{provider}", redis.section(timeout))).await
 }
 
-/// Awaits that it says it is ready.
+/// Awaits that it reports ready.
 pub async fn ready(gateway: &Gateway) {
     let url = gateway.url("/readyz");
     eventually(

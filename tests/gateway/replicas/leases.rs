@@ -34,11 +34,11 @@ struct Replica {
     wanted: u32,
     /// Says nothing until then.
     quiet: Instant,
-    /// Whether it has no lease and runs its share all the same, until it is told something else.
+    /// Whether it has no lease and runs its share all the same, until it gets another answer.
     alone: bool,
 }
 
-/// What is asked, which may be delivered late.
+/// A request, which may be delivered late.
 #[derive(Debug, Clone)]
 struct Ask {
     arguments: Vec<Bytes>,
@@ -93,7 +93,7 @@ impl Replica {
     fn take(&mut self, answer: &[i64], ends: Instant) {
         self.lease = u32::try_from(answer[0]).unwrap();
         (self.until, self.alone) = (ends, false);
-        // What runs beyond the lease goes on until it ends by itself.
+        // Calls beyond the lease run until they end by themselves.
         self.lapse(Instant::now());
     }
 }
@@ -144,7 +144,7 @@ impl Stage {
         assert!(most <= self.limit, "{most} of {} after {what}: {:#?}", self.limit, self.replicas);
     }
 
-    /// The Redis stands still for so long that everybody goes on with a share of the limit.
+    /// The Redis freezes for so long that every replica continues with a share of the limit.
     async fn stand_still(&mut self, redis: &Redis) {
         redis.freeze();
         tokio::time::sleep(self.holds * 2).await;
@@ -153,7 +153,7 @@ impl Stage {
             (replica.lease, replica.running, replica.alone) = (share, 0, true);
         }
         self.check("going on alone");
-        // Whoever has not come back within the time of a lease is no longer waited for.
+        // A replica that has not reported within the time of a lease no longer counts.
         let until = Instant::now() + self.holds - MARGIN;
         for replica in &mut self.replicas {
             (replica.until, replica.alone) = (until, false);
@@ -262,7 +262,7 @@ async fn every_gateway_that_wants_slots_gets_some_and_none_is_left() {
         ([1, 8, 8], [1, 3, 4]),
         ([8, 0, 0], [0, 0, 8]),
         ([2, 2, 2], [2, 2, 2]),
-        // Nobody wants anything: some are kept at hand, most wait for the first who does.
+        // No replica wants a slot: some are leased in advance, most wait for the first that does.
         ([0, 0, 0], [1, 1, 1]),
         ([8, 8, 8], [2, 3, 3]),
     ];
@@ -326,7 +326,7 @@ async fn a_single_gateway_gets_every_slot_and_returns_them_when_it_stops() {
     let mut leaving = stage.replicas.remove(0);
     leaving.limit = 0;
     stage.deliver(&leaving.ask(LONG)).await.unwrap();
-    // Nobody holds anything, and everybody knows: the first ask is answered in full, however much later it comes.
+    // No replica holds a slot, and the Redis knows: the first request gets all, however late it comes.
     tokio::time::sleep(LONG * 2).await;
     stage.add();
     stage.ask(0).await;

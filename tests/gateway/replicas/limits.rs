@@ -13,7 +13,7 @@ use crate::patience::eventually;
 use crate::redis::{Keys, Redis};
 use crate::upstream::Upstream;
 
-/// So few come back that none does while a test runs.
+/// Such a slow refill that nothing comes back while a test runs.
 const SLOW: f64 = 0.001;
 
 /// Three gateways that share what the key `sk-a` may.
@@ -40,7 +40,7 @@ impl Three {
         three
     }
 
-    /// Awaits the moment when every gateway says this of its Redis.
+    /// Awaits the moment when every gateway reports this of its Redis.
     async fn all_say(&self, state: &str) {
         for gateway in &self.gateways {
             let says = async || {
@@ -166,7 +166,7 @@ async fn without_its_redis_every_gateway_grants_its_share_and_fails_no_request()
     assert_eq!(remaining(&three.ask(0).await), 59);
     assert_eq!(remaining(&three.ask(1).await), 58);
     assert_eq!(remaining(&three.ask(2).await), 57);
-    // Every gateway has to have heard of the other two.
+    // Every gateway has to know of the other two.
     for gateway in &three.gateways {
         let counts = async || {
             let keys = get(&gateway.admin_url("/admin/keys")).await.json();
@@ -176,7 +176,7 @@ async fn without_its_redis_every_gateway_grants_its_share_and_fails_no_request()
     }
     redis.stop(Keys::Lost).await;
     three.all_say("degraded").await;
-    // 57 were left, of which each has a third; nobody knows what the others grant.
+    // 57 were left, of which each has a third; none knows what the others grant.
     let total = granted(&three.burst(40, &chat("hi")).await);
     assert_eq!(total, 57);
     redis.start_again().await;
@@ -195,7 +195,7 @@ async fn a_redis_that_freezes_or_stops_under_load_fails_no_request() {
     assert_eq!(granted(&three.burst(20, &chat("hi")).await), 60);
     redis.freeze();
     let began = Instant::now();
-    // Until the breaker opens each waits for the timeout of a second, and then nobody waits.
+    // Until the breaker opens each request waits for the timeout of a second, then none waits.
     assert_eq!(granted(&three.burst(20, &chat("hi")).await), 60);
     three.all_say("degraded").await;
     assert_eq!(granted(&three.burst(20, &chat("hi")).await), 60);
@@ -224,7 +224,7 @@ async fn what_the_redis_hears_too_late_is_not_taken() {
     let mut three = Three::start(&redis, &upstream, &rate(60, SLOW)).await;
     assert_eq!(granted(&three.burst(1, &chat("hi")).await), 3);
     redis.freeze();
-    // These were sent to the Redis, but were granted alone when no answer came.
+    // These were sent to the Redis, but the gateway granted them alone when no answer came.
     assert_eq!(granted(&three.burst(2, &chat("hi")).await), 6);
     three.all_say("degraded").await;
     redis.thaw();

@@ -10,7 +10,7 @@ use crate::patience::eventually;
 use crate::redis::{Keys, Redis};
 use crate::upstream::{Upstream, ollama};
 
-/// Awaits that every gateway says this of its Redis, ready all along.
+/// Awaits that every gateway reports this of its Redis, while it stays ready.
 async fn all_say(crew: &[Gateway], state: &str) {
     for gateway in crew {
         let url = gateway.url("/readyz");
@@ -26,7 +26,7 @@ async fn all_say(crew: &[Gateway], state: &str) {
     }
 }
 
-/// Three gateways under load, before, during and after an outage: everybody is answered with 200, which [`Clients`]
+/// Three gateways under load, before, during and after an outage: every client is answered with 200, which [`Clients`]
 /// checks, and the limit is kept.
 async fn survive(
     redis: &mut Redis,

@@ -30,7 +30,7 @@ async fn one_busy_gateway_of_three_gets_the_whole_limit_and_never_more() {
     waiting(&crew[1], "ollama", 20 - LIMIT).await;
     parts(&crew, "all of it is at one", |parts| parts.iter().map(|part| part.0).eq([0, 8, 0]))
         .await;
-    // Somebody else comes and has to wait until one of the eight ends.
+    // Another client arrives and has to wait until one of the eight ends.
     let late = send_many(&crew[2], &[], "hi", 1);
     waiting(&crew[2], "ollama", 1).await;
     assert_eq!(upstream.under_way(), LIMIT);
@@ -146,10 +146,10 @@ async fn a_gateway_that_stops_returns_its_lease_and_a_new_one_gets_its_own() {
 async fn a_gateway_is_ready_once_it_knows_its_lease() {
     let (redis, upstream) = (Redis::start().await, slow(Duration::ZERO));
     let gateway = hire(&redis, &upstream, "1s").await;
-    // The Redis knows nothing, so for two seconds somebody might hold slots that it has forgotten.
+    // The Redis knows nothing, so for two seconds a gateway might hold slots that it has forgotten.
     let early = get(&gateway.url("/readyz")).await;
     assert_eq!((early.status, early.text().as_str()), (503, r#"{"status":"starting"}"#));
-    // Who comes early waits and is served.
+    // A client that arrives early waits and is served.
     let sent = send_many(&gateway, &[], "hi", 20);
     ready(&gateway).await;
     assert_eq!(get(&gateway.url("/readyz")).await.text(), r#"{"status":"ok","redis":"ok"}"#);

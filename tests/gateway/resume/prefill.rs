@@ -7,14 +7,14 @@ use crate::client::stream;
 use crate::harness::{provider, spawn_gateway};
 use crate::upstream::{Call, Script, Upstream, anthropic, ollama};
 
-/// Whether the call ends in what an assistant said.
+/// Whether the call ends with an assistant message.
 fn is_prefilled(call: &Call) -> bool {
     let messages = call.json()["messages"].clone();
     let last = messages.as_array().and_then(|messages| messages.last().cloned());
     last.is_some_and(|last| last["role"] == "assistant")
 }
 
-/// A second provider of this kind that refuses to go on, and says this when it is asked from the start.
+/// A second provider of this kind that refuses to continue, and answers this when it is asked from the start.
 fn refusing(backend: &str, pieces: &'static [&'static str]) -> Upstream {
     let said = "This model does not support assistant message prefill.";
     match backend {

@@ -51,7 +51,7 @@ async fn nginx_hides_a_rolling_restart_from_every_client() {
 
     for (index, gate) in gates.iter().enumerate() {
         go_on(&mut clients).await;
-        // Goes around nginx, to the replica that is about to stop, and keeps it until everybody has met it.
+        // Goes around nginx, to the replica that is about to stop, and holds it until every client has met it.
         let content = format!("held {index}");
         let long = send(addresses[index], "long", &content, true);
         let stopping = async {
@@ -174,7 +174,7 @@ impl Drop for Nginx {
 }
 
 fn write_config(folder: &Path, [one, two]: [SocketAddr; 2]) {
-    // `max_fails=0`: a replica that was away is asked again at once. The rest is what one would write.
+    // `max_fails=0`: a replica that was down is tried again at once. The rest is an ordinary configuration.
     let text = format!(
         "daemon off; user root; worker_processes 1; pid nginx.pid; error_log stderr notice;\n\
          events {{ worker_connections 256; }}\n\

@@ -30,7 +30,7 @@ const MEMORY: f64 = 6.0 * 1024.0 * 1024.0;
 /// The same for descriptors.
 const DESCRIPTORS: f64 = 20.0;
 
-/// What the process says of itself.
+/// What the process reports of itself.
 struct Sample {
     memory: f64,
     /// Those that are not explained by requests that run or wait.
@@ -76,7 +76,7 @@ fn a_leak_grows_and_a_flat_noise_does_not() {
     let noise = |at: usize| f64::from(u32::try_from(at * 7 % 5).unwrap());
     let flat: Vec<f64> = (0..40).map(|at| 100.0 + noise(at)).collect();
     assert!(growth(&flat).abs() <= 2.0, "{}", growth(&flat));
-    // What comes at the start and stays is none either.
+    // Growth at the start that stays is none either.
     let warm: Vec<f64> = (0..40).map(|at| if at < 8 { 20.0 } else { 100.0 + noise(at) }).collect();
     assert!(growth(&warm).abs() <= 2.0, "{}", growth(&warm));
     let leak: Vec<f64> = (0..40).map(|at| 100.0 + noise(at) + 0.5 * at as f64).collect();

@@ -14,7 +14,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
-/// Whoever signs certificates.
+/// The authority that signs certificates.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
@@ -87,7 +87,7 @@ impl Front {
                 let (stream, _) = listener.accept().await.unwrap();
                 let acceptor = acceptor.clone();
                 tokio::spawn(async move {
-                    // What the client makes of the certificate is the client's to say.
+                    // The client reports its own view of the certificate.
                     let Ok(mut stream) = acceptor.accept(stream).await else { return };
                     let mut behind = TcpStream::connect(behind).await.unwrap();
                     drop(copy_bidirectional(&mut stream, &mut behind).await);
@@ -97,7 +97,7 @@ impl Front {
         Self { address }
     }
 
-    /// Takes connections and answers whatever comes as servers answer what is not HTTP.
+    /// Accepts connections and answers everything as servers answer what is not HTTP.
     pub async fn without_tls() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -109,7 +109,7 @@ impl Front {
                     let read = stream.read(&mut greeting).await.unwrap();
                     assert!(read > 0, "nobody spoke");
                     stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
-                    // Closed only after the other side, so that what was said is not lost in a reset.
+                    // Closed only after the other side, so that the sent bytes are not lost in a reset.
                     while stream.read(&mut greeting).await.is_ok_and(|read| read > 0) {}
                 });
             }

@@ -159,7 +159,7 @@ async fn a_page_that_is_not_allowed_is_refused_where_no_key_is_required() {
         assert!(answer.text().contains("server.cors.origins"), "{}", answer.text());
         check_stranger(&answer.headers);
     }
-    // A name that was made to mean this machine has an origin of its own, whatever Host says.
+    // A name made to resolve to this machine has its own origin, whatever Host says.
     let rebound = [("origin", "http://rebound.example:8000"), ("host", "rebound.example:8000")];
     let answer = post_json_with(&gateway.url("/v1/chat"), &rebound, &chat("hi")).await;
     assert_eq!(answer.status, 403);

@@ -139,7 +139,7 @@ async fn a_client_that_does_not_send_its_body_is_refused_soon_and_its_connection
     let gateway = gateway(&upstream, KEYS).await;
     let mut refused = 0;
     for (status, bytes) in refusals() {
-        // Those whose body is needed to refuse them are no case for this, nor is who has not used up its requests.
+        // Refusals that need the body are no case for this, nor are keys that have requests left.
         let is_late = String::from_utf8_lossy(&bytes).contains("sk-other");
         if is_late || [413, 429].contains(&status) {
             continue;

@@ -26,15 +26,15 @@ const WISHES: &[&[(&str, &str)]] = &[
     &[("connection", "UPGRADE"), ("upgrade", "H2C, TLS/1.0")],
     &[("CONNECTION", "keep-alive"), ("CONNECTION", " upgrade "), ("UPGRADE", "irc/6.9")],
     &[("Connection", "TE,Upgrade"), ("TE", "trailers"), ("Upgrade", "TLS/1.2, HTTP/1.1")],
-    // A proxy that hands on what was not asked for.
+    // A proxy that passes on an unrequested upgrade.
     &[("Connection", "upgrade")],
     &[("Connection", "upgrade"), ("Upgrade", "")],
-    // What is no WebSocket, although it says so (RFC 6455 4.1): it would be asked for by GET.
+    // Not a WebSocket, although it says so (RFC 6455 4.1): that would be a GET.
     &[("Connection", "Upgrade"), ("Upgrade", "websocket")],
     &[("Upgrade", "websocket")],
 ];
 
-/// Fails the test unless the answer is one and its connection goes on.
+/// Fails the test unless the answer is one and its connection stays open.
 fn check_kept(answer: &str, asked: &str) {
     let head = answer.split("\r\n\r\n").next().unwrap().to_ascii_lowercase();
     assert!(head.starts_with("http/1.1 200"), "{answer}");

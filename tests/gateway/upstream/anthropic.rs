@@ -17,7 +17,7 @@ pub fn answer(pieces: &[&str]) -> Script {
         .piece(event(&json!({ "type": "message_stop" })))
 }
 
-/// A streamed message without its end; more may be said to it.
+/// A streamed message without its end; more pieces may be added.
 pub fn opened(pieces: &[&str]) -> Script {
     let delta = |piece: &&str| {
         let delta = json!({ "type": "text_delta", "text": piece });

@@ -16,7 +16,7 @@ pub struct DeadEnd {
     _fillers: Vec<Socket>,
 }
 
-/// Refuses every connection: the port is taken, but nobody listens.
+/// Refuses every connection: the port is taken, but no process listens.
 pub fn refusing() -> DeadEnd {
     let (socket, address) = bound();
     DeadEnd { address, _socket: socket, _fillers: Vec::new() }
@@ -45,7 +45,7 @@ pub fn black_hole() -> DeadEnd {
 }
 
 impl DeadEnd {
-    /// Where nobody answers.
+    /// Where no server answers.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

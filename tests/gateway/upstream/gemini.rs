@@ -11,7 +11,7 @@ pub fn answer(pieces: &[&str]) -> Script {
     opened(before).piece(event(&finished(last, pieces.len())))
 }
 
-/// A streamed answer without its end; more may be said to it.
+/// A streamed answer without its end; more pieces may be added.
 pub fn opened(pieces: &[&str]) -> Script {
     Script::status(200)
         .header("content-type", "text/event-stream")

@@ -45,7 +45,7 @@ impl<'a> Inbox<'a> {
         Ok(Parts { head, method, path, headers, body })
     }
 
-    /// Reads until the peer leaves. Bytes that come before that are kept for the next request.
+    /// Reads until the peer disconnects. Bytes that arrive before that are kept for the next request.
     pub(super) async fn leaving(&mut self) -> Leaving {
         loop {
             if let Err(how) = self.more().await {

@@ -30,7 +30,7 @@ pub fn answer(pieces: &[&str]) -> Script {
     opened(pieces).piece(done(pieces.len()))
 }
 
-/// A streamed chat without its last line; more may be said to it.
+/// A streamed chat without its last line; more pieces may be added.
 pub fn opened(pieces: &[&str]) -> Script {
     stream_head().pieces(pieces.iter().map(|piece| line(piece)))
 }
@@ -67,7 +67,7 @@ pub fn done(tokens: usize) -> Bytes {
     newline(&last_line(tokens))
 }
 
-/// The line that tells of a failure in the middle of a stream.
+/// The line that reports a failure in the middle of a stream.
 pub fn error_line(message: &str) -> Bytes {
     newline(&json!({ "error": message }))
 }
@@ -92,7 +92,7 @@ pub fn many_small_events(total: u64) -> Script {
     stream_head().flood(std::iter::repeat_n(block, blocks)).piece(done(blocks * events))
 }
 
-/// What a healthy provider says about itself.
+/// What a healthy provider answers about itself.
 pub fn about_itself(question: &Call) -> Script {
     let path = question.path.split('?').next().unwrap_or_default();
     let details = json!({ "format": "gguf", "family": "llama", "families": ["llama"],

@@ -20,7 +20,7 @@ pub fn answer(pieces: &[&str]) -> Script {
         .piece("data: [DONE]\n\n")
 }
 
-/// A streamed chat completion without its end; more may be said to it.
+/// A streamed chat completion without its end; more pieces may be added.
 pub fn opened(pieces: &[&str]) -> Script {
     let delta = |piece: &&str| {
         let choice = json!({ "index": 0, "delta": { "content": piece }, "finish_reason": null });

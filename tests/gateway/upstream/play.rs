@@ -16,9 +16,9 @@ pub(super) enum Outcome {
     Complete { stays_open: bool },
     /// The script asked for the connection to end this way.
     Cut(Leaving),
-    /// Writing failed, so the peer has left; reading tells how.
+    /// Writing failed, so the peer has disconnected; reading shows how.
     Broken,
-    /// The peer was seen to leave.
+    /// The peer has disconnected.
     PeerLeft(Leaving),
 }
 

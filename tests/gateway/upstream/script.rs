@@ -30,7 +30,7 @@ pub enum Leaving {
     Reset,
 }
 
-/// A door inside a script: who reaches it waits until the test opens it, or until the peer leaves.
+/// A gate inside a script: a call that reaches it waits until the test opens it, or until the peer disconnects.
 #[derive(Clone)]
 pub struct Gate {
     passes: Arc<Semaphore>,
@@ -85,7 +85,7 @@ impl Script {
         Self::status(code).header("location", location)
     }
 
-    /// These bytes in place of a head, then whatever else is said, unframed.
+    /// These bytes in place of a head, then the rest of the script, unframed.
     pub fn raw(head: impl Into<Bytes>) -> Self {
         Self { framing: Framing::UntilClose, ..Self::new(Head::Raw(head.into()), Ending::Close) }
     }
@@ -100,7 +100,7 @@ impl Script {
         Self::new(Head::Absent, Ending::Cut { at: 0, how: Leaving::Reset })
     }
 
-    /// No answer at all, until the peer leaves.
+    /// No answer at all, until the peer disconnects.
     pub fn never() -> Self {
         Self::status(200).head_stall()
     }
@@ -126,7 +126,7 @@ impl Script {
         self
     }
 
-    /// Stops before the head until the peer leaves.
+    /// Stops before the head until the peer disconnects.
     pub fn head_stall(mut self) -> Self {
         self.before_head.push(Step::Stall);
         self
@@ -161,14 +161,14 @@ impl Script {
         self
     }
 
-    /// Waits this long after every piece said so far.
+    /// Waits this long after every piece so far.
     pub fn paced(mut self, pause: Duration) -> Self {
         let pieces = std::mem::take(&mut self.body);
         self.body = pieces.into_iter().flat_map(|piece| [piece, Step::Pause(pause)]).collect();
         self
     }
 
-    /// Stops here in the body until the peer leaves.
+    /// Stops here in the body until the peer disconnects.
     pub fn stall(mut self) -> Self {
         self.body.push(Step::Stall);
         self
@@ -223,12 +223,12 @@ impl Gate {
         Self { passes, reached: watch::Sender::new(0), changed: watch::Sender::new(()) }
     }
 
-    /// Lets everybody through from now on.
+    /// Lets every call through from now on.
     pub fn open(&self) {
         self.passes.close();
     }
 
-    /// Lets `count` through, those who wait first.
+    /// Lets `count` calls through, waiting ones first.
     pub fn let_through(&self, count: usize) {
         self.passes.add_permits(count);
     }

@@ -121,7 +121,7 @@ async fn calls_one_after_another_never_appear_to_overlap() {
     for round in 0..200 {
         raw.send(&post_bytes("/api/chat", &[], &streamed_chat("hi"))).await;
         raw.read_until("\"done\":true").await;
-        // Leaving at once, without the last chunk, is the closest a caller can come.
+        // Disconnecting at once, without the last chunk, is the closest a caller can get.
         if round % 2 == 0 {
             raw.rst()
         } else {
@@ -164,7 +164,7 @@ async fn a_peer_that_leaves_after_its_answer_is_told_apart() {
     assert_eq!((left.how, left.answered), (Leaving::Fin, true));
 }
 
-/// Sends one chat and returns everything that comes back, and how it ended.
+/// Sends one chat and returns everything received, and how it ended.
 async fn outcome(script: fn() -> Script) -> (String, End) {
     let upstream = Upstream::spawn(move |_| script());
     let mut raw = Raw::connect(upstream.address()).await;

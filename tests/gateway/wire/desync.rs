@@ -32,7 +32,7 @@ const CLIENTS: usize = 32;
 const TURNS: usize = 12;
 /// Calls at one time, and so about as many connections, at each provider.
 const SLOTS: usize = 4;
-/// What came of a request whose model was left alone because others had failed there: no answer, and nobody else's.
+/// The outcome of a request whose breaker was open because others had failed: no answer, and not another's.
 const LEFT_ALONE: &str = "left alone";
 /// More than any request waits to be sent.
 const LARGE: usize = 3 << 20;
@@ -80,7 +80,7 @@ async fn no_client_ever_reads_the_answer_to_another_request() {
         seen.iter().for_each(|one| check(one, &mut tally));
         gateway.settled().await;
         for peer in &peers {
-            // Whoever reads it, then or later, reads what was never an answer.
+            // A client that reads it, then or later, reads bytes that were never an answer.
             peer.say_unasked(planted_answer()).await;
         }
     }
@@ -149,7 +149,7 @@ async fn one_exchange(gateway: &Gateway, seed: u64, marker: String) -> Seen {
     Seen { plan, status, text, marker }
 }
 
-/// Reads to the end, or leaves after the first piece.
+/// Reads to the end, or disconnects after the first piece.
 async fn read(mut streamed: Streamed, leaves: bool) -> String {
     if leaves {
         let first = within("a first piece", streamed.piece()).await;

@@ -24,13 +24,13 @@ use crate::upstream::Gate;
 pub enum Act {
     /// Writes these bytes, with one write.
     Write(Vec<u8>),
-    /// Writes them unless another request has come meanwhile.
+    /// Writes them unless another request has arrived meanwhile.
     Unasked(Vec<u8>),
     Pause(Duration),
     Hold(Gate),
     /// Reads the rest of the request.
     ReadBody,
-    /// Closes its own direction and goes on.
+    /// Closes its own direction and continues.
     Fin,
     /// Resets the connection.
     Reset,
@@ -64,7 +64,7 @@ struct Seen {
     script: Script,
     state: Mutex<State>,
     changed: watch::Sender<()>,
-    /// What is said by whoever has nothing to do.
+    /// What an idle connection sends.
     aloud: watch::Sender<Vec<u8>>,
 }
 
@@ -120,10 +120,10 @@ impl Peer {
         self.seen.state.lock().asked.clone()
     }
 
-    /// Says this on every connection on which nothing is asked.
+    /// Sends this on every idle connection.
     pub async fn say_unasked(&self, bytes: Vec<u8>) {
         self.seen.aloud.send_replace(bytes);
-        // Until it has been said, or there was nobody left to say it to.
+        // Until it has been sent, or no connection is left.
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 
@@ -168,7 +168,7 @@ async fn accept(listener: std::net::TcpListener, seen: Arc<Seen>) {
     }
 }
 
-/// One connection; `None` of what it does says that the other side has closed it.
+/// One connection; `None` from its functions means that the other side has closed it.
 struct Line {
     stream: TcpStream,
     unread: Vec<u8>,

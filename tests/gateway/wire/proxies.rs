@@ -17,7 +17,7 @@ use crate::upstream::{Upstream, refusing};
 /// `me:sk-planted`, as HTTP writes it.
 const BASIC: &str = "Basic bWU6c2stcGxhbnRlZA==";
 
-/// A proxy that takes everybody to one place, whatever they ask for. It ends with the test.
+/// A proxy that connects every client to one address, whatever it asks for. It ends with the test.
 struct Proxy {
     address: SocketAddr,
     heads: Arc<Mutex<Vec<String>>>,
@@ -28,7 +28,7 @@ impl Proxy {
         Self::saying("HTTP/1.1 103 x\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", target).await
     }
 
-    /// A proxy that answers who asks for a tunnel with this.
+    /// A proxy that answers a request for a tunnel with this.
     async fn saying(consent: &'static str, target: SocketAddr) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -103,7 +103,7 @@ async fn a_provider_without_tls_is_reached_by_its_absolute_address() {
     assert!(head.starts_with("POST http://models.test:1234/deep/api/chat HTTP/1.1\r\n"), "{head}");
     assert_eq!(field(head, "host"), Some("models.test:1234"), "{head}");
     assert_eq!(field(head, "proxy-authorization"), Some(BASIC), "{head}");
-    // The second came on the same connection, asked for alike.
+    // The second arrived on the same connection, in the same form.
     assert_eq!(proxy.heads().len(), 1);
     let calls = upstream.calls(2).await;
     assert_eq!(calls[1].path, "http://models.test:1234/deep/api/chat");

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-/// The marker of what nobody ever asked for.
+/// The marker of unsolicited bytes.
 pub const PLANTED: &str = "mkffffffff";
 
 /// What a provider speaks.

@@ -15,7 +15,7 @@ pub struct Plan {
     pub is_streamed: bool,
     /// Whether the request is too large to be sent at once.
     pub is_large: bool,
-    /// Whether the client leaves after the first piece of a stream.
+    /// Whether the client disconnects after the first piece of a stream.
     pub leaves: bool,
     interims: usize,
     framing: Framing,
@@ -50,7 +50,7 @@ enum Cuts {
     FewWithPauses,
 }
 
-/// How the connection goes on when the answer is over.
+/// What happens to the connection after the answer.
 #[derive(Clone, Copy, Debug)]
 enum After {
     Stays,
@@ -211,13 +211,13 @@ impl Plan {
         acts
     }
 
-    /// Everything that is said.
+    /// Everything that is sent.
     fn bytes(&self, dice: &mut Rng, body: &str, marker: &str) -> Vec<u8> {
         let own = self.framed(dice, body);
         let mut said = interims(dice, self.interims);
         match self.fault {
             None | Some(Fault::EarlyAnswer) => said += &own,
-            // What was read behind the end has to come with the end, or it could not be told from an answer.
+            // Bytes after the end have to arrive with the end, or nothing could distinguish them from an answer.
             Some(Fault::TwoAnswers) => said += &format!("{own}{own}"),
             Some(Fault::Surplus) => said += &format!("{own}{}", &own[..dice.usize(1..own.len())]),
             Some(Fault::InterimBehind) => said += &format!("{own}{}", interims(dice, 1)),
@@ -296,7 +296,7 @@ impl Plan {
         }
     }
 
-    /// The bytes in the writes that were planned. What comes behind an end is never cut off from it.
+    /// The bytes in the writes that were planned. Bytes after an end are never separated from it.
     fn paced(&self, dice: &mut Rng, bytes: &[u8]) -> Vec<Act> {
         let is_behind = [Fault::TwoAnswers, Fault::Surplus, Fault::InterimBehind, Fault::TooShort]
             .map(Some)
