@@ -88,41 +88,39 @@ pub(super) async fn run(
     let mut span = span(provider, &job, &model);
     call.headers.extend(span.headers());
     let ended = exchange(station, &mut job, &mut slot, &mut span, (call, &model), connection).await;
-    let (ended, shift) = match ended {
-        Ok(usage) => (Ok(usage), slot.ended(Ended::Success)),
-        Err(failed) => {
-            let (failed, shift) = blame(provider, &model, &mut job, slot, failed);
-            (Err(failed), shift)
-        }
-    };
-    let (outcome, cause) = match &ended {
-        Ok(_) => (AttemptOutcome::Ok, None),
-        Err(failed) => (failed.outcome(), Some(failed.logged(&job.request))),
-    };
-    let (name, cause) = (&provider.name, cause.as_deref());
-    provider.counts.failures.fetch_add(u64::from(outcome.is_failure()), Ordering::Relaxed);
-    AttemptEnded { track: job.track, provider: name, request_id: &job.request_id, outcome, cause }
-        .emit();
-    span.end(outcome, ended.as_ref().copied().unwrap_or_default());
-    shifted(provider, shift, outcome);
     let failed = match ended {
         Ok(usage) => {
+            // Everything is counted before the slot is seen to be free.
             provider.count_tokens(&model, usage);
+            attempt_ended(provider, &job, AttemptOutcome::Ok, None);
+            span.end(AttemptOutcome::Ok, usage);
+            shifted(provider, slot.ended(Ended::Success), AttemptOutcome::Ok);
             job.complete();
             return None;
         }
         Err(failed) => failed,
     };
+    let (failed, shift) = blame(provider, &model, &mut job, slot, failed);
+    let (outcome, cause) = (failed.outcome(), failed.logged(&job.request));
+    attempt_ended(provider, &job, outcome, Some(&cause));
+    span.end(outcome, Usage::default());
+    shifted(provider, shift, outcome);
     if failed.failure == Failure::ClientGone {
         return None;
     }
-    if let (Some(cause), true) = (cause, outcome != AttemptOutcome::Cancelled) {
-        provider.failed(cause);
+    if outcome != AttemptOutcome::Cancelled {
+        provider.failed(&cause);
     }
     if failed.failure.is_midway() && job.request.stream() {
         job.tried.cut.get_or_insert_with(|| failed.error.clone());
     }
     Some((job, failed))
+}
+
+fn attempt_ended(provider: &Provider, job: &Job, outcome: AttemptOutcome, cause: Option<&str>) {
+    provider.counts.failures.fetch_add(u64::from(outcome.is_failure()), Ordering::Relaxed);
+    let (track, request_id) = (job.track, &*job.request_id);
+    AttemptEnded { track, provider: &provider.name, request_id, outcome, cause }.emit();
 }
 
 /// Ends a failed attempt at the gate, which decides whose fault it was.

@@ -108,6 +108,7 @@ async fn any_request_arrives_as_it_was_sent_and_any_answer_comes_back_as_it_was_
         let call = upstream.calls_so_far().pop().unwrap();
         assert_eq!(call.path, path);
         assert_eq!(std::str::from_utf8(&call.body).unwrap(), body, "{path}");
+        gateway.settled().await;
         let tokens = gateway.metrics().await;
         let prompt = tokens.sum("llm_gateway_tokens_total", &[("kind", "prompt")]);
         let is_counted = path != "/v1/messages/count_tokens";

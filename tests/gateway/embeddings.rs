@@ -47,6 +47,7 @@ async fn every_client_gets_its_own_form() {
     let old = post_json(&gateway.url("/api/embeddings"), &old).await.json();
     assert_eq!(old, json!({ "embedding": [0.5, 0.0] }));
     assert_eq!(upstream.calls(4).await[0].json()["dimensions"], 2);
+    gateway.settled().await;
     let tokens = gateway.metrics().await;
     assert_eq!(tokens.sum("llm_gateway_tokens_total", &[("kind", "prompt")]), 12.0);
     gateway.end(4).await;

@@ -56,6 +56,7 @@ async fn a_failure_before_the_first_piece_is_answered_by_the_next_which_is_named
         let body = answer.json();
         assert_eq!((&body["provider"], &body["model"]), (&json!("second"), &json!("other")));
         assert_eq!(body["usage"]["completion_tokens"], 3);
+        gateway.settled().await;
         let metrics = gateway.metrics().await;
         let attempts = "llm_gateway_upstream_attempts_total";
         assert_eq!(metrics.sum(attempts, &[("outcome", "ok")]), 1.0);

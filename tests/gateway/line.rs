@@ -63,6 +63,7 @@ async fn of_two_thousand_at_once_never_more_than_eight_run_and_each_is_answered(
     assert_eq!(took.len(), refused.len());
     // It is under 5 ms on an idle machine, and far from any timer on a busy one.
     assert!(percentile_99(took) < 2_000);
+    gateway.settled().await;
     let metrics = gateway.metrics().await;
     assert_eq!(metrics.sum("llm_gateway_admissions_total", &[]), 2_000.0);
     let attempts = metrics.sum("llm_gateway_upstream_attempts_total", &[("outcome", "ok")]);

@@ -129,6 +129,7 @@ async fn the_count_of_tokens_is_asked_for_and_its_piece_is_the_gateways_alone() 
     assert_eq!(upstream.calls_so_far()[0].body, asked);
     let text = stream_bytes(&url, &[], asked).await.rest().await.text();
     assert!(text.contains("\"prompt_tokens\":10"), "{text}");
+    gateway.settled().await;
     let tokens = gateway.metrics().await;
     assert_eq!(tokens.sum("llm_gateway_tokens_total", &[("kind", "completion")]), 4.0);
     gateway.end(2).await;
