@@ -1,13 +1,15 @@
-//! Answers used again: those that are kept, and those that are being made.
+//! Reuse of answers: cached ones, and those of calls in flight.
 //!
-//! A [`Cache`] is shared by all workers. A request that repeats [`Cache::claim`]s its answer: it finds one that is
-//! kept, joins a call in flight that asks the same, or makes the call itself, for all who come after it.
+//! A [`Cache`] is shared by all workers. A repeatable request [`Cache::claim`]s its answer: it
+//! finds a cached one, joins an identical call in flight, or makes the call itself, which later
+//! requests may join.
 //!
-//! [`key`] says what is the same, [`eligible`] what may be used again at all, [`log`] holds an answer for several
-//! readers: all pure. [`call`] puts locks and wake-ups around it, [`follow`] the tasks.
+//! [`key`] decides which requests are identical, [`eligible`] which answers may be reused, [`log`]
+//! holds an answer for several readers: all pure. [`call`] adds locks and wake-ups, [`follow`] the
+//! tasks.
 //!
-//! The one thing to know: events are what is shared and kept, never bytes for a client. One answer serves every
-//! dialect, whole or streamed, and each client gets ids of its own.
+//! The one thing to know: it shares and stores events, never bytes for a client. One answer serves
+//! every dialect, whole or streamed, and each client gets its own ids.
 
 pub mod call;
 pub mod eligible;
@@ -42,7 +44,7 @@ use memory::Memory;
 use remote::Remote;
 use settings::CacheSettings;
 
-/// Answers kept and in flight, shared by all workers.
+/// Answers cached and in flight, shared by all workers.
 #[derive(Debug)]
 pub struct Cache {
     settings: ArcSwap<CacheSettings>,
@@ -51,64 +53,65 @@ pub struct Cache {
     flights: Arc<Flights>,
 }
 
-/// What a client says about using answers again.
+/// A client's wishes about reused answers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CacheControl {
-    /// Whether it wants an answer of its own, which others may use: `Cache-Control: no-cache`.
+    /// Whether it wants a new answer, which others may reuse: `Cache-Control: no-cache`.
     pub fresh: bool,
-    /// Whether it wants nothing to do with others: `Cache-Control: no-store`.
+    /// Whether it wants no sharing at all: `Cache-Control: no-store`.
     pub alone: bool,
-    /// Whether it takes an answer although asking again would give another: `x-gateway-cache: allow`.
+    /// Whether it accepts a reused answer although a new one would differ: `x-gateway-cache:
+    /// allow`.
     pub any: bool,
 }
 
-/// A request that may be answered by what is there.
+/// A request that may be answered from the cache.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
-    /// What is asked.
+    /// The request.
     pub ask: &'a Ask,
-    /// The same as it came, where one of those who may answer is asked so.
+    /// The request as it came, if a candidate gets it so.
     pub carry: Option<&'a Carry>,
-    /// Who asks.
+    /// The caller.
     pub caller: &'a Caller,
     /// Where the content may go.
     pub policy: Option<DataPolicy>,
-    /// All that may answer it, the first one first, after every check of scope and policy.
+    /// All candidates in order, after every check of scope and policy.
     pub runners: &'a [Runner<'a>],
-    /// What the client says about caching.
+    /// The client's wishes about caching.
     pub control: CacheControl,
 }
 
-/// What a request found.
+/// The result of a claim.
 pub enum Claim {
-    /// An answer, given by this model.
+    /// A cached answer, given by this model.
     Hit(Candidate, Entry),
-    /// A call that asks the same.
+    /// An identical call in flight.
     Joined(Reader),
-    /// Nothing: it makes the call, and reads the answer as the others do.
+    /// Nothing: the request makes the call, and reads the answer like the others.
     Leads {
-        /// Where the answer goes.
+        /// Takes the answer.
         writer: Writer,
-        /// Where else it is looked for, and what becomes of it.
+        /// Looks for the answer elsewhere, and keeps it.
         keeper: Keeper,
-        /// Where it is read.
+        /// Reads the answer.
         reader: Reader,
     },
 }
 
-/// What the cache holds at one instant.
+/// The cache at one instant.
 #[derive(Debug, Serialize)]
 pub struct Status {
-    /// Answers kept, those too old included.
+    /// Cached answers, expired ones included.
     pub entries: usize,
-    /// The bytes that they take.
+    /// Their size in bytes.
     pub bytes: u64,
     /// Calls in flight that others may join.
     pub in_flight: usize,
 }
 
 impl Cache {
-    /// An empty cache, which also uses the Redis that replicas share where there is one.
+    /// An empty cache, which also uses the replicas' shared Redis if there is one.
     #[must_use]
     pub fn new(settings: &CacheSettings, link: Option<Link>) -> Self {
         Self {
@@ -119,13 +122,13 @@ impl Cache {
         }
     }
 
-    /// Takes other settings. Answers that are kept stay, as long as they are young enough and have room.
+    /// Takes other settings. Cached answers stay while they are young enough and there is room.
     pub fn change(&self, settings: &CacheSettings) {
         self.memory.change(settings.max_size);
         self.settings.store(Arc::new(settings.clone()));
     }
 
-    /// Whether the request is one whose answer may be used again.
+    /// Whether the request's answer may be reused.
     #[must_use]
     pub fn concerns(&self, ask: &Ask, control: CacheControl) -> bool {
         let settings = self.settings.load();
@@ -139,8 +142,8 @@ impl Cache {
             }
     }
 
-    /// Finds an answer or a call for the request, or makes it the one that calls; `None` when the request is none
-    /// that this is for, or nobody may answer it.
+    /// Finds an answer or a call for the request, or lets it make the call; `None` when its answer
+    /// must not be reused, or no candidate may answer it.
     #[must_use]
     pub fn claim(&self, asked: Asked<'_>) -> Option<Claim> {
         let Asked { ask, carry, caller, policy, runners, control } = asked;
@@ -158,7 +161,7 @@ impl Cache {
         let mut board = self.flights.board();
         if is_cached && !control.fresh {
             let now = Instant::now();
-            // Whoever else has the very model that would run has as good an answer.
+            // An answer of the same model at another provider is as good.
             for (candidate, key) in keys.iter().filter(|(one, _)| *one.model == *first.model) {
                 let kept = self.memory.get(key, settings.ttl, now);
                 if let Some(entry) = kept.as_ref().and_then(Entry::read) {
@@ -181,12 +184,12 @@ impl Cache {
         Some(Claim::Leads { writer, keeper, reader })
     }
 
-    /// Forgets every answer that is kept here and, where there is a Redis, there. Calls in flight go on, and so do the
-    /// memories of other replicas.
+    /// Forgets every answer cached here and, if there is one, in Redis. Calls in flight and the
+    /// memories of other replicas are not affected.
     ///
     /// # Errors
     ///
-    /// When the Redis is not known to have done its part.
+    /// When Redis may not have done it.
     pub async fn clear(&self) -> Result<(), Unavailable> {
         self.memory.clear();
         match &self.remote {
@@ -195,14 +198,15 @@ impl Cache {
         }
     }
 
-    /// Where an answer is kept, and may be looked for.
+    /// The stores for an answer.
     fn stores(
         &self,
         settings: &CacheSettings,
         policy: Option<DataPolicy>,
         control: CacheControl,
     ) -> Stores {
-        // The Redis may be anywhere and seen by anybody, so what must stay local stays in this process.
+        // The Redis may be on any machine and readable by others, so local-only answers stay in
+        // this process.
         let may_leave = match policy {
             Some(DataPolicy::Local) => false,
             None => true,
@@ -215,7 +219,7 @@ impl Cache {
         }
     }
 
-    /// What it holds now.
+    /// The cache's present state.
     #[must_use]
     pub fn status(&self) -> Status {
         Status {

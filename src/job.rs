@@ -1,10 +1,11 @@
-//! One request on its way: the job, its return address and the stream of its answer.
+//! One request in progress: the job, its reply channel and the stream of its answer.
 //!
-//! A [`Job`] is moved, never cloned. Whoever holds it owes the answer; dropping it unanswered answers `internal`,
-//! so that no client waits for somebody who is gone.
+//! A [`Job`] is moved, never cloned. Its holder owes the answer; dropping it unanswered answers
+//! `internal`, so that no client waits in vain.
 //!
-//! The one thing to know: the answer is given at the first event, and the job stays at hand until the last: should the
-//! stream die, it still owes what follows. Dropping the [`EventStream`] is how a client's leaving reaches the provider.
+//! The one thing to know: the job is answered at the first event and kept until the last: if the
+//! stream breaks, the job still owes the rest. Dropping the [`EventStream`] tells the provider's
+//! task that the client disconnected.
 
 mod candidate;
 mod carried;
@@ -31,8 +32,8 @@ pub use continuation::{Continuation, Differs};
 pub use place::{Place, Stay};
 pub use reply::{Answer, EventStream, Reply};
 
-/// Events that may wait between a provider and a slow client. With 16 pieces of at most one read each, a stalled
-/// client holds far less than the 256 KiB allowed to it.
+/// Events that may wait between a provider and a slow client. With 16 pieces of at most one read
+/// each, a stalled client holds far less than the 256 KiB allowed to it.
 pub const EVENTS: usize = 16;
 
 /// The authenticated client.
@@ -76,20 +77,20 @@ impl Globs {
     }
 }
 
-/// One request on its way.
+/// One request in progress.
 #[derive(Debug)]
 pub struct Job {
     /// Identifies the request in logs and towards the provider.
     pub request_id: Arc<str>,
     /// A random id of the answer.
     pub id: Uuid,
-    /// What is asked.
+    /// The request.
     pub request: Arc<Ask>,
-    /// The same as it came, where it can be passed on so.
+    /// The request as it came, if it can be carried.
     pub carry: Option<Arc<Carry>>,
-    /// The trace that it belongs to, where it belongs to one.
+    /// The trace that it belongs to, if any.
     pub trace: Option<Trace>,
-    /// Who asks.
+    /// The caller.
     pub caller: Arc<Caller>,
     /// Where the content may go.
     pub policy: Option<DataPolicy>,
@@ -97,41 +98,41 @@ pub struct Job {
     pub arrived: Instant,
     /// When the client stops waiting, if it said so.
     pub deadline: Option<Instant>,
-    /// The candidates not yet tried, the next one first.
+    /// The candidates not yet tried, in order.
     pub candidates: VecDeque<Candidate>,
-    /// Equals of the candidates that did not list the model when it was last looked. They are asked when the others turn
-    /// out not to have it, since somebody may have installed it meanwhile.
+    /// Equals of the candidates that did not list the model at the last look. They are asked when
+    /// the others turn out not to have it, since it may have been installed meanwhile.
     pub reserve: VecDeque<Candidate>,
-    /// What happens when its answer dies midway.
+    /// What happens when its answer breaks off midway.
     pub on_cut: OnCut,
     /// What has been tried so far.
     pub tried: Tried,
-    /// What the client has of the answer.
+    /// The part of the answer that the client has.
     pub continuation: Continuation,
-    /// Where it stands in a line, for signs of life.
+    /// Its place in a line, for heartbeats.
     pub place: Place,
-    /// Where its way is written down, when the client wants to know it.
+    /// Where its route is noted, if the client wants to know it.
     pub route: Option<RouteNote>,
-    /// Where the journal follows it.
+    /// Its entry in the journal.
     pub track: Track,
     /// Where the answer goes.
     pub reply: Reply,
 }
 
-/// The way of a job in words, once it is decided; shared with whoever tells the client.
+/// The route of a job in words, once it is decided; shared with the task that answers the client.
 #[derive(Debug, Clone, Default)]
 pub struct RouteNote(Arc<OnceLock<String>>);
 
 impl RouteNote {
-    /// The way, as the value of a header; `None` before it is decided.
+    /// The route as a header's value; `None` before it is decided.
     #[must_use]
     pub fn get(&self) -> Option<&str> {
         self.0.get().map(String::as_str)
     }
 
-    /// Writes the way down, once.
+    /// Sets the route, once.
     pub fn set(&self, told: String) {
-        // A job is routed once; whatever came first stands.
+        // A job is routed once; the first value stays.
         drop(self.0.set(told));
     }
 }
@@ -141,11 +142,12 @@ impl RouteNote {
 pub struct Tried {
     /// The model at the provider that has the job now or had it last.
     pub candidate: Option<Candidate>,
-    /// Whether that is a fallback: of its route, or of another candidate that did not answer.
+    /// Whether that is a fallback: its route's, or after another candidate that did not answer.
     pub fell_back: bool,
-    /// Whether the present provider was asked to go on with an answer and refused that, so that it is asked from the start.
+    /// Whether the present provider refused to continue an answer, so that it is asked from the
+    /// start.
     pub prefill_refused: bool,
-    /// How many tokens the present provider says that an answer may have, once it has refused more.
+    /// How many tokens the present provider allows for an answer, once it has rejected more.
     pub room: Option<u64>,
     /// Calls made to any provider.
     pub attempts: u32,
@@ -153,9 +155,9 @@ pub struct Tried {
     pub here: u32,
     /// Whether the free call after a stale connection was made.
     pub free_used: bool,
-    /// A digest of the caller and of what it asks, once something has failed.
+    /// A digest of the caller and the request, once something has failed.
     pub digest: Option<u64>,
-    /// A digest of what the present provider said when it failed last.
+    /// A digest of the present provider's words at its last failure.
     pub said: Option<u64>,
     /// Time spent in the present provider's line.
     pub queued_here: Duration,
@@ -163,15 +165,15 @@ pub struct Tried {
     pub queued: Duration,
     /// Time spent waiting for providers, before the first event.
     pub upstream: Duration,
-    /// What the client asked for and the last provider asked has no place for.
+    /// The requested features that the last provider does not support.
     pub dropped: Vec<String>,
     /// Whether the answer is the gateway's own estimate.
     pub is_estimate: bool,
-    /// The failure that broke off an answer of which the client has a part.
+    /// The failure that cut a partly delivered answer.
     pub cut: Option<GatewayError>,
-    /// Whether another call was made to go on with such an answer.
+    /// Whether another call was made to continue such an answer.
     pub is_resumed: bool,
-    /// What the cache had to do with it.
+    /// The part of the cache in it.
     pub cache: Option<CacheResult>,
 }
 
@@ -189,8 +191,8 @@ impl Job {
         self.deadline.map_or(end, |deadline| deadline.min(end))
     }
 
-    /// Another job that asks the same for several clients, and where its answer appears. It has no deadline of a
-    /// client, since another may wait longer, and is still to be routed.
+    /// A job with the same request for several clients, and the receiver of its answer. It has no
+    /// client's deadline, since another client may wait longer, and is not routed yet.
     #[must_use]
     pub fn for_several(&self) -> (Self, oneshot::Receiver<Answer>) {
         let (reply, answer) = Reply::new();
@@ -217,8 +219,8 @@ impl Job {
         (job, answer)
     }
 
-    /// Whether an answer that died midway may be asked for elsewhere: with a part of it delivered, when another answer
-    /// can be joined to that; a whole one, which nobody has seen yet, as any other.
+    /// Whether an answer that broke off may be asked for elsewhere: if part of it was delivered,
+    /// only when another answer can be joined to that; if nothing was, always.
     #[must_use]
     pub fn may_resume(&self) -> bool {
         let is_joinable =
@@ -226,22 +228,23 @@ impl Job {
         self.on_cut == OnCut::Resume && !self.candidates.is_empty() && is_joinable
     }
 
-    /// Answers with a stream of events, and owes from then on what follows it: [`Job::complete`] when nothing does.
+    /// Answers with a stream of events. The job then owes what follows it: [`Job::complete`] when
+    /// nothing does.
     pub fn answer(&mut self, events: mpsc::Receiver<ChatEvent>) {
         self.reply.answer(self.tried.served(), events);
     }
 
-    /// The answer was given to its end.
+    /// The answer was delivered completely.
     pub fn complete(self) {
         self.reply.complete();
     }
 
-    /// As [`Job::answer`], with what is known of another job's answer.
+    /// As [`Job::answer`], with who served another job's answer.
     pub fn answer_as(&mut self, served: Option<Served>, events: mpsc::Receiver<ChatEvent>) {
         self.reply.answer(served, events);
     }
 
-    /// Answers with a failure, and with what is known of another job's answer.
+    /// Answers with a failure, and with who served another job's answer.
     pub fn fail_as(self, served: Option<Served>, error: GatewayError) {
         self.reply.fail(served, error);
     }
@@ -254,21 +257,21 @@ impl Job {
         let (finish, usage) = (Finish::Stop, Usage::default());
         let done = Completion { finish, stop_sequence: None, usage };
         for event in [ChatEvent::Whole(Whole::Tokens(tokens)), ChatEvent::Done(done)] {
-            // There is room for both, and the receiver is at hand.
+            // There is room for both, and the receiver exists.
             drop(sender.try_send(event));
         }
         self.answer(events);
         self.complete();
     }
 
-    /// Answers with a failure. A client that has a part of an answer is told why that broke off; what failed
-    /// afterwards, with another provider, is for the log.
+    /// Answers with a failure. A client that has part of an answer is told why it broke off; a
+    /// later failure at another provider goes to the log only.
     pub fn fail(mut self, error: GatewayError) {
         let error = match self.tried.cut.take() {
             None => error,
             Some(cut) if cut.message == error.message => cut,
             Some(cut) => {
-                // Only its code: a provider that refuses a request may quote it.
+                // Only its code: a provider that rejects a request may quote it.
                 let after = format!("not resumed: {}", error.kind.code());
                 let cause =
                     cut.cause.as_deref().map_or(after.clone(), |cause| format!("{cause}; {after}"));
@@ -286,14 +289,14 @@ impl Tried {
         Some(Stay { candidate, attempts: self.attempts, queued: self.queued, since })
     }
 
-    /// The next candidate has the job.
+    /// Gives the job to the next candidate.
     pub fn turn_to(&mut self, candidate: Candidate) {
         self.fell_back = self.candidate.is_some() || candidate.part == Some(RoutePart::Fallback);
         self.candidate = Some(candidate);
         (self.here, self.prefill_refused, self.room) = (0, false, None);
     }
 
-    /// What is told of it to the client.
+    /// Who serves it, for the client.
     #[must_use]
     pub fn served(&self) -> Option<Served> {
         let candidate = self.candidate.clone();
@@ -316,7 +319,7 @@ impl Tried {
 pub struct Served {
     /// The model at the provider that answered or failed last.
     pub candidate: Candidate,
-    /// Whether that is a fallback: then an answer names the model that ran, not what was asked for.
+    /// Whether that is a fallback: then an answer names the model that ran, not the requested one.
     pub fell_back: bool,
     /// Calls made to any provider.
     pub attempts: u32,
@@ -324,13 +327,13 @@ pub struct Served {
     pub queued: Duration,
     /// Time spent waiting for providers, before the first event.
     pub upstream: Duration,
-    /// What the client asked for and the provider has no place for.
+    /// The requested features that the provider does not support.
     pub dropped: Vec<String>,
     /// Whether the answer is the gateway's own estimate.
     pub is_estimate: bool,
-    /// Whether it goes on with an answer that another provider began.
+    /// Whether it continues an answer that another provider began.
     pub is_resumed: bool,
-    /// What the cache had to do with it.
+    /// The part of the cache in it.
     pub cache: Option<CacheResult>,
 }
 

@@ -1,11 +1,12 @@
-//! How much each key may ask: requests by rate, tokens by the minute and by the day, and so many at one time.
+//! The limits of each key: a rate of requests, tokens per minute and per day, and concurrent
+//! requests.
 //!
-//! It owns an [`Account`] for each caller, by name, and the [`Failures`] of those who have no valid key. A [`Ticket`]
-//! takes from an account and gives back what was not used when it is dropped. It refuses with a [`Refusal`] that says
-//! when coming back makes sense.
+//! It owns an [`Account`] for each caller, by name, and the [`Failures`] of clients without a valid
+//! key. A [`Ticket`] takes from an account and gives back the unused part when it is dropped. It
+//! refuses with a [`Refusal`] that says when a retry makes sense.
 //!
-//! The one thing to know: an account outlives the configuration it came from. A reload changes its terms and forgets
-//! nothing of what was used; only a name that is gone is forgotten.
+//! The one thing to know: an account outlives the configuration it came from. A reload changes its
+//! terms and keeps its use; only a removed name is forgotten.
 
 mod account;
 mod bucket;
@@ -42,15 +43,15 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// No accounts yet. With a link, gateways that share the Redis share what their callers may.
+    /// No accounts yet. With a link, gateways that share the Redis share their callers' limits.
     #[must_use]
     pub fn new(link: Option<Link>) -> Self {
         let shared = link.map(|link| Arc::new(Shared::new(link)));
         Self { accounts: Mutex::default(), shared }
     }
 
-    /// The accounts of these callers, under these terms from now on. Those of others are forgotten; what runs under
-    /// them is finished.
+    /// Sets the callers and their terms, and returns their accounts. Other accounts are forgotten;
+    /// their running requests finish.
     pub fn replace(&self, callers: &[(Arc<str>, Terms)]) -> Vec<Arc<Account>> {
         let mut accounts = self.accounts.lock();
         let open = |(name, terms): &(Arc<str>, Terms)| match accounts.get(name) {
@@ -68,7 +69,8 @@ impl Limits {
         opened
     }
 
-    /// Among how many gateways what callers may is divided while they cannot agree, as far as is known; 1 without a Redis.
+    /// The last known number of gateways among which limits are divided while Redis does not
+    /// answer; 1 without a Redis.
     #[must_use]
     pub fn replicas(&self) -> u32 {
         self.shared.as_ref().map_or(1, |shared| shared.replicas())
@@ -87,7 +89,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn other_terms_hold_at_once_and_forget_nothing() {
+    async fn new_terms_apply_at_once_and_keep_what_was_used() {
         let limits = Limits::new(None);
         let name: Arc<str> = Arc::from("a");
         let rate = |capacity| Some(Rate { capacity, per_second: 0.001 });

@@ -31,7 +31,8 @@ impl Default for RetryPolicy {
     }
 }
 
-/// How far [`spread`] goes to either side: a fifth, so that those told the same time do not come back together.
+/// How far [`spread`] goes to either side: a fifth, so that clients with the same time do not
+/// return together.
 const SPREAD: f64 = 0.2;
 
 /// A time spread by ± 20 %; `unit` is a random number from 0 to 1, and 0.5 changes nothing.

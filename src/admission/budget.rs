@@ -19,11 +19,13 @@ pub struct RetryBudget {
     running: u32,
 }
 
-/// The part of what is in flight and queued that may be retries, in percent: 100 of them allow 10 retries at one time.
+/// The share of the jobs in flight and queued that may be retries, in percent: 100 of them allow 10
+/// retries at one time.
 const PERCENT_IN_FLIGHT: u64 = 10;
 /// Retries at one time that are always allowed, however little is in flight.
 const LEAST_IN_FLIGHT: u64 = 1;
-/// The part of the last minute's requests that may be retried, in percent: 600 requests allow 120 retries.
+/// The share of the last minute's requests that may be retried, in percent: 600 requests allow 120
+/// retries.
 const PERCENT_A_MINUTE: u64 = 20;
 /// Retries a minute that are always allowed, however few requests there were.
 const LEAST_A_MINUTE: u64 = 10;

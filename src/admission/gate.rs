@@ -78,7 +78,8 @@ struct Waiter<W> {
     probe: Probe,
 }
 
-/// The part of the usable slots that batch callers may hold, in percent, and at least one slot: 8 of 10, 1 of 1.
+/// The share of the usable slots that batch callers may hold, in percent, and at least one slot: 8
+/// of 10, 1 of 1.
 const BATCH_PERCENT: u64 = 80;
 
 /// A reason and how long it is expected to last.

@@ -1,10 +1,11 @@
-//! A call whose answer several requests share while it is made.
+//! A call in flight whose answer several requests share.
 //!
-//! It owns the log of the answer and who waits for what: one [`Writer`], on the thread where the call runs, and one
-//! [`Reader`] for each request, on whichever thread that is. It knows nothing of what is called.
+//! It owns the log of the answer and its waiters: one [`Writer`], on the thread where the call
+//! runs, and one [`Reader`] for each request, on any thread. It knows nothing of what is called.
 //!
-//! The one thing to know: both ends work by being dropped. The last reader's end is what tells the writer to give the
-//! call up; a writer that ends without a word, as in a panic, tells every reader `internal`.
+//! The one thing to know: both ends act when dropped. When the last reader is dropped the writer
+//! cancels the call; a writer that is dropped early, as in a panic, ends every reader with
+//! `internal`.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,21 +17,21 @@ use super::log::{Log, Next, ReaderId};
 use crate::chat::{ChatEvent, ErrorKind, GatewayError};
 use crate::job::{EVENTS, Served};
 
-/// An answer that several share.
+/// An answer that several requests share.
 #[derive(Debug)]
 pub struct Call {
     /// The caller in whose name the call is made.
     leader: Arc<str>,
     state: Mutex<State>,
-    /// Moves when there is something new for readers.
+    /// Changes when there is something new for readers.
     news: watch::Sender<()>,
-    /// Woken when the last reader has left.
+    /// Notified when the last reader has left.
     abandoned: Notify,
-    /// Woken when the fastest reader wants more.
+    /// Notified when the fastest reader wants more.
     room: Notify,
 }
 
-/// How an answer begins.
+/// The beginning of an answer.
 #[derive(Debug, Clone)]
 pub struct Head {
     /// Who answers, once a provider was chosen.
@@ -39,22 +40,22 @@ pub struct Head {
     pub outcome: Result<(), GatewayError>,
 }
 
-/// What a reader takes out.
+/// A piece of the answer for a reader.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Piece {
-    /// More of the answer.
+    /// The next event.
     Event(ChatEvent),
-    /// Another answer follows from its beginning, in place of what was read so far.
+    /// Another answer follows from its beginning and replaces what was read so far.
     Anew,
 }
 
-/// The end of a call where the answer comes in.
+/// The writing end of a call.
 #[derive(Debug)]
 pub struct Writer {
     call: Arc<Call>,
 }
 
-/// The end of a call where one request takes the answer out.
+/// The reading end of a call, for one request.
 #[derive(Debug)]
 pub struct Reader {
     call: Arc<Call>,
@@ -73,7 +74,7 @@ struct State {
 }
 
 impl Call {
-    /// Begins a call in this caller's name, which holds at most about `most` bytes of its answer.
+    /// Begins a call for this caller, which holds at most about `most` bytes of its answer.
     #[must_use]
     pub fn begin(leader: &Arc<str>, most: usize) -> (Writer, Option<Reader>) {
         let log = Log::new(most);
@@ -96,7 +97,7 @@ impl Call {
     }
 
     fn join_at(self: &Arc<Self>, joined: Option<Instant>) -> Option<Reader> {
-        // Before the state is looked at, so that nothing new is missed.
+        // Before the state is read, so that no change is missed.
         let news = self.news.subscribe();
         let mut state = self.state.lock();
         if state.is_abandoned || matches!(&state.head, Some(Head { outcome: Err(_), .. })) {
@@ -114,7 +115,7 @@ impl Writer {
         &self.call
     }
 
-    /// Waits until nobody wants the answer any more.
+    /// Waits until no reader is left.
     ///
     /// # Cancellation
     ///
@@ -125,7 +126,7 @@ impl Writer {
         }
     }
 
-    /// Waits until somebody wants more than has come.
+    /// Waits until a reader wants more than there is.
     ///
     /// # Cancellation
     ///
@@ -143,13 +144,13 @@ impl Writer {
         }
     }
 
-    /// Says how the answer begins; the first word counts.
+    /// Sets the beginning of the answer; only the first call counts.
     pub fn begin(&self, head: Head) {
         self.call.state.lock().head.get_or_insert(head);
         self.call.news.send_replace(());
     }
 
-    /// Says who goes on with an answer that broke off, `anew` or with what follows.
+    /// Sets who continues a broken answer: from the beginning if `anew`, else with the rest.
     pub fn goes_on(&self, served: Option<Served>, anew: bool) {
         {
             let mut state = self.call.state.lock();
@@ -169,7 +170,7 @@ impl Writer {
         self.call.news.send_replace(());
     }
 
-    /// Ends the answer with a failure, which is all of it when it has not begun.
+    /// Ends the answer with a failure, which is the whole answer if it has not begun.
     pub fn fail(&self, error: GatewayError) {
         {
             let mut state = self.call.state.lock();
@@ -179,7 +180,7 @@ impl Writer {
         self.call.news.send_replace(());
     }
 
-    /// Hands all events so far to `write`; nothing when some are forgotten.
+    /// Passes all events so far to `write`; `None` when some are forgotten.
     pub fn all_events<T>(
         &self,
         write: impl FnOnce(&mut dyn Iterator<Item = &ChatEvent>) -> Option<T>,
@@ -194,13 +195,13 @@ impl Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        // Said after an end it changes nothing: readers stop at the end.
+        // After a complete answer this changes nothing: readers stop at its end.
         self.fail(GatewayError::internal("a shared call vanished"));
     }
 }
 
 impl Reader {
-    /// Waits until the answer begins, or is known not to.
+    /// Waits until the answer begins or fails.
     ///
     /// # Cancellation
     ///
@@ -216,17 +217,17 @@ impl Reader {
         }
     }
 
-    /// Who answers, as far as that is known by now.
+    /// Who answers, if that is known yet.
     #[must_use]
     pub fn served(&self) -> Option<Served> {
         self.call.state.lock().head.as_ref().and_then(|head| head.served.clone())
     }
 
-    /// Waits for what comes next.
+    /// Waits for the next piece.
     ///
     /// # Errors
     ///
-    /// Why the answer failed, or that this reader was too slow. Nothing follows.
+    /// The failure of the answer, or that this reader was too slow. Nothing follows.
     ///
     /// # Cancellation
     ///
@@ -288,7 +289,7 @@ impl Drop for Reader {
     }
 }
 
-/// How many events the fastest reader may be behind before no more are fetched.
+/// How far the fastest reader may be behind before no more events are fetched.
 fn ahead() -> u64 {
     u64::try_from(EVENTS).unwrap_or(u64::MAX)
 }

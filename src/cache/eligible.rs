@@ -1,25 +1,25 @@
-//! What may be answered a second time with the same words.
+//! Which answers may be reused.
 //!
-//! It owns two judgements: whether a request asks for something that repeats, and whether an answer is one to keep.
-//! It knows nothing of settings; the front of the module puts both together.
+//! It owns two decisions: whether a request is repeatable, and whether an answer is worth keeping.
+//! It knows nothing of settings; the parent module combines both.
 //!
-//! The one thing to know: a `seed` is no promise. Providers call it best effort, and clients use it to see whether
-//! two answers agree, so that only `temperature` 0 counts.
+//! The one thing to know: a `seed` is no guarantee. Providers call it best effort, and clients use
+//! it to compare two answers, so only `temperature` 0 counts.
 
 use crate::chat::{Ask, ChatEvent, Finish, Whole};
 
-/// Whether asking again would give the same answer.
+/// Whether a second call would give the same answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeats {
-    /// As far as the provider can.
+    /// Yes, as far as the provider can.
     Yes,
-    /// Only by accident: one answer stands for all if somebody wants that.
+    /// Only by chance: one answer stands for all only if that is wanted.
     Sampled,
-    /// It is not about an answer: it loads a model, or asks how things stand.
+    /// Never: it loads a model, or asks for a state.
     Never,
 }
 
-/// Whether asking this again would give the same answer.
+/// Whether a second call of this request would give the same answer.
 #[must_use]
 pub fn repeats(ask: &Ask) -> Repeats {
     match ask {
@@ -32,7 +32,8 @@ pub fn repeats(ask: &Ask) -> Repeats {
     }
 }
 
-/// Whether an answer that ends with this event is one to keep: whole, and neither cut short nor refused.
+/// Whether an answer that ends with this event is worth keeping: complete, and neither cut short
+/// nor refused.
 #[must_use]
 pub fn is_worth_keeping(last: &ChatEvent) -> bool {
     match last {
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn loading_a_model_and_questions_about_it_never_do() {
+    fn loading_a_model_and_questions_about_it_never_repeat() {
         let mut load = chat(Some(0.0));
         load.messages.clear();
         for ask in [
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_answer_that_came_to_its_own_end_is_kept() {
+    fn only_a_complete_answer_is_kept() {
         let ends = |finish| {
             let (stop_sequence, usage) = (None, Usage::default());
             is_worth_keeping(&ChatEvent::Done(Completion { finish, stop_sequence, usage }))

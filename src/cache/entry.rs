@@ -1,19 +1,20 @@
-//! An answer as it is kept: bytes that hold its events piece by piece, as they came.
+//! The stored form of an answer: bytes that hold its events as they came.
 //!
-//! It owns the form of those bytes, the same in memory and in Redis. It refuses to write what no client of a cached
-//! answer asked for (documents, estimates), and to read anything that is not a whole answer.
+//! It owns the format of those bytes, the same in memory and in Redis. It does not write answers
+//! that are never cached (documents, estimates), and reads only complete answers.
 //!
-//! The one thing to know: events are kept as bytes because a token of four letters takes six of them, and more than a
-//! hundred as a value. What else is known of an answer, such as who gave it, is part of its key.
+//! The one thing to know: events are stored as bytes because a token of four letters takes six of
+//! them, and more than a hundred as a value. Other facts about an answer, such as who gave it, are
+//! part of its key.
 
 use bytes::Bytes;
 
 use crate::chat::{ChatEvent, Whole};
 
-/// A whole answer.
+/// A complete answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
-    /// What the client asked for and the provider had no place for.
+    /// The requested features that the provider does not support.
     pub dropped: Vec<String>,
     events: Bytes,
 }
@@ -22,8 +23,8 @@ pub struct Entry {
 #[derive(Debug)]
 pub struct Events(Bytes);
 
-/// Writes an answer of these events and a last one; `None` when it is none that can be kept, or takes more than `most`
-/// bytes.
+/// Writes an answer of these events and a last one; `None` when it cannot be stored, or takes more
+/// than `most` bytes.
 #[must_use]
 pub fn write<'a>(
     dropped: &[String],
@@ -50,7 +51,7 @@ impl Entry {
         Some(Self { dropped, events: bytes.slice_ref(rest) })
     }
 
-    /// Reads bytes that somebody else kept; `None` unless every event is there.
+    /// Reads bytes from another process; `None` unless every event is there.
     #[must_use]
     pub fn read_foreign(bytes: &Bytes) -> Option<Self> {
         let entry = Self::read(bytes)?;
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_whole_answer_are_refused_wherever_they_end() {
+    fn truncated_bytes_are_refused_wherever_they_end() {
         let bytes = written(&[], &events(), 4096).unwrap();
         for end in 0..bytes.len() {
             assert_eq!(Entry::read_foreign(&bytes.slice(..end)), None, "{end} bytes");
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_large_or_no_answer_is_not_written() {
+    fn an_answer_that_is_too_large_or_not_storable_is_not_written() {
         for most in [0, 10, written(&[], &events(), 4096).unwrap().len() - 1] {
             assert_eq!(written(&[], &events(), most), None);
         }

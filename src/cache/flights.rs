@@ -1,10 +1,9 @@
 //! The calls in flight that others may join, across all threads.
 //!
-//! It owns which call stands for which key. It refuses to forget a call in favour of one that has already been
-//! replaced.
+//! It owns the table of calls by key. A call that was already replaced cannot remove its successor.
 //!
-//! The one thing to know: the answers kept are looked at under the same lock, so that a request which finds neither
-//! an answer nor a call is the only one of its kind.
+//! The one thing to know: cached answers are looked up under the same lock, so a request that finds
+//! neither an answer nor a call is the only one of its kind.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,11 +13,11 @@ use parking_lot::{Mutex, MutexGuard};
 use super::call::Call;
 use super::key::Key;
 
-/// The calls by the keys of their questions.
+/// The calls by their keys.
 #[derive(Debug, Default)]
 pub struct Flights(Mutex<HashMap<Key, Arc<Call>>>);
 
-/// A call's place among them, given back by being dropped.
+/// A call's place in the table, given back on drop.
 #[derive(Debug)]
 pub struct Place {
     flights: Arc<Flights>,
@@ -26,19 +25,19 @@ pub struct Place {
     call: Arc<Call>,
 }
 
-/// All calls, while nobody else looks at them.
+/// All calls, locked.
 pub struct Board<'a> {
     flights: &'a Arc<Flights>,
     calls: MutexGuard<'a, HashMap<Key, Arc<Call>>>,
 }
 
 impl Flights {
-    /// Looks at all calls; nobody else does meanwhile.
+    /// Locks the table of calls.
     pub fn board(self: &Arc<Self>) -> Board<'_> {
         Board { flights: self, calls: self.0.lock() }
     }
 
-    /// How many there are.
+    /// How many calls there are.
     #[must_use]
     pub fn count(&self) -> usize {
         self.0.lock().len()
@@ -46,13 +45,13 @@ impl Flights {
 }
 
 impl Board<'_> {
-    /// The call that stands for the key.
+    /// The call with the key.
     #[must_use]
     pub fn call(&self, key: &Key) -> Option<&Arc<Call>> {
         self.calls.get(key)
     }
 
-    /// Puts a call there, in place of one that nobody joins any more.
+    /// Puts a call into the table, in place of one that can no longer be joined.
     #[must_use]
     pub fn put(&mut self, key: Key, call: &Arc<Call>) -> Place {
         self.calls.insert(key, Arc::clone(call));

@@ -1,9 +1,12 @@
-//! The tasks around a shared call: one carries the answer in, one for each request carries it out.
+//! The tasks around a shared call: one writes the answer into it, and one for each request reads
+//! it.
 //!
-//! It owns deadlines and the way to the client's event channel. It never decides whether a request may share.
+//! It owns deadlines and the relay to the client's event channel. It never decides whether a
+//! request may share.
 //!
-//! The one thing to know: the call has no deadline of a client, since others may wait longer; each request's own is
-//! kept here. When the last of them has passed, nobody reads any more, and that ends the call.
+//! The one thing to know: the call has no client's deadline, since other clients may wait longer;
+//! each request's own deadline applies here. When the last has passed no reader is left, which ends
+//! the call.
 
 use std::time::{Duration, Instant};
 
@@ -17,8 +20,8 @@ use crate::chat::{ChatEvent, ErrorKind, GatewayError, Origin};
 use crate::job::{Answer, Candidate, EVENTS, EventStream, Job, RoutePart, Served, Tried};
 use crate::telemetry::CacheResult;
 
-/// Carries an answer into a call until it ends or nobody wants it any more, and keeps it when it is worth that. The
-/// answer is one that others have kept, or that of `job`, which `submit` then puts on its way.
+/// Writes an answer into a call until it ends or no reader is left, and keeps it if it is worth
+/// keeping. The answer comes from a store, or from `job`, which is then passed to `submit`.
 ///
 /// # Cancellation
 ///
@@ -42,7 +45,7 @@ pub async fn lead(
     };
     tokio::select! {
         biased;
-        // What is carried is dropped before this returns, and with it whatever is being done for it.
+        // The carried answer is dropped before this returns, which cancels its upstream call.
         () = writer.abandoned() => {}
         () = carried => {}
     }
@@ -64,7 +67,7 @@ async fn carry_kept(writer: &Writer, candidate: Candidate, entry: &Entry) {
     }
 }
 
-/// Carries an answer, and should it break off whatever goes on with it.
+/// Writes an answer and, if it breaks off, the answer that continues it.
 async fn carry_all(
     writer: &Writer,
     mut keeper: Keeper,
@@ -88,7 +91,7 @@ async fn carry_all(
             writer.begin(Head { served: served.clone(), outcome: Ok(()) });
         } else if is_streamed {
             writer.goes_on(served.clone(), false);
-            // Two models may have spoken, and neither would say this.
+            // Two models may have answered, and neither would have given this answer.
             keeper.stores = None;
         } else {
             writer.goes_on(served.clone(), true);
@@ -96,7 +99,7 @@ async fn carry_all(
         has_begun = true;
         while let Some(event) = next_wanted(writer, &mut events).await {
             if event.done().is_some() {
-                // Before anybody sees the end: who asks again after it finds the answer.
+                // Before any reader sees the end, so that a repeated request finds the answer.
                 keeper.keep(writer, served.as_ref(), &event);
                 return writer.append(event);
             }
@@ -106,17 +109,18 @@ async fn carry_all(
     }
 }
 
-/// The next event, once somebody wants it.
+/// The next event, once a reader wants it.
 async fn next_wanted(writer: &Writer, events: &mut EventStream) -> Option<ChatEvent> {
     writer.room().await;
     events.recv().await
 }
 
-/// Answers `job` with what a call brings. `again` takes the job of a request that is to go on without the call.
+/// Answers `job` from a call. `again` takes the job of a request that must continue without the
+/// call.
 ///
 /// # Cancellation
 ///
-/// Dropping it answers `internal`, or breaks the answer off.
+/// Dropping it answers `internal`, or cuts the answer.
 pub async fn follow(
     mut reader: Reader,
     mut job: Job,
@@ -151,12 +155,12 @@ pub async fn follow(
     }
 }
 
-/// Answers `job` with events that are at hand.
+/// Answers `job` with stored events.
 pub async fn replay(mut job: Job, events: impl Iterator<Item = ChatEvent>) {
     let (sender, receiver) = mpsc::channel(EVENTS);
     job.answer(receiver);
     for event in events {
-        // An error means that the client has left.
+        // An error means that the client has disconnected.
         if sender.send(event).await.is_err() {
             return;
         }
@@ -164,18 +168,18 @@ pub async fn replay(mut job: Job, events: impl Iterator<Item = ChatEvent>) {
     job.complete();
 }
 
-/// The way from a call to one client.
+/// The relay from a call to one client.
 struct Relay {
     reader: Reader,
     job: Job,
     own: Option<CacheResult>,
     sender: mpsc::Sender<ChatEvent>,
-    /// Whether the client was given anything.
+    /// Whether the client has received anything.
     has_given: bool,
 }
 
 impl Relay {
-    /// Carries events until the end, the deadline or the client's leaving.
+    /// Relays events until the end, the deadline or the client's disconnect.
     async fn run(mut self) {
         let deadline = self.job.deadline;
         let carried = tokio::select! {
@@ -185,7 +189,7 @@ impl Relay {
         };
         match carried {
             Ok(true) => self.job.complete(),
-            // Nobody is there to be told anything.
+            // The client has disconnected.
             Ok(false) => {}
             Err(error) => {
                 let served = self.served();
@@ -194,7 +198,7 @@ impl Relay {
         }
     }
 
-    /// Returns whether the client has all of the answer, or has left.
+    /// Returns whether the client has the whole answer, as opposed to having disconnected.
     async fn carry(&mut self) -> Result<bool, GatewayError> {
         loop {
             let piece = tokio::select! {
@@ -218,7 +222,8 @@ impl Relay {
         }
     }
 
-    /// Another answer comes from its beginning, which only a client that has seen nothing can be given.
+    /// Another answer starts from its beginning, which is possible only if the client has received
+    /// nothing.
     fn begin_anew(&mut self) -> Result<(), GatewayError> {
         if self.has_given && self.job.request.stream() {
             let message = "the answer broke off, and another one is on its way: ask again";
@@ -229,7 +234,8 @@ impl Relay {
         Ok(())
     }
 
-    /// Before the end of an answer that somebody else went on with, the client's side learns who that was.
+    /// Before the end of an answer that another provider continued, names that provider to the
+    /// client's side.
     fn name_who_went_on(&mut self) {
         let served = self.served();
         if served.as_ref().is_some_and(|served| served.is_resumed) {
@@ -249,7 +255,8 @@ fn begin(job: &mut Job, served: Option<Served>) -> mpsc::Sender<ChatEvent> {
     sender
 }
 
-/// Who answered, as told to this reader's client: the calls and the waiting are those of the one that began.
+/// Who answered, for this reader's client: the calls and waiting times are those of the request
+/// that began the call.
 fn seen_by(reader: &Reader, served: Served, own: Option<CacheResult>) -> Served {
     let cache = served.cache.or(own);
     match reader.joined() {
@@ -264,17 +271,19 @@ fn seen_by(reader: &Reader, served: Served, own: Option<CacheResult>) -> Served 
     }
 }
 
-/// Whether the call failed by a limit of the caller that began it, which is not this request's.
+/// Whether the call failed because of a limit of the caller that began it, which does not apply to
+/// this request.
 fn concerns_leader_alone(reader: &Reader, job: &Job, error: &GatewayError) -> bool {
     let is_callers_limit = error.kind == ErrorKind::RateLimited && error.origin != Origin::Provider;
     reader.joined().is_some() && is_callers_limit && *job.caller.name != *reader.leader()
 }
 
-/// The same failure with a time of its own to come back, so that those who shared it do not come back together.
+/// The same failure with its own jitter in `Retry-After`, so that clients that shared it do not
+/// return together.
 fn at_another_time(mut error: GatewayError) -> GatewayError {
     let spread = 0.8 + 0.4 * fastrand::f64();
     error.retry_after = error.retry_after.map(|after| {
-        // A provider may ask for the longest time that there is, which no factor makes longer.
+        // A provider may ask for the longest duration there is, which cannot be multiplied.
         Duration::try_from_secs_f64(after.as_secs_f64() * spread).unwrap_or(after)
     });
     error

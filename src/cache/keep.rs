@@ -1,10 +1,11 @@
-//! Where an answer is looked for before a call is made, and what becomes of it once it is whole.
+//! Looks for an answer before a call is made, and stores it once it is complete.
 //!
-//! It owns the last look at an answer: whether it came to its own end, and under which key it is kept, which is that
-//! of the model that really answered. It refuses what was cut short, refused, or answered by somebody it does not know.
+//! It owns the last check of an answer: whether it is complete, and under which key it is stored,
+//! which is that of the model that answered. It does not store answers that were cut short,
+//! refused, or given by an unknown candidate.
 //!
-//! The one thing to know: it also holds the call's place among those in flight, and gives it up only after the answer
-//! is kept, so that whoever comes finds one or the other.
+//! The one thing to know: it also holds the call's place among those in flight, and gives it up
+//! only after the answer is stored, so that a new request finds one or the other.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,34 +20,34 @@ use super::remote::Remote;
 use crate::chat::ChatEvent;
 use crate::job::{Candidate, Served};
 
-/// Looks for and keeps one answer.
+/// Looks for and stores one answer.
 #[derive(Debug)]
 pub struct Keeper {
-    /// Where; `None` when answers are not kept.
+    /// The stores; `None` when answers are not cached.
     pub stores: Option<Stores>,
     /// The largest answer, in bytes.
     pub most: usize,
-    /// The key for each model that may answer, the first one first.
+    /// The key for each candidate, in order.
     pub keys: Vec<(Candidate, Key)>,
-    /// The call's place among those in flight, where others may join it.
+    /// The call's place among those in flight, if others may join it.
     pub place: Option<Place>,
 }
 
-/// Where answers are kept.
+/// The stores of answers.
 #[derive(Debug)]
 pub struct Stores {
-    /// In this process, where nothing was found.
+    /// The memory of this process, which had no answer.
     pub memory: Arc<Memory>,
-    /// In the Redis that replicas share, where there is one and the answer may go there.
+    /// The replicas' shared Redis, if there is one and the answer may go there.
     pub remote: Option<Remote>,
-    /// How long.
+    /// How long an answer is kept.
     pub ttl: Duration,
-    /// Whether the client takes an answer that was kept.
+    /// Whether the client accepts a cached answer.
     pub may_look: bool,
 }
 
 impl Keeper {
-    /// Looks for the answer where others have kept it.
+    /// Looks for the answer in Redis.
     pub async fn find(&self) -> Option<(Candidate, Entry)> {
         let stores = self.stores.as_ref().filter(|stores| stores.may_look)?;
         let remote = stores.remote.as_ref()?;
@@ -56,14 +57,14 @@ impl Keeper {
         let keys: Vec<Key> = usable.iter().map(|(_, key)| *key).collect();
         let found = remote.get(&keys, stores.ttl).await?;
         let (candidate, key) = usable.get(found.index)?;
-        // It is not younger for having been found. A clock that has not run that long cannot say so.
+        // It keeps its age. A clock that has not run that long cannot express it.
         if let Some(since) = Instant::now().checked_sub(found.age) {
             stores.memory.put(*key, found.bytes, since);
         }
         Some((candidate.clone(), found.entry))
     }
 
-    /// Keeps the answer that `writer` has carried and `last` ends, if it is one to keep.
+    /// Stores the answer that `writer` has written and `last` ends, if it is worth keeping.
     pub fn keep(self, writer: &Writer, served: Option<&Served>, last: &ChatEvent) {
         let Some((stores, served)) = self.stores.zip(served) else { return };
         let ran = &served.candidate;

@@ -1,10 +1,12 @@
-//! What makes two requests the same: digests over everything that a provider would be asked.
+//! Decides which requests are identical: digests over everything that is sent to a provider.
 //!
-//! It owns the list of what counts. A question is what is asked, by whom and under which data policy; with who
-//! answers it becomes the key of an entry, with everybody who may answer the key of a call in flight.
+//! It owns the list of fields that count. A question is the request, its caller and its data
+//! policy; with the model that answers it becomes the key of an entry, with all candidates the key
+//! of a call in flight.
 //!
-//! The one thing to know: requests are taken apart without `..`, so that a new field does not compile until somebody
-//! has decided whether it counts. What only shapes the answer (stream or not, dialect, ids) does not.
+//! The one thing to know: requests are destructured without `..`, so that a new field does not
+//! compile until it is decided whether it counts. Fields that only shape the answer (stream or not,
+//! dialect, ids) do not.
 
 use std::fmt;
 
@@ -16,15 +18,15 @@ use crate::job::RoutePart;
 use crate::policy::{DataPolicy, Priority};
 use crate::wire::splice::compact;
 
-/// The form of what is digested and of what is stored under it. Replicas of different versions share a store, so it
-/// is raised whenever one of them changes.
+/// The version of the digest and of the stored form. Replicas of different versions share a store,
+/// so it is raised whenever one of the two changes.
 const FORM: u32 = 2;
 
-/// A digest of 256 bits: two different questions do not have the same one.
+/// A digest of 256 bits: two different questions do not share one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key([u8; 32]);
 
-/// Whose answers a request may share.
+/// The scope in which a request may share answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Scope<'a> {
     /// The caller's name; `None` when callers share answers with each other.
@@ -33,25 +35,25 @@ pub struct Scope<'a> {
     pub policy: Option<DataPolicy>,
 }
 
-/// A model at a provider, with what tells one provider from another of the same name.
+/// A model at a provider, with the settings that tell apart providers of the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Runner<'a> {
     /// The configured name of the provider.
     pub provider: &'a str,
-    /// How it is spoken to.
+    /// The API that the provider speaks.
     pub backend: &'a str,
-    /// Where it is.
+    /// The provider's address.
     pub base_url: &'a str,
     /// The model's name there.
     pub model: &'a str,
-    /// What its settings make of every request, as text.
+    /// The provider's settings that change every request, as text.
     pub manner: &'a str,
-    /// What it is of the route that leads to it. It changes nothing of the answer, so it is no part of a key.
+    /// Its part in the route. It does not change the answer, so it is not in a key.
     pub part: Option<RoutePart>,
 }
 
 impl Key {
-    /// The digest of what is asked within a scope; `None` for what is never answered twice.
+    /// The digest of a request within a scope; `None` for requests whose answers are never reused.
     #[must_use]
     pub fn question(ask: &Ask, scope: Scope<'_>) -> Option<Self> {
         match ask {
@@ -61,17 +63,17 @@ impl Key {
         }
     }
 
-    /// The key of a response that its caller may go on with.
+    /// The key of a response that its caller may continue.
     #[must_use]
     pub fn response(caller: &str, id: &str) -> Option<Self> {
         Self::of(&(FORM, "response", caller, id))
     }
 
-    /// The digest of what is asked as it came: every byte counts but white space, and so does how the answer is to come,
-    /// since it is given to each client as bytes.
+    /// The digest of a carried request: every byte except white space counts, and so does the form
+    /// of the answer, since each client gets it as bytes.
     #[must_use]
     pub fn carried(carry: &Carry, scope: Scope<'_>) -> Option<Self> {
-        // Whether it is streamed the body says.
+        // The body says whether it is streamed.
         let Carry {
             endpoint,
             body,
@@ -91,8 +93,8 @@ impl Key {
         self.with("entry", [runner].iter(), &[])
     }
 
-    /// The key of this question while it is in flight. `runners` are all that may answer, the first one first; their
-    /// order counts only in which model comes first, since equals change places with the load.
+    /// The key of this question in flight. `runners` are all candidates in order; of the order only
+    /// the first model counts, since equals change places with the load.
     #[must_use]
     pub fn in_flight(self, runners: &[Runner<'_>], priority: Priority) -> Self {
         let first = runners.first().map_or("", |first| first.model);
@@ -103,10 +105,10 @@ impl Key {
 
     fn chat(chat: &ChatRequest, scope: Scope<'_>) -> Option<Self> {
         let ChatRequest {
-            // These say who answers, which the runner tells better.
+            // These select the model, which the runner names better.
             model: _,
             hint: _,
-            // These say how the answer is written.
+            // These only shape the answer.
             stream: _,
             shape: _,
             messages,
@@ -123,7 +125,7 @@ impl Key {
             logprobs,
             n,
             extra,
-            // It tells nobody anything, but the client is told so.
+            // It changes no request, but the client is told about it.
             untold,
         } = chat;
         let answers = (format, effort, thinking_display, logprobs, n);
@@ -145,14 +147,15 @@ impl Key {
         Self::of(&(FORM, "embed", scope, input, dimensions, extra))
     }
 
-    /// The digest of a value's JSON, in which no two values look the same.
+    /// The digest of a value's JSON, which differs for any two values.
     fn of(value: &impl Serialize) -> Option<Self> {
         let mut digest = Sha256::new();
         serde_json::to_writer(&mut digest, value).ok()?;
         Some(Self(digest.finalize().into()))
     }
 
-    /// A digest of this one and what follows from it. Every text goes in with its length, every list with its count.
+    /// A digest of this one and further values. Every text is hashed with its length, every list
+    /// with its count.
     fn with<'a>(
         self,
         what: &str,

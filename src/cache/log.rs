@@ -1,17 +1,18 @@
-//! One answer while it is given to several readers, each at its own pace.
+//! One answer for several readers, each at its own pace.
 //!
-//! It owns the events so far and how far each reader is. It refuses to hold more than its bound: then it forgets what
-//! everybody has read, takes no more readers, and cuts loose whoever is too far behind.
+//! It owns the events so far and the position of each reader. It never holds more than its bound:
+//! beyond it, it forgets events that every reader has read, takes no more readers, and cuts loose
+//! readers that are too far behind.
 //!
-//! The one thing to know: the pace is that of the fastest reader. The slowest delays nobody, and an answer that
-//! nobody takes is not fetched.
+//! The one thing to know: the fastest reader sets the pace. The slowest delays no other, and an
+//! answer that no reader takes is not fetched.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::chat::{ChatEvent, GatewayError};
 
-/// What an event takes beside its text.
+/// The size of an event beside its text.
 const FRAME: usize = 96;
 
 /// An answer and its readers.
@@ -20,12 +21,12 @@ pub struct Log {
     events: VecDeque<Held>,
     /// How many events were forgotten, which is the number of the first one held.
     forgotten: u64,
-    /// The bytes of the events held.
+    /// The size of the held events in bytes.
     held: usize,
-    /// The most bytes.
+    /// The bound in bytes.
     most: usize,
     readers: BTreeMap<ReaderId, Cursor>,
-    /// How often the answer began anew.
+    /// How often the answer has begun anew.
     round: u32,
     next_reader: u64,
     failure: Option<GatewayError>,
@@ -35,27 +36,27 @@ pub struct Log {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ReaderId(u64);
 
-/// What comes next for a reader.
+/// The next piece for a reader.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Next {
-    /// This.
+    /// An event.
     Event(Arc<ChatEvent>),
-    /// Everything once more: what was read so far is void.
+    /// The answer begins anew: what was read so far is void.
     Anew,
     /// Nothing yet.
     Wait,
-    /// Nothing more: the answer failed.
+    /// The answer failed; nothing follows.
     Failed(GatewayError),
-    /// Nothing more: the reader was too far behind, or has left.
+    /// The reader was too far behind or has left; nothing follows.
     CutLoose,
 }
 
-/// How far a reader is.
+/// The position of a reader.
 #[derive(Debug, Clone, Copy)]
 struct Cursor {
     /// The number of the next event.
     at: u64,
-    /// The round that it knows of.
+    /// The round that it reads.
     round: u32,
 }
 
@@ -81,8 +82,8 @@ impl Log {
         }
     }
 
-    /// Takes another reader, who begins at the beginning; `None` when that is no longer there, or so much has come
-    /// already that the reader could not catch up before the beginning is forgotten.
+    /// Adds a reader at the beginning; `None` when the beginning is forgotten, or when the reader
+    /// could not catch up before it is.
     pub fn join(&mut self) -> Option<ReaderId> {
         if !self.is_complete() || self.held > self.most / 2 || self.failure.is_some() {
             return None;
@@ -93,13 +94,13 @@ impl Log {
         Some(reader)
     }
 
-    /// A reader leaves. Returns whether it was the last.
+    /// Removes a reader. Returns whether it was the last.
     pub fn leave(&mut self, reader: ReaderId) -> bool {
         self.readers.remove(&reader);
         self.readers.is_empty()
     }
 
-    /// What comes next for the reader, which then has it.
+    /// Takes the next piece for the reader.
     pub fn read(&mut self, reader: ReaderId) -> Next {
         let Some(cursor) = self.readers.get_mut(&reader) else { return Next::CutLoose };
         if cursor.round != self.round {
@@ -117,7 +118,8 @@ impl Log {
         }
     }
 
-    /// Adds an event, and forgets or cuts loose what the bound demands. Returns whether somebody was cut loose.
+    /// Adds an event, and forgets events or cuts readers loose as the bound requires. Returns
+    /// whether a reader was cut loose.
     pub fn append(&mut self, event: ChatEvent) -> bool {
         let size = event.size().saturating_add(FRAME);
         self.held = self.held.saturating_add(size);
@@ -126,7 +128,7 @@ impl Log {
         while self.held > self.most {
             let Some(fastest) = self.fastest() else { break };
             if fastest == self.forgotten {
-                // Nobody has read the first event held. The pace keeps what is unread small.
+                // No reader has read the first held event. The pace keeps the unread part small.
                 break;
             }
             self.readers.retain(|_, cursor| cursor.at > self.forgotten);
@@ -135,7 +137,7 @@ impl Log {
         self.readers.len() < before
     }
 
-    /// Begins the answer anew, for every reader: another one comes from its beginning.
+    /// Begins the answer anew for every reader.
     pub fn restart(&mut self) {
         self.events.clear();
         (self.forgotten, self.held) = (0, 0);
@@ -145,19 +147,20 @@ impl Log {
         }
     }
 
-    /// Ends the log with a failure, which every reader sees after what came before it.
+    /// Ends the log with a failure, which every reader gets after the earlier events.
     pub fn fail(&mut self, error: GatewayError) {
         self.failure.get_or_insert(error);
     }
 
-    /// Whether the fastest reader has fewer than `ahead` events left to read, so that another may come.
+    /// Whether the fastest reader has fewer than `ahead` events left to read, so that the next may
+    /// be fetched.
     #[must_use]
     pub fn has_room(&self, ahead: u64) -> bool {
         let end = self.forgotten + u64::try_from(self.events.len()).unwrap_or(u64::MAX);
         self.fastest().is_none_or(|fastest| end.saturating_sub(fastest) < ahead)
     }
 
-    /// Whether nothing was forgotten yet.
+    /// Whether no event was forgotten yet.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.forgotten == 0
@@ -169,7 +172,7 @@ impl Log {
         self.readers.len()
     }
 
-    /// The events held, in order.
+    /// The held events, in order.
     pub fn events(&self) -> impl Iterator<Item = &ChatEvent> {
         self.events.iter().map(|held| &*held.event)
     }

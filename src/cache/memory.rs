@@ -1,9 +1,9 @@
-//! Answers kept in this process, within a number of bytes.
+//! Answers cached in this process, within a number of bytes.
 //!
-//! It owns what is kept and for how long it is good. It refuses what is larger than everything it may hold.
+//! It owns the entries and their age. It refuses entries larger than the whole bound.
 //!
-//! The one thing to know: an entry that is too old stays until somebody asks for it or its room is wanted; the bound
-//! on bytes holds all the same.
+//! The one thing to know: an expired entry stays until it is requested or its room is needed; the
+//! bound on bytes always holds.
 
 use std::time::{Duration, Instant};
 
@@ -13,9 +13,10 @@ use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
 use super::key::Key;
 
-/// What an entry takes beside its bytes: its key, its place in the table and in the order of eviction.
+/// The size of an entry beside its bytes: its key, its place in the table and in the eviction
+/// order.
 const FRAME: u64 = 160;
-/// About how long an answer is, for the first size of the table.
+/// The usual size of an answer, for the initial size of the table.
 const USUAL: u64 = 8 * 1024;
 
 /// Answers by their keys.
@@ -38,12 +39,12 @@ impl Weighter<Key, Kept> for Bytewise {
 }
 
 impl Memory {
-    /// Nothing yet, and at most `most` bytes.
+    /// An empty memory of at most `most` bytes.
     #[must_use]
     pub fn new(most: u64) -> Self {
         let items = usize::try_from(most / USUAL).unwrap_or(usize::MAX).clamp(32, 65_536);
         let options = OptionsBuilder::new()
-            // One, so that all of the room is for whoever needs it: answers are few and large.
+            // One shard, so that the whole room serves any key: answers are few and large.
             .shards(1)
             .estimated_items_capacity(items)
             .weight_capacity(most)
@@ -51,36 +52,36 @@ impl Memory {
         let (hasher, lifecycle) = (DefaultHashBuilder::default(), DefaultLifecycle::default());
         Self(match options {
             Ok(options) => Cache::with_options(options, Bytewise, hasher, lifecycle),
-            // Both numbers that are asked for were given.
+            // Both required numbers were given.
             Err(_) => Cache::with_weighter(items, most, Bytewise),
         })
     }
 
-    /// Allows another number of bytes from now on.
+    /// Uses another bound from now on.
     pub fn change(&self, most: u64) {
         if self.0.capacity() != most {
             self.0.set_capacity(most);
         }
     }
 
-    /// What is kept under the key, unless it is as old as `ttl` at `now`.
+    /// The entry under the key, unless it is as old as `ttl` at `now`.
     #[must_use]
     pub fn get(&self, key: &Key, ttl: Duration, now: Instant) -> Option<Bytes> {
         let kept = self.0.get(key)?;
         if now.saturating_duration_since(kept.since) < ttl {
             return Some(kept.bytes);
         }
-        // Unless somebody has put a newer one there in the meantime.
+        // Unless a newer entry was stored there meanwhile.
         self.0.remove_if(key, |there| there.since == kept.since);
         None
     }
 
-    /// Keeps the bytes under the key, in place of what was there.
+    /// Stores the bytes under the key and replaces an earlier entry.
     pub fn put(&self, key: Key, bytes: Bytes, now: Instant) {
         self.0.insert(key, Kept { bytes, since: now });
     }
 
-    /// Forgets what is kept under the key.
+    /// Forgets the entry under the key.
     pub fn remove(&self, key: &Key) {
         self.0.remove(key);
     }
@@ -90,13 +91,13 @@ impl Memory {
         self.0.clear();
     }
 
-    /// How many entries there are, too old ones included.
+    /// How many entries there are, expired ones included.
     #[must_use]
     pub fn entries(&self) -> usize {
         self.0.len()
     }
 
-    /// The bytes that they take.
+    /// Their size in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.0.weight()
@@ -131,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_good_for_its_time_and_no_longer() {
+    fn an_entry_is_valid_for_its_ttl_and_no_longer() {
         let memory = Memory::new(1 << 20);
         let now = Instant::now();
         memory.put(key(1), bytes(10), now);
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_answer_takes_the_place_of_an_older_one() {
+    fn a_newer_answer_replaces_an_older_one() {
         let memory = Memory::new(1 << 20);
         let now = Instant::now();
         memory.put(key(1), bytes(10), now);
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_larger_than_the_bound_is_not_kept() {
+    fn an_answer_larger_than_the_bound_is_not_kept() {
         let memory = Memory::new(10_000);
         let now = Instant::now();
         memory.put(key(1), bytes(100), now);

@@ -1,10 +1,10 @@
-//! Answers that replicas share, in their Redis.
+//! Answers that replicas share in Redis.
 //!
-//! It owns the keys there, and scripts that go by the Redis' own clock. It refuses nothing and is never a failure: a
-//! Redis that is away, slow or wrong is an answer that is not there.
+//! It owns the keys there, and scripts that use the clock of Redis. It refuses nothing and never
+//! fails: a Redis that is unreachable, slow or wrong counts as a missing answer.
 //!
-//! The one thing to know: a prompt that must stay local never comes here, and neither does its answer. That is decided
-//! where a claim is made, by giving it no remote store at all.
+//! The one thing to know: a prompt that must stay local never gets here, and neither does its
+//! answer. The claim decides that by having no remote store at all.
 
 use std::time::Duration;
 
@@ -25,24 +25,24 @@ pub struct Remote(Link);
 /// An answer that was found.
 #[derive(Debug)]
 pub struct Found {
-    /// Which of the keys it was found under.
+    /// The index of its key.
     pub index: usize,
     /// How old it is.
     pub age: Duration,
     /// Its bytes.
     pub bytes: Bytes,
-    /// What they hold.
+    /// The bytes as an entry.
     pub entry: Entry,
 }
 
 impl Remote {
-    /// The answers in the Redis at the other end of the link.
+    /// The answers in the Redis behind the link.
     #[must_use]
     pub fn new(link: Link) -> Self {
         Self(link)
     }
 
-    /// The first answer under one of the keys, younger than `ttl`.
+    /// The answer under the first of the keys that has one younger than `ttl`.
     pub async fn get(&self, keys: &[Key], ttl: Duration) -> Option<Found> {
         let mut places: Vec<String> = keys.iter().map(|key| self.place(key)).collect();
         places.push(self.cleared());
@@ -50,20 +50,20 @@ impl Remote {
         read(found).filter(|found| found.index < keys.len() && found.age < ttl)
     }
 
-    /// Keeps an answer for `ttl`, if that is possible now.
+    /// Stores an answer for `ttl`, if that is possible now.
     pub async fn put(self, key: Key, bytes: Bytes, ttl: Duration) {
-        // The Redis knows no time of zero; less than a millisecond is as good as one.
+        // Redis rejects a time of zero; less than a millisecond counts as one.
         let millis = ttl.as_millis().max(1).to_string();
         let kept = self.0.run(&PUT, vec![self.place(&key)], vec![bytes, Bytes::from(millis)]);
-        // Nobody waits for it: the next one who asks finds nothing and keeps it again.
+        // A failure does not matter: the next request finds nothing and stores the answer again.
         drop(kept.await);
     }
 
-    /// Makes every answer kept so far one that is not found, for all replicas.
+    /// Invalidates every answer stored so far, for all replicas.
     ///
     /// # Errors
     ///
-    /// When it is not known to have happened.
+    /// When it may not have happened.
     pub async fn clear(&self) -> Result<(), Unavailable> {
         self.0.run(&CLEAR, vec![self.cleared()], Vec::new()).await.map(drop)
     }
@@ -77,7 +77,7 @@ impl Remote {
     }
 }
 
-/// Reads what the script answers; `None` for nothing and for what no gateway has written.
+/// Reads the script's answer; `None` for nothing and for values that no gateway has written.
 fn read(value: Value) -> Option<Found> {
     let Value::List(values) = value else { return None };
     let [place, age, bytes] = <[Value; 3]>::try_from(values).ok()?;

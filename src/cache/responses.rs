@@ -1,11 +1,12 @@
-//! Responses that their callers may go on with: a bounded memory.
+//! Stored responses that their callers may continue: a bounded memory.
 //!
-//! It owns what is kept of an answer at `/v1/responses`, for how long, and for whom. Each turn is kept by itself and
-//! names the one before it. There is no promise beyond the bounds: what is too old, too much or lost with the process
-//! is not there any more, and the client is told how to go on without.
+//! It owns the stored part of answers at `/v1/responses`, how long it is kept, and for whom. Each
+//! turn is stored by itself and names the previous one. Nothing is guaranteed beyond the bounds: a
+//! turn that is too old, evicted or lost with the process is gone, and the client is told how to
+//! continue without it.
 //!
-//! The one thing to know: a caller finds what that same caller was answered, never another's. What must stay local is
-//! kept in this process only, and whoever goes on with it stays local too.
+//! The one thing to know: a caller finds its own responses, never another caller's. Local-only
+//! turns are stored in this process only, and requests that continue them stay local too.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -24,7 +25,7 @@ static GET: Script = Script::new(include_str!("remote/get.lua"));
 static PUT: Script = Script::new(include_str!("remote/put.lua"));
 static FORGET: Script = Script::new(include_str!("responses/forget.lua"));
 
-/// The most turns that one request goes back.
+/// The most turns that one request follows back.
 const LONGEST: usize = 1000;
 
 /// Responses by caller and id, shared by all workers.
@@ -35,7 +36,7 @@ pub struct Responses {
     link: Option<Link>,
 }
 
-/// One turn, as it is kept.
+/// One stored turn.
 #[derive(Debug, Serialize, Deserialize)]
 struct Kept {
     is_local: bool,
@@ -52,26 +53,26 @@ pub struct Recalled {
 }
 
 impl Responses {
-    /// Nothing yet; the Redis that replicas share is used where there is one.
+    /// An empty memory; the replicas' shared Redis is used if there is one.
     #[must_use]
     pub fn new(settings: &ResponsesSettings, link: Option<Link>) -> Self {
         let memory = Memory::new(settings.max_size);
         Self { settings: ArcSwap::from_pointee(settings.clone()), memory, link }
     }
 
-    /// Takes other settings. What is kept stays as long as it is young enough and has room.
+    /// Takes other settings. Stored turns stay while they are young enough and there is room.
     pub fn change(&self, settings: &ResponsesSettings) {
         self.memory.change(settings.max_size);
         self.settings.store(std::sync::Arc::new(settings.clone()));
     }
 
-    /// Whether anything is kept at all.
+    /// Whether responses are stored at all.
     #[must_use]
     pub fn is_on(&self) -> bool {
         !self.settings.load().ttl.is_zero()
     }
 
-    /// Finds the turns of these ids and all that they follow, as far as they are there.
+    /// Finds the turns of these ids and all turns before them that are still stored.
     pub async fn recall(&self, caller: &str, mut wanted: Vec<String>) -> Recalled {
         let mut recalled = Recalled::default();
         while let Some(id) = wanted.pop() {
@@ -112,7 +113,7 @@ impl Responses {
         bytes.bytes().filter(|_| age < ttl)
     }
 
-    /// Keeps a turn under the id of its response.
+    /// Stores a turn under the id of its response.
     pub fn keep(&self, caller: &str, id: &str, turn: Turn, is_local: bool) {
         let ttl = self.settings.load().ttl;
         if ttl.is_zero() {
@@ -122,17 +123,17 @@ impl Responses {
         let Ok(bytes) = serde_json::to_vec(&Kept { is_local, turn }) else { return };
         let bytes = Bytes::from(bytes);
         self.memory.put(key, bytes.clone(), Instant::now());
-        // The Redis may be anywhere and seen by anybody.
+        // The Redis may be on any machine and readable by others.
         let Some(link) = self.link.clone().filter(|_| !is_local) else { return };
         let millis = ttl.as_millis().max(1).to_string();
         let places = vec![link.key("response", &key.to_string())];
-        // Nobody waits for it: whoever does not find it is told how to go on.
+        // A failure does not matter: a client whose turn is missing is told how to continue.
         drop(actix::spawn(async move {
             drop(link.run(&PUT, places, vec![bytes, Bytes::from(millis)]).await);
         }));
     }
 
-    /// Forgets a turn; whether it was there.
+    /// Forgets a turn; returns whether it was there.
     pub async fn forget(&self, caller: &str, id: &str) -> bool {
         let was_there = self.find(caller, id).await.is_some();
         let Some(key) = Key::response(caller, id) else { return false };
@@ -179,7 +180,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn turns_that_name_each_other_end() {
+    async fn a_cycle_of_turns_ends() {
         let responses = Responses::new(&ResponsesSettings::default(), None);
         responses.keep("a", "r1", turn("1", Some("r2")), false);
         responses.keep("a", "r2", turn("2", Some("r1")), false);

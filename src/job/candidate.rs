@@ -1,4 +1,4 @@
-//! Who may answer a job.
+//! The candidates that may answer a job.
 
 use std::sync::Arc;
 
@@ -9,23 +9,23 @@ pub struct Candidate {
     pub provider: Arc<str>,
     /// The model's name there.
     pub model: Arc<str>,
-    /// How many tokens it takes, where the route that leads to it says so.
+    /// The size of its context in tokens, if its route declares one.
     pub context: Option<u64>,
-    /// What it is of the route that leads to it; `None` without one.
+    /// Its part in the route; `None` without a route.
     pub part: Option<RoutePart>,
 }
 
-/// What a candidate is of its route.
+/// A candidate's part in its route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RoutePart {
-    /// One of those that are to answer.
+    /// A target of the route.
     Target,
-    /// One that answers when they do not.
+    /// A fallback, for when no target answers.
     Fallback,
 }
 
 impl Candidate {
-    /// Whether it is declared to take no more tokens than `other`, which nobody knows unless both are declared.
+    /// Whether it is declared to take no more tokens than `other`; false unless both are declared.
     #[must_use]
     pub fn is_no_larger_than(&self, other: &Self) -> bool {
         matches!((self.context, other.context), (Some(own), Some(others)) if own <= others)

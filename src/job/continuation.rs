@@ -1,35 +1,37 @@
-//! What a client has of an answer, and how another answer is joined to it.
+//! The delivered part of an answer, and how another answer is joined to it.
 //!
-//! It owns the text that was delivered, up to [`MOST`] bytes of it, and the place up to which another answer has
-//! repeated it. It refuses what cannot be joined without a visible seam: calls of tools, log probabilities,
-//! signatures. Pure: it never sees a channel.
+//! It owns the delivered text, up to [`MOST`] bytes of it, and the place up to which another answer
+//! has repeated it. It refuses what cannot be joined without a visible seam: tool calls, log
+//! probabilities, signatures. Pure: it never sees a channel.
 //!
-//! The one thing to know: nothing of another answer is let through before it has repeated all of what was delivered,
-//! text and thinking in the same order. The client then has exactly the other answer, or an error.
+//! The one thing to know: nothing of another answer is let through before it has repeated all
+//! delivered text and reasoning in the same order. The client then has exactly the other answer, or
+//! an error.
 
 use crate::chat::{Carried, ChatEvent};
 
-/// The most text that is kept for a resumption, in bytes; a client that has more of an answer gets an error.
+/// The most text that is kept for resuming, in bytes; if a client has more of an answer that
+/// breaks, it gets an error.
 pub const MOST: usize = 1024 * 1024;
 
-/// What a client has of an answer.
+/// The part of an answer that a client has.
 #[derive(Debug, Default)]
 pub struct Continuation {
     delivered: Vec<Run>,
     size: usize,
-    /// Whether what is delivered is written down, so that another answer may be joined to it.
+    /// Whether delivered text is recorded, so that another answer may be joined to it.
     keeps: bool,
-    /// What of `delivered` the present answer has yet to repeat; `None` when nothing.
+    /// The part of `delivered` that the present answer has yet to repeat; `None` when nothing.
     due: Option<Due>,
-    /// Whether the present answer goes on where the delivered text ends, without repeating it.
+    /// Whether the present answer continues where the delivered text ends, without repeating it.
     goes_on: bool,
 }
 
-/// The answer is not the one of which the client has a part.
+/// The answer differs from the delivered part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Differs;
 
-/// Text of one kind, in one stretch.
+/// A run of text of one kind.
 #[derive(Debug, PartialEq, Eq)]
 struct Run {
     kind: Kind,
@@ -42,7 +44,7 @@ enum Kind {
     Reasoning,
 }
 
-/// A place in what was delivered.
+/// A place in the delivered text.
 #[derive(Debug, Clone, Copy, Default)]
 struct Due {
     run: usize,
@@ -50,25 +52,25 @@ struct Due {
 }
 
 impl Continuation {
-    /// Nothing is delivered yet, and what will be is written down.
+    /// Nothing is delivered yet, and delivered text will be recorded.
     #[must_use]
     pub fn keeping() -> Self {
         Self { keeps: true, ..Self::default() }
     }
 
-    /// Whether another answer may be joined to what was delivered.
+    /// Whether another answer may be joined to the delivered part.
     #[must_use]
     pub fn is_joinable(&self) -> bool {
         self.keeps
     }
 
-    /// Writes nothing more down. What is delivered already must still be repeated.
+    /// Stops recording. Text delivered so far must still be repeated.
     pub fn stop_keeping(&mut self) {
         self.keeps = false;
     }
 
-    /// The delivered text, where it is nothing else and another model may be asked to go on after it. White space at
-    /// its end is refused by some providers and lost by others.
+    /// The delivered text, if there is nothing but text and another model may be asked to continue
+    /// it. Some providers reject white space at its end, and others drop it.
     #[must_use]
     pub fn open_end(&self) -> Option<&str> {
         match self.delivered.as_slice() {
@@ -77,35 +79,35 @@ impl Continuation {
         }
     }
 
-    /// Whether the present answer was to go on after [`Continuation::open_end`].
+    /// Whether the present answer was to continue after [`Continuation::open_end`].
     #[must_use]
     pub fn was_to_go_on(&self) -> bool {
         self.goes_on
     }
 
-    /// Another answer begins, which has to repeat what was delivered.
+    /// Another answer begins, which has to repeat the delivered part.
     pub fn repeat(&mut self) {
         self.due = (!self.delivered.is_empty()).then(Due::default);
         self.goes_on = false;
     }
 
-    /// Another answer begins, which goes on after [`Continuation::open_end`].
+    /// Another answer begins, which continues after [`Continuation::open_end`].
     pub fn go_on(&mut self) {
         self.due = None;
         self.goes_on = true;
     }
 
-    /// Takes the next event of the present answer, and gives what of it is to be delivered.
+    /// Takes the next event of the present answer, and returns the part of it to deliver.
     ///
     /// # Errors
     ///
-    /// [`Differs`] when it is not what was delivered. Nothing may be joined afterwards.
+    /// [`Differs`] when it differs from the delivered part. Nothing may be joined afterwards.
     pub fn join(&mut self, event: ChatEvent) -> Result<Option<ChatEvent>, Differs> {
         let rest = match (self.due, event) {
-            // A model that goes on writing does not think first: this one begins anew.
+            // A model that continues a text does not reason first: this one begins anew.
             (None, ChatEvent::Reasoning(_)) if self.goes_on => return Err(Differs),
             (None, event) => Some(event),
-            // An answer that is due to repeat another is never asked for as one to be carried.
+            // A request whose answer has to repeat another is never carried.
             (Some(_), ChatEvent::Carried(_)) => return Err(Differs),
             (Some(due), ChatEvent::Text(text)) => {
                 self.check(due, Kind::Text, text)?.map(ChatEvent::Text)
@@ -113,7 +115,7 @@ impl Continuation {
             (Some(due), ChatEvent::Reasoning(text)) => {
                 self.check(due, Kind::Reasoning, text)?.map(ChatEvent::Reasoning)
             }
-            // It belongs to thinking that the client has without it.
+            // It belongs to reasoning that the client already has without it.
             (Some(_), ChatEvent::Signature(_)) => None,
             (
                 Some(_),
@@ -129,7 +131,7 @@ impl Continuation {
         Ok(rest)
     }
 
-    /// Compares `text` with what is due, and gives what goes beyond all of it.
+    /// Compares `text` with the due part, and returns what goes beyond it.
     fn check(&mut self, due: Due, kind: Kind, text: String) -> Result<Option<String>, Differs> {
         let run = self.delivered.get(due.run).filter(|run| run.kind == kind).ok_or(Differs)?;
         let wanted = run.text.get(due.byte..).ok_or(Differs)?;
@@ -141,7 +143,7 @@ impl Continuation {
         }
         let beyond = text.strip_prefix(wanted).ok_or(Differs)?;
         if due.run + 1 < self.delivered.len() {
-            // The next stretch is of the other kind.
+            // The next run is of the other kind.
             self.due = Some(Due { run: due.run + 1, byte: 0 });
             return if beyond.is_empty() { Ok(None) } else { Err(Differs) };
         }
@@ -156,7 +158,7 @@ impl Continuation {
         let (kind, text) = match event {
             ChatEvent::Text(text) => (Kind::Text, text),
             ChatEvent::Reasoning(text) => (Kind::Reasoning, text),
-            // What it says follows it, if that is known.
+            // Its text follows it, if it has any.
             ChatEvent::Carried(Carried { has_more: false, .. }) | ChatEvent::Done(_) => return,
             ChatEvent::Signature(_)
             | ChatEvent::ToolCall(_)
@@ -174,7 +176,7 @@ impl Continuation {
         }
     }
 
-    /// What was delivered can no longer be joined to, so it is not held either.
+    /// The delivered part can no longer be joined, so it is dropped.
     fn give_up(&mut self) {
         self.keeps = false;
         self.delivered = Vec::new();

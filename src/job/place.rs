@@ -1,9 +1,10 @@
-//! Where a job stands, for whoever tells its client or keeps the books.
+//! Where a job stands, for the heartbeats to its client and the records of requests.
 //!
-//! It owns what is known of a job that has not been answered yet: its place in a line, the provider that was called,
-//! and whether its answer may begin as it comes.
+//! It owns the state of a job that has not been answered yet: its place in a line, the provider
+//! that was called, and whether its answer may be a carried one.
 //!
-//! The one thing to know: it is shared. The job moves on with whoever works on it, and this stays with its exchange.
+//! The one thing to know: it is shared. The job moves from task to task, and this stays with its
+//! exchange.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,8 +14,8 @@ use parking_lot::Mutex;
 use super::{Candidate, Tried};
 use crate::chat::Waiting;
 
-/// Where a job stands: in its provider's line, as of a few seconds ago, or beyond it; shared with whoever tells the
-/// client.
+/// Where a job stands: in its provider's line, as of a few seconds ago, or past it; shared with the
+/// task that answers the client.
 #[derive(Debug, Clone, Default)]
 pub struct Place(Arc<Mutex<Stand>>);
 
@@ -33,14 +34,14 @@ pub struct Stay {
     pub candidate: Candidate,
     /// Calls made for it.
     pub attempts: u32,
-    /// Time it spent in lines before it came to the present one.
+    /// Time it spent in earlier lines.
     pub queued: Duration,
-    /// Since when it waits in a line; `None` while the provider is called.
+    /// When it began to wait in a line; `None` while the provider is called.
     pub since: Option<Instant>,
 }
 
 impl Stay {
-    /// Time it has spent in lines up to now.
+    /// Time it has spent in lines so far.
     #[must_use]
     pub fn queued(&self) -> Duration {
         self.queued + self.since.map_or(Duration::ZERO, |since| since.elapsed())
@@ -48,7 +49,7 @@ impl Stay {
 }
 
 impl Place {
-    /// Takes note of where the job stands; `None` when it no longer waits.
+    /// Sets where the job stands; `None` when it no longer waits.
     pub fn set(&self, waiting: Option<Waiting>) {
         self.0.lock().waiting = waiting;
     }
@@ -59,19 +60,19 @@ impl Place {
         self.0.lock().waiting
     }
 
-    /// Takes note that the job waits in a line, since now.
+    /// Records that the job waits in a line from now on.
     pub fn wait(&self, tried: &Tried) {
         self.0.lock().stay = tried.stay(Some(Instant::now()));
     }
 
-    /// Takes note that a provider is called, which costs even if the client leaves.
+    /// Records that a provider is called, which costs even if the client disconnects.
     pub fn call(&self, tried: &Tried) {
         let mut stand = self.0.lock();
         stand.was_called = true;
         stand.stay = tried.stay(None);
     }
 
-    /// Where the job stands that nobody has answered, for the books on a client that leaves.
+    /// Where an unanswered job stands, for the record of a client that disconnects.
     #[must_use]
     pub fn stay(&self) -> Option<Stay> {
         self.0.lock().stay.clone()
@@ -83,12 +84,13 @@ impl Place {
         self.0.lock().was_called
     }
 
-    /// Takes note that one of those who may answer is asked as the request came, so that its answer begins as it comes.
+    /// Records that a candidate gets the request as it came, so that its answer begins as a carried
+    /// one.
     pub fn carry(&self) {
         self.0.lock().may_be_carried = true;
     }
 
-    /// Whether the answer may begin as it comes.
+    /// Whether the answer may be a carried one.
     #[must_use]
     pub fn may_be_carried(&self) -> bool {
         self.0.lock().may_be_carried

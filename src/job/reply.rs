@@ -1,10 +1,11 @@
-//! The return address of a job, and what arrives there.
+//! The reply channel of a job, and its answer.
 //!
-//! It owns the way from whoever works on a job to whoever waits for it: one answer, and should its stream die, one
-//! more. It refuses to lose an answer: an address that is dropped unused answers `internal`.
+//! It owns the channel from the task that works on a job to the one that waits for it: one answer
+//! and, if its stream breaks, one more. It never loses an answer: a reply that is dropped unused
+//! answers `internal`.
 //!
-//! The one thing to know: an [`EventStream`] that ends without [`ChatEvent::Done`] is not over. What follows, another
-//! stream or the failure, arrives where [`EventStream::then`] says.
+//! The one thing to know: an [`EventStream`] that ends without [`ChatEvent::Done`] is not over.
+//! What follows, another stream or the failure, arrives through [`EventStream::then`].
 
 use std::task::{Context, Poll};
 
@@ -13,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::Served;
 use crate::chat::{ChatEvent, GatewayError};
 
-/// The one-shot return address of a job.
+/// The one-shot reply channel of a job.
 #[derive(Debug)]
 pub struct Reply(Option<oneshot::Sender<Answer>>);
 
@@ -22,7 +23,7 @@ pub struct Reply(Option<oneshot::Sender<Answer>>);
 pub struct Answer {
     /// Who answered, once a provider was chosen.
     pub served: Option<Served>,
-    /// The events, the first of which is at hand, or why there are none.
+    /// The events, of which the first has arrived, or the failure.
     pub outcome: Result<EventStream, GatewayError>,
 }
 
@@ -34,20 +35,20 @@ pub struct EventStream {
 }
 
 impl Reply {
-    /// A return address and the place where the answer appears.
+    /// A reply and the receiver of its answer.
     #[must_use]
     pub fn new() -> (Self, oneshot::Receiver<Answer>) {
         let (sender, receiver) = oneshot::channel();
         (Self(Some(sender)), receiver)
     }
 
-    /// Whether nobody waits for the answer any more.
+    /// Whether the receiver was dropped.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.0.as_ref().is_none_or(oneshot::Sender::is_closed)
     }
 
-    /// Waits until nobody waits for the answer any more.
+    /// Waits until the receiver is dropped.
     ///
     /// # Cancellation
     ///
@@ -63,21 +64,22 @@ impl Reply {
         self.send(Answer { served, outcome: Err(error) });
     }
 
-    /// Answers with events, and is from then on the address for what follows them.
+    /// Answers with events; afterwards the reply takes what follows them.
     pub(super) fn answer(&mut self, served: Option<Served>, events: mpsc::Receiver<ChatEvent>) {
         let (next, then) = Self::new();
         let now = std::mem::replace(self, next);
         now.send(Answer { served, outcome: Ok(EventStream { events, then }) });
     }
 
-    /// Says nothing more: the answer is complete.
+    /// Ends the reply: the answer is complete.
     pub(super) fn complete(mut self) {
         self.0 = None;
     }
 
     fn send(mut self, answer: Answer) {
         if let Some(sender) = self.0.take() {
-            // Nobody listens when the client has left; dropping the answer then ends the attempt.
+            // There is no receiver when the client has disconnected; dropping the answer then ends
+            // the attempt.
             drop(sender.send(answer));
         }
     }
@@ -93,7 +95,7 @@ impl Drop for Reply {
 }
 
 impl EventStream {
-    /// The next event; `None` when this stream is over, whole or not.
+    /// The next event; `None` when this stream is over, complete or not.
     ///
     /// # Cancellation
     ///
@@ -107,7 +109,8 @@ impl EventStream {
         self.events.poll_recv(context)
     }
 
-    /// Where it goes on when this stream ended without [`ChatEvent::Done`]: with another stream, or with the failure.
+    /// The receiver of what follows when this stream ended without [`ChatEvent::Done`]: another
+    /// stream, or the failure.
     #[must_use]
     pub fn then(self) -> oneshot::Receiver<Answer> {
         self.then
@@ -128,7 +131,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_reply_knows_when_nobody_waits() {
+    async fn a_reply_knows_when_its_receiver_is_dropped() {
         let (mut reply, answer) = Reply::new();
         assert!(!reply.is_closed());
         drop(answer);
@@ -137,7 +140,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn after_its_events_a_reply_awaits_what_follows_them() {
+    async fn a_reply_takes_what_follows_its_events() {
         let (mut reply, answer) = Reply::new();
         let (sender, events) = mpsc::channel(1);
         reply.answer(None, events);
@@ -154,7 +157,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_leaves_before_or_amid_the_events_is_noticed() {
+    async fn a_client_that_disconnects_before_or_amid_the_events_is_noticed() {
         let (mut reply, answer) = Reply::new();
         drop(answer);
         reply.answer(None, mpsc::channel(1).1);

@@ -1,10 +1,11 @@
-//! What a caller has used of what it may.
+//! A caller's use of its limits.
 //!
-//! It owns the meters of one name and the count of its requests under way, behind one short lock that is never held
-//! across an await. Where gateways share a Redis it takes there first, and alone when there is no answer.
+//! It owns the meters of one name and the count of its running requests, behind one short lock that
+//! is never held across an await. Where gateways share a Redis it takes from there first, and
+//! locally when there is no answer.
 //!
-//! The one thing to know: what was taken is put back where it was taken. What cannot be put back because the Redis is
-//! away is owed, and put back with the next thing that is taken there.
+//! The one thing to know: amounts are put back where they were taken. An amount that cannot be put
+//! back because Redis is unreachable is owed, and put back with the next take.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,7 +22,7 @@ use super::shared::{Drawn, Shared};
 use super::terms::{Kind, Meter, Terms};
 use crate::redis::Unavailable;
 
-/// One caller's use of what it may.
+/// One caller's use of its limits.
 #[derive(Debug)]
 pub struct Account {
     name: Arc<str>,
@@ -34,16 +35,16 @@ struct State {
     meters: Meters,
     in_flight: u32,
     tokens_used: u64,
-    /// Tokens that are to be spent at the Redis, or less than 0: put back.
+    /// Tokens still to be spent in Redis; a negative number is to be put back.
     owed: f64,
 }
 
-/// What was taken, and where.
+/// A taken amount, and where it was taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Taken {
     /// How much.
     pub amount: f64,
-    /// Whether it was taken at the Redis.
+    /// Whether it was taken in Redis.
     pub is_shared: bool,
 }
 
@@ -52,35 +53,35 @@ pub struct Taken {
 pub struct AccountStatus {
     /// The configured name of the key.
     pub name: Arc<str>,
-    /// Requests under way.
+    /// Requests that run.
     pub in_flight: u32,
-    /// How many may be; `None` without a limit.
+    /// How many may run; `None` without a limit.
     pub max_concurrency: Option<u32>,
     /// Requests; `None` without a limit.
     pub requests: Option<MeterStatus>,
-    /// Tokens by the minute; `None` without a limit.
+    /// Tokens per minute; `None` without a limit.
     pub tokens_per_minute: Option<MeterStatus>,
-    /// Tokens by the day; `None` without a limit.
+    /// Tokens per day; `None` without a limit.
     pub tokens_per_day: Option<MeterStatus>,
     /// Tokens used since the start, at this gateway.
     pub tokens_used: u64,
 }
 
-/// One limit of an account: as the Redis last said, or as this gateway counts.
+/// One limit of an account: by the last answer of Redis, or by this gateway's own count.
 #[derive(Debug, Serialize)]
 pub struct MeterStatus {
-    /// What there is when nothing is spent.
+    /// The amount when nothing is spent.
     pub limit: u64,
-    /// What is left, whole ones.
+    /// The amount left, in whole units.
     pub remaining: u64,
-    /// What comes back each second.
+    /// The amount that comes back each second.
     pub refill_per_second: f64,
-    /// How long until all is there again.
+    /// How long until the whole amount is available again.
     pub full_in_ms: u64,
 }
 
 impl Account {
-    /// An account of which nothing is used.
+    /// A new, unused account.
     #[must_use]
     pub fn new(name: &Arc<str>, terms: Terms, shared: Option<Arc<Shared>>) -> Self {
         let meters = Meters::new(terms);
@@ -94,7 +95,7 @@ impl Account {
         &self.name
     }
 
-    /// What the caller may now.
+    /// The caller's present terms.
     #[must_use]
     pub fn terms(&self) -> Terms {
         self.state.lock().meters.terms
@@ -125,7 +126,7 @@ impl Account {
         self.state.lock().meters.terms = terms;
     }
 
-    /// Counts one more request under way, each to be ended with [`Account::leave`].
+    /// Counts one more running request; each ends with [`Account::leave`].
     pub(super) fn enter(&self) -> Result<(), Refusal> {
         let mut state = self.state.lock();
         let most = state.meters.terms.max_concurrency;
@@ -141,12 +142,12 @@ impl Account {
         state.in_flight = state.in_flight.saturating_sub(1);
     }
 
-    /// Takes at least `need` and as much up to `want` as there is: at the Redis, unless there is none, or it does not
-    /// answer, or `is_alone` says that it has not answered this request before.
+    /// Takes at least `need` and up to `want`: in Redis, unless there is none, or it does not
+    /// answer, or `is_alone` says that it did not answer this request before.
     ///
     /// # Cancellation
     ///
-    /// What is taken after the future was dropped is put back.
+    /// An amount taken after the future was dropped is put back.
     pub(super) async fn take(
         self: &Arc<Self>,
         kind: Kind,
@@ -166,7 +167,7 @@ impl Account {
         Ok(Taken { amount, is_shared: false })
     }
 
-    /// Spends more where `taken` was taken, or less than 0: puts back.
+    /// Spends more where `taken` was taken; a negative amount is put back.
     pub(super) fn spend(self: &Arc<Self>, kind: Kind, amount: f64, taken: Taken) {
         match &self.shared {
             Some(shared) if taken.is_shared => self.spend_there(shared, kind, amount),
@@ -174,13 +175,13 @@ impl Account {
         }
     }
 
-    /// Counts tokens for the operator.
+    /// Counts tokens for the status.
     pub(super) fn count_tokens(&self, tokens: u64) {
         let mut state = self.state.lock();
         state.tokens_used = state.tokens_used.saturating_add(tokens);
     }
 
-    /// Where the caller stands.
+    /// The caller's standing.
     pub(super) fn standing(&self, kind: Kind) -> Option<Standing> {
         self.state.lock().meters.tightest(kind, Instant::now())
     }
@@ -189,7 +190,8 @@ impl Account {
         self.state.lock().meters.terms.rates(kind).collect()
     }
 
-    /// Asks the Redis, in a task of its own, which goes on when nobody waits for it any more.
+    /// Asks Redis in a task of its own, which continues after the caller of this function was
+    /// dropped.
     async fn draw(
         self: &Arc<Self>,
         shared: Arc<Shared>,
@@ -210,12 +212,13 @@ impl Account {
         receiver.await.ok()
     }
 
-    /// Takes note of what the Redis answered.
+    /// Records the answer of Redis.
     fn settled(self: &Arc<Self>, kind: Kind, need: f64, drawn: Drawn) -> Result<Taken, Refusal> {
         self.heed(&drawn);
         let Some(amount) = drawn.amount else {
             let refusal = self.state.lock().meters.shortage(kind, need, Instant::now());
-            // What was too little there and is enough here has flowed back on the way; it is there at once.
+            // If there was too little in Redis and there is enough here, it has refilled meanwhile
+            // and is available at once.
             let at_once =
                 || Refusal::Spent { meter: kind.first(), after: std::time::Duration::ZERO };
             return Err(refusal.unwrap_or_else(at_once));
@@ -236,11 +239,12 @@ impl Account {
             }
             match shared.spend(&account.name, &rates, amount).await {
                 Ok(drawn) => account.heed(&drawn),
-                // Nothing was tried. A request that is not put back is no loss, as one comes back soon.
+                // Nothing was tried. A request that is not put back is no loss, as requests refill
+                // soon.
                 Err(Unavailable::Away | Unavailable::Full) if kind == Kind::Tokens => {
                     account.state.lock().owed += amount;
                 }
-                // It may have happened.
+                // Redis may have done it.
                 Err(
                     Unavailable::Away | Unavailable::Full | Unavailable::Late | Unavailable::Failed,
                 ) => {}

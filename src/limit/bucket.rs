@@ -1,37 +1,38 @@
-//! A token bucket: so many at once, and then as many as flow back in with time.
+//! A token bucket: a burst at once, and then the refill rate.
 //!
-//! It owns the arithmetic and nothing else: `now` and the [`Rate`] are arguments. It refuses to lend: what is not there
-//! is not granted, but what was used beyond a grant is written down and flows back first.
+//! It owns the arithmetic and nothing else: `now` and the [`Rate`] are arguments. It grants no more
+//! than it has, but use beyond a grant is recorded and refills first.
 //!
-//! The one thing to know: what is kept is what was spent, not what is left. A bucket that is made larger or smaller is
-//! therefore right at once, and one that nobody touched for long enough is the same as a new one.
+//! The one thing to know: it stores the spent amount, not the amount left. A bucket whose size
+//! changes is therefore right at once, and one that was unused for long enough equals a new one.
 
 use std::time::{Duration, Instant};
 
 use crate::units::LONGEST;
 
-/// What is lost when seconds are multiplied by rates; a ten-thousandth of a request lets nobody in.
+/// Tolerance for rounding when seconds are multiplied by rates; a ten-thousandth of a request
+/// admits no request.
 const ROUNDING: f64 = 1e-4;
 
 /// How large a bucket is and how fast it fills.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rate {
-    /// What it holds when it is full, more than 0.
+    /// Its size, more than 0.
     pub capacity: f64,
-    /// What flows in each second, more than 0.
+    /// Its refill per second, more than 0.
     pub per_second: f64,
 }
 
-/// What was spent and has not flowed back yet. New ones are full.
+/// The spent amount that has not refilled yet. A new bucket is full.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Bucket {
     spent: f64,
-    /// When that was; `None` as long as nothing was spent.
+    /// The time of that amount; `None` as long as nothing was spent.
     at: Option<Instant>,
 }
 
 impl Rate {
-    /// A bucket of this size that fills in this time.
+    /// A rate with this capacity that refills completely in this time.
     #[must_use]
     pub fn within(capacity: u64, time: Duration) -> Self {
         #[expect(clippy::cast_precision_loss, reason = "nobody counts beyond 2^53")]
@@ -39,14 +40,15 @@ impl Rate {
         Self { capacity, per_second: capacity / time.as_secs_f64() }
     }
 
-    /// The part of one of `shares` that are equal. It still holds at least `least`, or nothing would ever be granted.
+    /// One of `shares` equal shares. Its capacity is at least `least`, or nothing would ever be
+    /// granted.
     #[must_use]
     pub fn share(self, shares: u32, least: f64) -> Self {
         let shares = f64::from(shares.max(1));
         Self { capacity: (self.capacity / shares).max(least), per_second: self.per_second / shares }
     }
 
-    /// How long until `amount` has flowed in.
+    /// How long `amount` takes to refill.
     #[must_use]
     pub fn time_for(self, amount: f64) -> Duration {
         let seconds = (amount.max(0.0) / self.per_second).min(LONGEST.as_secs_f64());
@@ -55,19 +57,20 @@ impl Rate {
 }
 
 impl Bucket {
-    /// What is left; less than 0 while more was used than was there.
+    /// The amount left; negative while more was used than there was.
     #[must_use]
     pub fn left(&self, rate: Rate, now: Instant) -> f64 {
         rate.capacity - self.spent(rate, now)
     }
 
-    /// Whether `amount` is there.
+    /// Whether `amount` is available.
     #[must_use]
     pub fn has(&self, amount: f64, rate: Rate, now: Instant) -> bool {
         self.left(rate, now) + ROUNDING >= amount
     }
 
-    /// How long until `amount` is there, if nobody takes from it; as long as there is, when it never will be.
+    /// How long until `amount` is available if nothing else is taken; the longest duration if it
+    /// never will be.
     #[must_use]
     pub fn time_until(&self, amount: f64, rate: Rate, now: Instant) -> Duration {
         if amount > rate.capacity {
@@ -76,25 +79,27 @@ impl Bucket {
         rate.time_for(amount - self.left(rate, now))
     }
 
-    /// How long until it is full, if nobody takes from it.
+    /// How long until it is full if nothing is taken.
     #[must_use]
     pub fn time_until_full(&self, rate: Rate, now: Instant) -> Duration {
         rate.time_for(self.spent(rate, now))
     }
 
-    /// Spends `amount`, whether or not it is there. Less than 0 puts back, but never makes it more than full.
+    /// Spends `amount`, available or not. A negative amount is put back, but never makes the bucket
+    /// more than full.
     pub fn spend(&mut self, amount: f64, rate: Rate, now: Instant) {
         self.set_spent(self.spent(rate, now) + amount, now);
     }
 
-    /// Takes somebody else's word for what was spent.
+    /// Sets the spent amount as Redis reported it.
     pub fn set_spent(&mut self, spent: f64, now: Instant) {
         self.spent = spent.max(0.0);
-        // Threads read their clocks before they wait for each other, so that `now` may lie a little back.
+        // Threads read their clocks before they wait for the lock, so `now` may be slightly in the
+        // past.
         self.at = self.at.max(Some(now));
     }
 
-    /// Leaves one of `shares` equal parts of what was spent.
+    /// Divides the spent amount by `shares`.
     pub fn divide(&mut self, shares: u32) {
         self.spent /= f64::from(shares.max(1));
     }
@@ -138,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn it_says_when_there_will_be_enough() {
+    fn it_predicts_when_there_will_be_enough() {
         let now = Instant::now();
         let mut bucket = Bucket::default();
         bucket.spend(5.0, RATE, now);
@@ -149,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_used_beyond_a_grant_flows_back_first() {
+    fn use_beyond_a_grant_refills_first() {
         let now = Instant::now();
         let mut bucket = Bucket::default();
         bucket.spend(9.0, RATE, now);
@@ -158,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn another_size_or_rate_holds_at_once() {
+    fn another_size_or_rate_applies_at_once() {
         let now = Instant::now();
         let mut bucket = Bucket::default();
         bucket.spend(4.0, RATE, now);
@@ -175,11 +180,11 @@ mod tests {
         assert_eq!(RATE.share(0, 1.0), RATE);
     }
 
-    /// Something that happens to a bucket, and after how many milliseconds.
+    /// An event for a bucket, and after how many milliseconds it happens.
     #[derive(Debug, Clone)]
     enum Step {
         Take(u64, u32),
-        /// Puts back this share of what the oldest open grant took.
+        /// Puts back this share of the oldest open grant.
         Settle(u64, u32),
     }
 
@@ -216,7 +221,7 @@ mod tests {
                     open.extend((amount > 0.0).then_some(amount));
                 }
                 prop_assert!(bucket.left(rate, now) <= rate.capacity);
-                // What was granted since any moment, less what was put back since then.
+                // The amount granted since any moment, minus the amount put back since then.
                 let mut net = 0.0;
                 for (since, amount) in flows.iter().rev() {
                     net += amount;
@@ -227,7 +232,7 @@ mod tests {
         }
 
         #[test]
-        fn what_was_put_back_is_as_if_it_had_never_been_taken(
+        fn an_amount_put_back_counts_as_never_taken(
             spent in 0u32..10,
             took in 1u32..10,
             used in 0u32..10,
@@ -240,7 +245,7 @@ mod tests {
                 bucket.spend(spent.into(), rate, now);
             }
             bucket.spend(took.into(), rate, now);
-            // Time passes, but not so much that the bucket is full.
+            // Time passes, but not enough to fill the bucket.
             let later = now + seconds(used / 2.0);
             bucket.spend(used - f64::from(took), rate, later);
             other.spend(used, rate, now);

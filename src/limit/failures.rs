@@ -1,10 +1,11 @@
-//! How many invalid keys may come from an address.
+//! Limits the invalid keys from an address.
 //!
-//! It owns a table of fixed size: an address always falls into the same place of it, together with others, so that no
-//! number of addresses makes it grow. It refuses attempts, never keys: who shows a valid key is not asked about here.
+//! It owns a table of fixed size: an address always hashes to the same slot, which it shares with
+//! others, so that no number of addresses makes it grow. It refuses only clients with an invalid
+//! key: a valid key is never checked here.
 //!
-//! The one thing to know: addresses that share a place share its attempts. That costs a client with a wrong key a 429
-//! in place of a 401, and nobody else anything.
+//! The one thing to know: addresses in one slot share its attempts. A client with a wrong key may
+//! therefore get 429 instead of 401; other clients are not affected.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -15,14 +16,14 @@ use parking_lot::Mutex;
 use super::bucket::{Bucket, Rate};
 use super::refusal::Refusal;
 
-/// How many places the table has: 100 KiB.
+/// How many slots the table has: 100 KiB.
 const PLACES: usize = 4096;
 
-/// The invalid keys of late, by address.
+/// The recent invalid keys, by address.
 #[derive(Debug)]
 pub struct Failures {
     table: Mutex<Table>,
-    /// Random, so that nobody can choose an address that shares the place of another.
+    /// Random, so that a client cannot choose an address that shares another's slot.
     hasher: RandomState,
 }
 
@@ -33,14 +34,14 @@ struct Table {
 }
 
 impl Failures {
-    /// So many may fail at once from an address, and then so many each second; `None` bounds nothing.
+    /// An empty table with this rate of failures per address; `None` is no limit.
     #[must_use]
     pub fn new(rate: Option<Rate>) -> Self {
         let table = Table { rate, places: vec![Bucket::default(); PLACES] };
         Self { table: Mutex::new(table), hasher: RandomState::new() }
     }
 
-    /// Allows another number from now on.
+    /// Uses another rate from now on.
     pub fn change(&self, rate: Option<Rate>) {
         self.table.lock().rate = rate;
     }
@@ -49,7 +50,7 @@ impl Failures {
     ///
     /// # Errors
     ///
-    /// When too many have come from this address.
+    /// When too many came from this address.
     pub fn count(&self, address: IpAddr, now: Instant) -> Result<(), Refusal> {
         let place = self.place(address);
         let mut table = self.table.lock();
@@ -69,7 +70,8 @@ impl Failures {
     }
 }
 
-/// What one client cannot leave at will: its address, and with IPv6 its network of 64 bits, which is what it is given.
+/// What a client cannot change at will: its address, or its /64 network with IPv6, which is what a
+/// provider assigns.
 fn network(address: IpAddr) -> u64 {
     match address.to_canonical() {
         IpAddr::V4(address) => u64::from(u32::from(address)),
@@ -90,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_has_so_many_attempts_and_then_waits() {
+    fn an_address_has_a_number_of_attempts_and_then_waits() {
         let failures = Failures::new(Some(RATE));
         let (now, here) = (Instant::now(), address("192.0.2.1"));
         assert!((0..3).all(|_| failures.count(here, now).is_ok()));

@@ -1,11 +1,11 @@
 //! The buckets of one caller.
 //!
-//! It owns what was spent, and whether that is this gateway's own count or what the Redis said of all gateways together.
-//! It refuses in part never: what several meters limit is taken from all of them or from none, so that a request that
-//! the day refuses costs nothing of the minute.
+//! It owns the spent amounts, and whether they are this gateway's own count or the count of all
+//! gateways in Redis. It takes from all meters of a kind or from none, so that a request that the
+//! day's budget refuses costs nothing of the minute's.
 //!
-//! The one thing to know: while the Redis is away every gateway grants its share, `1 / shares` of every rate, and begins
-//! with its share of what was spent when the Redis was last heard.
+//! The one thing to know: while Redis is unreachable every gateway grants its share, `1 / shares`
+//! of every rate, and begins with its share of the amount last reported as spent.
 
 use std::time::{Duration, Instant};
 
@@ -13,30 +13,30 @@ use super::bucket::Bucket;
 use super::refusal::Refusal;
 use super::terms::{Kind, Meter, Terms};
 
-/// The buckets of one caller, and the terms they are measured by.
+/// The buckets of one caller, and its terms.
 #[derive(Debug)]
 pub struct Meters {
-    /// What the caller may.
+    /// The caller's terms.
     pub terms: Terms,
     requests: Bucket,
     minute: Bucket,
     day: Bucket,
-    /// Among how many gateways the terms are divided now.
+    /// The number of gateways that the terms are divided among now.
     shares: u32,
-    /// Whether the buckets say what the Redis last said.
+    /// Whether the buckets follow the last answer of Redis.
     is_shared: bool,
 }
 
-/// Where a caller stands with one limit.
+/// A caller's standing with one limit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Standing {
-    /// What there is when nothing is spent.
+    /// The amount when nothing is spent.
     pub limit: u64,
-    /// What is left, whole ones.
+    /// The amount left, in whole units.
     pub remaining: u64,
-    /// How long until all is there again.
+    /// How long until the whole amount is available again.
     pub reset: Duration,
-    /// What comes back each second.
+    /// The amount that comes back each second.
     pub per_second: f64,
 }
 
@@ -48,12 +48,12 @@ impl Meters {
         Self { terms, requests, minute, day, shares: 1, is_shared: false }
     }
 
-    /// Takes at least `need` from all meters of this kind, and as much up to `want` as there is. Says how much; 0 where
-    /// nothing is limited.
+    /// Takes at least `need` and up to `want` from all meters of this kind. Returns the amount; 0
+    /// without a limit.
     ///
     /// # Errors
     ///
-    /// When there is too little, or could never be enough; nothing is taken then.
+    /// When there is too little now, or can never be enough; nothing is taken then.
     pub fn take(&mut self, kind: Kind, need: f64, want: f64, now: Instant) -> Result<f64, Refusal> {
         self.check(kind, need)?;
         if let Some(refusal) = self.shortage(kind, need, now) {
@@ -68,7 +68,7 @@ impl Meters {
         Ok(amount)
     }
 
-    /// Refuses what these meters could never grant.
+    /// Refuses an amount that these meters could never grant.
     ///
     /// # Errors
     ///
@@ -82,7 +82,7 @@ impl Meters {
         }
     }
 
-    /// Of which meter there is less than `need`, and for how long; of several the one that takes longest.
+    /// The meter with less than `need`, and for how long; of several the one that takes longest.
     #[must_use]
     pub fn shortage(&self, kind: Kind, need: f64, now: Instant) -> Option<Refusal> {
         let short = self.terms.rates(kind).filter_map(|(meter, rate)| {
@@ -94,7 +94,7 @@ impl Meters {
         Some(Refusal::Spent { meter, after })
     }
 
-    /// Spends more, whether or not it is there. Less than 0 puts back.
+    /// Spends more, available or not. A negative amount is put back.
     pub fn spend(&mut self, kind: Kind, amount: f64, now: Instant) {
         let shares = self.shares;
         for (meter, rate) in self.terms.rates(kind) {
@@ -102,14 +102,14 @@ impl Meters {
         }
     }
 
-    /// Takes the Redis' word for what all gateways have spent.
+    /// Takes the amount that all gateways have spent, as Redis reports it.
     pub fn heed(&mut self, meter: Meter, spent: f64, now: Instant) {
         self.bucket_mut(meter).set_spent(spent, now);
         self.shares = 1;
         self.is_shared = true;
     }
 
-    /// From now on this gateway grants its share by its own count.
+    /// Switches to this gateway's share and its own count.
     pub fn go_alone(&mut self, shares: u32) {
         self.shares = shares.max(1);
         if std::mem::take(&mut self.is_shared) {
@@ -119,7 +119,7 @@ impl Meters {
         }
     }
 
-    /// Where the caller stands with a meter; `None` without a limit.
+    /// The caller's standing with a meter; `None` without a limit.
     #[must_use]
     pub fn standing(&self, meter: Meter, now: Instant) -> Option<Standing> {
         let (bucket, rate) = (self.bucket(meter), self.terms.rate(meter)?.share(self.shares, 1.0));
@@ -131,7 +131,7 @@ impl Meters {
         })
     }
 
-    /// The same for all meters of this kind: the one of which least is left.
+    /// The same for all meters of this kind: the one with the least left.
     #[must_use]
     pub fn tightest(&self, kind: Kind, now: Instant) -> Option<Standing> {
         let standings = self.terms.rates(kind).filter_map(|(meter, _)| self.standing(meter, now));
@@ -155,7 +155,7 @@ impl Meters {
     }
 }
 
-/// Whole ones, rounded down; rounding errors are not.
+/// Whole units, rounded down except for rounding errors.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -180,10 +180,10 @@ mod tests {
     }
 
     #[test]
-    fn two_budgets_are_taken_from_together_or_not_at_all() {
+    fn both_budgets_are_charged_or_neither() {
         let (mut meters, now) = (meters(), Instant::now());
         assert_eq!(meters.take(Kind::Tokens, 500.0, 500.0, now), Ok(500.0));
-        // After a minute the first is full again, and the second has not half of it left.
+        // After a minute the first is full again, and the second has less than half of it left.
         let later = now + Duration::from_secs(60);
         let refused = meters.take(Kind::Tokens, 550.0, 550.0, later);
         assert!(matches!(refused, Err(Refusal::Spent { meter: Meter::Day, .. })), "{refused:?}");
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn as_much_as_is_wanted_is_taken_where_it_is_there() {
+    fn the_wanted_amount_is_taken_if_available() {
         let (mut meters, now) = (meters(), Instant::now());
         assert_eq!(meters.take(Kind::Tokens, 10.0, 400.0, now), Ok(400.0));
         assert_eq!(meters.take(Kind::Tokens, 10.0, 400.0, now), Ok(200.0));
@@ -205,24 +205,24 @@ mod tests {
     }
 
     #[test]
-    fn alone_it_grants_its_share_and_begins_with_its_share_of_what_was_spent() {
+    fn without_redis_a_gateway_grants_its_share_and_starts_from_its_share_of_use() {
         let (mut meters, now) = (meters(), Instant::now());
         meters.heed(Meter::Requests, 30.0, now);
         assert_eq!(left(&meters, Meter::Requests, now), 30);
         meters.go_alone(3);
         assert_eq!(left(&meters, Meter::Requests, now), 10);
-        // Not divided again, however often it is found out.
+        // Not divided again, however often Redis is found unreachable.
         meters.go_alone(3);
         assert_eq!(left(&meters, Meter::Requests, now), 10);
         assert_eq!(left(&meters, Meter::Requests, now + Duration::from_secs(2)), 14);
-        // What needs more than a share gets through when nothing else does.
+        // A request that needs more than a share is granted when the share is unused.
         assert_eq!(meters.take(Kind::Tokens, 550.0, 550.0, now), Ok(550.0));
         meters.heed(Meter::Requests, 12.0, now);
         assert_eq!(left(&meters, Meter::Requests, now), 48);
     }
 
     #[test]
-    fn what_is_not_limited_is_granted_and_not_counted() {
+    fn unlimited_amounts_are_granted_and_not_counted() {
         let (mut meters, now) = (Meters::new(Terms::default()), Instant::now());
         assert_eq!(meters.take(Kind::Tokens, 1e9, 1e9, now), Ok(0.0));
         assert_eq!(meters.take(Kind::Requests, 1.0, 1.0, now), Ok(0.0));

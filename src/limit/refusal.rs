@@ -1,4 +1,4 @@
-//! Why a limit refuses, in words that say what would be right.
+//! Why a limit refuses, with a message that says what would be right.
 
 use std::time::Duration;
 
@@ -6,43 +6,43 @@ use super::terms::Meter;
 use crate::chat::{ErrorKind, GatewayError, Origin};
 use crate::telemetry::LimitDecision;
 
-/// How much later than right those are told to come back who were refused together, at most: a fifth, so that they do
-/// not return together.
+/// The most jitter added to `Retry-After`: a fifth, so that requests refused together do not return
+/// together.
 const SPREAD: f64 = 0.2;
 
-/// A limit and what is missing.
+/// The limit that refused, and what is missing.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Refusal {
-    /// The key has used what it has of one kind.
+    /// The key has used up one of its limits.
     Spent {
-        /// Of which.
+        /// The limit.
         meter: Meter,
-        /// Until there is enough for this request.
+        /// How long until there is enough for this request.
         after: Duration,
     },
-    /// As many requests are under way as the key may have.
+    /// The key already has as many running requests as it may.
     Concurrency {
-        /// How many that is.
+        /// That number.
         most: u32,
     },
-    /// The request needs more tokens than the budget ever has.
+    /// The request needs more tokens than the whole budget.
     TooLarge {
-        /// Of which.
+        /// The limit.
         meter: Meter,
-        /// What it needs.
+        /// The tokens it needs.
         need: u64,
-        /// What there is when nothing is spent.
+        /// The amount when nothing is spent.
         most: u64,
     },
     /// Too many invalid keys came from the client's address.
     Failures {
-        /// Until another may be tried.
+        /// How long until another key may be tried.
         after: Duration,
     },
 }
 
 impl Refusal {
-    /// What the caller is told.
+    /// The error for the caller.
     #[must_use]
     pub fn into_error(self) -> GatewayError {
         let limited = |message: String, after: Option<Duration>| {
@@ -81,7 +81,7 @@ impl Refusal {
         error.because(self.decision().as_str())
     }
 
-    /// How it is counted.
+    /// The label under which it is counted.
     #[must_use]
     pub fn decision(self) -> LimitDecision {
         match self {
@@ -95,7 +95,7 @@ impl Refusal {
     }
 }
 
-/// A time as people say it, in whole seconds, rounded up.
+/// A duration in words, in whole seconds, rounded up.
 fn told(after: Duration) -> String {
     let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
     crate::units::format_duration(Duration::from_secs(seconds.max(1)))
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn those_refused_are_told_when_and_never_too_early() {
+    fn a_refusal_says_when_to_retry_and_never_too_early() {
         for _ in 0..100 {
             let after = Duration::from_secs(10);
             let error = Refusal::Spent { meter: Meter::Requests, after }.into_error();
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_fits_is_no_matter_of_time() {
+    fn a_request_that_never_fits_gets_no_retry_after() {
         let refusal = Refusal::TooLarge { meter: Meter::Minute, need: 300, most: 100 };
         let error = refusal.into_error();
         assert_eq!((error.kind, error.retry_after), (ErrorKind::InvalidRequest, None));

@@ -1,12 +1,13 @@
-//! What is written of a rate: `rate = { capacity = 60, refill_per_second = 1.0 }`.
+//! The settings of a rate: `rate = { capacity = 60, refill_per_second = 1.0 }`.
 //!
-//! Owns two fields and their defaults. Refuses unknown ones; the ranges are checked when the configuration is loaded.
+//! Owns two fields and their defaults. Refuses unknown ones; the ranges are checked when the
+//! configuration is loaded.
 
 use serde::{Deserialize, Serialize};
 
 use super::Rate;
 
-/// So many at once, and then as many as flow back in.
+/// A burst at once, and then the refill rate.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RateSettings {

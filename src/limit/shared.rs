@@ -1,10 +1,10 @@
-//! Buckets that several gateways take from, in the Redis.
+//! Buckets in Redis that several gateways share.
 //!
-//! It owns the script and the way to it. It refuses nothing by itself, and it never fails a request: when there is no
-//! answer, whoever asked goes on alone.
+//! It owns the script and the link to it. It refuses nothing by itself, and it never fails a
+//! request: without an answer the caller continues with its own count.
 //!
-//! The one thing to know: an answer that nobody waited for may have been given all the same. The script is therefore told
-//! until when it is of use, by the Redis' own clock, of which earlier answers have told how far it is off.
+//! The one thing to know: the script may run after its caller stopped waiting. It therefore gets a
+//! deadline by the clock of Redis, whose offset is known from earlier answers.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -17,25 +17,25 @@ use crate::redis::{Link, Script, Unavailable};
 
 static BUCKETS: Script = Script::new(include_str!("buckets.lua"));
 
-/// The parts that amounts are counted in.
+/// Amounts are counted in thousandths.
 const PARTS: f64 = 1000.0;
-/// What is known of the Redis' clock before its first answer.
+/// The clock offset before the first answer.
 const UNKNOWN: i64 = i64::MIN;
 
-/// The way to the buckets.
+/// The link to the buckets.
 #[derive(Debug)]
 pub struct Shared {
     link: Link,
-    /// How many microseconds the Redis' clock is ahead of this machine's.
+    /// How many microseconds the clock of Redis is ahead of this machine's.
     ahead: AtomicI64,
 }
 
-/// What the buckets answered.
+/// The answer of the buckets.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Drawn {
-    /// What was taken; `None` when there was too little, and nothing was.
+    /// The amount taken; `None` when there was too little and nothing was taken.
     pub amount: Option<f64>,
-    /// What is now spent of each meter.
+    /// The present spent amount of each meter.
     pub spent: Vec<(Meter, f64)>,
 }
 
@@ -46,17 +46,18 @@ impl Shared {
         Self { link, ahead: AtomicI64::new(UNKNOWN) }
     }
 
-    /// How many gateways there are, as far as is known.
+    /// The last known number of gateways.
     #[must_use]
     pub fn replicas(&self) -> u32 {
         self.link.replicas()
     }
 
-    /// Takes at least `need` from all of these meters or from none, and as much up to `want` as there is.
+    /// Takes at least `need` and up to `want` from all of these meters or from none.
     ///
     /// # Errors
     ///
-    /// When there is no answer. Then nothing was taken, but for the rare case of an answer that was lost on its way.
+    /// When there is no answer. Then nothing was taken, except in the rare case that the answer was
+    /// lost.
     pub async fn take(
         &self,
         caller: &str,
@@ -74,7 +75,7 @@ impl Shared {
         self.run(caller, rates, "take", numbers).await
     }
 
-    /// Spends more of these meters, or less than 0: puts back. Says what is then spent.
+    /// Spends more of these meters; a negative amount is put back. Returns the spent amounts.
     ///
     /// # Errors
     ///
@@ -96,7 +97,7 @@ impl Shared {
         act: &'static str,
         numbers: [String; 3],
     ) -> Result<Drawn, Unavailable> {
-        // In braces, so that a cluster would keep a caller's buckets together.
+        // In braces, so that a Redis cluster would keep a caller's buckets together.
         let key = |meter: Meter| self.link.key("limit", &format!("{{{caller}}}:{}", word(meter)));
         let keys = rates.iter().map(|(meter, _)| key(*meter)).collect();
         let mut arguments = vec![Bytes::from_static(act.as_bytes())];
@@ -111,7 +112,7 @@ impl Shared {
         let [taken, there, spent @ ..] = numbers.as_slice() else {
             return Err(Unavailable::Failed);
         };
-        // It looked at its clock some time after it was asked.
+        // Redis read its clock some time after it was asked.
         self.ahead.store(there.saturating_sub(asked), Ordering::Relaxed);
         match taken {
             -2 => return Err(Unavailable::Late),

@@ -1,4 +1,4 @@
-//! What a caller may, and what of it is measured.
+//! A caller's terms, and the meters for them.
 
 use std::time::Duration;
 
@@ -7,41 +7,41 @@ use super::bucket::Rate;
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What is measured of a caller.
+/// A limit that is metered for a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meter {
     /// Its requests.
     Requests,
-    /// Its tokens by the minute: `tokens_per_minute`.
+    /// Its tokens per minute: `tokens_per_minute`.
     Minute,
-    /// Its tokens by the day: `tokens_per_day`.
+    /// Its tokens per day: `tokens_per_day`.
     Day,
 }
 
 /// Meters that are taken from together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// The one of requests.
+    /// The meter of requests.
     Requests,
-    /// Both of tokens.
+    /// Both meters of tokens.
     Tokens,
 }
 
-/// What a caller may; by default everything.
+/// A caller's limits; by default none.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Terms {
     /// Requests.
     pub rate: Option<Rate>,
-    /// Tokens of prompts and answers, as they flow in over a minute.
+    /// Tokens of prompts and answers, refilled over a minute.
     pub per_minute: Option<Rate>,
-    /// And over a day.
+    /// The same, refilled over a day.
     pub per_day: Option<Rate>,
-    /// Requests under way at one time.
+    /// Requests that run at one time.
     pub max_concurrency: Option<u32>,
 }
 
 impl Meter {
-    /// What it counts, and how often.
+    /// The meter's unit and period.
     #[must_use]
     pub fn unit(self) -> &'static str {
         match self {
@@ -53,7 +53,7 @@ impl Meter {
 }
 
 impl Kind {
-    /// The meter that stands for the kind.
+    /// The first meter of the kind.
     #[must_use]
     pub fn first(self) -> Meter {
         match self {
@@ -71,7 +71,7 @@ impl Kind {
 }
 
 impl Terms {
-    /// These terms with budgets of tokens; 0 is no limit.
+    /// These terms with token budgets; 0 is no limit.
     #[must_use]
     pub fn with_tokens(self, per_minute: u64, per_day: u64) -> Self {
         let budget = |tokens, time| (tokens > 0).then(|| Rate::within(tokens, time));
@@ -84,18 +84,18 @@ impl Terms {
         *self == Self::default()
     }
 
-    /// Whether tokens are.
+    /// Whether tokens are limited.
     #[must_use]
     pub fn has_budget(&self) -> bool {
         self.per_minute.is_some() || self.per_day.is_some()
     }
 
-    /// The meters of this kind that are limited, and how.
+    /// The limited meters of this kind with their rates.
     pub fn rates(self, kind: Kind) -> impl Iterator<Item = (Meter, Rate)> {
         kind.meters().iter().filter_map(move |meter| Some((*meter, self.rate(*meter)?)))
     }
 
-    /// How the meter is limited, if it is.
+    /// The meter's rate, if it is limited.
     #[must_use]
     pub fn rate(&self, meter: Meter) -> Option<Rate> {
         match meter {

@@ -1,10 +1,10 @@
-//! One request's part of its caller's limits.
+//! One request's share of its caller's limits.
 //!
-//! It owns what the request took, and gives back what was not used when it is dropped: the one place where that happens,
-//! whatever way a request ends.
+//! It owns what the request took, and gives back the unused part when it is dropped: the only place
+//! where that happens, however a request ends.
 //!
-//! The one thing to know: until [`Ticket::charge`] says what was used, it is nothing. A request that fails before anything
-//! ran therefore costs a request and no tokens.
+//! The one thing to know: until [`Ticket::charge`] is called, no tokens count as used. A request
+//! that fails before anything ran therefore costs a request and no tokens.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use super::refusal::Refusal;
 use super::terms::Kind;
 use crate::telemetry::{LimitDecision, Limited};
 
-/// How many tokens an answer is taken to need that names no bound, where there are so many.
+/// How many tokens are reserved for an answer without a limit, if there are that many.
 pub const ANSWER: u64 = 1024;
 
-/// What a request may need of a token budget.
+/// The tokens that a request may need.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Need {
     /// About how many tokens the prompt has.
@@ -26,17 +26,17 @@ pub struct Need {
     pub answer: Option<u64>,
 }
 
-/// A request's part of its caller's limits.
+/// A request's share of its caller's limits.
 #[derive(Debug)]
 pub struct Ticket {
     account: Arc<Account>,
     is_inside: bool,
-    /// What was taken from the rate, until it is refunded.
+    /// The request taken from the rate, until it is refunded.
     request: Taken,
-    /// What was set aside of the tokens, until it is refunded.
+    /// The reserved tokens, until they are refunded.
     reserved: Taken,
     used: u64,
-    /// Whether the Redis has not answered, so that it is not asked again.
+    /// Whether Redis did not answer, so that it is not asked again.
     is_alone: bool,
     requests: Option<Standing>,
     tokens: Option<Standing>,
@@ -58,7 +58,7 @@ impl Ticket {
         }
     }
 
-    /// Takes a place among the caller's requests under way, and one request from its rate.
+    /// Takes a place among the caller's running requests, and one request from its rate.
     ///
     /// # Errors
     ///
@@ -66,7 +66,7 @@ impl Ticket {
     ///
     /// # Cancellation
     ///
-    /// Safe to drop at any time; what was taken is given back with the ticket.
+    /// Safe to drop at any time; the ticket gives back what was taken.
     pub async fn enter(&mut self) -> Result<(), Refusal> {
         let entered = self.try_enter().await;
         if entered.is_err() {
@@ -75,14 +75,14 @@ impl Ticket {
         self.decided(entered)
     }
 
-    /// Whether tokens are limited, so that somebody has to estimate what is needed.
+    /// Whether tokens are limited, so that the need has to be estimated.
     #[must_use]
     pub fn has_budget(&self) -> bool {
         self.account.terms().has_budget()
     }
 
-    /// Sets tokens aside: those of the prompt, and those that the answer may have. Where the request does not say how
-    /// many that are it is let in with what there is, up to [`ANSWER`].
+    /// Reserves tokens: those of the prompt, and the answer's limit. A request without a limit is
+    /// admitted with what there is, up to [`ANSWER`].
     ///
     /// # Errors
     ///
@@ -94,7 +94,7 @@ impl Ticket {
     pub async fn reserve(&mut self, need: Need) -> Result<(), Refusal> {
         let least = amount(need.prompt.saturating_add(need.answer.unwrap_or(0)));
         let most = amount(need.prompt.saturating_add(need.answer.unwrap_or(ANSWER)));
-        // What needs no tokens is not asked about.
+        // A request that needs no tokens is not checked.
         let taken = match most {
             0.0 => Ok(Taken::default()),
             most => self.account.take(Kind::Tokens, least, most, self.is_alone).await,
@@ -107,12 +107,12 @@ impl Ticket {
         Ok(())
     }
 
-    /// Says how many tokens were used, so far or in all.
+    /// Sets how many tokens were used so far.
     pub fn charge(&mut self, tokens: u64) {
         self.used = tokens;
     }
 
-    /// Gives everything back, as for an answer that cost nobody anything.
+    /// Gives everything back, for an answer that cost nothing.
     pub fn refund(&mut self) {
         for (kind, taken) in [
             (Kind::Requests, std::mem::take(&mut self.request)),
@@ -125,13 +125,13 @@ impl Ticket {
         self.look();
     }
 
-    /// Where the caller stood with its requests when this one was decided; `None` without a limit.
+    /// The caller's standing with its requests when this one was decided; `None` without a limit.
     #[must_use]
     pub fn requests(&self) -> Option<Standing> {
         self.requests
     }
 
-    /// The same with its tokens; of two budgets the one of which less is left.
+    /// The same with its tokens; of two budgets the one with less left.
     #[must_use]
     pub fn tokens(&self) -> Option<Standing> {
         self.tokens

@@ -24,7 +24,7 @@ pub(super) fn request(job: &mut Job) -> u64 {
         digest.0.write_u8(0xff);
         // A request that was read from JSON can be written as JSON.
         drop(serde_json::to_writer(&mut digest, &**request));
-        // Of what nobody has words for there is only an outline.
+        // A request that cannot be translated was only outlined, so its body counts.
         if let Some(carry) = carry.as_ref().filter(|carry| carry.refusal.is_some()) {
             digest.0.write(&carry.body);
         }

@@ -327,7 +327,7 @@ enum Here {
     Backoff,
     /// After the time that the provider asked for.
     Asked(Duration),
-    /// When its turn comes again.
+    /// When it gets a slot again.
     Line,
 }
 

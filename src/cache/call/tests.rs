@@ -82,7 +82,7 @@ async fn readers_on_other_threads_get_everything_whenever_they_join() {
 }
 
 #[tokio::test]
-async fn the_last_reader_that_leaves_gives_the_call_up() {
+async fn the_last_reader_that_leaves_cancels_the_call() {
     let (writer, first) = begun();
     let second = writer.call().join().unwrap();
     drop(first);
@@ -94,7 +94,7 @@ async fn the_last_reader_that_leaves_gives_the_call_up() {
 }
 
 #[tokio::test]
-async fn a_writer_that_vanishes_tells_every_reader() {
+async fn a_dropped_writer_ends_every_reader() {
     let (writer, first) = begun();
     let second = writer.call().join().unwrap();
     writer.begin(head());
@@ -109,7 +109,7 @@ async fn a_writer_that_vanishes_tells_every_reader() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_everybodys() {
+async fn a_refusal_reaches_every_reader() {
     let (writer, first) = begun();
     let second = writer.call().join().unwrap();
     let error = GatewayError::new(ErrorKind::Overloaded, "full");
@@ -122,7 +122,7 @@ async fn a_refusal_is_everybodys() {
 }
 
 #[tokio::test]
-async fn nothing_is_fetched_that_nobody_reads() {
+async fn nothing_is_fetched_that_no_reader_wants() {
     let (writer, mut reader) = begun();
     for _ in 0..EVENTS {
         writer.room().await;

@@ -1,4 +1,4 @@
-//! What each of those who share is answered, and who goes on alone.
+//! The answers of requests that share a call, and which of them continue without it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::job::{Caller, Continuation, Globs, Place, Reply, Tried};
 use crate::policy::{OnCut, Priority};
 use crate::telemetry::journal::Track;
 
-/// A job of this caller, and where its answer appears.
+/// A job of this caller, and the receiver of its answer.
 fn job(caller: &str, deadline: Option<Duration>) -> (Job, oneshot::Receiver<Answer>) {
     let (reply, answer) = Reply::new();
     let everything = Globs::new(&["*".to_owned()]);
@@ -57,7 +57,7 @@ fn refused(error: &GatewayError) -> Head {
 }
 
 #[tokio::test]
-async fn a_limit_of_the_first_ones_key_is_its_own() {
+async fn a_limit_of_the_leaders_key_does_not_apply_to_others() {
     let (writer, first) = Call::begin(&Arc::from("a"), 1000);
     let (same, other) = (writer.call().join().unwrap(), writer.call().join().unwrap());
     let error = GatewayError::new(ErrorKind::RateLimited, "pushed out");
@@ -79,7 +79,7 @@ async fn a_limit_of_the_first_ones_key_is_its_own() {
 }
 
 #[tokio::test]
-async fn a_limit_of_the_provider_is_everybodys() {
+async fn a_limit_of_the_provider_applies_to_all_readers() {
     let (writer, _first) = Call::begin(&Arc::from("a"), 1000);
     let other = writer.call().join().unwrap();
     let after = Duration::from_secs(30);
@@ -94,7 +94,7 @@ async fn a_limit_of_the_provider_is_everybodys() {
 }
 
 #[test]
-fn no_time_to_come_back_is_too_long_to_be_spread() {
+fn the_longest_retry_after_can_be_spread() {
     for _ in 0..100 {
         let error = GatewayError::upstream(ErrorKind::RateLimited, "not in this life");
         let told = at_another_time(error.retry_after(Duration::MAX)).retry_after.unwrap();
@@ -103,7 +103,7 @@ fn no_time_to_come_back_is_too_long_to_be_spread() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_that_passes_before_the_answer_names_who_was_waited_for() {
+async fn a_deadline_that_passes_before_the_answer_names_the_provider() {
     let (writer, first) = Call::begin(&Arc::from("a"), 1000);
     let (job, answer) = job("a", Some(Duration::from_millis(50)));
     follow(first.unwrap(), job, Some(CacheResult::Miss), nobody).await;

@@ -1,4 +1,5 @@
-//! Any change of what is asked, by whom, or of whom, changes the key; what shapes the answer does not.
+//! Any change of the request, its caller or its candidates changes the key; fields that shape the
+//! answer do not.
 
 use proptest::prelude::*;
 use serde_json::{Map, json};
@@ -21,7 +22,7 @@ const RUNNER: Runner<'_> = Runner {
     part: None,
 };
 
-/// One change for every field that is asked; each makes a request that no other change makes.
+/// One change for every field that counts; each makes a different request.
 const CHANGES: [Change; 33] = [
     |chat| chat.messages.push(Message::text(Role::User, "more")),
     |chat| chat.messages.push(Message::text(Role::Assistant, "more")),
@@ -125,12 +126,12 @@ proptest! {
     }
 
     #[test]
-    fn two_requests_have_one_key_exactly_when_they_ask_the_same(a in any_chat(), b in any_chat()) {
+    fn two_requests_share_a_key_exactly_when_they_are_identical(a in any_chat(), b in any_chat()) {
         prop_assert_eq!(question(&a) == question(&b), a == b);
     }
 
     #[test]
-    fn what_only_shapes_the_answer_changes_nothing(chat in any_chat(), name in "[a-z/]{0,9}") {
+    fn fields_that_only_shape_the_answer_change_nothing(chat in any_chat(), name in "[a-z/]{0,9}") {
         let mut other = chat.clone();
         other.stream = !chat.stream;
         other.model = Some(name.clone());
@@ -186,7 +187,7 @@ fn callers_and_policies_have_answers_of_their_own() {
 }
 
 #[test]
-fn an_answer_is_that_of_one_model_at_one_provider() {
+fn an_answers_key_names_one_model_at_one_provider() {
     let question = question(&ChatRequest::default());
     let keys = [
         question,
@@ -202,7 +203,7 @@ fn an_answer_is_that_of_one_model_at_one_provider() {
 }
 
 #[test]
-fn a_call_is_that_of_all_who_may_answer_whichever_equal_comes_first() {
+fn a_calls_key_covers_all_candidates_whichever_equal_comes_first() {
     let question = question(&ChatRequest::default());
     let (other, large) = (Runner { provider: "q", ..RUNNER }, Runner { model: "n", ..RUNNER });
     let key = |runners: &[Runner<'_>]| question.in_flight(runners, Priority::Interactive);

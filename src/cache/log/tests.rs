@@ -1,11 +1,11 @@
-//! Readers get every event in order, or are cut loose; nobody waits for the slowest.
+//! Readers get every event in order, or are cut loose; none waits for the slowest.
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::chat::ErrorKind;
 
-/// A log of about this many events of one letter.
+/// A log with room for about this many events of one letter.
 fn log(events: usize) -> Log {
     Log::new(events * (FRAME + 1))
 }
@@ -26,7 +26,7 @@ fn text(next: &Next) -> Option<&str> {
 }
 
 #[test]
-fn who_joins_late_gets_the_part_that_is_there_and_then_what_comes() {
+fn a_late_reader_gets_the_earlier_events_and_then_the_new_ones() {
     let mut log = log(100);
     let first = log.join().unwrap();
     log.append(event(0));
@@ -42,7 +42,7 @@ fn who_joins_late_gets_the_part_that_is_there_and_then_what_comes() {
 }
 
 #[test]
-fn a_failure_comes_after_everything_before_it_and_nobody_joins_it() {
+fn a_failure_follows_the_earlier_events_and_no_reader_joins_it() {
     let mut log = log(100);
     let reader = log.join().unwrap();
     log.append(event(0));
@@ -64,7 +64,7 @@ fn the_last_to_leave_is_known() {
 }
 
 #[test]
-fn nobody_joins_once_half_of_the_bound_has_come() {
+fn no_reader_joins_once_half_of_the_bound_is_used() {
     let mut log = log(10);
     let _reader = log.join().unwrap();
     for number in 0..5 {
@@ -76,7 +76,7 @@ fn nobody_joins_once_half_of_the_bound_has_come() {
 }
 
 #[test]
-fn beyond_the_bound_the_slow_are_cut_loose_and_the_fast_go_on() {
+fn beyond_the_bound_slow_readers_are_cut_loose_and_fast_ones_continue() {
     let mut log = log(10);
     let (fast, slow) = (log.join().unwrap(), log.join().unwrap());
     for number in 0..10 {
@@ -91,7 +91,7 @@ fn beyond_the_bound_the_slow_are_cut_loose_and_the_fast_go_on() {
 }
 
 #[test]
-fn an_answer_that_begins_anew_does_so_for_everybody_who_was_there() {
+fn an_answer_that_begins_anew_does_so_for_every_reader() {
     let mut log = log(10);
     let (fast, slow) = (log.join().unwrap(), log.join().unwrap());
     for number in 0..11 {
@@ -110,7 +110,7 @@ fn an_answer_that_begins_anew_does_so_for_everybody_who_was_there() {
 }
 
 #[test]
-fn a_reader_alone_is_never_cut_loose_however_long_the_answer() {
+fn a_lone_reader_is_never_cut_loose_however_long_the_answer() {
     let mut log = log(4);
     let reader = log.join().unwrap();
     for number in 0..1000 {
@@ -121,7 +121,7 @@ fn a_reader_alone_is_never_cut_loose_however_long_the_answer() {
 }
 
 #[test]
-fn an_event_larger_than_the_bound_reaches_whoever_is_there() {
+fn an_event_larger_than_the_bound_reaches_all_present_readers() {
     let mut log = log(4);
     let (one, other) = (log.join().unwrap(), log.join().unwrap());
     let large = ChatEvent::Text("x".repeat(10_000));
@@ -131,7 +131,7 @@ fn an_event_larger_than_the_bound_reaches_whoever_is_there() {
 }
 
 #[test]
-fn the_pace_is_that_of_the_fastest() {
+fn the_fastest_reader_sets_the_pace() {
     let mut log = log(100);
     let (fast, _slow) = (log.join().unwrap(), log.join().unwrap());
     log.append(event(0));
@@ -159,8 +159,8 @@ fn any_step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Whatever the order, a reader's events have no hole, and what is held stays within the bound plus what the
-    /// fastest has not read.
+    /// In any order of steps a reader's events have no gap, and the held bytes stay within the
+    /// bound plus the fastest reader's unread events.
     #[test]
     fn no_reader_ever_misses_an_event(steps in prop::collection::vec(any_step(), 0..300)) {
         const MOST: usize = 12;

@@ -1,4 +1,4 @@
-//! Answers that die and are joined, by hand and at random.
+//! Answers that break off and are joined: examples and random ones.
 
 use proptest::prelude::*;
 
@@ -23,7 +23,7 @@ fn call() -> ChatEvent {
     ChatEvent::ToolCall(ToolCallPiece { index: 0, id, name, arguments: String::new() })
 }
 
-/// What is delivered of `events`, up to the first that differs.
+/// The delivered part of `events`, up to the first that differs.
 fn joined(
     continuation: &mut Continuation,
     events: &[ChatEvent],
@@ -35,7 +35,7 @@ fn joined(
     Ok(delivered)
 }
 
-/// A client that has these events of an answer that died.
+/// A continuation after these events of a broken answer.
 fn having(events: &[ChatEvent]) -> Continuation {
     let mut continuation = Continuation::keeping();
     assert_eq!(joined(&mut continuation, events).unwrap(), events);
@@ -43,19 +43,19 @@ fn having(events: &[ChatEvent]) -> Continuation {
 }
 
 #[test]
-fn a_repeated_answer_is_delivered_from_where_the_first_one_died() {
+fn a_repeated_answer_is_delivered_from_where_the_first_one_broke() {
     let mut continuation = having(&[reasoning("hm"), text("Hel"), text("lo")]);
     continuation.repeat();
     let again = [reasoning("h"), reasoning("m"), text("Hello, wor"), text("ld"), done()];
     assert_eq!(joined(&mut continuation, &again), Ok(vec![text(", wor"), text("ld"), done()]));
-    // It may die as well, and a third goes on from there.
+    // It may break off as well, and a third answer continues it.
     continuation.repeat();
     let third = [reasoning("hm"), text("Hello, world"), text("!"), done()];
     assert_eq!(joined(&mut continuation, &third), Ok(vec![text("!"), done()]));
 }
 
 #[test]
-fn an_answer_that_differs_or_ends_too_soon_is_refused() {
+fn a_repeated_answer_that_differs_or_ends_too_soon_is_refused() {
     for other in [
         vec![text("Help")],
         vec![text("H"), text("i")],
@@ -76,7 +76,7 @@ fn an_answer_that_differs_or_ends_too_soon_is_refused() {
 }
 
 #[test]
-fn what_cannot_be_joined_is_not_kept() {
+fn events_that_cannot_be_joined_are_not_kept() {
     let signature = ChatEvent::Signature("s".to_owned());
     for event in [call(), ChatEvent::Logprobs(Vec::new()), signature, text(&"a".repeat(MOST + 1))] {
         let mut continuation = Continuation::keeping();
@@ -84,14 +84,14 @@ fn what_cannot_be_joined_is_not_kept() {
         assert_eq!(continuation.join(event.clone()), Ok(Some(event)));
         assert!(!continuation.is_joinable());
         assert_eq!(continuation.delivered, []);
-        // It goes on delivering all the same.
+        // Delivery continues all the same.
         assert_eq!(continuation.join(text("a")), Ok(Some(text("a"))));
     }
     assert!(having(&[text(&"a".repeat(MOST))]).is_joinable());
 }
 
 #[test]
-fn a_call_of_a_tool_may_follow_what_was_repeated() {
+fn a_tool_call_may_follow_the_repeated_part() {
     let mut continuation = having(&[text("Let me look")]);
     continuation.repeat();
     let again = [text("Let me look"), call(), done()];
@@ -100,7 +100,7 @@ fn a_call_of_a_tool_may_follow_what_was_repeated() {
 }
 
 #[test]
-fn a_signature_within_what_is_repeated_is_left_out_and_one_after_it_is_not() {
+fn a_signature_within_the_repeated_part_is_dropped_and_one_after_it_is_not() {
     let signature = || ChatEvent::Signature("s".to_owned());
     let mut continuation = having(&[reasoning("hm"), text("He")]);
     continuation.repeat();
@@ -113,7 +113,7 @@ fn a_signature_within_what_is_repeated_is_left_out_and_one_after_it_is_not() {
 }
 
 #[test]
-fn only_plain_text_that_ends_in_a_word_can_be_gone_on_with() {
+fn only_plain_text_that_ends_in_a_word_can_be_continued() {
     assert_eq!(having(&[text("Hel"), text("lo")]).open_end(), Some("Hello"));
     assert_eq!(having(&[text("Hello ")]).open_end(), None);
     assert_eq!(having(&[text("Hello\n")]).open_end(), None);
@@ -123,11 +123,11 @@ fn only_plain_text_that_ends_in_a_word_can_be_gone_on_with() {
 }
 
 #[test]
-fn an_answer_that_goes_on_is_delivered_as_it_is_unless_it_begins_to_think() {
+fn a_continuing_answer_is_delivered_as_it_is_unless_it_begins_to_reason() {
     let mut continuation = having(&[text("Hel")]);
     continuation.go_on();
     assert_eq!(joined(&mut continuation, &[text("lo"), done()]), Ok(vec![text("lo"), done()]));
-    // All of it has to be repeated by a third.
+    // A third answer has to repeat all of it.
     continuation.repeat();
     assert_eq!(joined(&mut continuation, &[text("Hello!")]), Ok(vec![text("!")]));
     let mut continuation = having(&[text("Hel")]);
@@ -135,12 +135,12 @@ fn an_answer_that_goes_on_is_delivered_as_it_is_unless_it_begins_to_think() {
     assert_eq!(continuation.join(reasoning("hm")), Err(Differs));
 }
 
-/// An answer: stretches of the two kinds in turn, of letters of one and of several bytes.
+/// An answer: alternating runs of the two kinds, of letters of one and of several bytes.
 fn answer() -> impl Strategy<Value = Vec<(bool, String)>> {
     prop::collection::vec((any::<bool>(), "[abé€🦀]{1,6}"), 0..6)
 }
 
-/// The same letters, cut into events anew.
+/// The same letters, cut into different events.
 fn cut(answer: &[(bool, String)], sizes: &[usize]) -> Vec<ChatEvent> {
     let mut sizes = sizes.iter().copied().cycle();
     let mut events = Vec::new();
@@ -154,7 +154,7 @@ fn cut(answer: &[(bool, String)], sizes: &[usize]) -> Vec<ChatEvent> {
     events
 }
 
-/// The letters of events with their kinds, and whether the end was among them.
+/// The letters of events with their kinds, and whether the end was among the events.
 fn letters(events: &[ChatEvent]) -> (Vec<(bool, char)>, bool) {
     let mut letters = Vec::new();
     let mut has_ended = false;
@@ -170,7 +170,7 @@ fn letters(events: &[ChatEvent]) -> (Vec<(bool, char)>, bool) {
 
 proptest! {
     #[test]
-    fn delivered_and_joined_are_the_whole_of_the_last_answer_or_there_is_an_error(
+    fn the_delivered_and_joined_parts_make_the_last_answer_or_an_error(
         first in answer(),
         other in prop_oneof![Just(None), answer().prop_map(Some)],
         sizes in prop::collection::vec(1usize..4, 1..5),
