@@ -1,10 +1,10 @@
-//! Bytes from and to clients: paths, keys, bounds, the chat handler, bodies, errors.
+//! The main listener: paths, keys, bounds, the chat handler, bodies, errors.
 //!
-//! It owns the main listener's behaviour and a [`Front`], which all workers share. It refuses what is malformed, too
-//! large or too slow before anything else hears of it.
+//! It owns the main listener's behaviour and a [`Front`], which all workers share. It refuses
+//! requests that are malformed, too large or too slow before any other module sees them.
 //!
-//! The one thing to know: everything about a request ends in its `Exchange`, which counts the outcome once and is
-//! dropped when the client leaves.
+//! The one thing to know: everything about a request ends in its `Exchange`, which counts the
+//! outcome once and is dropped when the client disconnects.
 
 mod address;
 pub mod auth;
@@ -66,14 +66,14 @@ use drain::Drain;
 use exchange::Exchange;
 use settings::{AuthSettings, KeySettings, ServerSettings};
 
-/// How long what a client still sends is thrown away after an answer that came before the end of its body, so that
-/// it reads that answer instead of a reset.
+/// How long the rest of a request's body is discarded after an early answer, so that the client
+/// reads that answer instead of a reset.
 const LINGER: Duration = Duration::from_secs(1);
-/// How many seconds clients have to take in the last bytes of their answers when the gateway stops. Idle connections
-/// are closed without waiting for it.
+/// How many seconds clients have to read the last bytes of their answers when the gateway stops.
+/// Idle connections are closed at once.
 const LAST_BYTES: u64 = 3;
 
-/// What all workers share of the main listener.
+/// The state of the main listener that all workers share.
 #[derive(Debug)]
 pub struct Front {
     number: usize,
@@ -81,7 +81,7 @@ pub struct Front {
     callers: ArcSwap<Callers>,
     limits: Limits,
     failures: Failures,
-    /// Whether only this machine reaches the listener, which no reload changes.
+    /// Whether only this machine can reach the listener, which no reload changes.
     is_on_loopback: bool,
     cors: ArcSwap<Cors>,
     routing: ArcSwap<Routing>,
@@ -95,7 +95,7 @@ pub struct Front {
 }
 
 impl Front {
-    /// A front that is ready for work.
+    /// A front that accepts work.
     #[must_use]
     pub fn new(
         settings: &ServerSettings,
@@ -128,7 +128,7 @@ impl Front {
         }
     }
 
-    /// Takes another configuration. What runs is finished under the old one.
+    /// Takes another configuration. Running requests finish under the old one.
     pub fn change(
         &self,
         settings: &ServerSettings,
@@ -148,7 +148,7 @@ impl Front {
         self.routing.store(Arc::clone(&routing));
         routers.retain(Addr::connected);
         for router in &*routers {
-            // One per change and worker.
+            // One message per change and worker.
             router.do_send(Reconfigure(Arc::clone(&routing)));
         }
     }
@@ -159,13 +159,13 @@ impl Front {
         self.routing.load_full()
     }
 
-    /// What callers have used of what they may.
+    /// The callers' limits and their use.
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// Answers kept and in flight.
+    /// Answers cached and in flight.
     #[must_use]
     pub fn cache(&self) -> &Cache {
         &self.cache
@@ -177,45 +177,47 @@ impl Front {
         self.budget.held()
     }
 
-    /// The requests that are not over.
+    /// How many requests are not over.
     #[must_use]
     pub fn active(&self) -> usize {
         self.drain.active()
     }
 
-    /// Whether new work is turned away because the gateway is stopping.
+    /// Whether new requests are refused because the gateway is stopping.
     #[must_use]
     pub fn is_draining(&self) -> bool {
         self.drain.has_begun()
     }
 
-    /// How it stands with the Redis: `ok` or `degraded`; `None` when there is none to share.
+    /// The state of the shared Redis: `ok` or `degraded`; `None` when there is none.
     #[must_use]
     pub fn redis(&self) -> Option<&'static str> {
         let link = self.link.as_ref()?;
         Some(if link.is_degraded() { "degraded" } else { "ok" })
     }
 
-    /// Whether it has started so lately that it does not know yet what it may do.
+    /// Whether it has just started and does not know its leases yet.
     #[must_use]
     pub fn is_starting(&self) -> bool {
         self.leases.as_ref().is_some_and(|leases| leases.is_starting())
     }
 
-    /// Turns new work away, gives what runs its time, and ends the rest. Returns when nothing runs.
+    /// Refuses new requests, gives running ones time to finish, and ends the rest. Returns when
+    /// nothing runs.
     pub async fn drain(&self) {
         let time = self.settings.load().drain;
         self.drain.run(time).await;
     }
 
-    /// Whether anything on this machine may call, without a key.
+    /// Whether any program on this machine may call without a key.
     fn is_open_to_this_machine(&self) -> bool {
         self.is_on_loopback && self.callers.load().are_anonymous()
     }
 
     /// Starts this thread's router.
     fn start_router(&self) -> Addr<RouterActor> {
-        // Under the lock, so that no change falls between reading the rules and being known.
+        // Under the lock, so that no change falls between reading the rules and registering the
+        // router.
         let mut routers = self.routers.lock();
         let router = RouterActor::start_for(self.routing.load_full());
         routers.push(router.clone());
@@ -236,7 +238,7 @@ pub fn serve(listener: TcpListener, front: Data<Front>) -> std::io::Result<Serve
     };
     let stall = settings.write_stall;
     let server = Server::build();
-    // Tells connections that rest between two requests that the server stops.
+    // Tells idle connections that the server stops.
     let stopping = server.graceful_shutdown_signal();
     let service = move || {
         let app = App::new()
@@ -245,14 +247,16 @@ pub fn serve(listener: TcpListener, front: Data<Front>) -> std::io::Result<Serve
             .wrap(middleware::from_fn(transport::carry))
             .configure(routes)
             .default_service(web::to(nowhere));
-        // The host and address are those of links that an application makes; this one makes none.
+        // The host and address are for links that an application generates; this one generates
+        // none.
         let stopping = stopping.clone();
         let app = map_config(app, |()| AppConfig::default());
         let requests = HttpService::build()
             .keep_alive(KEEP_ALIVE)
             .client_request_timeout(HEAD_TIME)
             .client_disconnect_timeout(LINGER)
-            // Half a connection is no client: without this a client's leaving is noticed only when it is written to.
+            // A half-closed connection counts as closed: otherwise a disconnect is noticed only at
+            // the next write.
             .h1_allow_half_closed(false)
             .graceful_shutdown_signal(move || {
                 let stopping = stopping.clone();
@@ -312,7 +316,7 @@ fn wrong_method(request: &HttpRequest, front: &Front, allow: &'static str) -> Ht
     response
 }
 
-/// Answers what is refused by its path and method alone, and counts it as any other request.
+/// Answers a request that is refused by its path and method alone, and counts it like any other.
 fn refuse(request: &HttpRequest, front: &Front, error: &GatewayError) -> HttpResponse {
     Exchange::stray(request, front.drain.enter()).fail(error)
 }

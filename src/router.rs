@@ -1,11 +1,13 @@
-//! Which provider answers: the actor that hands jobs over and, when they come back, hands them on.
+//! Chooses providers: the actor that hands jobs to them and, when jobs come back, passes them to
+//! the next candidate.
 //!
-//! Each worker runs one [`RouterActor`], which owns the addresses of the worker's provider actors. The rules are
-//! in [`route`], pure; what all workers share of one configuration is a [`Routing`].
+//! Each worker runs one [`RouterActor`], which owns the addresses of the worker's provider actors.
+//! The rules are in [`route`], pure; all workers share one [`Routing`] per configuration.
 //!
-//! The one thing to know: the router never waits for a provider. A job leaves it by `try_send` and comes back as a
-//! [`Bounce`] with the reason, or not at all because it was answered. Only the first request for which one of several
-//! equals must be chosen is held, by a task, until these have said which models they have.
+//! The one thing to know: the router never waits for a provider. A job leaves it by `try_send` and
+//! comes back as a [`Bounce`] with the reason, or not at all because it was answered. Only the
+//! first request that must choose between several equals is held, by a task, until these have
+//! listed their models.
 
 pub mod model_list;
 pub mod route;
@@ -32,7 +34,7 @@ use route::{Asked, Routes};
 /// How many messages may wait for a worker's router. Its handlers take microseconds.
 const MAILBOX: usize = 1024;
 
-/// Before one of several equals is chosen, their lists of models should be younger than this.
+/// The lists of models of equals are refreshed before a choice when they are older than this.
 const STALE: Duration = Duration::from_secs(30);
 /// How long the very first choice between equals waits for their lists.
 const HEARING: Duration = Duration::from_secs(1);
@@ -47,7 +49,7 @@ pub struct Routing {
 }
 
 impl Routing {
-    /// The provider of this name.
+    /// The provider with this name.
     #[must_use]
     pub fn provider(&self, name: &str) -> Option<&Arc<Provider>> {
         self.providers.iter().find(|provider| *provider.name == *name)
@@ -65,12 +67,12 @@ pub struct RouterActor {
 #[rtype(result = "()")]
 pub struct Submit(pub Job);
 
-/// A job comes again, now that the lists of its providers were heard or awaited long enough.
+/// A job comes again after the lists of its providers arrived or timed out.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Heard(Job);
 
-/// Somebody wants to know which models there are at these providers.
+/// Refreshes the lists of models of these providers.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Browse {
@@ -90,15 +92,15 @@ impl RouterActor {
     #[must_use]
     pub fn start_for(routing: Arc<Routing>) -> Addr<Self> {
         Self::create(|context| {
-            // Here and not in `started`: until then the mailbox would have actix's own 16 places, too few for a burst
-            // that comes before the actor first runs.
+            // Here and not in `started`: until then the mailbox would have actix's own 16 places,
+            // too few for a burst that arrives before the actor first runs.
             context.set_mailbox_capacity(MAILBOX);
             Self { routing, providers: HashMap::new() }
         })
     }
 
-    /// Finds the candidates. Where the choice is between providers of which nobody has ever heard what they have, it
-    /// waits a moment for their lists, if it `may_wait`.
+    /// Finds the candidates. If the choice is between providers whose lists were never read, it
+    /// waits a moment for the lists, if it `may_wait`.
     fn route(&mut self, mut job: Job, may_wait: bool, context: &Context<Self>) {
         let asked = Asked {
             model: job.request.model(),
@@ -135,8 +137,9 @@ impl RouterActor {
             Ok(plan) => {
                 job.policy = plan.policy;
                 (job.candidates, job.reserve) = (plan.candidates, plan.reserve);
-                // Without a route nobody has said that two answers may be joined. A whole answer is never joined:
-                // one that dies before its end is asked for elsewhere like any other that failed.
+                // Without a route there is no permission to join two answers. An answer that is not
+                // streamed is never joined: if it breaks off it is asked for elsewhere like any
+                // other failure.
                 let joined = if job.request.stream() { OnCut::Error } else { OnCut::Resume };
                 job.on_cut = plan.on_cut.unwrap_or(joined);
                 self.begin(job, explanation, context);
@@ -148,15 +151,16 @@ impl RouterActor {
         }
     }
 
-    /// Has these providers looked at.
+    /// Refreshes the lists of these providers.
     fn look_at(&mut self, providers: &[Arc<Provider>], listing: Listing, context: &Context<Self>) {
         for provider in providers {
-            // A full mailbox costs a look; whoever waits for it goes on with what is known.
+            // A full mailbox costs one look; a request that waits for it continues with the last
+            // list.
             drop(self.provider_actor(provider, context).try_send(Discover(listing)));
         }
     }
 
-    /// Hands the job to the first candidate whose kind of provider can answer it.
+    /// Hands the job to the first candidate whose API can answer it.
     fn begin(
         &mut self,
         mut job: Job,
@@ -164,7 +168,7 @@ impl RouterActor {
         context: &Context<Self>,
     ) {
         if let Ask::CountTokens(chat) = &*job.request {
-            // Only the provider that would answer the conversation can be asked how long it is.
+            // Only the provider that would answer the chat can count its tokens.
             let counts =
                 job.candidates.front().is_some_and(|first| self.lacks(first, &job).is_none());
             if !counts {
@@ -192,7 +196,7 @@ impl RouterActor {
         match lacking {
             Some((provider, what)) if job.candidates.is_empty() => {
                 let error = match &*job.request {
-                    // No candidate speaks the client's own API, and this is why that would be needed.
+                    // No candidate speaks the client's API, and the request cannot be translated.
                     _ if job.refusal().is_some() => {
                         job.refusal().cloned().unwrap_or_else(|| GatewayError::invalid(what))
                     }
@@ -212,7 +216,7 @@ impl RouterActor {
         }
     }
 
-    /// Takes note of which way the job goes at those who may answer, where it could be passed on as it came.
+    /// Records how the job would be sent to each candidate, if it could be carried.
     fn note_ways(&self, job: &Job, mut explanation: Option<&mut Explanation>) {
         for candidate in job.candidates.iter().filter(|_| job.carry.is_some()) {
             let Some(provider) = self.routing.provider(&candidate.provider) else { continue };
@@ -226,12 +230,13 @@ impl RouterActor {
         }
     }
 
-    /// What the candidate's kind of provider cannot be asked of this job.
+    /// The feature of this job that the candidate's API cannot express.
     fn lacks(&self, candidate: &Candidate, job: &Job) -> Option<&'static str> {
         self.routing.provider(&candidate.provider)?.lacks(job)
     }
 
-    /// Hands the job to its next candidate. `last` is why the candidate before did not take it, and the label of that.
+    /// Hands the job to its next candidate. `last` is the previous candidate's reason for not
+    /// taking it, with its label.
     fn dispatch(
         &mut self,
         mut job: Job,
@@ -255,7 +260,8 @@ impl RouterActor {
         job.fail(last.map_or_else(gone, |(error, _)| error));
     }
 
-    /// Tries to put the job into the provider's mailbox; an actor that has died is started again, once.
+    /// Tries to put the job into the provider's mailbox; an actor that has died is started again,
+    /// once.
     fn hand_over(
         &mut self,
         job: Job,
@@ -342,8 +348,8 @@ impl Handler<Reconfigure> for RouterActor {
     type Result = ();
 
     fn handle(&mut self, Reconfigure(routing): Reconfigure, _context: &mut Self::Context) {
-        // Actors hold their provider's settings. Those of unchanged providers go on; the others end with the last
-        // of their tasks, and new ones are started when they are needed.
+        // Actors hold their provider's settings. Those of unchanged providers stay; the others end
+        // with their last task, and new ones are started when needed.
         self.providers.retain(|name, _| {
             let before = self.routing.provider(name);
             let after = routing.provider(name);
@@ -353,7 +359,7 @@ impl Handler<Reconfigure> for RouterActor {
     }
 }
 
-/// Waits for the first lists of these providers, but not long, and then has the job routed.
+/// Waits a short time for the first lists of these providers, and then sends the job to the router.
 async fn hear(mut job: Job, providers: Vec<Arc<Provider>>, router: Addr<RouterActor>) {
     let asked = Instant::now();
     let lists = async {
@@ -375,7 +381,7 @@ async fn hear(mut job: Job, providers: Vec<Arc<Provider>>, router: Addr<RouterAc
     }
 }
 
-/// Writes down the way of a job whose client wants to know it.
+/// Notes the route of a job whose client wants to know it.
 fn tell(job: &Job, explanation: Option<&Explanation>) {
     if let (Some(note), Some(explanation)) = (&job.route, explanation) {
         note.set(explanation.told());

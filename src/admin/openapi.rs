@@ -18,7 +18,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_tells_the_version_that_runs() {
+    fn the_document_has_the_running_version() {
         let document: serde_json::Value = serde_json::from_str(DOCUMENT).unwrap();
         assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
     }

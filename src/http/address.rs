@@ -1,8 +1,8 @@
-//! The address that a client is known by where keys are guessed.
+//! The client's address, by which failed keys are counted.
 //!
-//! It owns one decision: the address of the connection counts, unless that is a proxy that the operator trusts. Then the
-//! last address in `X-Forwarded-For` counts that is no trusted proxy itself: everything left of it is the client's own
-//! claim.
+//! It owns one decision: the connection's address counts, unless it is a proxy that the operator
+//! trusts. Then the last address in `X-Forwarded-For` that is not a trusted proxy counts:
+//! everything left of it is the client's own claim.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -12,7 +12,7 @@ use actix_web::http::header::HeaderMap;
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Where trusted proxies are: an address, or a network of them.
+/// The address or network of trusted proxies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network(IpNet);
 
@@ -66,7 +66,7 @@ fn behind(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
     let lines = headers.get_all("x-forwarded-for").filter_map(|line| line.to_str().ok());
     let hops: Vec<&str> = lines.flat_map(|line| line.split(',')).map(str::trim).collect();
     for hop in hops.into_iter().rev() {
-        // What is no address was not written by a proxy that can be trusted.
+        // A trusted proxy writes only addresses.
         let Some(address) = parse(hop) else { break };
         known = address;
         if !is_trusted(known) {
@@ -99,13 +99,13 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_trusted_cannot_claim_an_address() {
+    fn an_untrusted_client_cannot_claim_an_address() {
         assert_eq!(seen("192.0.2.1", &["198.51.100.7"], &[]), "192.0.2.1");
         assert_eq!(seen("192.0.2.1", &["198.51.100.7"], &["10.0.0.0/8"]), "192.0.2.1");
     }
 
     #[test]
-    fn the_last_address_that_no_trusted_proxy_has_counts() {
+    fn the_last_address_that_is_not_a_trusted_proxy_counts() {
         let trusted = &["10.0.0.0/8", "2001:db8::/32"];
         assert_eq!(seen("10.0.0.1", &["203.0.113.9, 198.51.100.7"], trusted), "198.51.100.7");
         assert_eq!(seen("10.0.0.1", &["198.51.100.7, 10.2.3.4"], trusted), "198.51.100.7");

@@ -1,9 +1,9 @@
-//! Who asks: keys by their digests.
+//! Authentication: callers by the digests of their keys.
 //!
-//! It owns the table of callers. It refuses with one and the same error whatever is wrong with a key.
+//! It owns the table of callers. It refuses with the same error whatever is wrong with a key.
 //!
-//! The one thing to know: keys are looked up by their SHA-256, so that the time a look-up takes says nothing about
-//! the keys themselves, and the digest found is compared in constant time.
+//! The one thing to know: keys are looked up by their SHA-256, so that the time of a look-up says
+//! nothing about the keys, and the found digest is compared in constant time.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,19 +28,19 @@ use crate::telemetry::Limited;
 #[derive(Debug)]
 pub struct Callers {
     by_digest: HashMap<[u8; 32], Entry>,
-    /// Everybody, where there are no keys.
+    /// The anonymous caller, if there are no keys.
     anonymous: Option<Known>,
     trusted: Vec<Network>,
 }
 
-/// A caller that is known.
+/// An authenticated caller.
 #[derive(Debug, Clone)]
 pub struct Known {
-    /// Who it is.
+    /// The caller.
     pub caller: Arc<Caller>,
-    /// What it has used of what it may.
+    /// Its limits and their use.
     pub account: Arc<Account>,
-    /// Whether answers from the cache count for it.
+    /// Whether cached answers count against its limits.
     pub counts_hits: bool,
 }
 
@@ -51,7 +51,7 @@ struct Entry {
 }
 
 impl Callers {
-    /// The callers of these keys. Without keys everybody is one anonymous caller.
+    /// The callers of these keys. Without keys all clients are one anonymous caller.
     #[must_use]
     pub fn new(auth: &AuthSettings, keys: &[KeySettings], limits: &Limits) -> Self {
         let callers: Vec<Arc<Caller>> = match keys {
@@ -93,7 +93,7 @@ impl Callers {
         })
     }
 
-    /// Whether everybody is let in without a key.
+    /// Whether clients need no key.
     #[must_use]
     pub fn are_anonymous(&self) -> bool {
         self.anonymous.is_some()
@@ -109,11 +109,12 @@ impl Callers {
 }
 
 impl Front {
-    /// The caller of a request. Who has no valid key is told so, and after too many attempts from its address to wait.
+    /// The caller of a request. A client without a valid key is refused, and told to wait after too
+    /// many attempts from its address.
     ///
     /// # Errors
     ///
-    /// `InvalidApiKey`, or `RateLimited` for those that come too often without a valid key.
+    /// `InvalidApiKey`, or `RateLimited` after too many requests without a valid key.
     pub(super) fn identify(&self, request: &HttpRequest) -> Result<Known, GatewayError> {
         let callers = self.callers.load();
         callers.identify(request.headers(), SystemTime::now()).map_err(|error| {
@@ -129,7 +130,7 @@ impl Front {
     }
 }
 
-/// Who asks with this key.
+/// The caller with this key.
 #[must_use]
 pub fn caller(key: &KeySettings) -> Caller {
     Caller {
@@ -142,7 +143,7 @@ pub fn caller(key: &KeySettings) -> Caller {
     }
 }
 
-/// Everybody, where there are no keys.
+/// The anonymous caller, if there are no keys.
 #[must_use]
 pub fn anonymous() -> Caller {
     let everything = ["*".to_owned()];
@@ -156,7 +157,7 @@ pub fn anonymous() -> Caller {
     }
 }
 
-/// What a key may; where it says nothing of its own about requests, what holds for everybody.
+/// A key's terms; without its own rate it has the general one.
 fn terms(auth: &AuthSettings, key: &KeySettings) -> Terms {
     let everybody = everybody(auth);
     let max_concurrency = Some(key.max_concurrency).filter(|most| *most > 0);
@@ -169,7 +170,7 @@ fn everybody(auth: &AuthSettings) -> Terms {
     Terms { rate: auth.rate.and_then(RateSettings::rate), ..Terms::default() }
 }
 
-/// The keys that a request carries; several SDKs send their own beside the user's.
+/// The keys in a request; several SDKs send their own beside the user's.
 fn keys(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     let bearer = headers.get_all(AUTHORIZATION).filter_map(|value| {
         let (scheme, key) = value.as_bytes().split_at_checked("bearer ".len())?;
@@ -248,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_without_a_rate_of_its_own_has_everybodys() {
+    fn a_key_without_its_own_rate_has_the_general_one() {
         let rate = |capacity| Some(RateSettings { capacity, refill_per_second: 1.0 });
         let auth = AuthSettings { rate: rate(5), ..AuthSettings::default() };
         let key = |rate| KeySettings { rate, ..KeySettings::default() };
@@ -261,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn without_keys_everybody_is_anonymous() {
+    fn without_keys_every_client_is_anonymous() {
         let callers = Callers::new(&AuthSettings::default(), &[], &Limits::new(None));
         assert_eq!(identify(&callers, &[]), Ok("anonymous".to_owned()));
         assert_eq!(identify(&callers, &[("x-api-key", "anything")]), Ok("anonymous".to_owned()));

@@ -1,10 +1,12 @@
 //! The body of a streamed answer: events in, bytes of the client's dialect out.
 //!
-//! It owns the way from a job's answer to the client, heartbeats while nothing comes, and the end of the exchange.
-//! Dropping it, as actix does when the client leaves, closes the event channel, and with that the upstream call.
+//! It owns the relay of a job's answer to the client, heartbeats while nothing arrives, and the end
+//! of the exchange. Dropping it, as actix does when the client disconnects, closes the event
+//! channel and so the upstream call.
 //!
-//! The one thing to know: a failure midway is written as the dialect's error event and then the connection is broken
-//! on purpose. A clean end would tell careless clients that the answer was whole.
+//! The one thing to know: a failure midway is written as the dialect's error event and then the
+//! connection is broken on purpose. After a clean end careless clients would take the answer for
+//! complete.
 
 use std::future::Future;
 use std::mem;
@@ -25,7 +27,7 @@ use crate::dialect::Encoder;
 use crate::job::{Answer, EventStream};
 use crate::telemetry::Outcome;
 
-/// Events that are ready together leave together, up to about this many bytes.
+/// Events that are ready together are sent together, up to about this many bytes.
 const BATCH: usize = 8 * 1024;
 
 /// A streamed answer.
@@ -34,33 +36,33 @@ pub struct AnswerBody {
     exchange: Option<Exchange>,
     request: Arc<Ask>,
     encoder: Box<dyn Encoder>,
-    /// Whether the encoder is the answer's own already.
+    /// Whether the encoder is already the answer's own.
     has_begun: bool,
     heartbeat: Heartbeat,
     stopped: Option<Pin<Box<dyn Future<Output = ()>>>>,
-    /// Since when nothing has come.
+    /// When the last piece arrived.
     waiting_since: Instant,
 }
 
-/// What comes next.
+/// The state of the body.
 enum State {
-    /// The answer is still to come, or what follows one that died midway; the headers went out.
+    /// Waits for the answer, or for what follows one that broke off midway; the headers were sent.
     Waiting(oneshot::Receiver<Answer>),
-    /// Events.
+    /// Sends events.
     Streaming(EventStream),
-    /// Nothing more: the connection breaks.
+    /// Ends by breaking the connection.
     Broken,
-    /// Nothing more.
+    /// Has ended.
     Ended,
 }
 
-/// When to give a sign of life.
+/// The timer of heartbeats.
 struct Heartbeat {
     every: Duration,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-/// Makes actix close the connection without the chunk that ends a body.
+/// Makes actix close the connection without the last chunk.
 #[derive(Debug)]
 pub struct CutOff;
 
@@ -73,7 +75,7 @@ impl std::fmt::Display for CutOff {
 impl std::error::Error for CutOff {}
 
 impl AnswerBody {
-    /// A body whose first event is in hand.
+    /// A body whose first event has arrived.
     #[must_use]
     pub fn streaming(
         exchange: Exchange,
@@ -85,8 +87,9 @@ impl AnswerBody {
         Self::new(State::Streaming(events), exchange, encoder, request, heartbeat)
     }
 
-    /// A body that gives signs of life until the answer comes. `encoder` only writes those, unless they begin the
-    /// answer; else the answer's own is made when it is known who answers.
+    /// A body that sends heartbeats until the answer arrives. `encoder` only writes those, unless
+    /// they begin the answer; otherwise the answer gets its own encoder once it is known who
+    /// answers.
     #[must_use]
     pub fn waiting(
         exchange: Exchange,
@@ -117,7 +120,7 @@ impl AnswerBody {
         }
     }
 
-    /// Takes what is ready; `None` when nothing is.
+    /// Takes the bytes that are ready; `None` when there are none.
     fn next_bytes(&mut self, context: &mut Context<'_>) -> Option<Vec<u8>> {
         let mut out = Vec::new();
         while out.len() < BATCH {
@@ -137,7 +140,7 @@ impl AnswerBody {
         (!out.is_empty()).then_some(out)
     }
 
-    /// The events broke off; somebody may go on with them.
+    /// The events broke off; another answer may continue them.
     fn wait(&mut self) {
         self.count_wait();
         if let State::Streaming(events) = mem::replace(&mut self.state, State::Broken) {
@@ -145,7 +148,7 @@ impl AnswerBody {
         }
     }
 
-    /// The answer came after the headers went out, or goes on.
+    /// The answer arrived after the headers were sent, or continues.
     fn begin(&mut self, answer: Result<Answer, oneshot::error::RecvError>, out: &mut Vec<u8>) {
         let Ok(Answer { served, outcome }) = answer else {
             return self.fail(&GatewayError::internal("a reply was dropped"), out);
@@ -155,7 +158,7 @@ impl AnswerBody {
         }
         match outcome {
             Ok(events) => {
-                // An answer that goes on was begun in the name of whoever began it.
+                // A continued answer keeps the name of the provider that began it.
                 let goes_on = self.has_begun || self.encoder.has_begun();
                 if let Some(exchange) = self.exchange.as_ref().filter(|_| !goes_on) {
                     self.encoder = exchange.encoder(&self.request);
@@ -188,7 +191,7 @@ impl AnswerBody {
         }
     }
 
-    /// The provider let us wait until now.
+    /// Counts the time spent waiting for the provider.
     fn count_wait(&mut self) {
         let now = Instant::now();
         let waited = now.saturating_duration_since(mem::replace(&mut self.waiting_since, now));
@@ -197,7 +200,7 @@ impl AnswerBody {
         }
     }
 
-    /// Ready when a stopping gateway waits no longer.
+    /// Ready when a stopping gateway must end the exchange.
     fn poll_stopped(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Some(exchange) = &self.exchange else { return Poll::Pending };
         let stopped = self.stopped.get_or_insert_with(|| Box::pin(exchange.stopped()));
@@ -257,7 +260,7 @@ impl Heartbeat {
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(every)));
         ready!(timer.as_mut().poll(context));
         let mut next = Box::pin(sleep(every));
-        // The new timer must know whom to wake, should this sign be none.
+        // The new timer must have the waker, in case this heartbeat writes nothing.
         let _ = next.as_mut().poll(context);
         self.timer = Some(next);
         Poll::Ready(())

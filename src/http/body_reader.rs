@@ -1,10 +1,11 @@
-//! Taking in request bodies within bounds of size, time and memory, and undoing their codings.
+//! Reads request bodies within bounds of size, time and memory, and decodes them.
 //!
-//! It owns the process's budget of buffered bytes; a [`Buffered`] gives its share back when it is dropped, so the
-//! whole of a request's way is covered by keeping it.
+//! It owns the process's budget of buffered bytes; a [`Buffered`] gives its share back when it is
+//! dropped, so a request keeps it until it ends.
 //!
-//! The one thing to know: the declared length is checked before a byte is read, and the real one all the same. What
-//! is coded is decoded only when all of it is there, since a decoder holds megabytes, however slow its client is.
+//! The one thing to know: the declared length is checked before a byte is read, and the real one as
+//! well. A coded body is decoded only when it is complete, since a decoder holds megabytes, however
+//! slow its client is.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use tokio::sync::Semaphore;
 use crate::chat::{ErrorKind, GatewayError, Origin};
 use crate::wire::coding::{self, Broken, Coding, Decoder, NAMES, Unsupported};
 
-/// How much is decoded before others have their turn.
+/// How much is decoded before the task yields.
 const TURN: usize = 256 * 1024;
 /// How much is decoded at a time.
 const ROOM: usize = 32 * 1024;
@@ -31,7 +32,8 @@ const ROOM: usize = 32 * 1024;
 pub struct Budget {
     held: AtomicU64,
     most: AtomicU64,
-    /// As many bodies are decoded at one time as there are processors: more would only hold more.
+    /// As many bodies are decoded at one time as there are processors: more would only hold more
+    /// memory.
     decoders: Semaphore,
 }
 
@@ -45,7 +47,7 @@ pub struct Buffered {
 /// The bounds of one body.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// The most bytes.
+    /// The largest size in bytes.
     pub size: u64,
     /// The longest time from the first read to the last byte.
     pub time: Duration,
@@ -60,7 +62,7 @@ impl Budget {
         Arc::new(Self { held, most, decoders: Semaphore::new(decoders) })
     }
 
-    /// Allows another number of bytes from now on.
+    /// Uses another bound from now on.
     pub fn change(&self, most: u64) {
         self.most.store(most, Ordering::Relaxed);
     }
@@ -90,7 +92,7 @@ impl Buffered {
         Ok(())
     }
 
-    /// Makes the share at least so large, if the budget allows.
+    /// Makes the share at least `bytes` large, if the budget allows.
     fn hold(&mut self, bytes: u64) -> Result<(), GatewayError> {
         match bytes.checked_sub(self.bytes) {
             None | Some(0) => Ok(()),
@@ -98,7 +100,7 @@ impl Buffered {
         }
     }
 
-    /// Makes the share at most so large.
+    /// Makes the share at most `bytes` large.
     fn shrink(&mut self, bytes: u64) {
         let less = self.bytes.saturating_sub(bytes);
         self.bytes -= less;
@@ -116,8 +118,8 @@ impl Drop for Buffered {
 ///
 /// # Errors
 ///
-/// `UnsupportedMediaType` for a coding that is not known, `BodyTooLarge` also for what would become too large,
-/// `BodyTimeout`, `Overloaded` when the budget is used up, `InvalidRequest` when the body is broken.
+/// `UnsupportedMediaType` for an unknown coding, `BodyTooLarge` also after decoding, `BodyTimeout`,
+/// `Overloaded` when the budget is used up, `InvalidRequest` when the body is broken.
 pub async fn read(
     headers: &HeaderMap,
     payload: &mut Payload,
@@ -151,7 +153,7 @@ pub async fn read(
     }
 }
 
-/// How the body is coded.
+/// The codings of the body.
 ///
 /// # Errors
 ///
@@ -169,7 +171,7 @@ pub fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, GatewayError> {
     })
 }
 
-/// Takes in what comes, piece by piece.
+/// Reads the body piece by piece.
 async fn pieces(
     payload: &mut Payload,
     bounds: Bounds,
@@ -189,7 +191,7 @@ async fn pieces(
     Ok(())
 }
 
-/// Undoes what was done to a body for its way. The larger of the two counts as held: both are there only while it is
+/// Decodes a body. The larger of the two forms counts as held: both exist only while a body is
 /// decoded, which few are at a time.
 async fn decoded(
     mut coded: VecDeque<Bytes>,
@@ -198,7 +200,7 @@ async fn decoded(
     buffered: &mut Buffered,
 ) -> Result<BytesMut, GatewayError> {
     let budget = Arc::clone(&buffered.budget);
-    // It is never closed.
+    // The semaphore is never closed.
     let _permit = budget.decoders.acquire().await.map_err(GatewayError::internal)?;
     let mut decoder = Decoder::new(codings);
     let (mut body, mut room) = (BytesMut::new(), vec![0; ROOM]);
@@ -250,7 +252,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_body_held_is_given_back_when_it_is_dropped() {
+    fn a_bodys_share_is_given_back_when_it_is_dropped() {
         let budget = Budget::new(10);
         let mut first = Buffered::new(&budget);
         first.grow(6).unwrap();

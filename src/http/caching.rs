@@ -1,11 +1,11 @@
-//! Answers used again: the way of a request past the cache, between its reading and the router.
+//! Reuse of answers: takes a request through the cache, between reading and router.
 //!
-//! It owns what clients may say about it in headers, and what each claim of [`crate::cache`] means for a job. It
-//! refuses words that it does not know, and never answers what the caller could not have asked: the routing rules,
-//! with scope and data policy, are asked first.
+//! It owns the headers about caching, and what each claim of [`crate::cache`] means for a job. It
+//! refuses unknown words, and never answers a request that the caller could not have made: the
+//! routing rules, with scope and data policy, apply first.
 //!
-//! The one thing to know: a request that leads a call reads the answer like everybody who joined, so that its leaving
-//! or its deadline is its own affair.
+//! The one thing to know: a request that leads a call reads the answer like every request that
+//! joined, so its disconnect or deadline affects only itself.
 
 use std::time::Duration;
 
@@ -25,14 +25,14 @@ use crate::router::Routing;
 use crate::router::route::{Asked, Plan};
 use crate::telemetry::CacheResult;
 
-/// The header by which a client takes an answer although asking again would give another.
+/// The header with which a client accepts a reused answer although a new one would differ.
 const ALLOW: &str = "x-gateway-cache";
 
-/// Reads what a request says about using answers again: `Cache-Control` and `x-gateway-cache: allow`.
+/// Reads a request's wishes about reused answers: `Cache-Control` and `x-gateway-cache: allow`.
 ///
 /// # Errors
 ///
-/// `InvalidRequest` when `x-gateway-cache` means nothing.
+/// `InvalidRequest` when `x-gateway-cache` has another value.
 pub(super) fn cache_control(headers: &HeaderMap) -> Result<CacheControl, GatewayError> {
     let values = headers.get_all(CACHE_CONTROL).filter_map(|value| value.to_str().ok());
     let mut control = CacheControl::default();
@@ -40,7 +40,7 @@ pub(super) fn cache_control(headers: &HeaderMap) -> Result<CacheControl, Gateway
         match directive.trim().to_ascii_lowercase().as_str() {
             "no-cache" | "max-age=0" => control.fresh = true,
             "no-store" => control.alone = true,
-            // What else HTTP knows is about caches that are not this one.
+            // Other directives are about other caches.
             _ => {}
         }
     }
@@ -55,17 +55,18 @@ pub(super) fn cache_control(headers: &HeaderMap) -> Result<CacheControl, Gateway
     Ok(control)
 }
 
-/// Answers the job from what is there, lets it share a call, or hands it to the router.
+/// Answers the job from the cache, lets it share a call, or hands it to the router.
 pub(super) fn enter(mut job: Job, control: CacheControl, front: &Data<Front>) {
-    // Whoever asks for the way wants it to be gone.
+    // A client that asks for the route wants the request to take it.
     if job.route.is_some() || !front.cache.concerns(&job.request, control) {
         return shard::enter(job, front);
     }
     let routing = front.routing();
-    // Whoever may not be answered is told so by the router.
+    // The router refuses requests without a candidate.
     let Ok(plan) = plan(&job, &routing) else { return shard::enter(job, front) };
     job.policy = plan.policy;
-    // Told to whoever runs out of time. The router chooses by itself, and the answer is kept as that of its choice.
+    // Named to a client whose deadline passes. The router chooses by itself, and the answer is
+    // stored under its choice.
     job.candidates = plan.candidates;
     let runners: Vec<Runner<'_>> =
         job.candidates.iter().filter_map(|candidate| runner(candidate, &job, &routing)).collect();
@@ -99,12 +100,12 @@ pub(super) fn enter(mut job: Job, control: CacheControl, front: &Data<Front>) {
     }
 }
 
-/// Whether what the job says must stay local. What nobody may answer is taken for it.
+/// Whether the job's content must stay local. A job that no candidate may answer counts as such.
 pub(super) fn stays_local(job: &Job, front: &Front) -> bool {
     plan(job, &front.routing()).map_or(true, |plan| plan.policy.is_some())
 }
 
-/// What goes on with a job that cannot share after all.
+/// Takes a job that cannot share after all.
 fn again(control: CacheControl, front: &Data<Front>) -> impl FnOnce(Job) + use<> {
     let front = front.clone();
     move |job| enter(job, control, &front)
@@ -118,7 +119,8 @@ fn replay(mut job: Job, candidate: Candidate, entry: &Entry) {
     drop(actix::spawn(follow::replay(job, entry.events())));
 }
 
-/// Who may answer the job. Their waits count for nothing: it makes no difference which of several equals it is.
+/// The candidates for the job. Expected waits are ignored: it does not matter which of several
+/// equals comes first.
 fn plan(job: &Job, routing: &Routing) -> Result<Plan, GatewayError> {
     let asked = Asked {
         model: job.request.model(),
@@ -134,7 +136,7 @@ fn plan(job: &Job, routing: &Routing) -> Result<Plan, GatewayError> {
     routing.routes.plan(asked, &mut |below| fastrand::u32(..below), &wait)
 }
 
-/// What there is to know of a candidate that can answer the job.
+/// The runner of a candidate that can answer the job.
 fn runner<'a>(candidate: &'a Candidate, job: &Job, routing: &'a Routing) -> Option<Runner<'a>> {
     let provider = routing.provider(&candidate.provider)?;
     let can_answer = provider.lacks(job).is_none();
@@ -162,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_of_http_are_understood_however_they_are_written() {
+    fn cache_control_directives_are_read_in_any_spelling() {
         let fresh = CacheControl { fresh: true, ..CacheControl::default() };
         let alone = CacheControl { alone: true, ..CacheControl::default() };
         assert_eq!(said(&[]).unwrap(), CacheControl::default());
@@ -175,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_samples_may_allow_it_and_other_words_are_refused() {
+    fn a_client_that_samples_may_allow_reuse_and_other_words_are_refused() {
         assert!(said(&[("x-gateway-cache", "allow")]).unwrap().any);
         assert!(said(&[("x-gateway-cache", "force")]).is_err());
     }

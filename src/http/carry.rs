@@ -1,10 +1,10 @@
-//! What of a request is kept as it came, beside what the gateway makes of it.
+//! Keeps the parts of a request as they came, beside the parsed request.
 //!
-//! It owns the list of headers that mean something to a provider, and what of the query goes along. It refuses to pass
-//! on who asks: keys, organizations and projects are the gateway's own.
+//! It owns the list of headers and query parameters that are passed on to a provider. It never
+//! passes on the caller's identity: keys, organizations and projects are the gateway's own.
 //!
-//! The one thing to know: what cannot be translated is no error yet. Whether it must be is decided when the providers
-//! that may answer are known.
+//! The one thing to know: a request that cannot be translated is not an error yet. Whether it must
+//! be translated is decided when the candidates are known.
 
 use std::sync::Arc;
 
@@ -16,17 +16,17 @@ use crate::chat::{Ask, Carry, GatewayError};
 use crate::dialect::carried::{form, is_clear, outline};
 use crate::dialect::{Dialect, Turns};
 
-/// Headers that go along.
+/// Headers that are passed on.
 const HEADERS: [&str; 3] = ["anthropic-beta", "anthropic-version", "openai-beta"];
 
-/// What nearly every client of Anthropic's says.
+/// The version that nearly every Anthropic client sends.
 const VERSION: (&str, &str) = ("anthropic-version", "2023-06-01");
 
-/// Reads a request, and keeps it as it came where it can be passed on so.
+/// Reads a request, and keeps it as it came if it can be carried.
 ///
 /// # Errors
 ///
-/// What the dialect says of a body that cannot be passed on either.
+/// The dialect's error for a body that cannot be carried either.
 pub(super) fn read(
     dialect: &dyn Dialect,
     request: &HttpRequest,
@@ -34,7 +34,7 @@ pub(super) fn read(
     turns: &Turns,
 ) -> Result<(Ask, Option<Arc<Carry>>), GatewayError> {
     let decoded = dialect.decode_after(&body, turns);
-    // Turns that are remembered here are known to nobody else.
+    // Turns that are stored here are unknown to providers.
     let endpoint = dialect.endpoint().filter(|_| turns.is_empty());
     let Some(endpoint) = endpoint else { return Ok((decoded?, None)) };
     let (ask, refusal) = match decoded {
@@ -66,7 +66,7 @@ pub(super) fn read(
     Ok((ask, Some(Arc::new(carry))))
 }
 
-/// The query without what may be a credential.
+/// The query without parameters that may be credentials.
 fn query(whole: &str) -> String {
     let is_harmless = |pair: &&str| {
         let name = pair.split('=').next().unwrap_or_default().to_ascii_lowercase();
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_query_goes_along_without_credentials() {
+    fn a_query_is_passed_on_without_credentials() {
         assert_eq!(query("beta=true&key=sk-1&x=%20&api_key=2"), "beta=true&x=%20");
         assert_eq!(query("access_token=1"), "");
         assert_eq!(query(""), "");

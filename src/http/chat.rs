@@ -1,4 +1,4 @@
-//! The one handler of everything that providers answer, chats above all, for every dialect.
+//! The only handler of all requests that providers answer, mostly chats, for every dialect.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ use crate::wire::coding::NAMES;
 ///
 /// # Cancellation
 ///
-/// Dropping the future, as actix does when the client leaves, ends the job wherever it is.
+/// Dropping the future, as actix does when the client disconnects, ends the job wherever it is.
 pub async fn chat(
     dialect: &'static dyn Dialect,
     request: HttpRequest,
@@ -47,7 +47,7 @@ pub async fn chat(
         Err(error) => {
             let is_uncodable = body_reader::codings(request.headers()).is_err();
             let mut response = exchange.fail(&error);
-            // Tells this apart from a wrong content type (RFC 9110 12.5.3).
+            // Tells an unknown coding apart from a wrong content type (RFC 9110 12.5.3).
             if is_uncodable && response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
                 response.headers_mut().insert(ACCEPT_ENCODING, HeaderValue::from_static(NAMES));
             }
@@ -58,7 +58,7 @@ pub async fn chat(
     answer_with(exchange, ask, answer, &request, &front).await
 }
 
-/// Takes the request in and hands it to the router.
+/// Reads the request and hands it to the router.
 async fn submit(
     exchange: &mut Exchange,
     request: &HttpRequest,
@@ -98,7 +98,7 @@ async fn submit(
         carry,
         trace: exchange.trace.clone(),
         caller: options.ranked(caller),
-        // Whoever goes on with what must stay local stays local.
+        // A request that continues a local-only response stays local.
         policy: (options.local || recalled.is_local).then_some(DataPolicy::Local),
         arrived: exchange.arrived,
         deadline: options.timeout.map(|timeout| exchange.arrived + timeout),
@@ -119,15 +119,15 @@ async fn submit(
     Ok((ask, answer))
 }
 
-/// Whether the answer is one to remember; nothing is where nothing is kept.
+/// Whether the answer is to be stored; never when responses are not stored.
 fn remembers(ask: &mut Ask, front: &Front) -> bool {
     let Ask::Chat(chat) = ask else { return false };
     chat.shape.input = chat.shape.input.take().filter(|_| front.responses.is_on());
     chat.shape.input.is_some()
 }
 
-/// Waits for the answer and gives it in the shape that was asked for. A streamed request whose dialect allows signs
-/// of life gets its headers early when the answer takes long.
+/// Waits for the answer and sends it in the requested form. A streamed request whose dialect allows
+/// heartbeats gets its headers early when the answer takes long.
 async fn answer_with(
     mut exchange: Exchange,
     request: Arc<Ask>,
@@ -176,8 +176,8 @@ fn streamed(exchange: &Exchange, content_type: &str) -> actix_web::HttpResponseB
     response
 }
 
-/// Collects the events of a unary answer. When they break off, whoever goes on begins anew, since the client has seen
-/// nothing; a failure midway is the whole answer.
+/// Collects the events of a unary answer. When they break off, the next answer begins anew, since
+/// the client has received nothing; a failure midway is the whole answer.
 async fn whole(
     mut exchange: Exchange,
     mut encoder: Box<dyn Encoder>,

@@ -1,12 +1,12 @@
-//! A client's connection: the socket, its options, and a bound on the time between two requests.
+//! A client's connection: the socket, its options, and a bound on idle time between requests.
 //!
-//! It owns the timer that actix-web lacks: actix bounds the head of a connection's first request only, and it
-//! reads on without end when a body is left over after the answer. It refuses to wait longer than [`HEAD_TIME`]
-//! for a request once its first byte is there.
+//! It owns the timer that actix-web lacks: actix bounds the head of a connection's first request
+//! only, and it reads on without end when a body is left over after the answer. It waits no longer
+//! than [`HEAD_TIME`] for a request after its first byte.
 //!
-//! The one thing to know: a socket sees bytes and not requests. What they mean it learns from [`Turn`]: from a
-//! request's arrival at [`Turn::of`] until its answer's body is dropped the client is served and no time is taken;
-//! bodies have their own timer, and the kernel bounds writing.
+//! The one thing to know: a socket sees bytes, not requests. [`Turn`] tells it about requests: from
+//! a request's arrival at [`Turn::of`] until its answer's body is dropped the client is served and
+//! no timer runs; bodies have their own timer, and the kernel bounds writing.
 
 use std::cell::Cell;
 use std::io::{self, IoSlice};
@@ -28,10 +28,10 @@ use super::rest::Rest;
 
 /// How long the head of a request may take.
 pub(super) const HEAD_TIME: Duration = Duration::from_secs(10);
-/// How long a connection without a request is kept: longer than common load balancers keep theirs (60 s), so that
-/// it is they who close.
+/// The keep-alive time of an idle connection: longer than that of common load balancers (60 s), so
+/// that they close first.
 pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// How much of an answer the kernel may hold for a client that does not read. Doubled by Linux.
+/// How much of an answer the kernel may hold for a client that does not read. Linux doubles it.
 const SEND_BUFFER: usize = 64 * 1024;
 
 /// A client's socket.
@@ -39,23 +39,23 @@ pub(super) struct Connection<T = TcpStream> {
     stream: T,
     turn: Rc<Turn>,
     heads: Heads,
-    /// Ends the present wait; kept for the next one, as a timer costs an allocation.
+    /// The timer of the present wait; reused for the next one, as a timer costs an allocation.
     timer: Option<Pin<Box<Sleep>>>,
-    /// What the timer was set for.
+    /// The wait that the timer was set for.
     timed: Wait,
 }
 
-/// Whose turn it is: shared by a socket and the requests that came over it.
+/// Whether a request is being served: shared by a socket and the requests that came over it.
 #[derive(Debug)]
 pub(super) struct Turn {
     /// How many requests are being served.
     serving: Cell<usize>,
-    /// Whether the kernel took less than it was given.
+    /// Whether the kernel accepted less than it was given.
     blocked: Cell<bool>,
     wait: Cell<Wait>,
 }
 
-/// What a connection waits for.
+/// The wait of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wait {
     /// Nothing: a request is served.
@@ -68,12 +68,13 @@ enum Wait {
 
 /// A body that ends its request's turn when it is dropped.
 ///
-/// When it fails, actix forgets what it has not written yet, which would be the error event of a client that reads
-/// slowly. The failure is therefore held back until the kernel has taken everything before it.
+/// When it fails, actix drops bytes that it has not written yet, such as the error event for a
+/// client that reads slowly. The failure is therefore held back until the kernel has accepted all
+/// bytes before it.
 pub(super) struct Served<B: MessageBody> {
     body: B,
     turn: Option<Guard>,
-    /// What the client still sends.
+    /// The rest of the request's body.
     rest: Option<Rest>,
     failure: Option<B::Error>,
 }
@@ -81,8 +82,9 @@ pub(super) struct Served<B: MessageBody> {
 pub(super) struct Guard(Rc<Turn>);
 
 impl Connection {
-    /// Takes a socket over and sets its options. A client that acknowledges nothing, or takes nothing in, for
-    /// `stall` is reset by the kernel (`TCP_USER_TIMEOUT` covers a closed window too), which ends its exchange.
+    /// Wraps a socket and sets its options. The kernel resets a client that acknowledges or reads
+    /// nothing for `stall` (`TCP_USER_TIMEOUT` covers a closed window too), which ends its
+    /// exchange.
     pub fn new(stream: TcpStream, stall: Duration) -> Self {
         let socket = SockRef::from(&stream);
         let set = socket
@@ -97,7 +99,7 @@ impl Connection {
 }
 
 impl<T> Connection<T> {
-    /// Makes the turn known to the requests of this connection.
+    /// Shares the turn with the requests of this connection.
     pub fn introduce(&self, extensions: &mut Extensions) {
         extensions.insert(Rc::clone(&self.turn));
     }
@@ -109,7 +111,7 @@ impl<T> Connection<T> {
         Self { stream, turn, heads, timer: None, timed: Wait::Served }
     }
 
-    /// Fails when what is waited for takes too long.
+    /// Fails when the present wait takes too long.
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         let wait = self.turn.wait.get();
         let time = match wait {
@@ -196,7 +198,8 @@ impl Turn {
         request.conn_data::<Rc<Self>>().map(Self::begin)
     }
 
-    /// Notes whether the kernel takes what it is given. A body that waits for that is asked again when it does.
+    /// Records whether the kernel accepts writes. A body that waits for that is polled again when
+    /// it does.
     fn note(&self, written: &Poll<io::Result<usize>>, context: &mut Context<'_>) {
         if self.blocked.replace(written.is_pending()) && written.is_ready() {
             context.waker().wake_by_ref();
@@ -221,7 +224,8 @@ impl Drop for Guard {
 }
 
 impl<B: MessageBody> Served<B> {
-    /// A body at whose end this turn ends. It ends only when the client is done with its own, or had time for it.
+    /// A body at whose end this turn ends. It ends only when the client has sent its own body, or
+    /// had time for it.
     pub fn new(body: B, turn: Option<Guard>, rest: Option<Rest>) -> Self {
         Self { body, turn, rest, failure: None }
     }
@@ -245,7 +249,8 @@ where
         if this.failure.is_none() {
             match Pin::new(&mut this.body).poll_next(context) {
                 Poll::Ready(Some(Err(failure))) => {
-                    // Being pending once makes actix write; whether that worked is known at the next call.
+                    // Returning pending once makes actix write; the next call shows whether that
+                    // worked.
                     this.failure = Some(failure);
                     context.waker().wake_by_ref();
                     return Poll::Pending;
@@ -276,7 +281,7 @@ mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
-    /// A connection that nobody has used yet, and the client's end of it.
+    /// An unused connection, and the client's end of it.
     fn connection() -> (Connection<DuplexStream>, DuplexStream) {
         let (server, client) = tokio::io::duplex(64);
         (Connection::over(server), client)
@@ -293,7 +298,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_without_a_request_is_given_up_after_its_time() {
+    async fn an_idle_connection_is_closed_after_its_time() {
         let (mut connection, _client) = connection();
         let began = Instant::now();
         assert_eq!(read(&mut connection).await, io::ErrorKind::TimedOut);
@@ -301,7 +306,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_head_that_begins_must_end_however_steadily_it_drips() {
+    async fn a_slow_head_must_end_in_time_however_steadily_it_arrives() {
         let (mut connection, mut client) = connection();
         drop(connection.turn.begin());
         let began = Instant::now();
@@ -317,7 +322,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_that_is_served_may_take_as_long_as_it_likes() {
+    async fn a_request_that_is_served_has_no_idle_timeout() {
         let (mut connection, mut client) = connection();
         client.write_all(b"x").await.unwrap();
         assert_eq!(connection.read(&mut [0; 8]).await.unwrap(), 1);

@@ -1,11 +1,13 @@
-//! Pages in browsers that call from another origin (the Fetch standard's CORS protocol).
+//! Browser pages that call from another origin (the Fetch standard's CORS protocol).
 //!
-//! It owns which origins may, and what browsers are told: the preflight's answer, before any key is looked at, and
-//! headers on every other answer, errors included. It refuses nobody who has a key to show: a page that may not call
-//! is merely told nothing, and its browser keeps the answer from it.
+//! It owns the allowed origins and the answers for browsers: the preflight's, before any key is
+//! checked, and headers on every other answer, errors included. It refuses no client that has a
+//! key: a page that is not allowed just gets no headers, and its browser withholds the answer from
+//! it.
 //!
-//! The one thing to know: a browser keeps an answer back, not a request. Where no key is asked for, any page could
-//! have this machine work for it; there, requests of pages that may not call are refused altogether, as Ollama does.
+//! The one thing to know: a browser withholds an answer, not a request. Where no key is required,
+//! any page could make this machine work for it; there, requests of pages that are not allowed are
+//! refused altogether, as Ollama does.
 
 mod pattern;
 
@@ -23,13 +25,14 @@ use crate::chat::{ErrorKind, GatewayError, Origin};
 
 pub use pattern::OriginPattern;
 
-/// What a page may ask by. Which of them a path takes, the path says.
+/// The methods for pages. Each path decides which of them it accepts.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
-/// What a page may send, where its browser does not say what it wants to.
+/// The headers that a page may send if its browser does not name any.
 const HEADERS: &str = "authorization, content-type, x-api-key";
-/// How many seconds a browser may go without asking again: soon enough for an operator who changes the list.
+/// How many seconds a browser may cache a preflight: short enough for an operator who changes the
+/// list.
 const MAX_AGE: &str = "600";
-/// What the answer to a preflight depends on besides the origin.
+/// The headers, besides the origin, that a preflight's answer depends on.
 const VARIES: &str = "Access-Control-Request-Method, Access-Control-Request-Headers, \
                       Access-Control-Request-Private-Network";
 /// The headers of answers that a page may read.
@@ -38,10 +41,11 @@ const EXPOSED: &str = "x-request-id, request-id, x-gateway-provider, x-gateway-m
                        retry-after, retry-after-ms, x-should-retry, x-ratelimit-limit-requests, \
                        x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, \
                        x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens";
-/// How the names begin of those that are not listed.
+/// The prefixes of further headers that a page may read.
 const EXPOSED_PREFIXES: [&str; 2] = ["x-gateway-", "x-ratelimit-"];
 
-/// A page of the public web may reach into a private network only where it is told so (Private Network Access).
+/// A page of the public web may reach a private network only with permission (Private Network
+/// Access).
 const REQUEST_PRIVATE_NETWORK: HeaderName =
     HeaderName::from_static("access-control-request-private-network");
 const ALLOW_PRIVATE_NETWORK: HeaderName =
@@ -53,7 +57,7 @@ pub(super) struct Cors {
     patterns: Vec<WildMatch>,
 }
 
-/// Who asks, as far as its browser says.
+/// The origin of a request, according to the browser.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Visitor {
     /// No page of another origin.
@@ -65,13 +69,14 @@ pub(super) enum Visitor {
 }
 
 impl Cors {
-    /// What these patterns allow on a listener that others reach too, or that is on loopback.
+    /// The origins that these patterns allow; `default` depends on whether the listener is on
+    /// loopback.
     pub fn new(origins: &[OriginPattern], is_on_loopback: bool) -> Self {
         let patterns = origins.iter().flat_map(|origin| origin.patterns(is_on_loopback));
         Self { patterns: patterns.collect() }
     }
 
-    /// Says who asks.
+    /// Judges the origin of a request.
     pub fn judge(&self, headers: &HeaderMap) -> Visitor {
         let mut origins = headers.get_all(ORIGIN);
         match (origins.next(), origins.next()) {
@@ -84,7 +89,7 @@ impl Cors {
     fn allows(&self, origin: &HeaderValue) -> bool {
         let Ok(origin) = origin.to_str() else { return false };
         let origin = origin.to_ascii_lowercase();
-        // A list, or an address with a path, is no origin, whatever a pattern says.
+        // A list, or an address with a path, is not an origin, whatever a pattern says.
         let is_origin = origin == "null"
             || origin
                 .split_once("://")
@@ -94,7 +99,7 @@ impl Cors {
 }
 
 impl Visitor {
-    /// The answer to a browser that asks whether a page may ask; `None` when that is not what is asked, or it may not.
+    /// The answer to a preflight; `None` when the request is not one, or the page may not call.
     pub fn preflight(&self, request: &RequestHead) -> Option<HttpResponse> {
         let is_welcome = matches!(self, Self::Welcome(_));
         if !is_welcome || request.method != Method::OPTIONS {
@@ -112,7 +117,7 @@ impl Visitor {
         Some(response.finish())
     }
 
-    /// Tells the browser who may read an answer, and what of it.
+    /// Adds the headers that tell the browser who may read an answer, and which of its headers.
     pub fn mark(&self, headers: &mut HeaderMap) {
         match self {
             Self::Nobody => return,
@@ -127,7 +132,7 @@ impl Visitor {
     }
 }
 
-/// Why a page is refused where no key is asked for.
+/// The error for a page that is refused where no key is required.
 pub(super) fn foreign() -> GatewayError {
     let message = "pages of this origin may not call here, where no key is asked for: add it to server.cors.origins \
                    or to OLLAMA_ORIGINS";

@@ -1,4 +1,4 @@
-//! Stopping in order: no new work, time for what runs, then the end of the rest.
+//! Orderly shutdown: no new requests, time for running ones, then the end of the rest.
 //!
 //! It owns the count of exchanges that are not over. It knows nothing of signals or listeners.
 
@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::chat::{ErrorKind, GatewayError};
 
-/// Whether the gateway is stopping, and what still runs.
+/// Whether the gateway is stopping, and how many exchanges still run.
 #[derive(Debug)]
 pub struct Drain {
     begun: AtomicBool,
@@ -25,7 +25,7 @@ pub struct Drain {
 pub struct Active(Arc<Drain>);
 
 impl Drain {
-    /// Nothing runs and nothing stops.
+    /// Nothing runs, and the gateway is not stopping.
     #[must_use]
     pub fn new() -> Arc<Self> {
         let (stopped, _) = watch::channel(false);
@@ -46,19 +46,20 @@ impl Drain {
         self.active.load(Ordering::Acquire)
     }
 
-    /// Whether new work is turned away.
+    /// Whether new requests are refused.
     #[must_use]
     pub fn has_begun(&self) -> bool {
         self.begun.load(Ordering::Acquire)
     }
 
-    /// Turns new work away, gives what runs `time` to end, and then ends it. Returns when nothing runs.
+    /// Refuses new requests, gives running ones `time` to finish, and then ends them. Returns when
+    /// nothing runs.
     pub async fn run(&self, time: Duration) {
         self.begun.store(true, Ordering::Release);
         if tokio::time::timeout(time, self.rest()).await.is_err() {
             log::warn!("{} requests are ended unfinished", self.active.load(Ordering::Acquire));
             self.stopped.send_replace(true);
-            // Those that are left only have to write one more piece each.
+            // The remaining exchanges only have to write one more piece each.
             drop(tokio::time::timeout(LAST_WORDS, self.rest()).await);
         }
     }
@@ -74,15 +75,16 @@ impl Drain {
     }
 }
 
-/// How long exchanges that were ended may take to say so.
+/// How long ended exchanges may take to write their last piece.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Active {
-    /// Waits until it has to end.
+    /// Waits until the exchange has to end.
     pub fn stopped(&self) -> impl Future<Output = ()> + use<> {
         let mut stopped = self.0.stopped.subscribe();
         async move {
-            // The sender lives in the same value as this exchange; should it be gone, so is the time to wait.
+            // The sender lives as long as this exchange; if it is gone, there is nothing to wait
+            // for.
             drop(stopped.wait_for(|stopped| *stopped).await);
         }
     }
@@ -96,7 +98,7 @@ impl Drop for Active {
     }
 }
 
-/// What is said to those who come or are left while the gateway stops.
+/// The error for requests that arrive or are ended while the gateway stops.
 #[must_use]
 pub fn draining() -> GatewayError {
     GatewayError::new(ErrorKind::Draining, "the gateway is stopping")
@@ -108,7 +110,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn what_runs_gets_its_time_and_is_then_ended() {
+    async fn running_exchanges_get_their_time_and_are_then_ended() {
         let drain = Drain::new();
         let quick = drain.enter();
         let slow = drain.enter();
@@ -126,7 +128,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn at_rest_there_is_nothing_to_wait_for() {
+    async fn without_running_exchanges_a_drain_returns_at_once() {
         let drain = Drain::new();
         drop(drain.enter());
         let began = tokio::time::Instant::now();

@@ -1,7 +1,8 @@
-//! One request and its answer at the edge: ids, headers, errors, and the one place where the outcome is counted.
+//! One request and its answer at the edge: ids, headers, errors, and the only place where the
+//! outcome is counted.
 //!
-//! An [`Exchange`] begins with the request and ends once: with [`Exchange::end`], or by being dropped, which means
-//! that the client left.
+//! An [`Exchange`] begins with the request and ends once: with [`Exchange::end`], or by being
+//! dropped, which means that the client disconnected.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -25,55 +26,55 @@ use crate::telemetry::journal::Track;
 use crate::telemetry::otel::{RequestSpan, Trace};
 use crate::telemetry::{AnswerBegan, CacheResult, Outcome, RequestBegan, RequestEnded, Timing};
 
-/// nginx's status for a client that left before it was answered, for the log only.
+/// nginx's status for a client that disconnected before it was answered, for the log only.
 const CLIENT_CLOSED: u16 = 499;
-/// How the request found its provider, for those who ask with `x-gateway-explain: route`.
+/// How the request found its provider, for clients that send `x-gateway-explain: route`.
 const ROUTE: HeaderName = HeaderName::from_static("x-gateway-route");
 
-/// Stands in metrics and logs for the dialect of a path that belongs to none.
+/// The dialect in metrics and logs for a path that belongs to none.
 const NO_DIALECT: &str = "none";
 
 /// One request and its answer.
 pub struct Exchange {
-    /// The request's id: the client's own when it is sane.
+    /// The request's id: the client's own when it is valid.
     pub request_id: Arc<str>,
     /// The answer's id.
     pub id: Uuid,
     /// When it arrived.
     pub arrived: Instant,
-    /// What the client speaks.
+    /// The client's dialect.
     pub dialect: &'static dyn Dialect,
     /// The dialect's name in metrics and logs.
     label: &'static str,
-    /// Who asks, once known.
+    /// The caller, once known.
     pub caller: Option<Arc<Caller>>,
     /// Who answered, once known.
     pub served: Option<Served>,
     /// The status, once sent.
     pub status: Option<u16>,
-    /// When the first piece was in hand.
+    /// When the first piece was ready.
     pub first: Option<Duration>,
-    /// What the provider counted.
+    /// The provider's token counts.
     pub usage: Usage,
     /// Time spent waiting for the provider's next piece after the first.
     pub upstream: Duration,
     /// The share of the buffered bytes that its body takes.
     pub buffered: Option<Buffered>,
-    /// Where its job stands in a line.
+    /// Its job's place in a line.
     pub place: Place,
-    /// Where its way is written down, when the client asks for it.
+    /// Where its route is noted, if the client asks for it.
     pub route: Option<RouteNote>,
-    /// Where its answer is remembered, if it is, and whether in this process only.
+    /// Where its answer is stored, if it is, and whether in this process only.
     pub memory: Option<(Data<Front>, bool)>,
-    /// The API that it can be carried in, and the form of its answer then.
+    /// The API in which it can be carried, and the form of its answer then.
     pub carried: Option<(Endpoint, u64)>,
-    /// What it takes of its caller's limits.
+    /// Its use of its caller's limits.
     pub quota: Quota,
-    /// Where the journal follows it, once it has begun.
+    /// Its entry in the journal, once it has begun.
     track: Option<Track>,
     /// The trace that calls to providers are made in.
     pub trace: Option<Trace>,
-    /// Its span, where a collector is told of it.
+    /// Its span, if traces are exported.
     span: RequestSpan,
     /// Keeps a stopping gateway waiting.
     active: Active,
@@ -81,7 +82,7 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Begins.
+    /// Begins an exchange.
     #[must_use]
     pub fn begin(dialect: &'static dyn Dialect, request: &HttpRequest, active: Active) -> Self {
         let id = Uuid::new_v4();
@@ -112,7 +113,7 @@ impl Exchange {
         }
     }
 
-    /// Begins for a request that no handler wants, in the dialect of those who ask at such paths.
+    /// Begins an exchange for a request without a handler, in the dialect of similar paths.
     #[must_use]
     pub fn stray(request: &HttpRequest, active: Active) -> Self {
         let known = dialect_at(request.path());
@@ -121,7 +122,7 @@ impl Exchange {
         exchange
     }
 
-    /// The request was read and goes on its way, for a caller who is known.
+    /// The request of a known caller was read and is being processed.
     pub fn begun(&mut self, ask: &Ask) -> Track {
         let Some(caller) = &self.caller else { return Track::default() };
         let began = RequestBegan {
@@ -133,7 +134,7 @@ impl Exchange {
         *self.track.insert(began.emit())
     }
 
-    /// A piece of the answer is in hand, so long after the arrival; only the first one counts.
+    /// A piece of the answer is ready `after` the arrival; only the first one counts.
     pub fn answers(&mut self, after: Duration) {
         if self.first.is_none() {
             self.first = Some(after);
@@ -141,7 +142,7 @@ impl Exchange {
         }
     }
 
-    /// The answer is whole: it is remembered where its encoder says so.
+    /// The answer is complete: stores it if its encoder says so.
     pub fn remember(&mut self, encoder: &mut dyn Encoder) {
         if let (Some((front, is_local)), Some(caller)) = (self.memory.take(), &self.caller)
             && let Some((id, turn)) = encoder.kept()
@@ -150,7 +151,7 @@ impl Exchange {
         }
     }
 
-    /// Takes note of who answers.
+    /// Records who answers.
     pub fn answered(&mut self, served: Option<Served>) {
         if served.as_ref().is_some_and(|served| served.cache == Some(CacheResult::Hit)) {
             self.quota.hit();
@@ -158,7 +159,7 @@ impl Exchange {
         self.served = served;
     }
 
-    /// Begins to write the answer, by whoever is known to give it.
+    /// The encoder of the answer, with the model known to give it.
     #[must_use]
     pub fn encoder(&self, ask: &Ask) -> Box<dyn Encoder> {
         let nobody = || Arc::from("");
@@ -178,7 +179,7 @@ impl Exchange {
         }
     }
 
-    /// Waits until a stopping gateway waits no longer.
+    /// Waits until a stopping gateway must end the exchange.
     ///
     /// # Cancellation
     ///
@@ -222,7 +223,7 @@ impl Exchange {
         response
     }
 
-    /// How the request found its provider, when the client asks for it and it is decided.
+    /// How the request found its provider, if the client asks for it and it is decided.
     fn route(&self) -> Option<HeaderValue> {
         HeaderValue::from_str(self.route.as_ref()?.get()?).ok()
     }
@@ -231,7 +232,7 @@ impl Exchange {
         self.ended = true;
         self.quota.bill(outcome, self.usage, self.place.was_called());
         let served = self.served.as_ref();
-        // Whoever leaves before anybody has answered left the provider whose turn it was.
+        // A client that disconnects before an answer leaves the provider that had its job.
         let stay = if served.is_none() { self.place.stay() } else { None };
         let candidate = served.map(|served| &served.candidate);
         let candidate = candidate.or(stay.as_ref().map(|stay| &stay.candidate));
@@ -271,7 +272,7 @@ impl Drop for Exchange {
             return;
         }
         if std::thread::panicking() {
-            // The client is still there and is told by whoever catches the panic.
+            // The client is still there and gets an answer from the panic handler.
             self.status = Some(500);
             self.emit(Outcome::UpstreamError, Some(&GatewayError::internal("a handler panicked")));
         } else {
@@ -308,8 +309,8 @@ pub fn error_response(
     response.content_type("application/json").body(written.body)
 }
 
-/// When to come back: what the error says, else one to two seconds, spread so that the refused do not return
-/// together; at most a minute, even where a quota is gone for longer, which the body says.
+/// The error's own time, else one to two seconds, with jitter so that refused clients do not return
+/// together; at most a minute, even if a quota is used up for longer, which the body says.
 fn retry_after(error: &GatewayError, status: u16) -> Option<Duration> {
     if !matches!(status, 429 | 503 | 529) {
         return None;
@@ -336,7 +337,7 @@ fn headers(
     }
     if let Some(served) = served {
         response.insert_header(("x-gateway-provider", &*served.candidate.provider));
-        // A model's name is the client's text; one that is no header value is left out.
+        // A model's name is the client's text; a name that is not a valid header value is left out.
         if let Ok(model) = HeaderValue::from_str(&served.candidate.model) {
             response.insert_header(("x-gateway-model", model));
         }
@@ -354,8 +355,9 @@ fn headers(
     }
 }
 
-/// The fields that the provider had no place for, once each. Their names are the client's text: long ones and those
-/// that are no plain words are left out, and so is what would make the header longer than most servers take.
+/// The fields that the provider does not support, once each. Their names are the client's text:
+/// names that are long or not plain words are left out, and so are those that would make the header
+/// longer than most servers accept.
 fn dropped(names: &[String]) -> Option<String> {
     const LONGEST: usize = 1024;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);

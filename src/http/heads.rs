@@ -1,80 +1,82 @@
-//! The heads of requests as they go by, made harmless where they ask for another protocol.
+//! Rewrites requests' heads in passing so that they do not ask for another protocol.
 //!
-//! Nobody gets another protocol here, and whoever asks for one is to be served as if it had not (RFC 9110 7.8): the
-//! HTTP client of the JDK asks for HTTP/2 with every request that it sends in the clear. actix-http instead closes a
-//! connection after `Connection: Upgrade`, which its answer does not say, so that the next request on it is lost, and
-//! takes everything behind `Upgrade: websocket` for one endless body, whatever `Content-Length` says. A service sees
-//! neither in time, so the words are changed before actix-http reads them.
+//! No client gets another protocol here, and one that asks for it is served as if it had not (RFC
+//! 9110 7.8): the JDK's HTTP client asks for HTTP/2 with every request that it sends in the clear.
+//! actix-http instead closes a connection after `Connection: Upgrade` without saying so in its
+//! answer, so that the next request on it is lost, and reads everything after `Upgrade: websocket`
+//! as one endless body, whatever `Content-Length` says. A service sees neither in time, so the
+//! words are changed before actix-http reads them.
 //!
-//! It owns where heads begin and end among the bytes of a connection, however these are cut. It refuses nothing: what
-//! is malformed is left to actix-http, which ends the connection.
+//! It owns where heads begin and end among the bytes of a connection, however these are split. It
+//! refuses nothing: malformed bytes are left to actix-http, which ends the connection.
 //!
-//! The one thing to know: a letter is replaced, no byte is added or taken. What a request is and where its body ends
-//! is decided by actix-http alone; at worst a word would stand that should not, or a client's own body have a letter
-//! of its changed.
+//! The one thing to know: a letter is replaced, no byte is added or removed. actix-http alone
+//! decides what a request is and where its body ends; at worst a word would stay that should not,
+//! or one letter of a client's own body would change.
 
-/// What stands in `Connection` in place of `upgrade`, in the case that the client wrote it.
+/// The replacement of `upgrade` in `Connection`; the client's case is kept.
 pub(super) const UPGRADE: &str = "xpgrade";
-/// What stands in `Upgrade` in place of `websocket`, in the case that the client wrote it.
+/// The replacement of `websocket` in `Upgrade`; the client's case is kept.
 pub(super) const WEBSOCKET: &str = "xebsocket";
 
-/// The longest name that means something here.
+/// The length of the longest header name that matters here.
 const LONGEST: usize = "transfer-encoding".len();
 
-/// What is known of the requests of one connection.
+/// The parser's state for one connection.
 #[derive(Debug)]
 pub(super) struct Heads {
     place: Place,
-    /// The name of the present header, as far as it may mean something.
+    /// The name of the present header, as far as it may matter.
     name: Vec<u8>,
-    /// The length that the present head announces.
+    /// The `Content-Length` of the present head.
     length: u64,
-    /// Whether it announces chunks.
+    /// Whether it announces a chunked body.
     is_chunked: bool,
 }
 
-/// Where the next byte stands.
+/// The place of the next byte.
 #[derive(Debug, Clone, Copy)]
 enum Place {
-    /// Before a request line, where empty lines may stand (RFC 9112 2.2).
+    /// Before a request line, where empty lines are allowed (RFC 9112 2.2).
     Between,
-    /// In a request line, or in a value that says nothing.
+    /// In a request line, or in a value that does not matter.
     Line,
     /// At the beginning of a header or in its name; or at the end of a head.
     Name,
-    /// In a list whose words with this first letter are changed, at the beginning of a word or in it.
+    /// In a list whose words with this first letter are changed, at the beginning of a word or in
+    /// it.
     List { letter: u8, begins: bool },
     /// In `Content-Length`.
     Length,
-    /// In what follows a head.
+    /// In the body after a head.
     Body(Body),
 }
 
-/// Where the next byte stands in a body.
+/// The place of the next byte in a body.
 #[derive(Debug, Clone, Copy)]
 enum Body {
-    /// So much is to come.
+    /// In a body with this many bytes left.
     Whole(u64),
     /// In the size of a chunk.
     Size(u64),
-    /// Behind the size of a chunk, up to the end of its line.
+    /// After the size of a chunk, up to the end of its line.
     Extension(u64),
-    /// In a chunk of which so much is to come.
+    /// In a chunk with this many bytes left.
     Chunk(u64),
-    /// Behind a chunk, up to the end of its line.
+    /// After a chunk, up to the end of its line.
     ChunkEnd,
-    /// Behind the last chunk, at the beginning of a line or in it.
+    /// After the last chunk, at the beginning of a line or in it.
     Trailer { begins: bool },
 }
 
 impl Heads {
-    /// A connection on which nothing has come yet.
+    /// The state of a new connection.
     pub fn new() -> Self {
         let name = Vec::with_capacity(LONGEST + 1);
         Self { place: Place::Between, name, length: 0, is_chunked: false }
     }
 
-    /// Takes note of the next bytes, and changes letters in them.
+    /// Parses the next bytes, and changes letters in them.
     pub fn pass(&mut self, mut bytes: &mut [u8]) {
         while !bytes.is_empty() {
             let skipped = self.skip(bytes);
@@ -85,7 +87,7 @@ impl Heads {
         }
     }
 
-    /// Takes note of those first bytes that end nothing, and says how many they are.
+    /// Skips the leading bytes that end nothing, and returns how many they are.
     fn skip(&mut self, bytes: &[u8]) -> usize {
         match &mut self.place {
             Place::Line => bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len()),
@@ -94,7 +96,7 @@ impl Heads {
         }
     }
 
-    /// Takes note of one byte, and says where the next one stands.
+    /// Parses one byte, and returns the place of the next one.
     fn step(&mut self, byte: &mut u8) -> Place {
         match (self.place, *byte) {
             (Place::Between, b'\r' | b'\n') => Place::Between,
@@ -117,7 +119,7 @@ impl Heads {
             (list @ Place::List { .. }, b' ' | b'\t' | b'\r') => list,
             (Place::List { letter, begins }, first) => {
                 if begins && first.eq_ignore_ascii_case(&letter) {
-                    // The bit that tells small letters from capitals stays.
+                    // Keeps the bit for upper or lower case.
                     *byte = b'X' | (first & 0x20);
                 }
                 Place::List { letter, begins: false }
@@ -142,7 +144,7 @@ impl Heads {
         } else if is("content-length") {
             Place::Length
         } else {
-            // Of all codings actix-http takes chunks alone, and then no length beside them.
+            // actix-http accepts only the chunked coding, and then no length beside it.
             self.is_chunked |= is("transfer-encoding");
             Place::Line
         }
@@ -160,7 +162,7 @@ impl Heads {
 }
 
 impl Body {
-    /// Takes note of those of so many first bytes that end nothing, and says how many they are.
+    /// Skips those of the `bytes` leading bytes that end nothing, and returns how many they are.
     fn skip(&mut self, bytes: usize) -> usize {
         match self {
             Self::Whole(left) | Self::Chunk(left) => {
@@ -173,7 +175,7 @@ impl Body {
         }
     }
 
-    /// Takes note of one byte, and says where the next one stands; `None` behind the body.
+    /// Parses one byte, and returns the place of the next one; `None` after the body.
     fn step(self, byte: u8) -> Option<Self> {
         let next = match (self, byte) {
             (Self::Whole(..=1), _) => return None,

@@ -1,4 +1,4 @@
-//! Whether the process lives, and whether it takes work. No key, no provider asked, nothing logged.
+//! Liveness and readiness. They need no key, ask no provider and log nothing.
 
 use actix_web::HttpResponse;
 use actix_web::web::{self, Data};
@@ -33,8 +33,8 @@ async fn ready(front: Data<Front>) -> HttpResponse {
             .insert_header(("retry-after", "1"))
             .json(json!({"status": "starting"}));
     }
-    // These are details and no reasons to send clients away: a gateway without its Redis works all the same, and so does
-    // one whose file is wrong by now.
+    // These are details, not reasons to be unready: a gateway without its Redis still works, and so
+    // does one whose file has become invalid.
     let mut said = Map::from_iter([("status".to_owned(), json!("ok"))]);
     if let Some(redis) = front.redis() {
         said.insert("redis".to_owned(), json!(redis));

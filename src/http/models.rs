@@ -1,10 +1,12 @@
-//! Which models there are, in every vendor's form, and the paths on which a server of models would be managed.
+//! The lists of models, in every vendor's form, and the paths that would manage a model server.
 //!
-//! It owns the lists and the refusal of management: nothing here is ever passed on to a provider. A refusal says whether
-//! the model that it was about is to be had, and who could install it. A list is made of what providers said lately; the request that finds it stale has them asked again and waits a little.
+//! It owns the lists and the refusal of management: nothing here is ever passed on to a provider. A
+//! refusal says whether its model is available, and where it could be installed. A list is built
+//! from the providers' latest lists; a request that finds them stale has them refreshed and waits a
+//! little.
 //!
-//! The one thing to know: nobody waits longer than [`PATIENCE`], and for a provider that does not answer only the
-//! first one in a while does.
+//! The one thing to know: no request waits longer than [`PATIENCE`], and only one in a while waits
+//! for a provider that does not answer.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,13 +31,14 @@ use crate::router::model_list::ModelList;
 use crate::telemetry::Outcome;
 use crate::wire::json;
 
-/// How long a request for a list waits for providers that are being asked, and a refusal for the name that it is about.
+/// How long a request for a list waits for the providers, and a refusal for the model's name in the
+/// body.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How much is read of a request for management, to learn which model it is about.
+/// How much of a management request is read to find its model's name.
 const MANAGEMENT_BODY: u64 = 16 * 1024;
 
-/// What would change a provider's models.
+/// The paths that would change a provider's models.
 const MANAGEMENT: [&str; 9] = [
     "/api/pull",
     "/api/push",
@@ -111,18 +114,18 @@ async fn loaded(request: HttpRequest, front: Data<Front>) -> HttpResponse {
     answer(&Ollama::Chat, Listing::Loaded, &request, &front, list).await
 }
 
-/// Liveness for Ollama's clients: no key, nothing counted.
+/// Ollama's version for its clients: no key, nothing counted.
 async fn version() -> HttpResponse {
     HttpResponse::Ok().json(json!({"version": dialect::OLLAMA_VERSION}))
 }
 
-/// The words that Ollama's clients look for.
+/// The text that Ollama's clients look for.
 async fn alive() -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("Ollama is running")
 }
 
-/// What is said to whoever would change a provider's models: `ollama run` also asks for this when it finds no model of
-/// the name. The body is read for that name alone.
+/// Refuses a request that would change a provider's models: `ollama run` also sends one when it
+/// finds no model of the name. The body is read for that name alone.
 async fn unmanageable(
     request: HttpRequest,
     payload: Payload,
@@ -143,9 +146,9 @@ async fn unmanageable(
     Ok(exchange.fail(&error))
 }
 
-/// The model that a request for management is about, if it says so in few bytes.
+/// The model of a management request, if its body is small and names one.
 async fn managed(request: &HttpRequest, mut payload: Payload, front: &Front) -> Option<String> {
-    /// Ollama's own client sends `name` as well, and empty.
+    /// Ollama's own client also sends an empty `name`.
     #[derive(Default, Deserialize)]
     #[serde(default)]
     struct Named {
@@ -182,8 +185,8 @@ fn not_managed(name: Option<&str>, models: &ModelList<'_>) -> GatewayError {
     GatewayError::new(ErrorKind::NotAllowed, message).from(Origin::Client)
 }
 
-/// Answers a request that failed with `error`. One for the description of a model that is listed, but that nobody
-/// describes, gets what is known of it.
+/// Answers a request that failed with `error`. A request to describe a model that is listed but
+/// that no provider describes gets what is known of it.
 pub(super) async fn unanswered(
     mut exchange: Exchange,
     ask: &Ask,
@@ -210,7 +213,7 @@ fn written(mut exchange: Exchange, body: &Value) -> HttpResponse {
     response.content_type("application/json").body(json::to_vec(body))
 }
 
-/// Answers with what `write` makes of the caller's model list.
+/// Answers with the caller's model list, formatted by `write`.
 async fn answer(
     dialect: &'static dyn Dialect,
     listing: Listing,
@@ -250,7 +253,7 @@ async fn listed<T>(
     write(&ModelList { routing: &routing, caller: &caller, policy })
 }
 
-/// Has the providers looked at whose lists are not fresh, and waits for those a little.
+/// Refreshes the lists that are not fresh, and waits a little for them.
 async fn refresh(listing: Listing, providers: impl Iterator<Item = &Arc<Provider>>, front: &Front) {
     let now = Instant::now();
     let is_stale = |provider: &&Arc<Provider>| !provider.catalogue.list(listing).is_fresh(now);
@@ -264,7 +267,7 @@ async fn refresh(listing: Listing, providers: impl Iterator<Item = &Arc<Provider
             provider.catalogue.list(listing).fresh(now).await;
         }
     };
-    // What is not heard by then is heard by the next request.
+    // The next request gets the lists that do not arrive in time.
     drop(tokio::time::timeout(PATIENCE, all_fresh).await);
 }
 
@@ -272,12 +275,13 @@ fn listed_by(is_anthropic: bool) -> &'static dyn Dialect {
     if is_anthropic { &Anthropic } else { &OpenAiChat }
 }
 
-/// Anthropic's clients ask on the same path as OpenAI's, and always send this header.
+/// Anthropic's clients use the same path as OpenAI's, and always send this header.
 fn is_anthropic(request: &HttpRequest) -> bool {
     request.headers().contains_key("anthropic-version")
 }
 
-/// The name of a model in a path. actix has decoded everything but what could change the path's meaning.
+/// A model's name in a path. actix has decoded everything except what could change the path's
+/// meaning.
 fn unescaped(name: &str) -> String {
     name.replace("%2F", "/").replace("%2f", "/").replace("%2B", "+").replace("%25", "%")
 }
@@ -287,7 +291,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_in_paths_may_hold_slashes_either_way() {
+    fn model_names_in_paths_may_contain_slashes_escaped_or_not() {
         assert_eq!(unescaped("hf.co%2Forg%2fname:Q4"), "hf.co/org/name:Q4");
         assert_eq!(unescaped("hf.co/org/name:Q4"), "hf.co/org/name:Q4");
         assert_eq!(unescaped("a%252F"), "a%2F");

@@ -1,7 +1,7 @@
-//! The OpenAPI document of the main listener, as it stands beside this file.
+//! Serves the OpenAPI document of the main listener, the file beside this one.
 //!
-//! The one thing to know: it is written by hand and held to the truth by tests: every path that is served is in it,
-//! every path in it is served, and generated requests meet no answer that it does not tell of.
+//! The one thing to know: it is written by hand and checked by tests: every path that is served is
+//! in it, every path in it is served, and generated requests get only answers that it documents.
 
 use actix_web::HttpResponse;
 use actix_web::web;
@@ -34,16 +34,16 @@ mod tests {
     }
 
     #[test]
-    fn it_tells_the_version_that_runs() {
+    fn the_document_has_the_running_version() {
         assert_eq!(document()["info"]["version"], env!("CARGO_PKG_VERSION"));
     }
 
     #[test]
-    fn it_has_every_path_of_every_dialect() {
+    fn the_document_has_every_path_of_every_dialect() {
         let document = document();
         let paths = document["paths"].as_object().unwrap();
         for path in DIALECTS.iter().flat_map(|dialect| dialect.paths()) {
-            // OpenAI's clients may leave the version out of their base address.
+            // OpenAI's clients may omit the version in their base address.
             let versioned = format!("/v1{path}");
             assert!(paths.contains_key(*path) || paths.contains_key(&versioned), "{path}");
         }

@@ -1,7 +1,7 @@
-//! One answer for a handler that panics, where actix would drop the connection without one.
+//! Answers for a handler that panics, where actix would drop the connection without an answer.
 //!
-//! The one thing to know: the request must not be kept beside its handler, not even as a clone, because actix takes
-//! it for its own while it matches the path. The answer therefore travels as an error.
+//! The one thing to know: no clone of the request may exist beside its handler, because actix needs
+//! sole ownership while it matches the path. The answer is therefore passed as an error.
 
 use std::panic::AssertUnwindSafe;
 
@@ -16,13 +16,13 @@ use super::exchange::error_response;
 use crate::chat::GatewayError;
 use crate::dialect::dialect_of;
 
-/// Turns a panic below it into a 500 in the envelope of the path's dialect.
+/// Turns a panic of the inner service into a 500 in the envelope of the path's dialect.
 pub async fn catch(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let dialect = dialect_of(request.path());
-    // Nothing that the handler left half-done is used again: its values are dropped with it.
+    // The handler's half-finished values are dropped with it and never used again.
     match AssertUnwindSafe(next.call(request)).catch_unwind().await {
         Ok(response) => Ok(response?.map_into_boxed_body()),
         Err(_) => {

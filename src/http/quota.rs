@@ -1,9 +1,10 @@
-//! What a request takes of its caller's limits, and the headers that tell where the caller stands.
+//! A request's use of its caller's limits, and the headers with the caller's standing.
 //!
-//! It owns the request's [`Ticket`] and the count of what was answered so far, from which the bill is made when nobody
-//! else counted. It refuses with the limits' own words.
+//! It owns the request's [`Ticket`] and the count of the answered text, from which the bill is
+//! estimated when the provider did not count. It refuses with the limits' own errors.
 //!
-//! The one thing to know: the bill is made where the outcome is counted, so that no way out forgets it.
+//! The one thing to know: the bill is made where the outcome is counted, so that no exit path
+//! forgets it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use crate::chat::{Ask, ChatEvent, GatewayError, Usage};
 use crate::limit::{Need, Refusal, Standing, Ticket};
 use crate::telemetry::Outcome;
 
-/// One request's part of its caller's limits.
+/// One request's share of its caller's limits.
 #[derive(Debug, Default)]
 pub struct Quota {
     ticket: Option<Ticket>,
@@ -28,7 +29,7 @@ pub struct Quota {
 }
 
 impl Quota {
-    /// Takes a place and a request, before anything else is done for the caller.
+    /// Takes a place and a request before any other work for the caller.
     ///
     /// # Errors
     ///
@@ -39,7 +40,7 @@ impl Quota {
         ticket.enter().await.map_err(Refusal::into_error)
     }
 
-    /// Sets aside what the request may need of its caller's tokens.
+    /// Reserves the tokens that the request may need.
     ///
     /// # Errors
     ///
@@ -52,13 +53,13 @@ impl Quota {
         ticket.reserve(self.need).await.map_err(Refusal::into_error)
     }
 
-    /// Counts what is answered.
+    /// Counts the text of an event.
     pub fn note(&mut self, event: &ChatEvent) {
         self.said = self.said.saturating_add(answer_bytes(event));
     }
 
-    /// The answer comes from the cache. Unless such answers are to count like any other, everything that was taken is
-    /// given back, and nothing more is charged.
+    /// The answer comes from the cache. Unless cached answers count like any other, everything that
+    /// was taken is given back, and nothing more is charged.
     pub fn hit(&mut self) {
         self.is_free = !self.counts_hits;
         if self.counts_hits {
@@ -69,9 +70,9 @@ impl Quota {
         }
     }
 
-    /// Makes the bill. A whole answer costs what the provider counted, where it did not, what is estimated. A client
-    /// that left pays for what ran, and nothing when nothing ran. A failure costs what was answered before it, with its
-    /// prompt, and nothing when there was nothing.
+    /// Makes the bill. A complete answer costs what the provider counted, or an estimate if it did
+    /// not. A client that disconnected pays for what ran, and nothing when nothing ran. A failure
+    /// costs the text answered before it and its prompt, and nothing when there was no text.
     pub fn bill(&mut self, outcome: Outcome, usage: Usage, was_called: bool) {
         let Some(ticket) = &mut self.ticket else { return };
         let said = tokens(self.said);
@@ -103,7 +104,7 @@ impl Quota {
         ticket.charge(if self.is_free { 0 } else { bill });
     }
 
-    /// The headers of the limits that the caller has.
+    /// The headers for the caller's limits.
     pub fn headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
         let ticket = self.ticket.as_ref();
         let requests = ticket.and_then(Ticket::requests).map(|standing| (REQUESTS, standing));
@@ -123,7 +124,7 @@ const REQUESTS: [&str; 3] =
 const TOKENS: [&str; 3] =
     ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"];
 
-/// A time as OpenAI's headers have it, Go's way: `12ms`, `1s`, `6m0s`; rounded up.
+/// A time as in OpenAI's headers, in Go's format: `12ms`, `1s`, `6m0s`; rounded up.
 fn span(time: Duration) -> String {
     if time < Duration::from_secs(1) {
         let millis = time.as_micros().div_ceil(1000);
@@ -137,7 +138,7 @@ fn span(time: Duration) -> String {
     }
 }
 
-/// What a request may need of a token budget. What no model is asked for needs nothing.
+/// The tokens that a request may need. A request that runs no model needs none.
 fn need(ask: &Ask) -> Need {
     match ask {
         Ask::Chat(chat) => {
@@ -163,7 +164,7 @@ mod tests {
         quota.enter(&Known { caller, account, counts_hits }).await.unwrap();
     }
 
-    /// What is left of the budget after a request with a prompt of 100 tokens has ended so.
+    /// The budget left after a request with a prompt of 100 tokens has ended with this outcome.
     async fn left_after(outcome: Outcome, usage: Usage, said: usize, was_called: bool) -> u64 {
         let terms = Terms::default().with_tokens(0, BUDGET);
         let account = Arc::new(Account::new(&Arc::from("a"), terms, None));
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_leaves_pays_for_what_ran() {
+    async fn a_client_that_disconnects_pays_for_what_ran() {
         let none = Usage::default();
         assert_eq!(left_after(Outcome::Cancelled, none, 0, false).await, 1000);
         assert_eq!(left_after(Outcome::Cancelled, none, 0, true).await, 900);
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failure_costs_what_came_before_it() {
+    async fn a_failure_costs_the_text_before_it() {
         let none = Usage::default();
         for outcome in [Outcome::UpstreamError, Outcome::Timeout, Outcome::Overloaded] {
             assert_eq!(left_after(outcome, none, 0, true).await, 1000);
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_from_the_cache_leaves_no_trace_unless_it_is_to_count() {
+    async fn a_cached_answer_costs_nothing_unless_it_counts() {
         let terms =
             Terms { rate: Some(Rate { capacity: 9.0, per_second: 1e-6 }), ..Terms::default() };
         let account =

@@ -1,6 +1,7 @@
-//! What a request says in headers that every dialect understands: deadline, priority, data policy, explanation, trace.
+//! The request headers that every dialect understands: deadline, priority, data policy,
+//! explanation, trace.
 //!
-//! It refuses an option that it does not understand where not keeping it would matter.
+//! It refuses an invalid option if ignoring it would matter.
 
 use std::num::IntErrorKind;
 use std::sync::Arc;
@@ -14,25 +15,26 @@ use crate::job::Caller;
 use crate::policy::Priority;
 use crate::telemetry::otel::{RequestSpan, Trace};
 
-/// What a request says in headers that every dialect understands.
+/// The options in a request's headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestOptions {
     /// How long the client waits, queueing included.
     pub timeout: Option<Duration>,
-    /// How urgent it is, if it says so.
+    /// Its priority, if it names one.
     priority: Option<Priority>,
     /// Whether its content must stay on local providers.
     pub local: bool,
-    /// Whether it wants to know how it found its provider.
+    /// Whether the client wants to know how the request found its provider.
     pub explain: bool,
 }
 
 impl RequestOptions {
-    /// Reads `x-request-timeout-ms`, `x-gateway-priority`, `x-gateway-data-policy` and `x-gateway-explain`.
+    /// Reads `x-request-timeout-ms`, `x-gateway-priority`, `x-gateway-data-policy` and
+    /// `x-gateway-explain`.
     ///
     /// # Errors
     ///
-    /// `InvalidRequest` when one is there and means nothing: a policy that is not understood must not be ignored.
+    /// `InvalidRequest` for an invalid value: a policy that is not understood must not be ignored.
     pub fn read(request: &HttpRequest) -> Result<Self, GatewayError> {
         let header = |name: &str| request.headers().get(name).map(HeaderValue::as_bytes);
         let timeout = header("x-request-timeout-ms").map(timeout).transpose()?;
@@ -45,7 +47,7 @@ impl RequestOptions {
             }
         };
         let priority = header("x-gateway-priority").map(priority).transpose()?;
-        // What is not understood here costs nobody anything, so it is no reason to refuse.
+        // An unknown value does no harm here, so it is not refused.
         let explain = header("x-gateway-explain") == Some(b"route");
         Ok(Self { timeout, priority, local, explain })
     }
@@ -61,7 +63,7 @@ impl RequestOptions {
     }
 }
 
-/// The span of a request, and the trace that it goes on in.
+/// The span of a request, and the trace for its calls.
 pub fn traced(request: &HttpRequest) -> (RequestSpan, Option<Trace>) {
     let parent = request.headers().get("traceparent").and_then(|parent| {
         let states = request.headers().get_all("tracestate");
@@ -83,11 +85,11 @@ fn priority(value: &[u8]) -> Result<Priority, GatewayError> {
 }
 
 fn timeout(value: &[u8]) -> Result<Duration, GatewayError> {
-    // A day is longer than any deadline here, and short enough to be added to any clock.
+    // A day is longer than any deadline here, and can be added to any clock.
     const LONGEST: u64 = 86_400_000;
     let millis = match std::str::from_utf8(value).unwrap_or_default().trim().parse::<u64>() {
         Ok(millis) => Some(millis),
-        // Longer than any clock goes is long all the same.
+        // A number beyond any clock still means a long time.
         Err(error) if *error.kind() == IntErrorKind::PosOverflow => Some(u64::MAX),
         Err(_) => None,
     };

@@ -1,10 +1,10 @@
-//! Responses that were given before: read again, their input, forgotten.
+//! Stored responses: reads them, lists their input, deletes them.
 //!
-//! It owns the three paths below `/v1/responses/`. It gives a caller that same caller's, and says of all others that
-//! they are not there.
+//! It owns the three paths below `/v1/responses/`. A caller gets its own responses; all others are
+//! not found.
 //!
-//! The one thing to know: what is kept is bounded by size and age ([`crate::cache::responses`]), so that not finding
-//! it is nothing unusual.
+//! The one thing to know: storage is bounded by size and age ([`crate::cache::responses`]), so a
+//! missing response is normal.
 
 use actix_web::http::StatusCode;
 use actix_web::web::{self, Data};

@@ -1,15 +1,16 @@
-//! What a request still has to send when its answer is ready.
+//! The unread rest of a request's body when its answer is ready.
 //!
-//! An answer that does not wait for the request's body (a key that is unknown, a limit, a line that is full) leaves a
-//! connection on which that body still arrives. Closed at once, it loses the client its answer, as the kernel resets
-//! a connection that is closed with bytes unread; closed at all, it costs a new connection for the next try. So a
-//! small rest is read first, and the connection kept; a large one is thrown away beside the answer, which says that
-//! the connection ends, so that a client that sends to its end first reads the answer all the same.
+//! An answer that does not wait for the request's body (an unknown key, a limit, a full line)
+//! leaves a connection on which that body still arrives. If the connection is closed at once, the
+//! client loses its answer, as the kernel resets a connection that is closed with unread bytes; if
+//! it is closed at all, the next try needs a new one. So a small rest is read first, and the
+//! connection kept; a large one is discarded while the answer is sent, which announces the close,
+//! so that a client that sends its whole body first still reads the answer.
 //!
-//! It owns the body of a request from its arrival on, and lends it to the handler.
+//! It owns the body of a request from its arrival, and lends it to the handler.
 //!
-//! The one thing to know: actix-http closes the connection of every answer whose request is not at its end then; what
-//! is done here is only in time for it, or gives the client time.
+//! The one thing to know: actix-http closes the connection after every answer whose request was not
+//! read to its end; this module either reads the rest before that, or gives the client time.
 
 use std::cell::RefCell;
 use std::pin::Pin;
@@ -25,13 +26,15 @@ use actix_web::http::header::CONTENT_LENGTH;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 
-/// The most bytes that an answer waits for: more costs more than a new connection.
+/// The largest rest that an answer waits for: more costs more than a new connection.
 const SMALL: u64 = 64 * 1024;
-/// The longest time that an answer waits for them. They come with the head, or follow it at once.
+/// The longest time that an answer waits for it. It usually arrives with the head or right after
+/// it.
 const SMALL_TIME: Duration = Duration::from_millis(500);
-/// How long nothing may come of what is thrown away: nginx's `lingering_timeout`.
+/// The longest pause while a rest is discarded: nginx's `lingering_timeout`.
 const PAUSE: Duration = Duration::from_secs(5);
-/// How long throwing away may take: a third of nginx's `lingering_time`, since who drips holds a descriptor.
+/// How long discarding may take: a third of nginx's `lingering_time`, since a slow client holds a
+/// descriptor.
 const LINGER: Duration = Duration::from_secs(10);
 
 /// The body of a request that its handler may leave unread.
@@ -41,17 +44,17 @@ pub(super) struct Rest {
     lingering: Option<Lingering>,
 }
 
-/// The body, and what is known of it.
+/// The body and its state.
 struct Body {
     payload: Payload,
     taken: u64,
     has_ended: bool,
 }
 
-/// What the handler reads.
+/// The payload for the handler.
 struct Lent(Rc<RefCell<Body>>);
 
-/// How long what comes may still be thrown away.
+/// The timers of discarding.
 struct Lingering {
     timer: Pin<Box<Sleep>>,
     ends: Instant,
@@ -72,7 +75,7 @@ impl Rest {
         Some(Self { body, declared, lingering: None })
     }
 
-    /// Reads what the handler has left, if it is little and comes soon.
+    /// Reads what the handler left, if it is small and arrives soon.
     pub async fn take_in(&mut self) {
         let (taken, has_ended) = {
             let body = self.body.borrow();
@@ -92,11 +95,11 @@ impl Rest {
                 }
             }
         };
-        // What has not come by then is thrown away beside the answer.
+        // What has not arrived by then is discarded while the answer is sent.
         drop(tokio::time::timeout(SMALL_TIME, reading).await);
     }
 
-    /// Throws away what comes. Ready when the body has ended, or the time for it has.
+    /// Discards bytes. Ready when the body has ended or its time is over.
     pub fn poll_discard(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
             let piece = self.body.borrow_mut().poll_next(context);

@@ -1,10 +1,11 @@
-//! The sections `[server]`, `[auth]` and `[[keys]]`: who may connect, from where, and how much is read.
+//! The sections `[server]`, `[auth]` and `[[keys]]`: who may connect, from where, and how much is
+//! read.
 //!
-//! Owns the fields, their units and their defaults; what they mean together is checked when the
+//! Owns the fields, their units and their defaults; their combination is checked when the
 //! configuration is loaded. Refuses unknown fields.
 //!
-//! What a reader would get wrong: after loading, a key written as `env = "NAME"` also has its `key`
-//! filled in from the environment, so [`KeySettings::digest`] answers for all three spellings.
+//! The trap: after loading, a key written as `env = "NAME"` also has its `key` filled in from the
+//! environment, so [`KeySettings::digest`] works for all three forms.
 
 use super::address::Network;
 use super::cors::OriginPattern;
@@ -21,44 +22,44 @@ use std::time::{Duration, SystemTime};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServerSettings {
-    /// Where clients connect. Default `127.0.0.1:8000`, the original service's port; port 0 takes a
-    /// free one. Beyond loopback it needs `[[keys]]` or `auth.anonymous = true`.
+    /// The address that clients connect to. Default `127.0.0.1:8000`, the original service's port;
+    /// port 0 takes a free one. Beyond loopback it needs `[[keys]]` or `auth.anonymous = true`.
     pub listen: SocketAddr,
     /// Worker threads, at most 1024. Default 0: one per core.
     pub workers: usize,
     /// The largest request body, in bytes, more than 0. Default 16 MiB: room for a few images.
     #[serde(with = "crate::units::size")]
     pub max_body: u64,
-    /// How long running answers may go on after a stop was asked for. Default 30 s, what Kubernetes
-    /// grants; Docker grants 10 s unless told otherwise.
+    /// How long running answers may continue after a stop signal. Default 30 s, as in Kubernetes;
+    /// Docker's default is 10 s.
     #[serde(with = "crate::units::duration")]
     pub drain: Duration,
-    /// Request bodies held at one time, all providers together, in bytes. Default 256 MiB; at least
-    /// `max_body`.
+    /// Request bodies held at one time, for all providers together, in bytes. Default 256 MiB; at
+    /// least `max_body`.
     #[serde(with = "crate::units::size")]
     pub max_buffered: u64,
     /// How long a client may take to send its body. Default 30 s.
     #[serde(with = "crate::units::duration")]
     pub body_timeout: Duration,
-    /// How long a client may take no bytes of its answer before it is cut off. Default 30 s.
+    /// How long a client may read no bytes of its answer before it is disconnected. Default 30 s.
     #[serde(with = "crate::units::duration")]
     pub write_stall: Duration,
-    /// How long a streamed request waits in silence before headers and a comment are sent to keep
-    /// proxies from hanging up. Default 15 s, the interval the HTML standard advises for comments.
+    /// How long a streamed request waits before headers and a comment are sent to keep proxies from
+    /// closing the connection. Default 15 s, the interval the HTML standard advises for comments.
     #[serde(with = "crate::units::duration")]
     pub heartbeat_after: Duration,
-    /// Under which names chat clients of OpenAI's kind read what a model thought. Default `both`.
+    /// The names of the field with a model's reasoning in OpenAI's chat API. Default `both`.
     pub reasoning_field: ReasoningField,
-    /// Pages in browsers.
+    /// Browser pages of other origins.
     pub cors: CorsSettings,
 }
 
-/// `[server.cors]`: pages in browsers that call from another origin.
+/// `[server.cors]`: browser pages that call from another origin.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CorsSettings {
-    /// The origins whose pages may call. Default `default`: on loopback those that Ollama allows, beyond it none.
-    /// `OLLAMA_ORIGINS` adds to them.
+    /// The origins whose pages may call. Default `default`: on loopback those that Ollama allows,
+    /// otherwise none. `OLLAMA_ORIGINS` adds to them.
     pub origins: Vec<OriginPattern>,
 }
 
@@ -66,17 +67,18 @@ pub struct CorsSettings {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuthSettings {
-    /// Lets callers in without a key although the listener is not on loopback. Default false.
+    /// Allows callers without a key although the listener is not on loopback. Default false.
     pub anonymous: bool,
-    /// The rate of every key that has none of its own, and of the anonymous caller. Default: no limit.
+    /// The rate of every key that has none of its own, and of the anonymous caller. Default: no
+    /// limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<RateSettings>,
-    /// Invalid keys that may come from one address before it is told to wait. Valid keys are never touched. Default
-    /// 60, and one more each second.
+    /// Invalid keys that may come from one address before it is told to wait. Valid keys are not
+    /// affected. Default 60, and one more each second.
     pub failures: RateSettings,
-    /// Proxies that may say in `X-Forwarded-For` whom they speak for. Default none: the connection's address counts.
+    /// Proxies whose `X-Forwarded-For` is trusted. Default none: the connection's address counts.
     pub trusted_proxies: Vec<Network>,
-    /// Whether an answer from the cache costs what one from a provider does. Default false: it costs nothing.
+    /// Whether a cached answer costs as much as a provider's. Default false: it costs nothing.
     pub count_cache_hits: bool,
 }
 
@@ -91,8 +93,8 @@ pub struct KeySettings {
     /// The SHA-256 of the key as 64 hexadecimal digits: the recommended form.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
-    /// The key itself. Written in a file it earns a warning; after loading it also holds the value
-    /// of `env`.
+    /// The key itself. In a file it causes a warning; after loading it also holds the value of
+    /// `env`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<Secret>,
     /// The environment variable that holds the key.
@@ -100,7 +102,7 @@ pub struct KeySettings {
     pub env: Option<String>,
     /// Share of a contended provider, 1 to 1000. Default 1.
     pub weight: u32,
-    /// Whether somebody waits for the answers. Default `interactive`.
+    /// Whether a user waits for the answers. Default `interactive`.
     pub priority: Priority,
     /// Globs of the model names it may use, as asked for and as run. Default `["*"]`.
     pub models: Vec<String>,
@@ -112,20 +114,20 @@ pub struct KeySettings {
     /// When it stops being valid. Default: never.
     #[serde(with = "crate::units::moment", skip_serializing_if = "Option::is_none")]
     pub expires: Option<SystemTime>,
-    /// Requests; a capacity of 0 is no limit. Default: `auth.rate`.
+    /// The rate of requests; a capacity of 0 is no limit. Default: `auth.rate`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<RateSettings>,
     /// Tokens of prompts and answers in a minute, at most 10^12. Default 0: no limit.
     pub tokens_per_minute: u64,
     /// The same in a day. Default 0: no limit.
     pub tokens_per_day: u64,
-    /// Requests under way at one time, at most 100,000. Default 0: no limit.
+    /// Requests that run at one time, at most 100,000. Default 0: no limit.
     pub max_concurrency: u32,
 }
 
 impl KeySettings {
-    /// The SHA-256 that a presented key is compared with; `None` when no usable form is set, which a
-    /// loaded configuration never has.
+    /// The SHA-256 that a presented key is compared with; `None` when no usable form is set, which
+    /// a loaded configuration never has.
     pub fn digest(&self) -> Option<[u8; 32]> {
         match (&self.sha256, &self.key) {
             (Some(digits), _) => parse_sha256(digits),

@@ -1,10 +1,12 @@
 //! The router of this thread.
 //!
-//! Every worker has one, started by its first request, so that a request, its actors and its upstream connection stay
-//! on one thread. All of a process's routers are known to the [`Front`], which tells them about changes.
+//! Every worker has one, started by its first request, so that a request, its actors and its
+//! upstream connection stay on one thread. The [`Front`] knows all routers of the process and tells
+//! them about changes.
 //!
-//! The one thing to know: the address is used in place and never cloned per request. Every clone of an actix address
-//! has a place of its own in the mailbox, so that a mailbox used through fresh clones is never full.
+//! The one thing to know: the address is used in place and never cloned per request. Every clone of
+//! an actix address has a place of its own in the mailbox, so that a mailbox used through fresh
+//! clones is never full.
 
 use std::cell::RefCell;
 
@@ -40,7 +42,7 @@ pub(super) fn enter(job: Job, front: &Front) {
     submit.0.fail(GatewayError::internal("the router cannot be started"));
 }
 
-/// Asks this thread's router to have providers looked at. A full mailbox costs the look and nothing else.
+/// Asks this thread's router to refresh providers' lists. A full mailbox only skips the look.
 pub(super) fn browse(front: &Front, browse: Browse) {
     drop(send(front, browse));
 }

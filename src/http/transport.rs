@@ -1,4 +1,4 @@
-//! What HTTP asks of every request and answer, whichever handler gives it.
+//! What HTTP requires of every request and answer, whatever the handler.
 //!
 //! It owns the order in which that happens. It knows nothing of dialects or providers.
 
@@ -15,7 +15,7 @@ use super::cors::Visitor;
 use super::rest::Rest;
 use super::{Front, cors, refuse, upgrade};
 
-/// Passes a request on to its handler, or answers it where no handler is asked.
+/// Passes a request to its handler, or answers it without one.
 pub(super) async fn carry(
     front: Data<Front>,
     mut request: ServiceRequest,
@@ -32,7 +32,7 @@ pub(super) async fn carry(
             Err(error) => return Err(marked(&error, &visitor)),
         },
     };
-    // Who was too slow already is not waited for again.
+    // A client that was already too slow gets no more time.
     if let Some(rest) = &mut rest
         && response.status() != StatusCode::REQUEST_TIMEOUT
     {
@@ -45,7 +45,7 @@ pub(super) async fn carry(
     Ok(response.map_body(|_, body| Served::new(body, turn, rest)))
 }
 
-/// Answers what needs no handler.
+/// Answers requests that need no handler.
 fn at_once(front: &Front, request: &ServiceRequest, visitor: &Visitor) -> Option<HttpResponse> {
     if let Some(answer) = visitor.preflight(request.head()) {
         return Some(answer);
@@ -57,15 +57,15 @@ fn at_once(front: &Front, request: &ServiceRequest, visitor: &Visitor) -> Option
         .then(|| upgrade::answer(request.request(), front))
 }
 
-/// What a handler that failed is answered with is in its error, and goes to the same client.
+/// The answer of a failed handler is in its error, and needs the same headers.
 fn marked(error: &Error, visitor: &Visitor) -> Error {
     let mut response = error.error_response();
     visitor.mark(response.headers_mut());
     InternalError::from_response("a handler failed", response).into()
 }
 
-/// A client of HTTP/1.0 knows no chunks: the end of an answer whose length is unknown is that of its connection
-/// (RFC 9112 6.3).
+/// An HTTP/1.0 client knows no chunks: an answer of unknown length ends with its connection (RFC
+/// 9112 6.3).
 fn delimit_by_closing(response: &mut ServiceResponse<BoxBody>) {
     let head = response.response_mut().head_mut();
     head.no_chunking(true);
@@ -81,7 +81,7 @@ mod tests {
     };
 
     #[test]
-    fn the_answer_to_a_panic_may_be_read_by_who_may_call() {
+    fn the_answer_to_a_panic_has_cors_headers() {
         let response = HttpResponse::InternalServerError().body("a defect");
         let error: Error = InternalError::from_response("a handler panicked", response).into();
         let origin = HeaderValue::from_static("app://obsidian.md");

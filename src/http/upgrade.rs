@@ -1,10 +1,11 @@
 //! Clients that want another protocol.
 //!
-//! It owns the answer to a WebSocket: 426 at once, before any key is looked at, because clients that could do without
-//! one (OpenAI's agents) wait for it to go on over HTTP. Every other wish is passed over, as RFC 9110 7.8 allows, and
-//! the request served as if it had none; so is that of a request that could be no WebSocket (RFC 6455 4.1).
+//! It owns the answer to a WebSocket request: 426 at once, before any key is checked, because
+//! clients that can do without one (OpenAI's agents) wait for it before they continue over HTTP.
+//! Every other upgrade is ignored, as RFC 9110 7.8 allows, and so is that of a request that could
+//! not become a WebSocket (RFC 6455 4.1).
 //!
-//! The one thing to know: [`super::heads`] has changed the words by which a client asks.
+//! The one thing to know: [`super::heads`] has already changed the words of such a request.
 
 use actix_web::http::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, UPGRADE};
 use actix_web::http::{Method, Version};
@@ -50,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_could_become_a_websocket_is_taken_for_one() {
+    fn only_a_valid_websocket_request_counts_as_one() {
         let both = [("connection", "keep-alive, Xpgrade"), ("upgrade", "XebSocket")];
         let other = [("connection", "xpgrade"), ("upgrade", "h2c")];
         let listed =

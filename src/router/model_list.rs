@@ -1,10 +1,11 @@
-//! Which models a caller may ask for, and by which names.
+//! The models that a caller may ask for, and their names.
 //!
-//! It owns the merging of what all providers list. Whether a name may be asked for, and who would answer, is never
-//! decided here: every name is put to the routing rules as if it had been asked for, with the caller's scope and the
-//! data policy, and is offered when they lead to the provider that has the model.
+//! It owns the merging of all providers' lists. It never decides whether a name may be asked for,
+//! or which provider would answer: every name goes through the routing rules as if it had been
+//! asked for, with the caller's scope and the data policy, and is offered when they lead to the
+//! provider that has the model.
 //!
-//! The one thing to know: a model that its bare name does not lead to is offered as `provider/model`.
+//! The one thing to know: a model that its bare name does not reach is offered as `provider/model`.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -23,14 +24,14 @@ use crate::provider::settings::BackendName;
 pub struct ModelList<'a> {
     /// The providers and rules.
     pub routing: &'a Routing,
-    /// Who asks.
+    /// The caller.
     pub caller: &'a Caller,
     /// Where content may go.
     pub policy: Option<DataPolicy>,
 }
 
 impl ModelList<'_> {
-    /// What is offered: each provider's models in the file's order, then the names that routes make up.
+    /// All offers: each provider's models in the file's order, then the names that routes define.
     #[must_use]
     pub fn offers(&self, listing: Listing) -> Vec<Offer> {
         let mut offers = Vec::new();
@@ -61,7 +62,7 @@ impl ModelList<'_> {
         offers
     }
 
-    /// The offer of one name; `None` when nobody is known to answer to it.
+    /// The offer of one name; `None` when no candidate is known to have it.
     #[must_use]
     pub fn offer(&self, name: &str) -> Option<Offer> {
         let offers = self.offers(Listing::Installed);
@@ -69,14 +70,14 @@ impl ModelList<'_> {
         if let Some(offer) = found {
             return Some(Offer { name: name.to_owned(), ..offer });
         }
-        // The long form, and names that only a route's pattern matches.
+        // The long form, or a name that only a route's pattern matches.
         let known = |candidate: Candidate| {
             Some(self.led_to(name, candidate)).filter(|offer| offer.model.is_some())
         };
         self.plan(name).into_iter().find_map(known)
     }
 
-    /// The Ollama servers that the caller may ask: where somebody could install a model.
+    /// The Ollama servers that the caller may use, where a model could be installed.
     pub fn ollamas(&self) -> impl Iterator<Item = &str> {
         let is_open = |provider: &&Arc<Provider>| {
             provider.settings.backend == BackendName::Ollama
@@ -86,7 +87,7 @@ impl ModelList<'_> {
         self.routing.providers.iter().filter(is_open).map(|provider| &*provider.name)
     }
 
-    /// The provider's models that its patterns let it serve, with what is known of each.
+    /// The provider's models that its patterns allow, with what is known of each.
     fn models_of(&self, provider: &Provider, listing: Listing) -> Vec<(String, Option<Model>)> {
         let patterns = &provider.settings.models;
         let globs = Globs::new(patterns);
@@ -100,8 +101,8 @@ impl ModelList<'_> {
             }
         }
         if listing == Listing::Installed {
-            // What the operator names is served, whether or not the provider can be heard; the default model stands
-            // in for a list that was never heard.
+            // Models named by the operator are offered even if the provider does not answer; the
+            // default model replaces a list that was never read.
             let named =
                 patterns.iter().filter(|glob| !glob.contains(['*', '?'])).map(String::as_str);
             let default = provider.settings.default_model();
@@ -126,7 +127,8 @@ impl ModelList<'_> {
         if leads(model) { Some(model.to_owned()) } else { Some(long()).filter(|name| leads(name)) }
     }
 
-    /// The offer of a name that leads to this candidate. A route that says how much it takes is believed.
+    /// The offer of a name that leads to this candidate. A context declared by a route takes
+    /// precedence.
     fn led_to(&self, name: &str, candidate: Candidate) -> Offer {
         let model = self.known(&candidate);
         let provider = self.routing.provider(&candidate.provider);
@@ -135,14 +137,15 @@ impl ModelList<'_> {
         Offer { name: name.to_owned(), provider: candidate.provider, model, facts }
     }
 
-    /// What a candidate's provider says about the model; `None` when it does not list it or was never heard.
+    /// The model in the list of the candidate's provider; `None` when it is not listed or the list
+    /// was never read.
     fn known(&self, candidate: &Candidate) -> Option<Model> {
         let provider = self.routing.provider(&candidate.provider)?;
         let models = provider.catalogue.list(Listing::Installed).models()?;
         models.iter().find(|model| model.is_called(&candidate.model)).cloned()
     }
 
-    /// Whoever would be asked, in order.
+    /// The candidates for the name, in order.
     fn plan(&self, name: &str) -> Vec<Candidate> {
         let (policy, caller) = (self.policy, self.caller);
         let asked = Asked { model: Some(name), hint: None, policy, caller };

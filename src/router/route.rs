@@ -1,10 +1,11 @@
-//! From the name a client asked for to the candidates that may answer, in order.
+//! Maps the name a client asked for to the candidates that may answer, in order.
 //!
-//! It owns the routing rules: data policy, hints, `provider/model`, routes, patterns, the default. It refuses
-//! with the reason when nothing qualifies. Pure: weights and expected waits come as arguments.
+//! It owns the routing rules: data policy, hints, `provider/model`, routes, patterns, the default.
+//! It refuses with the reason when nothing qualifies. Pure: weights and expected waits come as
+//! arguments.
 //!
-//! The one thing to know: [`Routes::explain`] is [`Routes::plan`] with a witness. There is one set of rules, in
-//! `choice.rs`, and whoever explains it watches it at work.
+//! The one thing to know: [`Routes::explain`] is [`Routes::plan`] with a witness. There is one set
+//! of rules, in `choice.rs`, and an explanation is recorded while they run.
 
 mod choice;
 pub mod explanation;
@@ -33,7 +34,7 @@ pub struct Routes {
     default: Vec<String>,
 }
 
-/// What routing needs to know of a provider.
+/// The facts about a provider that routing needs.
 #[derive(Debug, Clone)]
 pub struct RoutedProvider {
     /// Its configured name.
@@ -51,7 +52,7 @@ pub struct RoutedProvider {
 #[derive(Debug)]
 struct Route {
     model: WildMatch,
-    /// How the name asked for is read: as all of its targets read names.
+    /// How a requested name is compared: as all of its targets compare names.
     naming: Naming,
     /// The pattern as it was written.
     pattern: Arc<str>,
@@ -62,29 +63,30 @@ struct Route {
     on_cut: OnCut,
 }
 
-/// What a request says about where it wants to go.
+/// A request's wishes about where it goes.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
     /// The name asked for.
     pub model: Option<&'a str>,
     /// The hint.
     pub hint: Option<&'a str>,
-    /// The policy that the request itself insists on; the key's and the hint's are added.
+    /// The request's own policy; the key's and the hint's are added.
     pub policy: Option<DataPolicy>,
-    /// Who asks.
+    /// The caller.
     pub caller: &'a Caller,
 }
 
-/// Where a request may go.
+/// The providers that a request may go to.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// In the order in which they are tried; never empty.
+    /// The candidates in order; never empty.
     pub candidates: VecDeque<Candidate>,
-    /// Equals of theirs that are not known to have the model, for when they turn out not to have it either.
+    /// Equals that are not known to have the model, for when the candidates turn out not to have it
+    /// either.
     pub reserve: VecDeque<Candidate>,
     /// The policy that was applied, to be applied again before anything is sent.
     pub policy: Option<DataPolicy>,
-    /// What the route says about an answer that dies midway; `None` when no route matched.
+    /// The route's setting for an answer that breaks off midway; `None` when no route matched.
     pub on_cut: Option<OnCut>,
 }
 
@@ -121,13 +123,14 @@ impl Routes {
 
     /// The candidates for a request.
     ///
-    /// `draw(n)` is a random number below `n`, for weights; `wait(name)` the expected wait at a provider, for the
-    /// choice between equals, and `None` when the provider is known not to have the model.
+    /// `draw(n)` is a random number below `n`, for weights; `wait(name)` the expected wait at a
+    /// provider, for the choice between equals, and `None` when the provider is known not to have
+    /// the model.
     ///
     /// # Errors
     ///
-    /// `InvalidRequest` for an unknown hint, `NoProviderForPolicy`, `NotAllowed` or `ModelNotFound` when nothing
-    /// qualifies.
+    /// `InvalidRequest` for an unknown hint, `NoProviderForPolicy`, `NotAllowed` or `ModelNotFound`
+    /// when nothing qualifies.
     pub fn plan(
         &self,
         asked: Asked<'_>,
@@ -137,7 +140,7 @@ impl Routes {
         self.decide(asked, draw, wait, None)
     }
 
-    /// The same decision as [`Routes::plan`], and how it came about.
+    /// The same decision as [`Routes::plan`], with its explanation.
     pub fn explain(
         &self,
         asked: Asked<'_>,
@@ -149,7 +152,7 @@ impl Routes {
         (plan, explanation)
     }
 
-    /// The names that routes make up: those without a wildcard.
+    /// The names that routes define: patterns without a wildcard.
     pub fn aliases(&self) -> impl Iterator<Item = &str> {
         self.routes.iter().filter_map(|route| route.alias.as_deref())
     }
@@ -164,7 +167,7 @@ impl Routes {
         self.hints.keys().map(String::as_str)
     }
 
-    /// What is known of the providers, in the file's order.
+    /// The providers, in the file's order.
     pub fn providers(&self) -> impl Iterator<Item = &RoutedProvider> {
         self.providers.iter()
     }
@@ -203,7 +206,7 @@ impl Routes {
         }
     }
 
-    /// The strictest of the header's, the key's and the hint's policy, and whose it is.
+    /// The strictest of the header's, the key's and the hint's policy, and its source.
     fn policy(&self, asked: Asked<'_>) -> Option<(DataPolicy, PolicySource)> {
         let generic = asked.model.filter(|name| self.hints.contains_key(*name));
         let hinted = || {

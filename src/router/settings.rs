@@ -3,8 +3,8 @@
 //! Owns the fields and their defaults; that every provider named here exists is checked when the
 //! configuration is loaded. Refuses unknown fields.
 //!
-//! What a reader would get wrong: hints written in a file are added to the built-in ones, they do
-//! not replace them; writing one of the built-in names replaces that one.
+//! The trap: hints in a file are added to the built-in ones and do not replace them; only a hint
+//! with a built-in name replaces that one.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -14,8 +14,8 @@ use crate::policy::OnCut;
 /// The providers each hint stands for.
 pub type Hints = BTreeMap<String, Vec<String>>;
 
-/// The hints that always exist and the providers they mean unless the file says otherwise, less
-/// those providers that are not configured.
+/// The hints that always exist and their providers unless the file says otherwise, without
+/// providers that are not configured.
 pub const BUILT_IN_HINTS: [(&str, &str); 6] = [
     ("local", "ollama"),
     ("ollama", "ollama"),
@@ -38,7 +38,7 @@ pub struct RouteSettings {
     pub targets: Vec<TargetSettings>,
     /// Where it goes when no target can take it, in order. Default: nowhere.
     pub fallback: Vec<TargetSettings>,
-    /// What happens to a stream that dies midway. Default `resume`.
+    /// What happens to a stream that breaks off midway. Default `resume`.
     pub on_cut: OnCut,
 }
 
@@ -51,15 +51,16 @@ pub struct TargetSettings {
     /// The model's name there. Default: the name the client asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// How many tokens the model takes, prompt and answer together, at least 1. A prompt that is too long for one target
-    /// goes on only to a later one that is declared to take more. Default: unknown, and then nothing goes on.
+    /// The size of the model's context in tokens, prompt and answer together, at least 1. A prompt
+    /// that is too long for one target is passed only to a later one that is declared larger.
+    /// Default: unknown, and then it is not passed on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context: Option<u64>,
-    /// Share among a route's targets, 1 to 1000; of no effect in `fallback`. Default 1.
+    /// Share among a route's targets, 1 to 1000; without effect in `fallback`. Default 1.
     pub weight: u32,
 }
 
-/// `[default]`: where a request goes that nothing else matched.
+/// `[default]`: where requests go that no other rule matched.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DefaultSettings {

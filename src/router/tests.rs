@@ -1,4 +1,4 @@
-//! Actors that die: what they held is answered once, and the next job finds new ones.
+//! Actors that die: their jobs are answered once, and the next job finds new actors.
 
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ impl Handler<KillProviders> for RouterActor {
     }
 }
 
-/// One provider, where nobody listens.
+/// One provider, at an address without a listener.
 fn routing() -> Arc<Routing> {
     let base_url = "http://127.0.0.1:1".to_owned();
     let retry = crate::provider::settings::RetrySettings { max_retries: 0, ..Default::default() };
@@ -136,7 +136,7 @@ async fn a_job_in_the_mailbox_of_a_dying_actor_is_answered_once() {
     let (first, answer) = job();
     router.do_send(Submit(first));
     error(answer).await;
-    // Both are in the mailbox of the router, and the second then behind the killer in that of the provider.
+    // Both are in the router's mailbox, and the second is then behind the killer in the provider's.
     router.do_send(KillProviders);
     let (caught, answer) = job();
     router.do_send(Submit(caught));

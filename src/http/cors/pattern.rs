@@ -1,7 +1,7 @@
-//! How an operator writes the origins whose pages may call.
+//! The patterns in which an operator writes the allowed origins.
 //!
-//! It owns the words and what they stand for. It refuses what could never be an origin (RFC 6454 7: a scheme and a
-//! host, perhaps a port, and no path), since such a line would be waited for in vain.
+//! It owns the words and their meaning. It refuses patterns that could never match an origin (RFC
+//! 6454 7: a scheme and a host, perhaps a port, and no path).
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,11 +9,13 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use wildmatch::WildMatch;
 
-/// Stands for what Ollama allows by itself, as long as the listener is on loopback, and for nothing otherwise.
+/// Means the origins that Ollama allows by default if the listener is on loopback, and none
+/// otherwise.
 const DEFAULT: &str = "default";
 /// Pages of this machine.
 const LOCAL_HOSTS: [&str; 4] = ["localhost", "127.0.0.1", "[::1]", "0.0.0.0"];
-/// Pages that are part of an application: Obsidian and other Electron ones, Tauri's, and views of VS Code.
+/// Origins of pages in applications: Obsidian and other Electron ones, Tauri's, and views of VS
+/// Code.
 const APPLICATIONS: [&str; 5] =
     ["app://*", "file://*", "tauri://*", "vscode-webview://*", "vscode-file://*"];
 
@@ -22,13 +24,13 @@ const APPLICATIONS: [&str; 5] =
 pub struct OriginPattern(String);
 
 impl OriginPattern {
-    /// What stands for Ollama's own list.
+    /// The pattern for Ollama's own list.
     #[must_use]
     pub fn default_origins() -> Self {
         Self(DEFAULT.to_owned())
     }
 
-    /// What it stands for.
+    /// The patterns that it means.
     pub(super) fn patterns(&self, is_on_loopback: bool) -> Vec<WildMatch> {
         match self.0.as_str() {
             DEFAULT if is_on_loopback => {

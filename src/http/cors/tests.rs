@@ -1,4 +1,4 @@
-//! Which origins are welcome by which words, and what browsers are told.
+//! Which patterns allow which origins, and the answers for browsers.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn is_welcome(origins: &[&str], is_on_loopback: bool, origin: &'static str) -> b
 }
 
 #[test]
-fn on_loopback_pages_of_this_machine_and_of_applications_are_welcome() {
+fn on_loopback_pages_of_this_machine_and_of_applications_may_call() {
     for origin in [
         "http://localhost",
         "https://localhost",
@@ -38,7 +38,7 @@ fn on_loopback_pages_of_this_machine_and_of_applications_are_welcome() {
 }
 
 #[test]
-fn other_pages_are_strangers() {
+fn other_pages_may_not_call() {
     for origin in [
         "null",
         "",
@@ -81,7 +81,7 @@ fn operators_add_origins_with_and_without_wildcards() {
 }
 
 #[test]
-fn only_what_can_be_an_origin_may_be_written() {
+fn only_patterns_that_can_match_an_origin_are_accepted() {
     for origin in
         ["default", "*", "null", " HTTPS://Chat.Example ", "http*://a:*", "moz-extension://*"]
     {
@@ -102,7 +102,7 @@ fn only_what_can_be_an_origin_may_be_written() {
 }
 
 #[test]
-fn one_origin_at_a_time_is_welcome() {
+fn a_list_of_origins_may_not_call() {
     let mut headers = HeaderMap::new();
     let cors = Cors::new(&[OriginPattern::default_origins()], true);
     assert_eq!(cors.judge(&headers), Visitor::Nobody);
@@ -112,7 +112,7 @@ fn one_origin_at_a_time_is_welcome() {
 }
 
 #[test]
-fn every_header_of_ours_may_be_read_also_one_that_is_new() {
+fn every_gateway_header_may_be_read_even_a_new_one() {
     let mut headers = HeaderMap::new();
     headers.insert(HeaderName::from_static("x-gateway-provider"), HeaderValue::from_static("a"));
     assert_eq!(exposed(&headers), EXPOSED);
@@ -122,7 +122,7 @@ fn every_header_of_ours_may_be_read_also_one_that_is_new() {
 }
 
 #[test]
-fn a_browser_is_told_that_it_may_send_what_it_asks_to_if_that_is_a_list_of_names() {
+fn a_preflight_allows_the_requested_headers_if_they_are_a_list_of_names() {
     let mut headers = HeaderMap::new();
     assert_eq!(wanted(&headers), HEADERS);
     headers.insert(ACCESS_CONTROL_REQUEST_HEADERS, HeaderValue::from_static("authorization,x-y"));

@@ -1,9 +1,9 @@
-//! The small things that an answer is told by: waits, names, ids.
+//! The header values of an answer: waits, names, ids.
 
 use super::*;
 
 #[test]
-fn seconds_are_whole_rounded_up_and_within_bounds() {
+fn retry_after_is_in_whole_seconds_rounded_up_and_bounded() {
     let seconds = |after: Option<u64>, status| {
         let mut error = GatewayError::new(ErrorKind::Overloaded, "x");
         error.retry_after = after.map(Duration::from_millis);
@@ -17,7 +17,7 @@ fn seconds_are_whole_rounded_up_and_within_bounds() {
 }
 
 #[test]
-fn what_was_dropped_is_told_in_plain_words() {
+fn dropped_fields_are_listed_in_plain_words() {
     let names = ["top_k", "a\r\nb", "", "top_k", "options.num_ctx"].map(str::to_owned);
     assert_eq!(dropped(&names).as_deref(), Some("top_k, options.num_ctx"));
     assert_eq!(dropped(&[]), None);

@@ -1,4 +1,4 @@
-//! Which words are changed and which are not, and what actix-http reads afterwards.
+//! Which words are changed, and what actix-http reads afterwards.
 
 use actix_codec::Decoder;
 use actix_http::h1::{Codec, Message, MessageType};
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What becomes of these bytes when they come in such pieces.
+/// These bytes after they passed in these pieces.
 fn passed(bytes: &[u8], cuts: &[usize]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     let mut heads = Heads::new();
@@ -21,7 +21,7 @@ fn passed(bytes: &[u8], cuts: &[usize]) -> Vec<u8> {
     bytes
 }
 
-/// What becomes of these headers, as text.
+/// These headers after they passed, as text.
 fn headers(headers: &str) -> String {
     let head = format!("POST / HTTP/1.1\r\n{headers}\r\n");
     let passed = String::from_utf8(passed(head.as_bytes(), &[])).unwrap();
@@ -48,7 +48,7 @@ fn the_words_that_ask_for_another_protocol_are_changed_and_nothing_else() {
 }
 
 #[test]
-fn no_body_is_touched_and_the_head_behind_it_is_found() {
+fn no_body_is_changed_and_the_head_after_it_is_found() {
     let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
     let changed = "Connection: Xpgrade\r\nUpgrade: xebsocket\r\n";
     let inner = format!("\r\n\r\nGET / HTTP/1.1\r\n{upgrade}\r\n");
@@ -73,7 +73,7 @@ fn no_body_is_touched_and_the_head_behind_it_is_found() {
 }
 
 #[test]
-fn what_is_malformed_ends_nothing() {
+fn malformed_bytes_end_nothing() {
     for bytes in [
         "POST / HTTP/1.1\r\ncontent-length: 99999999999999999999999999\r\n\r\nx\r\n",
         "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nffffffffffffffffffffff\r\nx",
@@ -136,8 +136,8 @@ fn bodies(read: &mut BytesMut) -> Vec<Vec<u8>> {
 }
 
 proptest! {
-    /// actix-http itself reads what was passed: each request with its body as it was sent, and after each the
-    /// connection is kept.
+    /// actix-http itself reads the passed bytes: each request with its body as it was sent, and it
+    /// keeps the connection after each.
     #[test]
     fn every_connection_is_kept_and_every_body_arrives_as_it_was_sent(
         requests in prop::collection::vec(request(), 1..5),

@@ -1,10 +1,11 @@
-//! One choice in the making: the rules, in the order in which they are asked.
+//! One routing decision: the rules, in the order in which they apply.
 //!
-//! Owns what each rule names and what becomes of it. It refuses to know who is watching: a witness is told of every
-//! step, and the steps are the same without one.
+//! Owns the providers that each rule names and the verdict on each. A witness records every step,
+//! and the steps are the same without one.
 //!
-//! The one thing to know: the data policy and the caller's scope are filters on providers, applied by [`Choice::verdict`]
-//! wherever a provider becomes a candidate, so that no later rule can bring a barred one back.
+//! The one thing to know: the data policy and the caller's scope are filters on providers, applied
+//! by [`Choice::verdict`] wherever a provider becomes a candidate, so that no later rule can bring
+//! a barred one back.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -19,19 +20,19 @@ use crate::job::{Candidate, RoutePart};
 use crate::policy::{DataPolicy, OnCut};
 use crate::router::settings::TargetSettings;
 
-/// One choice in the making.
+/// One routing decision.
 pub(super) struct Choice<'a> {
     pub routes: &'a Routes,
     pub asked: Asked<'a>,
     pub policy: Option<DataPolicy>,
-    /// What the route says of answers that die midway; `None` without one.
+    /// The route's setting for answers that break off midway; `None` without a route.
     pub on_cut: Option<OnCut>,
     pub candidates: VecDeque<Candidate>,
     /// Equals that are not known to have the model.
     pub reserve: VecDeque<Candidate>,
     /// Why the last provider that the rules named was left out.
     pub barred: Option<GatewayError>,
-    /// Told of every step, when somebody wants to know.
+    /// Records every step, if an explanation is wanted.
     pub witness: Option<&'a mut Explanation>,
 }
 
@@ -41,7 +42,7 @@ struct Named<'a> {
     provider: &'a str,
     /// The model there; `None` for its default model.
     model: Option<&'a str>,
-    /// The tokens that it takes, where the route says so.
+    /// The size of its context, if the route declares one.
     context: Option<u64>,
     part: Option<RoutePart>,
     pick: Pick,
@@ -163,8 +164,8 @@ impl Choice<'_> {
         (!equals.is_empty()).then_some(equals)
     }
 
-    /// Equals that have the model, the one with the shortest wait first. When none is known to have it, the lists may be
-    /// old, and all are asked.
+    /// Equals that have the model, the one with the shortest wait first. When none is known to have
+    /// it, the lists may be old, and all are asked.
     fn equals(
         &mut self,
         equals: Vec<Arc<str>>,
@@ -189,7 +190,7 @@ impl Choice<'_> {
         self.each(&names, Some(model), pick);
     }
 
-    /// Keeps an equal for when those that have the model turn out not to have it any more.
+    /// Reserves an equal for when those that have the model turn out not to have it any more.
     fn hold_back(&mut self, provider: &Arc<str>, model: &str) {
         self.considered(provider, model, Pick::Wait, Verdict::NotInstalled);
         let Some(routed) = self.routes.provider(provider) else { return };
@@ -199,7 +200,7 @@ impl Choice<'_> {
         }
     }
 
-    /// The one place where a provider becomes a candidate, but for those that are held back.
+    /// The only place where a provider becomes a candidate, except for reserved ones.
     fn add(&mut self, named: Named<'_>) {
         let Some(provider) = self.routes.provider(named.provider) else { return };
         let runs = named.model.map_or_else(|| Arc::clone(&provider.default_model), Arc::from);
@@ -221,7 +222,7 @@ impl Choice<'_> {
         }
     }
 
-    /// What becomes of a provider that a rule names, where it would run the model `runs`.
+    /// The verdict on a provider that a rule names, where it would run the model `runs`.
     fn verdict(&self, provider: &super::RoutedProvider, runs: &str) -> Verdict {
         let trust = provider.trust.of_model(runs);
         if self.policy.is_some_and(|policy| !policy.allows(trust)) {
@@ -229,7 +230,7 @@ impl Choice<'_> {
         }
         let caller = self.asked.caller;
         let asks_for = self.asked.model.unwrap_or(runs);
-        // A name that a route takes is a model's, even where a hint has the same.
+        // A name that a route matches is a model's, even if a hint has the same name.
         let is_hint = self.on_cut.is_none() && self.routes.hints.contains_key(asks_for);
         let allowed = caller.providers.matches(&provider.name)
             && caller.models.matches_model(runs, provider.naming)

@@ -1,9 +1,10 @@
-//! How a choice came about, to be shown: which rule matched, whom it named, and what became of each.
+//! The explanation of a routing decision: which rule matched, which providers it named, and the
+//! verdict on each.
 //!
-//! Owns the words for it: all of them for the operator ([`Explanation::steps`], [`Explanation::summary`]), and for a
-//! client only those that name what its key may use ([`Explanation::told`]).
+//! Owns its wording: in full for the operator ([`Explanation::steps`], [`Explanation::summary`]),
+//! and for a client only the parts that its key may use ([`Explanation::told`]).
 //!
-//! The one thing to know: it is written by the choice itself while it is made, never worked out afterwards.
+//! The one thing to know: the decision itself records it; it is never reconstructed afterwards.
 
 use std::sync::Arc;
 
@@ -11,21 +12,21 @@ use crate::chat::GatewayError;
 use crate::job::Candidate;
 use crate::policy::DataPolicy;
 
-/// How a choice came about.
+/// How a routing decision was made.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Explanation {
-    /// The data policy that was applied, and whose it is.
+    /// The data policy that was applied, and its source.
     pub policy: Option<(DataPolicy, PolicySource)>,
-    /// The rule that matched; `None` when the request was refused before any could.
+    /// The rule that matched; `None` when the request was refused before.
     pub rule: Option<Rule>,
-    /// Whom the rule named, in the order in which they would be tried.
+    /// The providers that the rule named, in order.
     pub considered: Vec<Considered>,
 }
 
-/// Whose a data policy is.
+/// The source of a data policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PolicySource {
-    /// The request's own: the header.
+    /// The request's header.
     Request,
     /// The caller's key.
     Key,
@@ -47,7 +48,7 @@ pub enum Rule {
         /// Its pattern.
         pattern: Arc<str>,
     },
-    /// A hint's name in the place of a model's.
+    /// A hint's name instead of a model's.
     Generic(String),
     /// The `models` patterns of the providers.
     Models,
@@ -62,15 +63,15 @@ pub struct Considered {
     pub provider: Arc<str>,
     /// The model that would run there; empty when it has no default model.
     pub model: Arc<str>,
-    /// How its place among the others was found.
+    /// How its place in the order was found.
     pub pick: Pick,
-    /// What became of it.
+    /// The verdict on it.
     pub verdict: Verdict,
-    /// Which way the request goes there, and why, where it could go more than one.
+    /// How the request is sent there, and why, if there is more than one way.
     pub way: Option<&'static str>,
 }
 
-/// How the place of a provider among the others was found.
+/// How a provider's place in the order was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pick {
     /// It is next in the file.
@@ -81,20 +82,20 @@ pub enum Pick {
     Wait,
 }
 
-/// What became of a provider that a rule named.
+/// The verdict on a provider that a rule named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It may answer.
+    /// It is a candidate.
     Candidate,
-    /// The data policy keeps the request from it.
+    /// The data policy excludes it.
     DataPolicy,
     /// The key may not use it, or not that model.
     Key,
-    /// It has listed its models, this one is not among them, and somebody else has it.
+    /// Its list of models does not have this one, and another provider's does.
     NotInstalled,
-    /// The same model there is a candidate already.
+    /// The same model there is already a candidate.
     Twice,
-    /// Its API has no word for this in what was asked.
+    /// Its API cannot express this part of the request.
     Unable(&'static str),
 }
 
@@ -102,7 +103,7 @@ pub enum Verdict {
 const LONGEST: usize = 1024;
 
 impl Explanation {
-    /// Takes note that a candidate cannot be asked this, because its API has no `what`.
+    /// Records that a candidate cannot answer this request, because its API has no `what`.
     pub fn unable(&mut self, candidate: &Candidate, what: &'static str) {
         for one in &mut self.considered {
             if one.provider == candidate.provider && one.model == candidate.model {
@@ -111,15 +112,16 @@ impl Explanation {
         }
     }
 
-    /// Takes note of which way the request goes at a candidate, and why.
+    /// Records how the request is sent to a candidate, and why.
     pub fn goes(&mut self, provider: &str, way: &'static str) {
         for one in self.considered.iter_mut().filter(|one| &*one.provider == provider) {
             one.way = Some(way);
         }
     }
 
-    /// What the client may know, as the value of a header: the rule's kind, those who may answer, and why others may
-    /// not. No pattern, no provider and no model that the key may not use is in it.
+    /// The part that the client may know, as a header's value: the rule's kind, the candidates, and
+    /// why others are excluded. It contains no pattern, and no provider or model that the key may
+    /// not use.
     #[must_use]
     pub fn told(&self) -> String {
         let rule = self.rule.as_ref().map_or("none", Rule::kind);
@@ -147,7 +149,7 @@ impl Explanation {
         told
     }
 
-    /// Those who may answer on one line: `a/x (weight 3) or b/x (weight 1), then c/y`.
+    /// The candidates on one line: `a/x (weight 3) or b/x (weight 1), then c/y`.
     #[must_use]
     pub fn summary(&self) -> String {
         let mut line = String::new();
@@ -176,7 +178,7 @@ impl Explanation {
         }
     }
 
-    /// Every step, one per line, for the operator; `refused` is what the client would be told.
+    /// Every step, one per line, for the operator; `refused` is the client's error.
     #[must_use]
     pub fn steps(&self, refused: Option<&GatewayError>) -> Vec<String> {
         let policy = match &self.policy {
@@ -254,7 +256,7 @@ impl Considered {
 }
 
 impl Verdict {
-    /// The word for the client, where something was left out for a reason that is its business.
+    /// The word for the client, if the reason for an exclusion concerns it.
     fn reason(self) -> Option<&'static str> {
         match self {
             Self::Candidate | Self::Twice | Self::NotInstalled => None,
@@ -265,7 +267,8 @@ impl Verdict {
     }
 }
 
-/// A name without what would break a header or be taken for its punctuation: models' names are the client's text.
+/// A name without characters that would break the header or look like its punctuation: models'
+/// names are the client's text.
 fn plain(name: &str) -> String {
     let is_plain = |letter: char| letter.is_ascii_graphic() && letter != ',' && letter != ';';
     name.chars().map(|letter| if is_plain(letter) { letter } else { '?' }).collect()

@@ -159,7 +159,7 @@ fn ollamas_implicit_tag_is_the_same_name_to_every_pattern() {
     for other in ["small:7b", "x:7b", "smaller:latest"] {
         assert_eq!(plan_narrow(other), Err(ErrorKind::NotAllowed), "{other}");
     }
-    // Elsewhere a colon is a letter like any other.
+    // For other backends a colon is an ordinary character.
     assert_eq!(plan(Some("exact:latest"), None), list(&["ollama exact:latest"]));
     assert_eq!(plan_narrow("cloud/exact:latest"), Err(ErrorKind::NotAllowed));
     assert_eq!(plan(Some("tagged"), None), list(&["twin tagged"]));
@@ -205,7 +205,7 @@ fn explained(asker: &Caller, model: Option<&str>, hint: Option<&str>) -> Explana
 }
 
 #[test]
-fn equals_that_are_known_not_to_have_the_model_are_not_asked_unless_nobody_has_it() {
+fn equals_known_to_lack_the_model_are_not_asked_unless_all_lack_it() {
     let asker = caller(&["*"], &["*"], None);
     let explanation = explained(&asker, Some("big-2"), None);
     assert_eq!(explanation.summary(), "cloud/big-2");
@@ -248,7 +248,7 @@ fn a_choice_is_explained_step_by_step() {
 }
 
 #[test]
-fn a_client_is_told_no_name_that_its_key_may_not_use() {
+fn an_explanation_hides_names_that_the_key_may_not_use() {
     let local = caller(&["*"], &["ollama"], None);
     let told = explained(&local, Some("chat-1"), None).told();
     assert_eq!(told, "rule=route; tries=ollama/small; left-out=key");

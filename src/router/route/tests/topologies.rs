@@ -1,7 +1,8 @@
-//! Ten thousand random configurations, each with requests that must stay local, in every way of saying so.
+//! Ten thousand random configurations, each with requests that must stay local, for every possible
+//! reason.
 //!
-//! It owns the dice and an opinion of its own about which requests must stay local, so that the rules are not held to
-//! themselves. A run that fails names its seed.
+//! It owns the random numbers and its own computation of which requests must stay local, so that
+//! the rules are not tested against themselves. A run that fails names its seed.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +20,7 @@ const MODELS: [&str; 8] =
     ["llama3.1", "gpt-4o", "local", "secure", "fast", "gpt/llama3.1", "ollama/local", "x/secure"];
 const GLOBS: [&str; 6] = ["*", "llama*", "gpt-?o", "llama3.1", "local", "s*"];
 
-/// A configuration, and what the test knows of it.
+/// A configuration, and the test's own facts about it.
 struct Topology {
     routes: Routes,
     trust: BTreeMap<Arc<str>, Trust>,
@@ -63,7 +64,7 @@ fn topology(dice: &mut Rng) -> Topology {
         on_cut: OnCut::default(),
     });
     let list = |dice: &mut Rng| some(dice, 4, |dice| pick(dice, &names).to_owned());
-    // Whatever a file says that `local` and `secure` mean, they promise the same.
+    // Whatever providers a file gives to `local` and `secure`, both promise the same.
     let hints: Hints = ["local", "secure", "fast", "online"]
         .into_iter()
         .map(|hint| (hint.to_owned(), list(dice)))
@@ -72,7 +73,7 @@ fn topology(dice: &mut Rng) -> Topology {
     Topology { routes: Routes::new(providers, &routes, &hints, &default), trust, hints }
 }
 
-/// What follows one failure after the other; gives every candidate that would be called, in order.
+/// Fails one candidate after the other; returns every candidate that would be called, in order.
 fn called(plan: Plan, dice: &mut Rng) -> Vec<Candidate> {
     const FAILURES: [Failure; 8] = [
         Failure::Connect,
@@ -155,6 +156,6 @@ fn ten_thousand_random_topologies_call_no_cloud_for_a_local_only_request() {
             }
         }
     }
-    // Otherwise the test would show nothing.
+    // Otherwise the test would prove nothing.
     assert!(answered > 10_000 && refused > 10_000 && abroad > 10_000);
 }
