@@ -135,7 +135,7 @@ async fn an_alias_is_the_only_thing_that_changes_on_either_way() {
 }
 
 #[tokio::test]
-async fn headers_and_query_that_mean_something_go_along_and_credentials_never() {
+async fn known_headers_and_the_query_are_passed_on_and_credentials_never() {
     let upstream = Upstream::spawn(answered);
     let gateway =
         spawn_gateway(&provider("anthropic", "anthropic", &upstream.url(), "api_key = 'own'"))

@@ -96,7 +96,7 @@ fn local(call: &Call) -> Script {
 }
 
 #[tokio::test]
-async fn at_a_local_model_the_session_goes_on_and_what_is_left_out_is_named() {
+async fn at_a_local_model_the_session_continues_and_omitted_fields_are_named() {
     let upstream = Upstream::spawn(local);
     let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), "")).await;
     let mut sent: Vec<Vec<Value>> = Vec::new();

@@ -172,7 +172,7 @@ async fn check_prints_what_is_in_force_and_masks_every_secret() {
 }
 
 #[tokio::test]
-async fn a_public_listener_without_keys_is_refused_unless_that_is_said_to_be_meant() {
+async fn a_public_listener_without_keys_is_refused_unless_anonymous_is_set() {
     let public = "[server]\nlisten = \"0.0.0.0:0\"\n";
     let (printed, file) = run_with(public, &["serve"], &[]).await;
     assert_eq!(printed.status, Some(78), "{printed:?}");

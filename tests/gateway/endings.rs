@@ -63,7 +63,7 @@ async fn a_reason_that_is_not_known_to_mean_whole_is_a_failure_of_every_kind_of_
 }
 
 #[tokio::test]
-async fn an_answer_that_says_it_was_aborted_goes_on_elsewhere() {
+async fn an_aborted_answer_continues_at_another_provider() {
     for (backend, reason, opened, end) in ENDINGS {
         let first = Upstream::spawn(move |_| opened(&["Hel", "lo"]).piece(end(reason)));
         let second = Upstream::spawn(|_| openai::answer(&["Hello", ", world"]));

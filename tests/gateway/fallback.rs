@@ -149,7 +149,7 @@ fn too_long(backend: &str) -> Upstream {
 }
 
 #[tokio::test]
-async fn a_prompt_that_is_too_long_goes_on_along_its_route_unless_that_is_known_to_be_no_larger() {
+async fn a_prompt_that_is_too_long_goes_to_later_targets_unless_known_to_take_no_more() {
     for backend in ["ollama", "openai", "anthropic", "gemini"] {
         let (first, spare) = (too_long(backend), Upstream::ollama());
         let one = provider("first", backend, &first.url(), "");

@@ -30,7 +30,7 @@ fn asks(limit: Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_limit_that_does_not_fit_is_told_as_what_it_is() {
+async fn a_token_limit_that_does_not_fit_is_reported_as_such() {
     let upstream = Upstream::spawn(vllm);
     let url = format!("{}/v1", upstream.url());
     let gateway = spawn_gateway(&provider("rig", "openai", &url, "")).await;
@@ -45,7 +45,7 @@ async fn a_limit_that_does_not_fit_is_told_as_what_it_is() {
 }
 
 #[tokio::test]
-async fn a_limit_is_lowered_to_what_fits_and_named_where_the_operator_wants_that() {
+async fn a_token_limit_is_lowered_to_what_fits_and_named_if_configured() {
     let upstream = Upstream::spawn(vllm);
     let url = format!("{}/v1", upstream.url());
     let gateway = spawn_gateway(&provider("rig", "openai", &url, "max_tokens = 'fit'")).await;

@@ -119,7 +119,7 @@ async fn checks_carry_no_prompt_and_no_client_s_key_and_are_made_once_for_all_wo
 }
 
 #[tokio::test]
-async fn only_a_provider_that_is_left_alone_is_asked_unless_more_is_wanted() {
+async fn only_a_provider_with_an_open_breaker_is_checked_unless_configured() {
     let upstream = Upstream::spawn(|call| match call.number {
         0 => ollama::error(500, "broken"),
         _ => ollama::reply(call),

@@ -221,7 +221,7 @@ async fn whatever_breaks_an_answer_another_provider_continues_it() {
 }
 
 #[tokio::test]
-async fn a_model_that_goes_on_is_given_what_was_delivered_and_repeats_nothing() {
+async fn a_model_that_continues_gets_what_was_delivered_and_repeats_nothing() {
     let first = dies();
     let second = Upstream::spawn(|_| ollama::answer(&[", wor", "ld"]));
     let providers = [ollama_at("first", &first, ""), ollama_at("second", &second, "")];

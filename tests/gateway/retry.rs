@@ -184,7 +184,7 @@ async fn a_provider_that_asks_for_a_long_pause_is_replaced_by_another_at_once() 
 }
 
 #[tokio::test]
-async fn a_pause_that_one_was_asked_for_holds_for_all_and_they_do_not_return_together() {
+async fn a_pause_asked_of_one_request_holds_for_all_and_they_do_not_return_together() {
     let busy = |call: &Call| match call.number {
         0 => ollama::error(429, "slow down").header("retry-after", "2"),
         _ => ollama::reply(call).head_pause(Duration::from_millis(50)),

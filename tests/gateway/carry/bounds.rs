@@ -31,7 +31,7 @@ async fn the_tokens_of_a_carried_answer_count_towards_the_limits_of_its_key() {
 }
 
 #[tokio::test]
-async fn a_request_that_nobody_understands_is_told_from_another() {
+async fn requests_that_the_gateway_does_not_understand_are_distinguished() {
     let upstream = Upstream::spawn(|call| match call.json()["picture"].as_str().unwrap() {
         picture if picture.starts_with('A') => Script::hang_up(),
         _ => openai::whole(&["hi"]),
@@ -55,7 +55,7 @@ async fn a_request_that_nobody_understands_is_told_from_another() {
 }
 
 #[tokio::test]
-async fn what_must_stay_local_is_carried_to_nobody_else() {
+async fn what_must_stay_local_is_carried_to_local_providers_only() {
     let (near, far) = (Upstream::spawn(ollama::reply), Upstream::spawn(answered));
     let gateway = spawn_gateway(&format!(
         "{}{}[[routes]]\nmodel = 'm'\ntargets = [{{ provider = 'far', model = 'm' }}]\n\

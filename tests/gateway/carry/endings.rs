@@ -37,7 +37,7 @@ async fn an_anthropic_stream_that_breaks_off_ends_with_its_error_event() {
 }
 
 #[tokio::test]
-async fn a_failure_before_the_first_event_is_tried_again_unseen() {
+async fn a_failure_before_the_first_event_is_retried_unseen() {
     let role = "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\"}}]}\n\n";
     let error = "data: {\"error\":{\"message\":\"out of order\",\"code\":500}}\n\n";
     for first in [role.to_owned(), format!("{role}{error}")] {
@@ -58,7 +58,7 @@ async fn a_failure_before_the_first_event_is_tried_again_unseen() {
 }
 
 #[tokio::test]
-async fn a_carried_stream_that_dies_midway_goes_on_with_another_providers_words() {
+async fn a_carried_stream_that_breaks_off_continues_with_another_providers_words() {
     let dies = Upstream::spawn(|_| openai::opened(&["Hel", "lo"]));
     let other = Upstream::spawn(|call| ollama::reply_with(call, &["Hello", " there"]));
     let gateway = spawn_gateway(&format!(
@@ -83,7 +83,7 @@ async fn a_carried_stream_that_dies_midway_goes_on_with_another_providers_words(
 }
 
 #[tokio::test]
-async fn a_whole_answer_that_is_cut_is_asked_for_again() {
+async fn a_whole_answer_that_breaks_off_is_requested_again() {
     let upstream = Upstream::spawn(|call| match call.number {
         0 => openai::whole(&["a"]).cut_at(20),
         _ => openai::whole(&["b"]),

@@ -12,7 +12,7 @@ use crate::upstream::{Gate, Script, Upstream, anthropic, ollama, openai};
 const NO_RETRIES: &str = "retry = { max_retries = 0 }";
 
 #[tokio::test]
-async fn the_way_is_told_for_every_candidate_with_its_reason() {
+async fn the_way_is_explained_for_every_candidate_with_its_reason() {
     let upstream = Upstream::spawn(answered);
     let gateway = spawn_gateway(&format!(
         "{}{}{}[[routes]]\nmodel = 'm'\ntargets = [{{ provider = 'first', model = 'm' }}]\n\
@@ -46,7 +46,7 @@ async fn the_way_is_told_for_every_candidate_with_its_reason() {
 }
 
 #[tokio::test]
-async fn a_whole_answer_may_take_its_own_time_and_is_then_asked_for_elsewhere() {
+async fn a_whole_answer_may_take_timeouts_whole_and_is_then_requested_elsewhere() {
     let slow = Upstream::spawn(|_| Script::never());
     let other = Upstream::spawn(|call| ollama::reply_with(call, &["hi"]));
     let more = format!("timeouts = {{ first_event = '30s', whole = '200ms' }}\n{NO_RETRIES}");
@@ -126,7 +126,7 @@ fn of_kind(kind: &str, upstream: &Upstream, more: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_stream_of_which_nothing_is_known_is_not_held_back() {
+async fn a_stream_that_is_not_understood_is_not_held_back() {
     for (path, kind, body, piece, end) in UNKNOWN {
         let gate = Gate::closed();
         let held = gate.clone();
@@ -147,7 +147,7 @@ async fn a_stream_of_which_nothing_is_known_is_not_held_back() {
 }
 
 #[tokio::test]
-async fn what_is_not_known_of_an_answer_cannot_be_gone_on_with() {
+async fn an_answer_that_is_not_understood_cannot_be_continued() {
     let text = "data: {\"choices\":[{\"delta\":{\"content\":\"Hel\"}}]}\n\n";
     let (path, _, body, unknown, _) = UNKNOWN[0];
     let dies = Upstream::spawn(move |_| Script::status(200).chunked().piece(unknown).piece(text));
@@ -169,7 +169,7 @@ async fn what_is_not_known_of_an_answer_cannot_be_gone_on_with() {
 }
 
 #[tokio::test]
-async fn signs_of_life_never_begin_an_answer_that_begins_by_itself() {
+async fn heartbeats_never_begin_an_answer_that_begins_by_itself() {
     let early = "[server]\nheartbeat_after = '50ms'\n";
     let created = "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"r\"}}\n\n";
     let cases = [
@@ -223,7 +223,7 @@ fn anthropic_whole() -> String {
 }
 
 #[tokio::test]
-async fn the_line_that_changes_with_every_call_is_kept_from_servers_of_ones_own() {
+async fn the_billing_line_is_not_sent_to_local_servers() {
     let bill = "x-anthropic-billing-header: cc_version=2.1; cc_entrypoint=cli; cch=fa690;";
     let body = format!(
         r#"{{"model":"m", "max_tokens":9,"system":[{{"type":"text","text":"{bill}"}}, {{"type":"text","text":"You","cache_control":{{"type":"ephemeral"}}}}],"messages":[]}}"#
@@ -248,7 +248,7 @@ async fn the_line_that_changes_with_every_call_is_kept_from_servers_of_ones_own(
 }
 
 #[tokio::test]
-async fn a_turn_that_only_the_provider_knows_is_left_to_it() {
+async fn a_turn_that_only_the_provider_knows_is_carried_to_it() {
     let own = Upstream::spawn(|_| {
         let whole = r#"{"object":"response","id":"resp_2","status":"completed","output":[]}"#;
         Script::status(200).header("content-type", "application/json").piece(whole)

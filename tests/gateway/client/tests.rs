@@ -17,7 +17,7 @@ async fn a_whole_answer_has_its_status_headers_and_body() {
 }
 
 #[tokio::test]
-async fn a_stream_tells_a_proper_end_from_a_cut() {
+async fn a_stream_distinguishes_a_proper_end_from_a_cut() {
     for (script, proper) in [
         (ollama::answer(&["a"]) as Script, true),
         (ollama::opened(&["a"]).cut_at(9), false),
@@ -31,7 +31,7 @@ async fn a_stream_tells_a_proper_end_from_a_cut() {
 }
 
 #[tokio::test]
-async fn events_are_told_apart_with_their_names() {
+async fn events_are_distinguished_with_their_names() {
     let body = "data: {\"a\":1}\n\n: heartbeat\n\nevent: error\ndata: x\ndata: y\n\n";
     let upstream = Upstream::spawn(move |_| Script::status(200).piece(body));
     let pieces = stream(&upstream.url(), &streamed_chat("hi")).await.rest().await;
@@ -40,7 +40,7 @@ async fn events_are_told_apart_with_their_names() {
 }
 
 #[tokio::test]
-async fn a_raw_client_leaves_by_fin_or_by_rst() {
+async fn a_raw_client_disconnects_by_fin_or_by_rst() {
     for (by_reset, how) in [(false, Leaving::Fin), (true, Leaving::Reset)] {
         let upstream = Upstream::spawn(|_| Script::never());
         let mut raw = Raw::connect(upstream.address()).await;
@@ -68,7 +68,7 @@ async fn two_answers_on_one_connection_are_read_apart() {
 }
 
 #[tokio::test]
-async fn a_slow_sender_is_heard_in_the_end() {
+async fn a_slow_sender_is_received_in_the_end() {
     let upstream = Upstream::ollama();
     let mut raw = Raw::connect(upstream.address()).await;
     let request = post_bytes("/api/chat", &[], &json!({}));

@@ -72,7 +72,7 @@ async fn recorded_arrivals_are_replayed_from_a_file() {
 }
 
 #[tokio::test]
-async fn a_wrong_option_is_told_what_would_be_right() {
+async fn a_wrong_option_gets_an_error_that_says_what_is_right() {
     for (options, right) in [
         (&[][..], "--arrivals <RATE>"),
         (&["--arrivals", "fast"], "as in 2/s"),

@@ -148,7 +148,7 @@ async fn a_full_line_is_503_at_once_and_nothing_is_sent() {
 }
 
 #[tokio::test]
-async fn a_client_that_reads_too_slowly_for_its_deadline_is_told_so_when_it_reads_on() {
+async fn a_client_that_reads_too_slowly_for_its_deadline_gets_the_error_when_it_continues() {
     let upstream = Upstream::spawn(|_| {
         ollama::stream_head().flood(std::iter::repeat(ollama::line(&"x".repeat(1000))))
     });

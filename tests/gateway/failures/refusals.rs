@@ -52,7 +52,7 @@ async fn a_model_that_is_not_installed_is_404_in_ollamas_words_with_the_remedy()
 }
 
 #[tokio::test]
-async fn what_the_provider_finds_wrong_with_a_request_is_400_in_its_words_and_not_repeated() {
+async fn a_request_that_the_provider_rejects_is_400_in_its_words_and_not_retried() {
     let upstream = Upstream::spawn(|_| ollama::error(400, "\"nope\" does not support tools"));
     let gateway = spawn_gateway(&quick(&upstream.url(), "")).await;
     let answer = post_json(&gateway.url("/v1/chat"), &chat_with("nope")).await;
@@ -63,7 +63,7 @@ async fn what_the_provider_finds_wrong_with_a_request_is_400_in_its_words_and_no
 }
 
 #[tokio::test]
-async fn a_provider_that_does_not_accept_us_is_502_once_and_then_left_alone() {
+async fn a_provider_that_refuses_the_gateways_key_is_502_once_and_then_not_called() {
     {
         // The list of models is refused as well, so it is about the credentials.
         let upstream =
@@ -84,7 +84,7 @@ async fn a_provider_that_does_not_accept_us_is_502_once_and_then_left_alone() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_not_ollama_s_is_told_from_a_model_that_is_missing() {
+async fn an_address_that_is_not_ollama_s_is_distinguished_from_a_missing_model() {
     let upstream = Upstream::spawn(|call| match call.path.starts_with("/v1/") {
         true => {
             Script::status(404).header("content-type", "text/plain").piece("404 page not found")

@@ -10,7 +10,7 @@ use crate::upstream::{Script, Upstream, ollama};
 const BUSY: &str = "server busy, please try again.  maximum pending requests exceeded";
 
 #[tokio::test]
-async fn a_busy_provider_is_asked_three_times_and_then_the_client_is_told_so() {
+async fn a_busy_provider_is_asked_three_times_and_then_reported_to_the_client() {
     let upstream = Upstream::spawn(|_| ollama::error(503, "too much to do"));
     let gateway = spawn_gateway(&quick(&upstream.url(), "")).await;
     let answer = post_json(&gateway.url("/v1/chat"), &chat_with("llama3.1")).await;

@@ -163,7 +163,7 @@ async fn guessing_is_limited_and_never_affects_valid_keys() {
 }
 
 #[tokio::test]
-async fn behind_a_trusted_proxy_it_is_the_proxy_s_clients_that_are_told_apart() {
+async fn behind_a_trusted_proxy_its_clients_are_distinguished() {
     let upstream = Upstream::ollama();
     let auth = "[auth]\nfailures = { capacity = 3, refill_per_second = 0.01 }\n\
                 trusted_proxies = [\"127.0.0.0/8\"]\n";
@@ -177,7 +177,7 @@ async fn behind_a_trusted_proxy_it_is_the_proxy_s_clients_that_are_told_apart() 
 }
 
 #[tokio::test]
-async fn a_key_that_keys_new_prints_is_let_in() {
+async fn a_key_that_keys_new_prints_is_admitted() {
     let printed = crate::harness::run(&["keys", "new", "--name", "fresh"], &[]).await;
     assert_eq!(printed.status, Some(0), "{}", printed.stderr);
     let mut words = printed.stdout.split_whitespace();

@@ -219,7 +219,7 @@ async fn a_redis_that_freezes_or_stops_under_load_fails_no_request() {
 }
 
 #[tokio::test]
-async fn what_the_redis_hears_too_late_is_not_taken() {
+async fn what_reaches_the_redis_too_late_is_not_taken() {
     let (redis, upstream) = (Redis::start().await, Upstream::ollama());
     let mut three = Three::start(&redis, &upstream, &rate(60, SLOW)).await;
     assert_eq!(granted(&three.burst(1, &chat("hi")).await), 3);

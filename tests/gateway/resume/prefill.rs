@@ -41,7 +41,7 @@ fn config(first: &Upstream, backend: &str, second: &Upstream) -> String {
 }
 
 #[tokio::test]
-async fn a_model_that_refuses_to_go_on_is_asked_from_the_start_and_compared() {
+async fn a_model_that_refuses_to_continue_is_asked_from_the_start_and_compared() {
     for backend in ["ollama", "anthropic"] {
         for (pieces, expected) in [
             (&["Hel", "lo, wor", "ld"][..], ("Hello, world", 0, 1)),
@@ -68,7 +68,7 @@ async fn a_model_that_refuses_to_go_on_is_asked_from_the_start_and_compared() {
 }
 
 #[tokio::test]
-async fn what_refuses_the_question_itself_is_not_asked_a_third_time() {
+async fn a_provider_that_refuses_the_request_itself_is_not_asked_a_third_time() {
     let (first, second) = (dies(), Upstream::spawn(|_| ollama::error(400, "what is this")));
     let gateway = spawn_gateway(&config(&first, "ollama", &second)).await;
     let answer = stream(&gateway.url("/v1/chat"), &asked()).await.rest().await;

@@ -51,7 +51,7 @@ async fn an_answer_that_ends_too_soon_is_no_success() {
 }
 
 #[tokio::test]
-async fn a_call_of_a_tool_and_log_probabilities_are_never_joined() {
+async fn tool_calls_and_log_probabilities_are_never_joined() {
     let function = json!({ "name": "f", "arguments": { "a": 1 } });
     let message =
         json!({ "role": "assistant", "content": "", "tool_calls": [{ "function": function }] });
@@ -78,7 +78,7 @@ async fn a_call_of_a_tool_and_log_probabilities_are_never_joined() {
 }
 
 #[tokio::test]
-async fn what_is_more_than_is_kept_is_not_resumed() {
+async fn more_text_than_is_kept_is_not_resumed() {
     let piece = "a".repeat(64 * 1024);
     let pieces: Vec<&str> = vec![&piece; 17];
     let script = pieces.iter().map(|piece| ollama::line(piece)).collect::<Vec<_>>();

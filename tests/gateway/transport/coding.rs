@@ -71,7 +71,7 @@ fn request(path: &str, coding: &str, body: &[u8], is_chunked: bool) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_coded_request_is_what_it_would_be_without_its_coding() {
+async fn an_encoded_request_is_treated_like_the_plain_one() {
     let upstream = Upstream::spawn(echo);
     let gateway = gateway(&upstream, "").await;
     let mut raw = Raw::connect(gateway.address()).await;
@@ -111,7 +111,7 @@ async fn it_makes_no_difference_how_its_bytes_arrive() {
 }
 
 #[tokio::test]
-async fn a_coding_that_is_not_known_is_named_with_those_that_are() {
+async fn an_unknown_coding_is_named_with_the_supported_ones() {
     let upstream = Upstream::ollama();
     let gateway = gateway(&upstream, "").await;
     let mut raw = Raw::connect(gateway.address()).await;
@@ -191,7 +191,7 @@ async fn a_bomb_is_refused_as_too_large_and_holds_no_memory() {
 }
 
 #[tokio::test]
-async fn what_is_decoded_counts_as_held_and_what_it_was_before_does_not_count_beside_it() {
+async fn decoded_bytes_count_as_held_and_encoded_ones_do_not() {
     let gate = crate::upstream::Gate::closed();
     let held = gate.clone();
     let upstream = Upstream::spawn(move |call| match call.number {

@@ -133,7 +133,7 @@ async fn calls_one_after_another_never_appear_to_overlap() {
 }
 
 #[tokio::test]
-async fn a_peer_that_leaves_is_seen_at_once_in_every_phase() {
+async fn a_peers_disconnect_is_noticed_at_once_in_every_phase() {
     let before_head: fn() -> Script = Script::never;
     let after_head: fn() -> Script = || ollama::stream_head().stall();
     let midway: fn() -> Script = || ollama::opened(&["one"]).stall();
@@ -153,7 +153,7 @@ async fn a_peer_that_leaves_is_seen_at_once_in_every_phase() {
 }
 
 #[tokio::test]
-async fn a_peer_that_leaves_after_its_answer_is_told_apart() {
+async fn a_disconnect_after_the_answer_is_distinguished() {
     let upstream = Upstream::ollama();
     let mut raw = Raw::connect(upstream.address()).await;
     raw.send(&post_bytes("/api/chat", &[], &chat("hi"))).await;
