@@ -106,6 +106,12 @@ pub trait Dialect: Sync {
         Vec::new()
     }
 
+    /// Says of a body that goes on from an answer which is not remembered here that it is not; `None` when it stands for
+    /// itself. Where several callers share the gateway's account at a provider, that provider may not be asked whose it is.
+    fn refers_to_unknown(&self, _body: &[u8]) -> Option<GatewayError> {
+        None
+    }
+
     /// As [`Dialect::decode`], of a body that refers to earlier turns, which are given by the ids of their answers as
     /// far as they are remembered.
     ///

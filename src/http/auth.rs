@@ -93,6 +93,12 @@ impl Callers {
         })
     }
 
+    /// Whether more than one key is configured.
+    #[must_use]
+    pub fn are_several(&self) -> bool {
+        self.by_digest.len() > 1
+    }
+
     /// Whether clients need no key.
     #[must_use]
     pub fn are_anonymous(&self) -> bool {

@@ -22,7 +22,8 @@ const HEADERS: [&str; 3] = ["anthropic-beta", "anthropic-version", "openai-beta"
 /// The version that nearly every Anthropic client sends.
 const VERSION: (&str, &str) = ("anthropic-version", "2023-06-01");
 
-/// Reads a request, and keeps it as it came if it can be carried.
+/// Reads a request, and keeps it as it came if it can be carried. `are_several` says whether several callers share the
+/// gateway's account at a provider: then none of them may continue an answer that the gateway does not remember as its own.
 ///
 /// # Errors
 ///
@@ -32,11 +33,15 @@ pub(super) fn read(
     request: &HttpRequest,
     body: Bytes,
     turns: &Turns,
+    are_several: bool,
 ) -> Result<(Ask, Option<Arc<Carry>>), GatewayError> {
     let decoded = dialect.decode_after(&body, turns);
     // Turns that are stored here are unknown to providers.
     let endpoint = dialect.endpoint().filter(|_| turns.is_empty());
     let Some(endpoint) = endpoint else { return Ok((decoded?, None)) };
+    if are_several && let Some(unknown) = dialect.refers_to_unknown(&body) {
+        return Err(unknown);
+    }
     let (ask, refusal) = match decoded {
         Ok(ask) if is_clear(&body) => (ask, None),
         Ok(ask) => return Ok((ask, None)),

@@ -83,7 +83,9 @@ async fn submit(
     let bounds = Bounds { size: settings.max_body, time: settings.body_timeout };
     let body = body_reader::read(request.headers(), &mut payload, bounds, buffered).await?;
     let recalled = front.responses.recall(&caller.name, exchange.dialect.refers(&body)).await;
-    let (mut ask, carry) = carry::read(exchange.dialect, request, body.freeze(), &recalled.turns)?;
+    let (body, are_several) = (body.freeze(), front.callers.load().are_several());
+    let (mut ask, carry) =
+        carry::read(exchange.dialect, request, body, &recalled.turns, are_several)?;
     ask.tell_reasoning(settings.reasoning_field);
     let keeps = remembers(&mut ask, front);
     let ask = Arc::new(ask);

@@ -53,6 +53,10 @@ impl Dialect for OpenAiResponses {
         memory::refers(body)
     }
 
+    fn refers_to_unknown(&self, body: &[u8]) -> Option<GatewayError> {
+        memory::refers_to_unknown(body)
+    }
+
     fn decode_after(&self, body: &[u8], turns: &Turns) -> Result<Ask, GatewayError> {
         request::decode(body, turns).map(Ask::Chat)
     }

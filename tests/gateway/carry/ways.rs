@@ -274,6 +274,32 @@ async fn a_turn_that_only_the_provider_knows_is_carried_to_it() {
 }
 
 #[tokio::test]
+async fn where_several_callers_share_an_account_none_goes_on_from_what_may_be_another_s() {
+    let upstream = Upstream::spawn(answered);
+    let keys = |names: &[&str]| {
+        let key = |name: &&str| format!("[[keys]]\nname = '{name}'\nkey = 'sk-{name}'\n");
+        names.iter().map(key).collect::<String>()
+    };
+    let bodies = [
+        r#"{"model":"m","previous_response_id":"resp_of_another","input":"b"}"#,
+        r#"{"model":"m","conversation":"conv_of_another","input":"b"}"#,
+        r#"{"model":"m","conversation":{"id":"conv_of_another"},"input":"b"}"#,
+        r#"{"model":"m","input":[{"type":"item_reference","id":"msg_of_another"}]}"#,
+        r#"{"model":"m","input":[{"id":"msg_of_another"}],"tools":[{"type":"new"}]}"#,
+    ];
+    let config = format!("{}{}", keys(&["a", "b"]), of_kind("responses", &upstream, ""));
+    let gateway = spawn_gateway(&config).await;
+    for body in bodies {
+        let answer =
+            post_bytes(&gateway.url("/v1/responses"), &[("x-api-key", "sk-a")], body).await;
+        assert_eq!(answer.status, 404, "{body}: {}", answer.text());
+        assert!(answer.text().contains("_of_another"), "{}", answer.text());
+    }
+    assert_eq!(upstream.calls_so_far().len(), 0);
+    gateway.end(bodies.len()).await;
+}
+
+#[tokio::test]
 async fn a_key_that_is_written_twice_anywhere_is_never_passed_on() {
     let upstream = Upstream::spawn(answered);
     for (path, kind, body) in [

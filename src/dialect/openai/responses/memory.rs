@@ -50,6 +50,25 @@ pub(super) fn refers(body: &[u8]) -> Vec<String> {
     previous.map(str::to_owned).into_iter().chain(referred).collect()
 }
 
+/// Says of a body that goes on from what only a provider may know (a response, an item, a conversation) that it is not
+/// remembered here; `None` when the body stands for itself.
+pub(super) fn refers_to_unknown(body: &[u8]) -> Option<GatewayError> {
+    #[derive(Deserialize)]
+    struct Body {
+        previous_response_id: Option<Value>,
+        conversation: Option<Value>,
+        input: Option<Value>,
+    }
+    let Body { previous_response_id, conversation, input } = serde_json::from_slice(body).ok()?;
+    let id = |value: &Value| value.get("id").unwrap_or(value).as_str().map(str::to_owned);
+    let previous = previous_response_id.as_ref().and_then(id).map(|id| ("the response", id));
+    let conversation = conversation.as_ref().and_then(id).map(|id| ("the conversation", id));
+    let items = input.as_ref().and_then(Value::as_array).into_iter().flatten();
+    let item = items.filter_map(reference).next().map(|id| ("the item", id.to_owned()));
+    let (what, id) = previous.or(conversation).or(item)?;
+    Some(not_found(what, &id))
+}
+
 /// The id that an item refers to, if it does nothing else. The kind may be left out.
 fn reference(item: &Value) -> Option<&str> {
     let id = item.get("id")?.as_str()?;
