@@ -150,7 +150,7 @@ impl Evidence {
     fn is_own(&self, caller: &Arc<str>, fault: Fault, now: Instant) -> bool {
         let answers_somebody =
             self.answered.iter().flatten().any(|answered| answered.is_lately(now));
-        let others = self.saying_the_same(fault);
+        let others = self.with_same_text(fault);
         let mut to_other_callers = others.clone().filter(|failure| failure.caller != *caller);
         let to_this_caller = others.count() > 0;
         fault.said.is_some()
@@ -204,7 +204,7 @@ impl Evidence {
         others.any(|answered| answered.is_lately(now))
     }
 
-    fn saying_the_same(&self, fault: Fault) -> impl Iterator<Item = &Failure> + Clone {
+    fn with_same_text(&self, fault: Fault) -> impl Iterator<Item = &Failure> + Clone {
         let same = move |failure: &&Failure| {
             failure.said == fault.said && failure.request != fault.request
         };

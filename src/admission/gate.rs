@@ -203,7 +203,7 @@ impl<W> Gate<W> {
     /// then it was or will be woken.
     pub fn cancel(&mut self, key: Key) -> Option<W> {
         let entry = self.line.remove(key)?;
-        Some(self.unprobe(entry.load, entry.lane).waker)
+        Some(self.release_probes(entry.load, entry.lane).waker)
     }
 
     /// A waiting job's own timer has run out. Returns its waker and why it is refused, or `None`
@@ -213,7 +213,7 @@ impl<W> Gate<W> {
         let entry = self.line.remove(key)?;
         let lane = entry.lane;
         let expected = self.newcomer_wait(&entry.share, lane, false, at.now);
-        let waiting = self.unprobe(entry.load, entry.lane);
+        let waiting = self.release_probes(entry.load, entry.lane);
         Some((waiting.waker, self.refusal((reason, expected), lane, at)))
     }
 
@@ -346,7 +346,7 @@ impl<W> Gate<W> {
     }
 
     /// A probe that never ran: the next arrival probes.
-    fn unprobe(&mut self, waiting: Waiter<W>, lane: Lane) -> Waiter<W> {
+    fn release_probes(&mut self, waiting: Waiter<W>, lane: Lane) -> Waiter<W> {
         if waiting.probe.provider {
             self.breaker.release_probe();
         }
@@ -358,7 +358,7 @@ impl<W> Gate<W> {
 
     fn evict(&mut self, key: Key, reason: Reason, at: &mut Moment<'_>, wakes: &mut Vec<Wake<W>>) {
         let Some(entry) = self.line.remove(key) else { return };
-        let waiting = self.unprobe(entry.load, entry.lane);
+        let waiting = self.release_probes(entry.load, entry.lane);
         let refusal = self.refusal(reason, entry.lane, at);
         wakes.push(Wake::Refuse(waiting.waker, refusal));
     }

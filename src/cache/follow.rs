@@ -140,7 +140,7 @@ pub async fn follow(
     };
     let served = head.served.map(|served| seen_by(&reader, served, own));
     match head.outcome {
-        Err(error) if concerns_leader_alone(&reader, &job, &error) => {
+        Err(error) if is_limit_of_leader(&reader, &job, &error) => {
             drop(reader);
             again(job);
         }
@@ -211,7 +211,7 @@ impl Relay {
                 Piece::Event(event) => {
                     let is_last = event.done().is_some();
                     if is_last && self.job.request.stream() {
-                        self.name_who_went_on();
+                        self.name_resuming_provider();
                     }
                     self.has_given = true;
                     if self.sender.send(event).await.is_err() || is_last {
@@ -236,7 +236,7 @@ impl Relay {
 
     /// Before the end of an answer that another provider continued, names that provider to the
     /// client's side.
-    fn name_who_went_on(&mut self) {
+    fn name_resuming_provider(&mut self) {
         let served = self.served();
         if served.as_ref().is_some_and(|served| served.is_resumed) {
             self.sender = begin(&mut self.job, served);
@@ -273,7 +273,7 @@ fn seen_by(reader: &Reader, served: Served, own: Option<CacheResult>) -> Served 
 
 /// Whether the call failed because of a limit of the caller that began it, which does not apply to
 /// this request.
-fn concerns_leader_alone(reader: &Reader, job: &Job, error: &GatewayError) -> bool {
+fn is_limit_of_leader(reader: &Reader, job: &Job, error: &GatewayError) -> bool {
     let is_callers_limit = error.kind == ErrorKind::RateLimited && error.origin != Origin::Provider;
     reader.joined().is_some() && is_callers_limit && *job.caller.name != *reader.leader()
 }

@@ -58,7 +58,8 @@ impl Callers {
             [] => vec![Arc::new(anonymous())],
             keys => keys.iter().map(|key| Arc::new(caller(key))).collect(),
         };
-        let terms = |index: usize| keys.get(index).map_or(everybody(auth), |key| terms(auth, key));
+        let terms =
+            |index: usize| keys.get(index).map_or(general_terms(auth), |key| terms(auth, key));
         let named: Vec<(Arc<str>, Terms)> = callers
             .iter()
             .enumerate()
@@ -165,14 +166,14 @@ pub fn anonymous() -> Caller {
 
 /// A key's terms; without its own rate it has the general one.
 fn terms(auth: &AuthSettings, key: &KeySettings) -> Terms {
-    let everybody = everybody(auth);
+    let general = general_terms(auth);
     let max_concurrency = Some(key.max_concurrency).filter(|most| *most > 0);
-    let rate = key.rate.map_or(everybody.rate, RateSettings::rate);
-    Terms { rate, max_concurrency, ..everybody }
+    let rate = key.rate.map_or(general.rate, RateSettings::rate);
+    Terms { rate, max_concurrency, ..general }
         .with_tokens(key.tokens_per_minute, key.tokens_per_day)
 }
 
-fn everybody(auth: &AuthSettings) -> Terms {
+fn general_terms(auth: &AuthSettings) -> Terms {
     Terms { rate: auth.rate.and_then(RateSettings::rate), ..Terms::default() }
 }
 
@@ -263,7 +264,7 @@ mod tests {
         assert_eq!(capacity(&key(None)), Some(5.0));
         assert_eq!(capacity(&key(rate(7))), Some(7.0));
         assert_eq!(capacity(&key(rate(0))), None);
-        assert_eq!(everybody(&auth).rate.map(|rate| rate.capacity), Some(5.0));
+        assert_eq!(general_terms(&auth).rate.map(|rate| rate.capacity), Some(5.0));
         assert!(terms(&AuthSettings::default(), &key(None)).is_free());
     }
 

@@ -63,7 +63,7 @@ pub(super) async fn run(
     connection: Connection,
 ) -> Option<(Job, Failed)> {
     let provider = &*station.provider;
-    let thinks = what_is_known(station, &mut job).await;
+    let thinks = can_think(station, &mut job).await;
     let (mut call, model) = match prepare(provider, &mut job, thinks) {
         Ok(prepared) => prepared,
         // Nothing was sent, so no attempt is counted.
@@ -221,7 +221,7 @@ fn shifted(provider: &Provider, shift: Transition, outcome: AttemptOutcome) {
 
 /// Whether the model can think, where that decides how it is asked. Waits no longer than the client
 /// and the deadline allow; `prepare` checks both again.
-async fn what_is_known(station: &Station, job: &mut Job) -> Option<bool> {
+async fn can_think(station: &Station, job: &mut Job) -> Option<bool> {
     let deadline = job.deadline(station.provider.settings.timeouts.total);
     let candidate = job.tried.candidate.as_ref()?;
     let is_carried = matches!(station.provider.way(job), Way::Carried(_));

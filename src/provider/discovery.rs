@@ -31,7 +31,7 @@ pub(super) struct Unlisted {
 }
 
 impl Unlisted {
-    fn by_somebody_alive(why: String) -> Self {
+    fn by_live_provider(why: String) -> Self {
         Self { why, is_alive: true }
     }
 }
@@ -62,7 +62,7 @@ pub(super) async fn ask(station: &Station, listing: Listing) -> Result<Vec<Model
     let Some(call) = call else { return Ok(Vec::new()) };
     let body = read(station, call).await?;
     let models = provider.backend.read_listing(listing, &body);
-    models.map_err(|error| Unlisted::by_somebody_alive(error.to_string()))
+    models.map_err(|error| Unlisted::by_live_provider(error.to_string()))
 }
 
 /// Whether the provider refuses to list its models to the gateway, by a status or words about
@@ -152,7 +152,7 @@ async fn answer(station: &Station, call: UpstreamRequest) -> Result<(u16, Vec<u8
     while let Some(piece) = head.body.next().await {
         let piece = piece.map_err(|error| dead(error.to_string()))?;
         if body.len().saturating_add(piece.len()) > LONGEST {
-            return Err(Unlisted::by_somebody_alive(format!("more than {LONGEST} bytes")));
+            return Err(Unlisted::by_live_provider(format!("more than {LONGEST} bytes")));
         }
         body.extend_from_slice(&piece);
     }

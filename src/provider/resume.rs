@@ -32,7 +32,8 @@ pub(super) fn asked<'a>(job: &'a mut Job, backend: &dyn Backend, model: &str) ->
     if job.candidates.is_empty() {
         job.continuation.stop_keeping();
     }
-    let may_go_on = !job.tried.prefill_refused && can_go_on(chat) && backend.goes_on(chat, model);
+    let may_go_on =
+        !job.tried.prefill_refused && may_be_continued(chat) && backend.goes_on(chat, model);
     match job.continuation.open_end().filter(|_| may_go_on) {
         Some(text) => {
             let mut chat = chat.clone();
@@ -70,7 +71,7 @@ pub(super) fn without_prefill(
 }
 
 /// Whether the request allows an answer in two parts by two models.
-fn can_go_on(chat: &ChatRequest) -> bool {
+fn may_be_continued(chat: &ChatRequest) -> bool {
     // A last assistant message is the client's own prefill, and no API defines what two of them
     // mean.
     let begins_anew = chat.messages.last().is_some_and(|last| last.role != Role::Assistant);
@@ -99,7 +100,7 @@ mod tests {
         let sampling = Sampling { max_tokens: Some(9), ..Sampling::default() };
         let mut begun = chat();
         begun.messages.push(Message::text(Role::Assistant, "Hel"));
-        assert!(can_go_on(&chat()));
+        assert!(may_be_continued(&chat()));
         for other in [
             ChatRequest { format: Format::Json, ..chat() },
             ChatRequest { tools: vec![tool], ..chat() },
@@ -108,7 +109,7 @@ mod tests {
             ChatRequest { is_prompt: true, ..chat() },
             begun,
         ] {
-            assert!(!can_go_on(&other), "{other:?}");
+            assert!(!may_be_continued(&other), "{other:?}");
         }
     }
 
