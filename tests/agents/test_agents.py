@@ -1,0 +1,80 @@
+"""Coding agents do a task of two rounds through the gateway, in front of providers of their own kind and of others."""
+
+import pytest
+
+import script
+from agents import AGENTS, installed
+from conftest import KINDS, access_lines
+
+# So many must have been installed, or nothing is known.
+ENOUGH = 5
+
+
+def test_most_agents_are_here():
+    here = [name for name in AGENTS if installed(name)]
+    assert len(here) >= ENOUGH, f"only {here}"
+
+
+def settled(stage, done, answer):
+    """What holds of every run that went well: no request was refused, and the agent said what the model did."""
+    play = stage.play
+    seen = f"status {done.status}\n{done.out[-3000:]}\n{done.errors[-3000:]}\n{play.moves}\n{play.offences}\n{stage.serve.log[-20:]}"
+    assert not play.offences, seen
+    assert done.status == 0, seen
+    assert answer in done.out, seen
+    lines = access_lines(stage.serve)
+    assert lines and all(line["outcome"] == "ok" for line in lines), (lines, seen)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("agent", [name for name in AGENTS if name != "aider"])
+def test_two_rounds_of_tools(stage, agent, kind):
+    stage = stage(agent, kind)
+    done = stage.do(script.TASK)
+    settled(stage, done, f"It says {stage.word}.")
+    assert [bool(move.tool) for move in stage.play.moves] == [True, True, False], stage.play.moves
+    first, second = stage.play.results
+    assert "the next file is" in first and stage.word in second
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_rounds_of_files_that_are_mentioned(stage, kind):
+    stage = stage("aider", kind)
+    done = stage.do(script.MENTION)
+    settled(stage, done, f"It says {stage.word}.")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_picture_that_a_tool_read(stage, kind):
+    stage = stage("claude", kind)
+    done = stage.do(script.LOOK)
+    settled(stage, done, said_of(stage.size))
+    assert [bool(move.tool) for move in stage.play.moves] == [True, False], stage.play.moves
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_picture_in_the_question(stage, kind):
+    stage = stage("codex", kind)
+    done = stage.do(script.LOOK, "-i", stage.work / "picture.png")
+    settled(stage, done, said_of(stage.size))
+    assert [bool(move.tool) for move in stage.play.moves] == [False], stage.play.moves
+
+
+# Ollama takes no papers, so its model is told that there was one.
+@pytest.mark.parametrize("kind", ["openai", "anthropic"])
+def test_a_paper_that_a_tool_read(stage, kind):
+    stage = stage("claude", kind)
+    done = stage.do(script.STUDY)
+    settled(stage, done, f"It says {stage.word}.")
+    assert [bool(move.tool) for move in stage.play.moves] == [True, False], stage.play.moves
+
+
+def test_a_paper_that_a_tool_read_for_a_model_that_takes_none(stage):
+    stage = stage("claude", "ollama")
+    done = stage.do(script.STUDY)
+    settled(stage, done, "I am lost")
+    assert [bool(move.tool) for move in stage.play.moves] == [True, False], stage.play.moves
+
+
+def said_of(size):
+    return "It is {} wide and {} high.".format(*size)
