@@ -10,7 +10,7 @@ use llm_gateway::app::{App, Source, StartError, connect, demo, descriptors, keys
 use llm_gateway::config::{self, Environment, Loaded};
 use llm_gateway::plan::options::PlanOptions;
 use llm_gateway::provider::{self, settings::ProviderSettings};
-use llm_gateway::sim;
+use llm_gateway::sim::{self, SimOptions};
 use llm_gateway::telemetry::logging;
 use llm_gateway::telemetry::settings::LogSettings;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -42,7 +42,7 @@ enum Command {
     /// Run the gateway in front of a simulated Ollama: no model, no key, no file
     Demo,
     /// Run the simulated Ollama alone
-    Sim(SimArguments),
+    Sim(SimOptions),
     /// Try limits against a load in simulated time: waits, refusals and what would be right
     Plan(PlanOptions),
     /// Validate the configuration; print what is in force, secrets masked, and how names are routed
@@ -105,28 +105,6 @@ enum KeysCommand {
         #[arg(long)]
         name: String,
     },
-}
-
-#[derive(clap::Args)]
-struct SimArguments {
-    /// Where to listen
-    #[arg(long, default_value = "127.0.0.1:11434", value_name = "ADDR")]
-    listen: std::net::SocketAddr,
-    /// Calls that run at once for a loaded model (OLLAMA_NUM_PARALLEL)
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    slots: u32,
-    /// How long a model takes to load
-    #[arg(long, default_value_t = 1500, value_name = "MS")]
-    load_ms: u64,
-    /// From the turn to the first token
-    #[arg(long, default_value_t = 200, value_name = "MS")]
-    first_token_ms: u64,
-    /// The speed of one call
-    #[arg(long, default_value_t = 40.0, value_name = "N")]
-    tokens_per_second: f64,
-    /// Chooses the texts
-    #[arg(long, default_value_t = 0, value_name = "N")]
-    seed: u64,
 }
 
 fn main() -> ExitCode {
@@ -194,21 +172,11 @@ async fn run_demo() -> Result<(), Failure> {
     stopped
 }
 
-async fn run_sim(arguments: SimArguments) -> Result<(), Failure> {
-    use std::time::Duration;
+async fn run_sim(arguments: SimOptions) -> Result<(), Failure> {
     logging::start(&LogSettings::default(), None);
     let mut signals = Signals::new()?;
     let listen = arguments.listen;
-    let settings = sim::SimSettings {
-        listen,
-        slots: arguments.slots,
-        load: Duration::from_millis(arguments.load_ms),
-        first_token: Duration::from_millis(arguments.first_token_ms),
-        tokens_per_second: arguments.tokens_per_second,
-        seed: arguments.seed,
-        ..sim::SimSettings::default()
-    };
-    let sim = sim::start(settings).map_err(|error| StartError { listen, error })?;
+    let sim = sim::start(arguments.settings()).map_err(|error| StartError { listen, error })?;
     log::info!("simulated Ollama listening on http://{}", sim.addr());
     signals.until_stop().await;
     signals

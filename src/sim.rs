@@ -12,10 +12,10 @@
 //!
 //! | file | what |
 //! | --- | --- |
-//! | `settings` | what is simulated |
+//! | `settings`, `options` | what is simulated |
 //! | `routes`, `generation` | the endpoints |
 //! | `engine` | the scheduler with its lock, wakers and timer |
-//! | `scheduler` | who runs and who waits, pure |
+//! | `scheduler`, `runner_options` | who runs and who waits, and what makes a model load again, pure |
 //! | `field`, `ask`, `embedding` | what clients ask, pure |
 //! | `answer`, `text`, `schema`, `clue` | what is said, pure |
 //! | `wire`, `openai`, `refusal` | how it is written |
@@ -35,6 +35,7 @@ use actix_web::web::Data;
 use actix_web::{App, Error, HttpServer};
 use tokio::sync::watch;
 
+pub use self::options::SimOptions;
 pub use self::scheduler::SimSnapshot;
 pub use self::settings::SimSettings;
 
@@ -51,8 +52,10 @@ mod field;
 mod generation;
 mod name;
 mod openai;
+mod options;
 mod refusal;
 mod routes;
+mod runner_options;
 mod scheduler;
 mod schema;
 mod settings;
@@ -107,7 +110,7 @@ pub fn start(settings: SimSettings) -> io::Result<Sim> {
             log::error!("the simulated Ollama ended: {error}");
         }
     });
-    let loads = actix_rt::spawn(Arc::clone(&engine).run_loads());
+    let loads = actix_rt::spawn(Arc::clone(&engine).run_clock());
     Ok(Sim { engine, addr, server: handle, loads })
 }
 

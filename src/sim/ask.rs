@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::field::Fields;
 use super::refusal::Refusal;
+use super::runner_options::RunnerOptions;
 use super::scheduler::FOREVER;
 
 #[cfg(test)]
@@ -42,6 +43,8 @@ pub struct Ask {
     pub seed: Option<i64>,
     /// Context length in tokens.
     pub num_ctx: u32,
+    /// What the model is to be loaded with.
+    pub options: RunnerOptions,
     /// How long the model stays after this.
     pub keep_alive: Duration,
     /// Whether the answer comes in pieces.
@@ -133,6 +136,7 @@ impl Ask {
             stop: Vec::new(),
             seed: None,
             num_ctx: DEFAULT_NUM_CTX,
+            options: RunnerOptions::default(),
             keep_alive: DEFAULT_KEEP_ALIVE,
             stream: true,
             fills: false,
@@ -171,6 +175,18 @@ pub fn keep_alive(fields: &Fields<'_>) -> Result<Duration, Refusal> {
     Ok(length.min(FOREVER))
 }
 
+/// Reads what the model is to be loaded with.
+///
+/// # Errors
+/// As Ollama has it for options of a wrong type.
+pub fn runner_options(fields: &Fields<'_>) -> Result<RunnerOptions, Refusal> {
+    let empty = Value::Object(serde_json::Map::new());
+    let options = Fields::new("Options", fields.get("options").unwrap_or(&empty))?;
+    let num_ctx = integer(&options, "num_ctx")?.filter(|tokens| *tokens > 0);
+    let num_ctx = num_ctx.map(|tokens| u32::try_from(tokens).unwrap_or(u32::MAX));
+    RunnerOptions::read(fields, &options, num_ctx)
+}
+
 /// Reads a tool, in the form both APIs share.
 ///
 /// # Errors
@@ -194,7 +210,6 @@ fn common(fields: &Fields<'_>) -> Result<Ask, Refusal> {
         Some(_) => return Err(option_type("stop", "array")),
         None => Vec::new(),
     };
-    let num_ctx = integer(&options, "num_ctx")?.filter(|tokens| *tokens > 0);
     let num_predict = integer(&options, "num_predict")?;
     let mut ask = Ask::empty(fields.string("model")?);
     ask.stream = fields.boolean("stream", true)?;
@@ -202,8 +217,8 @@ fn common(fields: &Fields<'_>) -> Result<Ask, Refusal> {
     ask.think = think(fields)?;
     ask.keep_alive = keep_alive(fields)?;
     ask.seed = integer(&options, "seed")?;
-    ask.num_ctx =
-        num_ctx.map_or(DEFAULT_NUM_CTX, |tokens| u32::try_from(tokens).unwrap_or(u32::MAX));
+    ask.options = runner_options(fields)?;
+    ask.num_ctx = ask.options.num_ctx.unwrap_or(DEFAULT_NUM_CTX);
     // Zero and negative mean no limit.
     ask.num_predict =
         num_predict.and_then(|most| u64::try_from(most).ok()).filter(|most| *most > 0);

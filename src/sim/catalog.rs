@@ -13,6 +13,9 @@ use super::name::ModelKey;
 const THINKING: [&str; 4] = ["deepseek-r1", "gpt-oss", "magistral", "qwen3"];
 /// Name prefixes of families without tool calling.
 const NO_TOOLS: [&str; 4] = ["codellama", "gemma", "llama2", "phi"];
+/// Name prefixes of families that Ollama runs one call at a time, whatever it is set to.
+const SERIAL: [&str; 7] =
+    ["mllama", "llama3.2-vision", "qwen3vl", "qwen35", "qwen3next", "lfm2", "nemotron_h"];
 /// Name prefixes of families that complete code around a gap.
 const INSERT: [&str; 3] = ["codellama", "codestral", "starcoder"];
 
@@ -33,6 +36,8 @@ pub struct Model {
     pub tools: bool,
     /// Whether it fills in the middle.
     pub inserts: bool,
+    /// Whether it runs one call at a time, however many slots a model has.
+    pub is_serial: bool,
     /// Length of its embedding vectors.
     pub embedding_length: usize,
 }
@@ -81,6 +86,7 @@ impl Model {
             thinks: !embeds && of(&THINKING),
             tools: !embeds && !of(&NO_TOOLS),
             inserts: !embeds && of(&INSERT),
+            is_serial: embeds || of(&SERIAL),
             embedding_length: if embeds { 768 } else { 4096 },
             family,
             key,

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::ask::keep_alive;
+use super::ask::{keep_alive, runner_options};
 use super::field::Fields;
 use super::refusal::Refusal;
+use super::runner_options::RunnerOptions;
 use super::text;
 
 /// Most inputs of one request; Ollama sets no limit, OpenAI this one.
@@ -32,6 +33,8 @@ pub struct Embed {
     pub dimensions: Option<usize>,
     /// How long the model stays after this.
     pub keep_alive: Duration,
+    /// What the model is to be loaded with.
+    pub options: RunnerOptions,
 }
 
 impl Embed {
@@ -62,6 +65,7 @@ impl Embed {
             truncate: fields.boolean("truncate", true)?,
             dimensions: dimensions.and_then(|it| usize::try_from(it).ok()).filter(|it| *it > 0),
             keep_alive: keep_alive(&fields)?,
+            options: runner_options(&fields)?,
         })
     }
 }

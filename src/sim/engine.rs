@@ -1,8 +1,8 @@
-//! The scheduler brought to life: a lock around it, wakers for those who wait, a timer for loads.
+//! The scheduler brought to life: a lock around it, wakers for those who wait, a timer for what time alone changes.
 //!
 //! Owns the only copy of the scheduling state. A call waits in [`Engine::enter`] and then holds a
 //! [`Turn`]; dropping either, at any moment, is the client's leaving: the slot goes to the next in
-//! line at once, and a load that nobody else waits for is given up. The lock is never held across
+//! line at once, and a load that it began is given up. The lock is never held across
 //! an await. Refuses what the scheduler refuses.
 
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ use tokio::sync::{oneshot, watch};
 use super::catalog::Catalog;
 use super::name::ModelKey;
 use super::refusal::Refusal;
-use super::scheduler::{Bounds, CallId, End, Grant, Load, Resident, Scheduler, SimSnapshot, Want};
+use super::scheduler::{Bounds, CallId, End, Grant, Resident, Scheduler, SimSnapshot, Want};
 use super::settings::SimSettings;
 
 /// Longest simulated time of any kind; keeps sums of moments within range.
@@ -29,7 +29,7 @@ pub struct Engine {
     /// The installed models.
     pub catalog: Catalog,
     state: Mutex<State>,
-    loads: watch::Sender<Option<Load>>,
+    next: watch::Sender<Option<Instant>>,
     seen: watch::Sender<SimSnapshot>,
 }
 
@@ -59,7 +59,7 @@ struct Place {
 }
 
 impl Engine {
-    /// An engine with nothing loaded. Loads end only while [`Engine::run_loads`] is polled.
+    /// An engine with nothing loaded. Loads end only while [`Engine::run_clock`] is polled.
     pub fn new(settings: SimSettings) -> Arc<Self> {
         let bounds = Bounds {
             max_queue: settings.max_queue as usize,
@@ -68,6 +68,8 @@ impl Engine {
                 0 => 3,
                 most => most as usize,
             },
+            load: settings.load.min(LONGEST),
+            recovery: settings.unload.min(LONGEST),
         };
         let catalog = Catalog::new(settings.models.iter().map(String::as_str));
         let scheduler = Scheduler::new(bounds);
@@ -75,7 +77,7 @@ impl Engine {
             settings,
             catalog,
             state: Mutex::new(State { scheduler, waiting: HashMap::new() }),
-            loads: watch::Sender::new(None),
+            next: watch::Sender::new(None),
             seen: watch::Sender::new(SimSnapshot::default()),
         })
     }
@@ -120,21 +122,20 @@ impl Engine {
         self.seen.subscribe()
     }
 
-    /// Ends each load when its time has come; never returns.
-    pub async fn run_loads(self: Arc<Self>) {
-        let mut loads = self.loads.subscribe();
+    /// Ends each load when its time has come, and whatever else time alone changes; never returns.
+    pub async fn run_clock(self: Arc<Self>) {
+        let mut next = self.next.subscribe();
         loop {
-            let load = *loads.borrow_and_update();
-            let Some(load) = load else {
+            let due = *next.borrow_and_update();
+            let Some(due) = due else {
                 // The engine, held here, holds the sender, so this cannot fail.
-                let _ = loads.changed().await;
+                let _ = next.changed().await;
                 continue;
             };
-            let due = load.since + self.settings.load.min(LONGEST);
             tokio::select! {
-                _ = loads.changed() => {}
+                _ = next.changed() => {}
                 () = actix_rt::time::sleep_until(due.into()) => {
-                    self.change(|state, now| state.scheduler.load_ended(now, load.id));
+                    self.change(|state, now| state.scheduler.advance(now));
                 }
             }
         }
@@ -158,8 +159,8 @@ impl Engine {
             }
         }
         // Under the lock, so that nobody sees an older state after a newer one.
-        let load = state.scheduler.load();
-        self.loads.send_if_modified(|before| std::mem::replace(before, load) != load);
+        let next = state.scheduler.next_change();
+        self.next.send_if_modified(|before| std::mem::replace(before, next) != next);
         let now = state.scheduler.snapshot();
         self.seen.send_if_modified(|before| std::mem::replace(before, now) != now);
         out

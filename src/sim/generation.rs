@@ -17,12 +17,13 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 
 use super::answer::{Answer, DoneReason, Piece, plan};
-use super::ask::Ask;
+use super::ask::{Ask, DEFAULT_NUM_CTX};
 use super::catalog::Model;
 use super::engine::{Engine, Turn};
 use super::field;
 use super::openai::Openai;
 use super::refusal::Refusal;
+use super::runner_options::RunnerOptions;
 use super::scheduler::Want;
 use super::wire::{Shape, Times, Writer};
 
@@ -51,11 +52,20 @@ pub async fn completions(engine: Data<Engine>, body: web::Bytes) -> HttpResponse
 }
 
 /// What a call for this model asks of the scheduler.
-pub fn want(engine: &Engine, model: &Model, keep_alive: Duration) -> Want {
+pub fn want(
+    engine: &Engine,
+    model: &Model,
+    keep_alive: Duration,
+    mut options: RunnerOptions,
+) -> Want {
+    // What is longer than the model can is cut to it, what makes no sense to the least.
+    options.num_ctx = options.num_ctx.map(|asked| asked.clamp(4, model.context_length()));
+    let num_ctx = options.num_ctx.unwrap_or(DEFAULT_NUM_CTX.min(model.context_length()));
     Want {
         model: model.key.clone(),
-        num_ctx: super::ask::DEFAULT_NUM_CTX.min(model.context_length()),
-        slots: if model.embeds { 1 } else { engine.settings.slots.max(1) as usize },
+        options,
+        num_ctx,
+        slots: if model.is_serial { 1 } else { engine.settings.slots.max(1) as usize },
         keep_alive,
         generates: true,
     }
@@ -92,8 +102,7 @@ async fn answer(
     arrived: Instant,
 ) -> Result<HttpResponse, Refusal> {
     let model = able(engine, ask, &writer.shape)?;
-    let num_ctx = ask.num_ctx.min(model.context_length());
-    let want = Want { num_ctx, ..want(engine, model, ask.keep_alive) };
+    let want = want(engine, model, ask.keep_alive, ask.options.clone());
     if ask.messages.is_empty() {
         return silent(engine, want, writer, arrived).await;
     }

@@ -35,7 +35,7 @@ const LARGEST_BODY: usize = 64 << 20;
 
 /// Registers everything.
 pub fn routes(app: &mut ServiceConfig) {
-    let table: [(&str, Route); 11] = [
+    let table: [(&str, Route); 12] = [
         ("/", look().to(root)),
         ("/api/version", look().to(version)),
         ("/api/tags", look().to(tags)),
@@ -47,6 +47,7 @@ pub fn routes(app: &mut ServiceConfig) {
         ("/api/embeddings", web::post().to(embeddings)),
         ("/v1/chat/completions", web::post().to(generation::completions)),
         ("/v1/models", look().to(models)),
+        ("/sim", look().to(counters)),
     ];
     for (path, route) in table {
         let otherwise = web::to(HttpResponse::MethodNotAllowed);
@@ -80,6 +81,11 @@ async fn tags(engine: Data<Engine>) -> HttpResponse {
             "capabilities": model.capabilities()})
     };
     ok(&json!({"models": engine.catalog.all().iter().map(entry).collect::<Vec<_>>()}))
+}
+
+/// What no Ollama tells: how often models were loaded, and how many calls wait.
+async fn counters(engine: Data<Engine>) -> HttpResponse {
+    respond(HttpResponse::Ok(), object(&engine.snapshot()))
 }
 
 async fn models(engine: Data<Engine>) -> HttpResponse {
@@ -162,7 +168,7 @@ fn shown(engine: &Engine, body: &Value) -> Result<Value, Refusal> {
 async fn embedded(engine: &Arc<Engine>, embed: &Embed) -> Result<HttpResponse, Refusal> {
     let arrived = Instant::now();
     let model = installed(engine, &embed.model)?;
-    let want = want(engine, model, embed.keep_alive);
+    let want = want(engine, model, embed.keep_alive, embed.options.clone());
     let most = want.num_ctx as usize;
     let mut texts = Vec::new();
     for input in &embed.inputs {
@@ -192,7 +198,7 @@ async fn embedded_once(engine: &Arc<Engine>, body: &Value) -> Result<HttpRespons
     let model = installed(engine, fields.string("model")?)?;
     let keep_alive = super::ask::keep_alive(&fields)?;
     let prompt = fields.string("prompt")?;
-    let want = want(engine, model, keep_alive);
+    let want = want(engine, model, keep_alive, super::ask::runner_options(&fields)?);
     if prompt.is_empty() {
         run(engine, Want { generates: false, ..want }).await?;
         return Ok(respond(HttpResponse::Ok(), Bytes::from_static(b"{\"embedding\":[]}")));

@@ -1,20 +1,32 @@
 //! Who may run, who waits, and which models are in memory: Ollama's scheduler as a state machine.
 //!
-//! Owns the loaded models with their slots and lines, the one load in progress, the bounded
+//! Owns the loaded models with their slots and lines, the one call in the scheduler's hand, the bounded
 //! queue of calls whose model is not loaded, and the counters. It has no clock, timer or waker:
-//! `now` is an argument, a load ends when [`Scheduler::load_ended`] says so, and rights to run
+//! `now` is an argument, [`Scheduler::next_change`] says when to look again, and rights to run
 //! are collected with [`Scheduler::take_grants`]. Refuses a call only when the queue is full.
 //!
+//! It is as bad as the real one (`server/sched.go` of version 0.33), where that can be seen from outside:
+//!
+//! - A call for a loaded model goes to it past everybody who waits for a load. All others go through one
+//!   queue, strictly in order; while one of them is loaded, or waits for room, nobody behind it moves.
+//! - The victim is the idle model with the shortest keep-alive, not the one that was used longest ago; if none is
+//!   idle, the busy one with the shortest keep-alive, and exactly that one is waited for. It goes on serving
+//!   meanwhile, and a newcomer's keep-alive replaces the end that was set for it.
+//! - A load is its first client's: when that client leaves, it is given up, and the next in the queue begins anew.
+//!   Whether a client has left is looked at when its turn comes, not while another model is evicted for it.
+//! - After an unload its memory comes back late, and until then no end of any call is seen.
+//!
 //! What a reader would get wrong: there are two lines. `max_queue` bounds only calls that need a
-//! load; calls for a model that is loaded, or loading, wait on that model's own line, which has
-//! no bound, exactly as Ollama's does (`server/sched.go`). A model is evicted only when nobody
-//! runs on it or waits for it, so a busy model can keep another from ever loading.
+//! load; calls for a model that is loaded wait on that model's own line, which has no bound.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use self::runner::{Call, Runner, take};
+use serde::Serialize;
+
+use self::runner::{Call, Runner};
 use super::name::ModelKey;
+use super::runner_options::RunnerOptions;
 
 mod runner;
 
@@ -28,10 +40,6 @@ pub const FOREVER: Duration = Duration::from_nanos(i64::MAX as u64);
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct CallId(u64);
 
-/// Names one load, so that a late timer cannot end the wrong one.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct LoadId(u64);
-
 /// The bounds the scheduler keeps.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
@@ -39,6 +47,10 @@ pub struct Bounds {
     pub max_queue: usize,
     /// Models in memory at one time, at least 1.
     pub max_loaded: usize,
+    /// How long a load takes.
+    pub load: Duration,
+    /// How long memory takes to come back after an unload.
+    pub recovery: Duration,
 }
 
 /// What a call needs in order to run.
@@ -46,7 +58,9 @@ pub struct Bounds {
 pub struct Want {
     /// The model.
     pub model: ModelKey,
-    /// Context length in tokens: another one than the loaded model has means a reload.
+    /// What the model is to be loaded with: other options than the loaded model has mean a reload.
+    pub options: RunnerOptions,
+    /// The context length that this makes, in tokens.
     pub num_ctx: u32,
     /// Slots the model gets when this call loads it, at least 1.
     pub slots: usize,
@@ -64,15 +78,6 @@ pub struct Grant {
     pub call: CallId,
     /// How long the call waited until its model was in memory.
     pub load: Duration,
-}
-
-/// The load in progress.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Load {
-    /// Which one.
-    pub id: LoadId,
-    /// When it began.
-    pub since: Instant,
 }
 
 /// How a call ended.
@@ -101,7 +106,7 @@ pub struct Resident {
 
 /// The scheduler's numbers. Always `requests = refused + finished + cancelled + waiting +
 /// running`, and `loads` counts those that ended well.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct SimSnapshot {
     /// Calls that asked for a model, ever.
     pub requests: u64,
@@ -123,8 +128,10 @@ pub struct SimSnapshot {
     pub loading: bool,
     /// Loads that ended, ever.
     pub loads: u64,
-    /// Loads given up because everybody who waited for them left.
+    /// Loads given up because the client that began them left.
     pub aborted_loads: u64,
+    /// Models taken out of memory to be loaded again with other options.
+    pub reloads: u64,
     /// Models taken out of memory: to make room, to reload, on request, or idle for too long.
     pub unloads: u64,
 }
@@ -134,17 +141,29 @@ pub struct SimSnapshot {
 pub struct Scheduler {
     bounds: Bounds,
     runners: Vec<Runner>,
-    loading: Option<Loading>,
+    hand: Option<Hand>,
     pending: VecDeque<Call>,
+    /// Until when the memory of an unloaded model has not come back.
+    recovering: Option<Instant>,
     grants: Vec<Grant>,
     last_id: u64,
     counts: SimSnapshot,
 }
 
+/// The call that the scheduler is busy with.
 #[derive(Debug)]
-struct Loading {
-    load: Load,
-    calls: VecDeque<Call>,
+struct Hand {
+    call: Call,
+    step: Step,
+}
+
+/// What the scheduler does for the call in its hand.
+#[derive(Debug)]
+enum Step {
+    /// Waits until this model is unloaded and its memory is back.
+    Evicts(ModelKey),
+    /// Loads until then.
+    Loads(Instant),
 }
 
 impl Scheduler {
@@ -153,8 +172,9 @@ impl Scheduler {
         Self {
             bounds: Bounds { max_loaded: bounds.max_loaded.max(1), ..bounds },
             runners: Vec::new(),
-            loading: None,
+            hand: None,
             pending: VecDeque::new(),
+            recovering: None,
             grants: Vec::new(),
             last_id: 0,
             counts: SimSnapshot::default(),
@@ -166,17 +186,16 @@ impl Scheduler {
     /// # Errors
     /// [`Busy`] when it needs a load and the queue for that is full; it is then forgotten.
     pub fn arrive(&mut self, now: Instant, want: Want) -> Result<CallId, Busy> {
-        self.expire(now);
+        self.advance(now);
         self.counts.requests += 1;
-        let id = CallId(self.next_id());
-        let call = Call { id, want, arrived: now };
+        self.last_id += 1;
+        let id = CallId(self.last_id);
+        let call = Call { id, want, arrived: now, has_left: false };
         if let Some(runner) = self.runners.iter_mut().find(|runner| runner.serves(&call.want)) {
             runner.enter(now, call, &mut self.grants, &mut self.counts);
-        } else if let Some(loading) = self.loading.as_mut().filter(|it| it.serves(&call.want)) {
-            loading.calls.push_back(call);
         } else {
-            // Without a load in progress the head is in the scheduler's hand, not in the queue.
-            let in_hand = usize::from(self.loading.is_none());
+            // An empty hand takes the head of the queue.
+            let in_hand = usize::from(self.hand.is_none());
             if self.pending.len() >= self.bounds.max_queue.saturating_add(in_hand) {
                 self.counts.refused += 1;
                 return Err(Busy);
@@ -187,12 +206,18 @@ impl Scheduler {
         Ok(id)
     }
 
-    /// Takes a call out, wherever it is, and gives its slot to the next in line at once. A load
-    /// that nobody waits for any longer is given up. A call already out changes nothing.
+    /// A call ends, or its client leaves. Its slot goes to the next in line at once; a load that it began is given up; its
+    /// place in the queue stays taken until its turn comes. A call already out changes nothing.
     pub fn leave(&mut self, now: Instant, id: CallId, end: End) {
-        let gone = take(&mut self.pending, |call| call.id == id)
-            || self.loading.as_mut().is_some_and(|it| take(&mut it.calls, |call| call.id == id))
-            || self.runners.iter_mut().any(|runner| runner.leave(now, id));
+        let in_hand = self.hand.as_mut().map(|hand| &mut hand.call);
+        let mut waiting = self.pending.iter_mut().chain(in_hand);
+        let gone = match waiting.find(|call| call.id == id && !call.has_left) {
+            Some(call) => {
+                call.has_left = true;
+                true
+            }
+            None => self.runners.iter_mut().any(|runner| runner.leave(id)),
+        };
         if !gone {
             return;
         }
@@ -200,24 +225,6 @@ impl Scheduler {
             End::Finished => self.counts.finished += 1,
             End::Cancelled => self.counts.cancelled += 1,
         }
-        if self.loading.as_ref().is_some_and(|loading| loading.calls.is_empty()) {
-            self.loading = None;
-            self.counts.aborted_loads += 1;
-        }
-        self.advance(now);
-    }
-
-    /// The load is done: those who waited for it get its slots in the order they came. A load
-    /// that is no longer in progress changes nothing.
-    pub fn load_ended(&mut self, now: Instant, id: LoadId) {
-        let Some(loading) = self.loading.take_if(|loading| loading.load.id == id) else { return };
-        self.counts.loads += 1;
-        let Some(first) = loading.calls.front() else { return };
-        let mut runner = Runner::new(now, &first.want);
-        for call in loading.calls {
-            runner.enter(now, call, &mut self.grants, &mut self.counts);
-        }
-        self.runners.push(runner);
         self.advance(now);
     }
 
@@ -229,28 +236,62 @@ impl Scheduler {
         self.advance(now);
     }
 
+    /// Does all that has become possible: slots to the lines, idle models out, pending calls to
+    /// their models, and the next load.
+    pub fn advance(&mut self, now: Instant) {
+        self.see_memory(now);
+        for runner in &mut self.runners {
+            runner.fill(&mut self.grants);
+        }
+        loop {
+            self.expire(now);
+            let Some(hand) = self.hand.take() else {
+                let Some(call) = self.pending.pop_front() else { break };
+                // Whoever has left by now is passed over.
+                if !call.has_left {
+                    self.decide(now, call);
+                }
+                continue;
+            };
+            match self.go_on(now, hand) {
+                Some(waits) => {
+                    self.hand = Some(waits);
+                    break;
+                }
+                None => continue,
+            }
+        }
+        self.counts.most_running = self.counts.most_running.max(self.running());
+    }
+
+    /// When time alone changes something.
+    pub fn next_change(&self) -> Option<Instant> {
+        let loaded = self.hand.as_ref().and_then(|hand| match hand.step {
+            Step::Loads(until) => Some(until),
+            Step::Evicts(_) => None,
+        });
+        // While memory comes back no model is unloaded.
+        let expires = match self.recovering {
+            Some(until) => Some(until),
+            None => self.runners.iter().filter_map(Runner::expires).min(),
+        };
+        loaded.into_iter().chain(expires).min()
+    }
+
     /// Takes the rights to run given since the last time.
     pub fn take_grants(&mut self) -> Vec<Grant> {
         std::mem::take(&mut self.grants)
     }
 
-    /// The load in progress.
-    pub fn load(&self) -> Option<Load> {
-        self.loading.as_ref().map(|loading| loading.load)
-    }
-
-    /// The models in memory, longest-lived first.
+    /// The models in memory, longest-lived first. One that is loading is not among them.
     pub fn residents(&mut self, now: Instant) -> Vec<Resident> {
-        self.expire(now);
-        let mut residents: Vec<Resident> = self
-            .runners
-            .iter()
-            .map(|it| Resident {
-                model: it.model.clone(),
-                num_ctx: it.num_ctx,
-                stays: it.keep_alive.saturating_sub(it.idle_for(now)),
-            })
-            .collect();
+        self.advance(now);
+        let resident = |runner: &Runner| Resident {
+            model: runner.model.clone(),
+            num_ctx: runner.num_ctx,
+            stays: runner.stays(now),
+        };
+        let mut residents: Vec<Resident> = self.runners.iter().map(resident).collect();
         residents.sort_by_key(|resident| std::cmp::Reverse(resident.stays));
         residents
     }
@@ -258,81 +299,93 @@ impl Scheduler {
     /// The numbers now.
     pub fn snapshot(&self) -> SimSnapshot {
         let on_lines: usize = self.runners.iter().map(|runner| runner.line.len()).sum();
-        let on_load = self.loading.as_ref().map_or(0, |loading| loading.calls.len());
+        let in_hand = self.hand.iter().map(|hand| &hand.call);
+        let queued = self.pending.iter().chain(in_hand).filter(|call| !call.has_left).count();
         SimSnapshot {
-            waiting: self.pending.len() + on_load + on_lines,
+            waiting: queued + on_lines,
             running: self.running(),
             loaded: self.runners.len(),
-            loading: self.loading.is_some(),
+            loading: self.is_loading(),
             ..self.counts
         }
     }
 
-    /// Does all that has become possible: slots to the lines, idle models out, pending calls to
-    /// their models, and the next load.
-    fn advance(&mut self, now: Instant) {
-        for runner in &mut self.runners {
-            runner.fill(&mut self.grants);
-        }
-        self.expire(now);
-        while self.loading.is_none() {
-            let Some(head) = self.pending.pop_front() else { break };
-            if let Some(runner) = self.runners.iter_mut().find(|it| it.serves(&head.want)) {
-                // Loaded since it was queued, by a call before it.
-                runner.enter(now, head, &mut self.grants, &mut self.counts);
-            } else if self.make_room(&head.want) {
-                let load = Load { id: LoadId(self.next_id()), since: now };
-                self.loading = Some(Loading { load, calls: VecDeque::from([head]) });
-            } else {
-                // Everything in memory is in use: the head waits, and all behind it.
-                self.pending.push_front(head);
-                break;
+    fn is_loading(&self) -> bool {
+        self.hand.as_ref().is_some_and(|hand| matches!(hand.step, Step::Loads(_)))
+    }
+
+    /// Takes a call into the hand, or to its model when that is loaded by now.
+    fn decide(&mut self, now: Instant, call: Call) {
+        let same = self.runners.iter().position(|runner| runner.model == call.want.model);
+        if let Some(runner) = same.and_then(|at| self.runners.get_mut(at)) {
+            if runner.serves(&call.want) {
+                runner.enter(now, call, &mut self.grants, &mut self.counts);
+                return;
             }
+            // Loaded with other options: it has to go first, whoever uses it.
+            runner.keep_alive = Duration::ZERO;
+            self.counts.reloads += 1;
+            let step = Step::Evicts(runner.model.clone());
+            self.hand = Some(Hand { call, step });
+        } else if self.runners.len() < self.bounds.max_loaded {
+            self.hand = Some(Hand { call, step: Step::Loads(now + self.bounds.load) });
+        } else {
+            let victim = self.runners.iter_mut().min_by(|a, b| {
+                let rank = |runner: &Runner| (!runner.is_idle(), runner.keep_alive);
+                rank(a).cmp(&rank(b)).then_with(|| a.model.short().cmp(b.model.short()))
+            });
+            let Some(victim) = victim else { return };
+            victim.keep_alive = Duration::ZERO;
+            let step = Step::Evicts(victim.model.clone());
+            self.hand = Some(Hand { call, step });
         }
-        self.counts.most_running = self.counts.most_running.max(self.running());
     }
 
-    /// Makes sure one more model fits, unloading the same model with another context length, or
-    /// else the model idle for longest. False when those are in use.
-    fn make_room(&mut self, want: &Want) -> bool {
-        let same = self.runners.iter().position(|runner| runner.model == want.model);
-        if same.is_none() && self.runners.len() < self.bounds.max_loaded {
-            return true;
+    /// Goes on with the call in the hand; gives it back while there is something to wait for.
+    fn go_on(&mut self, now: Instant, hand: Hand) -> Option<Hand> {
+        let Hand { call, step } = hand;
+        match step {
+            Step::Evicts(ref victim) => {
+                let is_there = self.runners.iter().any(|runner| runner.model == *victim);
+                if is_there || self.recovering.is_some() {
+                    return Some(Hand { call, step });
+                }
+                // Who has left meanwhile is found out by the load, which is given up at once.
+                self.decide(now, call);
+            }
+            Step::Loads(_) if call.has_left => self.counts.aborted_loads += 1,
+            Step::Loads(until) if until <= now => {
+                self.counts.loads += 1;
+                let mut runner = Runner::new(now, &call.want);
+                runner.enter(now, call, &mut self.grants, &mut self.counts);
+                self.runners.push(runner);
+            }
+            Step::Loads(_) => return Some(Hand { call, step }),
         }
-        let idle = |at: &usize| self.runners.get(*at).is_some_and(Runner::is_idle);
-        let victim = match same {
-            Some(at) => Some(at).filter(idle),
-            None => (0..self.runners.len())
-                .filter(idle)
-                .min_by_key(|at| self.runners.get(*at).map(|runner| runner.last_used)),
-        };
-        let Some(victim) = victim else { return false };
-        self.runners.swap_remove(victim);
-        self.counts.unloads += 1;
-        true
+        None
     }
 
-    /// Unloads what was idle for its whole keep-alive. Called before every look at what is
-    /// loaded, which is why no timer is needed.
+    /// Sees the ends of calls, unless the memory of a model has not come back yet.
+    fn see_memory(&mut self, now: Instant) {
+        if self.recovering.is_some_and(|until| until > now) {
+            return;
+        }
+        self.recovering = None;
+        self.runners.iter_mut().for_each(|runner| runner.see_ends(now));
+    }
+
+    /// Unloads what was idle for its whole keep-alive, one model after the other as memory comes back.
     fn expire(&mut self, now: Instant) {
-        let before = self.runners.len();
-        self.runners.retain(|it| !it.is_idle() || it.idle_for(now) < it.keep_alive);
-        self.counts.unloads += (before - self.runners.len()) as u64;
+        while self.recovering.is_none() {
+            let due = |runner: &Runner| runner.expires().is_some_and(|until| until <= now);
+            let Some(at) = self.runners.iter().position(due) else { return };
+            self.runners.remove(at);
+            self.counts.unloads += 1;
+            self.recovering = Some(now + self.bounds.recovery).filter(|until| *until > now);
+        }
     }
 
     fn running(&self) -> usize {
         self.runners.iter().map(|runner| runner.running.len()).sum()
-    }
-
-    fn next_id(&mut self) -> u64 {
-        self.last_id += 1;
-        self.last_id
-    }
-}
-
-impl Loading {
-    fn serves(&self, want: &Want) -> bool {
-        let same = |call: &Call| call.want.model == want.model && call.want.num_ctx == want.num_ctx;
-        self.calls.front().is_some_and(same)
     }
 }

@@ -12,8 +12,8 @@ use std::time::Duration;
 pub struct SimSettings {
     /// Where it listens; port 0 picks a free one. Default `127.0.0.1:0`.
     pub listen: SocketAddr,
-    /// Calls that each loaded model runs at one time (`OLLAMA_NUM_PARALLEL`); embedding models
-    /// always have 1. Default 1; 0 means 1.
+    /// Calls that each loaded model runs at one time (`OLLAMA_NUM_PARALLEL`); embedding models and the families
+    /// that Ollama does not run in parallel always have 1. Default 1; 0 means 1.
     pub slots: u32,
     /// Calls that may wait for a load (`OLLAMA_MAX_QUEUE`), besides the one being loaded or
     /// waiting for room. Default 512.
@@ -22,6 +22,8 @@ pub struct SimSettings {
     pub max_loaded_models: u32,
     /// How long a load takes, at most a day. Default 1.5 s.
     pub load: Duration,
+    /// How long memory takes to come back after a model was unloaded, at most a day. Default 500 ms.
+    pub unload: Duration,
     /// From the slot to the first token. Default 200 ms.
     pub first_token: Duration,
     /// Tokens a second of one call, from the first on. Default 40; 0 or less means no pause.
@@ -43,10 +45,21 @@ impl Default for SimSettings {
             max_queue: 512,
             max_loaded_models: 3,
             load: Duration::from_millis(1500),
+            unload: Duration::from_millis(500),
             first_token: Duration::from_millis(200),
             tokens_per_second: 40.0,
             seed: 0,
             models: models.map(str::to_owned).to_vec(),
         }
+    }
+}
+
+impl SimSettings {
+    /// The same with so many models: the first of those it has, and more that are made up.
+    #[must_use]
+    pub fn with_models(mut self, count: u32) -> Self {
+        let made_up = (1..).map(|number| format!("model-{number}"));
+        self.models = self.models.into_iter().chain(made_up).take(count as usize).collect();
+        self
     }
 }

@@ -1,6 +1,8 @@
 //! The simulator over real sockets: shapes, slots, leaving, refusals. Nothing here sleeps to wait
 //! for something: the snapshot is watched.
 
+mod counters;
+
 use futures_util::StreamExt;
 use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
@@ -13,6 +15,7 @@ fn quick() -> SimSettings {
         load: Duration::from_millis(1),
         first_token: Duration::ZERO,
         tokens_per_second: 0.0,
+        unload: Duration::ZERO,
         ..SimSettings::default()
     }
 }

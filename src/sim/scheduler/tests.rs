@@ -5,6 +5,8 @@ use proptest::prelude::*;
 use super::*;
 
 const KEEP: Duration = Duration::from_secs(300);
+const LOAD: Duration = Duration::from_secs(2);
+const RECOVERY: Duration = Duration::from_secs(1);
 
 struct Bench {
     scheduler: Scheduler,
@@ -14,7 +16,12 @@ struct Bench {
 
 impl Bench {
     fn new(max_queue: usize, max_loaded: usize) -> Self {
-        let scheduler = Scheduler::new(Bounds { max_queue, max_loaded });
+        let bounds = Bounds { max_queue, max_loaded, load: LOAD, recovery: Duration::ZERO };
+        Self::of(bounds)
+    }
+
+    fn of(bounds: Bounds) -> Self {
+        let scheduler = Scheduler::new(bounds);
         Self { scheduler, now: Instant::now(), granted: Vec::new() }
     }
 
@@ -33,9 +40,20 @@ impl Bench {
         self.collect();
     }
 
+    /// Lets time pass until the load in progress ends.
     fn end_load(&mut self) {
-        let load = self.scheduler.load().expect("a load in progress");
-        self.scheduler.load_ended(self.now, load.id);
+        assert!(self.seen().loading, "no load in progress");
+        self.pass(LOAD);
+    }
+
+    /// Lets time pass, stopping wherever it alone changes something.
+    fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        while let Some(next) = self.scheduler.next_change().filter(|next| *next <= until) {
+            self.now = next.max(self.now);
+            self.scheduler.advance(self.now);
+        }
+        self.now = until;
         self.collect();
     }
 
@@ -62,7 +80,8 @@ impl Bench {
 
 fn want(model: &str) -> Want {
     let model = ModelKey::parse(model).expect(model);
-    Want { model, num_ctx: 4096, slots: 2, keep_alive: KEEP, generates: true }
+    let options = RunnerOptions::default();
+    Want { model, options, num_ctx: 4096, slots: 2, keep_alive: KEEP, generates: true }
 }
 
 #[test]
@@ -70,11 +89,10 @@ fn a_call_for_a_model_not_loaded_waits_for_its_load() {
     let mut bench = Bench::new(512, 3);
     let id = bench.arrive("a").expect("room");
     assert_eq!((bench.seen().waiting, bench.seen().loading), (1, true));
-    bench.now += Duration::from_secs(2);
-    let load = bench.scheduler.load().expect("a load");
-    bench.scheduler.load_ended(bench.now, load.id);
+    bench.now += LOAD;
+    bench.scheduler.advance(bench.now);
     let grants = bench.scheduler.take_grants();
-    assert_eq!((grants[0].call, grants[0].load), (id, Duration::from_secs(2)));
+    assert_eq!((grants[0].call, grants[0].load), (id, LOAD));
     assert_eq!((bench.seen().running, bench.seen().loads), (1, 1));
 }
 
@@ -99,6 +117,7 @@ fn one_model_loads_at_a_time_and_loaded_ones_go_on() {
     let (b, c) = (bench.arrive("b").expect("room"), bench.arrive("c").expect("room"));
     let a = bench.arrive("a").expect("room");
     assert!(bench.granted.contains(&a));
+    assert_eq!(bench.loaded(), ["a"], "what loads is not shown");
     bench.end_load();
     assert!(bench.granted.contains(&b) && !bench.granted.contains(&c));
     bench.end_load();
@@ -111,68 +130,129 @@ fn a_full_queue_refuses_only_calls_that_need_a_load() {
     bench.load("a");
     let running = bench.arrive("a").expect("loaded");
     assert!(bench.arrive("b").is_ok(), "in the scheduler's hand, waiting for room");
-    assert!(bench.arrive("c").is_ok(), "queued");
+    let queued = bench.arrive("c").expect("queued");
     assert_eq!(bench.arrive("d"), Err(Busy));
     assert!(bench.arrive("a").is_ok(), "loaded models have no bound");
     assert_eq!(bench.seen().refused, 1);
     assert!(!bench.seen().loading);
+    // A client that leaves keeps its place taken until its turn comes.
+    bench.leave(queued, End::Cancelled);
+    assert_eq!(bench.arrive("d"), Err(Busy));
     bench.leave(running, End::Finished);
 }
 
 #[test]
-fn a_queue_of_none_still_lets_the_first_load_through() {
-    let mut bench = Bench::new(0, 3);
-    assert!(bench.arrive("a").is_ok());
-    assert!(bench.arrive("a").is_ok(), "joins the load in progress");
-    assert_eq!(bench.arrive("b"), Err(Busy));
+fn the_victim_is_the_idle_model_with_the_shortest_keep_alive() {
+    let mut bench = Bench::new(512, 2);
+    let short = Want { keep_alive: Duration::from_secs(60), ..want("b") };
+    bench.load("a");
+    let id = bench.arrive_with(short).expect("room");
+    bench.end_load();
+    bench.leave(id, End::Finished);
+    // It was used last, and goes all the same.
+    bench.load("c");
+    assert_eq!(bench.loaded(), ["c", "a"]);
+    // In use, it is spared for an idle one, however long that would stay.
+    let busy = bench.arrive_with(Want { keep_alive: Duration::from_secs(1), ..want("c") });
+    bench.load("d");
+    assert!(bench.loaded().contains(&"c".to_owned()) && busy.is_ok());
 }
 
 #[test]
-fn room_is_made_by_the_model_idle_for_longest_and_never_by_a_busy_one() {
+fn a_busy_victim_is_waited_for_while_newcomers_go_on_using_it() {
     let mut bench = Bench::new(512, 2);
     bench.load("a");
-    bench.now += Duration::from_secs(1);
     bench.load("b");
-    let _busy = bench.arrive("a").expect("loaded");
-    bench.load("c");
-    assert_eq!(bench.loaded(), ["a", "c"]);
-    let busy = bench.arrive("c").expect("loaded");
-    let waits = bench.arrive("b").expect("room in the queue");
-    assert!(!bench.seen().loading, "both are in use");
-    bench.leave(busy, End::Cancelled);
-    assert!(bench.seen().loading);
-    bench.end_load();
-    assert!(bench.granted.contains(&waits));
+    let (on_a, on_b) = (bench.arrive("a").expect("loaded"), bench.arrive("b").expect("loaded"));
+    let cold = bench.arrive("c").expect("queued");
+    // The other model's getting idle changes nothing: exactly the first is waited for.
+    bench.leave(on_b, End::Finished);
+    assert!(!bench.seen().loading);
+    let newcomer = bench.arrive("a").expect("still loaded");
+    assert!(bench.granted.contains(&newcomer));
+    bench.leave(on_a, End::Finished);
+    assert!(!bench.seen().loading, "a newcomer uses it");
+    // Its keep-alive replaced the end that was set, so that the model goes when that is over.
+    bench.leave(newcomer, End::Finished);
+    bench.pass(KEEP - Duration::from_millis(1));
+    assert!(!bench.seen().loading);
+    bench.pass(LOAD);
+    assert!(bench.seen().loading || bench.granted.contains(&cold));
 }
 
 #[test]
-fn a_load_that_nobody_waits_for_any_longer_is_given_up() {
+fn a_load_is_its_first_client_s_and_begins_anew_for_the_next() {
     let mut bench = Bench::new(512, 3);
     let (first, second) = (bench.arrive("a").expect("room"), bench.arrive("a").expect("room"));
-    let queued = bench.arrive("b").expect("room");
-    let stale = bench.scheduler.load().expect("a load");
+    bench.pass(LOAD / 2);
     bench.leave(first, End::Cancelled);
-    assert_eq!(bench.scheduler.load(), Some(stale), "one still waits");
-    bench.leave(second, End::Cancelled);
-    assert_eq!(bench.seen().aborted_loads, 1);
-    // The next load begins at once, and the old timer cannot end it.
-    bench.scheduler.load_ended(bench.now, stale.id);
-    assert_eq!((bench.seen().loads, bench.seen().loading), (0, true));
-    bench.end_load();
-    assert_eq!(bench.granted, [queued]);
+    assert_eq!((bench.seen().aborted_loads, bench.seen().loading), (1, true));
+    bench.pass(LOAD / 2);
+    assert!(bench.granted.is_empty(), "the half that was loaded is lost");
+    bench.pass(LOAD / 2);
+    assert_eq!(bench.granted, [second]);
 }
 
 #[test]
-fn another_context_length_reloads_the_model_once_it_is_idle() {
+fn a_client_that_leaves_while_room_is_made_still_evicts_and_then_gives_its_load_up() {
+    let mut bench = Bench::new(512, 1);
+    bench.load("a");
+    let busy = bench.arrive("a").expect("loaded");
+    let cold = bench.arrive("b").expect("queued");
+    bench.leave(cold, End::Cancelled);
+    bench.leave(busy, End::Finished);
+    assert_eq!((bench.loaded().len(), bench.seen().aborted_loads), (0, 1));
+    // Whoever left while it stood in the queue is passed over.
+    let (next, left) = (bench.arrive("c").expect("room"), bench.arrive("d").expect("room"));
+    bench.leave(left, End::Cancelled);
+    bench.end_load();
+    assert_eq!((bench.granted.last(), bench.seen().aborted_loads), (Some(&next), 1));
+    assert_eq!((bench.seen().waiting, bench.seen().loading), (0, false));
+}
+
+#[test]
+fn other_options_reload_the_model_once_it_is_idle_and_none_is_not_the_same_as_any() {
     let mut bench = Bench::new(512, 3);
     let running = bench.arrive("a").expect("room");
     bench.end_load();
-    let longer = bench.arrive_with(Want { num_ctx: 8192, ..want("a") }).expect("room");
+    let asked = |num_ctx| RunnerOptions { num_ctx, ..RunnerOptions::default() };
+    let longer = Want { options: asked(Some(8192)), num_ctx: 8192, ..want("a") };
+    let longer = bench.arrive_with(longer).expect("room");
     assert!(!bench.seen().loading);
     bench.leave(running, End::Finished);
     bench.end_load();
     assert!(bench.granted.contains(&longer));
-    assert_eq!((bench.seen().loads, bench.seen().unloads, bench.seen().loaded), (2, 1, 1));
+    bench.leave(longer, End::Finished);
+    for (options, reloads) in [
+        (asked(Some(8192)), 1),
+        (asked(None), 2),
+        (asked(Some(4096)), 3),
+        (RunnerOptions { shift: false, ..asked(Some(4096)) }, 4),
+    ] {
+        let id = bench.arrive_with(Want { options, ..want("a") }).expect("room");
+        bench.pass(LOAD);
+        bench.leave(id, End::Finished);
+        assert_eq!((bench.seen().reloads, bench.seen().loaded), (reloads, 1));
+    }
+}
+
+#[test]
+fn memory_comes_back_late_and_until_then_no_end_is_seen() {
+    let bounds = Bounds { max_queue: 512, max_loaded: 2, load: LOAD, recovery: RECOVERY };
+    let mut bench = Bench::of(bounds);
+    bench.load("a");
+    bench.load("b");
+    let busy = bench.arrive("b").expect("loaded");
+    let cold = bench.arrive("c").expect("room");
+    assert_eq!((bench.loaded(), bench.seen().loading), (vec!["b".to_owned()], false));
+    // Its slot is free at once, but it is not seen to be idle: it could not be evicted now.
+    bench.leave(busy, End::Finished);
+    bench.scheduler.unload(bench.now, &want("b").model);
+    assert_eq!(bench.loaded(), ["b"]);
+    bench.pass(RECOVERY);
+    assert_eq!(bench.seen().loaded, 0);
+    bench.pass(RECOVERY + LOAD);
+    assert!(bench.granted.contains(&cold));
 }
 
 #[test]
@@ -202,6 +282,19 @@ fn unloading_waits_for_those_who_use_the_model() {
 }
 
 #[test]
+fn a_model_that_is_to_stay_for_ever_blocks_every_load_behind_it() {
+    let mut bench = Bench::new(512, 1);
+    bench.load("a");
+    let first = bench.arrive("a").expect("loaded");
+    let cold = bench.arrive("b").expect("queued");
+    let forever = bench.arrive_with(Want { keep_alive: FOREVER, ..want("a") }).expect("loaded");
+    bench.leave(first, End::Finished);
+    bench.leave(forever, End::Finished);
+    bench.pass(Duration::from_secs(86_400));
+    assert!(!bench.granted.contains(&cold) && bench.loaded() == ["a"]);
+}
+
+#[test]
 fn a_call_that_only_loads_takes_no_slot() {
     let mut bench = Bench::new(512, 3);
     let load = bench.arrive_with(Want { generates: false, ..want("a") }).expect("room");
@@ -216,23 +309,24 @@ proptest! {
     /// Whatever comes in whatever order, slots are kept, the sums add up, and in the end
     /// everybody was served.
     #[test]
-    fn no_order_of_events_breaks_the_sums(steps in prop::collection::vec((0..6u8, 0..64usize), 0..300)) {
-        let mut bench = Bench::new(3, 2);
+    fn no_order_of_events_breaks_the_sums(steps in prop::collection::vec((0..5u8, 0..64usize), 0..300)) {
+        let bounds = Bounds { max_queue: 3, max_loaded: 2, load: LOAD, recovery: RECOVERY };
+        let mut bench = Bench::of(bounds);
         let mut alive: Vec<CallId> = Vec::new();
         for (step, pick) in steps {
             match step {
                 0..=2 => {
                     let name = ["a", "b", "c", "d"][pick % 4];
-                    let num_ctx = if pick > 50 { 8192 } else { 4096 };
-                    alive.extend(bench.arrive_with(Want { num_ctx, ..want(name) }).ok());
+                    let num_ctx = (pick > 50).then_some(8192);
+                    let options = RunnerOptions { num_ctx, ..RunnerOptions::default() };
+                    alive.extend(bench.arrive_with(Want { options, ..want(name) }).ok());
                 }
                 3 if !alive.is_empty() => {
                     let id = alive.swap_remove(pick % alive.len());
                     let ran = bench.granted.contains(&id);
                     bench.leave(id, if ran { End::Finished } else { End::Cancelled });
                 }
-                4 if bench.seen().loading => bench.end_load(),
-                _ => bench.now += Duration::from_secs(pick as u64),
+                _ => bench.pass(Duration::from_millis(pick as u64 * 100)),
             }
             let seen = bench.seen();
             let settled = seen.refused + seen.finished + seen.cancelled;
@@ -248,9 +342,8 @@ proptest! {
                 bench.leave(id, End::Finished);
                 alive.retain(|other| *other != id);
             }
-            if bench.seen().loading {
-                bench.end_load();
-            }
+            // Long enough for any keep-alive that brought a model back.
+            bench.pass(KEEP);
         }
         prop_assert_eq!((bench.seen().waiting, bench.seen().running), (0, 0));
     }

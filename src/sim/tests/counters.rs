@@ -1,0 +1,25 @@
+//! What the simulator tells of itself.
+
+use super::*;
+
+#[actix_web::test]
+async fn its_counters_have_a_route_of_their_own_and_families_that_are_run_singly_stay_so() {
+    let models = vec!["llama3.1".to_owned(), "qwen3vl".to_owned()];
+    let settings = SimSettings { slots: 4, models, ..quick() };
+    let settings = SimSettings { first_token: Duration::from_millis(50), ..settings };
+    let sim = start(settings.with_models(5)).expect("started");
+    let tags = value(get(&sim, "/api/tags").await).await;
+    let names: Vec<&str> =
+        tags["models"].as_array().unwrap().iter().filter_map(|it| it["name"].as_str()).collect();
+    assert_eq!(names[2..], ["model-1:latest", "model-2:latest", "model-3:latest"]);
+    for (model, most) in [("qwen3vl", 1), ("llama3.1", 4)] {
+        let body = unary(chat(model, "why?"));
+        let asked = (0..4).map(|_| post(&sim, "/api/chat", &body));
+        let asked = futures_util::future::join_all(asked).await;
+        assert!(asked.iter().all(|answer| answer.status() == StatusCode::OK));
+        let counters = value(get(&sim, "/sim").await).await;
+        assert_eq!(counters["most_running"], most, "{counters}");
+    }
+    let counters = value(get(&sim, "/sim").await).await;
+    assert_eq!((&counters["requests"], &counters["loads"]), (&json!(8), &json!(2)));
+}
