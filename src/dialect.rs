@@ -7,6 +7,7 @@
 
 mod anthropic;
 pub mod carried;
+mod gemini;
 mod native;
 mod ollama;
 mod openai;
@@ -27,6 +28,7 @@ use crate::chat::{Ask, ChatEvent, Endpoint, GatewayError, Waiting};
 pub use anthropic::{
     Anthropic, AnthropicCount, model as anthropic_model, models as anthropic_models,
 };
+pub use gemini::{Gemini, model as gemini_model, models as gemini_models};
 pub use native::Native;
 pub use ollama::{Ollama, VERSION as OLLAMA_VERSION, described, installed, loaded};
 pub use openai::{
@@ -48,6 +50,11 @@ pub const DIALECTS: &[&dyn Dialect] = &[
     &Ollama::Show,
     &Anthropic,
     &AnthropicCount,
+    &Gemini::Generate,
+    &Gemini::Stream,
+    &Gemini::Count,
+    &Gemini::Embed,
+    &Gemini::BatchEmbed,
 ];
 
 /// The dialect in which everything at `path` is answered, errors about the path itself included.
@@ -60,9 +67,10 @@ pub fn dialect_of(path: &str) -> &'static dyn Dialect {
 #[must_use]
 pub fn dialect_at(path: &str) -> Option<&'static dyn Dialect> {
     /// Where a vendor's clients ask, the longer beginnings first.
-    const BEGINNINGS: [(&str, &dyn Dialect); 4] = [
+    const BEGINNINGS: [(&str, &dyn Dialect); 5] = [
         ("/v1/messages", &Anthropic),
         ("/api/v1/", &Native),
+        ("/v1beta/", &Gemini::Generate),
         ("/v1/", &OpenAiChat),
         ("/api/", &Ollama::Chat),
     ];
@@ -76,7 +84,7 @@ pub trait Dialect: Sync {
     /// The name in metrics and logs: one of a closed set.
     fn name(&self) -> &'static str;
 
-    /// The paths that are answered, all by POST.
+    /// The paths that are answered, all by POST. One that ends in a method has the model's name as `{model}`.
     fn paths(&self) -> &'static [&'static str];
 
     /// Whether a body is read as JSON whatever its content type says.
@@ -122,6 +130,9 @@ pub trait Dialect: Sync {
         self.decode(body)
     }
 
+    /// Takes in what the address of a request says beside its body. `ask` is what [`Dialect::decode`] gave.
+    fn address(&self, _ask: &mut Ask, _address: Address<'_>) {}
+
     /// Begins to write one answer, streamed or whole as `ask` wants it. `ask` is what [`Dialect::decode`] gave.
     fn encoder(&self, ask: &Ask, head: AnswerHead) -> Box<dyn Encoder>;
 
@@ -132,6 +143,15 @@ pub trait Dialect: Sync {
     fn request_id_header(&self) -> Option<&'static str> {
         None
     }
+}
+
+/// What the address of a request says.
+#[derive(Debug, Clone, Copy)]
+pub struct Address<'a> {
+    /// The model that stands in the path; empty where none does.
+    pub model: &'a str,
+    /// The query, without the question mark.
+    pub query: &'a str,
 }
 
 /// Turns by the ids of their answers.

@@ -104,7 +104,7 @@ mod tests {
     fn every_client_is_told_address_key_and_model_and_nothing_is_left_over() {
         let config = Config::default();
         assert_eq!(names().len(), PAGE.matches("\n## ").count(), "a heading without a name");
-        assert_eq!(names().len(), 20);
+        assert_eq!(names().len(), 21);
         let (url, key, model) = (Some("https://llm.example.org/v1/"), Some("sk-1"), Some("m:7b"));
         for name in names() {
             let told = lines(name, Wanted { url, key, model }, &config).unwrap();

@@ -23,6 +23,10 @@ pub struct AnswerShape {
     pub input: Option<Vec<Value>>,
     /// Whether the proofs of thinking go out with it, to come back: OpenAI's `include: ["reasoning.encrypted_content"]`.
     pub with_proofs: bool,
+    /// Whether the client reads what the model thought: Gemini's `includeThoughts`.
+    pub shows_thoughts: bool,
+    /// Whether a stream is a JSON list and no server-sent events: Gemini's without `alt=sse`.
+    pub is_list: bool,
 }
 
 /// How a client knows a tool, where that is not as a plain function of the name that the model knows.

@@ -79,16 +79,22 @@ impl Callers {
         Self { by_digest, anonymous, trusted: auth.trusted_proxies.clone() }
     }
 
-    /// The caller whose key came with a request: `Authorization: Bearer KEY` or `X-API-Key: KEY`.
+    /// The caller whose key came with a request: `Authorization: Bearer KEY`, `X-API-Key: KEY`, or one of `more`.
     ///
     /// # Errors
     ///
     /// `InvalidApiKey`, the same for a missing, an unknown, an expired and a malformed key.
-    pub fn identify(&self, headers: &HeaderMap, now: SystemTime) -> Result<Known, GatewayError> {
+    pub fn identify(
+        &self,
+        headers: &HeaderMap,
+        more: &[Vec<u8>],
+        now: SystemTime,
+    ) -> Result<Known, GatewayError> {
         if let Some(anonymous) = &self.anonymous {
             return Ok(anonymous.clone());
         }
-        keys(headers).find_map(|key| self.lookup(key, now)).ok_or_else(|| {
+        let mut keys = keys(headers).chain(more.iter().map(Vec::as_slice));
+        keys.find_map(|key| self.lookup(key, now)).ok_or_else(|| {
             GatewayError::new(ErrorKind::InvalidApiKey, "Invalid or missing API Key")
                 .from(Origin::Client)
         })
@@ -124,7 +130,8 @@ impl Front {
     /// `InvalidApiKey`, or `RateLimited` after too many requests without a valid key.
     pub(super) fn identify(&self, request: &HttpRequest) -> Result<Known, GatewayError> {
         let callers = self.callers.load();
-        callers.identify(request.headers(), SystemTime::now()).map_err(|error| {
+        let googles = google_keys(request);
+        callers.identify(request.headers(), &googles, SystemTime::now()).map_err(|error| {
             let address = address::of(request, &callers.trusted);
             match address.map(|address| self.failures.count(address, Instant::now())) {
                 Some(Err(refusal)) => {
@@ -186,6 +193,39 @@ fn keys(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     bearer.chain(headers.get_all("x-api-key").map(|value| value.as_bytes().trim_ascii()))
 }
 
+/// The keys of a request at Google's paths, where its clients put them: a header of their own, or the query.
+fn google_keys(request: &HttpRequest) -> Vec<Vec<u8>> {
+    if !request.path().starts_with("/v1beta/") {
+        return Vec::new();
+    }
+    let headers = request.headers().get_all("x-goog-api-key");
+    let headers = headers.map(|value| value.as_bytes().trim_ascii().to_vec());
+    let query = request.query_string().split('&').filter_map(|pair| pair.strip_prefix("key="));
+    headers.chain(query.map(|key| unescaped(key.as_bytes()))).collect()
+}
+
+/// The bytes that a text in a query stands for.
+fn unescaped(text: &[u8]) -> Vec<u8> {
+    let hex = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let [first, after @ ..] = rest {
+        rest = after;
+        let escaped = match (first, after) {
+            (b'%', [high, low, behind @ ..]) => hex(high).zip(hex(low)).map(|pair| (pair, behind)),
+            _ => None,
+        };
+        match escaped {
+            Some(((high, low), behind)) => {
+                bytes.push(high << 4 | low);
+                rest = behind;
+            }
+            None => bytes.push(*first),
+        }
+    }
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,7 +257,7 @@ mod tests {
         for (name, value) in headers {
             map.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        let identified = callers.identify(&map, SystemTime::now());
+        let identified = callers.identify(&map, &[], SystemTime::now());
         identified.map(|known| known.caller.name.to_string()).map_err(|error| error.kind)
     }
 

@@ -12,9 +12,10 @@ use actix_web::HttpRequest;
 use actix_web::http::header::HeaderValue;
 use bytes::Bytes;
 
+use super::models::unescaped;
 use crate::chat::{Ask, Carry, GatewayError};
 use crate::dialect::carried::{form, is_clear, outline};
-use crate::dialect::{Dialect, Turns};
+use crate::dialect::{Address, Dialect, Turns};
 
 /// Headers that are passed on.
 const HEADERS: [&str; 3] = ["anthropic-beta", "anthropic-version", "openai-beta"];
@@ -35,7 +36,12 @@ pub(super) fn read(
     turns: &Turns,
     are_several: bool,
 ) -> Result<(Ask, Option<Arc<Carry>>), GatewayError> {
-    let decoded = dialect.decode_after(&body, turns);
+    let model = unescaped(request.match_info().get("model").unwrap_or_default());
+    let address = Address { model: &model, query: request.query_string() };
+    let decoded = dialect.decode_after(&body, turns).map(|mut ask| {
+        dialect.address(&mut ask, address);
+        ask
+    });
     // Turns that are stored here are unknown to providers.
     let endpoint = dialect.endpoint().filter(|_| turns.is_empty());
     let Some(endpoint) = endpoint else { return Ok((decoded?, None)) };

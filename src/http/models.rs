@@ -21,9 +21,9 @@ use super::body_reader::{self, Bounds, Buffered};
 use super::drain::draining;
 use super::exchange::Exchange;
 use super::request_options::RequestOptions;
-use super::{Front, not_get, shard};
-use crate::chat::{Ask, ErrorKind, GatewayError, Listing, Origin};
-use crate::dialect::{self, Anthropic, Dialect, Ollama, OpenAiChat};
+use super::{Front, not_get, nowhere, shard};
+use crate::chat::{Ask, ErrorKind, GatewayError, Listing, Offer, Origin};
+use crate::dialect::{self, Anthropic, Dialect, Gemini, Ollama, OpenAiChat};
 use crate::policy::DataPolicy;
 use crate::provider::Provider;
 use crate::router::Browse;
@@ -57,6 +57,13 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         readable(config, path, web::get().to(models), web::head().to(models));
     }
     readable(config, "/v1/models/{id:.*}", web::get().to(model), web::head().to(model));
+    readable(config, "/v1beta/models", web::get().to(googles), web::head().to(googles));
+    let one = web::resource("/v1beta/models/{id:.*}")
+        .route(web::get().to(google))
+        .route(web::head().to(google))
+        // A method that models do not have here.
+        .route(web::post().to(nowhere));
+    config.service(one.default_service(web::to(not_get)));
     readable(config, "/api/tags", web::get().to(installed), web::head().to(installed));
     readable(config, "/api/ps", web::get().to(loaded), web::head().to(loaded));
     readable(config, "/api/version", web::get().to(version), web::head().to(version));
@@ -92,6 +99,26 @@ async fn model(request: HttpRequest, front: Data<Front>) -> HttpResponse {
         true => dialect::anthropic_model,
         false => dialect::openai_model,
     };
+    named(listed_by(is_anthropic), &request, &front, write).await
+}
+
+async fn googles(request: HttpRequest, front: Data<Front>) -> HttpResponse {
+    let list =
+        |models: &ModelList<'_>| Ok(dialect::gemini_models(&models.offers(Listing::Installed)));
+    answer(&Gemini::Generate, Listing::Installed, &request, &front, list).await
+}
+
+async fn google(request: HttpRequest, front: Data<Front>) -> HttpResponse {
+    named(&Gemini::Generate, &request, &front, dialect::gemini_model).await
+}
+
+/// Answers with what `write` makes of the model that the path names.
+async fn named(
+    dialect: &'static dyn Dialect,
+    request: &HttpRequest,
+    front: &Front,
+    write: fn(&Offer) -> Value,
+) -> HttpResponse {
     let name = unescaped(request.match_info().query("id"));
     let one = |models: &ModelList<'_>| match models.offer(&name) {
         Some(offer) => Ok(write(&offer)),
@@ -101,7 +128,7 @@ async fn model(request: HttpRequest, front: Data<Front>) -> HttpResponse {
             Err(GatewayError::new(ErrorKind::ModelNotFound, message).from(Origin::Client))
         }
     };
-    answer(listed_by(is_anthropic), Listing::Installed, &request, &front, one).await
+    answer(dialect, Listing::Installed, request, front, one).await
 }
 
 async fn installed(request: HttpRequest, front: Data<Front>) -> HttpResponse {
@@ -282,7 +309,7 @@ fn is_anthropic(request: &HttpRequest) -> bool {
 
 /// A model's name in a path. actix has decoded everything except what could change the path's
 /// meaning.
-fn unescaped(name: &str) -> String {
+pub(super) fn unescaped(name: &str) -> String {
     name.replace("%2F", "/").replace("%2f", "/").replace("%2B", "+").replace("%25", "%")
 }
 

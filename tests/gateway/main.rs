@@ -35,6 +35,7 @@ mod endings;
 mod failures;
 mod fallback;
 mod fit;
+mod gemini;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod harness;
 mod health;

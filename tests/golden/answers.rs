@@ -16,7 +16,8 @@ use std::time::{Duration, SystemTime};
 
 use llm_gateway::chat::{Ask, ChatEvent, ErrorKind, GatewayError, Origin};
 use llm_gateway::dialect::{
-    AnswerHead, Anthropic, Dialect, Native, Ollama, OpenAiChat, OpenAiCompletions, OpenAiResponses,
+    Address, AnswerHead, Anthropic, Dialect, Gemini, Native, Ollama, OpenAiChat, OpenAiCompletions,
+    OpenAiResponses,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -36,7 +37,7 @@ pub struct Form {
 }
 
 /// Every dialect in which chats are answered.
-pub fn forms() -> [Form; 7] {
+pub fn forms() -> [Form; 8] {
     let form = |name, dialect, body, [whole, piece, error]: [Shape; 3]| Form {
         name,
         dialect,
@@ -85,14 +86,22 @@ pub fn forms() -> [Form; 7] {
         form(
             "anthropic",
             &Anthropic,
-            || {
-                json!({"model": "asked-for", "max_tokens": 4096,
-                    "messages": [{"role": "user", "content": "hi"}],
-                    "thinking": {"type": "enabled", "budget_tokens": 1024}})
-            },
+            thoughtful,
             [A("Message"), A("RawMessageStreamEvent"), A("ErrorResponse")],
         ),
+        form("gemini", &Gemini::Generate, contents, [Free, Free, Free]),
     ]
+}
+
+fn contents() -> Value {
+    json!({"contents": [{"parts": [{"text": "hi"}]}],
+        "generationConfig": {"thinkingConfig": {"includeThoughts": true}}})
+}
+
+fn thoughtful() -> Value {
+    json!({"model": "asked-for", "max_tokens": 4096,
+        "messages": [{"role": "user", "content": "hi"}],
+        "thinking": {"type": "enabled", "budget_tokens": 1024}})
 }
 
 fn messages() -> Value {
@@ -107,7 +116,14 @@ impl Form {
         if stream && counts {
             body["stream_options"] = json!({"include_usage": true});
         }
-        self.dialect.decode(body.to_string().as_bytes()).unwrap()
+        // Google's path says whether it is streamed.
+        let dialect = match (self.name, stream) {
+            ("gemini", true) => &Gemini::Stream,
+            _ => self.dialect,
+        };
+        let mut ask = dialect.decode(body.to_string().as_bytes()).unwrap();
+        dialect.address(&mut ask, Address { model: "asked-for", query: "alt=sse" });
+        ask
     }
 
     /// What a client reads of these events and this failure.

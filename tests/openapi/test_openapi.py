@@ -16,7 +16,7 @@ from running import PATIENCE, running
 SCHEMATHESIS = pathlib.Path(sys.executable).parent / "schemathesis"
 # What they are asked beyond this is up to vendors, whose whole schemas the document does not repeat.
 OUR_OWN = ["native", "health"]
-VENDORS = ["openai", "ollama", "anthropic"]
+VENDORS = ["openai", "ollama", "anthropic", "gemini"]
 
 
 @pytest.fixture(scope="module")

@@ -29,13 +29,16 @@ pub(super) fn embed(
         return Err(GatewayError::invalid("input: this provider needs a text"));
     }
     let mut dropped = Vec::new();
-    // Clients of this API do not ask here, so none of the fields fits; some must be refused.
-    own_fields(request.extra.as_ref(), Api::Gemini, &mut dropped)?;
+    let own = own_fields(request.extra.as_ref(), Api::Gemini, &mut dropped)?;
     let path = path_of(model.strip_prefix("models/").unwrap_or(model))?;
     let one = |text: &String| {
         let mut one = json!({"model": path, "content": {"parts": [{"text": text}]}});
-        if let (Some(dimensions), Some(one)) = (request.dimensions, one.as_object_mut()) {
-            one.insert("outputDimensionality".to_owned(), json!(dimensions));
+        if let Some(one) = one.as_object_mut() {
+            let dimensions = request.dimensions.map(|dimensions| json!(dimensions));
+            one.extend(dimensions.map(|value| ("outputDimensionality".to_owned(), value)));
+            for (name, value) in &own {
+                one.entry(*name).or_insert_with(|| (*value).clone());
+            }
         }
         one
     };

@@ -4,6 +4,17 @@ use serde_json::{Map, Value, json};
 
 use crate::chat::{ChatRequest, Effort, Format, GatewayError};
 
+/// Opens the names of a client's own fields of `generationConfig`.
+pub(super) const OWN: &str = "generationConfig.";
+
+/// Adds a client's own fields, which never replace what is written.
+pub(super) fn extend(config: &mut Map<String, Value>, own: &[(&str, &Value)]) {
+    for (name, value) in own {
+        let name = name.strip_prefix(OWN).unwrap_or(name).to_owned();
+        config.entry(name).or_insert_with(|| (*value).clone());
+    }
+}
+
 /// How a model takes its thinking, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Generation {

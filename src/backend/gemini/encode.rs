@@ -18,7 +18,7 @@ use crate::backend::names::ToolNames;
 use crate::backend::{Target, UpstreamRequest, foreign_fields};
 use crate::chat::{
     Api, ChatRequest, Document, DocumentSource, GatewayError, Image, ImageSource, Message, Part,
-    Role, Tool, ToolChoice, ToolResult,
+    Role, ToolChoice, ToolResult,
 };
 use crate::wire::json;
 use crate::wire::signature::geminis;
@@ -47,7 +47,9 @@ pub(super) fn chat(
     let model = model.strip_prefix("models/").unwrap_or(model);
     let (generation, limit) = (Generation::of(model), target.limit(request));
     let passed = foreign_fields(request, Api::Gemini, &mut dropped)?;
-    let passed = passed.into_iter().filter(|(name, _)| !OWN.contains(name)).collect();
+    let passed = passed.into_iter().filter(|(name, _)| !OWN.contains(name));
+    let (tuning, passed): (Vec<_>, Vec<_>) =
+        passed.partition(|(name, _)| name.starts_with(config::OWN));
     let names = ToolNames::new(request);
     let contents = contents(request, generation, &names, &mut dropped)?;
     if contents.is_empty() {
@@ -62,14 +64,17 @@ pub(super) fn chat(
     if request.tools.iter().any(|tool| tool.strict == Some(true)) {
         dropped.push("strict".to_owned());
     }
+    let mut generation_config =
+        config::generation(request, limit, model, generation, &mut dropped)?;
+    config::extend(&mut generation_config, &tuning);
     let body = Body {
         system_instruction: instructions(request)?.map(|text| Instruction {
             parts: [WirePart { text: Some(Cow::Owned(text)), ..WirePart::default() }],
         }),
         contents,
-        tools: tools(&request.tools, &names),
+        tools: tools(request, &names),
         tool_config: tool_config(&request.tool_choice, &names),
-        generation_config: config::generation(request, limit, model, generation, &mut dropped)?,
+        generation_config,
         passed,
     };
     Ok(UpstreamRequest {
@@ -254,8 +259,9 @@ fn file(document: &Document) -> Option<WirePart<'_>> {
     Some(WirePart { inline_data, ..WirePart::default() })
 }
 
-fn tools(tools: &[Tool], names: &ToolNames) -> Option<Value> {
-    let declarations = tools.iter().map(|tool| {
+/// The functions in one entry, then what Google itself runs, as sent.
+fn tools(request: &ChatRequest, names: &ToolNames) -> Option<Value> {
+    let declarations = request.tools.iter().map(|tool| {
         let mut declaration = Map::new();
         declaration.insert("name".to_owned(), json!(names.outbound(&tool.name)));
         if let Some(description) = &tool.description {
@@ -265,10 +271,18 @@ fn tools(tools: &[Tool], names: &ToolNames) -> Option<Value> {
         if let Some(schema) = tool.parameters.as_ref().filter(|schema| has_properties(schema)) {
             declaration.insert("parametersJsonSchema".to_owned(), schema.clone());
         }
+        let own = tool.extra.as_ref().filter(|extra| extra.api == Api::Gemini);
+        let own = own.into_iter().flat_map(|extra| &extra.fields);
+        declaration.extend(own.map(|(name, value)| (name.clone(), value.clone())));
         Value::Object(declaration)
     });
     let declarations: Vec<Value> = declarations.collect();
-    (!declarations.is_empty()).then(|| json!([{"functionDeclarations": declarations}]))
+    let functions =
+        (!declarations.is_empty()).then(|| json!({"functionDeclarations": declarations}));
+    let hosted = request.hosted.iter().filter(|hosted| hosted.api == Api::Gemini);
+    let tools: Vec<Value> =
+        functions.into_iter().chain(hosted.map(|hosted| hosted.value.clone())).collect();
+    (!tools.is_empty()).then_some(Value::Array(tools))
 }
 
 fn has_properties(schema: &Value) -> bool {

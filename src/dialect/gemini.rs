@@ -1,0 +1,181 @@
+//! Google's Gemini API, v1beta: `generateContent` and what stands beside it.
+//!
+//! It owns the shapes of requests, answers and errors. It refuses by name what would make the answer one to another
+//! question, such as files that were uploaded to Google; what merely tunes an answer goes on to a provider of the same
+//! API and is left out by all others.
+//!
+//! The one thing to know: the model and whether the answer is streamed stand in the path, so a body says neither. There
+//! is no sign of life that a waiting client would accept, because Google's Python client fails on a comment.
+
+mod answer;
+mod contents;
+mod embed;
+mod models;
+mod proof;
+mod request;
+mod schema;
+mod tools;
+
+use serde_json::{Value, json};
+
+use super::single::{misdirected, single};
+use super::{Address, AnswerHead, Dialect, Encoder, ErrorBody};
+use crate::chat::{Ask, ErrorKind, GatewayError, Whole};
+use crate::wire::fields::{Fields, Object};
+use crate::wire::json;
+
+pub use models::{one as model, some as models};
+
+/// Google's Gemini API, one value per method of a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gemini {
+    /// `:generateContent`: an answer in one piece.
+    Generate,
+    /// `:streamGenerateContent`: an answer piece by piece.
+    Stream,
+    /// `:countTokens`: how long a prompt is.
+    Count,
+    /// `:embedContent`: the vector of one text.
+    Embed,
+    /// `:batchEmbedContents`: the vectors of several.
+    BatchEmbed,
+}
+
+impl Dialect for Gemini {
+    fn name(&self) -> &'static str {
+        "gemini"
+    }
+
+    fn paths(&self) -> &'static [&'static str] {
+        match self {
+            Self::Generate => &["/v1beta/models/{model:.+}:generateContent"],
+            Self::Stream => &["/v1beta/models/{model:.+}:streamGenerateContent"],
+            Self::Count => &["/v1beta/models/{model:.+}:countTokens"],
+            Self::Embed => &["/v1beta/models/{model:.+}:embedContent"],
+            Self::BatchEmbed => &["/v1beta/models/{model:.+}:batchEmbedContents"],
+        }
+    }
+
+    fn decode(&self, body: &[u8]) -> Result<Ask, GatewayError> {
+        let mut body = camel(json::read_object(body)?);
+        let mut fields = Fields::new();
+        let ask = match self {
+            Self::Generate | Self::Stream => {
+                let mut request = request::read(&mut fields, &mut body);
+                request.stream = *self == Self::Stream;
+                Ask::Chat(request)
+            }
+            Self::Count => Ask::CountTokens(request::counted(&mut fields, &mut body)),
+            Self::Embed => Ask::Embed(embed::one(&mut fields, &mut body)),
+            Self::BatchEmbed => Ask::Embed(embed::many(&mut fields, &mut body)),
+        };
+        fields.finish()?;
+        Ok(ask)
+    }
+
+    fn address(&self, ask: &mut Ask, address: Address<'_>) {
+        let model = Some(address.model.to_owned());
+        match ask {
+            Ask::Chat(chat) | Ask::CountTokens(chat) => {
+                chat.model = model;
+                chat.shape.is_list = !address.query.split('&').any(|pair| pair == "alt=sse");
+            }
+            Ask::Embed(embed) => embed.model = model,
+            Ask::Show(_) => {}
+        }
+    }
+
+    fn encoder(&self, ask: &Ask, head: AnswerHead) -> Box<dyn Encoder> {
+        match ask {
+            Ask::Chat(request) => Box::new(answer::Answer::new(request, &head)),
+            Ask::CountTokens(_) => single(|result, _, _| match result {
+                Whole::Tokens(tokens) => Some(json::to_vec(&json!({"totalTokens": tokens}))),
+                Whole::Embeddings(_) | Whole::Document(_) => None,
+            }),
+            Ask::Embed(_) => embed::encoder(*self == Self::BatchEmbed),
+            Ask::Show(_) => misdirected(),
+        }
+    }
+
+    fn error(&self, error: &GatewayError, _request_id: &str) -> ErrorBody {
+        let (status, _) = class(error.kind);
+        ErrorBody { status, body: json::to_vec(&envelope(error)) }
+    }
+}
+
+/// The HTTP status of an error and Google's word for it.
+fn class(kind: ErrorKind) -> (u16, &'static str) {
+    match kind {
+        ErrorKind::InvalidRequest | ErrorKind::SchemaMismatch | ErrorKind::ContextTooLong => {
+            (400, "INVALID_ARGUMENT")
+        }
+        ErrorKind::BodyTooLarge
+        | ErrorKind::UnsupportedMediaType
+        | ErrorKind::MethodNotAllowed
+        | ErrorKind::UpgradeRequired => (kind.status(), "INVALID_ARGUMENT"),
+        ErrorKind::InvalidApiKey => (401, "UNAUTHENTICATED"),
+        ErrorKind::NotAllowed => (403, "PERMISSION_DENIED"),
+        ErrorKind::ModelNotFound | ErrorKind::NotFound => (404, "NOT_FOUND"),
+        ErrorKind::BodyTimeout | ErrorKind::Timeout => (kind.status(), "DEADLINE_EXCEEDED"),
+        ErrorKind::RateLimited | ErrorKind::QuotaExhausted => (429, "RESOURCE_EXHAUSTED"),
+        ErrorKind::Internal => (500, "INTERNAL"),
+        ErrorKind::NotImplemented => (501, "UNIMPLEMENTED"),
+        ErrorKind::BadUpstream
+        | ErrorKind::Overloaded
+        | ErrorKind::ProviderUnavailable
+        | ErrorKind::Draining
+        | ErrorKind::NoProviderForPolicy => (kind.status(), "UNAVAILABLE"),
+    }
+}
+
+/// What went wrong, as it stands in bodies and streams alike.
+fn envelope(error: &GatewayError) -> Value {
+    let (code, status) = class(error.kind);
+    let mut message = error.message.to_string();
+    if error.kind == ErrorKind::ContextTooLong {
+        // Google's words, by which clients know that a conversation is to be shortened.
+        message.insert_str(0, "The input token count exceeds the maximum number of tokens: ");
+    }
+    let mut details = Vec::new();
+    if !error.problems.is_empty() {
+        let violation = |problem: &crate::chat::FieldProblem| json!({"field": problem.path.join("."), "description": problem.message});
+        let violations: Vec<Value> = error.problems.iter().map(violation).collect();
+        details.push(json!({
+            "@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": violations,
+        }));
+    }
+    // Google's clients look here and not for the header.
+    if let Some(after) = error.retry_after.filter(|_| matches!(code, 429 | 503)) {
+        details.push(json!({
+            "@type": "type.googleapis.com/google.rpc.RetryInfo",
+            "retryDelay": format!("{}s", after.as_secs_f64()),
+        }));
+    }
+    let mut inner = json!({"code": code, "message": message, "status": status});
+    if let (false, Some(fields)) = (details.is_empty(), inner.as_object_mut()) {
+        fields.insert("details".to_owned(), Value::Array(details));
+    }
+    json!({"error": inner})
+}
+
+/// An object whose fields are all named as Google writes them. It reads `snake_case` too, and its clients mix both.
+fn camel(object: Object) -> Object {
+    if object.keys().all(|name| !name.contains('_')) {
+        return object;
+    }
+    object.into_iter().map(|(name, value)| (camel_name(&name), value)).collect()
+}
+
+fn camel_name(name: &str) -> String {
+    let mut words = name.split('_');
+    let mut written = words.next().unwrap_or_default().to_owned();
+    for word in words {
+        let mut letters = word.chars();
+        written.extend(letters.next().map(|first| first.to_ascii_uppercase()));
+        written.push_str(letters.as_str());
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests;
