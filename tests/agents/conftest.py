@@ -13,10 +13,13 @@ from agents import AGENTS, KEY, Scratch, installed
 from as_anthropic import Anthropic
 from as_ollama import Ollama
 from as_openai import OpenAi
+from as_responses import Responses
 from providers import MODEL, playing
 from running import running
 
 KINDS = {"ollama": Ollama, "openai": OpenAi, "anthropic": Anthropic}
+# Beside these: an OpenAI whose Responses are asked for, which takes nothing else.
+RESPONSES = "responses"
 
 CONFIGURATION = """
 [server]
@@ -29,8 +32,9 @@ format = "json"
 name = "agents"
 key = "{key}"
 [providers.scripted]
-backend = "{kind}"
+backend = "{backend}"
 base_url = "{url}"
+{more}
 api_key = "sk-scripted"
 default_model = "{model}"
 """
@@ -55,9 +59,10 @@ def _staged(folder, agent, kind):
     size = 20 + secrets.randbelow(100), 20 + secrets.randbelow(100)
     (work / "picture.png").write_bytes(script.picture(*size))
     (work / "paper.pdf").write_bytes(script.paper(f"the word is {word}"))
-    with playing(KINDS[kind], work) as play:
+    handler, backend, more = (Responses, "openai", 'apis = ["responses"]') if kind == RESPONSES else (KINDS[kind], kind, "")
+    with playing(handler, work) as play:
         file = folder / "gateway.toml"
-        file.write_text(CONFIGURATION.format(key=KEY, kind=kind, url=play.url, model=MODEL))
+        file.write_text(CONFIGURATION.format(key=KEY, backend=backend, url=play.url, model=MODEL, more=more))
         with running(["serve", "--config", file], folder) as serve:
             scratch = Scratch(folder, serve.address("gateway listening on"), MODEL)
             yield types.SimpleNamespace(

@@ -4,7 +4,7 @@ import pytest
 
 import script
 from agents import AGENTS, installed
-from conftest import KINDS, access_lines
+from conftest import KINDS, RESPONSES, access_lines
 
 # So many must have been installed, or nothing is known.
 ENOUGH = 5
@@ -26,8 +26,11 @@ def settled(stage, done, answer):
     assert lines and all(line["outcome"] == "ok" for line in lines), (lines, seen)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("agent", [name for name in AGENTS if name != "aider"])
+# Each agent in front of each kind, and Codex in front of what it speaks itself.
+RUNS = [(agent, kind) for agent in AGENTS if agent != "aider" for kind in KINDS] + [("codex", RESPONSES)]
+
+
+@pytest.mark.parametrize("agent, kind", RUNS)
 def test_two_rounds_of_tools(stage, agent, kind):
     stage = stage(agent, kind)
     done = stage.do(script.TASK)
@@ -52,7 +55,7 @@ def test_a_picture_that_a_tool_read(stage, kind):
     assert [bool(move.tool) for move in stage.play.moves] == [True, False], stage.play.moves
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, RESPONSES])
 def test_a_picture_in_the_question(stage, kind):
     stage = stage("codex", kind)
     done = stage.do(script.LOOK, "-i", stage.work / "picture.png")
