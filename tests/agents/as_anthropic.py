@@ -83,7 +83,6 @@ def _system(system, marks):
 def _read(messages, asked, marks, betas):
     demand(isinstance(messages, list) and messages, "messages: at least one message is required")
     demand(messages[0].get("role") == "user", "messages: first message must use the user role")
-    open_calls = set()
     for at, message in enumerate(messages):
         where, role = f"messages.{at}", message.get("role")
         only(message, {"role", "content"}, where)
@@ -92,17 +91,22 @@ def _read(messages, asked, marks, betas):
         blocks = [{"type": "text", "text": blocks}] if isinstance(blocks, str) else blocks
         demand(blocks, f"{where}: content must not be empty")
         results = [block.get("tool_use_id") for block in blocks if block.get("type") == "tool_result"]
-        demand(len(results) == len(set(results)) and set(results) == open_calls, f"{where}: {results} for {open_calls}")
+        if not results:
+            asked.rests(where)
         demand(all(block["type"] == "tool_result" for block in blocks[: len(results)]), f"{where}: results come first")
-        open_calls = set()
-        for block in blocks:
+        for place, block in enumerate(blocks):
             demand(block.get("type") in FROM[role], f"{where}: {block.get('type')} from {role}")
-            _block(block, asked, where, marks, open_calls, role)
-    demand(not open_calls, f"tool_use without tool_result: {open_calls}")
+            # All results of a turn are in the one message after it.
+            if results and place == len(results):
+                asked.rests(where)
+            _block(block, asked, where, marks, role)
+        if role != "assistant":
+            asked.rests(where)
+    asked.rests("the end")
     demand(messages[-1]["role"] != "assistant", "this model does not support assistant message prefill")
 
 
-def _block(block, asked, where, marks, open_calls, role):
+def _block(block, asked, where, marks, role):
     kind = block["type"]
     _only(block, BLOCK[kind] | {"type"}, f"{where}.{kind}", marks)
     if kind == "text":
@@ -118,23 +122,25 @@ def _block(block, asked, where, marks, open_calls, role):
         asked.papers.append(base64.b64decode(block["source"]["data"], validate=True))
     elif kind == "tool_use":
         demand(re.fullmatch(r"[a-zA-Z0-9_-]+", block["id"]), f"{where}: id {block['id']}")
-        demand(isinstance(block["input"], dict), f"{where}: input is no object")
-        open_calls.add(block["id"])
+        asked.calls(block["id"], block["input"], where)
     elif kind == "tool_result":
         content = block.get("content", "")
         inner = Asked()
         for part in [{"type": "text", "text": content or "-"}] if isinstance(content, str) else content:
             demand(part["type"] in ("text", "image", "document"), f"{where}: {part['type']} in a result")
-            _block(part, inner, where, marks, set(), "user")
-        asked.results.append("\n".join(inner.texts))
+            _block(part, inner, where, marks, "user")
+        asked.answers(block["tool_use_id"], "\n".join(inner.texts), where)
         asked.pictures += inner.pictures
         asked.papers += inner.papers
 
 
 def _content(move, number):
-    if move.tool:
-        return {"type": "tool_use", "id": f"toolu_{number}", "name": move.tool, "input": move.arguments}
-    return {"type": "text", "text": move.text}
+    if move.text:
+        return [{"type": "text", "text": move.text}]
+    return [
+        {"type": "tool_use", "id": f"toolu_{number}_{index}", "name": name, "input": arguments}
+        for index, (name, arguments) in enumerate(move.calls)
+    ]
 
 
 def _message(number, **more):
@@ -144,22 +150,20 @@ def _message(number, **more):
 
 
 def _whole(move, number):
-    return whole(_message(number, content=[_content(move, number)], stop_reason="tool_use" if move.tool else "end_turn"))
+    return whole(_message(number, content=_content(move, number), stop_reason="tool_use" if move.calls else "end_turn"))
 
 
 def _streamed(move, number):
-    block = _content(move, number)
-    if move.tool:
-        text, kind, field = json.dumps(move.arguments), "input_json_delta", "partial_json"
-        begun = block | {"input": {}}
-    else:
-        text, kind, field = move.text, "text_delta", "text"
-        begun = block | {"text": ""}
     events = [{"type": "message_start", "message": _message(number)}]
-    events.append({"type": "content_block_start", "index": 0, "content_block": begun})
-    for piece in (text[:7], text[7:]):
-        events.append({"type": "content_block_delta", "index": 0, "delta": {"type": kind, field: piece}})
-    events.append({"type": "content_block_stop", "index": 0})
-    delta = {"stop_reason": "tool_use" if move.tool else "end_turn", "stop_sequence": None}
+    for index, block in enumerate(_content(move, number)):
+        if block["type"] == "text":
+            text, kind, field, begun = block["text"], "text_delta", "text", block | {"text": ""}
+        else:
+            text, kind, field, begun = json.dumps(block["input"]), "input_json_delta", "partial_json", block | {"input": {}}
+        events.append({"type": "content_block_start", "index": index, "content_block": begun})
+        for piece in (text[:7], text[7:]):
+            events.append({"type": "content_block_delta", "index": index, "delta": {"type": kind, field: piece}})
+        events.append({"type": "content_block_stop", "index": index})
+    delta = {"stop_reason": "tool_use" if move.calls else "end_turn", "stop_sequence": None}
     events += [{"type": "message_delta", "delta": delta, "usage": {"output_tokens": ANSWERED}}, {"type": "message_stop"}]
     return 200, "text/event-stream", "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events)

@@ -41,39 +41,43 @@ class Ollama(Provider):
         _read(body["messages"], asked)
         move, number = self.next_move(asked)
         message = {"role": "assistant", "content": move.text or ""}
-        if move.tool:
-            function = {"index": 0, "name": move.tool, "arguments": move.arguments}
-            message["tool_calls"] = [{"id": f"call_{number}", "function": function}]
+        if move.calls:
+            message["tool_calls"] = [
+                {"id": f"call_{number}_{index}", "function": {"index": index, "name": name, "arguments": arguments}}
+                for index, (name, arguments) in enumerate(move.calls)
+            ]
         return _lines(body, message)
 
 
 def _read(messages, asked):
     demand(isinstance(messages, list) and messages, "messages: must not be empty")
-    open_calls = []
+    waiting = []
     for at, message in enumerate(messages):
         where, role = f"messages.{at}", message.get("role")
         demand(role in ("system", "user", "assistant", "tool"), f"{where}: role {role}")
         only(message, MESSAGE, where)
         demand(isinstance(message.get("content", ""), str), f"{where}: content is no text")
-        demand(role == "tool" or not open_calls, f"{where}: calls without a result: {open_calls}")
+        if role != "tool":
+            asked.rests(where)
         asked.pictures += [picture(data) for data in message.get("images") or []]
         text = message.get("content", "")
         if role == "user":
             asked.texts.append(text)
         elif role == "tool":
             # Who sends no id means the calls in their order, and says the tool's name.
-            wanted = next((call for call in open_calls if message.get("tool_call_id") in (None, call[0])), None)
-            demand(wanted, f"{where}: no call {message.get('tool_call_id')}")
-            demand(message.get("tool_name") in (None, wanted[1]), f"{where}: {message.get('tool_name')} is not {wanted}")
-            open_calls.remove(wanted)
-            asked.results.append(text)
+            meant = next((call for call in waiting if message.get("tool_call_id") in (None, call[0])), None)
+            demand(meant, f"{where}: no call {message.get('tool_call_id')}")
+            demand(message.get("tool_name") in (None, meant[1]), f"{where}: {message.get('tool_name')} is not {meant}")
+            waiting.remove(meant)
+            asked.answers(meant[0], text, where)
         for call in message.get("tool_calls") or []:
             demand(role == "assistant", f"{where}: calls from {role}")
             only(call, {"id", "function"}, where)
             only(call["function"], {"index", "name", "arguments"}, where)
             demand(isinstance(call["function"]["arguments"], dict), f"{where}: arguments are no object")
-            open_calls.append((call.get("id"), call["function"]["name"]))
-    demand(not open_calls, f"calls without a result: {open_calls}")
+            waiting.append((call.get("id", f"the call at {at}.{len(waiting)}"), call["function"]["name"]))
+            asked.calls(waiting[-1][0], call["function"]["arguments"], where)
+    asked.rests("the end")
 
 
 def _lines(body, message):

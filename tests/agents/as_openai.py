@@ -52,12 +52,12 @@ class OpenAi(Provider):
 
 def _read(messages, asked):
     demand(isinstance(messages, list) and messages, "messages: must not be empty")
-    open_calls = {}
     for at, message in enumerate(messages):
         where, role = f"messages.{at}", message.get("role")
         demand(role in MESSAGE, f"{where}: role {role}")
         only(message, MESSAGE[role], where)
-        demand(role == "tool" or not open_calls, f"{where}: calls without a result: {sorted(open_calls)}")
+        if role != "tool":
+            asked.rests(where)
         # Not OpenAI's rule, but that of the templates with which others serve models.
         demand(role != "system" or at == 0, f"{where}: a system message must be at the beginning")
         content, calls = message.get("content"), message.get("tool_calls")
@@ -66,19 +66,14 @@ def _read(messages, asked):
         if role == "user":
             asked.texts.append(text)
         elif role == "tool":
-            demand(open_calls.pop(message["tool_call_id"], None), f"{where}: no call {message['tool_call_id']}")
-            asked.results.append(text)
+            asked.answers(message["tool_call_id"], text, where)
         if calls is not None:
             demand(calls, f"{where}: tool_calls must not be empty")
-            open_calls = {call["id"]: _call(call, where) for call in calls}
-    demand(not open_calls, f"calls without a result: {sorted(open_calls)}")
-
-
-def _call(call, where):
-    only(call, {"id", "type", "function"}, where)
-    only(call["function"], {"name", "arguments"}, where)
-    demand(isinstance(json.loads(call["function"]["arguments"]), dict), f"{where}: arguments are no object")
-    return call["function"]["name"]
+        for call in calls or []:
+            only(call, {"id", "type", "function"}, where)
+            only(call["function"], {"name", "arguments"}, where)
+            asked.calls(call["id"], call["function"]["arguments"], where)
+    asked.rests("the end")
 
 
 def _parts(content, asked, role, where):
@@ -105,15 +100,17 @@ def _parts(content, asked, role, where):
 
 
 def _calls(move, number):
-    function = {"name": move.tool, "arguments": json.dumps(move.arguments)}
-    return [{"id": f"call_{number}", "type": "function", "function": function}]
+    return [
+        {"id": f"call_{number}_{index}", "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
+        for index, (name, arguments) in enumerate(move.calls)
+    ]
 
 
 def _whole(body, move, number):
     message = {"role": "assistant", "content": move.text}
-    if move.tool:
+    if move.calls:
         message["tool_calls"] = _calls(move, number)
-    choice = {"index": 0, "message": message, "finish_reason": "tool_calls" if move.tool else "stop"}
+    choice = {"index": 0, "message": message, "finish_reason": "tool_calls" if move.calls else "stop"}
     return whole({
         "id": f"chatcmpl-{number}", "object": "chat.completion", "created": 1, "model": MODEL, "choices": [choice], "usage": USAGE,
     })
@@ -121,16 +118,15 @@ def _whole(body, move, number):
 
 def _streamed(body, move, number):
     deltas = [{"role": "assistant", "content": ""}]
-    if move.tool:
-        [call] = _calls(move, number)
+    for index, call in enumerate(_calls(move, number)):
         arguments, call["function"] = call["function"]["arguments"], call["function"] | {"arguments": ""}
-        deltas.append({"tool_calls": [{"index": 0, **call}]})
+        deltas.append({"tool_calls": [{"index": index, **call}]})
         for piece in (arguments[:9], arguments[9:]):
-            deltas.append({"tool_calls": [{"index": 0, "function": {"arguments": piece}}]})
-    else:
+            deltas.append({"tool_calls": [{"index": index, "function": {"arguments": piece}}]})
+    if move.text:
         deltas += [{"content": move.text[:5]}, {"content": move.text[5:]}]
     choices = [[{"index": 0, "delta": delta, "finish_reason": None}] for delta in deltas]
-    choices.append([{"index": 0, "delta": {}, "finish_reason": "tool_calls" if move.tool else "stop"}])
+    choices.append([{"index": 0, "delta": {}, "finish_reason": "tool_calls" if move.calls else "stop"}])
     head = {"id": f"chatcmpl-{number}", "object": "chat.completion.chunk", "created": 1, "model": MODEL}
     chunks = [head | {"choices": choice} for choice in choices]
     if body.get("stream_options", {}).get("include_usage"):

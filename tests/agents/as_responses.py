@@ -30,8 +30,8 @@ class Responses(OpenAi):
         asked = Asked()
         _tools(body.get("tools", []), asked)
         _read(body["input"], asked)
-        move, number = self.next_move(asked)
         demand(body.get("stream"), "stream: agents stream")
+        move, number = self.next_move(asked)
         return _streamed(move, number)
 
 
@@ -43,26 +43,22 @@ def _tools(tools, asked):
 
 
 def _read(items, asked):
-    open_calls = set()
     for at, item in enumerate(items):
         where, kind = f"input.{at}", item.get("type", "message")
         demand(kind in ITEM, f"{where}: type {kind}")
         only(item, ITEM[kind] | {"type"}, where)
-        demand(kind != "message" or not open_calls, f"{where}: calls without an output: {open_calls}")
         if kind == "message":
+            asked.rests(where)
             demand(item["role"] in ("user", "assistant", "system", "developer"), f"{where}: role {item['role']}")
             text = _parts(item["content"], asked, item["role"], where)
             asked.texts += [text] if item["role"] == "user" else []
         elif kind == "function_call":
-            demand(isinstance(json.loads(item["arguments"]), dict), f"{where}: arguments are no object")
-            open_calls.add(item["call_id"])
+            asked.calls(item["call_id"], item["arguments"], where)
         elif kind == "function_call_output":
-            demand(item["call_id"] in open_calls, f"{where}: no call {item['call_id']}")
-            open_calls.remove(item["call_id"])
-            asked.results.append(_parts(item["output"], asked, "user", where))
+            asked.answers(item["call_id"], _parts(item["output"], asked, "user", where), where)
         else:
             _tools(item["tools"], asked)
-    demand(not open_calls, f"calls without an output: {open_calls}")
+    asked.rests("the end")
 
 
 def _parts(content, asked, role, where):
@@ -80,24 +76,24 @@ def _parts(content, asked, role, where):
     return "\n".join(texts)
 
 
-def _item(move, number):
-    if move.tool:
-        arguments = json.dumps(move.arguments)
-        more = {"id": f"fc_{number}", "call_id": f"call_{number}", "name": move.tool, "arguments": arguments}
-        return {"type": "function_call", "status": "completed", **more}
-    part = {"type": "output_text", "text": move.text, "annotations": []}
-    return {"type": "message", "id": f"msg_{number}", "role": "assistant", "status": "completed", "content": [part]}
+def _items(move, number):
+    if move.text:
+        part = {"type": "output_text", "text": move.text, "annotations": []}
+        return [{"type": "message", "id": f"msg_{number}", "role": "assistant", "status": "completed", "content": [part]}]
+    items = []
+    for index, (name, arguments) in enumerate(move.calls):
+        more = {"id": f"fc_{number}_{index}", "call_id": f"call_{number}_{index}", "name": name}
+        items.append({"type": "function_call", "status": "completed", "arguments": json.dumps(arguments), **more})
+    return items
 
 
 def _streamed(move, number):
-    item = _item(move, number)
+    items = _items(move, number)
     response = {"id": f"resp_{number}", "object": "response", "created_at": 1, "model": MODEL}
-    events = [
-        ("response.created", {"response": response | {"status": "in_progress", "output": []}}),
-        ("response.output_item.added", {"output_index": 0, "item": item}),
-        ("response.output_item.done", {"output_index": 0, "item": item}),
-        ("response.completed", {"response": response | {"status": "completed", "output": [item], "usage": USAGE}}),
-    ]
+    events = [("response.created", {"response": response | {"status": "in_progress", "output": []}})]
+    for index, item in enumerate(items):
+        events += [(f"response.output_item.{state}", {"output_index": index, "item": item}) for state in ("added", "done")]
+    events.append(("response.completed", {"response": response | {"status": "completed", "output": items, "usage": USAGE}}))
     lines = [
         f"event: {name}\ndata: {json.dumps({'type': name, 'sequence_number': number, **more})}\n\n"
         for number, (name, more) in enumerate(events)

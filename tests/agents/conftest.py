@@ -56,6 +56,9 @@ def _staged(folder, agent, kind):
     second, word = f"second-{secrets.token_hex(4)}.txt", f"kingfisher-{secrets.token_hex(4)}"
     (work / "first.txt").write_text(f"the next file is {second}\n")
     (work / second).write_text(f"the word is {word}\n")
+    left, right = (f"{bird}-{secrets.token_hex(4)}" for bird in ("heron", "plover"))
+    (work / "left.txt").write_text(f"the word is {left}\n")
+    (work / "right.txt").write_text(f"the word is {right}\n")
     size = 20 + secrets.randbelow(100), 20 + secrets.randbelow(100)
     (work / "picture.png").write_bytes(script.picture(*size))
     (work / "paper.pdf").write_bytes(script.paper(f"the word is {word}"))
@@ -66,7 +69,8 @@ def _staged(folder, agent, kind):
         with running(["serve", "--config", file], folder) as serve:
             scratch = Scratch(folder, serve.address("gateway listening on"), MODEL)
             yield types.SimpleNamespace(
-                do=lambda task, *more: AGENTS[agent](scratch, task, *more), play=play, word=word, size=size, work=work, serve=serve,
+                do=lambda task, *more: AGENTS[agent](scratch, task, *more), play=play, word=word, both=(left, right),
+                size=size, work=work, serve=serve,
             )
 
 

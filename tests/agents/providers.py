@@ -38,10 +38,30 @@ def only(value, allowed, where):
 
 
 class Asked:
-    """A request, read: the tools by name with their schemas, the texts of the user, results, pictures and papers."""
+    """A request, read: the tools by name with their schemas, the texts of the user, results, pictures and papers.
+
+    Each result is the text with what it is `about`, the arguments of its call.
+    """
 
     def __init__(self):
         self.tools, self.texts, self.results, self.pictures, self.papers = {}, [], [], [], []
+        self._open = {}
+
+    def calls(self, name, arguments, where):
+        """A call of the model's, by its id or whatever else its result is found by."""
+        arguments = json.loads(arguments) if isinstance(arguments, str) else arguments
+        demand(isinstance(arguments, dict), f"{where}: arguments are no object")
+        demand(name not in self._open, f"{where}: {name} calls twice")
+        self._open[name] = json.dumps(arguments)
+
+    def answers(self, name, text, where):
+        """The result of one call, which must be there and must not have one."""
+        demand(name in self._open, f"{where}: {name} has not called, {sorted(self._open)} have")
+        self.results.append(types.SimpleNamespace(about=self._open.pop(name), text=text))
+
+    def rests(self, where):
+        """Anything but a result comes when every call has one."""
+        demand(not self._open, f"{where}: calls without a result: {sorted(self._open)}")
 
     def offers(self, name, schema, longest):
         demand(re.fullmatch(rf"[a-zA-Z0-9_-]{{1,{longest}}}", name), f"tools: name {name!r}")

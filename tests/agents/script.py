@@ -13,6 +13,7 @@ import zlib
 
 TASK = "Read first.txt, then the file that it names, and say which word is in there."
 LOOK = "Look at picture.png and say how large it is."
+BOTH = "Read left.txt and right.txt at once, and say which word is in each."
 STUDY = "Read paper.pdf and say which word is in it."
 # For an agent that has no tools, but adds to the conversation every file that is mentioned.
 MENTION = "Say which word is in the file that first.txt names."
@@ -23,7 +24,7 @@ SHELLS = ("exec_command", "shell", "shell_command", "Bash", "bash", "run_shell_c
 
 
 def next_move(asked, folder):
-    """What the model does: `text` to say, or a `tool` with `arguments` to call, and whether it is the `main` task."""
+    """What the model does: `text` to say, or `calls` of tools with their arguments, and whether it is the `main` task."""
     said = "\n".join(asked.texts)
     if LOOK in said:
         return _looks(asked, folder)
@@ -31,29 +32,41 @@ def next_move(asked, folder):
         return _mentions(said)
     if STUDY in said:
         return _studies(asked, folder)
+    if BOTH in said and asked.tools:
+        return _compares(asked, folder)
     if TASK not in said or not asked.tools:
         return _says("A short title", main=False)
     if not asked.results:
-        return _calls(asked, "first.txt", folder, READERS + SHELLS)
+        return _calls(asked, ["first.txt"], folder, READERS + SHELLS)
     if len(asked.results) == 1:
-        named = FIRST.search(asked.results[0])
-        return _calls(asked, named[1], folder, SHELLS + READERS) if named else _lost(asked)
-    word = SECOND.search(asked.results[1])
+        named = FIRST.search(asked.results[0].text)
+        return _calls(asked, [named[1]], folder, SHELLS + READERS) if named else _lost(asked)
+    word = SECOND.search(asked.results[1].text)
     return _says(f"It says {word[1]}.") if word else _lost(asked)
+
+
+def _compares(asked, folder):
+    """Two calls in one turn; which result is which is known by what it is the result of."""
+    if not asked.results:
+        return _calls(asked, ["left.txt", "right.txt"], folder, READERS + SHELLS)
+    words = {side: SECOND.search(result.text) for result in asked.results for side in ("left", "right") if side in result.about}
+    if len(words) < 2 or not all(words.values()):
+        return _lost(asked)
+    return _says(f"Left is {words['left'][1]} and right is {words['right'][1]}.")
 
 
 def _looks(asked, folder):
     if asked.pictures:
         width, height = struct.unpack(">II", asked.pictures[-1][16:24])
         return _says(f"It is {width} wide and {height} high.")
-    return _lost(asked) if asked.results or not asked.tools else _calls(asked, "picture.png", folder, READERS)
+    return _lost(asked) if asked.results or not asked.tools else _calls(asked, ["picture.png"], folder, READERS)
 
 
 def _studies(asked, folder):
     for paper in asked.papers:
         word = SECOND.search(paper.decode("latin-1"))
         return _says(f"It says {word[1]}.") if word else _lost(asked)
-    return _lost(asked) if asked.results or not asked.tools else _calls(asked, "paper.pdf", folder, READERS)
+    return _lost(asked) if asked.results or not asked.tools else _calls(asked, ["paper.pdf"], folder, READERS)
 
 
 def _mentions(said):
@@ -64,19 +77,19 @@ def _mentions(said):
 
 
 def _says(text, main=True):
-    return types.SimpleNamespace(text=text, tool=None, arguments=None, main=main)
+    return types.SimpleNamespace(text=text, calls=[], main=main)
 
 
 def _lost(asked):
     return _says(f"I am lost: {asked.results!r}")
 
 
-def _calls(asked, name, folder, wanted):
+def _calls(asked, names, folder, wanted):
     tool = next((tool for tool in wanted if tool in asked.tools), None)
     if tool is None:
         return _says(f"I have no tool of {wanted}, only {sorted(asked.tools)}")
-    arguments = _arguments(asked.tools[tool], folder / name)
-    return types.SimpleNamespace(text=None, tool=tool, arguments=arguments, main=True)
+    calls = [(tool, _arguments(asked.tools[tool], folder / name)) for name in names]
+    return types.SimpleNamespace(text=None, calls=calls, main=True)
 
 
 def _arguments(schema, path):

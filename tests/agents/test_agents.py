@@ -35,9 +35,17 @@ def test_two_rounds_of_tools(stage, agent, kind):
     stage = stage(agent, kind)
     done = stage.do(script.TASK)
     settled(stage, done, f"It says {stage.word}.")
-    assert [bool(move.tool) for move in stage.play.moves] == [True, True, False], stage.play.moves
+    assert counts(stage) == [1, 1, 0], stage.play.moves
     first, second = stage.play.results
-    assert "the next file is" in first and stage.word in second
+    assert "the next file is" in first.text and stage.word in second.text
+
+
+@pytest.mark.parametrize("agent, kind", RUNS)
+def test_two_calls_in_one_turn(stage, agent, kind):
+    stage = stage(agent, kind)
+    done = stage.do(script.BOTH)
+    settled(stage, done, "Left is {} and right is {}.".format(*stage.both))
+    assert counts(stage) == [2, 0], stage.play.moves
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -52,7 +60,7 @@ def test_a_picture_that_a_tool_read(stage, kind):
     stage = stage("claude", kind)
     done = stage.do(script.LOOK)
     settled(stage, done, said_of(stage.size))
-    assert [bool(move.tool) for move in stage.play.moves] == [True, False], stage.play.moves
+    assert counts(stage) == [1, 0], stage.play.moves
 
 
 @pytest.mark.parametrize("kind", [*KINDS, RESPONSES])
@@ -60,7 +68,7 @@ def test_a_picture_in_the_question(stage, kind):
     stage = stage("codex", kind)
     done = stage.do(script.LOOK, "-i", stage.work / "picture.png")
     settled(stage, done, said_of(stage.size))
-    assert [bool(move.tool) for move in stage.play.moves] == [False], stage.play.moves
+    assert counts(stage) == [0], stage.play.moves
 
 
 # Ollama takes no papers, so its model is told that there was one.
@@ -69,14 +77,19 @@ def test_a_paper_that_a_tool_read(stage, kind):
     stage = stage("claude", kind)
     done = stage.do(script.STUDY)
     settled(stage, done, f"It says {stage.word}.")
-    assert [bool(move.tool) for move in stage.play.moves] == [True, False], stage.play.moves
+    assert counts(stage) == [1, 0], stage.play.moves
 
 
 def test_a_paper_that_a_tool_read_for_a_model_that_takes_none(stage):
     stage = stage("claude", "ollama")
     done = stage.do(script.STUDY)
     settled(stage, done, "I am lost")
-    assert [bool(move.tool) for move in stage.play.moves] == [True, False], stage.play.moves
+    assert counts(stage) == [1, 0], stage.play.moves
+
+
+def counts(stage):
+    """How many tools each of the model's turns called."""
+    return [len(move.calls) for move in stage.play.moves]
 
 
 def said_of(size):
