@@ -62,8 +62,8 @@ def _staged(folder, agent, kind):
     size = 20 + secrets.randbelow(100), 20 + secrets.randbelow(100)
     (work / "picture.png").write_bytes(script.picture(*size))
     (work / "paper.pdf").write_bytes(script.paper(f"the word is {word}"))
-    handler, backend, more = (Responses, "openai", 'apis = ["responses"]') if kind == RESPONSES else (KINDS[kind], kind, "")
-    with playing(handler, work) as play:
+    backend, more = ("openai", 'apis = ["responses"]') if kind == RESPONSES else (kind, "")
+    with playing(handler_of(kind), work) as play:
         file = folder / "gateway.toml"
         file.write_text(CONFIGURATION.format(key=KEY, backend=backend, url=play.url, model=MODEL, more=more))
         with running(["serve", "--config", file], folder) as serve:
@@ -72,6 +72,10 @@ def _staged(folder, agent, kind):
                 do=lambda task, *more: AGENTS[agent](scratch, task, *more), play=play, word=word, both=(left, right),
                 size=size, work=work, serve=serve,
             )
+
+
+def handler_of(kind):
+    return Responses if kind == RESPONSES else KINDS[kind]
 
 
 def access_lines(serve):

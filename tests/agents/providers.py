@@ -136,7 +136,7 @@ def playing(handler, folder):
             url=f"http://127.0.0.1:{server.server_port}{handler.below}", folder=pathlib.Path(folder),
             lock=threading.Lock(), moves=[], results=[], offences=[], numbers=itertools.count(1),
         )
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         try:
             yield server.play
         finally:
