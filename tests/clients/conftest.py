@@ -22,7 +22,7 @@ MAX_BODY = 1 << 20
 
 # Clients must not find an address, a key or a proxy in the developer's environment.
 for name in list(os.environ):
-    if re.match(r"(OPENAI|OLLAMA|ANTHROPIC|LANGCHAIN|LANGSMITH)_|(https?|all|no)_proxy$", name, re.IGNORECASE):
+    if re.match(r"(OPENAI|OLLAMA|ANTHROPIC|GEMINI|GOOGLE|LANGCHAIN|LANGSMITH)_|(https?|all|no)_proxy$", name, re.IGNORECASE):
         del os.environ[name]
 
 CONFIGURATION = """
