@@ -194,7 +194,7 @@ impl Way<'_> {
         let limit = match self.dialect {
             Dialect::Responses => talk.max_tokens.map(|limit| limit.max(16)),
             Dialect::Anthropic => talk.max_tokens.or(Some(1000)),
-            Dialect::Native | Dialect::Chat | Dialect::Ollama => talk.max_tokens,
+            Dialect::Native | Dialect::Chat | Dialect::Ollama | Dialect::Gemini => talk.max_tokens,
         };
         let hottest = if self.backend == "anthropic" { 1.0 } else { 2.0 };
         let heat = talk.temperature.map(|value| value.min(hottest));

@@ -12,6 +12,9 @@ pub fn messages(dialect: Dialect, talk: &Talk, body: &mut Map<String, Value>) {
         (Some(text), Dialect::Anthropic) => {
             body.insert("system".to_owned(), json!(text));
         }
+        (Some(text), Dialect::Gemini) => {
+            body.insert("systemInstruction".to_owned(), json!({"parts": [{"text": text}]}));
+        }
         (Some(text), Dialect::Responses) => {
             body.insert("instructions".to_owned(), json!(text));
         }
@@ -22,11 +25,18 @@ pub fn messages(dialect: Dialect, talk: &Talk, body: &mut Map<String, Value>) {
     for turn in &talk.turns {
         match turn {
             Turn::User { text, pictures, addresses } => writer.user(text, *pictures, *addresses),
+            Turn::Said(text) if dialect == Dialect::Gemini => {
+                writer.list.push(json!({"role": "model", "parts": [{"text": text}]}));
+            }
             Turn::Said(text) => writer.list.push(json!({"role": "assistant", "content": text})),
             Turn::Called { text, calls } => writer.called(text.as_deref(), calls),
         }
     }
-    let key = if dialect == Dialect::Responses { "input" } else { "messages" };
+    let key = match dialect {
+        Dialect::Responses => "input",
+        Dialect::Gemini => "contents",
+        Dialect::Native | Dialect::Chat | Dialect::Ollama | Dialect::Anthropic => "messages",
+    };
     body.insert(key.to_owned(), Value::Array(writer.list));
 }
 
@@ -45,6 +55,17 @@ impl Writer {
             Dialect::Native => json!(text),
             Dialect::Ollama => {
                 self.list.push(json!({"role": "user", "content": text, "images": images}));
+                return;
+            }
+            Dialect::Gemini => {
+                let inline = images
+                    .iter()
+                    .map(|data| json!({"inlineData": {"mimeType": "image/png", "data": data}}));
+                let files =
+                    links.map(|url| json!({"fileData": {"mimeType": "image/png", "fileUri": url}}));
+                let parts = [json!({"text": text})].into_iter().chain(inline).chain(files);
+                let parts: Vec<Value> = parts.collect();
+                self.list.push(json!({"role": "user", "parts": parts}));
                 return;
             }
             Dialect::Chat => {
@@ -121,6 +142,7 @@ impl Writer {
                         .map(|(_, (_, _, result))| json!({"role": "tool", "content": result})),
                 );
             }
+            Dialect::Gemini => self.called_at_google(text, calls, first),
             Dialect::Anthropic => {
                 let said = text.map(|text| json!({"type": "text", "text": text}));
                 let used = numbered().map(|(index, (tool, at, _))| {
@@ -138,6 +160,28 @@ impl Writer {
     }
 }
 
+impl Writer {
+    fn called_at_google(
+        &mut self,
+        text: Option<&str>,
+        calls: &[(usize, String, String)],
+        first: usize,
+    ) {
+        let id = |index: usize| format!("call_{}", first + index);
+        let said = text.map(|text| json!({"text": text}));
+        let called = calls.iter().enumerate().map(|(index, (tool, at, _))| {
+            json!({"functionCall": {"id": id(index), "name": name(*tool), "args": {"at": at}}})
+        });
+        let parts: Vec<Value> = said.into_iter().chain(called).collect();
+        self.list.push(json!({"role": "model", "parts": parts}));
+        let results = calls.iter().enumerate().map(|(index, (tool, _, result))| {
+            let response = json!({"result": result});
+            json!({"functionResponse": {"id": id(index), "name": name(*tool), "response": response}})
+        });
+        self.list.push(json!({"role": "user", "parts": results.collect::<Vec<_>>()}));
+    }
+}
+
 /// Writes how it is to be answered.
 pub fn settings(dialect: Dialect, talk: &Talk, body: &mut Map<String, Value>) {
     match dialect {
@@ -150,10 +194,11 @@ pub fn settings(dialect: Dialect, talk: &Talk, body: &mut Map<String, Value>) {
         Dialect::Responses => responses(talk, body),
         Dialect::Ollama => ollama(talk, body),
         Dialect::Anthropic => anthropic(talk, body),
+        Dialect::Gemini => gemini(talk, body),
     }
     body.insert(STRANGE.to_owned(), json!(talk.is_strange.then_some("strange")));
     let choice = match (dialect, talk.choice) {
-        (_, Choice::Auto) | (Dialect::Native | Dialect::Ollama, _) => Value::Null,
+        (_, Choice::Auto) | (Dialect::Native | Dialect::Ollama | Dialect::Gemini, _) => Value::Null,
         (Dialect::Chat | Dialect::Responses, Choice::None) => json!("none"),
         (Dialect::Chat | Dialect::Responses, Choice::Required) => json!("required"),
         (Dialect::Chat, Choice::First) => {
@@ -270,4 +315,34 @@ fn anthropic(talk: &Talk, body: &mut Map<String, Value>) {
             }
         },
     );
+}
+
+fn gemini(talk: &Talk, body: &mut Map<String, Value>) {
+    let mut set = |name: &str, value: Value| body.insert(name.to_owned(), value);
+    let tool = |(name, parameters)| json!({"name": name, "parametersJsonSchema": parameters});
+    let declarations: Vec<Value> = tools(talk).map(tool).collect();
+    set("tools", json!([{"functionDeclarations": declarations}]));
+    let calling = match talk.choice {
+        Choice::Auto => json!({"mode": "AUTO"}),
+        Choice::None => json!({"mode": "NONE"}),
+        Choice::Required => json!({"mode": "ANY"}),
+        Choice::First => json!({"mode": "ANY", "allowedFunctionNames": [name(0)]}),
+    };
+    set("toolConfig", json!({"functionCallingConfig": calling}));
+    let thinking = talk.effort.map(|effort| match effort {
+        "none" => json!({"thinkingBudget": 0}),
+        "minimal" | "low" | "medium" | "high" => json!({"thinkingLevel": effort}),
+        _ => json!({"thinkingLevel": "HIGH"}),
+    });
+    let (media_type, schema) = match talk.format {
+        Wish::Text => (None, None),
+        Wish::Json => (Some("application/json"), None),
+        Wish::Schema => (Some("application/json"), Some(talk.schema())),
+    };
+    let mut config = json!({"maxOutputTokens": talk.max_tokens, "temperature": talk.temperature,
+        "topP": talk.top_p, "topK": talk.top_k, "seed": talk.seed, "presencePenalty": talk.penalty,
+        "stopSequences": talk.stop, "responseLogprobs": talk.logprobs, "thinkingConfig": thinking,
+        "responseMimeType": media_type, "responseJsonSchema": schema});
+    config.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+    set("generationConfig", config);
 }

@@ -69,13 +69,20 @@ pub enum Dialect {
     Responses,
     Ollama,
     Anthropic,
+    Gemini,
 }
 
-pub const DIALECTS: [Dialect; 5] =
-    [Dialect::Native, Dialect::Chat, Dialect::Responses, Dialect::Ollama, Dialect::Anthropic];
+pub const DIALECTS: [Dialect; 6] = [
+    Dialect::Native,
+    Dialect::Chat,
+    Dialect::Responses,
+    Dialect::Ollama,
+    Dialect::Anthropic,
+    Dialect::Gemini,
+];
 
 /// A field that nobody knows.
-pub const STRANGE: &str = "x_strange_field";
+pub const STRANGE: &str = "xStrangeField";
 
 /// Any conversation whose tools fit it.
 pub fn any_talk() -> impl Strategy<Value = Talk> {
@@ -224,6 +231,7 @@ impl Dialect {
             Self::Responses => &llm_gateway::dialect::OpenAiResponses,
             Self::Ollama => &llm_gateway::dialect::Ollama::Chat,
             Self::Anthropic => &llm_gateway::dialect::Anthropic,
+            Self::Gemini => &llm_gateway::dialect::Gemini::Generate,
         }
     }
 
@@ -235,6 +243,7 @@ impl Dialect {
             Self::Responses => !matches!(field, "top_k" | "seed" | "penalty" | "stop" | "logprobs"),
             Self::Ollama => !matches!(field, "tool_choice" | "address"),
             Self::Anthropic => !matches!(field, "seed" | "penalty" | "logprobs" | "json"),
+            Self::Gemini => true,
         }
     }
 

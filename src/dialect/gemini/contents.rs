@@ -59,8 +59,10 @@ fn content(fields: &mut Fields, mut item: Object, messages: &mut Vec<Message>) {
     let said = parts(fields, &mut item, role);
     let is_result = |part: &Part| matches!(part, Part::ToolResult(_));
     let (results, rest): (Vec<Part>, Vec<Part>) = said.into_iter().partition(is_result);
+    // A user who says nothing has a turn all the same.
+    let is_turn = role == Role::User && results.is_empty();
     for (role, content) in [(Role::Tool, results), (role, rest)] {
-        if content.is_empty() {
+        if content.is_empty() && !(is_turn && role == Role::User) {
             continue;
         }
         match messages.last_mut() {
