@@ -28,7 +28,7 @@ pub use pattern::OriginPattern;
 /// The methods for pages. Each path decides which of them it accepts.
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 /// The headers that a page may send if its browser does not name any.
-const HEADERS: &str = "authorization, content-type, x-api-key";
+const HEADERS: &str = "authorization, content-type, x-api-key, x-goog-api-key";
 /// How many seconds a browser may cache a preflight: short enough for an operator who changes the
 /// list.
 const MAX_AGE: &str = "600";

@@ -59,9 +59,15 @@ async fn asked(gateway: &Gateway, path: &str, origin: (&'static str, &'static st
 async fn a_preflight_is_answered_before_any_key_is_checked() {
     let upstream = Upstream::ollama();
     let gateway = gateway(&upstream, KEYS).await;
-    for path in
-        ["/v1/chat/completions", "/v1/messages", "/api/chat", "/v1/chat", "/v1/models", "/nowhere"]
-    {
+    for path in [
+        "/v1/chat/completions",
+        "/v1/messages",
+        "/v1beta/models/m:generateContent",
+        "/api/chat",
+        "/v1/chat",
+        "/v1/models",
+        "/nowhere",
+    ] {
         let answer = asked(&gateway, path, PAGE).await;
         assert_eq!((answer.status, answer.text().as_str()), (204, ""), "{path}");
         check_welcome(&answer.headers, PAGE.1);
