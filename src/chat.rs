@@ -13,6 +13,7 @@ pub mod estimate;
 mod event;
 mod facts;
 mod model;
+mod reason;
 mod reasoning_field;
 mod request;
 mod shape;
@@ -26,6 +27,7 @@ pub use event::{
 };
 pub use facts::{Ability, Facts};
 pub use model::{Listing, Model, Naming, Offer, untagged};
+pub use reason::Reason;
 pub use reasoning_field::ReasoningField;
 pub use request::{
     Api, ChatRequest, Document, DocumentSource, Effort, Extra, Foreign, Format, HostedTool, Image,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::backoff;
+use crate::chat::Reason;
 
 /// A job was refused, at the admission check or while it waited in line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,21 +73,26 @@ impl Refusal {
 }
 
 impl RefusalReason {
-    /// The reason in one word, as in snapshots.
-    pub fn name(self) -> &'static str {
+    /// The reason as everybody else knows it.
+    pub fn reason(self) -> Reason {
         match self {
-            Self::QueueFull => "queue_full",
-            Self::PredictedWait => "predicted_wait",
-            Self::OverShare => "over_share",
-            Self::PushedOut => "pushed_out",
-            Self::WaitedTooLong => "waited_too_long",
-            Self::DeadlinePassed => "deadline_passed",
-            Self::BreakerOpen => "breaker_open",
-            Self::CoolingDown => "cooling_down",
-            Self::AuthFailed => "auth_failed",
-            Self::Quarantined => "quarantined",
-            Self::Draining => "draining",
+            Self::QueueFull => Reason::QueueFull,
+            Self::PredictedWait => Reason::PredictedWait,
+            Self::OverShare => Reason::OverShare,
+            Self::PushedOut => Reason::PushedOut,
+            Self::WaitedTooLong => Reason::WaitedTooLong,
+            Self::DeadlinePassed => Reason::DeadlinePassed,
+            Self::BreakerOpen => Reason::BreakerOpen,
+            Self::CoolingDown => Reason::CoolingDown,
+            Self::AuthFailed => Reason::AuthFailed,
+            Self::Quarantined => Reason::Quarantined,
+            Self::Draining => Reason::Draining,
         }
+    }
+
+    /// The reason in one word.
+    pub fn name(self) -> &'static str {
+        self.reason().as_str()
     }
 
     /// The label of the metric that counts decisions of the admission check.

@@ -11,6 +11,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use super::reason::Reason;
+
 /// Why a request failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
@@ -153,6 +155,8 @@ pub struct GatewayError {
     pub spent: bool,
     /// The fields that do not fit, where that is the failure.
     pub problems: Vec<FieldProblem>,
+    /// Why, where a gate or a limit refused it.
+    pub reason: Option<Reason>,
     /// For the log only.
     pub cause: Option<Box<str>>,
 }
@@ -168,6 +172,7 @@ impl GatewayError {
             retry_after: None,
             spent: false,
             problems: Vec::new(),
+            reason: None,
             cause: None,
         }
     }
@@ -215,6 +220,13 @@ impl GatewayError {
     #[must_use]
     pub fn spent(mut self) -> Self {
         self.spent = true;
+        self
+    }
+
+    /// Adds why it was refused, in one word.
+    #[must_use]
+    pub fn refused_as(mut self, reason: Reason) -> Self {
+        self.reason = Some(reason);
         self
     }
 

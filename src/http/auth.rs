@@ -22,7 +22,7 @@ use crate::job::{Caller, Globs};
 use crate::limit::settings::RateSettings;
 use crate::limit::{Account, Limits, Terms};
 use crate::policy::Priority;
-use crate::telemetry::Limited;
+use crate::telemetry::{LimitDecision, Limited};
 
 /// The callers of one configuration.
 #[derive(Debug)]
@@ -135,7 +135,7 @@ impl Front {
             let address = address::of(request, &callers.trusted);
             match address.map(|address| self.failures.count(address, Instant::now())) {
                 Some(Err(refusal)) => {
-                    Limited { decision: refusal.decision() }.emit();
+                    Limited { decision: LimitDecision::Refused(refusal.reason()) }.emit();
                     refusal.into_error()
                 }
                 Some(Ok(())) | None => error,

@@ -300,6 +300,9 @@ pub fn error_response(
     if error.spent {
         response.insert_header(("x-should-retry", "false"));
     }
+    if let Some(reason) = error.reason {
+        response.insert_header(("x-gateway-reason", reason.as_str()));
+    }
     if error.kind == ErrorKind::InvalidApiKey {
         response.insert_header(("www-authenticate", "Bearer"));
     }

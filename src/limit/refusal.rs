@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use super::terms::Meter;
-use crate::chat::{ErrorKind, GatewayError, Origin};
-use crate::telemetry::LimitDecision;
+use crate::chat::{ErrorKind, GatewayError, Origin, Reason};
 
 /// The most jitter added to `Retry-After`: a fifth, so that requests refused together do not return
 /// together.
@@ -78,19 +77,20 @@ impl Refusal {
                 limited(message, Some(after))
             }
         };
-        error.because(self.decision().as_str())
+        let reason = self.reason();
+        error.refused_as(reason).because(reason.as_str())
     }
 
-    /// The label under which it is counted.
+    /// The reason in one word.
     #[must_use]
-    pub fn decision(self) -> LimitDecision {
+    pub fn reason(self) -> Reason {
         match self {
-            Self::Spent { meter: Meter::Requests, .. } => LimitDecision::Requests,
-            Self::Spent { meter: Meter::Minute, .. } => LimitDecision::TokensPerMinute,
-            Self::Spent { meter: Meter::Day, .. } => LimitDecision::TokensPerDay,
-            Self::Concurrency { .. } => LimitDecision::Concurrency,
-            Self::TooLarge { .. } => LimitDecision::TooLarge,
-            Self::Failures { .. } => LimitDecision::Failures,
+            Self::Spent { meter: Meter::Requests, .. } => Reason::Requests,
+            Self::Spent { meter: Meter::Minute, .. } => Reason::TokensPerMinute,
+            Self::Spent { meter: Meter::Day, .. } => Reason::TokensPerDay,
+            Self::Concurrency { .. } => Reason::Concurrency,
+            Self::TooLarge { .. } => Reason::TooLarge,
+            Self::Failures { .. } => Reason::Failures,
         }
     }
 }

@@ -148,7 +148,7 @@ impl Ticket {
     fn decided(&mut self, decided: Result<(), Refusal>) -> Result<(), Refusal> {
         self.look();
         if let Err(refusal) = &decided {
-            Limited { decision: refusal.decision() }.emit();
+            Limited { decision: LimitDecision::Refused(refusal.reason()) }.emit();
         }
         decided
     }

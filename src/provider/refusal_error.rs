@@ -47,6 +47,7 @@ pub(super) fn refused(provider: &str, refusal: &Refusal) -> GatewayError {
         Some(_) | None => why,
     };
     let mut error = GatewayError::new(kind, format!("provider `{provider}`: {why}"));
+    error = error.refused_as(refusal.reason.reason());
     error = error.because(match &refusal.cause {
         Some(cause) => format!("{}: {cause}", refusal.reason.name()),
         None => refusal.reason.name().to_owned(),

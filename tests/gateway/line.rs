@@ -225,6 +225,7 @@ async fn a_flood_of_refusals_is_in_the_log_the_metrics_and_the_snapshot() {
     upstream.busy(1).await;
     let refused = answers(send_many(&gateway, &[], "refused", 70)).await;
     assert_eq!(count(&refused, 503), 70);
+    assert!(refused.iter().all(|answer| answer.header("x-gateway-reason") == Some("queue_full")));
     let line = gateway.logged("requests are turned away in great number").await;
     for part in ["WARN", "provider=ollama", "mostly=queue_full", "of=anonymous", "refused=20"] {
         assert!(line.contains(part), "{line}");

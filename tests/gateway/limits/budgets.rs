@@ -61,6 +61,8 @@ async fn a_budget_that_is_used_up_says_when_it_refills() {
         }
         let refused = ask(&gateway, secret).await;
         let after = limited(&refused, words);
+        let reason = refused.header("x-gateway-reason").unwrap();
+        assert!(words.replace(' ', "_").ends_with(reason), "{reason}");
         assert!(number(&refused, "x-ratelimit-remaining-tokens") < 5);
         if secret == "sk-a" {
             // Four tokens are left of the five that are needed, and one is refilled in 2 s.
