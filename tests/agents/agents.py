@@ -111,6 +111,18 @@ def qwen(scratch, task):
     return scratch.run([_bin("qwen"), "--yolo", task])
 
 
+def gemini(scratch, task):
+    scratch.paste("gemini-cli")
+    quiet = {
+        "privacy": {"usageStatisticsEnabled": False}, "telemetry": {"enabled": False},
+        "general": {"enableAutoUpdate": False, "enableAutoUpdateNotification": False},
+        "security": {"auth": {"selectedType": "gemini-api-key"}},
+    }
+    scratch.write(scratch.home / ".gemini/settings.json", json.dumps(quiet))
+    scratch.environment |= {"GEMINI_CLI_TRUST_WORKSPACE": "true"}
+    return scratch.run([_bin("gemini"), "--approval-mode", "yolo", "-p", task])
+
+
 def continue_(scratch, task):
     [config] = scratch.paste("continue")
     scratch.write(scratch.home / ".continue/config.yaml", config)
@@ -150,4 +162,5 @@ def llm(scratch, task):
 # By the names of their folders.
 AGENTS = {
     "claude": claude, "codex": codex, "opencode": opencode, "qwen": qwen, "continue": continue_, "aider": aider, "llm": llm,
+    "gemini": gemini,
 }
