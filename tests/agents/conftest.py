@@ -11,13 +11,14 @@ import pytest
 import script
 from agents import AGENTS, KEY, Scratch, installed
 from as_anthropic import Anthropic
+from as_gemini import Gemini
 from as_ollama import Ollama
 from as_openai import OpenAi
 from as_responses import Responses
 from providers import MODEL, playing
 from running import running
 
-KINDS = {"ollama": Ollama, "openai": OpenAi, "anthropic": Anthropic}
+KINDS = {"ollama": Ollama, "openai": OpenAi, "anthropic": Anthropic, "gemini": Gemini}
 # Beside these: an OpenAI whose Responses are asked for, which takes nothing else.
 RESPONSES = "responses"
 

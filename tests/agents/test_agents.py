@@ -72,7 +72,7 @@ def test_a_picture_in_the_question(stage, kind):
 
 
 # Ollama takes no papers, so its model is told that there was one.
-@pytest.mark.parametrize("kind", ["openai", "anthropic"])
+@pytest.mark.parametrize("kind", ["openai", "anthropic", "gemini"])
 def test_a_paper_that_a_tool_read(stage, kind):
     stage = stage("claude", kind)
     done = stage.do(script.STUDY)

@@ -8,6 +8,7 @@ import urllib.request
 import pytest
 
 import script
+from as_gemini import SIGNATURE
 from conftest import KINDS, RESPONSES, handler_of
 from providers import MODEL, playing
 
@@ -40,6 +41,13 @@ GOOD = {
             {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": TEXT}]},
         ],
     }),
+    "gemini": (f"/v1beta/models/{MODEL}:streamGenerateContent?alt=sse", "contents", {
+        "tools": [{"functionDeclarations": [{"name": "read_file", "parametersJsonSchema": SCHEMA}]}], "contents": [
+            {"role": "user", "parts": [{"text": script.TASK}]},
+            {"role": "model", "parts": [{"functionCall": {"name": "read_file", "args": {}}, "thoughtSignature": SIGNATURE}]},
+            {"role": "user", "parts": [{"functionResponse": {"name": "read_file", "response": {"result": TEXT}}}]},
+        ],
+    }),
     RESPONSES: ("/v1/responses", "input", {
         "model": MODEL, "stream": True, "tools": [{"type": "function", **FUNCTION}], "input": [
             TASK, {"type": "function_call", "call_id": "call_1", "name": "read_file", "arguments": "{}"},
@@ -56,7 +64,8 @@ def asking(request, tmp_path):
     handler = handler_of(request.param)
     with playing(handler, tmp_path) as play:
         def ask(body):
-            headers = {"content-type": "application/json", "anthropic-version": "2023-06-01", "x-api-key": "sk-scripted"}
+            headers = {"content-type": "application/json", "anthropic-version": "2023-06-01", "x-api-key": "sk-scripted",
+                       "x-goog-api-key": "sk-scripted"}
             url = play.url.removesuffix(handler.below) + path
             try:
                 with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), headers)) as answer:
@@ -88,7 +97,7 @@ def test_an_unknown_field_of_a_turn_is_refused(asking):
 
 def test_a_call_without_a_result_is_refused(asking):
     body, turns, ask = asking
-    body[turns][-1] = TASK
+    body[turns][-1] = body[turns][0]
     assert ask(body)[0] == 400
 
 
@@ -100,7 +109,7 @@ def test_a_result_without_a_call_is_refused(asking):
 
 def test_a_result_for_another_call_is_refused(asking):
     body, turns, ask = asking
-    text = json.dumps(body[turns][-1]).replace("call_1", "call_2").replace("toolu_1", "toolu_2")
+    text = json.dumps(body[turns][-1]).replace("call_1", "call_2").replace("toolu_1", "toolu_2").replace("read_file", "other")
     body[turns][-1] = json.loads(text)
     assert ask(body)[0] == 400
 
@@ -113,5 +122,5 @@ def test_a_second_result_for_a_call_is_refused(asking):
 
 def test_an_unknown_role_is_refused(asking):
     body, turns, ask = asking
-    body[turns][0] = TASK | {"role": "narrator"}
+    body[turns][0]["role"] = "narrator"
     assert ask(body)[0] == 400
