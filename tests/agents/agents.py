@@ -112,13 +112,12 @@ def qwen(scratch, task):
 
 
 def gemini(scratch, task):
-    scratch.paste("gemini-cli")
+    [settings] = scratch.paste("gemini-cli")
     quiet = {
         "privacy": {"usageStatisticsEnabled": False}, "telemetry": {"enabled": False},
         "general": {"enableAutoUpdate": False, "enableAutoUpdateNotification": False},
-        "security": {"auth": {"selectedType": "gemini-api-key"}},
     }
-    scratch.write(scratch.home / ".gemini/settings.json", json.dumps(quiet))
+    scratch.write(scratch.home / ".gemini/settings.json", json.dumps(json.loads(settings) | quiet))
     scratch.environment |= {"GEMINI_CLI_TRUST_WORKSPACE": "true"}
     return scratch.run([_bin("gemini"), "--approval-mode", "yolo", "-p", task])
 
