@@ -275,6 +275,20 @@ mod tests {
     }
 
     #[test]
+    fn google_s_ways_to_show_a_key_are_read_at_its_paths_alone() {
+        use actix_web::test::TestRequest;
+        let keys = |uri: &str| {
+            let request = TestRequest::with_uri(uri).insert_header(("x-goog-api-key", " sk-h "));
+            let keys = google_keys(&request.to_http_request());
+            keys.into_iter().map(|key| String::from_utf8(key).unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(keys("/v1beta/models?alt=sse&key=sk-%2Ba%2f"), ["sk-h", "sk-+a/"]);
+        assert_eq!(keys("/v1beta/models?key=sk%&key=%zz%4"), ["sk-h", "sk%", "%zz%4"]);
+        assert_eq!(keys("/v1beta/models?apikey=sk-a"), ["sk-h"]);
+        assert!(keys("/v1/chat/completions?key=sk-a").is_empty());
+    }
+
+    #[test]
     fn whatever_is_wrong_with_a_key_the_error_is_the_same() {
         let callers = callers();
         for headers in [

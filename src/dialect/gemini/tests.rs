@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::chat::{
-    Api, ChatEvent, ChatRequest, Completion, Effort, Finish, Format, Message, Part, Role,
-    ToolCallPiece, ToolChoice, Usage,
+    Api, ChatEvent, ChatRequest, Completion, Document, DocumentSource, Effort, Finish, Format,
+    Image, ImageSource, Message, Part, Role, ToolCallPiece, ToolChoice, Usage,
 };
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -68,6 +68,56 @@ fn a_conversation_is_read_part_by_part() {
     assert_eq!((one.name.as_deref(), one.is_error), (Some("f"), false));
     assert_eq!(one.content, [Part::Text("one".to_owned())]);
     assert_eq!((two.call_id.as_deref(), two.is_error), (Some("c-2"), true));
+}
+
+#[test]
+fn what_travels_inline_is_a_picture_a_document_or_sound() {
+    let inline = |media_type: &str, data: &str| json!({"inlineData": {"mimeType": media_type, "data": data, "displayName": "a"}});
+    let public =
+        json!({"fileData": {"fileUri": "https://example.org/a.png", "mimeType": "image/png"}});
+    let parts = json!([
+        // The bytes say another type.
+        inline("image/png", "/9j/4AAQ"),
+        inline("application/pdf", "JVBERi0x"),
+        inline("text/plain", "aGVsbG8="),
+        inline("audio/mpeg", "AA-_"),
+        public,
+        {"executableCode": {"language": "PYTHON", "code": "1 + 1"}},
+        {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "2"}},
+    ]);
+    let chat = read(&json!({"contents": [{"role": "user", "parts": parts}]}));
+    let said: Vec<String> = chat.messages[0].content.iter().map(shown).collect();
+    let expected = [
+        "image/jpeg",
+        "a: application/pdf",
+        "a: hello",
+        r#"{"type":"input_audio","input_audio":{"data":"AA+/","format":"mp3"}}"#,
+        "https://example.org/a.png",
+        "```\n1 + 1\n```",
+        "```\n2\n```",
+    ];
+    assert_eq!(said, expected);
+}
+
+/// What a part is, in one line.
+fn shown(part: &Part) -> String {
+    match part {
+        Part::Text(text) => text.clone(),
+        Part::Image(Image { source: ImageSource::Inline { media_type, .. }, .. }) => {
+            media_type.clone()
+        }
+        Part::Image(Image { source: ImageSource::Url(url), .. }) => url.clone(),
+        Part::Document(Document { source, title, .. }) => {
+            let what = match source {
+                DocumentSource::Inline { media_type, .. } => media_type,
+                DocumentSource::Text(text) => text,
+                other => panic!("{other:?}"),
+            };
+            format!("{}: {what}", title.as_deref().unwrap_or_default())
+        }
+        Part::Foreign(foreign) => foreign.value.to_string(),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
