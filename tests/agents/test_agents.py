@@ -22,6 +22,9 @@ def settled(stage, done, answer):
     assert not play.offences, seen
     assert done.status == 0, seen
     assert answer in done.out, seen
+    # One for each of the model's turns at least, each of which is logged once its answer has gone out.
+    for _ in play.moves:
+        stage.serve.awaits('"target":"access"')
     lines = access_lines(stage.serve)
     assert lines and all(line["outcome"] == "ok" for line in lines), (lines, seen)
 
