@@ -1,7 +1,7 @@
 //! Google's Gemini API, v1beta: `generateContent` and what stands beside it.
 //!
 //! It owns the shapes of requests, answers and errors. It refuses by name what would make the answer one to another
-//! question, such as files that were uploaded to Google; what merely tunes an answer goes on to a provider of the same
+//! question, such as files and caches that are kept at Google; what merely tunes an answer goes on to a provider of the same
 //! API and is left out by all others.
 //!
 //! The one thing to know: the model and whether the answer is streamed stand in the path, so a body says neither. There

@@ -86,6 +86,7 @@ async fn functions_go_both_ways_on_every_kind_of_provider() {
             { "functionDeclarations": [{ "name": "weather", "parameters": place }] },
             { "googleSearch": {} },
         ]);
+        body["generationConfig"] = json!({ "mediaResolution": "MEDIA_RESOLUTION_LOW", "topK": 3 });
         body["safetySettings"] = json!([{ "category": "X", "threshold": "BLOCK_NONE" }]);
         let contents = body["contents"].as_array_mut().unwrap();
         let call = json!({ "functionCall": { "name": "weather", "args": { "city": "Rome" } } });
@@ -106,11 +107,13 @@ async fn functions_go_both_ways_on_every_kind_of_provider() {
         if backend == "gemini" {
             assert_eq!(sent["tools"][1], json!({ "googleSearch": {} }), "{sent}");
             assert_eq!(sent["safetySettings"], body["safetySettings"], "{sent}");
+            assert_eq!(sent["generationConfig"], body["generationConfig"], "{sent}");
             assert_eq!(answer.header("x-gateway-dropped"), None);
         } else {
             let dropped = answer.header("x-gateway-dropped").unwrap_or_default();
             assert!(dropped.contains("googleSearch"), "{backend}: {dropped}");
             assert!(dropped.contains("safetySettings"), "{backend}: {dropped}");
+            assert!(dropped.contains("generationConfig.mediaResolution"), "{backend}: {dropped}");
         }
         gateway.end(1).await;
     }
@@ -224,6 +227,31 @@ async fn a_stream_that_fails_midway_ends_with_the_error_and_a_broken_connection(
         assert!(last["error"]["code"].as_u64() >= Some(500), "{query}: {text}");
     }
     gateway.end(2).await;
+}
+
+#[tokio::test]
+async fn gemini_is_told_what_a_vector_is_for() {
+    let upstream = Upstream::spawn(|_| {
+        Script::json(200, &json!({ "embeddings": [{ "values": [0.5] }, { "values": [1.0] }] }))
+    });
+    let gateway = spawn_gateway(&provider("p", "gemini", &upstream.url(), "")).await;
+    let text = |text: &str| {
+        json!({ "model": "models/other", "content": { "parts": [{ "text": text }] },
+            "taskType": "CLUSTERING", "output_dimensionality": 8 })
+    };
+    let body = json!({ "requests": [text("a"), text("b")] });
+    let answer = post_json(&gateway.url(&path("batchEmbedContents")), &body).await;
+    let vectors = json!({ "embeddings": [{ "values": [0.5] }, { "values": [1.0] }] });
+    assert_eq!(answer.json(), vectors, "{}", answer.text());
+    let call = &upstream.calls(1).await[0];
+    assert_eq!(call.path, path("batchEmbedContents"));
+    for (sent, said) in call.json()["requests"].as_array().unwrap().iter().zip(["a", "b"]) {
+        assert_eq!(sent["model"], "models/llama3.1", "the path says which: {sent}");
+        assert_eq!(sent["content"]["parts"][0]["text"], said, "{sent}");
+        assert_eq!(sent["taskType"], "CLUSTERING", "{sent}");
+        assert_eq!(sent["outputDimensionality"], 8, "{sent}");
+    }
+    gateway.end(1).await;
 }
 
 #[tokio::test]

@@ -13,6 +13,11 @@ use crate::wire::fields::{Fields, Object, take};
 pub(super) fn read(fields: &mut Fields, body: &mut Object) -> ChatRequest {
     // The path says it.
     body.swap_remove("model");
+    // Whoever named one of the account's caches would go on with what may be another caller's.
+    if take(body, "cachedContent").is_some() {
+        let message = "caches are not kept here, send their contents";
+        fields.problem("cachedContent", "unsupported", message);
+    }
     let messages = contents::read(fields, body);
     let tools = tools::read(fields, body);
     let config = fields.object(body, "generationConfig").map(camel).unwrap_or_default();

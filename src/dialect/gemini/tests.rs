@@ -196,6 +196,9 @@ fn what_cannot_be_served_is_refused_by_name() {
     let said = refused(Gemini::Generate, &asking(json!({"candidateCount": 2})));
     assert!(said.starts_with("generationConfig.candidateCount:"), "{said}");
     assert!(refused(Gemini::Generate, &json!({})).starts_with("contents:"));
+    let mut cached = asking(json!({}));
+    cached["cachedContent"] = json!("cachedContents/x");
+    assert!(refused(Gemini::Generate, &cached).starts_with("cachedContent:"));
     let assistant = json!({"contents": [{"role": "assistant", "parts": [{"text": "x"}]}]});
     assert!(refused(Gemini::Generate, &assistant).starts_with("contents.0.role:"));
     let one = |task: &str| json!({"content": {"parts": [{"text": "a"}]}, "taskType": task});
