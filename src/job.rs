@@ -70,6 +70,12 @@ impl Globs {
         self.0.iter().any(|pattern| pattern.matches(name))
     }
 
+    /// Whether they match every name.
+    #[must_use]
+    pub fn are_all(&self) -> bool {
+        self.0.iter().any(|pattern| *pattern == WildMatch::new("*"))
+    }
+
     /// Whether one of the patterns matches the name of a model, however it can be said.
     #[must_use]
     pub fn matches_model(&self, name: &str, naming: Naming) -> bool {

@@ -19,6 +19,7 @@ mod fit;
 mod health;
 mod refusal_error;
 mod resume;
+mod scope;
 mod station;
 mod urgency;
 

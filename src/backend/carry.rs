@@ -15,6 +15,8 @@ mod responses;
 mod units;
 mod watch;
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use super::degrade::BILLING;
@@ -59,7 +61,7 @@ pub fn encode(
     }
     if carry.endpoint.generates() {
         limit(carry.endpoint, &outline, &mut edits, target);
-        add(&outline, &mut edits, fields);
+        add(&outline, &mut edits, &with_limit(carry.endpoint, fields, target));
         let is_openai =
             matches!(carry.endpoint, Endpoint::OpenAiChat | Endpoint::OpenAiCompletions);
         if is_openai && target.quirks.no_stream_usage {
@@ -102,6 +104,7 @@ pub fn decoder(
             .filter(|asked| asked != target.model)
             .map(|asked| quoted(if is_fallback { target.model } else { &asked })),
         hides_usage,
+        is_translatable: carry.refusal.is_none(),
     };
     Box::new(answer::Carrier::new(watch::over(carry, ask, seed), manner))
 }
@@ -148,10 +151,12 @@ fn limit(endpoint: Endpoint, outline: &Outline<'_>, edits: &mut Edits<'_, '_>, t
             match (NAMES.iter().any(|name| is_set(name)), default) {
                 (false, Some(default)) => edits.set(name, default),
                 // Only where the operator or the model leaves no choice, and no other word was said.
-                (true, _) if name == newer && !is_set(newer) => edits.rename(older, newer),
+                (true, _) if name == newer && !is_set(newer) => {
+                    rename(outline, edits, older, newer)
+                }
                 (true, _) if target.quirks.limit_field == LimitField::MaxTokens => {
                     if !is_set(older) {
-                        edits.rename(newer, older);
+                        rename(outline, edits, newer, older);
                     }
                 }
                 (true, _) | (false, None) => {}
@@ -167,16 +172,40 @@ fn limit(endpoint: Endpoint, outline: &Outline<'_>, edits: &mut Edits<'_, '_>, t
                 edits.set("max_output_tokens", default);
             }
         }
-        Endpoint::OllamaChat | Endpoint::OllamaGenerate => {
-            let Some(default) = target.quirks.default_max_tokens else { return };
-            let mut options = Map::new();
-            options.insert("num_predict".to_owned(), Value::from(default));
-            let mut fields = Map::new();
-            fields.insert("options".to_owned(), Value::Object(options));
-            add(outline, edits, &fields);
-        }
+        // Ollama has it among its options: see `with_limit`.
+        Endpoint::OllamaChat | Endpoint::OllamaGenerate => {}
         Endpoint::OpenAiEmbeddings | Endpoint::AnthropicCount | Endpoint::OllamaEmbed => {}
     }
+}
+
+/// Gives a limit another name. Where that name is there with `null`, it gets the value.
+fn rename(outline: &Outline<'_>, edits: &mut Edits<'_, '_>, name: &str, other: &str) {
+    match (outline.get(name), outline.get(other)) {
+        (Some(value), Some(_)) => {
+            edits.set(other, value);
+            edits.remove(name);
+        }
+        (Some(_), None) => edits.rename(name, other),
+        (None, _) => {}
+    }
+}
+
+/// The operator's fields, with the limit of tokens among the options where Ollama has it.
+fn with_limit<'a>(
+    endpoint: Endpoint,
+    fields: &'a Map<String, Value>,
+    target: Target<'_>,
+) -> Cow<'a, Map<String, Value>> {
+    let is_ollamas = matches!(endpoint, Endpoint::OllamaChat | Endpoint::OllamaGenerate);
+    let Some(default) = target.quirks.default_max_tokens.filter(|_| is_ollamas) else {
+        return Cow::Borrowed(fields);
+    };
+    let mut fields = fields.clone();
+    let options = fields.entry("options").or_insert_with(|| Value::Object(Map::new()));
+    if let Some(options) = options.as_object_mut() {
+        options.entry("num_predict").or_insert_with(|| Value::from(default));
+    }
+    Cow::Owned(fields)
 }
 
 /// Adds fields as [`super::added`] does: what is there stays, tables are filled in.

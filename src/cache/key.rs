@@ -83,6 +83,7 @@ impl Key {
             form: _,
             may_be_plain: _,
             refusal: _,
+            changes_state: _,
         } = carry;
         Self::of(&(FORM, "carried", scope, endpoint, compact(body), headers, query))
     }

@@ -147,6 +147,8 @@ impl ApiWord {
 /// A request as it came.
 #[derive(Debug, Clone)]
 pub struct Carry {
+    /// Whether a repetition is another request: it changes something at the provider.
+    pub changes_state: bool,
     /// Where it was asked.
     pub endpoint: Endpoint,
     /// Its body, a JSON object.

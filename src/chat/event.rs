@@ -185,6 +185,21 @@ impl ChatEvent {
         }
     }
 
+    /// How many of the following events say what these bytes hold, when it carries bytes.
+    #[must_use]
+    pub fn covers(&self) -> Option<u32> {
+        match self {
+            Self::Carried(carried) => Some(carried.covers),
+            Self::Text(_)
+            | Self::Reasoning(_)
+            | Self::Signature(_)
+            | Self::ToolCall(_)
+            | Self::Logprobs(_)
+            | Self::Whole(_)
+            | Self::Done(_) => None,
+        }
+    }
+
     /// How the answer ended, when this is its end.
     #[must_use]
     pub fn done(&self) -> Option<&Completion> {

@@ -142,6 +142,19 @@ fn plain_value(value: &Value) -> bool {
     }
 }
 
+/// Whether the request changes something at the provider, so that it is not the same when it is repeated: a turn of a
+/// conversation that the provider keeps, or work that goes on after the answer.
+#[must_use]
+pub fn changes_state(endpoint: Endpoint, body: &[u8]) -> bool {
+    let is_set = |outline: &Outline<'_>, name: &str, not: &[u8]| {
+        outline.get(name).is_some_and(|value| value != b"null" && value != not)
+    };
+    endpoint == Endpoint::OpenAiResponses
+        && Outline::read(body).is_some_and(|outline| {
+            is_set(&outline, "conversation", b"null") || is_set(&outline, "background", b"false")
+        })
+}
+
 /// Whether every parser reads what the gateway decides by in the same way.
 #[must_use]
 pub fn is_clear(body: &[u8]) -> bool {
@@ -153,13 +166,14 @@ pub fn is_clear(body: &[u8]) -> bool {
 fn collect(value: &Value, out: &mut String) {
     match value {
         Value::String(text) => {
-            if text.len() <= LONGEST_WORD || text.contains(' ') {
+            // Text without spaces is binary, unless it is in a script that has none.
+            if text.len() <= LONGEST_WORD || text.contains(' ') || !text.is_ascii() {
                 out.push_str(text);
                 out.push('\n');
             }
         }
-        // Token ids, each of which is one.
-        Value::Number(_) => out.push_str("x "),
+        // Token ids, each of which is one: as long as a token is on average.
+        Value::Number(_) => out.push_str("xxx "),
         Value::Array(items) => items.iter().for_each(|item| collect(item, out)),
         Value::Object(fields) => fields.values().for_each(|field| collect(field, out)),
         Value::Null | Value::Bool(_) => {}

@@ -58,7 +58,9 @@ pub(super) fn cache_control(headers: &HeaderMap) -> Result<CacheControl, Gateway
 /// Answers the job from the cache, lets it share a call, or hands it to the router.
 pub(super) fn enter(mut job: Job, control: CacheControl, front: &Data<Front>) {
     // A client that asks for the route wants the request to take it.
-    if job.route.is_some() || !front.cache.concerns(&job.request, control) {
+    // Nor is a request answered from the cache that changes something at its provider.
+    let changes_state = job.carry.as_ref().is_some_and(|carry| carry.changes_state);
+    if job.route.is_some() || changes_state || !front.cache.concerns(&job.request, control) {
         return shard::enter(job, front);
     }
     let routing = front.routing();

@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use super::models::unescaped;
 use crate::chat::{Ask, Carry, GatewayError};
-use crate::dialect::carried::{form, is_clear, outline};
+use crate::dialect::carried::{changes_state, form, is_clear, outline};
 use crate::dialect::{Address, Dialect, Turns};
 
 /// Headers that are passed on.
@@ -65,6 +65,7 @@ pub(super) fn read(
     let (headers, query) = (headers.collect::<Vec<_>>(), query(request.query_string()));
     let is_usual = |(name, said): &(&str, String)| *name == VERSION.0 && said == VERSION.1;
     let carry = Carry {
+        changes_state: changes_state(endpoint, &body),
         endpoint,
         stream: ask.stream(),
         form: form(endpoint, &body),

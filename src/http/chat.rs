@@ -187,7 +187,7 @@ async fn whole(
     request: &Ask,
 ) -> HttpResponse {
     let mut out = Vec::new();
-    let mut held = 0usize;
+    let (mut held, mut covered) = (0usize, 0u32);
     let mut stopped = std::pin::pin!(exchange.stopped());
     loop {
         let waiting = Instant::now();
@@ -208,7 +208,7 @@ async fn whole(
                 Ok(events) => events,
                 Err(error) => return exchange.fail(&error),
             };
-            (encoder, held) = (exchange.encoder(request), 0);
+            (encoder, held, covered) = (exchange.encoder(request), 0, 0);
             out.clear();
             continue;
         };
@@ -216,7 +216,12 @@ async fn whole(
         let at = exchange.arrived.elapsed();
         exchange.answers(at);
         exchange.quota.note(&event);
-        held = held.saturating_add(event.size());
+        // What was carried and what is said of it is the same answer.
+        let is_covered = covered > 0;
+        covered = event.covers().unwrap_or(covered.saturating_sub(1));
+        if !is_covered {
+            held = held.saturating_add(event.size());
+        }
         if held > MAX_PIECE {
             let message = "the answer is larger than can be held, ask for a stream";
             let error = GatewayError::upstream(ErrorKind::BadUpstream, message);

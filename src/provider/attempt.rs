@@ -28,6 +28,7 @@ use super::fit;
 use super::resume;
 use super::retry::Failure;
 use super::retry_after::retry_after;
+use super::scope;
 use super::station::Station;
 use super::urgency;
 use super::way::Way;
@@ -281,6 +282,7 @@ fn prepare(
         }
     };
     drop(asked);
+    scope::keep(provider, &mut call, job);
     urgency::tell(provider, &mut call, job);
     Ok((call, model))
 }

@@ -48,8 +48,9 @@ pub(super) fn lowered(
 pub(super) fn applied(call: &mut UpstreamRequest, tried: &Tried) -> Vec<String> {
     let mut dropped = std::mem::take(&mut call.dropped);
     if let (Some(room), Some(outline)) = (tried.room, Outline::read(&call.body)) {
+        let is_set = |field: &&str| outline.get(field).is_some_and(|value| value != b"null");
         let mut edits = outline.edit();
-        for field in FIELDS.into_iter().filter(|field| outline.get(field).is_some()) {
+        for field in FIELDS.into_iter().filter(is_set) {
             edits.set(field, room.to_string());
             dropped.push(field.to_owned());
         }

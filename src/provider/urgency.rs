@@ -12,14 +12,16 @@ use crate::wire::splice::Outline;
 /// Writes the request's priority into the call, where the provider's settings name a field for it.
 pub(super) fn tell(provider: &Provider, call: &mut UpstreamRequest, job: &Job) {
     let Some(field) = &provider.settings.priority_field else { return };
-    if job.request.chat().is_none() {
-        return;
-    }
+    let is_chat = job.request.chat().is_some();
     let number = match job.caller.priority {
         Priority::Interactive => "0",
         Priority::Batch => "1",
     };
     let Some(outline) = Outline::read(&call.body) else { return };
+    // Embeddings are sent without a priority, but never with the client's own.
+    if !is_chat && outline.get(field).is_none() {
+        return;
+    }
     let mut edits = outline.edit();
     edits.set(field, number);
     call.body = edits.apply();

@@ -116,8 +116,17 @@ impl Edits<'_, '_> {
         let mut out = Vec::with_capacity(body.len() + 64);
         let mut at = 0;
         for (range, value) in self.changes {
-            // What was taken out already is not changed as well.
-            let Some(kept) = body.get(at..range.start) else { continue };
+            let Some(kept) = body.get(at..range.start) else {
+                // What was taken out already is not changed as well; but of neighbours that are taken
+                // out, the last takes the comma that stands before the first.
+                if value.is_empty() && range.end > at {
+                    at = range.end;
+                    let used = out.trim_ascii_end();
+                    let used = used.strip_suffix(b",").unwrap_or(used).len();
+                    out.truncate(used);
+                }
+                continue;
+            };
             out.extend_from_slice(kept);
             out.extend_from_slice(&value);
             at = range.end;
@@ -262,6 +271,23 @@ mod tests {
         assert_eq!(edited(r#"{"a":"}" ,"x":"\"," }"#, remove), r#"{"a":"}"  }"#);
         assert_eq!(edited(r#"{"x":[1,2]}"#, remove), "{}");
         assert_eq!(edited(r#"{"a":1}"#, remove), r#"{"a":1}"#);
+    }
+
+    #[test]
+    fn neighbours_are_taken_out_with_their_commas() {
+        let both = |edits: &mut Edits<'_, '_>| {
+            edits.remove("x");
+            edits.remove("y");
+        };
+        assert_eq!(edited(r#"{"a":1, "x":2 , "y":3}"#, both), r#"{"a":1}"#);
+        assert_eq!(edited(r#"{"x":2,"y":3}"#, both), "{}");
+        assert_eq!(edited(r#"{"x":2,"y":3,"a":1}"#, both), r#"{"a":1}"#);
+        assert_eq!(edited(r#"{"y":2,"a":1,"x":3}"#, both), r#"{"a":1}"#);
+        let and_add = |edits: &mut Edits<'_, '_>| {
+            both(edits);
+            edits.set("b", *b"4");
+        };
+        assert_eq!(edited(r#"{"a":1,"y":2,"x":3}"#, and_add), r#"{"a":1,"b":4}"#);
     }
 
     #[test]

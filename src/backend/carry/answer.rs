@@ -28,6 +28,8 @@ pub(super) struct Manner {
     pub model: Option<Vec<u8>>,
     /// Whether the count of tokens was the gateway's wish, and the client gets none.
     pub hides_usage: bool,
+    /// Whether somebody reads the answer, who can write it anew if it is not as the client asked.
+    pub is_translatable: bool,
 }
 
 /// Carries one answer.
@@ -204,6 +206,8 @@ impl Manner {
             Endpoint::OpenAiCompletions => {
                 !contains(said, b"\"delta\"") && !contains(said, b"\"message\"")
             }
+            // Vectors that are not as they were asked for are better than none.
+            Endpoint::OpenAiEmbeddings if !self.is_translatable => true,
             Endpoint::OpenAiEmbeddings => {
                 let Ok(Vectors { data: Some(data) }) = serde_json::from_slice(said) else {
                     return true;

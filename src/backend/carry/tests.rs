@@ -12,7 +12,8 @@ fn carry(endpoint: Endpoint, body: &str) -> Carry {
     let stream = outline.get("stream").map_or(endpoint.streams_by_default(), |it| it == b"true");
     let (headers, query) = (Vec::new(), String::new());
     let body = Bytes::copy_from_slice(body.as_bytes());
-    Carry { endpoint, body, headers, query, stream, form: 0, may_be_plain: false, refusal: None }
+    let (form, may_be_plain, refusal, changes_state) = (0, false, None, false);
+    Carry { endpoint, body, headers, query, stream, form, may_be_plain, refusal, changes_state }
 }
 
 fn body_of(carry: &Carry, backend: &dyn Backend, fields: &Value, quirks: Quirks) -> String {
@@ -62,6 +63,40 @@ fn a_limit_that_is_missing_goes_where_the_api_has_it() {
     assert_eq!(body, r#"{"model":"m","max_output_tokens":7}"#);
     let own = r#"{"model":"m","max_completion_tokens":1}"#;
     assert_eq!(of(Endpoint::OpenAiChat, own, &OpenAi), own);
+}
+
+#[test]
+fn the_operators_options_and_limit_are_added_together() {
+    let quirks = Quirks { default_max_tokens: Some(7), ..Quirks::default() };
+    let fields = json!({"options": {"num_ctx": 8192}});
+    for (body, expected) in [
+        (r#"{"options":{"a":1.0}}"#, r#"{"options":{"a":1.0,"num_ctx":8192,"num_predict":7}"#),
+        (r#"{"options":{"num_predict":1}}"#, r#"{"options":{"num_predict":1,"num_ctx":8192}"#),
+        ("{}", r#""options":{"num_ctx":8192,"num_predict":7}}"#),
+    ] {
+        let sent = body_of(&carry(Endpoint::OllamaChat, body), &Ollama, &fields, quirks);
+        assert!(sent.contains(expected), "{body}: {sent}");
+        assert_eq!(sent.matches("\"options\"").count(), 1, "{sent}");
+    }
+}
+
+#[test]
+fn a_limit_under_another_name_is_said_once() {
+    let quirks = Quirks { limit_field: LimitField::MaxCompletionTokens, ..Quirks::default() };
+    let body = r#"{"model":"m","max_tokens":50,"max_completion_tokens":null}"#;
+    let sent = body_of(&carry(Endpoint::OpenAiChat, body), &OpenAi, &json!({}), quirks);
+    assert_eq!(sent, r#"{"model":"m","max_completion_tokens":50}"#);
+}
+
+#[test]
+fn a_stream_of_several_answers_is_whole_when_each_is() {
+    let first = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"},\"finish_reason\":\"stop\"}]}\n\n";
+    let begun = "data: {\"choices\":[{\"index\":1,\"delta\":{\"content\":\"b\"}}]}\n\n";
+    let ended = "data: {\"choices\":[{\"index\":1,\"delta\":{},\"finish_reason\":\"length\"}]}\n\n";
+    let carry = carry(Endpoint::OpenAiChat, r#"{"model":"m","n":2,"stream":true}"#);
+    assert_eq!(answered(&carry, &[begun, first]).2, Err(()));
+    assert_eq!(answered(&carry, &[begun, first, ended]).2, Ok(()));
+    assert_eq!(answered(&carry, &[begun, first, "data: [DONE]\n\n"]).2, Ok(()));
 }
 
 #[test]

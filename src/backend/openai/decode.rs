@@ -1,5 +1,7 @@
 //! Reading the chunks of an answer, or a whole one, from OpenAI and its imitators.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -24,7 +26,14 @@ pub(super) struct Chunks {
     finish: Option<Finish>,
     usage: Usage,
     done: bool,
+    /// Whether the provider said that this is the end of the stream.
+    is_marked: bool,
+    /// The other answers that have begun, and whether they have ended.
+    others: BTreeMap<u64, bool>,
 }
+
+/// More answers to one request are not followed.
+const MOST_ANSWERS: usize = 128;
 
 impl Chunks {
     pub(super) fn new(request: &ChatRequest, seed: u64) -> Self {
@@ -34,6 +43,8 @@ impl Chunks {
             finish: None,
             usage: Usage::default(),
             done: false,
+            is_marked: false,
+            others: BTreeMap::new(),
         }
     }
 
@@ -101,7 +112,10 @@ impl Reader for Chunks {
     ) -> Result<(), DecodeError> {
         match data.trim_ascii() {
             b"" => return Ok(()),
-            b"[DONE]" => return self.end(events),
+            b"[DONE]" => {
+                self.is_marked = true;
+                return self.end(events);
+            }
             _ => {}
         }
         let chunk: Chunk = parse(data)?;
@@ -117,8 +131,13 @@ impl Reader for Chunks {
             if let Some(error) = choice.error.as_ref().and_then(refusal::of_choice) {
                 return Err(DecodeError::Reported(error));
             }
-            if choice.index.unwrap_or(0) == 0 {
-                self.choice(choice, events)?;
+            match choice.index.unwrap_or(0) {
+                0 => self.choice(choice, events)?,
+                // A message is whole when it is there.
+                other if choice.is_piece() && self.others.len() < MOST_ANSWERS => {
+                    *self.others.entry(other).or_default() |= choice.finish_reason.is_some();
+                }
+                _ => {}
             }
         }
         Ok(())
@@ -135,6 +154,10 @@ impl Reader for Chunks {
 
     fn end(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {
         let Some(finish) = self.finish else { return Err(DecodeError::Cut) };
+        // Whoever carries the answer hands the others on as well: they must be whole too.
+        if !self.is_marked && self.others.values().any(|has_ended| !has_ended) {
+            return Err(DecodeError::Cut);
+        }
         self.calls.end(events)?;
         let finish = match finish {
             // Some say `stop` though they call, some `tool_calls` though they do not.
@@ -189,6 +212,13 @@ struct Choice {
     /// Where OpenRouter says what its provider failed of.
     #[serde(default)]
     error: Option<Value>,
+}
+
+impl Choice {
+    /// Whether it may be one of several pieces.
+    fn is_piece(&self) -> bool {
+        self.delta.is_some() || self.text.is_some()
+    }
 }
 
 #[derive(Deserialize)]

@@ -300,6 +300,45 @@ async fn where_several_callers_share_an_account_none_goes_on_from_what_may_be_an
 }
 
 #[tokio::test]
+async fn what_a_provider_would_fall_back_to_by_itself_stays_within_the_scope_of_the_key() {
+    let upstream = Upstream::spawn(answered);
+    let keys = "[[keys]]\nname = 'narrow'\nkey = 'sk-narrow'\nmodels = ['m']\n\
+                [[keys]]\nname = 'all'\nkey = 'sk-all'\n";
+    let gateway = spawn_gateway(&format!("{keys}{}", of_kind("openai", &upstream, ""))).await;
+    let url = gateway.url("/v1/chat/completions");
+    let body = r#"{"model":"m","messages":[],"models":["dear"],"fallbacks":["dear"]}"#;
+    let narrow = post_bytes(&url, &[("x-api-key", "sk-narrow")], body).await;
+    assert_eq!(narrow.header("x-gateway-dropped"), Some("models, fallbacks"));
+    let all = post_bytes(&url, &[("x-api-key", "sk-all")], body).await;
+    assert_eq!((narrow.status, all.status, all.header("x-gateway-dropped")), (200, 200, None));
+    let sent = upstream.calls_so_far();
+    assert_eq!(sent[0].body, r#"{"model":"m","messages":[]}"#);
+    assert_eq!(sent[1].body, body);
+    gateway.end(2).await;
+}
+
+#[tokio::test]
+async fn a_turn_of_a_conversation_that_the_provider_keeps_is_never_answered_from_the_cache() {
+    let upstream = Upstream::spawn(|_| {
+        let whole = r#"{"object":"response","id":"resp_2","status":"completed","output":[]}"#;
+        Script::status(200).header("content-type", "application/json").piece(whole)
+    });
+    let cache = "[cache]\nttl = '1m'\n";
+    let gateway = spawn_gateway(&format!("{cache}{}", of_kind("responses", &upstream, ""))).await;
+    let url = gateway.url("/v1/responses");
+    for (body, calls) in [
+        (r#"{"model":"m","conversation":"conv_1","input":"b","temperature":0}"#, 2),
+        (r#"{"model":"m","background":true,"input":"b","temperature":0}"#, 4),
+    ] {
+        for _ in 0..2 {
+            assert_eq!(post_bytes(&url, &[], body).await.status, 200);
+        }
+        assert_eq!(upstream.calls_so_far().len(), calls, "{body}");
+    }
+    gateway.end(4).await;
+}
+
+#[tokio::test]
 async fn a_key_that_is_written_twice_anywhere_is_never_passed_on() {
     let upstream = Upstream::spawn(answered);
     for (path, kind, body) in [
