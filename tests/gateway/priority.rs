@@ -83,6 +83,8 @@ async fn a_server_with_its_own_queue_gets_the_priority_and_clients_cannot_change
         assert_eq!(told(path, "sk-people", "batch", json!(-9)).await, 1, "{path}");
         assert_eq!(told(path, "sk-nightly", "interactive", json!(-9)).await, 1, "{path}");
     }
-    assert_eq!(told("/v1/embeddings", "sk-people", "", json!(3)).await, 3, "only chats wait there");
-    gateway.end(7).await;
+    // Embeddings are sent without one, but never with a client's own.
+    assert_eq!(told("/v1/embeddings", "sk-people", "", json!(-9)).await, 0);
+    assert_eq!(told("/v1/embeddings", "sk-people", "", Value::Null).await, 0);
+    gateway.end(8).await;
 }
