@@ -3,6 +3,9 @@
 //! It owns what several backends need of messages: instructions, pictures, arguments and results in the shapes
 //! they take. [`links`](super::links) pairs calls with results, [`names`](super::names) fits tool names.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+
 use serde_json::{Map, Value};
 
 use crate::chat::{
@@ -46,6 +49,75 @@ pub(super) fn refuse_sound(request: &ChatRequest) -> Result<(), GatewayError> {
             "{name}: this provider answers text only, leave it out"
         ))),
     }
+}
+
+/// The conversation with the results of each turn in the order of its calls, for APIs that tell results apart by their
+/// order alone. Agents run calls side by side, and send what came of them as it came.
+pub(super) fn results_in_order(request: &ChatRequest) -> Cow<'_, ChatRequest> {
+    let mut changed: Option<Vec<Message>> = None;
+    let mut calls: HashMap<&str, usize> = HashMap::new();
+    let mut at = 0;
+    while let Some(message) = request.messages.get(at) {
+        if message.role != Role::Tool {
+            if message.role == Role::Assistant {
+                calls = called(message);
+            }
+            at += 1;
+            continue;
+        }
+        let rest = request.messages.get(at..).unwrap_or_default();
+        let run = rest.iter().take_while(|message| message.role == Role::Tool).count();
+        let turn = rest.get(..run).unwrap_or_default();
+        let place = |result: &ToolResult| calls.get(result.call_id.as_deref()?).copied();
+        // A result without an id has the place where it stands.
+        let are_known = results(turn).all(|result| place(result).is_some());
+        if are_known && !results(turn).is_sorted_by_key(place) {
+            let mut sorted: Vec<ToolResult> = results(turn).cloned().collect();
+            sorted.sort_by_key(place);
+            let messages = changed.get_or_insert_with(|| request.messages.clone());
+            let mut sorted = sorted.into_iter();
+            for part in messages.iter_mut().skip(at).take(run).flat_map(|it| &mut it.content) {
+                if let Part::ToolResult(result) = part
+                    && let Some(next) = sorted.next()
+                {
+                    *result = next;
+                }
+            }
+        }
+        at += run;
+    }
+    match changed {
+        None => Cow::Borrowed(request),
+        Some(messages) => Cow::Owned(ChatRequest { messages, ..request.clone() }),
+    }
+}
+
+/// The calls of a turn by their ids, with their places.
+fn called(message: &Message) -> HashMap<&str, usize> {
+    let calls = message.content.iter().filter_map(|part| match part {
+        Part::ToolCall(call) => call.id.as_deref(),
+        Part::Text(_)
+        | Part::Image(_)
+        | Part::Document(_)
+        | Part::Foreign(_)
+        | Part::Reasoning { .. }
+        | Part::ToolResult(_)
+        | Part::CacheMark(_) => None,
+    });
+    calls.enumerate().map(|(place, id)| (id, place)).collect()
+}
+
+fn results(messages: &[Message]) -> impl Iterator<Item = &ToolResult> {
+    messages.iter().flat_map(|message| &message.content).filter_map(|part| match part {
+        Part::ToolResult(result) => Some(result),
+        Part::Text(_)
+        | Part::Image(_)
+        | Part::Document(_)
+        | Part::Foreign(_)
+        | Part::Reasoning { .. }
+        | Part::ToolCall(_)
+        | Part::CacheMark(_) => None,
+    })
 }
 
 /// Names marks for a prompt cache, which only Anthropic's API can be given.

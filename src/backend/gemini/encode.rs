@@ -11,7 +11,7 @@ use super::signature;
 use crate::backend::degrade::{self, Documents, Words};
 use crate::backend::history::{
     arguments, documents, images, instructions, media_type, name_cache_marks, name_foreign,
-    name_untold, plain_result_text, refuse_gap, refuse_images,
+    name_untold, plain_result_text, refuse_gap, refuse_images, results_in_order,
 };
 use crate::backend::links::Links;
 use crate::backend::names::ToolNames;
@@ -44,6 +44,7 @@ pub(super) fn chat(
     refuse_gap(request)?;
     let mut dropped = Vec::new();
     let request = &*degrade::said(request, WORDS, &mut dropped)?;
+    let request = &*results_in_order(request);
     let model = model.strip_prefix("models/").unwrap_or(model);
     let (generation, limit) = (Generation::of(model), target.limit(request));
     let passed = foreign_fields(request, Api::Gemini, &mut dropped)?;

@@ -8,7 +8,9 @@ use serde_json::{Map, Value, json};
 use super::common::{Options, Passed, headers, inline};
 use super::fill::{self, Common};
 use crate::backend::degrade::{self, Documents, Words};
-use crate::backend::history::{REASONING, arguments, name_cache_marks, name_foreign, refuse_sound};
+use crate::backend::history::{
+    REASONING, arguments, name_cache_marks, name_foreign, refuse_sound, results_in_order,
+};
 use crate::backend::{Target, UpstreamRequest};
 use crate::chat::{
     Api, ChatRequest, Effort, Foreign, Format, GatewayError, Message, Part, Role, Tool, ToolCall,
@@ -40,6 +42,7 @@ pub(super) fn chat(
     refuse_sound(request)?;
     let mut dropped = Vec::new();
     let request = &*degrade::said(request, WORDS, &mut dropped)?;
+    let request = &*results_in_order(request);
     let (passed, options) = own_fields(request, &mut dropped);
     name_cache_marks(request, &mut dropped);
     name_foreign(request, is_taken, &mut dropped)?;

@@ -5,7 +5,7 @@ mod decoding;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::backend::testing::extra;
+use crate::backend::testing::{call, extra, message, result};
 use crate::backend::{Quirks, RejectionClass};
 use crate::chat::{
     ChatRequest, Extra, Foreign, Format, Image, ImageSource, Message, Part, Role, Sampling, Tool,
@@ -269,4 +269,16 @@ fn the_operator_s_limit_gives_way_to_what_a_client_says() {
     let mut unlimited = user("hi");
     unlimited.extra = extra(Api::Ollama, json!({"options": {"num_predict": -1}}));
     assert_eq!(limit(&unlimited), -1);
+}
+
+#[test]
+fn results_stand_in_the_order_of_their_calls_since_ollama_knows_no_ids() {
+    let mut request = user("hi");
+    let two = ["1", "2"].map(|id| call(Some(id), "f", "{}"));
+    request.messages.push(message(Role::Assistant, two.into()));
+    let results = vec![result(Some("2"), "second"), result(Some("1"), "first")];
+    request.messages.push(message(Role::Tool, results));
+    let body = encode(&request);
+    let said = |at: usize| body["messages"][at]["content"].clone();
+    assert_eq!([said(2), said(3)], ["first", "second"]);
 }

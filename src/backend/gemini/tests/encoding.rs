@@ -213,6 +213,30 @@ fn all_results_of_a_turn_share_one_entry_and_are_objects() {
 }
 
 #[test]
+fn results_stand_in_the_order_of_their_calls_however_they_came() {
+    let mut request = user("hi");
+    let two = ["1", "2"].map(|id| call(Some(id), "f", "{}"));
+    request.messages.push(message(Role::Assistant, two.into()));
+    request.messages.push(message(Role::Tool, vec![result(Some("2"), "second")]));
+    request.messages.push(message(Role::Tool, vec![result(Some("1"), "first")]));
+    // The ids of another turn are others.
+    request.messages.push(message(Role::Assistant, vec![call(Some("2"), "f", "{}")]));
+    request.messages.push(message(Role::Tool, vec![result(Some("2"), "third")]));
+    let contents = encode(&request)["contents"].clone();
+    let said = |entry: usize, part: usize| {
+        contents[entry]["parts"][part]["functionResponse"]["response"]["result"].clone()
+    };
+    assert_eq!([said(2, 0), said(2, 1), said(4, 0)], ["first", "second", "third"]);
+    // Without ids they have only the places where they stand.
+    let mut request = user("hi");
+    let two = ["f", "g"].map(|name| call(None, name, "{}"));
+    request.messages.push(message(Role::Assistant, two.into()));
+    request.messages.push(message(Role::Tool, vec![result(None, "a"), result(None, "b")]));
+    let parts = encode(&request)["contents"][2]["parts"].clone();
+    assert_eq!(parts[0]["functionResponse"]["response"]["result"], "a");
+}
+
+#[test]
 fn pictures_go_inline_or_by_an_address_that_google_fetches() {
     let mut request = user("look");
     request.messages[0].content.extend([inline("iVBORw0KGgoA"), linked("https://example.org/x")]);
