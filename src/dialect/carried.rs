@@ -146,12 +146,13 @@ fn plain_value(value: &Value) -> bool {
 /// conversation that the provider keeps, or work that goes on after the answer.
 #[must_use]
 pub fn changes_state(endpoint: Endpoint, body: &[u8]) -> bool {
-    let is_set = |outline: &Outline<'_>, name: &str, not: &[u8]| {
-        outline.get(name).is_some_and(|value| value != b"null" && value != not)
+    let says = |outline: &Outline<'_>, name: &str, nothing: &[&[u8]]| {
+        outline.get(name).is_some_and(|value| !nothing.contains(&value))
     };
     endpoint == Endpoint::OpenAiResponses
         && Outline::read(body).is_some_and(|outline| {
-            is_set(&outline, "conversation", b"null") || is_set(&outline, "background", b"false")
+            says(&outline, "conversation", &[b"null"])
+                || says(&outline, "background", &[b"null", b"false"])
         })
 }
 

@@ -47,7 +47,9 @@ pub(super) fn lowered(
 /// dropped fields, with this change.
 pub(super) fn applied(call: &mut UpstreamRequest, tried: &Tried) -> Vec<String> {
     let mut dropped = std::mem::take(&mut call.dropped);
-    if let (Some(room), Some(outline)) = (tried.room, Outline::read(&call.body)) {
+    if let Some(room) = tried.room
+        && let Some(outline) = Outline::read(&call.body)
+    {
         let is_set = |field: &&str| outline.get(field).is_some_and(|value| value != b"null");
         let mut edits = outline.edit();
         for field in FIELDS.into_iter().filter(is_set) {

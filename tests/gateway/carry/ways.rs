@@ -7,7 +7,7 @@ use serde_json::json;
 use super::answered;
 use crate::client::{post_bytes, post_json, post_json_with, stream_bytes};
 use crate::harness::{provider, spawn_gateway};
-use crate::upstream::{Gate, Script, Upstream, anthropic, ollama, openai};
+use crate::upstream::{Call, Gate, Script, Upstream, anthropic, ollama, openai};
 
 const NO_RETRIES: &str = "retry = { max_retries = 0 }";
 
@@ -247,12 +247,15 @@ async fn the_billing_line_is_not_sent_to_local_servers() {
     }
 }
 
+/// A response that the provider stores.
+fn stored(_: &Call) -> Script {
+    let whole = r#"{"object":"response","id":"resp_2","status":"completed","output":[]}"#;
+    Script::status(200).header("content-type", "application/json").piece(whole)
+}
+
 #[tokio::test]
 async fn a_turn_that_only_the_provider_knows_is_carried_to_it() {
-    let own = Upstream::spawn(|_| {
-        let whole = r#"{"object":"response","id":"resp_2","status":"completed","output":[]}"#;
-        Script::status(200).header("content-type", "application/json").piece(whole)
-    });
+    let own = Upstream::spawn(stored);
     let other = Upstream::spawn(|_| anthropic::answer(&["a"]));
     let gateway = spawn_gateway(&format!(
         "{}{}",
@@ -319,10 +322,7 @@ async fn what_a_provider_would_fall_back_to_by_itself_stays_within_the_scope_of_
 
 #[tokio::test]
 async fn a_turn_of_a_conversation_that_the_provider_keeps_is_never_answered_from_the_cache() {
-    let upstream = Upstream::spawn(|_| {
-        let whole = r#"{"object":"response","id":"resp_2","status":"completed","output":[]}"#;
-        Script::status(200).header("content-type", "application/json").piece(whole)
-    });
+    let upstream = Upstream::spawn(stored);
     let cache = "[cache]\nttl = '1m'\n";
     let gateway = spawn_gateway(&format!("{cache}{}", of_kind("responses", &upstream, ""))).await;
     let url = gateway.url("/v1/responses");

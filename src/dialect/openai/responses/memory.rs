@@ -31,13 +31,24 @@ pub fn not_found(what: &str, id: &str) -> GatewayError {
     GatewayError::new(ErrorKind::NotFound, message).from(Origin::Client)
 }
 
+/// What of a body may refer to what was answered before.
+#[derive(Deserialize)]
+struct Body {
+    previous_response_id: Option<Value>,
+    conversation: Option<Value>,
+    input: Option<Value>,
+}
+
+impl Body {
+    /// The ids of the items that are only referred to.
+    fn references(&self) -> impl Iterator<Item = &str> {
+        let items = self.input.as_ref().and_then(Value::as_array);
+        items.into_iter().flatten().filter_map(reference)
+    }
+}
+
 /// The ids of the responses that a body refers to.
 pub(super) fn refers(body: &[u8]) -> Vec<String> {
-    #[derive(Deserialize)]
-    struct Body {
-        previous_response_id: Option<Value>,
-        input: Option<Value>,
-    }
     // Bodies that cannot are read once. A reference may be an id and nothing else.
     let holds = |word: &str| body.windows(word.len()).any(|window| window == word.as_bytes());
     if !holds(PREVIOUS) && !holds("\"id\"") {
@@ -45,28 +56,22 @@ pub(super) fn refers(body: &[u8]) -> Vec<String> {
     }
     let Ok(body) = serde_json::from_slice::<Body>(body) else { return Vec::new() };
     let previous = body.previous_response_id.as_ref().and_then(Value::as_str);
-    let items = body.input.as_ref().and_then(Value::as_array).into_iter().flatten();
-    let referred = items.filter_map(reference).filter_map(response_of);
+    let referred = body.references().filter_map(response_of);
     previous.map(str::to_owned).into_iter().chain(referred).collect()
 }
 
 /// Says of a body that goes on from what only a provider may know (a response, an item, a conversation) that it is not
 /// remembered here; `None` when the body stands for itself.
 pub(super) fn refers_to_unknown(body: &[u8]) -> Option<GatewayError> {
-    #[derive(Deserialize)]
-    struct Body {
-        previous_response_id: Option<Value>,
-        conversation: Option<Value>,
-        input: Option<Value>,
+    fn id(value: &Value) -> Option<&str> {
+        value.get("id").unwrap_or(value).as_str()
     }
-    let Body { previous_response_id, conversation, input } = serde_json::from_slice(body).ok()?;
-    let id = |value: &Value| value.get("id").unwrap_or(value).as_str().map(str::to_owned);
-    let previous = previous_response_id.as_ref().and_then(id).map(|id| ("the response", id));
-    let conversation = conversation.as_ref().and_then(id).map(|id| ("the conversation", id));
-    let items = input.as_ref().and_then(Value::as_array).into_iter().flatten();
-    let item = items.filter_map(reference).next().map(|id| ("the item", id.to_owned()));
+    let body: Body = serde_json::from_slice(body).ok()?;
+    let previous = body.previous_response_id.as_ref().and_then(id).map(|id| ("the response", id));
+    let conversation = body.conversation.as_ref().and_then(id).map(|id| ("the conversation", id));
+    let item = body.references().next().map(|id| ("the item", id));
     let (what, id) = previous.or(conversation).or(item)?;
-    Some(not_found(what, &id))
+    Some(not_found(what, id))
 }
 
 /// The id that an item refers to, if it does nothing else. The kind may be left out.
