@@ -22,14 +22,12 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::body::MessageBody;
-use actix_web::dev::{Extensions, Server, ServiceRequest, ServiceResponse};
-use actix_web::http::ConnectionType;
+use actix_web::dev::{Extensions, Server};
 use actix_web::http::header::CACHE_CONTROL;
-use actix_web::middleware::{self, Next};
+use actix_web::middleware;
 use actix_web::rt::net::TcpStream;
 use actix_web::web::{self, Data};
-use actix_web::{App, Error, HttpResponse, HttpServer};
+use actix_web::{App, HttpResponse, HttpServer};
 use serde_json::json;
 use socket2::SockRef;
 
@@ -37,6 +35,7 @@ use crate::admission::breaker::BreakerState;
 use crate::admission::gate::health_checks::Health;
 use crate::admission::gate::snapshot::Snapshot;
 use crate::http::Front;
+use crate::listener::end_after_upgrade;
 use crate::secret::Secret;
 use crate::telemetry::journal::JOURNAL;
 use crate::telemetry::{ProviderState, metrics};
@@ -104,20 +103,6 @@ pub fn serve(listener: TcpListener, admin: Admin) -> std::io::Result<Server> {
     .shutdown_timeout(1)
     .listen(listener)?;
     Ok(server.run())
-}
-
-/// Says that the connection of who wishes for another protocol ends: actix-http closes it, and by itself without a word,
-/// which would cost the client its next request. The main listener keeps it.
-async fn end_after_upgrade<B: MessageBody>(
-    request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<B>, Error> {
-    let wishes = request.head().upgrade();
-    let mut response = next.call(request).await?;
-    if wishes {
-        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
-    }
-    Ok(response)
 }
 
 /// A console whose machine sleeps does not close its connection. The kernel breaks it, which frees its seat.

@@ -70,7 +70,7 @@
 //! 4  router
 //! 3  provider
 //! 2  admission  cache     limit
-//! 1  dialect    backend   wire  job   redis   telemetry
+//! 1  dialect    backend   wire  job   redis   telemetry  listener
 //! 0  chat       policy    units secret
 //! ```
 //!
@@ -83,6 +83,7 @@
 //! | [`wire`] | framings and JSON shapes that both sides share; pure |
 //! | [`job`] | a request, its return address, the stream of its answer |
 //! | [`redis`] | the link to the Redis that replicas share, if there is one |
+//! | [`listener`] | how the admin listener and the simulator end connections |
 //! | [`telemetry`] | internal events: each is a struct whose `emit` writes the log line and moves the metric |
 //! | [`cache`] | reused answers: cached ones, and calls in flight that several requests share |
 //! | [`admission`] | the gate of a provider: slots, the waiting line, breaker, cooldown, retry budget; pure but for its slots and leases |
@@ -146,6 +147,8 @@ pub mod cache;
 pub mod telemetry;
 
 pub mod admin;
+
+pub mod listener;
 
 pub mod sim;
 

@@ -8,7 +8,7 @@
 //! It refuses to say anything meaningful: answers are readable sentences that depend only on the
 //! seed, the model and the question.
 //!
-//! It knows nothing of the gateway and imports nothing of it.
+//! It knows nothing of the gateway and shares only `listener` with it.
 //!
 //! | file | what |
 //! | --- | --- |
@@ -27,12 +27,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_rt::task::JoinHandle;
-use actix_web::body::MessageBody;
-use actix_web::dev::{ServerHandle, ServiceRequest, ServiceResponse};
-use actix_web::http::ConnectionType;
-use actix_web::middleware::{self, Next};
+use actix_web::dev::ServerHandle;
+use actix_web::middleware;
 use actix_web::web::Data;
-use actix_web::{App, Error, HttpServer};
+use actix_web::{App, HttpServer};
 use tokio::sync::watch;
 
 pub use self::options::SimOptions;
@@ -40,6 +38,7 @@ pub use self::scheduler::SimSnapshot;
 pub use self::settings::SimSettings;
 
 use self::engine::Engine;
+use crate::listener::end_after_upgrade;
 
 mod answer;
 mod ask;
@@ -89,6 +88,7 @@ pub fn start(settings: SimSettings) -> io::Result<Sim> {
     let server = HttpServer::new(move || {
         App::new()
             .app_data(shared.clone())
+            // Ollama would keep the connection.
             .wrap(middleware::from_fn(end_after_upgrade))
             .configure(routes::routes)
     })
@@ -112,20 +112,6 @@ pub fn start(settings: SimSettings) -> io::Result<Sim> {
     });
     let loads = actix_rt::spawn(Arc::clone(&engine).run_clock());
     Ok(Sim { engine, addr, server: handle, loads })
-}
-
-/// Says that the connection of who wishes for another protocol ends, where Ollama would keep it: actix-http closes it,
-/// and by itself without a word, which would cost the client its next request.
-async fn end_after_upgrade<B: MessageBody>(
-    request: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<B>, Error> {
-    let wishes = request.head().upgrade();
-    let mut response = next.call(request).await?;
-    if wishes {
-        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
-    }
-    Ok(response)
 }
 
 impl Sim {

@@ -8,7 +8,7 @@ use crate::text::{self, Named};
 /// The floors, from the ground up; a module may name modules of lower floors.
 const FLOORS: [&[&str]; 8] = [
     &["chat", "policy", "units", "secret"],
-    &["dialect", "backend", "wire", "job", "redis", "telemetry"],
+    &["dialect", "backend", "wire", "job", "redis", "telemetry", "listener"],
     &["admission", "cache", "limit"],
     &["provider"],
     &["router"],
