@@ -6,6 +6,8 @@
 //! What a reader would get wrong: `==` is not constant-time. It serves to notice a changed
 //! configuration, never to check what a client sent.
 
+pub mod url;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 

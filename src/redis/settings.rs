@@ -6,13 +6,13 @@
 //! What a reader would get wrong: an empty address is not an error. It means that there is one gateway, which keeps
 //! everything in memory.
 
-use std::fmt;
 use std::time::Duration;
 
 use ::redis::IntoConnectionInfo;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use crate::secret::{MASK, Secret};
+use crate::secret::MASK;
+use crate::secret::url::{SecretUrl, Shown};
 
 /// `[redis]`: what several gateways share.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,9 +31,12 @@ pub struct RedisSettings {
     pub replicas: u32,
 }
 
-/// The address of a Redis. Its password is never shown.
+/// The address of a Redis, empty for none. Its password is never shown.
+pub type RedisUrl = SecretUrl<RedisAddress>;
+
+/// How the address of a Redis is shown.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct RedisUrl(Secret);
+pub struct RedisAddress;
 
 impl Default for RedisSettings {
     fn default() -> Self {
@@ -47,44 +50,21 @@ impl Default for RedisSettings {
 }
 
 impl RedisUrl {
-    /// Wraps the text, which may be wrong.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(Secret::new(text))
-    }
-
-    /// Whether there is no Redis.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// What is wrong with an address that is not empty, and what would be right.
     #[must_use]
     pub fn problem(&self) -> Option<&'static str> {
-        let rest = self.rest()?;
+        let rest = rest(self.expose())?;
         let host = rest.and_then(|rest| rest.rsplit('@').next()).unwrap_or_default();
         let is_right = !host.is_empty()
             && !host.starts_with(['/', ':', '?', '#'])
-            && self.0.expose().into_connection_info().is_ok();
+            && self.expose().into_connection_info().is_ok();
         (!is_right).then_some("write redis://HOST:PORT, or rediss://HOST:PORT for TLS")
     }
+}
 
-    /// The address with its password. Every call is a place to look at when a secret has leaked.
-    pub(super) fn expose(&self) -> &str {
-        self.0.expose()
-    }
-
-    /// What follows the scheme: `None` without an address, `Some(None)` with another scheme.
-    fn rest(&self) -> Option<Option<&str>> {
-        let text = self.0.expose();
-        let rest = text.strip_prefix("redis://").or_else(|| text.strip_prefix("rediss://"));
-        (!text.is_empty()).then_some(rest)
-    }
-
-    /// The address as it may be shown: with a mask for the password, or for everything when it is not understood.
-    fn shown(&self) -> String {
-        let text = self.0.expose();
-        match self.rest() {
+impl Shown for RedisAddress {
+    fn shown(text: &str) -> String {
+        match rest(text) {
             None => String::new(),
             Some(None) => MASK.to_owned(),
             Some(Some(rest)) => {
@@ -99,28 +79,10 @@ impl RedisUrl {
     }
 }
 
-impl fmt::Display for RedisUrl {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.shown())
-    }
-}
-
-impl fmt::Debug for RedisUrl {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.shown(), formatter)
-    }
-}
-
-impl Serialize for RedisUrl {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.shown())
-    }
-}
-
-impl<'de> Deserialize<'de> for RedisUrl {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Secret::deserialize(deserializer).map(Self)
-    }
+/// What follows the scheme: `None` without an address, `Some(None)` with another scheme.
+fn rest(text: &str) -> Option<Option<&str>> {
+    let rest = text.strip_prefix("redis://").or_else(|| text.strip_prefix("rediss://"));
+    (!text.is_empty()).then_some(rest)
 }
 
 #[cfg(test)]

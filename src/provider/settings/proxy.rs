@@ -9,15 +9,14 @@
 //! any address.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::IpAddr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ipnet::IpNet;
 use percent_encoding::percent_decode_str;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::secret::url::{SecretUrl, Shown};
 use crate::secret::{MASK, Secret};
 
 /// The word for no proxy, whatever the environment says.
@@ -25,10 +24,13 @@ const NONE: &str = "none";
 /// The scheme of an address.
 const SCHEME: &str = "http://";
 
-/// The address of a proxy, empty for none, or the word `none`. A name and a password in it are
-/// never shown.
+/// The address of a proxy, or the word `none`, or empty, so that the environment decides. A name and
+/// a password in it are never shown.
+pub type ProxyUrl = SecretUrl<ProxyAddress>;
+
+/// How the address of a proxy is shown.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct ProxyUrl(Secret);
+pub struct ProxyAddress;
 
 /// A proxy to connect to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,21 +44,10 @@ pub struct Proxy {
 }
 
 impl ProxyUrl {
-    /// Wraps the text, which may be invalid.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(Secret::new(text))
-    }
-
-    /// Whether it is unset, so that the environment decides.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// What is wrong with it, and what would be right.
     #[must_use]
     pub fn problem(&self) -> Option<&'static str> {
-        let is_right = self.is_empty() || self.0.expose() == NONE || self.proxy().is_some();
+        let is_right = self.is_empty() || self.expose() == NONE || self.proxy().is_some();
         (!is_right).then_some(
             "write http://HOST:PORT, with NAME:PASSWORD@ before the host if need be, or none; a \
              proxy is spoken to in plain HTTP",
@@ -66,7 +57,7 @@ impl ProxyUrl {
     /// The proxy, unless there is none.
     #[must_use]
     pub fn proxy(&self) -> Option<Proxy> {
-        let rest = self.0.expose().trim_end_matches('/').strip_prefix(SCHEME)?;
+        let rest = self.expose().trim_end_matches('/').strip_prefix(SCHEME)?;
         let (user, address) = match rest.rsplit_once('@') {
             Some((user, address)) => (Some(user), address),
             None => (None, rest),
@@ -103,10 +94,10 @@ impl ProxyUrl {
             if value.contains("://") { value.to_owned() } else { format!("{SCHEME}{value}") };
         Some((name, Self::new(value)))
     }
+}
 
-    /// The address without its credentials.
-    fn shown(&self) -> String {
-        let text = self.0.expose();
+impl Shown for ProxyAddress {
+    fn shown(text: &str) -> String {
         match (text.strip_prefix(SCHEME), text) {
             (None, "" | NONE) => text.to_owned(),
             (None, _) => MASK.to_owned(),
@@ -170,30 +161,6 @@ fn is_exempt(list: &str, host: &str, port: u16) -> bool {
         }
     };
     list.split(',').map(str::trim).any(|entry| entry == "*" || !entry.is_empty() && names(entry))
-}
-
-impl fmt::Display for ProxyUrl {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.shown())
-    }
-}
-
-impl fmt::Debug for ProxyUrl {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.shown(), formatter)
-    }
-}
-
-impl Serialize for ProxyUrl {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.shown())
-    }
-}
-
-impl<'de> Deserialize<'de> for ProxyUrl {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Secret::deserialize(deserializer).map(Self)
-    }
 }
 
 #[cfg(test)]
