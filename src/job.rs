@@ -184,6 +184,38 @@ pub struct Tried {
 }
 
 impl Job {
+    /// A job that arrives now, and the receiver of its answer. It has no deadline and no data
+    /// policy, is not routed, and its answer gets a random id.
+    #[must_use]
+    pub fn new(
+        request_id: Arc<str>,
+        request: Arc<Ask>,
+        caller: Arc<Caller>,
+    ) -> (Self, oneshot::Receiver<Answer>) {
+        let (reply, answer) = Reply::new();
+        let job = Self {
+            request_id,
+            id: Uuid::new_v4(),
+            request,
+            carry: None,
+            trace: None,
+            caller,
+            policy: None,
+            arrived: Instant::now(),
+            deadline: None,
+            candidates: VecDeque::new(),
+            reserve: VecDeque::new(),
+            on_cut: OnCut::default(),
+            tried: Tried::default(),
+            continuation: Continuation::default(),
+            place: Place::default(),
+            route: None,
+            track: Track::default(),
+            reply,
+        };
+        (job, answer)
+    }
+
     /// Whether the job's content may go to a provider of this trust.
     #[must_use]
     pub fn may_go_to(&self, trust: Trust) -> bool {
@@ -201,26 +233,17 @@ impl Job {
     /// client's deadline, since another client may wait longer, and is not routed yet.
     #[must_use]
     pub fn for_several(&self) -> (Self, oneshot::Receiver<Answer>) {
-        let (reply, answer) = Reply::new();
+        let (request, caller) = (Arc::clone(&self.request), Arc::clone(&self.caller));
+        let (job, answer) = Self::new(Arc::clone(&self.request_id), request, caller);
         let job = Self {
-            request_id: Arc::clone(&self.request_id),
             id: self.id,
-            request: Arc::clone(&self.request),
             carry: self.carry.clone(),
-            caller: Arc::clone(&self.caller),
             policy: self.policy,
             arrived: self.arrived,
-            deadline: None,
-            candidates: VecDeque::new(),
-            reserve: VecDeque::new(),
-            on_cut: OnCut::default(),
-            tried: Tried::default(),
-            continuation: Continuation::default(),
             place: self.place.clone(),
-            route: None,
             track: self.track,
             trace: self.trace.clone(),
-            reply,
+            ..job
         };
         (job, answer)
     }

@@ -1,6 +1,5 @@
 //! The only handler of all requests that providers answer, mostly chats, for every dialect.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -23,8 +22,8 @@ use super::request_options::RequestOptions;
 use crate::backend::MAX_PIECE;
 use crate::chat::{Ask, ErrorKind, GatewayError, Origin};
 use crate::dialect::{Dialect, Encoder};
-use crate::job::{Answer, Continuation, EventStream, Job, Reply, RouteNote, Tried};
-use crate::policy::{DataPolicy, OnCut};
+use crate::job::{Answer, EventStream, Job, RouteNote};
+use crate::policy::DataPolicy;
 use crate::telemetry::Outcome;
 use crate::wire::coding::NAMES;
 
@@ -92,27 +91,20 @@ async fn submit(
     exchange.carried = carry.as_ref().map(|carry| (carry.endpoint, carry.form));
     exchange.quota.reserve(&ask).await?;
     let track = exchange.begun(&ask);
-    let (reply, answer) = Reply::new();
+    let request_id = Arc::clone(&exchange.request_id);
+    let (job, answer) = Job::new(request_id, Arc::clone(&ask), options.ranked(caller));
     let job = Job {
-        request_id: Arc::clone(&exchange.request_id),
         id: exchange.id,
-        request: Arc::clone(&ask),
         carry,
         trace: exchange.trace.clone(),
-        caller: options.ranked(caller),
         // A request that continues a local-only response stays local.
         policy: (options.local || recalled.is_local).then_some(DataPolicy::Local),
         arrived: exchange.arrived,
         deadline: options.timeout.map(|timeout| exchange.arrived + timeout),
-        candidates: VecDeque::new(),
-        reserve: VecDeque::new(),
-        on_cut: OnCut::default(),
-        tried: Tried::default(),
-        continuation: Continuation::default(),
         place: exchange.place.clone(),
         route: exchange.route.clone(),
         track,
-        reply,
+        ..job
     };
     if keeps {
         exchange.memory = Some((front.clone(), caching::stays_local(&job, front)));

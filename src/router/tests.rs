@@ -4,15 +4,13 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::timeout;
-use uuid::Uuid;
 
 use super::*;
 use crate::backend::Ollama;
 use crate::chat::{Ask, ChatRequest};
-use crate::job::{Answer, Caller, Continuation, Globs, Place, Reply, Tried};
-use crate::policy::{OnCut, Priority, Trust};
+use crate::job::{Answer, Caller, Globs};
+use crate::policy::{Priority, Trust};
 use crate::provider::settings::ProviderSettings;
-use crate::telemetry::journal::Track;
 use route::RoutedProvider;
 use settings::DefaultSettings;
 
@@ -72,28 +70,8 @@ fn job() -> (Job, oneshot::Receiver<Answer>) {
         models: all.clone(),
         providers: all,
     };
-    let (reply, answer) = Reply::new();
-    let job = Job {
-        request_id: Arc::from("1"),
-        id: Uuid::new_v4(),
-        request: Arc::new(Ask::Chat(ChatRequest::default())),
-        carry: None,
-        caller: Arc::new(caller),
-        policy: None,
-        arrived: std::time::Instant::now(),
-        deadline: None,
-        candidates: std::collections::VecDeque::new(),
-        reserve: std::collections::VecDeque::new(),
-        on_cut: OnCut::default(),
-        tried: Tried::default(),
-        continuation: Continuation::default(),
-        place: Place::default(),
-        route: None,
-        track: Track::default(),
-        trace: None,
-        reply,
-    };
-    (job, answer)
+    let request = Arc::new(Ask::Chat(ChatRequest::default()));
+    Job::new(Arc::from("1"), request, Arc::new(caller))
 }
 
 async fn error(answer: oneshot::Receiver<Answer>) -> ErrorKind {

@@ -3,9 +3,7 @@
 //! The gateway has no switch that makes it panic, so these tests use its parts within the test's own process, with a
 //! backend that panics at a chosen place.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
 
 use llm_gateway::backend::{
     Backend, DecodeError, Decoder, Ollama, Rejection, Target, UpstreamRequest,
@@ -13,8 +11,8 @@ use llm_gateway::backend::{
 use llm_gateway::chat::{
     Api, Ask, ChatEvent, ChatRequest, ErrorKind, GatewayError, Listing, Message, Model, Role,
 };
-use llm_gateway::job::{Answer, Caller, Continuation, Globs, Job, Place, Reply, Tried};
-use llm_gateway::policy::{OnCut, Priority, Trust};
+use llm_gateway::job::{Answer, Caller, Globs, Job};
+use llm_gateway::policy::{Priority, Trust};
 use llm_gateway::provider::Provider;
 use llm_gateway::provider::settings::{MaxConcurrency, ProviderSettings};
 use llm_gateway::router::route::{RoutedProvider, Routes};
@@ -121,7 +119,6 @@ fn routing(upstream: &Upstream) -> Arc<Routing> {
 
 fn job(model: &str) -> (Job, oneshot::Receiver<Answer>) {
     let all = Globs::new(&["*".to_owned()]);
-    let (reply, answer) = Reply::new();
     let request = ChatRequest {
         model: Some(model.to_owned()),
         messages: vec![Message::text(Role::User, "hi")],
@@ -136,27 +133,7 @@ fn job(model: &str) -> (Job, oneshot::Receiver<Answer>) {
         models: all.clone(),
         providers: all,
     };
-    let job = Job {
-        request_id: Arc::from(model),
-        id: uuid::Uuid::new_v4(),
-        request: Arc::new(Ask::Chat(request)),
-        carry: None,
-        caller: Arc::new(caller),
-        policy: None,
-        arrived: Instant::now(),
-        deadline: None,
-        candidates: VecDeque::new(),
-        reserve: VecDeque::new(),
-        on_cut: OnCut::default(),
-        tried: Tried::default(),
-        continuation: Continuation::default(),
-        place: Place::default(),
-        route: None,
-        track: Default::default(),
-        trace: None,
-        reply,
-    };
-    (job, answer)
+    Job::new(Arc::from(model), Arc::new(Ask::Chat(request)), Arc::new(caller))
 }
 
 /// How a job ends: `Ok` with the number of its events, or why not.

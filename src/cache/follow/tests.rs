@@ -1,19 +1,16 @@
 //! The answers of requests that share a call, and which of them continue without it.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
 use crate::cache::call::Call;
 use crate::chat::{Ask, ChatRequest};
-use crate::job::{Caller, Continuation, Globs, Place, Reply, Tried};
-use crate::policy::{OnCut, Priority};
-use crate::telemetry::journal::Track;
+use crate::job::{Caller, Globs};
+use crate::policy::Priority;
 
 /// A job of this caller, and the receiver of its answer.
 fn job(caller: &str, deadline: Option<Duration>) -> (Job, oneshot::Receiver<Answer>) {
-    let (reply, answer) = Reply::new();
     let everything = Globs::new(&["*".to_owned()]);
     let caller = Caller {
         name: Arc::from(caller),
@@ -25,26 +22,10 @@ fn job(caller: &str, deadline: Option<Duration>) -> (Job, oneshot::Receiver<Answ
     };
     let candidate =
         Candidate { provider: Arc::from("p"), model: Arc::from("m"), context: None, part: None };
-    let job = Job {
-        request_id: Arc::from("1"),
-        id: uuid::Uuid::new_v4(),
-        request: Arc::new(Ask::Chat(ChatRequest::default())),
-        carry: None,
-        caller: Arc::new(caller),
-        policy: None,
-        arrived: Instant::now(),
-        deadline: deadline.map(|deadline| Instant::now() + deadline),
-        candidates: VecDeque::from([candidate]),
-        reserve: VecDeque::new(),
-        on_cut: OnCut::default(),
-        tried: Tried::default(),
-        continuation: Continuation::default(),
-        place: Place::default(),
-        route: None,
-        track: Track::default(),
-        trace: None,
-        reply,
-    };
+    let request = Arc::new(Ask::Chat(ChatRequest::default()));
+    let (mut job, answer) = Job::new(Arc::from("1"), request, Arc::new(caller));
+    job.deadline = deadline.map(|deadline| Instant::now() + deadline);
+    job.candidates.push_back(candidate);
     (job, answer)
 }
 
