@@ -67,21 +67,8 @@ async fn a_rolling_restart_of_two_replicas_fails_no_call() {
 
     for (index, gate) in gates.iter().enumerate() {
         go_on(&mut clients).await;
-        // One answer lasts until every client has noticed that the replica is about to stop.
         let content = format!("held {index}");
-        let long = send(fleet.address(index), "long", &content, true);
-        let stopping = async {
-            gate.reached(1).await;
-            replicas[index].signal(Signal::Term);
-            replicas[index].logged("stopping").await;
-            go_on(&mut clients).await;
-            gate.open();
-        };
-        let (answer, ()) = tokio::join!(long, stopping);
-        assert!(matches!(answer, Some(Reply::Served)), "the long answer is cut");
-        let mut old = std::mem::replace(&mut replicas[index], spawn_gateway(&config).await);
-        assert_eq!(old.exited().await.code(), Some(0), "{:#?}", old.log_lines());
-        old.logged("stopped").await;
+        let old = restart(&mut replicas[index], &config, &content, gate, &mut clients).await;
         fleet.addresses.lock()[index] = replicas[index].address();
         ended.push(old);
     }
@@ -121,6 +108,32 @@ impl Fleet {
     fn address(&self, index: usize) -> SocketAddr {
         self.addresses.lock()[index]
     }
+}
+
+/// Stops a replica and starts another in its place. An answer with this content, which the gate
+/// holds, lasts until every client has noticed that the replica is about to stop. Returns the
+/// stopped one.
+async fn restart<T>(
+    replica: &mut Gateway,
+    config: &str,
+    content: &str,
+    gate: &Gate,
+    clients: &mut [Client<T>],
+) -> Gateway {
+    let long = send(replica.address(), "long", content, true);
+    let stopping = async {
+        gate.reached(1).await;
+        replica.signal(Signal::Term);
+        replica.logged("stopping").await;
+        go_on(clients).await;
+        gate.open();
+    };
+    let (answer, ()) = tokio::join!(long, stopping);
+    assert!(matches!(answer, Some(Reply::Served)), "the long answer is cut");
+    let mut old = std::mem::replace(replica, spawn_gateway(config).await);
+    assert_eq!(old.exited().await.code(), Some(0), "{:#?}", old.log_lines());
+    old.logged("stopped").await;
+    old
 }
 
 /// Awaits some more calls of every client.

@@ -47,6 +47,13 @@ pub async fn ready(gateway: &Gateway) {
     .await;
 }
 
+/// Ends every gateway, each of which must have counted as many requests as were sent to it.
+pub async fn end_all(crew: Vec<Gateway>, sent: impl IntoIterator<Item = usize>) {
+    for (gateway, sent) in crew.into_iter().zip(sent) {
+        gateway.end(sent).await;
+    }
+}
+
 /// Awaits that every gateway's part of the limit satisfies `wanted`, given as `lease`, `replicas` and `degraded`.
 pub async fn parts(crew: &[Gateway], what: &str, wanted: impl Fn(&[(u64, u64, bool)]) -> bool) {
     let last = std::cell::RefCell::new(Vec::new());
@@ -73,6 +80,15 @@ pub struct Clients {
     answered: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
     tasks: Vec<JoinHandle<()>>,
+}
+
+/// Stops the clients of every gateway and returns how many answers each gateway gave.
+pub async fn stop_all(clients: Vec<Clients>) -> Vec<usize> {
+    let mut answers = Vec::new();
+    for clients in clients {
+        answers.push(clients.stop().await);
+    }
+    answers
 }
 
 impl Clients {

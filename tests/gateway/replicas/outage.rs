@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::crew::{Clients, LIMIT, crew, hire, parts, ready};
+use super::crew::{Clients, LIMIT, crew, end_all, hire, parts, ready, stop_all};
 use crate::client::get;
 use crate::crowd::{answers, count, send_many};
 use crate::harness::Gateway;
@@ -118,14 +118,9 @@ async fn a_redis_that_forgets_in_the_middle_leases_nothing_twice() {
             clients.served(20).await;
         }
     }
-    let mut sent = Vec::new();
-    for clients in clients {
-        sent.push(clients.stop().await);
-    }
+    let sent = stop_all(clients).await;
     assert_eq!(upstream.peak(), LIMIT);
-    for (gateway, sent) in crew.into_iter().zip(sent) {
-        gateway.end(sent).await;
-    }
+    end_all(crew, sent).await;
 }
 
 #[tokio::test]

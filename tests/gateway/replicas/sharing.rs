@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::crew::{Clients, LIMIT, crew, hire, parts, ready};
+use super::crew::{Clients, LIMIT, crew, end_all, hire, parts, ready, stop_all};
 use crate::client::{chat, get};
 use crate::crowd::{answers, count, send_many, snapshot, turn, waiting};
 use crate::harness::Signal;
@@ -37,9 +37,7 @@ async fn one_busy_gateway_of_three_gets_the_whole_limit_and_never_more() {
     gate.open();
     assert_eq!(count(&answers(sent).await, 200) + count(&answers(late).await, 200), 21);
     assert_eq!(upstream.peak(), LIMIT);
-    for (gateway, sent) in crew.into_iter().zip([0, 20, 1]) {
-        gateway.end(sent).await;
-    }
+    end_all(crew, [0, 20, 1]).await;
 }
 
 #[tokio::test]
@@ -65,14 +63,9 @@ async fn three_busy_gateways_use_the_whole_limit_and_never_more() {
         assert!((2.0..=3.0).contains(&shown), "{shown}");
         clients.served(1).await;
     }
-    let mut sent = Vec::new();
-    for clients in clients {
-        sent.push(clients.stop().await);
-    }
+    let sent = stop_all(clients).await;
     assert_eq!(upstream.peak(), LIMIT);
-    for (gateway, sent) in crew.into_iter().zip(sent) {
-        gateway.end(sent).await;
-    }
+    end_all(crew, sent).await;
 }
 
 #[tokio::test]
@@ -137,9 +130,7 @@ async fn a_gateway_that_stops_returns_its_lease_and_a_new_one_gets_its_own() {
     newcomers.served(50).await;
     assert_eq!(upstream.peak(), LIMIT);
     let sent = [clients.stop().await, newcomers.stop().await];
-    for (gateway, sent) in crew.into_iter().zip(sent) {
-        gateway.end(sent).await;
-    }
+    end_all(crew, sent).await;
 }
 
 #[tokio::test]

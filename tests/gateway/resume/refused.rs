@@ -143,15 +143,22 @@ async fn if_no_provider_can_continue_the_client_reads_why_the_answer_broke_off()
     gateway.end(3).await;
 }
 
-#[tokio::test]
-async fn the_wait_for_another_provider_ends_with_the_deadline() {
-    let gate = Gate::closed();
+/// A first provider that dies midway, a second with one slot, whose answers the gate holds, and a
+/// gateway in front of both.
+async fn busy_second(gate: &Gate) -> (Upstream, Upstream, Gateway) {
     let held = gate.clone();
     let first = dies();
     let second = Upstream::spawn(move |_| openai::answer(&["Hello"]).head_hold(&held));
     let providers =
         [ollama_at("first", &first, ""), openai_at("second", &second, "max_concurrency = 1")];
     let gateway = spawn_gateway(&route(&providers, "")).await;
+    (first, second, gateway)
+}
+
+#[tokio::test]
+async fn the_wait_for_another_provider_ends_with_the_deadline() {
+    let gate = Gate::closed();
+    let (_first, second, gateway) = busy_second(&gate).await;
     let mut direct = asked();
     direct["model"] = "second/llama3.1".into();
     let url = gateway.url("/v1/chat");
@@ -172,12 +179,7 @@ async fn the_wait_for_another_provider_ends_with_the_deadline() {
 #[tokio::test]
 async fn a_disconnect_ends_a_resumption_in_the_line_and_in_the_call() {
     let gate = Gate::closed();
-    let held = gate.clone();
-    let first = dies();
-    let second = Upstream::spawn(move |_| openai::answer(&["Hello"]).head_hold(&held));
-    let providers =
-        [ollama_at("first", &first, ""), openai_at("second", &second, "max_concurrency = 1")];
-    let gateway = spawn_gateway(&route(&providers, "")).await;
+    let (_first, second, gateway) = busy_second(&gate).await;
     let mut clients = Vec::new();
     for number in 0..2 {
         let mut client = Raw::connect(gateway.address()).await;

@@ -17,7 +17,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
 use super::{
-    CLIENTS, Client, Gate, Reply, SLOTS, Signal, go_on, is_whole, logged, provider, request, send,
+    CLIENTS, Client, Gate, SLOTS, go_on, is_whole, logged, provider, request, restart,
     spawn_gateway, upstream,
 };
 use crate::harness::Log;
@@ -51,21 +51,9 @@ async fn nginx_hides_a_rolling_restart_from_every_client() {
 
     for (index, gate) in gates.iter().enumerate() {
         go_on(&mut clients).await;
-        // Goes around nginx, to the replica that is about to stop, and holds it until every client has met it.
+        // The held call goes around nginx.
         let content = format!("held {index}");
-        let long = send(addresses[index], "long", &content, true);
-        let stopping = async {
-            gate.reached(1).await;
-            replicas[index].signal(Signal::Term);
-            replicas[index].logged("stopping").await;
-            go_on(&mut clients).await;
-            gate.open();
-        };
-        let (answer, ()) = tokio::join!(long, stopping);
-        assert!(matches!(answer, Some(Reply::Served)), "the long answer is cut");
-        let mut old = std::mem::replace(&mut replicas[index], spawn_gateway(&config).await);
-        assert_eq!(old.exited().await.code(), Some(0), "{:#?}", old.log_lines());
-        old.logged("stopped").await;
+        let old = restart(&mut replicas[index], &config, &content, gate, &mut clients).await;
         addresses[index] = replicas[index].address();
         nginx.reload(addresses).await;
         let book = logged(&old);
