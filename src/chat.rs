@@ -27,7 +27,7 @@ pub use event::{
 };
 pub use facts::{Ability, Facts};
 pub use model::{Listing, Model, Naming, Offer, untagged};
-pub use reason::Reason;
+pub use reason::{Reason, RefusalReason};
 pub use reasoning_field::ReasoningField;
 pub use request::{
     Api, ChatRequest, Document, DocumentSource, Effort, Extra, Foreign, Format, HostedTool, Image,

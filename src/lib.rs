@@ -113,7 +113,7 @@
 //! | an internal event | a struct in `src/telemetry/events.rs`, and one `emit` where the event happens |
 //! | a metric | its field in `src/telemetry/metrics.rs`, updated by an event |
 //! | a kind of error | [`chat::ErrorKind`]; the compiler lists the rest, except where a dialect has a default |
-//! | a reason to refuse | [`admission::refusal::RefusalReason`], its words in `src/provider/refusal_error.rs`, its row in `docs/errors.md` |
+//! | a reason to refuse | [`chat::RefusalReason`], its words in `src/provider/refusal_error.rs`, its row in `docs/errors.md` |
 //! | a failure that may be retried | [`provider::retry::Failure`]; the compiler lists the rest |
 
 // In reading order: first what is said, then the way of a request, then what holds it together.

@@ -1,15 +1,13 @@
 //! Why a job was refused, and when the client may retry.
 //!
-//! Owns the closed list of reasons and the bounds of `Retry-After`. The provider decides which kind
-//! of error a reason becomes (`provider/refusal_error.rs`).
+//! Owns the bounds of `Retry-After` and the metric's label of each reason. The provider decides
+//! which kind of error a reason becomes (`provider/refusal_error.rs`).
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
-
 use super::backoff;
-use crate::chat::Reason;
+use crate::chat::RefusalReason;
 
 /// A job was refused, at the admission check or while it waited in line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,35 +21,6 @@ pub struct Refusal {
     /// When a retry makes sense: 1 to 60 s, spread by ± 20 % so that refused clients do not retry
     /// together.
     pub retry_after: Duration,
-}
-
-/// Why a job was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RefusalReason {
-    /// The line is full.
-    QueueFull,
-    /// The predicted wait ends after its deadline, or after the longest wait allowed.
-    PredictedWait,
-    /// Others wait, and its caller already has half of the line.
-    OverShare,
-    /// It was the newest job of the longest queue when another caller's job reached a full line, or
-    /// batch work in a full line.
-    PushedOut,
-    /// It waited as long as the operator allows without getting a slot.
-    WaitedTooLong,
-    /// Its deadline passed.
-    DeadlinePassed,
-    /// The provider or the model keeps failing.
-    BreakerOpen,
-    /// The provider's cooldown lasts longer than the job can wait.
-    CoolingDown,
-    /// The provider does not accept our credentials.
-    AuthFailed,
-    /// The same request has made the model fail again and again.
-    Quarantined,
-    /// The provider is being drained.
-    Draining,
 }
 
 /// The assumed hold time while nothing has been measured yet.
@@ -70,39 +39,21 @@ impl Refusal {
         let spread = backoff::spread(bounded, unit);
         Self { reason, cause: None, expected, retry_after: spread.clamp(SHORTEST, LONGEST) }
     }
-}
-
-impl RefusalReason {
-    /// The reason as everybody else knows it.
-    pub fn reason(self) -> Reason {
-        match self {
-            Self::QueueFull => Reason::QueueFull,
-            Self::PredictedWait => Reason::PredictedWait,
-            Self::OverShare => Reason::OverShare,
-            Self::PushedOut => Reason::PushedOut,
-            Self::WaitedTooLong => Reason::WaitedTooLong,
-            Self::DeadlinePassed => Reason::DeadlinePassed,
-            Self::BreakerOpen => Reason::BreakerOpen,
-            Self::CoolingDown => Reason::CoolingDown,
-            Self::AuthFailed => Reason::AuthFailed,
-            Self::Quarantined => Reason::Quarantined,
-            Self::Draining => Reason::Draining,
-        }
-    }
-
-    /// The reason in one word.
-    pub fn name(self) -> &'static str {
-        self.reason().as_str()
-    }
 
     /// The label of the metric that counts decisions of the admission check.
-    pub fn decision(self) -> &'static str {
-        match self {
-            Self::QueueFull | Self::OverShare | Self::PushedOut => "queue_full",
-            Self::PredictedWait | Self::WaitedTooLong | Self::DeadlinePassed => "predicted_wait",
-            Self::BreakerOpen | Self::CoolingDown | Self::AuthFailed => "breaker",
-            Self::Quarantined => "quarantine",
-            Self::Draining => "draining",
+    pub fn decision(&self) -> &'static str {
+        match self.reason {
+            RefusalReason::QueueFull | RefusalReason::OverShare | RefusalReason::PushedOut => {
+                "queue_full"
+            }
+            RefusalReason::PredictedWait
+            | RefusalReason::WaitedTooLong
+            | RefusalReason::DeadlinePassed => "predicted_wait",
+            RefusalReason::BreakerOpen | RefusalReason::CoolingDown | RefusalReason::AuthFailed => {
+                "breaker"
+            }
+            RefusalReason::Quarantined => "quarantine",
+            RefusalReason::Draining => "draining",
         }
     }
 }

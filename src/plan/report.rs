@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use super::Scenario;
 use super::simulation::{Fate, Ran};
-use crate::admission::refusal::RefusalReason;
+use crate::chat::RefusalReason;
 use crate::policy::Priority;
 use crate::units::format_duration;
 
@@ -205,7 +205,7 @@ impl Report {
     fn reasons(&self) -> String {
         let mut reasons: Vec<_> = self.refused.iter().collect();
         reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-        let words = reasons.iter().map(|(reason, count)| format!("{} {count}", reason.name()));
+        let words = reasons.iter().map(|(reason, count)| format!("{} {count}", reason.as_str()));
         words.collect::<Vec<_>>().join(", ")
     }
 }

@@ -17,8 +17,8 @@ use super::arrivals::Coming;
 use crate::admission::backoff::RetryPolicy;
 use crate::admission::breaker::BreakerPolicy;
 use crate::admission::line::{Key, Share};
-use crate::admission::refusal::RefusalReason;
 use crate::admission::{Arrival, Decision, Ended, Gate, Moment, Permit, Wake};
+use crate::chat::RefusalReason;
 use crate::policy::Priority;
 
 /// What became of all requests.

@@ -6,7 +6,7 @@ use fastrand::Rng;
 
 use super::arrivals::{Coming, Distribution, Mix, Rate, poisson};
 use super::*;
-use crate::admission::refusal::RefusalReason;
+use crate::chat::RefusalReason;
 use crate::policy::Priority;
 
 const DAY: Duration = Duration::from_secs(86_400);

@@ -158,7 +158,7 @@ impl ProviderActor {
         let decision = match &admission {
             Admission::Run(_) => "run",
             Admission::Wait(_) => "wait",
-            Admission::Refuse(refusal) => refusal.reason.decision(),
+            Admission::Refuse(refusal) => refusal.decision(),
         };
         Admitted { provider: &provider.name, decision }.emit();
         let station = Rc::clone(&self.station);
@@ -333,7 +333,7 @@ async fn back_off(mut turn: Turn, after: Duration, address: Addr<ProviderActor>)
 
 /// Hands a job back that the gate has refused.
 fn refuse(router: &WeakRecipient<Bounce>, provider: &Provider, job: Job, refusal: &Refusal) {
-    let (provider, caller, reason) = (&*provider.name, &*job.caller.name, refusal.reason.name());
+    let (provider, caller, reason) = (&*provider.name, &*job.caller.name, refusal.reason.as_str());
     TurnedAway { provider, caller, reason }.emit();
     bounce(router, job, refused(provider, refusal));
 }

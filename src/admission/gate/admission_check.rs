@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use super::{Arrival, Gate, Moment, Probe, Reason, Wake};
 use crate::admission::breaker::{Breaker, Permission};
 use crate::admission::line::Lane;
-use crate::admission::refusal::{DRAINING, RefusalReason, UNMEASURED};
+use crate::admission::refusal::{DRAINING, UNMEASURED};
+use crate::chat::RefusalReason;
 
 /// A job with another candidate waits no longer than this for a cooldown.
 pub(super) const SHORT_COOLDOWN: Duration = Duration::from_secs(3);

@@ -12,7 +12,8 @@ use std::time::Instant;
 use super::{Arrival, Ended, Gate, Moment};
 use crate::admission::breaker::{Breaker, Permission};
 use crate::admission::line::Lane;
-use crate::admission::refusal::{Refusal, RefusalReason};
+use crate::admission::refusal::Refusal;
+use crate::chat::RefusalReason;
 
 /// How many different callers or models must be refused before our credentials are blamed, where
 /// the provider cannot be asked.

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::admission::refusal::RefusalReason;
 use crate::admission::sliding_window::SlidingWindow;
+use crate::chat::RefusalReason;
 
 /// Counts since the gate was made.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::{Gate, Moment, Wake};
-use crate::admission::refusal::RefusalReason;
+use crate::chat::RefusalReason;
 
 /// What a health check found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use super::{Gate, SharedLimit};
 use crate::admission::breaker::BreakerState;
 use crate::admission::concurrency::{Bounds, Concurrency};
 use crate::admission::quarantine::Record;
-use crate::admission::refusal::RefusalReason;
+use crate::chat::RefusalReason;
 
 /// A gate at one instant.
 #[derive(Clone, Debug, Serialize)]

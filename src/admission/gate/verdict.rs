@@ -9,7 +9,7 @@ use super::causes::MOST_DOUBTS;
 use super::{Ended, Gate, Moment, Permit, Probe, Transition, Wake};
 use crate::admission::evidence::{Fault, Weight};
 use crate::admission::line::Lane;
-use crate::admission::refusal::RefusalReason;
+use crate::chat::RefusalReason;
 
 impl<W> Gate<W> {
     /// Records how an attempt ended while `running` (itself included) were in flight.

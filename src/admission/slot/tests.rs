@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use super::*;
 use crate::admission::concurrency::Concurrency;
 use crate::admission::line::Share;
-use crate::admission::refusal::RefusalReason;
+use crate::chat::RefusalReason;
 use crate::policy::Priority;
 
 fn limits(slots: u32, line: u32) -> Limits {

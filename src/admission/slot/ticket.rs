@@ -13,8 +13,9 @@ use tokio::sync::oneshot;
 
 use super::{Answer, SharedGate, Slot, now};
 use crate::admission::line::Key;
-use crate::admission::refusal::{Refusal, RefusalReason};
+use crate::admission::refusal::Refusal;
 use crate::admission::types::Ended;
+use crate::chat::RefusalReason;
 
 /// A place in the line.
 ///

@@ -1,7 +1,7 @@
 //! What the numbers mean, in a sentence or two, and what would be right.
 
 use super::{Report, digits, time};
-use crate::admission::refusal::RefusalReason;
+use crate::chat::RefusalReason;
 
 /// Slots that are busier than this answer every unevenness with a line that is long and grows fast.
 const COMFORTABLE: f64 = 0.7;
