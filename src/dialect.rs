@@ -6,6 +6,7 @@
 //! To add one, write a file here and add its line to [`DIALECTS`]; it names its own paths.
 
 mod anthropic;
+mod arguments;
 pub mod carried;
 mod gemini;
 mod native;
@@ -237,6 +238,15 @@ pub struct ErrorBody {
     pub status: u16,
     /// A JSON document.
     pub body: Vec<u8>,
+}
+
+/// Appends a text; the first one is not copied.
+fn append(to: &mut String, text: String) {
+    if to.is_empty() {
+        *to = text;
+    } else {
+        to.push_str(&text);
+    }
 }
 
 /// A server-sent comment that says where a waiting request stands.

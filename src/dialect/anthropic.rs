@@ -19,7 +19,7 @@ mod whole;
 
 use serde_json::{Value, json};
 
-use super::single::misdirected;
+use super::single::{AtEnd, misdirected};
 use super::{AnswerHead, Dialect, Encoder, ErrorBody};
 use crate::chat::{Ask, Endpoint, ErrorKind, GatewayError};
 use crate::wire::fields::Fields;
@@ -70,7 +70,7 @@ impl Dialect for Anthropic {
         if request.stream {
             Box::new(stream::Streamed::new(head))
         } else {
-            Box::new(whole::Whole::new(head))
+            Box::new(AtEnd(whole::Whole::new(head)))
         }
     }
 

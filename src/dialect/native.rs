@@ -11,14 +11,15 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::single::misdirected;
-use super::{AnswerHead, Dialect, Encoder, ErrorBody};
+use super::openai::{Counts, finish_reason};
+use super::single::{AtEnd, Collector, misdirected};
+use super::{AnswerHead, Dialect, Encoder, ErrorBody, append};
 use crate::chat::{
-    Ask, ChatEvent, ChatRequest, Completion, ErrorKind, FieldProblem, Finish, GatewayError,
-    Message, Part, Role, Sampling, ToolResult, Usage, Waiting,
+    Ask, ChatEvent, ChatRequest, Completion, ErrorKind, FieldProblem, GatewayError, Message, Part,
+    Role, Sampling, ToolResult, Usage, Waiting,
 };
 use crate::wire::fields::{Fields, Object};
-use crate::wire::json;
+use crate::wire::{json, sse};
 
 /// The gateway's own chat API.
 #[derive(Debug)]
@@ -65,7 +66,7 @@ impl Dialect for Native {
         if request.stream {
             Box::new(Streamed { head })
         } else {
-            Box::new(Whole { head, content: String::new() })
+            Box::new(AtEnd(Whole { head, content: String::new() }))
         }
     }
 
@@ -112,17 +113,12 @@ fn rest(object: &Object) -> impl Iterator<Item = String> {
 
 fn messages(fields: &mut Fields, body: &mut Object, untold: &mut Vec<String>) -> Vec<Message> {
     let list = fields.required_list(body, "messages").unwrap_or_default();
-    fields.within("messages", |fields| {
-        let items = list.into_iter().enumerate();
-        items
-            .filter_map(|(index, item)| {
-                let mut item = fields.item(index, item)?;
-                let message = fields.within(index, |fields| message(fields, &mut item));
-                untold.extend(rest(&item));
-                message
-            })
-            .collect()
-    })
+    let mut messages = Vec::with_capacity(list.len());
+    fields.each("messages", list, |fields, mut item| {
+        messages.extend(message(fields, &mut item));
+        untold.extend(rest(&item));
+    });
+    messages
 }
 
 fn message(fields: &mut Fields, item: &mut Object) -> Option<Message> {
@@ -168,42 +164,28 @@ struct Whole {
     content: String,
 }
 
-impl Encoder for Whole {
-    fn content_type(&self) -> &'static str {
-        "application/json"
-    }
-
-    fn event(
-        &mut self,
-        event: ChatEvent,
-        _at: Duration,
-        out: &mut Vec<u8>,
-    ) -> Result<(), GatewayError> {
+impl Collector for Whole {
+    fn add(&mut self, event: ChatEvent) {
         match event {
-            ChatEvent::Text(text) if self.content.is_empty() => self.content = text,
-            ChatEvent::Text(text) => self.content.push_str(&text),
-            ChatEvent::Done(completion) => json::write(
-                out,
-                &Answer {
-                    id: self.head.id,
-                    provider: &self.head.provider,
-                    model: &self.head.model,
-                    content: Some(&self.content),
-                    delta: None,
-                    end: Some(End::from(&completion)),
-                },
-            ),
+            ChatEvent::Text(text) => append(&mut self.content, text),
             ChatEvent::Reasoning(_)
             | ChatEvent::Signature(_)
             | ChatEvent::ToolCall(_)
             | ChatEvent::Logprobs(_)
             | ChatEvent::Whole(_)
-            | ChatEvent::Carried(_) => {}
+            | ChatEvent::Carried(_)
+            | ChatEvent::Done(_) => {}
         }
-        Ok(())
     }
 
-    fn failure(&mut self, _error: &GatewayError, _out: &mut Vec<u8>) {}
+    fn write(&mut self, completion: &Completion, out: &mut Vec<u8>) {
+        let answer = Answer {
+            content: Some(&self.content),
+            end: Some(End::from(completion)),
+            ..Answer::of(&self.head)
+        };
+        json::write(out, &answer);
+    }
 }
 
 /// Writes server-sent events.
@@ -213,17 +195,7 @@ struct Streamed {
 
 impl Streamed {
     fn piece(&self, delta: Option<&str>, end: Option<End>, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"data: ");
-        let piece = Answer {
-            id: self.head.id,
-            provider: &self.head.provider,
-            model: &self.head.model,
-            content: None,
-            delta,
-            end,
-        };
-        json::write(out, &piece);
-        out.extend_from_slice(b"\n\n");
+        sse::write("", &Answer { delta, end, ..Answer::of(&self.head) }, out);
     }
 }
 
@@ -242,7 +214,7 @@ impl Encoder for Streamed {
             ChatEvent::Text(text) => self.piece(Some(&text), None, out),
             ChatEvent::Done(completion) => {
                 self.piece(None, Some(End::from(&completion)), out);
-                out.extend_from_slice(b"data: [DONE]\n\n");
+                out.extend_from_slice(sse::DONE);
             }
             ChatEvent::Reasoning(_)
             | ChatEvent::Signature(_)
@@ -255,9 +227,8 @@ impl Encoder for Streamed {
     }
 
     fn failure(&mut self, error: &GatewayError, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"event: error\ndata: ");
-        json::write(out, &json!({"detail": error.message, "code": error.kind.code()}));
-        out.extend_from_slice(b"\n\n");
+        let error = json!({"detail": error.message, "code": error.kind.code()});
+        sse::write("error", &error, out);
     }
 
     fn heartbeat(&mut self, waiting: Option<Waiting>, out: &mut Vec<u8>) {
@@ -279,6 +250,14 @@ struct Answer<'a> {
     end: Option<End>,
 }
 
+impl<'a> Answer<'a> {
+    /// An answer without content yet.
+    fn of(head: &'a AnswerHead) -> Self {
+        let AnswerHead { id, provider, model, .. } = head;
+        Self { id: *id, provider, model, content: None, delta: None, end: None }
+    }
+}
+
 /// What is known at the end.
 #[derive(Serialize)]
 struct End {
@@ -288,43 +267,14 @@ struct End {
 
 impl From<&Completion> for End {
     fn from(completion: &Completion) -> Self {
-        let finish_reason = match completion.finish {
-            Finish::Stop | Finish::Paused | Finish::Load | Finish::Unload => "stop",
-            Finish::Length => "length",
-            Finish::ToolCalls => "tool_calls",
-            Finish::ContentFilter => "content_filter",
+        // Of the details, this API has only the cached part of the prompt, if there is one.
+        let usage = Usage {
+            cached: completion.usage.cached.filter(|cached| *cached > 0),
+            cache_written: None,
+            reasoning: None,
+            ..completion.usage
         };
-        Self { finish_reason, usage: Counts::from(&completion.usage) }
-    }
-}
-
-/// Token counts; a missing count is 0 here.
-#[derive(Serialize)]
-struct Counts {
-    prompt_tokens: u64,
-    completion_tokens: u64,
-    total_tokens: u64,
-    /// In OpenAI's form, as the rest; only where a part of the prompt was in a cache.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    prompt_tokens_details: Option<PromptDetails>,
-}
-
-#[derive(Serialize)]
-struct PromptDetails {
-    cached_tokens: u64,
-}
-
-impl From<&Usage> for Counts {
-    fn from(usage: &Usage) -> Self {
-        Self {
-            prompt_tokens: usage.prompt.unwrap_or(0),
-            completion_tokens: usage.completion.unwrap_or(0),
-            total_tokens: usage.total(),
-            prompt_tokens_details: usage
-                .cached
-                .filter(|cached| *cached > 0)
-                .map(|cached_tokens| PromptDetails { cached_tokens }),
-        }
+        Self { finish_reason: finish_reason(completion.finish), usage: Counts::from(&usage) }
     }
 }
 

@@ -9,6 +9,7 @@
 //! written with that code and not with the gateway's own.
 
 mod chat;
+mod completion_object;
 mod completions;
 mod content;
 mod document;
@@ -20,15 +21,12 @@ mod responses;
 mod tools;
 
 use std::borrow::Cow;
-use std::time::UNIX_EPOCH;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{AnswerHead, ErrorBody};
-use crate::chat::{
-    ChatRequest, ErrorKind, FieldProblem, Finish, GatewayError, Origin, TokenLogprob, Usage,
-};
+use super::ErrorBody;
+use crate::chat::{ErrorKind, FieldProblem, Finish, GatewayError, Origin, TokenLogprob, Usage};
 use crate::wire::json;
 
 pub use chat::OpenAiChat;
@@ -181,18 +179,8 @@ fn path(problem: &FieldProblem) -> String {
     path
 }
 
-/// The name the client asked for: its code compares with it. Without one, the model that runs.
-fn model_name(request: &ChatRequest, head: &AnswerHead) -> String {
-    head.model_for(request.model.as_deref())
-}
-
-/// Seconds since 1970.
-fn created(head: &AnswerHead) -> u64 {
-    head.created.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
 /// Never another word than these: clients with typed enums fail on one they do not know.
-fn finish_reason(finish: Finish) -> &'static str {
+pub(super) fn finish_reason(finish: Finish) -> &'static str {
     match finish {
         Finish::Stop | Finish::Paused | Finish::Load | Finish::Unload => "stop",
         Finish::Length => "length",
@@ -201,22 +189,10 @@ fn finish_reason(finish: Finish) -> &'static str {
     }
 }
 
-/// Appends one server-sent event without a name.
-fn data(value: &impl Serialize, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"data: ");
-    json::write(out, value);
-    out.extend_from_slice(b"\n\n");
-}
-
-/// Appends the end of a stream.
-fn done(out: &mut Vec<u8>) {
-    out.extend_from_slice(b"data: [DONE]\n\n");
-}
-
 /// Token counts of chat and legacy completions. The totals are required, so unknown is 0 there; details are
 /// written where they are known.
 #[derive(Serialize)]
-struct Counts {
+pub(super) struct Counts {
     prompt_tokens: u64,
     completion_tokens: u64,
     total_tokens: u64,

@@ -1,32 +1,69 @@
-//! Writing an answer that is one document: the result of a request that is no chat.
+//! Writing an answer as one JSON document at its end.
+//!
+//! The one thing to know: a whole answer that fails is replaced by the error, so nothing is written
+//! about the failure here.
 
 use std::time::Duration;
 
 use super::Encoder;
-use crate::chat::{ChatEvent, GatewayError, Usage, Whole};
+use crate::chat::{ChatEvent, Completion, GatewayError, Usage, Whole};
 
-/// Writes `body` of the result, its token counts and the time it took. `body` gives `None` for a result that is not
-/// the one that was asked for, which is a defect.
+/// Collects one answer, and writes it when it is complete.
+pub(super) trait Collector: Send {
+    /// Takes an event before the last.
+    fn add(&mut self, event: ChatEvent);
+
+    /// Appends the complete answer.
+    fn write(&mut self, completion: &Completion, out: &mut Vec<u8>);
+}
+
+/// Writes what it collects as one document.
+pub(super) struct AtEnd<C>(pub(super) C);
+
+impl<C: Collector> Encoder for AtEnd<C> {
+    fn content_type(&self) -> &'static str {
+        "application/json"
+    }
+
+    fn event(
+        &mut self,
+        event: ChatEvent,
+        _at: Duration,
+        out: &mut Vec<u8>,
+    ) -> Result<(), GatewayError> {
+        match event.done() {
+            Some(completion) => self.0.write(completion, out),
+            None => self.0.add(event),
+        }
+        Ok(())
+    }
+
+    fn failure(&mut self, _error: &GatewayError, _out: &mut Vec<u8>) {}
+}
+
+/// Writes the result of a request that is not a chat. `body` gets the result, its token counts and
+/// the time it took, and returns `None` for a result of another kind, which is a defect.
 pub(super) fn single(
     body: impl Fn(Whole, &Usage, Duration) -> Option<Vec<u8>> + Send + 'static,
 ) -> Box<dyn Encoder> {
-    Box::new(Single { result: None, body: Box::new(body) })
+    Box::new(Single { result: None, body })
 }
 
-/// The encoder for a request that another dialect read, which is a defect: it writes nothing and fails.
+/// The encoder for a request that another dialect read, which is a defect: it writes nothing and
+/// fails.
 pub(super) fn misdirected() -> Box<dyn Encoder> {
     single(|_, _, _| None)
 }
 
-/// The document's text, when the result is the right one.
-type Body = Box<dyn Fn(Whole, &Usage, Duration) -> Option<Vec<u8>> + Send>;
-
-struct Single {
+struct Single<F> {
     result: Option<Whole>,
-    body: Body,
+    body: F,
 }
 
-impl Encoder for Single {
+impl<F> Encoder for Single<F>
+where
+    F: Fn(Whole, &Usage, Duration) -> Option<Vec<u8>> + Send,
+{
     fn content_type(&self) -> &'static str {
         "application/json"
     }

@@ -200,6 +200,17 @@ impl Fields {
         }
     }
 
+    /// Gives `read` every object of `list`, which is the value of `key`, and notes every other item.
+    pub fn each(&mut self, key: &str, list: Vec<Value>, mut read: impl FnMut(&mut Self, Object)) {
+        self.within(key, |fields| {
+            for (index, item) in list.into_iter().enumerate() {
+                if let Some(item) = fields.item(index, item) {
+                    fields.within(index, |fields| read(fields, item));
+                }
+            }
+        });
+    }
+
     /// Whether a required field is absent; notes it.
     fn is_missing(&mut self, object: &Object, key: &str) -> bool {
         let missing = !object.contains_key(key);

@@ -9,6 +9,13 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
+use super::json;
+
+/// The last event of a stream in the APIs of OpenAI's kind.
+pub const DONE: &[u8] = b"data: [DONE]\n\n";
+
 /// The byte order mark that may open a stream.
 const MARK: &[u8] = b"\xEF\xBB\xBF";
 
@@ -182,6 +189,18 @@ impl Events {
         }
         Ok(())
     }
+}
+
+/// Appends an event with `data` as JSON, and with a name unless that is empty.
+pub fn write(name: &str, data: &impl Serialize, out: &mut Vec<u8>) {
+    if !name.is_empty() {
+        out.extend_from_slice(b"event: ");
+        out.extend_from_slice(name.as_bytes());
+        out.push(b'\n');
+    }
+    out.extend_from_slice(b"data: ");
+    json::write(out, data);
+    out.extend_from_slice(b"\n\n");
 }
 
 #[cfg(test)]

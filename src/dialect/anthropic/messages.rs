@@ -51,13 +51,7 @@ pub(super) fn read(fields: &mut Fields, body: &mut Object) -> Conversation {
         said.messages.push(Message { role: Role::System, content: system, name: None });
     }
     let list = fields.required_list(body, "messages").unwrap_or_default();
-    fields.within("messages", |fields| {
-        for (index, item) in list.into_iter().enumerate() {
-            if let Some(mut item) = fields.item(index, item) {
-                fields.within(index, |fields| message(fields, &mut item, &mut said));
-            }
-        }
-    });
+    fields.each("messages", list, |fields, mut item| message(fields, &mut item, &mut said));
     said
 }
 
@@ -114,19 +108,17 @@ fn content(
 ) -> Option<Vec<Part>> {
     match take(item, key)? {
         Value::String(text) => Some(some_text(text).into_iter().collect()),
-        Value::Array(list) => Some(fields.within(key, |fields| {
+        Value::Array(list) => {
             let mut parts = Vec::with_capacity(list.len());
-            for (index, item) in list.into_iter().enumerate() {
-                let Some(mut item) = fields.item(index, item) else { continue };
+            fields.each(key, list, |fields, mut item| {
                 let mark = cache_mark(&mut item).map(Part::CacheMark);
-                let part = fields.within(index, |fields| block(fields, &mut item, place, said));
-                if let Some(part) = part {
+                if let Some(part) = block(fields, &mut item, place, said) {
                     parts.push(part);
                     parts.extend(mark);
                 }
-            }
-            parts
-        })),
+            });
+            Some(parts)
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {
             let expected = "Input should be a valid string or list of content blocks";
             fields.problem(key, "string_type", expected);
@@ -240,23 +232,13 @@ fn document(fields: &mut Fields, item: &mut Object) -> Option<Part> {
 
 /// A document in base64; one of text is its text.
 fn pages(fields: &mut Fields, source: &mut Object) -> Option<DocumentSource> {
-    let declared = fields.required_text(source, "media_type");
-    let Some(base64) = image::standard_base64(fields.required_text(source, "data")?) else {
-        fields.problem("data", "base64", "Input should be valid base64");
-        return None;
-    };
-    let media_type = declared?;
+    let (media_type, base64) = inline_data(fields, source)?;
     let text = pdf::text(&base64).filter(|_| media_type.starts_with("text/"));
     Some(text.map_or(DocumentSource::Inline { media_type, base64 }, DocumentSource::Text))
 }
 
 fn inline(fields: &mut Fields, source: &mut Object) -> Option<ImageSource> {
-    let declared = fields.required_text(source, "media_type");
-    let Some(base64) = image::standard_base64(fields.required_text(source, "data")?) else {
-        fields.problem("data", "base64", "Input should be valid base64");
-        return None;
-    };
-    let declared = declared?;
+    let (declared, base64) = inline_data(fields, source)?;
     // What the bytes say counts: providers refuse a picture that is declared as another type.
     let media_type = image::media_type(&base64).unwrap_or(&declared).to_owned();
     if !PICTURES.contains(&media_type.as_str()) {
@@ -265,6 +247,16 @@ fn inline(fields: &mut Fields, source: &mut Object) -> Option<ImageSource> {
         return None;
     }
     Some(ImageSource::Inline { media_type, base64 })
+}
+
+/// Takes the declared type and the base64 of a source.
+fn inline_data(fields: &mut Fields, source: &mut Object) -> Option<(String, String)> {
+    let declared = fields.required_text(source, "media_type");
+    let Some(base64) = image::standard_base64(fields.required_text(source, "data")?) else {
+        fields.problem("data", "base64", "Input should be valid base64");
+        return None;
+    };
+    Some((declared?, base64))
 }
 
 fn tool_use(fields: &mut Fields, item: &mut Object, said: &mut Conversation) -> Option<Part> {

@@ -10,14 +10,13 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use super::message::{Block, Counts, Ending, Head, Message};
 use crate::chat::{ChatEvent, Completion, GatewayError, ToolCallPiece, Usage};
-use crate::dialect::{Encoder, Waiting};
-use crate::wire::json;
+use crate::dialect::{Encoder, Waiting, arguments};
 use crate::wire::signature::REDACTED;
+use crate::wire::sse;
 
 /// Writes a message piece by piece.
 pub(super) struct Streamed {
@@ -84,9 +83,7 @@ impl Streamed {
 
     fn is_call_growing(&self) -> bool {
         match &self.open {
-            Some(Open::Call { arguments, .. }) => {
-                serde_json::from_str::<IgnoredAny>(arguments).is_err()
-            }
+            Some(Open::Call { arguments, .. }) => !arguments::is_complete(arguments),
             Some(Open::Text | Open::Thinking { .. }) | None => false,
         }
     }
@@ -256,11 +253,7 @@ impl Event<'_> {
             Self::Ping {} => "ping",
             Self::Error { .. } => "error",
         };
-        out.extend_from_slice(b"event: ");
-        out.extend_from_slice(name.as_bytes());
-        out.extend_from_slice(b"\ndata: ");
-        json::write(out, self);
-        out.extend_from_slice(b"\n\n");
+        sse::write(name, self, out);
     }
 }
 

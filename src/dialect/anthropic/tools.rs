@@ -14,14 +14,9 @@ use crate::wire::fields::{Fields, Object};
 pub(super) fn read(fields: &mut Fields, body: &mut Object) -> (Vec<Tool>, Vec<HostedTool>) {
     let list = fields.list(body, "tools").unwrap_or_default();
     let (mut tools, mut hosted) = (Vec::with_capacity(list.len()), Vec::new());
-    fields.within("tools", |fields| {
-        for (index, item) in list.into_iter().enumerate() {
-            let Some(mut item) = fields.item(index, item) else { continue };
-            match own_kind(&item) {
-                None => tools.extend(fields.within(index, |fields| tool(fields, &mut item))),
-                Some(kind) => hosted.push(foreign(kind, tools.len(), item)),
-            }
-        }
+    fields.each("tools", list, |fields, mut item| match own_kind(&item) {
+        None => tools.extend(tool(fields, &mut item)),
+        Some(kind) => hosted.push(foreign(kind, tools.len(), item)),
     });
     (tools, hosted)
 }

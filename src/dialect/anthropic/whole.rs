@@ -1,15 +1,9 @@
-//! Writing a message in one piece.
-//!
-//! The one thing to know: arguments that are no JSON object are handed on as `{"_raw": "…"}`. The tool then
-//! refuses them and the model hears of it, which serves a client better than an answer it cannot read.
-
-use std::time::Duration;
-
-use serde_json::{Map, Value};
+//! Writing a message as one document.
 
 use super::message::{Block, Counts, Ending, Head};
-use crate::chat::{ChatEvent, Completion, Finish, GatewayError, ToolCallPiece};
-use crate::dialect::Encoder;
+use crate::chat::{ChatEvent, Completion, Finish, ToolCallPiece};
+use crate::dialect::arguments;
+use crate::dialect::single::Collector;
 use crate::wire::json;
 use crate::wire::signature::REDACTED;
 
@@ -76,17 +70,6 @@ impl Whole {
             self.parts.push(Said::Call { index, id, name, arguments });
         }
     }
-
-    fn write(&mut self, done: &Completion, out: &mut Vec<u8>) {
-        let is_cut = done.finish == Finish::Length;
-        let parts = std::mem::take(&mut self.parts);
-        let content: Vec<Block> =
-            parts.into_iter().filter_map(|part| block(part, is_cut)).collect();
-        let calls = content.iter().any(|block| matches!(block, Block::ToolUse { .. }));
-        let ending = Ending::new(done, calls);
-        let usage = Counts::of_message(&done.usage);
-        json::write(out, &self.head.message(&content, ending, usage));
-    }
 }
 
 /// The finished block. A call that the token limit cut is nothing that could be run.
@@ -98,47 +81,36 @@ fn block(said: Said, is_cut: bool) -> Option<Block> {
             Some(_) | None => Block::Thinking { thinking: text, signature },
         }),
         Said::Call { id, name, arguments, .. } => {
-            let input = match arguments.trim() {
-                "" => Some(Map::new()),
-                text => serde_json::from_str(text).ok(),
-            };
-            match input {
-                Some(input) => Some(Block::ToolUse { id, name, input }),
-                None if is_cut => None,
-                None => {
-                    let raw = ("_raw".to_owned(), Value::String(arguments));
-                    Some(Block::ToolUse { id, name, input: Map::from_iter([raw]) })
-                }
-            }
+            let input = arguments::object_or_raw(arguments, is_cut)?;
+            Some(Block::ToolUse { id, name, input })
         }
     }
 }
 
-impl Encoder for Whole {
-    fn content_type(&self) -> &'static str {
-        "application/json"
-    }
-
-    fn event(
-        &mut self,
-        event: ChatEvent,
-        _at: Duration,
-        out: &mut Vec<u8>,
-    ) -> Result<(), GatewayError> {
+impl Collector for Whole {
+    fn add(&mut self, event: ChatEvent) {
         match event {
             ChatEvent::Text(text) => self.text(text),
             ChatEvent::Reasoning(text) if self.head.shows_thinking => self.think(text),
             ChatEvent::Signature(proof) if self.head.wants_thinking => self.sign(proof),
+            ChatEvent::ToolCall(piece) => self.call(piece),
             ChatEvent::Reasoning(_)
             | ChatEvent::Signature(_)
             | ChatEvent::Logprobs(_)
             | ChatEvent::Whole(_)
-            | ChatEvent::Carried(_) => {}
-            ChatEvent::ToolCall(piece) => self.call(piece),
-            ChatEvent::Done(done) => self.write(&done, out),
+            | ChatEvent::Carried(_)
+            | ChatEvent::Done(_) => {}
         }
-        Ok(())
     }
 
-    fn failure(&mut self, _error: &GatewayError, _out: &mut Vec<u8>) {}
+    fn write(&mut self, completion: &Completion, out: &mut Vec<u8>) {
+        let is_cut = completion.finish == Finish::Length;
+        let parts = std::mem::take(&mut self.parts);
+        let content: Vec<Block> =
+            parts.into_iter().filter_map(|part| block(part, is_cut)).collect();
+        let calls = content.iter().any(|block| matches!(block, Block::ToolUse { .. }));
+        let ending = Ending::new(completion, calls);
+        let usage = Counts::of_message(&completion.usage);
+        json::write(out, &self.head.message(&content, ending, usage));
+    }
 }

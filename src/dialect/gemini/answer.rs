@@ -9,14 +9,13 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use serde::de::IgnoredAny;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::proof;
 use crate::chat::{
     ChatEvent, ChatRequest, Completion, Finish, GatewayError, TokenLogprob, ToolCallPiece, Usage,
 };
-use crate::dialect::{AnswerHead, Encoder};
+use crate::dialect::{AnswerHead, Encoder, arguments};
 use crate::wire::json;
 use crate::wire::signature::geminis;
 
@@ -145,9 +144,8 @@ impl Answer {
 
     /// Writes the call before what comes next, if it is whole.
     fn settle(&mut self, parts: &mut Vec<WirePart>) {
-        let is_whole =
-            |growing: &Growing| serde_json::from_str::<IgnoredAny>(&growing.arguments).is_ok();
-        if self.growing.as_ref().is_some_and(is_whole) {
+        let is_complete = |growing: &Growing| arguments::is_complete(&growing.arguments);
+        if self.growing.as_ref().is_some_and(is_complete) {
             parts.extend(self.grown(false));
         }
     }
@@ -156,14 +154,7 @@ impl Answer {
     /// tool refuses them and the model hears of it; a call that the token limit cut is nothing that could be run.
     fn grown(&mut self, is_cut: bool) -> Option<WirePart> {
         let Growing { index, id, name, arguments, proof } = self.growing.take()?;
-        let arguments: Map<String, Value> = match arguments.trim() {
-            "" => Map::new(),
-            text => match serde_json::from_str(text) {
-                Ok(object) => object,
-                Err(_) if is_cut => return None,
-                Err(_) => Map::from_iter([("_raw".to_owned(), Value::String(arguments))]),
-            },
-        };
+        let arguments = arguments::object_or_raw(arguments, is_cut)?;
         let id = id.unwrap_or_else(|| format!("call_{}_{index}", self.id));
         let function_call = Some(json!({"id": id, "name": name, "args": arguments}));
         Some(WirePart { function_call, thought_signature: proof, ..WirePart::default() })
@@ -194,6 +185,10 @@ impl Answer {
             parts.push(WirePart::text(String::new()));
         }
         self.write(parts, Some(done), out);
+        self.close(out);
+    }
+
+    fn close(&mut self, out: &mut Vec<u8>) {
         if self.form == Form::List {
             out.push(b']');
         }
@@ -202,6 +197,7 @@ impl Answer {
 
     /// Writes one piece, or the whole answer.
     fn write(&mut self, parts: Vec<WirePart>, done: Option<&Completion>, out: &mut Vec<u8>) {
+        self.begin_piece(out);
         let logprobs = std::mem::take(&mut self.logprobs);
         let response = Response {
             candidates: [Candidate {
@@ -214,6 +210,11 @@ impl Answer {
             model_version: &self.model,
             response_id: &self.id,
         };
+        json::write(out, &response);
+        self.end_piece(out);
+    }
+
+    fn begin_piece(&mut self, out: &mut Vec<u8>) {
         let before: &[u8] = match self.form {
             Form::Whole => b"",
             Form::Events => b"data: ",
@@ -221,11 +222,13 @@ impl Answer {
             Form::List => b"[",
         };
         out.extend_from_slice(before);
-        json::write(out, &response);
+        self.has_begun = true;
+    }
+
+    fn end_piece(&self, out: &mut Vec<u8>) {
         if self.form == Form::Events {
             out.extend_from_slice(&LINE_END.repeat(2));
         }
-        self.has_begun = true;
     }
 }
 
@@ -263,21 +266,12 @@ impl Encoder for Answer {
         if self.has_ended {
             return;
         }
-        self.has_ended = true;
-        let error = super::envelope(error);
-        match self.form {
-            Form::Whole => {}
-            Form::Events => {
-                out.extend_from_slice(b"data: ");
-                json::write(out, &error);
-                out.extend_from_slice(&LINE_END.repeat(2));
-            }
-            Form::List => {
-                out.extend_from_slice(if self.has_begun { b",\r\n" } else { b"[" });
-                json::write(out, &error);
-                out.push(b']');
-            }
+        if self.form != Form::Whole {
+            self.begin_piece(out);
+            json::write(out, &super::envelope(error));
+            self.end_piece(out);
         }
+        self.close(out);
     }
 }
 

@@ -23,13 +23,7 @@ pub(super) fn read(fields: &mut Fields, body: &mut Object) -> Vec<Message> {
         *one = json!([one.take()]);
     }
     let list = fields.required_list(body, "contents").unwrap_or_default();
-    fields.within("contents", |fields| {
-        for (index, item) in list.into_iter().enumerate() {
-            if let Some(item) = fields.item(index, item) {
-                fields.within(index, |fields| content(fields, camel(item), &mut messages));
-            }
-        }
-    });
+    fields.each("contents", list, |fields, item| content(fields, camel(item), &mut messages));
     messages
 }
 

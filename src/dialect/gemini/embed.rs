@@ -60,12 +60,8 @@ fn text(fields: &mut Fields, body: &mut Object) -> String {
     fields.within("content", |fields| {
         let list = fields.required_list(&mut content, "parts").unwrap_or_default();
         let mut texts = Vec::with_capacity(list.len());
-        fields.within("parts", |fields| {
-            for (index, item) in list.into_iter().enumerate() {
-                let Some(mut item) = fields.item(index, item) else { continue };
-                texts
-                    .extend(fields.within(index, |fields| fields.required_text(&mut item, "text")));
-            }
+        fields.each("parts", list, |fields, mut item| {
+            texts.extend(fields.required_text(&mut item, "text"));
         });
         texts.join("\n")
     })

@@ -21,16 +21,13 @@ pub(super) struct Tools {
 pub(super) fn read(fields: &mut Fields, body: &mut Object) -> Tools {
     let (mut tools, mut hosted) = (Vec::new(), Vec::new());
     let list = fields.list(body, "tools").unwrap_or_default();
-    fields.within("tools", |fields| {
-        for (index, item) in list.into_iter().enumerate() {
-            let Some(item) = fields.item(index, item) else { continue };
-            let mut item = camel(item);
-            fields.within(index, |fields| functions(fields, &mut item, &mut tools));
-            for (kind, value) in item.into_iter().filter(|(_, value)| !value.is_null()) {
-                let (at, name) = (tools.len(), kind.clone());
-                let value = json!({&kind: value});
-                hosted.push(HostedTool { api: Api::Gemini, at, kind, name, value });
-            }
+    fields.each("tools", list, |fields, item| {
+        let mut item = camel(item);
+        functions(fields, &mut item, &mut tools);
+        for (kind, value) in item.into_iter().filter(|(_, value)| !value.is_null()) {
+            let (at, name) = (tools.len(), kind.clone());
+            let value = json!({&kind: value});
+            hosted.push(HostedTool { api: Api::Gemini, at, kind, name, value });
         }
     });
     let (choice, allowed) = choice(fields, body);
@@ -42,11 +39,8 @@ pub(super) fn read(fields: &mut Fields, body: &mut Object) -> Tools {
 
 fn functions(fields: &mut Fields, item: &mut Object, tools: &mut Vec<Tool>) {
     let list = fields.list(item, "functionDeclarations").unwrap_or_default();
-    fields.within("functionDeclarations", |fields| {
-        for (index, item) in list.into_iter().enumerate() {
-            let Some(item) = fields.item(index, item) else { continue };
-            tools.extend(fields.within(index, |fields| function(fields, camel(item))));
-        }
+    fields.each("functionDeclarations", list, |fields, item| {
+        tools.extend(function(fields, camel(item)));
     });
 }
 

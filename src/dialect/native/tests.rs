@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::*;
+use crate::chat::Finish;
 use crate::dialect::testing::chat;
 use proptest::prelude::*;
 

@@ -17,7 +17,7 @@ use crate::chat::{
     ChatEvent, ChatRequest, Completion, Durations, ErrorKind, Finish, GatewayError, TokenLogprob,
     ToolCallPiece,
 };
-use crate::dialect::{AnswerHead, Encoder};
+use crate::dialect::{AnswerHead, Encoder, append, arguments};
 use crate::wire::json;
 
 /// The state of writing one answer.
@@ -107,11 +107,7 @@ impl Answer {
 
     fn complete_call(&mut self) -> Result<(), String> {
         let Some(call) = self.call.take() else { return Ok(()) };
-        let arguments = match call.arguments.trim() {
-            "" => Some(Map::new()),
-            text => serde_json::from_str(text).ok(),
-        };
-        let Some(arguments) = arguments else {
+        let Some(arguments) = arguments::object(&call.arguments) else {
             let name = call.name;
             return Err(format!(
                 "the model called `{name}` with arguments that are no JSON object"
@@ -249,14 +245,6 @@ impl Said {
             && self.thinking.is_empty()
             && self.calls.is_empty()
             && self.logprobs.is_empty()
-    }
-}
-
-fn append(to: &mut String, text: String) {
-    if to.is_empty() {
-        *to = text;
-    } else {
-        to.push_str(&text);
     }
 }
 

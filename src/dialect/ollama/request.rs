@@ -190,15 +190,9 @@ fn logprobs(fields: &mut Fields, body: &mut Object) -> Result<Option<u8>, Gatewa
 
 fn tools(fields: &mut Fields, body: &mut Object) -> Vec<Tool> {
     let list = fields.list(body, "tools").unwrap_or_default();
-    fields.within("tools", |fields| {
-        let items = list.into_iter().enumerate();
-        items
-            .filter_map(|(index, item)| {
-                let mut item = fields.item(index, item)?;
-                fields.within(index, |fields| tool(fields, &mut item))
-            })
-            .collect()
-    })
+    let mut tools = Vec::with_capacity(list.len());
+    fields.each("tools", list, |fields, mut item| tools.extend(tool(fields, &mut item)));
+    tools
 }
 
 fn tool(fields: &mut Fields, item: &mut Object) -> Option<Tool> {

@@ -11,18 +11,16 @@ mod message;
 mod request;
 mod stream;
 
-use std::time::Duration;
-
 use serde::Serialize;
 
-use super::{Counts, Logprob};
+use super::Logprob;
+use super::completion_object::Identity;
 use crate::chat::{
     Ask, ChatEvent, ChatRequest, Completion, Endpoint, Finish, GatewayError, ReasoningField,
     TokenLogprob, ToolCall, ToolCallPiece,
 };
-use crate::dialect::single::misdirected;
-use crate::dialect::{AnswerHead, Dialect, Encoder, ErrorBody};
-use crate::wire::json;
+use crate::dialect::single::{AtEnd, Collector, misdirected};
+use crate::dialect::{AnswerHead, Dialect, Encoder, ErrorBody, append};
 use crate::wire::signature::geminis;
 
 /// OpenAI's chat completions.
@@ -53,33 +51,16 @@ impl Dialect for OpenAiChat {
 
     fn encoder(&self, ask: &Ask, head: AnswerHead) -> Box<dyn Encoder> {
         let Ask::Chat(request) = ask else { return misdirected() };
-        let identity = Identity::new(request, &head);
+        let identity = |object| Identity::new("chatcmpl", object, request, &head);
         if request.stream {
-            Box::new(stream::Streamed::new(request, identity))
+            Box::new(stream::Streamed::new(request, identity("chat.completion.chunk")))
         } else {
-            Box::new(Whole::new(request, identity))
+            Box::new(AtEnd(Whole::new(request, identity("chat.completion"))))
         }
     }
 
     fn error(&self, error: &GatewayError, _request_id: &str) -> ErrorBody {
         super::error_body(error)
-    }
-}
-
-/// What every piece of one answer repeats.
-struct Identity {
-    id: String,
-    created: u64,
-    model: String,
-}
-
-impl Identity {
-    fn new(request: &ChatRequest, head: &AnswerHead) -> Self {
-        Self {
-            id: format!("chatcmpl-{}", head.id.simple()),
-            created: super::created(head),
-            model: super::model_name(request, head),
-        }
     }
 }
 
@@ -126,7 +107,7 @@ impl Whole {
         }
     }
 
-    fn write(&self, completion: &Completion, out: &mut Vec<u8>) {
+    fn message(&self) -> Message<'_> {
         let old_call = self.calls.first().filter(|_| self.old_functions).map(function);
         let calls = if self.old_functions { &[][..] } else { &self.calls };
         let silent = self.content.is_empty() && !self.calls.is_empty();
@@ -134,7 +115,7 @@ impl Whole {
             "" => (None, None),
             text => self.reasoning_field.named(text),
         };
-        let message = Message {
+        Message {
             role: "assistant",
             content: (!silent).then_some(&self.content),
             refusal: (),
@@ -142,55 +123,34 @@ impl Whole {
             reasoning,
             tool_calls: calls.iter().zip(&self.proofs).map(call).collect(),
             function_call: old_call,
-        };
-        let choice = Choice {
-            index: 0,
-            message,
-            logprobs: logprobs(&self.logprobs),
-            finish_reason: finish_reason(completion.finish, self.old_functions),
-        };
-        let answer = Answer {
-            id: &self.identity.id,
-            object: "chat.completion",
-            created: self.identity.created,
-            model: &self.identity.model,
-            choices: [choice],
-            usage: Counts::from(&completion.usage),
-        };
-        json::write(out, &answer);
+        }
     }
 }
 
-impl Encoder for Whole {
-    fn content_type(&self) -> &'static str {
-        "application/json"
-    }
-
-    fn event(
-        &mut self,
-        event: ChatEvent,
-        _at: Duration,
-        out: &mut Vec<u8>,
-    ) -> Result<(), GatewayError> {
+impl Collector for Whole {
+    fn add(&mut self, event: ChatEvent) {
         match event {
             ChatEvent::Text(text) => {
                 self.proof = None;
-                match self.content.is_empty() {
-                    true => self.content = text,
-                    false => self.content.push_str(&text),
-                }
+                append(&mut self.content, text);
             }
             ChatEvent::Reasoning(text) => self.reasoning.push_str(&text),
             ChatEvent::ToolCall(piece) => self.add_call(piece),
             ChatEvent::Logprobs(tokens) if self.with_logprobs => self.logprobs.extend(tokens),
-            ChatEvent::Done(completion) => self.write(&completion, out),
             ChatEvent::Signature(proof) => self.proof = Some(proof),
-            ChatEvent::Logprobs(_) | ChatEvent::Whole(_) | ChatEvent::Carried(_) => {}
+            ChatEvent::Logprobs(_)
+            | ChatEvent::Whole(_)
+            | ChatEvent::Carried(_)
+            | ChatEvent::Done(_) => {}
         }
-        Ok(())
     }
 
-    fn failure(&mut self, _error: &GatewayError, _out: &mut Vec<u8>) {}
+    fn write(&mut self, completion: &Completion, out: &mut Vec<u8>) {
+        let finish_reason = finish_reason(completion.finish, self.old_functions);
+        let logprobs = logprobs(&self.logprobs);
+        let choice = Choice { index: 0, message: self.message(), logprobs, finish_reason };
+        self.identity.whole(choice, &completion.usage, out);
+    }
 }
 
 fn finish_reason(finish: Finish, old_functions: bool) -> &'static str {
@@ -217,16 +177,6 @@ fn logprobs(tokens: &[TokenLogprob]) -> Option<Logprobs<'_>> {
         return None;
     }
     Some(Logprobs { content: tokens.iter().map(Logprob::from).collect(), refusal: () })
-}
-
-#[derive(Serialize)]
-struct Answer<'a> {
-    id: &'a str,
-    object: &'static str,
-    created: u64,
-    model: &'a str,
-    choices: [Choice<'a>; 1],
-    usage: Counts,
 }
 
 #[derive(Serialize)]

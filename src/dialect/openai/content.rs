@@ -108,7 +108,7 @@ fn part(fields: &mut Fields, index: usize, value: Value, allowed: Allowed) -> Op
 }
 
 /// What OpenAI, vLLM, llama.cpp and OpenRouter let users show to a model beside pictures.
-const MEDIA: &[&str] = &[
+pub(super) const MEDIA: &[&str] = &[
     "input_audio",
     "audio_url",
     "audio",

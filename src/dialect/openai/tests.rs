@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
-use crate::chat::{Ask, ChatEvent, Completion, ToolCallPiece};
-use crate::dialect::Dialect;
+use crate::chat::{Ask, ChatEvent, ChatRequest, Completion, ToolCallPiece};
+use crate::dialect::{AnswerHead, Dialect};
 
 /// Reads `body`, which must fit.
 pub(super) fn decode(dialect: &dyn Dialect, body: &Value) -> ChatRequest {

@@ -14,15 +14,9 @@ use crate::wire::signature::of_gemini;
 /// Takes `messages`, at least one.
 pub(super) fn messages(fields: &mut Fields, body: &mut Object) -> Vec<Message> {
     let list = fields.required_list(body, "messages").unwrap_or_default();
-    fields.within("messages", |fields| {
-        let items = list.into_iter().enumerate();
-        items
-            .filter_map(|(index, item)| {
-                let mut item = fields.item(index, item)?;
-                fields.within(index, |fields| message(fields, &mut item))
-            })
-            .collect()
-    })
+    let mut messages = Vec::with_capacity(list.len());
+    fields.each("messages", list, |fields, mut item| messages.extend(message(fields, &mut item)));
+    messages
 }
 
 fn message(fields: &mut Fields, item: &mut Object) -> Option<Message> {

@@ -11,17 +11,18 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{ExtraContent, Identity, Logprobs, finish_reason, logprobs};
+use super::{ExtraContent, Logprobs, finish_reason, logprobs};
 use crate::chat::{
     ChatEvent, ChatRequest, Completion, GatewayError, ReasoningField, ToolCallPiece,
 };
-use crate::dialect::openai::{Counts, data, done, envelope};
+use crate::dialect::openai::completion_object::Identity;
+use crate::dialect::openai::envelope;
 use crate::dialect::{Encoder, Waiting, comment};
+use crate::wire::sse;
 
 /// Writes server-sent events.
 pub(super) struct Streamed {
     identity: Identity,
-    with_usage: bool,
     with_logprobs: bool,
     old_functions: bool,
     reasoning: ReasoningField,
@@ -42,7 +43,6 @@ impl Streamed {
     pub(super) fn new(request: &ChatRequest, identity: Identity) -> Self {
         Self {
             identity,
-            with_usage: request.shape.stream_usage,
             with_logprobs: request.logprobs.is_some(),
             old_functions: request.shape.old_functions,
             reasoning: request.shape.reasoning,
@@ -114,11 +114,7 @@ impl Streamed {
         self.end_call(out);
         let finish = finish_reason(completion.finish, self.old_functions);
         self.choice(Delta::Nothing {}, None, Some(finish), out);
-        if self.with_usage {
-            let usage = Some(Some(Counts::from(&completion.usage)));
-            self.chunk(&[], usage, out);
-        }
-        done(out);
+        self.identity.end(&completion.usage, out);
     }
 
     fn delta(&self, delta: Delta<'_>, out: &mut Vec<u8>) {
@@ -133,19 +129,7 @@ impl Streamed {
         out: &mut Vec<u8>,
     ) {
         let choice = Choice { index: 0, delta, logprobs, finish_reason };
-        self.chunk(&[choice], self.with_usage.then_some(None), out);
-    }
-
-    fn chunk(&self, choices: &[Choice<'_>], usage: Option<Option<Counts>>, out: &mut Vec<u8>) {
-        let chunk = Chunk {
-            id: &self.identity.id,
-            object: "chat.completion.chunk",
-            created: self.identity.created,
-            model: &self.identity.model,
-            choices,
-            usage,
-        };
-        data(&chunk, out);
+        self.identity.piece(choice, out);
     }
 }
 
@@ -184,24 +168,12 @@ impl Encoder for Streamed {
     }
 
     fn failure(&mut self, error: &GatewayError, out: &mut Vec<u8>) {
-        data(&envelope(error), out);
+        sse::write("", &envelope(error), out);
     }
 
     fn heartbeat(&mut self, waiting: Option<Waiting>, out: &mut Vec<u8>) {
         comment(waiting, out);
     }
-}
-
-#[derive(Serialize)]
-struct Chunk<'a> {
-    id: &'a str,
-    object: &'static str,
-    created: u64,
-    model: &'a str,
-    choices: &'a [Choice<'a>],
-    /// Absent unless asked for; then null everywhere but in the last chunk.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    usage: Option<Option<Counts>>,
 }
 
 #[derive(Serialize)]

@@ -11,45 +11,20 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::chat::{ChatEvent, ChatRequest, Completion, Finish, GatewayError, TokenLogprob};
-use crate::dialect::openai::{Counts, created, data, done, envelope, finish_reason, model_name};
-use crate::dialect::{AnswerHead, Encoder, Waiting, comment};
-use crate::wire::json;
+use crate::dialect::openai::completion_object::Identity;
+use crate::dialect::openai::{envelope, finish_reason};
+use crate::dialect::single::{AtEnd, Collector};
+use crate::dialect::{AnswerHead, Encoder, Waiting, append, comment};
+use crate::wire::sse;
 
 /// Begins to write an answer.
 pub(super) fn encoder(request: &ChatRequest, head: &AnswerHead) -> Box<dyn Encoder> {
-    let identity = Identity {
-        id: format!("cmpl-{}", head.id.simple()),
-        created: created(head),
-        model: model_name(request, head),
-    };
+    let identity = Identity::new("cmpl", "text_completion", request, head);
     let tokens = Tokens { wanted: request.logprobs.is_some(), ..Tokens::default() };
     if request.stream {
-        Box::new(Streamed { identity, tokens, with_usage: request.shape.stream_usage })
+        Box::new(Streamed { identity, tokens })
     } else {
-        Box::new(Whole { identity, tokens, text: String::new() })
-    }
-}
-
-struct Identity {
-    id: String,
-    created: u64,
-    model: String,
-}
-
-impl Identity {
-    fn answer<'a>(
-        &'a self,
-        choices: &'a [Choice<'a>],
-        usage: Option<Option<Counts>>,
-    ) -> Answer<'a> {
-        Answer {
-            id: &self.id,
-            object: "text_completion",
-            created: self.created,
-            model: &self.model,
-            choices,
-            usage,
-        }
+        Box::new(AtEnd(Whole { identity, tokens, text: String::new() }))
     }
 }
 
@@ -99,56 +74,38 @@ struct Whole {
     text: String,
 }
 
-impl Whole {
-    fn write(&mut self, completion: &Completion, out: &mut Vec<u8>) {
-        let logprobs = self.tokens.take();
-        let finish_reason = Some(reason(completion.finish));
-        let choices = [Choice { text: &self.text, index: 0, logprobs, finish_reason }];
-        let usage = Some(Some(Counts::from(&completion.usage)));
-        json::write(out, &self.identity.answer(&choices, usage));
-    }
-}
-
-impl Encoder for Whole {
-    fn content_type(&self) -> &'static str {
-        "application/json"
-    }
-
-    fn event(
-        &mut self,
-        event: ChatEvent,
-        _at: Duration,
-        out: &mut Vec<u8>,
-    ) -> Result<(), GatewayError> {
+impl Collector for Whole {
+    fn add(&mut self, event: ChatEvent) {
         match event {
-            ChatEvent::Text(text) if self.text.is_empty() => self.text = text,
-            ChatEvent::Text(text) => self.text.push_str(&text),
+            ChatEvent::Text(text) => append(&mut self.text, text),
             ChatEvent::Logprobs(tokens) => self.tokens.add(tokens),
-            ChatEvent::Done(completion) => self.write(&completion, out),
             ChatEvent::Reasoning(_)
             | ChatEvent::Signature(_)
             | ChatEvent::ToolCall(_)
             | ChatEvent::Whole(_)
-            | ChatEvent::Carried(_) => {}
+            | ChatEvent::Carried(_)
+            | ChatEvent::Done(_) => {}
         }
-        Ok(())
     }
 
-    fn failure(&mut self, _error: &GatewayError, _out: &mut Vec<u8>) {}
+    fn write(&mut self, completion: &Completion, out: &mut Vec<u8>) {
+        let logprobs = self.tokens.take();
+        let finish_reason = Some(reason(completion.finish));
+        let choice = Choice { text: &self.text, index: 0, logprobs, finish_reason };
+        self.identity.whole(choice, &completion.usage, out);
+    }
 }
 
 /// Writes server-sent events.
 struct Streamed {
     identity: Identity,
     tokens: Tokens,
-    with_usage: bool,
 }
 
 impl Streamed {
     fn piece(&mut self, text: &str, finish: Option<&'static str>, out: &mut Vec<u8>) {
         let logprobs = self.tokens.take();
-        let choices = [Choice { text, index: 0, logprobs, finish_reason: finish }];
-        data(&self.identity.answer(&choices, self.with_usage.then_some(None)), out);
+        self.identity.piece(Choice { text, index: 0, logprobs, finish_reason: finish }, out);
     }
 }
 
@@ -173,11 +130,7 @@ impl Encoder for Streamed {
             }
             ChatEvent::Done(completion) => {
                 self.piece("", Some(reason(completion.finish)), out);
-                if self.with_usage {
-                    let usage = Some(Some(Counts::from(&completion.usage)));
-                    data(&self.identity.answer(&[], usage), out);
-                }
-                done(out);
+                self.identity.end(&completion.usage, out);
             }
             ChatEvent::Reasoning(_)
             | ChatEvent::Signature(_)
@@ -189,7 +142,7 @@ impl Encoder for Streamed {
     }
 
     fn failure(&mut self, error: &GatewayError, out: &mut Vec<u8>) {
-        data(&envelope(error), out);
+        sse::write("", &envelope(error), out);
     }
 
     fn heartbeat(&mut self, waiting: Option<Waiting>, out: &mut Vec<u8>) {
@@ -200,18 +153,6 @@ impl Encoder for Streamed {
 /// This API knows no calls.
 fn reason(finish: Finish) -> &'static str {
     if finish == Finish::ToolCalls { "stop" } else { finish_reason(finish) }
-}
-
-#[derive(Serialize)]
-struct Answer<'a> {
-    id: &'a str,
-    object: &'static str,
-    created: u64,
-    model: &'a str,
-    choices: &'a [Choice<'a>],
-    /// In a stream absent unless asked for; then null everywhere but in the last piece.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    usage: Option<Option<Counts>>,
 }
 
 #[derive(Serialize)]

@@ -23,7 +23,7 @@ use crate::chat::{
 use crate::dialect::openai::message;
 use crate::dialect::{AnswerHead, Encoder, Turn, Waiting, comment};
 use crate::wire::fields::Object;
-use crate::wire::json;
+use crate::wire::{json, sse};
 
 /// Writes one response.
 pub(super) struct Answer {
@@ -359,11 +359,7 @@ impl Events {
         if !self.streamed {
             return;
         }
-        out.extend_from_slice(b"event: ");
-        out.extend_from_slice(event.as_bytes());
-        out.extend_from_slice(b"\ndata: ");
-        json::write(out, &Event { kind: event, payload, sequence_number: self.next });
-        out.extend_from_slice(b"\n\n");
+        sse::write(event, &Event { kind: event, payload, sequence_number: self.next }, out);
         self.next += 1;
     }
 

@@ -16,7 +16,7 @@ use super::proofs;
 use super::tools::{Offer, SHELL, plain};
 use crate::chat::{Message, Part, Role, ToolCall, ToolResult};
 use crate::dialect::openai::INVALID_VALUE;
-use crate::dialect::openai::content::{self, Allowed};
+use crate::dialect::openai::content::{self, Allowed, MEDIA};
 use crate::wire::fields::{Fields, Object};
 
 /// The input of a request.
@@ -70,13 +70,7 @@ pub(super) fn tools(fields: &mut Fields, list: &mut [Value], offer: &mut Offer) 
 impl Input {
     /// Adds the items of a list, whose calls are of the tools offered.
     pub(super) fn read(&mut self, fields: &mut Fields, list: Vec<Value>, offer: &Offer) {
-        fields.within("input", |fields| {
-            for (index, item) in list.into_iter().enumerate() {
-                if let Some(mut item) = fields.item(index, item) {
-                    fields.within(index, |fields| self.item(fields, &mut item, offer));
-                }
-            }
-        });
+        fields.each("input", list, |fields, mut item| self.item(fields, &mut item, offer));
         self.release();
     }
 
@@ -262,24 +256,10 @@ fn is_thinking(message: &Message) -> bool {
 
 /// Whether a part can be read; one that is not known and has a text becomes that.
 fn keep_part(part: &mut Value, untold: &mut Vec<String>) -> bool {
-    const KNOWN: &[&str] = &[
-        "text",
-        "input_text",
-        "output_text",
-        "refusal",
-        "image_url",
-        "input_image",
-        "input_file",
-        "input_audio",
-        "audio_url",
-        "audio",
-        "video_url",
-        "input_video",
-        "video",
-        "file",
-    ];
+    const KNOWN: &[&str] =
+        &["text", "input_text", "output_text", "refusal", "image_url", "input_image"];
     let Some(kind) = part.get("type").and_then(Value::as_str) else { return true };
-    if KNOWN.contains(&kind) {
+    if KNOWN.contains(&kind) || MEDIA.contains(&kind) {
         return true;
     }
     let kind = plain(kind);

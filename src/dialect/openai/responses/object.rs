@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::output::{Item, Status};
 use crate::chat::{ChatRequest, Usage};
 use crate::dialect::AnswerHead;
-use crate::dialect::openai::{created, model_name};
+use crate::dialect::openai::completion_object::created;
 use crate::wire::fields::Object;
 
 /// What is known of a response from its beginning.
@@ -27,7 +27,7 @@ impl Response {
         Self {
             id: head.id.simple().to_string(),
             created: created(head),
-            model: model_name(request, head),
+            model: head.model_for(request.model.as_deref()),
             echo: request.shape.echo.clone(),
             is_kept: request.shape.input.is_some(),
         }

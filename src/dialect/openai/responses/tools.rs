@@ -81,13 +81,7 @@ impl Offer {
         let description = fields.text(&mut item, "description");
         let group = Group { name, description };
         let list = fields.list(&mut item, "tools").unwrap_or_default();
-        fields.within("tools", |fields| {
-            for (index, item) in list.into_iter().enumerate() {
-                if let Some(item) = fields.item(index, item) {
-                    fields.within(index, |fields| self.add_one(fields, item, Some(&group)));
-                }
-            }
-        });
+        fields.each("tools", list, |fields, item| self.add_one(fields, item, Some(&group)));
     }
 
     /// Gives every tool a name of its own, when all have been added.
