@@ -35,11 +35,14 @@ mod whole;
 use std::fmt;
 use std::time::Duration;
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::chat::{
-    Api, Ask, ChatEvent, ChatRequest, Endpoint, Extra, GatewayError, Listing, Model, Naming,
+    Api, Ask, ChatEvent, ChatRequest, EmbedRequest, Endpoint, Extra, GatewayError, Listing, Model,
+    Naming,
 };
+use crate::wire::json;
 use crate::wire::ndjson::LineTooLong;
 
 pub use anthropic::Anthropic;
@@ -101,7 +104,7 @@ pub trait Backend: Sync {
     /// # Errors
     ///
     /// [`DecodeError::Malformed`] when it is not what the API answers.
-    fn read_listing(&self, listing: Listing, body: &[u8]) -> Result<Vec<Model>, DecodeError>;
+    fn read_listing(&self, body: &[u8]) -> Result<Vec<Model>, DecodeError>;
 
     /// Reads an answer whose status is not 2xx.
     fn rejection(&self, status: u16, body: &[u8], model: &str) -> Rejection;
@@ -150,6 +153,21 @@ pub struct UpstreamRequest {
 }
 
 impl UpstreamRequest {
+    /// A call with `body`, written as JSON.
+    fn post(
+        path: impl Into<String>,
+        headers: Vec<(&'static str, String)>,
+        body: &impl Serialize,
+        dropped: Vec<String>,
+    ) -> Self {
+        Self { path: path.into(), headers, body: json::to_vec(body), dropped }
+    }
+
+    /// A call without a body.
+    fn get(path: &str, headers: Vec<(&'static str, String)>) -> Self {
+        Self { path: path.to_owned(), headers, body: Vec::new(), dropped: Vec::new() }
+    }
+
     /// Adds an operator's own fields to the body. What is there already stays; tables are filled in.
     pub fn add_fields(&mut self, fields: &Map<String, Value>) {
         if !fields.is_empty() {
@@ -321,6 +339,19 @@ fn own_fields<'a>(
         dropped.push(name.clone());
     }
     Ok(Vec::new())
+}
+
+/// Refuses a request for vectors of nothing, for APIs that need a text.
+fn refuse_no_input(request: &EmbedRequest) -> Result<(), GatewayError> {
+    match request.input.as_slice() {
+        [] => Err(GatewayError::invalid("input: this provider needs a text")),
+        [_, ..] => Ok(()),
+    }
+}
+
+/// The header with the gateway's key, for APIs that take it as a bearer token.
+fn bearer(api_key: Option<&str>) -> Vec<(&'static str, String)> {
+    api_key.map(|key| ("authorization", format!("Bearer {key}"))).into_iter().collect()
 }
 
 /// Refuses what an API has no word for.

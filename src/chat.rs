@@ -13,6 +13,7 @@ pub mod estimate;
 mod event;
 mod facts;
 mod model;
+mod part;
 mod reason;
 mod reasoning_field;
 mod request;

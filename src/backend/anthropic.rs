@@ -97,7 +97,7 @@ impl Backend for Anthropic {
         }
     }
 
-    fn read_listing(&self, _listing: Listing, body: &[u8]) -> Result<Vec<Model>, DecodeError> {
+    fn read_listing(&self, body: &[u8]) -> Result<Vec<Model>, DecodeError> {
         beside::models(body)
     }
 

@@ -13,7 +13,7 @@ mod shape;
 use std::collections::VecDeque;
 
 use super::{DecodeError, MAX_PIECE};
-use crate::chat::{ChatEvent, ToolCallPiece};
+use crate::chat::{ChatEvent, Finish, ToolCallPiece};
 use shape::Shape;
 
 /// Of how many complete calls it is known that they were, should more of them come.
@@ -73,8 +73,19 @@ impl Calls {
     }
 
     /// Whether the answer has a call.
-    pub(super) fn any(&self) -> bool {
+    fn any(&self) -> bool {
         self.begun > 0
+    }
+
+    /// The reason why the answer ended, given the one that its provider `told`: providers disagree whether an answer with
+    /// calls ends by `stop` or by `tool_calls`.
+    pub(super) fn finish(&self, told: Finish) -> Finish {
+        match told {
+            Finish::Stop | Finish::ToolCalls if self.any() => Finish::ToolCalls,
+            Finish::ToolCalls => Finish::Stop,
+            // The limit may have cut the arguments of a call, so the limit is what counts.
+            told => told,
+        }
     }
 
     /// The id for the next call, where the provider gives none.

@@ -39,7 +39,7 @@ impl Backend for Gemini {
     }
 
     fn credentials(&self, target: Target<'_>) -> Vec<(&'static str, String)> {
-        beside::headers(target.api_key)
+        encode::headers(target.api_key)
     }
 
     fn encode(&self, ask: &Ask, target: Target<'_>) -> Result<UpstreamRequest, GatewayError> {
@@ -70,7 +70,7 @@ impl Backend for Gemini {
         }
     }
 
-    fn read_listing(&self, _listing: Listing, body: &[u8]) -> Result<Vec<Model>, DecodeError> {
+    fn read_listing(&self, body: &[u8]) -> Result<Vec<Model>, DecodeError> {
         beside::models(body)
     }
 

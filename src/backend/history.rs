@@ -31,6 +31,24 @@ pub(super) fn name_untold(request: &ChatRequest, dropped: &mut Vec<String>) {
     }
 }
 
+/// Refuses to give several answers to one request.
+///
+/// # Errors
+///
+/// `InvalidRequest` when more than one is wanted.
+pub(super) fn refuse_several(request: &ChatRequest) -> Result<(), GatewayError> {
+    match request.n {
+        Some(2..) => Err(GatewayError::invalid("n: this provider gives one answer, ask for n = 1")),
+        Some(..=1) | None => Ok(()),
+    }
+}
+
+/// The stop texts without empty ones.
+pub(super) fn stop_texts(request: &ChatRequest) -> Vec<&str> {
+    let stops = request.sampling.stop.iter().map(String::as_str);
+    stops.filter(|stop| !stop.is_empty()).collect()
+}
+
 /// Refuses an answer that is to be heard, which no answer is that goes through the canonical model.
 ///
 /// # Errors
@@ -94,30 +112,12 @@ pub(super) fn results_in_order(request: &ChatRequest) -> Cow<'_, ChatRequest> {
 
 /// The calls of a turn by their ids, with their places.
 fn called(message: &Message) -> HashMap<&str, usize> {
-    let calls = message.content.iter().filter_map(|part| match part {
-        Part::ToolCall(call) => call.id.as_deref(),
-        Part::Text(_)
-        | Part::Image(_)
-        | Part::Document(_)
-        | Part::Foreign(_)
-        | Part::Reasoning { .. }
-        | Part::ToolResult(_)
-        | Part::CacheMark(_) => None,
-    });
-    calls.enumerate().map(|(place, id)| (id, place)).collect()
+    let calls = message.content.iter().filter_map(Part::as_tool_call);
+    calls.filter_map(|call| call.id.as_deref()).enumerate().map(|(place, id)| (id, place)).collect()
 }
 
 fn results(messages: &[Message]) -> impl Iterator<Item = &ToolResult> {
-    messages.iter().flat_map(|message| &message.content).filter_map(|part| match part {
-        Part::ToolResult(result) => Some(result),
-        Part::Text(_)
-        | Part::Image(_)
-        | Part::Document(_)
-        | Part::Foreign(_)
-        | Part::Reasoning { .. }
-        | Part::ToolCall(_)
-        | Part::CacheMark(_) => None,
-    })
+    messages.iter().flat_map(|message| &message.content).filter_map(Part::as_tool_result)
 }
 
 /// Names marks for a prompt cache, which only Anthropic's API can be given.
@@ -296,30 +296,12 @@ pub(super) fn media_type<'a>(declared: &'a str, base64: &str) -> &'a str {
 
 /// The pictures of a tool's answer.
 pub(super) fn images(result: &ToolResult) -> impl Iterator<Item = &Image> {
-    result.content.iter().filter_map(|part| match part {
-        Part::Image(image) => Some(image),
-        Part::Text(_)
-        | Part::Reasoning { .. }
-        | Part::ToolCall(_)
-        | Part::ToolResult(_)
-        | Part::CacheMark(_)
-        | Part::Document(_)
-        | Part::Foreign(_) => None,
-    })
+    result.content.iter().filter_map(Part::as_image)
 }
 
 /// The documents of a tool's answer.
 pub(super) fn documents(result: &ToolResult) -> impl Iterator<Item = &Document> {
-    result.content.iter().filter_map(|part| match part {
-        Part::Document(document) => Some(document),
-        Part::Text(_)
-        | Part::Image(_)
-        | Part::Reasoning { .. }
-        | Part::ToolCall(_)
-        | Part::ToolResult(_)
-        | Part::CacheMark(_)
-        | Part::Foreign(_) => None,
-    })
+    result.content.iter().filter_map(Part::as_document)
 }
 
 /// The picture as a `data:` URI, or the address it has.
@@ -340,16 +322,7 @@ pub(super) fn result_text(result: &ToolResult) -> String {
 
 /// The text of a tool's answer: its parts, joined by line feeds.
 pub(super) fn plain_result_text(result: &ToolResult) -> String {
-    let texts = result.content.iter().filter_map(|part| match part {
-        Part::Text(text) => Some(text.as_str()),
-        Part::Image(_)
-        | Part::Reasoning { .. }
-        | Part::ToolCall(_)
-        | Part::ToolResult(_)
-        | Part::CacheMark(_)
-        | Part::Document(_)
-        | Part::Foreign(_) => None,
-    });
+    let texts = result.content.iter().filter_map(Part::as_text);
     texts.collect::<Vec<_>>().join("\n")
 }
 

@@ -30,17 +30,8 @@ impl<'a> Links<'a> {
         fits: impl Fn(&str) -> bool,
     ) -> Result<Self, GatewayError> {
         let parts = || request.messages.iter().flat_map(|message| &message.content);
-        let own = parts().filter_map(|part| match part {
-            Part::ToolCall(call) => call.id.as_deref(),
-            Part::Text(_)
-            | Part::Image(_)
-            | Part::Reasoning { .. }
-            | Part::ToolResult(_)
-            | Part::CacheMark(_)
-            | Part::Document(_)
-            | Part::Foreign(_) => None,
-        });
-        let taken: HashSet<&str> = own.collect();
+        let own = parts().filter_map(Part::as_tool_call);
+        let taken: HashSet<&str> = own.filter_map(|call| call.id.as_deref()).collect();
         let mut calls = Seen::default();
         let mut results = Vec::new();
         for part in parts() {

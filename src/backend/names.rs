@@ -68,16 +68,7 @@ impl ToolNames {
 
 fn all_names(request: &ChatRequest) -> impl Iterator<Item = &str> {
     let parts = request.messages.iter().flat_map(|message| &message.content);
-    let called = parts.filter_map(|part| match part {
-        Part::ToolCall(call) => Some(call.name.as_str()),
-        Part::Text(_)
-        | Part::Image(_)
-        | Part::Reasoning { .. }
-        | Part::ToolResult(_)
-        | Part::CacheMark(_)
-        | Part::Document(_)
-        | Part::Foreign(_) => None,
-    });
+    let called = parts.filter_map(Part::as_tool_call).map(|call| call.name.as_str());
     let chosen = match &request.tool_choice {
         ToolChoice::Named(name) => Some(name.as_str()),
         ToolChoice::Auto | ToolChoice::None | ToolChoice::Required => None,

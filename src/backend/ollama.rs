@@ -15,7 +15,7 @@ mod fill;
 mod refusal;
 
 use super::whole::{nothing, whole};
-use super::{Backend, DecodeError, Decoder, Rejection, Target, UpstreamRequest, lacking};
+use super::{Backend, DecodeError, Decoder, Rejection, Target, UpstreamRequest, bearer, lacking};
 use crate::chat::{Api, Ask, ChatRequest, Endpoint, GatewayError, Listing, Model, Naming};
 
 /// Ollama's native API.
@@ -61,7 +61,7 @@ impl Backend for Ollama {
     }
 
     fn credentials(&self, target: Target<'_>) -> Vec<(&'static str, String)> {
-        common::headers(target.api_key)
+        bearer(target.api_key)
     }
 
     fn encode(&self, ask: &Ask, target: Target<'_>) -> Result<UpstreamRequest, GatewayError> {
@@ -92,7 +92,7 @@ impl Backend for Ollama {
         Some(beside::listing(listing, api_key))
     }
 
-    fn read_listing(&self, _listing: Listing, body: &[u8]) -> Result<Vec<Model>, DecodeError> {
+    fn read_listing(&self, body: &[u8]) -> Result<Vec<Model>, DecodeError> {
         beside::models(body)
     }
 

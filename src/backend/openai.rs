@@ -22,7 +22,7 @@ mod words;
 use super::stream::EventDecoder;
 use super::whole::{nothing, whole};
 use super::{
-    Backend, DecodeError, Decoder, LimitField, Rejection, Target, UpstreamRequest, lacking,
+    Backend, DecodeError, Decoder, LimitField, Rejection, Target, UpstreamRequest, bearer, lacking,
 };
 use crate::chat::{Api, Ask, ChatRequest, Endpoint, GatewayError, Listing, Model};
 
@@ -68,7 +68,7 @@ impl Backend for OpenAi {
     }
 
     fn credentials(&self, target: Target<'_>) -> Vec<(&'static str, String)> {
-        common::headers(target.api_key)
+        bearer(target.api_key)
     }
 
     fn encode(&self, ask: &Ask, target: Target<'_>) -> Result<UpstreamRequest, GatewayError> {
@@ -95,7 +95,7 @@ impl Backend for OpenAi {
         }
     }
 
-    fn read_listing(&self, _listing: Listing, body: &[u8]) -> Result<Vec<Model>, DecodeError> {
+    fn read_listing(&self, body: &[u8]) -> Result<Vec<Model>, DecodeError> {
         beside::models(body)
     }
 

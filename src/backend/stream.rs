@@ -6,9 +6,9 @@
 //!
 //! The one thing to know: a last event that nobody ended and that does not parse is a cut, not nonsense.
 
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::whole::{append, parse};
 use super::{DecodeError, Decoder, MAX_PIECE, Rejection, RejectionClass, shorten};
 use crate::chat::ChatEvent;
 use crate::wire::sse::{Events, Unsplit};
@@ -80,13 +80,7 @@ impl<R: Reader> Decoder for EventDecoder<R> {
                 }
                 read(reader, is_lenient, event.name, event.data, events)
             }),
-            Shape::Document(document) => {
-                if document.len().saturating_add(bytes.len()) > MAX_PIECE {
-                    return Err(DecodeError::TooLarge);
-                }
-                document.extend_from_slice(bytes);
-                Ok(())
-            }
+            Shape::Document(document) => append(document, bytes),
         }
     }
 
@@ -158,10 +152,4 @@ impl From<Unsplit> for DecodeError {
             Unsplit::NotText => Self::Malformed(unsplit.to_string()),
         }
     }
-}
-
-/// Reads one piece. A document that merely stops is a cut.
-pub(super) fn parse<T: DeserializeOwned>(data: &[u8]) -> Result<T, DecodeError> {
-    serde_json::from_slice(data)
-        .map_err(|error| if error.is_eof() { DecodeError::Cut } else { error.into() })
 }

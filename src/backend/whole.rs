@@ -1,6 +1,8 @@
-//! Reading an answer that is one JSON document: the result of a request that is no chat.
+//! Reading an answer that is one JSON document: the result of a request that is not a chat.
 //!
-//! The one thing to know: nothing is said before the end, since half a document means nothing.
+//! It owns the gathering of the bytes, within [`MAX_PIECE`], and the parsing of them.
+//!
+//! The one thing to know: no event is given before the end, since half a document means nothing.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -8,24 +10,51 @@ use serde_json::Value;
 use super::{DecodeError, Decoder, MAX_PIECE, Rejection};
 use crate::chat::{ChatEvent, Completion, Finish, Usage, Whole};
 
-/// What a document says.
+/// Reads the result in a document.
 pub(super) type Read = fn(&[u8]) -> Result<(Whole, Usage), DecodeError>;
 
-/// What a document says that is an error; `None` when it says none.
+/// Reads the error in a document; `None` when there is none.
 pub(super) type Failed = fn(&Value) -> Option<Rejection>;
 
-/// A decoder that gives `read` the whole body, and `failed` what is no result. Of `inputs` texts as many vectors are
-/// wanted.
+/// A decoder that gathers the whole body and gives it to `read` at the end.
+pub(super) fn document<F>(read: F) -> Box<dyn Decoder>
+where
+    F: FnMut(&[u8], &mut Vec<ChatEvent>) -> Result<(), DecodeError> + Send + 'static,
+{
+    Box::new(Document { body: Vec::new(), read })
+}
+
+/// A decoder that gives the whole body to `read`, and to `failed` where it holds no result. A request for embeddings of
+/// `inputs` texts expects as many vectors.
 pub(super) fn whole(read: Read, failed: Failed, inputs: usize) -> Box<dyn Decoder> {
-    Box::new(Document { body: Vec::new(), read, failed, inputs })
+    document(move |body, events| {
+        let (result, usage) = result(body, read, failed, inputs)?;
+        events.push(ChatEvent::Whole(result));
+        let finish = Finish::Stop;
+        events.push(ChatEvent::Done(Completion { finish, stop_sequence: None, usage }));
+        Ok(())
+    })
 }
 
-/// A decoder for what this API is never asked: it reads nothing and fails.
+/// A decoder for a request that this API is never sent: it fails at the end.
 pub(super) fn nothing() -> Box<dyn Decoder> {
-    whole(|_| Err(DecodeError::Malformed("nothing was asked".to_owned())), |_| None, 0)
+    document(|_, _| Err(DecodeError::Malformed("nothing was asked".to_owned())))
 }
 
-/// Parses a document.
+/// Appends what arrived to a document.
+///
+/// # Errors
+///
+/// [`DecodeError::TooLarge`] when it would exceed [`MAX_PIECE`].
+pub(super) fn append(document: &mut Vec<u8>, bytes: &[u8]) -> Result<(), DecodeError> {
+    if document.len().saturating_add(bytes.len()) > MAX_PIECE {
+        return Err(DecodeError::TooLarge);
+    }
+    document.extend_from_slice(bytes);
+    Ok(())
+}
+
+/// Parses a document, or one piece of a stream.
 ///
 /// # Errors
 ///
@@ -37,53 +66,53 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, DecodeE
     })
 }
 
-struct Document {
+/// The error for a document with another number of vectors than there were texts.
+pub(super) fn wrong_count(vectors: usize, texts: usize) -> DecodeError {
+    DecodeError::Malformed(format!("{vectors} vectors for {texts} texts"))
+}
+
+struct Document<F> {
     body: Vec<u8>,
-    read: Read,
-    failed: Failed,
-    inputs: usize,
+    read: F,
 }
 
-impl Document {
-    /// The error that the document is instead of a result.
-    fn error(&self) -> Option<DecodeError> {
-        let body = serde_json::from_slice(&self.body).ok()?;
-        (self.failed)(&body).map(DecodeError::Reported)
-    }
-}
-
-impl Decoder for Document {
+impl<F> Decoder for Document<F>
+where
+    F: FnMut(&[u8], &mut Vec<ChatEvent>) -> Result<(), DecodeError> + Send,
+{
     fn feed(&mut self, bytes: &[u8], _events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {
-        if self.body.len().saturating_add(bytes.len()) > MAX_PIECE {
-            return Err(DecodeError::TooLarge);
-        }
-        self.body.extend_from_slice(bytes);
-        Ok(())
+        append(&mut self.body, bytes)
     }
 
     fn finish(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {
-        let (result, usage) = match (self.read)(&self.body) {
-            Err(error @ DecodeError::Malformed(_)) => return Err(self.error().unwrap_or(error)),
-            read => read?,
-        };
-        // Only what may be no result is looked at a second time.
-        let error = match &result {
-            Whole::Embeddings(vectors) if vectors.len() != self.inputs => {
-                let (came, inputs) = (vectors.len(), self.inputs);
-                let message = format!("{came} vectors for {inputs} texts");
-                Some(self.error().unwrap_or(DecodeError::Malformed(message)))
-            }
-            Whole::Document(document) if document.contains_key("error") => self.error(),
-            Whole::Tokens(0) => self.error(),
-            Whole::Embeddings(_) | Whole::Document(_) | Whole::Tokens(_) => None,
-        };
-        if let Some(error) = error {
-            return Err(error);
+        (self.read)(&self.body, events)
+    }
+}
+
+/// The result in a document, unless it is an error instead.
+fn result(
+    body: &[u8],
+    read: Read,
+    failed: Failed,
+    inputs: usize,
+) -> Result<(Whole, Usage), DecodeError> {
+    let error = || failed(&serde_json::from_slice(body).ok()?).map(DecodeError::Reported);
+    let (result, usage) = match read(body) {
+        Err(malformed @ DecodeError::Malformed(_)) => return Err(error().unwrap_or(malformed)),
+        read => read?,
+    };
+    // Only a document that may hold no result is parsed a second time.
+    let error = match &result {
+        Whole::Embeddings(vectors) if vectors.len() != inputs => {
+            Some(error().unwrap_or_else(|| wrong_count(vectors.len(), inputs)))
         }
-        events.push(ChatEvent::Whole(result));
-        let finish = Finish::Stop;
-        events.push(ChatEvent::Done(Completion { finish, stop_sequence: None, usage }));
-        Ok(())
+        Whole::Document(document) if document.contains_key("error") => error(),
+        Whole::Tokens(0) => error(),
+        Whole::Embeddings(_) | Whole::Document(_) | Whole::Tokens(_) => None,
+    };
+    match error {
+        Some(error) => Err(error),
+        None => Ok((result, usage)),
     }
 }
 

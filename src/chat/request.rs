@@ -103,7 +103,13 @@ impl Message {
     /// The text parts, joined by line feeds.
     #[must_use]
     pub fn joined_text(&self) -> String {
-        join_text(&self.content)
+        let mut texts = self.content.iter().filter_map(Part::as_text);
+        let mut joined = texts.next().unwrap_or_default().to_owned();
+        for text in texts {
+            joined.push('\n');
+            joined.push_str(text);
+        }
+        joined
     }
 }
 
@@ -158,27 +164,6 @@ pub enum Part {
     Document(Document),
     /// What only the client's own API has a word for.
     Foreign(Foreign),
-}
-
-/// The text parts of `parts`, joined by line feeds.
-#[must_use]
-fn join_text(parts: &[Part]) -> String {
-    let mut texts = parts.iter().filter_map(|part| match part {
-        Part::Text(text) => Some(text.as_str()),
-        Part::Image(_)
-        | Part::Reasoning { .. }
-        | Part::ToolCall(_)
-        | Part::ToolResult(_)
-        | Part::CacheMark(_)
-        | Part::Document(_)
-        | Part::Foreign(_) => None,
-    });
-    let mut joined = texts.next().unwrap_or_default().to_owned();
-    for text in texts {
-        joined.push('\n');
-        joined.push_str(text);
-    }
-    joined
 }
 
 /// A picture in a message.

@@ -25,14 +25,11 @@ const OWN: &[&str] = &["model", "stream", "model_hint"];
 /// A longer text without a space is no text but a picture or another file.
 const LONGEST_WORD: usize = 4096;
 
-/// What a request says that the gateway decides by, however much of it is not understood; `None` when not even that can
-/// be read.
+/// The part of a request that the gateway decides by, however much else is not understood; `None` when not even that
+/// part can be read. The body [is clear](is_clear).
 #[must_use]
-pub fn outline(endpoint: Endpoint, body: &[u8]) -> Option<Ask> {
+pub fn ask_of(endpoint: Endpoint, body: &[u8]) -> Option<Ask> {
     let fields = &json::read_object(body).ok()?;
-    if !is_clear(body) {
-        return None;
-    }
     let text = |name: &str| match fields.get(name) {
         None | Some(Value::Null) => Some(None),
         Some(Value::String(text)) => Some(Some(text.clone()).filter(|text| !text.is_empty())),
@@ -92,10 +89,9 @@ pub fn is_plain(carry: &Carry) -> bool {
 
 /// A digest of all that the bytes of an answer depend on beside what is asked.
 #[must_use]
-pub fn form(endpoint: Endpoint, body: &[u8]) -> u64 {
-    let outline = Outline::read(body);
-    let of = |name: &str| outline.as_ref().and_then(|outline| outline.get(name));
-    let parts = ["model", "stream", "stream_options", "encoding_format"].map(of);
+pub fn form(endpoint: Endpoint, outline: &Outline<'_>) -> u64 {
+    let parts = ["model", "stream", "stream_options", "encoding_format"];
+    let parts = parts.map(|name| outline.get(name));
     let mut digest = DefaultHasher::new();
     (endpoint, parts).hash(&mut digest);
     digest.finish()
@@ -145,21 +141,17 @@ fn plain_value(value: &Value) -> bool {
 /// Whether the request changes something at the provider, so that it is not the same when it is repeated: a turn of a
 /// conversation that the provider keeps, or work that goes on after the answer.
 #[must_use]
-pub fn changes_state(endpoint: Endpoint, body: &[u8]) -> bool {
-    let says = |outline: &Outline<'_>, name: &str, nothing: &[&[u8]]| {
+pub fn changes_state(endpoint: Endpoint, outline: &Outline<'_>) -> bool {
+    let says = |name: &str, nothing: &[&[u8]]| {
         outline.get(name).is_some_and(|value| !nothing.contains(&value))
     };
     endpoint == Endpoint::OpenAiResponses
-        && Outline::read(body).is_some_and(|outline| {
-            says(&outline, "conversation", &[b"null"])
-                || says(&outline, "background", &[b"null", b"false"])
-        })
+        && (says("conversation", &[b"null"]) || says("background", &[b"null", b"false"]))
 }
 
 /// Whether every parser reads what the gateway decides by in the same way.
 #[must_use]
-pub fn is_clear(body: &[u8]) -> bool {
-    let Some(outline) = Outline::read(body) else { return false };
+pub fn is_clear(outline: &Outline<'_>) -> bool {
     !OWN.iter().any(|name| outline.is_ambiguous(name))
 }
 
@@ -297,6 +289,10 @@ impl Encoder for Carrying {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn outline(endpoint: Endpoint, body: &[u8]) -> Option<Ask> {
+        Outline::read(body).filter(is_clear).and_then(|_| ask_of(endpoint, body))
+    }
 
     #[test]
     fn an_outline_reads_what_the_gateway_decides_by_and_passes_over_the_rest() {

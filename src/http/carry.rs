@@ -14,8 +14,9 @@ use bytes::Bytes;
 
 use super::models::unescaped;
 use crate::chat::{Ask, Carry, GatewayError};
-use crate::dialect::carried::{changes_state, form, is_clear, outline};
+use crate::dialect::carried::{ask_of, changes_state, form, is_clear};
 use crate::dialect::{Address, Dialect, Turns};
+use crate::wire::splice::Outline;
 
 /// Headers that are passed on.
 const HEADERS: [&str; 3] = ["anthropic-beta", "anthropic-version", "openai-beta"];
@@ -48,10 +49,11 @@ pub(super) fn read(
     if are_several && let Some(unknown) = dialect.refers_to_unknown(&body) {
         return Err(unknown);
     }
+    let Some(fields) = Outline::read(&body).filter(is_clear) else { return Ok((decoded?, None)) };
+    let (form, changes_state) = (form(endpoint, &fields), changes_state(endpoint, &fields));
     let (ask, refusal) = match decoded {
-        Ok(ask) if is_clear(&body) => (ask, None),
-        Ok(ask) => return Ok((ask, None)),
-        Err(refusal) => match outline(endpoint, &body) {
+        Ok(ask) => (ask, None),
+        Err(refusal) => match ask_of(endpoint, &body) {
             Some(ask) => (ask, Some(refusal)),
             None => return Err(refusal),
         },
@@ -65,10 +67,10 @@ pub(super) fn read(
     let (headers, query) = (headers.collect::<Vec<_>>(), query(request.query_string()));
     let is_usual = |(name, said): &(&str, String)| *name == VERSION.0 && said == VERSION.1;
     let carry = Carry {
-        changes_state: changes_state(endpoint, &body),
         endpoint,
         stream: ask.stream(),
-        form: form(endpoint, &body),
+        form,
+        changes_state,
         may_be_plain: refusal.is_none() && query.is_empty() && headers.iter().all(is_usual),
         headers,
         query,

@@ -61,7 +61,7 @@ pub(super) async fn ask(station: &Station, listing: Listing) -> Result<Vec<Model
     let call = provider.backend.listing(listing, provider.api_key());
     let Some(call) = call else { return Ok(Vec::new()) };
     let body = read(station, call).await?;
-    let models = provider.backend.read_listing(listing, &body);
+    let models = provider.backend.read_listing(&body);
     models.map_err(|error| Unlisted::by_live_provider(error.to_string()))
 }
 
@@ -73,7 +73,7 @@ pub(super) async fn is_refused(station: &Station, listing: Listing) -> Option<bo
     let asked = tokio::time::timeout(LOOK_TIME, answer(station, call)).await;
     let (status, body) = asked.ok()?.ok()?;
     match status {
-        200..300 => provider.backend.read_listing(listing, &body).ok().map(|_| false),
+        200..300 => provider.backend.read_listing(&body).ok().map(|_| false),
         _ => {
             let class = provider.backend.rejection(status, &body, "").class;
             let is_ours = matches!(class, RejectionClass::Auth | RejectionClass::Forbidden);

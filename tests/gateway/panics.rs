@@ -58,8 +58,8 @@ impl Backend for Panicking {
         Ollama.listing(listing, api_key)
     }
 
-    fn read_listing(&self, listing: Listing, body: &[u8]) -> Result<Vec<Model>, DecodeError> {
-        Ollama.read_listing(listing, body)
+    fn read_listing(&self, body: &[u8]) -> Result<Vec<Model>, DecodeError> {
+        Ollama.read_listing(body)
     }
 
     fn encode(&self, ask: &Ask, target: Target<'_>) -> Result<UpstreamRequest, GatewayError> {

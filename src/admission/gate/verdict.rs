@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::admission_check::SHORT_COOLDOWN;
 use super::causes::MOST_DOUBTS;
 use super::{Ended, Gate, Moment, Permit, Probe, Transition, Wake};
+use crate::admission::breaker::Breaker;
 use crate::admission::evidence::{Fault, Weight};
 use crate::admission::line::Lane;
 use crate::chat::RefusalReason;
@@ -32,7 +33,8 @@ impl<W> Gate<W> {
             }
             Ended::Unreachable => {
                 self.costs.held(held, true);
-                return self.unreachable(lane, probe, at, wakes);
+                let reason = RefusalReason::BreakerOpen;
+                return self.fail_provider(permit, Breaker::fail, reason, at, wakes);
             }
             Ended::Failed { fault, congested, crashed } => {
                 self.costs.held(held, true);
@@ -43,7 +45,8 @@ impl<W> Gate<W> {
             }
             Ended::AuthFailed => {
                 self.costs.held(held, true);
-                return self.credentials_refused(lane, probe, at, wakes);
+                let reason = RefusalReason::AuthFailed;
+                return self.fail_provider(permit, Breaker::fail_auth, reason, at, wakes);
             }
             Ended::AuthDoubted => {
                 self.costs.held(held, true);
@@ -53,7 +56,8 @@ impl<W> Gate<W> {
                 }
                 if probe.provider || self.doubts.len() >= MOST_DOUBTS {
                     self.doubts.clear();
-                    return self.credentials_refused(lane, probe, at, wakes);
+                    let reason = RefusalReason::AuthFailed;
+                    return self.fail_provider(permit, Breaker::fail_auth, reason, at, wakes);
                 }
                 self.release(lane, probe);
             }
@@ -92,18 +96,23 @@ impl<W> Gate<W> {
         if closed { Transition::Closed } else { Transition::None }
     }
 
-    /// No connection, which counts against the whole provider. The model's probe ends without a
-    /// result.
-    fn unreachable(
+    /// A failure of the whole provider, which `fail` records in its breaker: no connection, or refused credentials. The
+    /// model's probe ends without a result. If the breaker opens, all waiting jobs are refused for `reason`.
+    fn fail_provider(
         &mut self,
-        lane: Lane,
-        probe: Probe,
+        permit: &Permit,
+        fail: fn(&mut Breaker, bool, Instant, f64) -> bool,
+        reason: RefusalReason,
         at: &mut Moment<'_>,
         wakes: &mut Vec<Wake<W>>,
     ) -> Transition {
-        self.release(lane, Probe { provider: false, ..probe });
-        let opened = self.breaker.fail(probe.provider, at.now, (at.unit)());
-        self.refuse_line(opened.then_some(RefusalReason::BreakerOpen), None, at, wakes)
+        let probe = permit.probe;
+        self.release(permit.lane, Probe { provider: false, ..probe });
+        if !fail(&mut self.breaker, probe.provider, at.now, (at.unit)()) {
+            return Transition::None;
+        }
+        self.empty(None, reason, at, wakes);
+        Transition::Opened
     }
 
     /// A failure of the model: how much it counts depends on whose request failed. The provider's
@@ -144,19 +153,6 @@ impl<W> Gate<W> {
         }
         self.empty(Some(lane), RefusalReason::BreakerOpen, at, wakes);
         Transition::Opened
-    }
-
-    /// The provider seems to refuse our credentials: that opens its breaker for all callers.
-    fn credentials_refused(
-        &mut self,
-        lane: Lane,
-        probe: Probe,
-        at: &mut Moment<'_>,
-        wakes: &mut Vec<Wake<W>>,
-    ) -> Transition {
-        self.release(lane, Probe { provider: false, ..probe });
-        let opened = self.breaker.fail_auth(probe.provider, at.now, (at.unit)());
-        self.refuse_line(opened.then_some(RefusalReason::AuthFailed), None, at, wakes)
     }
 
     /// What the end of an attempt means for jobs that wait for a model to become ready: the asking
@@ -200,20 +196,6 @@ impl<W> Gate<W> {
         while let Some(key) = self.line.impatient(lane, end, long) {
             self.evict(key, (RefusalReason::CoolingDown, left), at, wakes);
         }
-    }
-
-    /// Refuses the waiting jobs when a breaker, the provider's or one model's, has opened; `opened`
-    /// is `None` when it has not.
-    fn refuse_line(
-        &mut self,
-        opened: Option<RefusalReason>,
-        lane: Option<Lane>,
-        at: &mut Moment<'_>,
-        wakes: &mut Vec<Wake<W>>,
-    ) -> Transition {
-        let Some(reason) = opened else { return Transition::None };
-        self.empty(lane, reason, at, wakes);
-        Transition::Opened
     }
 
     /// Refuses all waiting jobs, or those of one model, because a breaker has opened.

@@ -30,10 +30,8 @@ pub(super) fn count(
 
 /// The question which models there are: one page, as large as they come. Both versions of the API answer it alike.
 pub(super) fn listing(key: Option<&str>) -> UpstreamRequest {
-    let mut headers = vec![("anthropic-version", ApiVersion::default().as_str().to_owned())];
-    headers.extend(key.map(|key| ("x-api-key", key.to_owned())));
-    let (body, dropped) = (Vec::new(), Vec::new());
-    UpstreamRequest { path: "/v1/models?limit=1000".to_owned(), headers, body, dropped }
+    let headers = encode::headers(key, ApiVersion::default());
+    UpstreamRequest::get("/v1/models?limit=1000", headers)
 }
 
 /// Reads a count. It costs nothing, so it is no usage.

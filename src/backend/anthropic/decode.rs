@@ -10,7 +10,8 @@ use crate::backend::calls::{Calls, Fragment};
 use crate::backend::lenient::{arguments, count, loose, text};
 use crate::backend::names::ToolNames;
 use crate::backend::reason::finish;
-use crate::backend::stream::{Reader, parse};
+use crate::backend::stream::Reader;
+use crate::backend::whole::parse;
 use crate::chat::{ChatEvent, ChatRequest, Completion, Finish, Usage, later_of};
 use crate::wire::signature::REDACTED;
 
@@ -182,11 +183,7 @@ impl Messages {
             Some(Stop { finish, sequence }) => (finish, sequence),
             None => (Finish::Stop, None),
         };
-        let finish = match finish {
-            Finish::Stop | Finish::ToolCalls if self.calls.any() => Finish::ToolCalls,
-            Finish::ToolCalls => Finish::Stop,
-            finish => finish,
-        };
+        let finish = self.calls.finish(finish);
         self.done = true;
         let usage = self.counts.usage();
         events.push(ChatEvent::Done(Completion { finish, stop_sequence, usage }));

@@ -14,7 +14,6 @@ use crate::chat::{
     Api, ChatRequest, Foreign, Format, GatewayError, HostedTool, Message, Part, Role, Tool,
     ToolChoice,
 };
-use crate::wire::json;
 use crate::wire::signature::REDACTED;
 
 /// The longest id of a call that is sent, in bytes. Anthropic's own have 30.
@@ -68,8 +67,7 @@ pub(super) fn chat(
         passed: passed.into_iter().filter(|(name, _)| !OWN.contains(name)).collect(),
     };
     let headers = headers(api_key, quirks.api_version);
-    let path = "/v1/messages".to_owned();
-    Ok(UpstreamRequest { path, headers, body: json::to_vec(&body), dropped })
+    Ok(UpstreamRequest::post("/v1/messages", headers, &body, dropped))
 }
 
 /// What this provider can be told. Models that the API's older words are for know instructions in the first place only.
@@ -104,14 +102,11 @@ pub(super) fn headers(api_key: Option<&str>, version: ApiVersion) -> Vec<(&'stat
 
 /// Refuses what cannot be asked, and gives the stop texts without empty ones.
 fn check(request: &ChatRequest) -> Result<Vec<&str>, GatewayError> {
-    if request.n.is_some_and(|n| n > 1) {
-        return Err(GatewayError::invalid("n: this provider gives one answer, ask for n = 1"));
-    }
+    history::refuse_several(request)?;
     if request.logprobs.is_some() {
         return Err(GatewayError::invalid("logprobs: this provider has none, leave it out"));
     }
-    let stops = request.sampling.stop.iter().map(String::as_str);
-    let stops: Vec<&str> = stops.filter(|stop| !stop.is_empty()).collect();
+    let stops = history::stop_texts(request);
     if stops.iter().any(|stop| stop.trim().is_empty()) {
         return Err(GatewayError::invalid(
             "stop: this provider takes no text of white space alone",

@@ -11,7 +11,8 @@ use serde_json::value::RawValue;
 
 use super::news::News;
 use super::units::{Framing, Units, object};
-use crate::backend::{DecodeError, Decoder, MAX_PIECE};
+use crate::backend::whole::append;
+use crate::backend::{DecodeError, Decoder};
 use crate::chat::{Carried, ChatEvent, Endpoint};
 use crate::wire::splice::Outline;
 
@@ -122,10 +123,7 @@ impl Decoder for Carrier {
         match &mut self.shape {
             Shape::Unknown | Shape::Other => watch.feed(bytes, events),
             Shape::Document(body, said) => {
-                if body.len().saturating_add(bytes.len()) > MAX_PIECE {
-                    return Err(DecodeError::TooLarge);
-                }
-                body.extend_from_slice(bytes);
+                append(body, bytes)?;
                 watch.feed(bytes, said)?;
                 if said.last().is_some_and(|last| last.done().is_some()) {
                     let (body, said) = (std::mem::take(body), std::mem::take(said));

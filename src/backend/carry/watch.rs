@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::failure::failure;
 use super::responses::Responses;
 use crate::backend::stream::EventDecoder;
-use crate::backend::{Anthropic, Backend, DecodeError, Decoder, MAX_PIECE, Ollama, OpenAi, whole};
+use crate::backend::whole::{document, parse, wrong_count};
+use crate::backend::{Anthropic, Backend, DecodeError, Decoder, Ollama, OpenAi};
 use crate::chat::{Ask, Carry, ChatEvent, ChatRequest, Completion, Endpoint, Finish, Usage};
 
 /// Who watches the answer to a request at this endpoint.
@@ -21,72 +22,55 @@ pub(super) fn over(carry: &Carry, ask: &Ask, seed: u64) -> Box<dyn Decoder> {
         Endpoint::OpenAiResponses => Box::new(EventDecoder::lenient(Responses::default())),
         Endpoint::AnthropicMessages => Anthropic::watch(request, seed),
         Endpoint::OllamaChat | Endpoint::OllamaGenerate => Ollama::watch(request, seed),
-        Endpoint::AnthropicCount => {
-            Box::new(Document { body: Vec::new(), texts: None, read: None })
-        }
-        Endpoint::OpenAiEmbeddings | Endpoint::OllamaEmbed => {
-            let texts = match ask {
-                Ask::Embed(embed) if carry.refusal.is_none() => Some(embed.input.len()),
-                Ask::Embed(_) | Ask::Chat(_) | Ask::Show(_) | Ask::CountTokens(_) => None,
-            };
-            let read = match carry.endpoint {
-                Endpoint::OllamaEmbed => Ollama.decoder(ask, seed),
-                _ => OpenAi.decoder(ask, seed),
-            };
-            let read = texts.map(|_| read);
-            Box::new(Document { body: Vec::new(), texts, read })
-        }
+        Endpoint::AnthropicCount => document(|body, events| read(body, None, events)),
+        Endpoint::OpenAiEmbeddings => embeddings(&OpenAi, carry, ask, seed),
+        Endpoint::OllamaEmbed => embeddings(&Ollama, carry, ask, seed),
     }
 }
 
-/// Watches an answer that is one document.
-struct Document {
-    body: Vec<u8>,
-    /// For how many texts vectors are wanted.
-    texts: Option<usize>,
-    /// Who reads the vectors, for those who read them in another form.
-    read: Option<Box<dyn Decoder>>,
+/// Watches vectors. Where the request was understood, `backend` reads them as well, for clients that want them in
+/// another form.
+fn embeddings(backend: &dyn Backend, carry: &Carry, ask: &Ask, seed: u64) -> Box<dyn Decoder> {
+    let texts = match ask {
+        Ask::Embed(embed) if carry.refusal.is_none() => embed.input.len(),
+        Ask::Embed(_) | Ask::Chat(_) | Ask::Show(_) | Ask::CountTokens(_) => {
+            return document(|body, events| read(body, None, events));
+        }
+    };
+    let mut decoder = Some(backend.decoder(ask, seed));
+    document(move |body, events| read(body, decoder.take().map(|it| (it, texts)), events))
 }
 
-impl Decoder for Document {
-    fn feed(&mut self, bytes: &[u8], _events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {
-        if self.body.len().saturating_add(bytes.len()) > MAX_PIECE {
-            return Err(DecodeError::TooLarge);
-        }
-        self.body.extend_from_slice(bytes);
-        Ok(())
+/// Reads a document that is carried: its error, else what `decoder` says of its vectors, else its count of tokens.
+fn read(
+    body: &[u8],
+    decoder: Option<(Box<dyn Decoder>, usize)>,
+    events: &mut Vec<ChatEvent>,
+) -> Result<(), DecodeError> {
+    let said: Said = parse(body)?;
+    if let Some(error) = said.error.as_ref().and_then(failure) {
+        return Err(DecodeError::Reported(error));
     }
-
-    fn finish(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {
-        let said: Said = whole::parse(&self.body)?;
-        if let Some(error) = said.error.as_ref().and_then(failure) {
-            return Err(DecodeError::Reported(error));
-        }
-        if let (Some(texts), Some(vectors)) = (self.texts, said.data.or(said.embeddings))
+    if let Some((mut decoder, texts)) = decoder {
+        if let Some(vectors) = said.data.or(said.embeddings)
             && vectors.len() != texts
         {
-            let came = vectors.len();
-            return Err(DecodeError::Malformed(format!("{came} vectors for {texts} texts")));
+            return Err(wrong_count(vectors.len(), texts));
         }
-        if let Some(read) = &mut self.read {
-            let mut read_all = || {
-                let mut read_events = Vec::new();
-                read.feed(&self.body, &mut read_events)?;
-                read.finish(&mut read_events).map(|()| read_events)
-            };
-            // What it does not understand the client may.
-            if let Ok(read) = read_all() {
-                events.extend(read);
-                return Ok(());
-            }
+        let mut read_events = Vec::new();
+        let fed = decoder.feed(body, &mut read_events);
+        // A document that the decoder does not understand, the client may.
+        if fed.and_then(|()| decoder.finish(&mut read_events)).is_ok() {
+            events.append(&mut read_events);
+            return Ok(());
         }
-        let (finish, stop_sequence) = (Finish::Stop, None);
-        let prompt = said.usage.as_ref().and_then(|usage| usage.get("prompt_tokens")?.as_u64());
-        let prompt = prompt.or(said.prompt_eval_count);
-        let usage = Usage { prompt, ..Usage::default() };
-        events.push(ChatEvent::Done(Completion { finish, stop_sequence, usage }));
-        Ok(())
     }
+    let (finish, stop_sequence) = (Finish::Stop, None);
+    let prompt = said.usage.as_ref().and_then(|usage| usage.get("prompt_tokens")?.as_u64());
+    let prompt = prompt.or(said.prompt_eval_count);
+    let usage = Usage { prompt, ..Usage::default() };
+    events.push(ChatEvent::Done(Completion { finish, stop_sequence, usage }));
+    Ok(())
 }
 
 /// What is looked at in such a document; vectors are passed over.

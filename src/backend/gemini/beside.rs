@@ -6,11 +6,11 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::encode::{self, path_of};
+use super::encode::{self, headers, path_of};
 use crate::backend::lenient;
 use crate::backend::listed::{entries, first_text, has_word, number, time};
 use crate::backend::whole::parse;
-use crate::backend::{DecodeError, Target, UpstreamRequest, own_fields};
+use crate::backend::{DecodeError, Target, UpstreamRequest, own_fields, refuse_no_input};
 use crate::chat::{
     Ability, Api, ChatRequest, EmbedRequest, Facts, GatewayError, Model, Usage, Whole,
 };
@@ -25,9 +25,7 @@ pub(super) fn embed(
     model: &str,
     key: Option<&str>,
 ) -> Result<UpstreamRequest, GatewayError> {
-    if request.input.is_empty() {
-        return Err(GatewayError::invalid("input: this provider needs a text"));
-    }
+    refuse_no_input(request)?;
     let mut dropped = Vec::new();
     let own = own_fields(request.extra.as_ref(), Api::Gemini, &mut dropped)?;
     let path = path_of(model.strip_prefix("models/").unwrap_or(model))?;
@@ -43,9 +41,8 @@ pub(super) fn embed(
         one
     };
     let requests: Vec<Value> = request.input.iter().map(one).collect();
-    let body = json::to_vec(&json!({"requests": requests}));
     let path = format!("/v1beta/{path}:batchEmbedContents");
-    Ok(UpstreamRequest { path, headers: headers(key), body, dropped })
+    Ok(UpstreamRequest::post(path, headers(key), &json!({"requests": requests}), dropped))
 }
 
 /// The call that only counts: the whole request for an answer, wrapped, so that instructions and tools count.
@@ -65,9 +62,7 @@ pub(super) fn count(
 
 /// The question which models there are: one page, as large as they come.
 pub(super) fn listing(key: Option<&str>) -> UpstreamRequest {
-    let (body, dropped) = (Vec::new(), Vec::new());
-    let path = "/v1beta/models?pageSize=1000".to_owned();
-    UpstreamRequest { path, headers: headers(key), body, dropped }
+    UpstreamRequest::get("/v1beta/models?pageSize=1000", headers(key))
 }
 
 /// Reads vectors.
@@ -114,10 +109,6 @@ fn facts(name: &str, entry: &Map<String, Value>) -> Facts {
         .with(Ability::Embedding, embeds)
         .with(Ability::Vision, (chats != Some(false) && name.contains("gemini")).then_some(true))
         .with(Ability::Thinking, entry.get("thinking").and_then(Value::as_bool))
-}
-
-pub(super) fn headers(key: Option<&str>) -> Vec<(&'static str, String)> {
-    key.map(|key| ("x-goog-api-key", key.to_owned())).into_iter().collect()
 }
 
 #[derive(Deserialize)]

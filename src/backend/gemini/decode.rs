@@ -10,7 +10,8 @@ use crate::backend::calls::{Calls, Fragment};
 use crate::backend::lenient::{arguments, count, list, loose, text};
 use crate::backend::names::ToolNames;
 use crate::backend::reason::finish;
-use crate::backend::stream::{Reader, parse};
+use crate::backend::stream::Reader;
+use crate::backend::whole::parse;
 use crate::chat::{ChatEvent, ChatRequest, Completion, Finish, TokenLogprob, Usage, later_of};
 
 /// The state of reading one answer.
@@ -129,13 +130,7 @@ impl Reader for Responses {
 
     /// There is no end marker but the reason: the body just ends, and the last events may follow the reason.
     fn end(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {
-        let finish = match self.finish {
-            None => return Err(DecodeError::Cut),
-            // Calls end with STOP.
-            Some(Finish::Stop | Finish::ToolCalls) if self.calls.any() => Finish::ToolCalls,
-            Some(Finish::ToolCalls) => Finish::Stop,
-            Some(finish) => finish,
-        };
+        let finish = self.calls.finish(self.finish.ok_or(DecodeError::Cut)?);
         self.done = true;
         let usage = self.counts.as_ref().map(Usage::from).unwrap_or_default();
         events.push(ChatEvent::Done(Completion { finish, stop_sequence: None, usage }));

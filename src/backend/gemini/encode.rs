@@ -11,7 +11,7 @@ use super::signature;
 use crate::backend::degrade::{self, Documents, Words};
 use crate::backend::history::{
     arguments, documents, images, instructions, media_type, name_cache_marks, name_foreign,
-    name_untold, plain_result_text, refuse_gap, refuse_images, results_in_order,
+    name_untold, plain_result_text, refuse_gap, refuse_images, refuse_several, results_in_order,
 };
 use crate::backend::links::Links;
 use crate::backend::names::ToolNames;
@@ -38,9 +38,7 @@ pub(super) fn chat(
     target: Target<'_>,
 ) -> Result<UpstreamRequest, GatewayError> {
     let Target { model, api_key, .. } = target;
-    if request.n.is_some_and(|n| n > 1) {
-        return Err(GatewayError::invalid("n: this provider gives one answer, ask for n = 1"));
-    }
+    refuse_several(request)?;
     refuse_gap(request)?;
     let mut dropped = Vec::new();
     let request = &*degrade::said(request, WORDS, &mut dropped)?;
@@ -78,12 +76,13 @@ pub(super) fn chat(
         generation_config,
         passed,
     };
-    Ok(UpstreamRequest {
-        path: format!("/v1beta/{}:streamGenerateContent?alt=sse", path_of(model)?),
-        headers: api_key.map(|key| ("x-goog-api-key", key.to_owned())).into_iter().collect(),
-        body: json::to_vec(&body),
-        dropped,
-    })
+    let path = format!("/v1beta/{}:streamGenerateContent?alt=sse", path_of(model)?);
+    Ok(UpstreamRequest::post(path, headers(api_key), &body, dropped))
+}
+
+/// The headers of every call.
+pub(super) fn headers(api_key: Option<&str>) -> Vec<(&'static str, String)> {
+    api_key.map(|key| ("x-goog-api-key", key.to_owned())).into_iter().collect()
 }
 
 /// The model's path: `/` and `:` as they are, whatever could leave the path escaped.

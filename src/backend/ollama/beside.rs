@@ -9,9 +9,8 @@ use super::decode::Took;
 use crate::backend::lenient::count;
 use crate::backend::listed::{entries, facts_of, first_text, number, time};
 use crate::backend::whole::parse;
-use crate::backend::{DecodeError, UpstreamRequest};
+use crate::backend::{DecodeError, UpstreamRequest, bearer};
 use crate::chat::{Api, EmbedRequest, Listing, Model, ShowRequest, Usage, Whole};
-use crate::wire::json;
 
 /// Fields of Ollama's own API that go on as they are.
 const PASSED_ON: &[&str] = &["truncate", "options", "keep_alive"];
@@ -30,15 +29,13 @@ pub(super) fn embed(request: &EmbedRequest, model: &str, key: Option<&str>) -> U
         }
     }
     let body = Embed { model, input: &request.input, dimensions: request.dimensions, passed };
-    let body = json::to_vec(&body);
-    UpstreamRequest { path: "/api/embed".to_owned(), headers: headers(key), body, dropped }
+    UpstreamRequest::post("/api/embed", bearer(key), &body, dropped)
 }
 
 /// The question about a model.
 pub(super) fn show(request: &ShowRequest, model: &str, key: Option<&str>) -> UpstreamRequest {
-    let body = json::to_vec(&Show { model, verbose: request.verbose.then_some(true) });
-    let dropped = Vec::new();
-    UpstreamRequest { path: "/api/show".to_owned(), headers: headers(key), body, dropped }
+    let body = Show { model, verbose: request.verbose.then_some(true) };
+    UpstreamRequest::post("/api/show", bearer(key), &body, Vec::new())
 }
 
 /// The question which models there are.
@@ -47,8 +44,7 @@ pub(super) fn listing(listing: Listing, key: Option<&str>) -> UpstreamRequest {
         Listing::Installed => "/api/tags",
         Listing::Loaded => "/api/ps",
     };
-    let (body, dropped) = (Vec::new(), Vec::new());
-    UpstreamRequest { path: path.to_owned(), headers: headers(key), body, dropped }
+    UpstreamRequest::get(path, bearer(key))
 }
 
 /// Reads vectors.
@@ -79,10 +75,6 @@ pub(super) fn models(body: &[u8]) -> Result<Vec<Model>, DecodeError> {
         Some(Model { name, created, owner: Some(owner), facts, entry: Some(entry) })
     };
     Ok(entries(body, &["models", "data"])?.into_iter().filter_map(model).collect())
-}
-
-fn headers(key: Option<&str>) -> Vec<(&'static str, String)> {
-    key.map(|key| ("authorization", format!("Bearer {key}"))).into_iter().collect()
 }
 
 #[derive(Serialize)]

@@ -1,18 +1,14 @@
-//! What a chat and a bare prompt have in common on their way to Ollama: headers, options, pictures.
+//! What a chat and a bare prompt have in common on their way to Ollama: settings and pictures.
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::chat::{GatewayError, ImageSource, Sampling};
+use crate::wire::json;
 
 /// Top-level fields that are passed on.
 pub(super) type Passed<'a> = Vec<(&'a str, &'a Value)>;
-
-/// The headers of every call.
-pub(super) fn headers(api_key: Option<&str>) -> Vec<(&'static str, String)> {
-    api_key.map(|key| ("authorization", format!("Bearer {key}"))).into_iter().collect()
-}
 
 /// The picture itself, which is all that Ollama takes.
 pub(super) fn inline(source: &ImageSource) -> Result<&str, GatewayError> {
@@ -22,6 +18,23 @@ pub(super) fn inline(source: &ImageSource) -> Result<&str, GatewayError> {
             "image_url: this provider takes images in the request, send a data: URI",
         )),
     }
+}
+
+/// The last fields of both calls.
+#[derive(Serialize)]
+pub(super) struct Settings<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) format: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) think: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) logprobs: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) top_logprobs: Option<u8>,
+    #[serde(skip_serializing_if = "Options::is_empty")]
+    pub(super) options: Options<'a>,
+    #[serde(flatten, serialize_with = "json::entries")]
+    pub(super) passed: Passed<'a>,
 }
 
 /// The canonical sampling in Ollama's names, over what an Ollama client set itself.

@@ -128,13 +128,8 @@ impl State {
             Some("unload") => return Ok(Finish::Unload),
             reason => reason::finish(reason.unwrap_or_default(), None)?,
         };
-        Ok(match finish {
-            // Some leave the reason out: the line says that it is the last.
-            None | Some(Finish::Stop | Finish::ToolCalls) if self.calls.any() => Finish::ToolCalls,
-            None | Some(Finish::ToolCalls) => Finish::Stop,
-            // The arguments of a call may be cut by the limit, so the limit is what counts.
-            Some(finish) => finish,
-        })
+        // Some servers leave the reason out: the line says that it is the last.
+        Ok(self.calls.finish(finish.unwrap_or(Finish::Stop)))
     }
 }
 

@@ -5,18 +5,18 @@ use std::collections::HashMap;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::common::{Options, Passed, headers, inline};
-use super::fill::{self, Common};
+use super::common::{Options, Passed, Settings, inline};
+use super::fill;
 use crate::backend::degrade::{self, Documents, Words};
 use crate::backend::history::{
-    REASONING, arguments, name_cache_marks, name_foreign, refuse_sound, results_in_order,
+    REASONING, arguments, name_cache_marks, name_foreign, refuse_several, refuse_sound,
+    results_in_order,
 };
-use crate::backend::{Target, UpstreamRequest};
+use crate::backend::{Target, UpstreamRequest, bearer};
 use crate::chat::{
     Api, ChatRequest, Effort, Foreign, Format, GatewayError, Message, Part, Role, Tool, ToolCall,
     ToolChoice, ToolResult,
 };
-use crate::wire::json;
 
 /// Fields of Ollama's own API that a client may set and that are passed on as they are.
 const PASSED_ON: &[&str] = &["keep_alive", "truncate", "shift"];
@@ -36,9 +36,7 @@ pub(super) fn chat(
     target: Target<'_>,
 ) -> Result<UpstreamRequest, GatewayError> {
     let Target { model, api_key, thinks, .. } = target;
-    if request.n.is_some_and(|n| n > 1) {
-        return Err(GatewayError::invalid("n: this provider gives one answer, ask for n = 1"));
-    }
+    refuse_several(request)?;
     refuse_sound(request)?;
     let mut dropped = Vec::new();
     let request = &*degrade::said(request, WORDS, &mut dropped)?;
@@ -68,10 +66,16 @@ pub(super) fn chat(
         Some(own) if own.contains_key("num_predict") => request.sampling.max_tokens,
         Some(_) | None => target.limit(request),
     };
-    let options = Options { sampling: &request.sampling, limit, own: options };
+    let settings = Settings {
+        format,
+        think,
+        logprobs: request.logprobs.map(|_| true),
+        top_logprobs: request.logprobs.filter(|top| *top > 0),
+        options: Options { sampling: &request.sampling, limit, own: options },
+        passed,
+    };
     if request.suffix.is_some() || fill::is_bare(request) {
-        let common = Common { model, api_key, format, think, options, passed };
-        return fill::prompt(request, common, dropped);
+        return fill::prompt(request, target, settings, dropped);
     }
     let body = Body {
         model,
@@ -79,15 +83,9 @@ pub(super) fn chat(
         // An empty conversation loads or unloads the model, which is answered by one document.
         stream: !request.messages.is_empty(),
         tools: offered(request).map(tool).collect(),
-        format,
-        think,
-        logprobs: request.logprobs.map(|_| true),
-        top_logprobs: request.logprobs.filter(|top| *top > 0),
-        options,
-        passed,
+        settings,
     };
-    let path = "/api/chat".to_owned();
-    Ok(UpstreamRequest { path, headers: headers(api_key), body: json::to_vec(&body), dropped })
+    Ok(UpstreamRequest::post("/api/chat", bearer(api_key), &body, dropped))
 }
 
 /// Splits the client's unknown fields into those passed on, those that are options, and those dropped.
@@ -229,18 +227,8 @@ struct Body<'a> {
     stream: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tools: Vec<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    format: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    think: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    logprobs: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    top_logprobs: Option<u8>,
-    #[serde(skip_serializing_if = "Options::is_empty")]
-    options: Options<'a>,
-    #[serde(flatten, serialize_with = "json::entries")]
-    passed: Passed<'a>,
+    #[serde(flatten)]
+    settings: Settings<'a>,
 }
 
 #[derive(Serialize)]

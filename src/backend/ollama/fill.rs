@@ -4,13 +4,11 @@
 //! only loads the model here, so that one is put as a chat.
 
 use serde::Serialize;
-use serde_json::Value;
 
-use super::common::{Options, Passed, headers, inline};
-use crate::backend::UpstreamRequest;
+use super::common::{Settings, inline};
 use crate::backend::history::gap;
+use crate::backend::{Target, UpstreamRequest, bearer};
 use crate::chat::{ChatRequest, GatewayError, Part};
-use crate::wire::json;
 
 /// Whether it is a bare prompt, which Ollama answers with all that the model writes.
 pub(super) fn is_bare(request: &ChatRequest) -> bool {
@@ -18,49 +16,25 @@ pub(super) fn is_bare(request: &ChatRequest) -> bool {
     request.is_prompt && !only.joined_text().trim().is_empty()
 }
 
-/// What such a request has in common with a chat.
-pub(super) struct Common<'a> {
-    pub(super) model: &'a str,
-    pub(super) api_key: Option<&'a str>,
-    pub(super) format: Option<Value>,
-    pub(super) think: Option<Value>,
-    pub(super) options: Options<'a>,
-    pub(super) passed: Passed<'a>,
-}
-
 /// Builds the call that answers a prompt, or fills the gap before its `suffix`.
 pub(super) fn prompt(
     request: &ChatRequest,
-    common: Common<'_>,
+    Target { model, api_key, .. }: Target<'_>,
+    settings: Settings<'_>,
     dropped: Vec<String>,
 ) -> Result<UpstreamRequest, GatewayError> {
     let gap = gap(request)?;
-    let images = gap.message.content.iter().filter_map(|part| match part {
-        Part::Image(image) => Some(inline(&image.source)),
-        Part::Text(_)
-        | Part::Reasoning { .. }
-        | Part::ToolCall(_)
-        | Part::ToolResult(_)
-        | Part::CacheMark(_)
-        | Part::Document(_)
-        | Part::Foreign(_) => None,
-    });
+    let images = gap.message.content.iter().filter_map(Part::as_image);
     let body = Body {
-        model: common.model,
+        model,
         prompt: gap.message.joined_text(),
         suffix: request.suffix.as_deref(),
         system: gap.instructions,
-        images: images.collect::<Result<_, _>>()?,
+        images: images.map(|image| inline(&image.source)).collect::<Result<_, _>>()?,
         stream: true,
-        format: common.format,
-        think: common.think,
-        logprobs: request.logprobs.map(|_| true),
-        top_logprobs: request.logprobs.filter(|top| *top > 0),
-        options: common.options,
-        passed: common.passed,
+        settings,
     };
-    let (path, body) = ("/api/generate".to_owned(), json::to_vec(&body));
-    Ok(UpstreamRequest { path, headers: headers(common.api_key), body, dropped })
+    Ok(UpstreamRequest::post("/api/generate", bearer(api_key), &body, dropped))
 }
 
 #[derive(Serialize)]
@@ -74,18 +48,8 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     images: Vec<&'a str>,
     stream: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    format: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    think: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    logprobs: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    top_logprobs: Option<u8>,
-    #[serde(skip_serializing_if = "Options::is_empty")]
-    options: Options<'a>,
-    #[serde(flatten, serialize_with = "json::entries")]
-    passed: Passed<'a>,
+    #[serde(flatten)]
+    settings: Settings<'a>,
 }
 
 #[cfg(test)]

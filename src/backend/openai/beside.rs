@@ -9,9 +9,8 @@ use super::counts;
 use crate::backend::lenient::{count, loose};
 use crate::backend::listed::{entries, facts_of, first_text, has_word, number, time};
 use crate::backend::whole::parse;
-use crate::backend::{DecodeError, UpstreamRequest, own_fields};
+use crate::backend::{DecodeError, UpstreamRequest, bearer, own_fields, refuse_no_input};
 use crate::chat::{Ability, Api, EmbedRequest, Facts, GatewayError, Model, Usage, Whole};
-use crate::wire::json;
 
 /// The call for vectors.
 pub(super) fn embed(
@@ -19,21 +18,18 @@ pub(super) fn embed(
     model: &str,
     key: Option<&str>,
 ) -> Result<UpstreamRequest, GatewayError> {
-    if request.input.is_empty() {
-        return Err(GatewayError::invalid("input: this provider needs a text"));
-    }
+    refuse_no_input(request)?;
     let mut dropped = Vec::new();
     let passed = own_fields(request.extra.as_ref(), Api::OpenAi, &mut dropped)?;
     let passed = passed.into_iter().map(|(name, value)| (name.to_owned(), value.clone())).collect();
     let (input, dimensions) = (&request.input, request.dimensions);
-    let body = json::to_vec(&Embed { model, input, encoding_format: "float", dimensions, passed });
-    Ok(UpstreamRequest { path: "/embeddings".to_owned(), headers: headers(key), body, dropped })
+    let body = Embed { model, input, encoding_format: "float", dimensions, passed };
+    Ok(UpstreamRequest::post("/embeddings", bearer(key), &body, dropped))
 }
 
 /// The question which models there are.
 pub(super) fn listing(key: Option<&str>) -> UpstreamRequest {
-    let (body, dropped) = (Vec::new(), Vec::new());
-    UpstreamRequest { path: "/models".to_owned(), headers: headers(key), body, dropped }
+    UpstreamRequest::get("/models", bearer(key))
 }
 
 /// Reads vectors, which may come in any order.
@@ -105,10 +101,6 @@ pub(super) fn models(body: &[u8]) -> Result<Vec<Model>, DecodeError> {
         })
     };
     Ok(entries(body, &["data", "models"])?.into_iter().filter_map(model).collect())
-}
-
-fn headers(key: Option<&str>) -> Vec<(&'static str, String)> {
-    key.map(|key| ("authorization", format!("Bearer {key}"))).into_iter().collect()
 }
 
 #[derive(Serialize)]

@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use super::reasoning::Back;
-use crate::backend::Quirks;
+use crate::backend::Target;
+use crate::backend::history::stop_texts;
 use crate::chat::{ChatRequest, GatewayError};
 
 /// Refuses what cannot be asked, and gives the stop texts without empty ones.
@@ -14,14 +15,7 @@ pub(super) fn check(request: &ChatRequest) -> Result<Vec<&str>, GatewayError> {
     if request.messages.is_empty() {
         return Err(GatewayError::invalid("messages: at least one message is needed"));
     }
-    let stops = request.sampling.stop.iter().map(String::as_str);
-    let stops: Vec<&str> = stops.filter(|stop| !stop.is_empty()).collect();
-    Ok(stops)
-}
-
-/// The headers of every call.
-pub(super) fn headers(api_key: Option<&str>) -> Vec<(&'static str, String)> {
-    api_key.map(|key| ("authorization", format!("Bearer {key}"))).into_iter().collect()
+    Ok(stop_texts(request))
 }
 
 /// Names what the API has no field for.
@@ -39,19 +33,53 @@ pub(super) fn name_untold(request: &ChatRequest, back: Back, dropped: &mut Vec<S
     }
 }
 
-/// The penalty, unless it is none.
-pub(super) fn set(penalty: Option<f64>) -> Option<f64> {
-    penalty.filter(|penalty| *penalty != 0.0)
+/// The fields that say how the answer is sent and sampled.
+#[derive(Serialize)]
+pub(super) struct Settings<'a> {
+    stream: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream_options: Option<StreamOptions>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) max_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) max_completion_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) top_p: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) presence_penalty: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) frequency_penalty: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<i64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stop: Vec<&'a str>,
+}
+
+impl<'a> Settings<'a> {
+    /// What the request says, less penalties that are none. The count of tokens is always asked for, except of a server
+    /// that refuses to give it.
+    pub(super) fn of(request: &ChatRequest, target: Target<'_>, stop: Vec<&'a str>) -> Self {
+        let sampling = &request.sampling;
+        let penalty = |value: Option<f64>| value.filter(|value| *value != 0.0);
+        let asks_usage = !target.quirks.no_stream_usage;
+        Self {
+            stream: true,
+            stream_options: asks_usage.then_some(StreamOptions { include_usage: true }),
+            max_tokens: target.limit(request),
+            max_completion_tokens: None,
+            temperature: sampling.temperature,
+            top_p: sampling.top_p,
+            presence_penalty: penalty(sampling.presence_penalty),
+            frequency_penalty: penalty(sampling.frequency_penalty),
+            seed: sampling.seed,
+            stop,
+        }
+    }
 }
 
 #[derive(Serialize)]
-pub(super) struct StreamOptions {
+struct StreamOptions {
     include_usage: bool,
-}
-
-impl StreamOptions {
-    /// The count of tokens is always asked for, except of a server that refuses to be.
-    pub(super) fn of(quirks: Quirks) -> Option<Self> {
-        (!quirks.no_stream_usage).then_some(Self { include_usage: true })
-    }
 }

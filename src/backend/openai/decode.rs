@@ -15,7 +15,8 @@ use crate::backend::lenient::{self, Said, count, list, loose, reasoning, text, w
 use crate::backend::logprobs::{Token, tokens};
 use crate::backend::names::ToolNames;
 use crate::backend::reason::finish;
-use crate::backend::stream::{Reader, parse};
+use crate::backend::stream::Reader;
+use crate::backend::whole::parse;
 use crate::chat::{ChatEvent, ChatRequest, Completion, Finish, Usage};
 
 /// The state of reading one answer.
@@ -159,12 +160,7 @@ impl Reader for Chunks {
             return Err(DecodeError::Cut);
         }
         self.calls.end(events)?;
-        let finish = match finish {
-            // Some say `stop` though they call, some `tool_calls` though they do not.
-            Finish::Stop | Finish::ToolCalls if self.calls.any() => Finish::ToolCalls,
-            Finish::ToolCalls => Finish::Stop,
-            finish => finish,
-        };
+        let finish = self.calls.finish(finish);
         self.done = true;
         events.push(ChatEvent::Done(Completion { finish, stop_sequence: None, usage: self.usage }));
         Ok(())

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::common::{StreamOptions, check, headers, name_untold, set};
+use super::common::{Settings, check, name_untold};
 use super::family::{Family, is_mistrals};
 use super::reasoning::Back;
 use super::words::{effort_of, file, words};
@@ -15,7 +15,7 @@ use crate::backend::history::{
 };
 use crate::backend::links::{Links, is_made_like};
 use crate::backend::names::ToolNames;
-use crate::backend::{Target, UpstreamRequest, foreign_fields};
+use crate::backend::{Target, UpstreamRequest, bearer, foreign_fields};
 use crate::chat::{
     Api, ChatRequest, Foreign, Format, GatewayError, Image, Message, Part, Role, Tool, ToolChoice,
     ToolResult,
@@ -42,43 +42,18 @@ pub(super) fn chat(
     let passed = foreign_fields(request, Api::OpenAi, &mut dropped)?;
     let passed = passed.into_iter().filter(|(name, _)| !OWN.contains(name)).collect();
     let names = ToolNames::new(request);
-    let sampling = &request.sampling;
-    // Reasoning models refuse any sampling but the default; saying the default is not worth naming.
-    let mut tuned = |name: &str, value: Option<f64>, neutral: f64| match value {
-        Some(value) if family == Family::OpenAiReasoning => {
-            if value != neutral {
-                dropped.push(name.to_owned());
-            }
-            None
-        }
-        value => value,
-    };
-    let temperature = tuned("temperature", sampling.temperature, 1.0);
-    let top_p = tuned("top_p", sampling.top_p, 1.0);
-    let presence_penalty = tuned("presence_penalty", set(sampling.presence_penalty), 0.0);
-    let frequency_penalty = tuned("frequency_penalty", set(sampling.frequency_penalty), 0.0);
+    let settings = settings(request, target, family, stop, &mut dropped);
     let back = Back::of(quirks.reasoning_back, model);
     name_untold(request, back, &mut dropped);
     name_cache_marks(request, &mut dropped);
     // Thinking is named where it is lost.
     let is_known = |foreign: &Foreign| is_own(foreign) || foreign.kind == REASONING;
     name_foreign(request, is_known, &mut dropped)?;
-    let limit = target.limit(request);
-    let is_newer = family.has_newer_limit(quirks.limit_field);
     let has_tools = !request.tools.is_empty();
     let body = Body {
         model,
         messages: messages(&system::placed(request, quirks.system), model, back, &names)?,
-        stream: true,
-        stream_options: StreamOptions::of(quirks),
-        max_tokens: limit.filter(|_| !is_newer),
-        max_completion_tokens: limit.filter(|_| is_newer),
-        temperature,
-        top_p,
-        presence_penalty,
-        frequency_penalty,
-        seed: sampling.seed,
-        stop,
+        settings,
         tools: request.tools.iter().map(|tool| declaration(tool, &names)).collect(),
         tool_choice: choice(request, &names),
         parallel_tool_calls: request.parallel_tool_calls.filter(|_| has_tools),
@@ -88,8 +63,35 @@ pub(super) fn chat(
         top_logprobs: request.logprobs.filter(|top| *top > 0),
         passed,
     };
-    let path = "/chat/completions".to_owned();
-    Ok(UpstreamRequest { path, headers: headers(api_key), body: json::to_vec(&body), dropped })
+    Ok(UpstreamRequest::post("/chat/completions", bearer(api_key), &body, dropped))
+}
+
+/// The settings that a model of this family takes.
+fn settings<'a>(
+    request: &ChatRequest,
+    target: Target<'_>,
+    family: Family,
+    stop: Vec<&'a str>,
+    dropped: &mut Vec<String>,
+) -> Settings<'a> {
+    let mut settings = Settings::of(request, target, stop);
+    if family.has_newer_limit(target.quirks.limit_field) {
+        settings.max_completion_tokens = settings.max_tokens.take();
+    }
+    // Reasoning models refuse any sampling but the default; a client that asks for the default loses nothing.
+    if family == Family::OpenAiReasoning {
+        for (name, value, neutral) in [
+            ("temperature", &mut settings.temperature, 1.0),
+            ("top_p", &mut settings.top_p, 1.0),
+            ("presence_penalty", &mut settings.presence_penalty, 0.0),
+            ("frequency_penalty", &mut settings.frequency_penalty, 0.0),
+        ] {
+            if value.take().is_some_and(|value| value != neutral) {
+                dropped.push(name.to_owned());
+            }
+        }
+    }
+    settings
 }
 
 fn messages(
@@ -276,25 +278,8 @@ const OWN: &[&str] = &[
 struct Body<'a> {
     model: &'a str,
     messages: Vec<WireMessage>,
-    stream: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stream_options: Option<StreamOptions>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_tokens: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_completion_tokens: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    temperature: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    top_p: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    presence_penalty: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    frequency_penalty: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    seed: Option<i64>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    stop: Vec<&'a str>,
+    #[serde(flatten)]
+    settings: Settings<'a>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tools: Vec<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]

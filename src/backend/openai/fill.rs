@@ -8,10 +8,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::common::{StreamOptions, check, headers, name_untold, set};
+use super::common::{Settings, check, name_untold};
 use super::reasoning::Back;
 use crate::backend::history::{gap, name_cache_marks, refuse_images};
-use crate::backend::{Target, UpstreamRequest, foreign_fields};
+use crate::backend::{Target, UpstreamRequest, bearer, foreign_fields};
 use crate::chat::{Api, ChatRequest, Format, GatewayError, TokenLogprob};
 use crate::wire::json;
 
@@ -26,7 +26,7 @@ pub(super) fn gap_before(
     target: Target<'_>,
     mut dropped: Vec<String>,
 ) -> Result<UpstreamRequest, GatewayError> {
-    let Target { model, api_key, quirks, .. } = target;
+    let Target { model, api_key, .. } = target;
     let stop = check(request)?;
     let gap = gap(request)?;
     refuse_images(gap.message)?;
@@ -45,25 +45,15 @@ pub(super) fn gap_before(
     if request.effort.is_some() {
         dropped.push("reasoning_effort".to_owned());
     }
-    let sampling = &request.sampling;
     let body = Body {
         model,
         prompt: gap.message.joined_text(),
         suffix,
-        stream: true,
-        stream_options: StreamOptions::of(quirks),
-        max_tokens: target.limit(request),
-        temperature: sampling.temperature,
-        top_p: sampling.top_p,
-        presence_penalty: set(sampling.presence_penalty),
-        frequency_penalty: set(sampling.frequency_penalty),
-        seed: sampling.seed,
-        stop,
+        settings: Settings::of(request, target, stop),
         logprobs: request.logprobs,
         passed: passed.into_iter().filter(|(name, _)| !OWN.contains(name)).collect(),
     };
-    let path = "/completions".to_owned();
-    Ok(UpstreamRequest { path, headers: headers(api_key), body: json::to_vec(&body), dropped })
+    Ok(UpstreamRequest::post("/completions", bearer(api_key), &body, dropped))
 }
 
 /// Log probabilities as that API has them: lists side by side.
@@ -103,23 +93,8 @@ struct Body<'a> {
     model: &'a str,
     prompt: String,
     suffix: &'a str,
-    stream: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stream_options: Option<StreamOptions>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_tokens: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    temperature: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    top_p: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    presence_penalty: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    frequency_penalty: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    seed: Option<i64>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    stop: Vec<&'a str>,
+    #[serde(flatten)]
+    settings: Settings<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     logprobs: Option<u8>,
     #[serde(flatten, serialize_with = "json::entries")]
