@@ -30,6 +30,7 @@ mod room;
 mod stream;
 #[cfg(test)]
 mod testing;
+mod vendor_errors;
 mod whole;
 
 use std::fmt;

@@ -16,6 +16,8 @@ mod refusal;
 mod shape;
 mod thinking;
 
+use serde_json::Value;
+
 use super::stream::EventDecoder;
 use super::whole::{nothing, whole};
 use super::{Backend, DecodeError, Decoder, Rejection, Target, UpstreamRequest, lacking};
@@ -34,6 +36,11 @@ impl Anthropic {
     pub(super) fn watch(request: &ChatRequest, seed: u64) -> Box<dyn Decoder> {
         Box::new(EventDecoder::lenient(decode::Messages::new(request, seed)))
     }
+}
+
+/// Reads an error within an answer.
+fn in_band(body: &Value) -> Option<Rejection> {
+    refusal::ERRORS.in_band(body)
 }
 
 impl Backend for Anthropic {
@@ -85,7 +92,7 @@ impl Backend for Anthropic {
     fn decoder(&self, ask: &Ask, seed: u64) -> Box<dyn Decoder> {
         match ask {
             Ask::Chat(request) => Box::new(EventDecoder::new(decode::Messages::new(request, seed))),
-            Ask::CountTokens(_) => whole(beside::tokens, refusal::in_band, 0),
+            Ask::CountTokens(_) => whole(beside::tokens, in_band, 0),
             Ask::Embed(_) | Ask::Show(_) => nothing(),
         }
     }
@@ -102,7 +109,7 @@ impl Backend for Anthropic {
     }
 
     fn rejection(&self, status: u16, body: &[u8], model: &str) -> Rejection {
-        refusal::read(status, body, model)
+        refusal::ERRORS.read(status, body, model)
     }
 
     fn unreachable_hint(&self) -> &'static str {

@@ -329,13 +329,18 @@ fn titled(document: &Document, text: &str) -> String {
     said
 }
 
+/// Instructions as text of the user's, for models that take no system message there.
+pub(super) fn as_instructions(text: &str) -> String {
+    format!("<system>\n{text}\n</system>")
+}
+
 /// Instructions amid a conversation, for models that know them in the first place only. Pictures follow the text.
 fn marked(content: Vec<Part>) -> Vec<Part> {
     let message = Message { role: Role::System, content, name: None };
     let text = message.joined_text();
     let mut said = Vec::new();
     if !text.is_empty() {
-        said.push(Part::Text(format!("<system>\n{text}\n</system>")));
+        said.push(Part::Text(as_instructions(&text)));
     }
     let rest = message.content.into_iter().filter(|part| !matches!(part, Part::Text(_)));
     said.extend(rest);

@@ -17,6 +17,8 @@ mod media;
 mod refusal;
 mod signature;
 
+use serde_json::Value;
+
 use super::stream::EventDecoder;
 use super::whole::{nothing, whole};
 use super::{Backend, DecodeError, Decoder, Rejection, Target, UpstreamRequest, lacking};
@@ -25,6 +27,11 @@ use crate::chat::{Api, Ask, GatewayError, Listing, Model};
 /// Google's Gemini; the provider's base address has no path.
 #[derive(Debug)]
 pub struct Gemini;
+
+/// Reads an error within an answer.
+fn in_band(body: &Value) -> Option<Rejection> {
+    refusal::ERRORS.in_band(body)
+}
 
 impl Backend for Gemini {
     fn api(&self) -> Api {
@@ -57,8 +64,8 @@ impl Backend for Gemini {
             Ask::Chat(request) => {
                 Box::new(EventDecoder::new(decode::Responses::new(request, seed)))
             }
-            Ask::Embed(request) => whole(beside::embeddings, refusal::in_band, request.input.len()),
-            Ask::CountTokens(_) => whole(beside::tokens, refusal::in_band, 0),
+            Ask::Embed(request) => whole(beside::embeddings, in_band, request.input.len()),
+            Ask::CountTokens(_) => whole(beside::tokens, in_band, 0),
             Ask::Show(_) => nothing(),
         }
     }
@@ -75,7 +82,7 @@ impl Backend for Gemini {
     }
 
     fn rejection(&self, status: u16, body: &[u8], model: &str) -> Rejection {
-        refusal::read(status, body, model)
+        refusal::ERRORS.read(status, body, model)
     }
 
     fn unreachable_hint(&self) -> &'static str {

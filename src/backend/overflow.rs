@@ -113,11 +113,8 @@ pub(super) const ANSWER: &[&str] = &[
 /// in the completion".
 fn is_prompt_larger(said: &str) -> bool {
     let sum = || {
-        // Anthropic: "input length and `max_tokens` exceed context limit: 190000 + 21333 > 200000".
-        let (_, rest) = said.split_once("exceed context limit: ")?;
-        let mut numbers = rest.split(|letter: char| !letter.is_ascii_digit());
-        let mut next = || numbers.by_ref().find_map(|number| number.parse::<u64>().ok());
-        Some((next()?, next()?))
+        let mut numbers = numbers_of_sum(said)?;
+        Some((numbers.next()?, numbers.next()?))
     };
     let told = || Some((number_before(said, PROMPT)?, number_before(said, ANSWER)?));
     told().or_else(sum).is_none_or(|(prompt, answer)| prompt >= answer || fills(said, prompt))
@@ -133,6 +130,14 @@ fn fills(said: &str, prompt: u64) -> bool {
         rest.get(..end)?.parse::<u64>().ok()
     });
     context.is_some_and(|context| prompt >= context)
+}
+
+/// Anthropic's numbers of prompt, answer and context: "input length and `max_tokens` exceed context limit: 190000 + 21333
+/// > 200000".
+pub(super) fn numbers_of_sum(said: &str) -> Option<impl Iterator<Item = u64>> {
+    let (_, rest) = said.split_once("exceed context limit: ")?;
+    let words = rest.split(|letter: char| !letter.is_ascii_digit());
+    Some(words.filter_map(|word| word.parse().ok()))
 }
 
 /// The number that stands before one of these words.

@@ -8,8 +8,6 @@
 
 use serde_json::{Map, Value};
 
-use super::{Rejection, RejectionClass, class_of_status};
-
 /// How deep errors within errors are looked for; a text within a field is two steps.
 const DEPTH: u8 = 6;
 
@@ -222,17 +220,6 @@ fn with_reasons(message: String, fields: &Map<String, Value>) -> String {
 
 fn wrapped(error: &Value) -> Value {
     Value::Object(Map::from_iter([("error".to_owned(), error.clone())]))
-}
-
-/// The rejection of an answer that has no error in JSON: it is not the vendor's API, or something before it. `hint` is what to
-/// look at when nothing was found there.
-pub(super) fn unreported(status: u16, hint: &str) -> Rejection {
-    let class = match class_of_status(status) {
-        RejectionClass::UnknownModel => RejectionClass::Broken,
-        class => class,
-    };
-    let hint = if status == 404 { hint } else { "" };
-    Rejection { class, message: format!("status {status}{hint}"), retry_after: None }
 }
 
 #[cfg(test)]

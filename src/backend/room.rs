@@ -5,7 +5,7 @@
 //! The one thing to know: some servers stop counting a prompt as soon as it is too long for the limit beside it. What
 //! they then say of its length is the least that it can be.
 
-use super::overflow::{ANSWER, PROMPT, number_before};
+use super::overflow::{ANSWER, PROMPT, number_before, numbers_of_sum};
 
 /// What stands before the number of tokens that prompt and answer may have together: vLLM and OpenAI, SGLang,
 /// text-generation-inference.
@@ -41,12 +41,10 @@ pub fn room(words: &str, estimate: u64) -> Option<u64> {
     room.filter(|room| *room > 0)
 }
 
-/// Anthropic: "input length and `max_tokens` exceed context limit: 9000 + 195000 > 200000".
+/// What Anthropic's sum leaves for the answer.
 fn sum(said: &str) -> Option<u64> {
-    let (_, rest) = said.split_once("exceed context limit: ")?;
-    let mut numbers = rest.split(|letter: char| !letter.is_ascii_digit());
-    let mut next = || numbers.by_ref().find_map(|number| number.parse::<u64>().ok());
-    let (prompt, _, context) = (next()?, next()?, next()?);
+    let mut numbers = numbers_of_sum(said)?;
+    let (prompt, _, context) = (numbers.next()?, numbers.next()?, numbers.next()?);
     Some(context.saturating_sub(prompt))
 }
 

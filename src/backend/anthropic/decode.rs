@@ -217,7 +217,7 @@ impl Reader for Messages {
     }
 
     fn failed(&self, body: &Value) -> Option<DecodeError> {
-        refusal::in_band(body).map(DecodeError::Reported)
+        refusal::ERRORS.in_band(body).map(DecodeError::Reported)
     }
 
     fn end(&mut self, _events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {

@@ -6,7 +6,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::encode::{self, headers, path_of};
+use super::encode::{self, headers, path_of, short_name};
 use crate::backend::lenient;
 use crate::backend::listed::{entries, first_text, has_word, number, time};
 use crate::backend::whole::parse;
@@ -28,7 +28,7 @@ pub(super) fn embed(
     refuse_no_input(request)?;
     let mut dropped = Vec::new();
     let own = own_fields(request.extra.as_ref(), Api::Gemini, &mut dropped)?;
-    let path = path_of(model.strip_prefix("models/").unwrap_or(model))?;
+    let path = path_of(short_name(model))?;
     let one = |text: &String| {
         let mut one = json!({"model": path, "content": {"parts": [{"text": text}]}});
         if let Some(one) = one.as_object_mut() {
@@ -51,7 +51,7 @@ pub(super) fn count(
     target: Target<'_>,
 ) -> Result<UpstreamRequest, GatewayError> {
     let mut call = encode::chat(request, target)?;
-    let path = path_of(target.model.strip_prefix("models/").unwrap_or(target.model))?;
+    let path = path_of(short_name(target.model))?;
     let mut wrapped: Map<String, Value> = serde_json::from_slice(&call.body)
         .map_err(|error| GatewayError::internal(format!("a body of our own: {error}")))?;
     wrapped.insert("model".to_owned(), json!(path));
@@ -89,7 +89,7 @@ pub(super) fn models(body: &[u8]) -> Result<Vec<Model>, DecodeError> {
         });
         let name = first_text(&entry, &["name", "id"]).filter(|_| is_useful)?;
         Some(Model {
-            name: name.strip_prefix("models/").unwrap_or(name).to_owned(),
+            name: short_name(name).to_owned(),
             created: time(&entry, &["createTime", "created"]),
             owner: Some("google".to_owned()),
             facts: facts(name, &entry),

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::backend::history::stop_texts;
 use crate::chat::{ChatRequest, Effort, Format, GatewayError};
 
 /// Opens the names of a client's own fields of `generationConfig`.
@@ -51,7 +52,7 @@ pub(super) fn generation(
     dropped: &mut Vec<String>,
 ) -> Result<Map<String, Value>, GatewayError> {
     let sampling = &request.sampling;
-    let stops: Vec<&String> = sampling.stop.iter().filter(|stop| !stop.is_empty()).collect();
+    let stops = stop_texts(request);
     let mut untold = |name: &str, is_set: bool| {
         if is_set {
             dropped.push(name.to_owned());

@@ -125,7 +125,7 @@ impl Reader for Responses {
     }
 
     fn failed(&self, body: &Value) -> Option<DecodeError> {
-        refusal::in_band(body).map(DecodeError::Reported)
+        refusal::ERRORS.in_band(body).map(DecodeError::Reported)
     }
 
     /// There is no end marker but the reason: the body just ends, and the last events may follow the reason.

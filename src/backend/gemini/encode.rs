@@ -43,7 +43,7 @@ pub(super) fn chat(
     let mut dropped = Vec::new();
     let request = &*degrade::said(request, WORDS, &mut dropped)?;
     let request = &*results_in_order(request);
-    let model = model.strip_prefix("models/").unwrap_or(model);
+    let model = short_name(model);
     let (generation, limit) = (Generation::of(model), target.limit(request));
     let passed = foreign_fields(request, Api::Gemini, &mut dropped)?;
     let passed = passed.into_iter().filter(|(name, _)| !OWN.contains(name));
@@ -83,6 +83,11 @@ pub(super) fn chat(
 /// The headers of every call.
 pub(super) fn headers(api_key: Option<&str>) -> Vec<(&'static str, String)> {
     api_key.map(|key| ("x-goog-api-key", key.to_owned())).into_iter().collect()
+}
+
+/// The model's name without `models/`, which Google puts before it.
+pub(super) fn short_name(model: &str) -> &str {
+    model.strip_prefix("models/").unwrap_or(model)
 }
 
 /// The model's path: `/` and `:` as they are, whatever could leave the path escaped.

@@ -5,37 +5,20 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::backend::overflow::is_prompt_too_long;
-use crate::backend::report::{Report, unreported};
-use crate::backend::{Rejection, RejectionClass, blame, class_of_status, shorten};
+use crate::backend::vendor_errors::{VendorError, VendorErrors};
+use crate::backend::{RejectionClass, blame, class_of_status};
 
-/// Reads an answer whose status is not 2xx.
-pub(super) fn read(status: u16, body: &[u8], model: &str) -> Rejection {
-    let body = serde_json::from_slice::<Value>(body).unwrap_or_default();
-    match Report::find(&body) {
-        Some(report) => classed(status, Some(status), &report, &body, model),
-        None => unreported(status, "; base_url is what stands before `/v1beta`"),
-    }
-}
+/// Google's errors.
+pub(super) const ERRORS: VendorErrors =
+    VendorErrors { classify, hint: "; base_url is what stands before `/v1beta`" };
 
-/// Reads an error within an answer that began as a success; `None` when it is none.
-pub(super) fn in_band(body: &Value) -> Option<Rejection> {
-    let report = Report::find(body)?;
-    Some(classed(report.status(), None, &report, body, ""))
-}
-
-/// `status` is what counts where the error itself says nothing, `told` that of the answer.
-fn classed(
-    status: u16,
-    told: Option<u16>,
-    report: &Report,
-    body: &Value,
-    model: &str,
-) -> Rejection {
+fn classify(error: &VendorError<'_>) -> (RejectionClass, Option<Duration>) {
+    let VendorError { report, body, status, answer_status } = error;
     // The error in its envelope, which is at times a list of one.
     let error = body.get("error").or_else(|| body.get(0)?.get("error")).unwrap_or(&Value::Null);
     let state = error.get("status").and_then(Value::as_str).unwrap_or_default();
-    let class = match class_of_status(status) {
-        _ if is_prompt_too_long(report, told) => RejectionClass::ContextTooLong,
+    let class = match class_of_status(*status) {
+        _ if is_prompt_too_long(report, *answer_status) => RejectionClass::ContextTooLong,
         RejectionClass::BadRequest
             if is_key(error) || report.says(&["api key not valid", "api key expired"]) =>
         {
@@ -52,7 +35,7 @@ fn classed(
             RejectionClass::Forbidden
         }
         // Cancelled; somebody else's leaving may have caused it.
-        RejectionClass::BadRequest if status == 499 => RejectionClass::Broken,
+        RejectionClass::BadRequest if *status == 499 => RejectionClass::Broken,
         // Google adds a delay of some seconds to an exhausted day too, and lists both limits together.
         RejectionClass::RateLimited
             if is_daily(error) || report.says(&["spending cap", "spend limit"]) =>
@@ -64,14 +47,7 @@ fn classed(
     let passes = matches!(class, RejectionClass::RateLimited | RejectionClass::Overloaded);
     let retry_after =
         passes.then(|| delay(error).or_else(|| told_delay(&report.message))).flatten();
-    let message = if !report.message.is_empty() {
-        shorten(&report.message)
-    } else if class == RejectionClass::UnknownModel {
-        format!("model '{model}' not found")
-    } else {
-        format!("status {status}")
-    };
-    Rejection { class, message, retry_after }
+    (class, retry_after)
 }
 
 /// The details of that type.

@@ -8,6 +8,7 @@
 
 use std::borrow::Cow;
 
+use crate::backend::degrade::as_instructions;
 use crate::backend::quirks::SystemPlace;
 use crate::chat::{ChatRequest, Message, Part, Role};
 
@@ -62,7 +63,7 @@ fn append(first: &mut Message, more: Message) {
 }
 
 fn marked(message: &Message) -> String {
-    format!("<system>\n{}\n</system>", message.joined_text())
+    as_instructions(&message.joined_text())
 }
 
 #[cfg(test)]
