@@ -1,14 +1,16 @@
 //! Capacity planning: an arrival pattern against a provider's limits, in simulated time.
 //!
-//! It owns the simulated clock, the requests and what is told of them; every decision is made by the gate's own code,
-//! [`crate::admission::gate::Gate`], which takes the time as an argument. [`options`] reads what is asked, [`arrivals`]
-//! makes the requests, [`simulation`] lets them happen and [`report`] says what came of it.
+//! It owns the simulated clock, the requests and the report. The gate's own code,
+//! [`crate::admission::gate::Gate`], makes every decision; it takes the time as an argument.
+//! [`options`] reads the command line, [`arrivals`] generates the requests, [`simulation`] runs
+//! them and [`report`] describes the result.
 //!
-//! It refuses to model what it cannot know: providers do not fail here, whoever is refused does not come back, and no
-//! other provider helps out.
+//! It refuses to model what it cannot know: providers do not fail here, refused clients do not
+//! retry, and there is no fallback to another provider.
 //!
-//! The one thing to know: the same options and the same seed give the same report, on every machine. No clock is asked
-//! and nothing is awaited, so that an hour of arrivals takes as long as its decisions do.
+//! The one thing to know: the same options and the same seed give the same report, on every
+//! machine. It reads no clock and awaits nothing, so that an hour of arrivals takes only as long as
+//! its decisions.
 
 pub mod arrivals;
 pub mod options;
@@ -22,27 +24,27 @@ use arrivals::Coming;
 use report::Report;
 use simulation::Simulation;
 
-/// What is to be simulated.
+/// A simulation's parameters.
 #[derive(Debug, Clone)]
 pub struct Scenario {
     /// How many calls run at once, 1 or more.
     pub slots: u32,
     /// How many requests may wait.
     pub max_queue: u32,
-    /// How long one may wait.
+    /// How long a request may wait.
     pub max_wait: Duration,
-    /// How long a request may take in all, the line included.
+    /// How long a request may take in total, its wait in the line included.
     pub deadline: Duration,
     /// The requests, in the order of their arrival.
     pub coming: Vec<Coming>,
-    /// For how long they arrive.
+    /// How long requests arrive.
     pub duration: Duration,
-    /// What the gate's own random numbers begin with.
+    /// The seed of the gate's random numbers.
     pub seed: u64,
 }
 
 impl Scenario {
-    /// Lets it happen. `origin` is any instant: only differences matter.
+    /// Runs the simulation. `origin` may be any instant: only differences matter.
     #[must_use]
     pub fn run(&self, origin: Instant) -> Report {
         let ran = Simulation::new(self, origin).run();

@@ -1,10 +1,12 @@
-//! When requests come, whose they are and how long each holds a slot.
+//! Generates requests: when each arrives, who sends it and how long it holds a slot.
 //!
-//! Requests of many independent clients form a Poisson process: the time from one to the next is exponential. With
-//! bursts the moments are fewer by that factor and bring several requests each, so that the rate stays.
+//! Requests of many independent clients form a Poisson process: the time from one to the next is
+//! exponential. With bursts there are fewer moments by that factor and several requests at each, so
+//! that the rate stays the same.
 //!
-//! What a reader would get wrong: a hold time is drawn when the request is made, not when it starts. The same seed
-//! therefore brings the same requests whatever the limits are, and two reports differ by the limits alone.
+//! What a reader would get wrong: a hold time is drawn when the request is generated, not when it
+//! starts. The same seed therefore gives the same requests with any limits, and two reports differ
+//! by the limits alone.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -13,12 +15,12 @@ use fastrand::Rng;
 
 use crate::policy::Priority;
 
-/// A request on its way.
+/// A request that will arrive.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Coming {
-    /// When it arrives, from the beginning.
+    /// When it arrives, counted from the beginning.
     pub at: Duration,
-    /// How long it holds a slot, unless its deadline ends it before.
+    /// How long it holds a slot, unless its deadline ends it earlier.
     pub hold: Duration,
     /// The number of its caller within its class.
     pub client: u32,
@@ -41,7 +43,7 @@ pub enum Distribution {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rate(pub f64);
 
-/// Who comes, and how long they hold a slot.
+/// The callers, and how long their requests hold a slot.
 #[derive(Debug, Clone, Copy)]
 pub struct Mix {
     /// The mean hold time.
@@ -54,11 +56,11 @@ pub struct Mix {
     pub batch_share: f64,
 }
 
-/// The most requests of one simulation: some seconds of computing, some hundred megabytes.
+/// The most requests in one simulation: some seconds of computing, some hundred megabytes.
 pub const MOST: usize = 2_000_000;
 
-/// The standard deviation of a log-normal hold time's logarithm: the median is 0.6 of the mean, one in twenty takes three
-/// times the mean.
+/// The standard deviation of a log-normal hold time's logarithm: the median is 0.6 of the mean, and
+/// one in twenty is longer than three times the mean.
 const SIGMA: f64 = 1.0;
 
 /// Requests at random moments for `duration`, `burst` at a time.
@@ -91,8 +93,9 @@ pub fn poisson(
     }
 }
 
-/// The requests of a file: one to a line, when it arrives and, if the line says so, how long it holds a slot, in seconds.
-/// Empty lines and what follows a `#` are left out; the order does not matter.
+/// Reads requests from a file. Each line has a request's arrival and, optionally, how long it holds
+/// a slot, both in seconds. Empty lines and text after a `#` are ignored; the order does not
+/// matter.
 ///
 /// # Errors
 ///
@@ -182,7 +185,7 @@ fn normal(random: &mut Rng) -> f64 {
     radius * (std::f64::consts::TAU * random.f64()).cos()
 }
 
-/// What is too long for a duration is as good as for ever.
+/// Converts seconds to a duration, at most [`LONGEST`](crate::units::LONGEST).
 fn seconds(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or(crate::units::LONGEST).min(crate::units::LONGEST)
 }
@@ -200,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn rates_means_and_shares_are_those_that_were_asked_for() {
+    fn rates_means_and_shares_are_the_requested_ones() {
         let day = Duration::from_secs(86_400);
         for (distribution, burst) in
             [(Distribution::Exponential, 1), (Distribution::Fixed, 5), (Distribution::Lognormal, 1)]
@@ -223,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_may_say_hold_times_and_need_not_be_sorted() {
+    fn a_file_may_have_hold_times_and_need_not_be_sorted() {
         let text = "# seconds, hold\n3 1.5\n\n0.5\n2,4 # late\n";
         let read = read(text, mix(Distribution::Fixed), &mut Rng::with_seed(0)).unwrap();
         let times: Vec<_> =
@@ -241,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_has_a_unit_and_is_above_nothing() {
+    fn a_rate_has_a_unit_and_is_above_zero() {
         let rate = |text: &str| text.parse::<Rate>().map(|rate| rate.0);
         assert_eq!(
             (rate("2"), rate("2/s"), rate("90/m"), rate("720 / h")),
@@ -253,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn too_many_requests_are_refused_before_they_are_made() {
+    fn too_many_requests_are_refused_before_they_are_generated() {
         let year = Duration::from_secs(365 * 86_400);
         let mix = mix(Distribution::Fixed);
         let error = poisson(Rate(1.0), 1, year, mix, &mut Rng::with_seed(0)).unwrap_err();

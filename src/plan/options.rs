@@ -1,6 +1,7 @@
-//! What `llm-gateway plan` is asked on the command line.
+//! The command-line options of `llm-gateway plan`.
 //!
-//! It owns the options and their defaults. Limits that are not given are those of the provider, else the built-in ones.
+//! It owns the options and their defaults. A limit that is not given is that of the provider, else
+//! the built-in one.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -63,12 +64,14 @@ pub struct PlanOptions {
 }
 
 impl PlanOptions {
-    /// What is to be simulated, with what is not given taken from `limits`, and from `total`: how long a request may take in
-    /// all. A limit that is found out counts with its upper bound: where nothing fails it rises to that.
+    /// The scenario to simulate. Limits that are not given come from `limits`, and the deadline
+    /// from `total`, the time that a request may take in total. An adaptive limit counts with its
+    /// upper bound, to which it rises while nothing fails.
     ///
     /// # Errors
     ///
-    /// What is wrong with the file of arrivals, or that there would be too many, and what would be right.
+    /// When the file of arrivals is invalid or there would be too many requests, with what would be
+    /// right.
     pub fn scenario(&self, limits: Limits, total: Duration) -> Result<Scenario, String> {
         let mut random = Rng::with_seed(self.seed);
         let mix = Mix {
@@ -87,7 +90,7 @@ impl PlanOptions {
                 (coming, last)
             }
             (None, rate) => {
-                // clap asks for one of the two.
+                // clap requires one of the two.
                 let rate = rate.ok_or("write --arrivals RATE or --arrivals-file FILE")?;
                 let coming = arrivals::poisson(rate, self.burst, self.duration, mix, &mut random)?;
                 (coming, self.duration)
@@ -105,13 +108,13 @@ impl PlanOptions {
     }
 }
 
-/// Reads a time that is not nothing.
+/// Reads a duration above zero.
 fn some_time(text: &str) -> Result<Duration, String> {
     let time = parse_duration(text)?;
     if time.is_zero() { Err("write more than 0s".to_owned()) } else { Ok(time) }
 }
 
-/// Reads a share.
+/// Reads a share, 0 to 1.
 fn share(text: &str) -> Result<f64, String> {
     let share = text.parse().ok().filter(|share| (0.0..=1.0).contains(share));
     share.ok_or_else(|| "write a number from 0 to 1, as in 0.2".to_owned())

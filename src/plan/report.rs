@@ -1,10 +1,10 @@
-//! What came of a simulation: numbers for people, for programs, and a verdict in plain words.
+//! The result of a simulation: numbers for people and for programs, and a verdict in plain words.
 //!
-//! It owns the arithmetic and the wording. It refuses false precision: times are shown to three digits, shares to a
-//! tenth of a percent.
+//! It owns the arithmetic and the wording. It refuses false precision: times are shown to three
+//! digits, shares to a tenth of a percent.
 //!
-//! What a reader would get wrong: waits are those of requests that were let in. Who was refused waited too, or did not,
-//! and stands among the refusals.
+//! What a reader would get wrong: waits are those of admitted requests only. Refused requests,
+//! whether they waited or not, count among the refusals.
 
 mod verdict;
 
@@ -20,20 +20,20 @@ use crate::chat::RefusalReason;
 use crate::policy::Priority;
 use crate::units::format_duration;
 
-/// What came of a simulation. Times are in seconds, shares from 0 to 1; in JSON the names say so.
+/// The result of a simulation. Times are in seconds, shares from 0 to 1; in JSON the names say so.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
     /// Calls at one time.
     pub slots: u32,
     /// Requests that may wait.
     pub max_queue: u32,
-    /// How long one may wait.
+    /// How long a request may wait.
     #[serde(rename = "max_wait_seconds")]
     pub max_wait: f64,
-    /// How long a request may take in all.
+    /// How long a request may take in total.
     #[serde(rename = "deadline_seconds")]
     pub deadline: f64,
-    /// For how long requests arrived.
+    /// How long requests arrived.
     #[serde(rename = "duration_seconds")]
     pub duration: f64,
     /// The seed of all random numbers.
@@ -46,7 +46,8 @@ pub struct Report {
     /// How long a call holds its slot on average.
     #[serde(rename = "hold_seconds")]
     pub hold: f64,
-    /// The slots that all requests together would keep busy on average: rate × hold, by Little's law.
+    /// The slots that all requests together would keep busy on average: rate × hold, by Little's
+    /// law.
     #[serde(rename = "offered_slots")]
     pub offered: f64,
     /// The share of all slots that was busy while requests arrived.
@@ -54,26 +55,26 @@ pub struct Report {
     pub busy: f64,
     /// How many were answered.
     pub served: usize,
-    /// How many were let in and cut off by their deadline.
+    /// How many were admitted and cut off by their deadline.
     pub cut_off: usize,
-    /// How many were never let in, by reason.
+    /// How many were never admitted, by reason.
     pub refused: BTreeMap<RefusalReason, usize>,
-    /// The waits of those that were let in.
+    /// The waits of the admitted requests.
     #[serde(rename = "wait_seconds")]
     pub wait: Waits,
-    /// The same, batch requests left out; only where there are some.
+    /// The waits of interactive requests; only if there are batch requests too.
     #[serde(rename = "interactive_wait_seconds", skip_serializing_if = "Option::is_none")]
     pub interactive_wait: Option<Waits>,
-    /// The same of batch requests.
+    /// The waits of batch requests, if there are any.
     #[serde(rename = "batch_wait_seconds", skip_serializing_if = "Option::is_none")]
     pub batch_wait: Option<Waits>,
-    /// The most that ever waited.
+    /// The most requests that ever waited at once.
     pub longest_line: u64,
-    /// What this means.
+    /// What the numbers mean.
     pub verdict: String,
 }
 
-/// How long requests waited before they were let in, in seconds; all 0 when none was.
+/// How long requests waited before they were admitted, in seconds; all 0 when none was admitted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Waits {
     /// The average.
@@ -89,7 +90,7 @@ pub struct Waits {
 }
 
 impl Report {
-    /// Counts what came of the scenario's requests.
+    /// Counts the outcomes of the scenario's requests.
     #[must_use]
     pub fn new(scenario: &Scenario, ran: &Ran) -> Self {
         let requests = scenario.coming.len();
@@ -130,7 +131,7 @@ impl Report {
         report
     }
 
-    /// How many were never let in.
+    /// How many were never admitted.
     #[must_use]
     pub fn refusals(&self) -> usize {
         self.refused.values().sum()
@@ -210,7 +211,7 @@ impl Report {
     }
 }
 
-/// The waits of those that were let in, of one class or of all.
+/// The waits of the admitted requests, of one class or of all.
 fn waits(scenario: &Scenario, ran: &Ran, priority: Option<Priority>) -> Vec<f64> {
     let both = scenario.coming.iter().zip(&ran.fates);
     let of_class = both.filter(|(one, _)| priority.is_none_or(|class| one.priority == class));
@@ -235,7 +236,7 @@ fn busy(scenario: &Scenario, ran: &Ran) -> f64 {
     held.sum()
 }
 
-/// Three digits and a unit.
+/// Writes a time with three digits and a unit.
 fn time(seconds: f64) -> String {
     match seconds {
         0.0 => "0 s".to_owned(),
@@ -246,7 +247,7 @@ fn time(seconds: f64) -> String {
     }
 }
 
-/// Three digits where there are that many.
+/// Writes a number with three digits.
 fn digits(number: f64) -> String {
     match number {
         ..9.995 => format!("{number:.2}"),

@@ -1,9 +1,10 @@
-//! The requests, one after the other, at a gate whose clock is ours.
+//! Runs the requests, one after the other, through a gate in simulated time.
 //!
-//! It owns the events to come: arrivals, ends of calls, ends of patience. Everything between two of them is skipped.
+//! It owns the future events: arrivals, ends of calls, ends of waits. It skips the time between two
+//! events.
 //!
-//! What a reader would get wrong: [`Gate::next_wake`] is not asked. What changes by time alone there are cooldowns and
-//! breakers, and no call fails here.
+//! What a reader would get wrong: it does not call [`Gate::next_wake`]. In a gate, only cooldowns
+//! and breakers change by time alone, and no call fails here.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -21,60 +22,60 @@ use crate::admission::{Arrival, Decision, Ended, Gate, Moment, Permit, Wake};
 use crate::chat::RefusalReason;
 use crate::policy::Priority;
 
-/// What became of all requests.
+/// The outcome of all requests.
 #[derive(Debug)]
 pub struct Ran {
-    /// Of each request, in the order of arrival.
+    /// The outcome of each request, in the order of arrival.
     pub fates: Vec<Fate>,
-    /// The most that ever waited.
+    /// The most requests that ever waited at once.
     pub longest_line: u64,
 }
 
-/// What became of one request.
+/// The outcome of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// It was let in after this wait, and answered.
+    /// It was admitted after this wait, and answered.
     Served {
         /// From its arrival to its start.
         waited: Duration,
     },
-    /// It was let in after this wait, and its deadline passed before its answer was complete.
+    /// It was admitted after this wait, and its deadline passed before its answer was complete.
     CutOff {
         /// From its arrival to its start.
         waited: Duration,
     },
-    /// It was never let in.
+    /// It was never admitted.
     Refused(RefusalReason),
 }
 
-/// A simulation on its way.
+/// A simulation in progress.
 pub struct Simulation<'a> {
     scenario: &'a Scenario,
     origin: Instant,
     gate: Gate<usize>,
     random: Rng,
-    /// The earliest first; of those at one moment, ends before expiries.
+    /// The earliest first; of events at the same moment, ends come before expiries.
     events: BinaryHeap<Reverse<(Duration, Event)>>,
     running: HashMap<usize, Permit>,
     waiting: HashMap<usize, Key>,
     fates: Vec<Fate>,
     longest_line: usize,
-    /// The names of the callers of both classes.
+    /// The callers' names, interactive ones first, then batch ones.
     names: [Vec<Arc<str>>; 2],
     model: Arc<str>,
 }
 
-/// What happens to a request by its number.
+/// An event of the request with this number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     /// Its call ends.
     End(usize),
-    /// It waits no longer.
+    /// It stops waiting.
     Expire(usize),
 }
 
 impl<'a> Simulation<'a> {
-    /// Before the first arrival.
+    /// A simulation before its first arrival.
     #[must_use]
     pub fn new(scenario: &'a Scenario, origin: Instant) -> Self {
         let (breaker, retry) = (BreakerPolicy::default(), RetryPolicy::default());
@@ -97,11 +98,11 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    /// Lets all requests come, and the last of them end.
+    /// Runs until all requests have arrived and the last of them has ended.
     #[must_use]
     pub fn run(mut self) -> Ran {
         for (number, coming) in self.scenario.coming.iter().enumerate() {
-            // A slot that becomes free at the very moment of an arrival is free for it.
+            // A call that ends at the moment of an arrival frees its slot for that arrival.
             while let Some(Reverse((at, event))) = self.events.peek().copied()
                 && at <= coming.at
             {
@@ -117,7 +118,7 @@ impl<'a> Simulation<'a> {
     }
 
     fn come(&mut self, number: usize, coming: &Coming) {
-        // Until more is known: whoever is let in, or told to go, is noted when that happens.
+        // A placeholder: the request's admission or refusal replaces it.
         self.fates.push(Fate::Refused(RefusalReason::WaitedTooLong));
         let arrival = self.arrival(coming);
         let now = coming.at;
@@ -139,7 +140,7 @@ impl<'a> Simulation<'a> {
             Event::End(number) => {
                 let Some(permit) = self.running.remove(&number) else { return };
                 let ended = match self.fates.get(number) {
-                    // The gateway gives such a call up, which says nothing about the provider.
+                    // The gateway cancels such a call, which says nothing about the provider.
                     Some(Fate::CutOff { .. }) => Ended::Neutral,
                     Some(Fate::Served { .. } | Fate::Refused(_)) | None => Ended::Success,
                 };
@@ -155,7 +156,7 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    /// Asks the gate, and does what it says to those who wait.
+    /// Asks the gate for a decision, then starts or refuses the waiting requests that it names.
     fn step<R>(
         &mut self,
         now: Duration,

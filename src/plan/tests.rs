@@ -1,4 +1,4 @@
-//! Whole simulations, against what queueing theory says and against the gate's own rules.
+//! Whole simulations, compared with queueing theory and with the gate's own rules.
 
 use std::time::{Duration, Instant};
 
@@ -11,8 +11,8 @@ use crate::policy::Priority;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Requests at this rate for so long, each of which holds a slot for ten seconds on average, with limits that nobody
-/// reaches.
+/// Requests at this rate for this long, each of which holds a slot for ten seconds on average, with
+/// limits that no request reaches.
 fn unlimited(slots: u32, rate: f64, duration: Duration) -> Scenario {
     let hold = Duration::from_secs(10);
     let mix = Mix { hold, distribution: Distribution::Exponential, clients: 1, batch_share: 0.0 };
@@ -32,10 +32,10 @@ fn run(scenario: &Scenario) -> Report {
     scenario.run(Instant::now())
 }
 
-/// The mean wait in a line before `servers` of rate `1 / hold` each, by Erlang's C formula (1917).
+/// The mean wait for one of `servers` with a rate of `1 / hold` each, by Erlang's C formula (1917).
 fn erlang_c(servers: u32, rate: f64, hold: f64) -> f64 {
     let offered = rate * hold;
-    // Erlang's B by its recurrence, and C from it.
+    // Erlang's B formula by its recurrence, then C from B.
     let blocked = (1..=servers)
         .fold(1.0, |blocked, server| offered * blocked / (f64::from(server) + offered * blocked));
     let servers = f64::from(servers);
@@ -44,8 +44,8 @@ fn erlang_c(servers: u32, rate: f64, hold: f64) -> f64 {
 }
 
 #[test]
-fn random_arrivals_and_calls_wait_as_erlang_said() {
-    // Some textbook values first: one server is ρ/(1-ρ) of the hold time.
+fn random_arrivals_and_calls_wait_as_erlangs_formula_predicts() {
+    // First a textbook value: with one server the wait is ρ/(1-ρ) of the hold time.
     assert!((erlang_c(1, 0.05, 10.0) - 10.0).abs() < 1e-9);
     for (slots, rate) in [(1, 0.05), (4, 0.28), (8, 0.6)] {
         let report = run(&unlimited(slots, rate, Duration::from_secs_f64(60_000.0 / rate)));
@@ -68,7 +68,7 @@ fn the_same_seed_gives_the_same_report_and_another_a_different_one() {
 }
 
 #[test]
-fn too_much_is_refused_and_the_verdict_says_so() {
+fn excess_load_is_refused_and_the_verdict_says_so() {
     let scenario = Scenario {
         max_queue: 8,
         max_wait: Duration::from_secs(30),
@@ -89,7 +89,7 @@ fn too_much_is_refused_and_the_verdict_says_so() {
 }
 
 #[test]
-fn a_burst_meets_the_line_and_its_end() {
+fn a_burst_fills_the_line_and_the_rest_is_refused() {
     let one = Coming {
         at: Duration::from_secs(1),
         hold: Duration::from_secs(5),
@@ -104,7 +104,8 @@ fn a_burst_meets_the_line_and_its_end() {
         coming: vec![one; 6],
         ..unlimited(1, 0.1, Duration::from_secs(1))
     };
-    // One runs, one is let in after 5 s and cut off 1 s before its end, two give up after 8 s, two find the line full.
+    // One runs, one is admitted after 5 s and cut off 1 s before its end, two give up after 8 s,
+    // and two find the line full.
     let report = run(&scenario);
     assert_eq!((report.served, report.cut_off, report.longest_line), (1, 1, 3), "{report:?}");
     let refused: Vec<_> = report.refused.iter().map(|(reason, count)| (*reason, *count)).collect();

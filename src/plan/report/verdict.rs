@@ -1,14 +1,14 @@
-//! What the numbers mean, in a sentence or two, and what would be right.
+//! Says in a sentence or two what the numbers mean and what would help.
 
 use super::{Report, digits, time};
 use crate::chat::RefusalReason;
 
-/// Slots that are busier than this answer every unevenness with a line that is long and grows fast.
+/// The most load that leaves a reserve. Above it, even a small peak makes a long line.
 const COMFORTABLE: f64 = 0.7;
-/// Losing fewer than this is what one calls working.
+/// The most requests that may be lost while the setup still counts as working.
 const BEARABLE: f64 = 0.01;
 
-/// What the numbers mean.
+/// Says what the numbers mean.
 pub(super) fn verdict(report: &Report) -> String {
     let lost = report.share(report.refusals() + report.cut_off);
     let load = report.offered / f64::from(report.slots);
@@ -50,7 +50,7 @@ pub(super) fn verdict(report: &Report) -> String {
     format!("Fits: nineteen requests in twenty wait no longer than {}.", time(report.wait.p95))
 }
 
-/// The slots that this load would keep comfortably busy, and at least one more than there are.
+/// The number of slots with which this load leaves a reserve, at least one more than there are.
 fn enough(report: &Report) -> u64 {
     let comfortable = (report.offered / COMFORTABLE).ceil() as u64;
     comfortable.max(u64::from(report.slots) + 1)
@@ -75,7 +75,8 @@ fn remedy(report: &Report) -> String {
                 "Their deadline passes in the line: a later one (--deadline), or about {slots} slots."
             )
         }
-        // The calls themselves take too long; the rest does not happen to a provider that never fails.
+        // The calls themselves take too long; the listed reasons do not occur at a provider that
+        // never fails.
         Some(
             RefusalReason::BreakerOpen
             | RefusalReason::CoolingDown
