@@ -1,23 +1,30 @@
-//! Who may run, who waits, and which models are in memory: Ollama's scheduler as a state machine.
+//! Ollama's scheduler as a state machine: it decides which calls run, which wait, and which models
+//! are in memory.
 //!
-//! Owns the loaded models with their slots and lines, the one call in the scheduler's hand, the bounded
-//! queue of calls whose model is not loaded, and the counters. It has no clock, timer or waker:
-//! `now` is an argument, [`Scheduler::next_change`] says when to look again, and rights to run
-//! are collected with [`Scheduler::take_grants`]. Refuses a call only when the queue is full.
+//! Owns the loaded models with their slots and lines, the call for which a model is being loaded or
+//! evicted ([`Hand`]), the bounded queue of calls whose model is not loaded, and the counters. It
+//! has no clock, timer or waker: `now` is an argument, [`Scheduler::next_change`] says when to call
+//! it again, and the caller collects grants with [`Scheduler::take_grants`]. Refuses a call only
+//! when the queue is full.
 //!
-//! It is as bad as the real one (`server/sched.go` of version 0.33), where that can be seen from outside:
+//! It schedules as badly as the real one (`server/sched.go` of version 0.33) wherever a client can
+//! see the difference:
 //!
-//! - A call for a loaded model goes to it past everybody who waits for a load. All others go through one
-//!   queue, strictly in order; while one of them is loaded, or waits for room, nobody behind it moves.
-//! - The victim is the idle model with the shortest keep-alive, not the one that was used longest ago; if none is
-//!   idle, the busy one with the shortest keep-alive, and exactly that one is waited for. It goes on serving
-//!   meanwhile, and a newcomer's keep-alive replaces the end that was set for it.
-//! - A load is its first client's: when that client leaves, it is given up, and the next in the queue begins anew.
-//!   Whether a client has left is looked at when its turn comes, not while another model is evicted for it.
-//! - After an unload its memory comes back late, and until then no end of any call is seen.
+//! - A call for a loaded model passes all calls that wait for a load. All other calls go through
+//!   one queue, strictly in order; while the first of them waits for its load, or for memory, none
+//!   behind it moves.
+//! - It evicts the idle model with the shortest keep-alive, not the least recently used one; if
+//!   none is idle, the busy one with the shortest keep-alive, and it waits for exactly that one.
+//!   The model serves calls meanwhile, and the keep-alive of a new call replaces the zero that was
+//!   set to evict it.
+//! - A load belongs to the client that began it: when that client disconnects, the load is
+//!   cancelled, and the next call in the queue begins a new one. The scheduler checks whether a
+//!   client has disconnected when its turn comes, not while another model is evicted for it.
+//! - After an unload the memory is freed late, and until then the scheduler notices the end of no
+//!   call.
 //!
-//! What a reader would get wrong: there are two lines. `max_queue` bounds only calls that need a
-//! load; calls for a model that is loaded wait on that model's own line, which has no bound.
+//! What a reader would get wrong: there are two kinds of lines. `max_queue` bounds only calls that
+//! need a load; calls for a loaded model wait in that model's own line, which has no bound.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -36,20 +43,21 @@ mod tests;
 /// How long "forever" is: the longest duration that Go can write, 292 years.
 pub const FOREVER: Duration = Duration::from_nanos(i64::MAX as u64);
 
-/// Names one call for as long as it waits or runs.
+/// Identifies one call while it waits or runs.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct CallId(u64);
 
-/// The bounds the scheduler keeps.
+/// The scheduler's limits and delays.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// Calls waiting for a load, besides the one being loaded or waiting for room.
+    /// The most calls that may wait for a load, besides the one whose model is being loaded or
+    /// waits for memory.
     pub max_queue: usize,
-    /// Models in memory at one time, at least 1.
+    /// The most models in memory at one time, at least 1.
     pub max_loaded: usize,
     /// How long a load takes.
     pub load: Duration,
-    /// How long memory takes to come back after an unload.
+    /// How long an unload takes to free its memory.
     pub recovery: Duration,
 }
 
@@ -58,23 +66,24 @@ pub struct Bounds {
 pub struct Want {
     /// The model.
     pub model: ModelKey,
-    /// What the model is to be loaded with: other options than the loaded model has mean a reload.
+    /// The options that the model must be loaded with: a model that was loaded with others is
+    /// reloaded.
     pub options: RunnerOptions,
-    /// The context length that this makes, in tokens.
+    /// The resulting context length in tokens.
     pub num_ctx: u32,
-    /// Slots the model gets when this call loads it, at least 1.
+    /// The slots that the model gets when this call loads it, at least 1.
     pub slots: usize,
     /// How long the model stays after its last call, at most [`FOREVER`].
     pub keep_alive: Duration,
-    /// Whether the call generates; one that only loads takes no slot and is over once it is
+    /// Whether the call generates; a call that only loads takes no slot and ends once it is
     /// granted.
     pub generates: bool,
 }
 
-/// The right to run, given once.
+/// The permission to run, given once.
 #[derive(Clone, Copy, Debug)]
 pub struct Grant {
-    /// Whose it is.
+    /// The call that may run.
     pub call: CallId,
     /// How long the call waited until its model was in memory.
     pub load: Duration,
@@ -83,9 +92,9 @@ pub struct Grant {
 /// How a call ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum End {
-    /// It said its last word.
+    /// Its answer is complete.
     Finished,
-    /// Its client left.
+    /// Its client disconnected.
     Cancelled,
 }
 
@@ -100,74 +109,75 @@ pub struct Resident {
     pub model: ModelKey,
     /// Its context length in tokens.
     pub num_ctx: u32,
-    /// How long it stays if nothing else comes.
+    /// How long it stays if no other call arrives.
     pub stays: Duration,
 }
 
-/// The scheduler's numbers. Always `requests = refused + finished + cancelled + waiting +
-/// running`, and `loads` counts those that ended well.
+/// The scheduler's counters. Always `requests = refused + finished + cancelled + waiting +
+/// running`, and `loads` counts only completed loads.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct SimSnapshot {
-    /// Calls that asked for a model, ever.
+    /// All calls that asked for a model.
     pub requests: u64,
     /// Calls answered "server busy".
     pub refused: u64,
-    /// Calls that ran to their end.
+    /// Calls that ran until their answer was complete.
     pub finished: u64,
-    /// Calls whose client left while waiting or running.
+    /// Calls whose client disconnected while they waited or ran.
     pub cancelled: u64,
-    /// Calls waiting now: for a load, for room, or for a slot.
+    /// Calls waiting now: for a load, for memory, or for a slot.
     pub waiting: usize,
     /// Calls holding a slot now, all models together.
     pub running: usize,
-    /// Most calls that ever held a slot at one time, all models together.
+    /// The most calls that ever held a slot at one time, all models together.
     pub most_running: usize,
     /// Models in memory now.
     pub loaded: usize,
     /// Whether a load is in progress now.
     pub loading: bool,
-    /// Loads that ended, ever.
+    /// All completed loads.
     pub loads: u64,
-    /// Loads given up because the client that began them left.
+    /// Loads cancelled because the client that began them disconnected.
     pub aborted_loads: u64,
-    /// Models taken out of memory to be loaded again with other options.
+    /// Models unloaded in order to be loaded again with other options.
     pub reloads: u64,
-    /// Models taken out of memory: to make room, to reload, on request, or idle for too long.
+    /// Models unloaded: to free memory for another, to be reloaded, on request, or after their
+    /// keep-alive.
     pub unloads: u64,
 }
 
-/// See the module's introduction.
+/// The state machine.
 #[derive(Debug)]
 pub struct Scheduler {
     bounds: Bounds,
     runners: Vec<Runner>,
     hand: Option<Hand>,
     pending: VecDeque<Call>,
-    /// Until when the memory of an unloaded model has not come back.
+    /// When the memory of an unloaded model will be free, if it is not yet.
     recovering: Option<Instant>,
     grants: Vec<Grant>,
     last_id: u64,
     counts: SimSnapshot,
 }
 
-/// The call that the scheduler is busy with.
+/// The call for which the scheduler is evicting or loading a model.
 #[derive(Debug)]
 struct Hand {
     call: Call,
     step: Step,
 }
 
-/// What the scheduler does for the call in its hand.
+/// What the scheduler does for that call.
 #[derive(Debug)]
 enum Step {
-    /// Waits until this model is unloaded and its memory is back.
+    /// Waits until this model is unloaded and its memory is free.
     Evicts(ModelKey),
-    /// Loads until then.
+    /// Loads the call's model until this moment.
     Loads(Instant),
 }
 
 impl Scheduler {
-    /// An empty machine.
+    /// A scheduler without models and calls.
     pub fn new(bounds: Bounds) -> Self {
         Self {
             bounds: Bounds { max_loaded: bounds.max_loaded.max(1), ..bounds },
@@ -181,10 +191,11 @@ impl Scheduler {
         }
     }
 
-    /// Takes a call in. It is granted later, perhaps at once: see [`Scheduler::take_grants`].
+    /// Accepts a call. It is granted later, perhaps at once: see [`Scheduler::take_grants`].
     ///
     /// # Errors
-    /// [`Busy`] when it needs a load and the queue for that is full; it is then forgotten.
+    /// [`Busy`] when the call needs a load and the queue for that is full; the scheduler then
+    /// forgets the call.
     pub fn arrive(&mut self, now: Instant, want: Want) -> Result<CallId, Busy> {
         self.advance(now);
         self.counts.requests += 1;
@@ -194,7 +205,7 @@ impl Scheduler {
         if let Some(runner) = self.runners.iter_mut().find(|runner| runner.serves(&call.want)) {
             runner.enter(now, call, &mut self.grants, &mut self.counts);
         } else {
-            // An empty hand takes the head of the queue.
+            // Without a current call, the head of the queue becomes one at once.
             let in_hand = usize::from(self.hand.is_none());
             if self.pending.len() >= self.bounds.max_queue.saturating_add(in_hand) {
                 self.counts.refused += 1;
@@ -206,8 +217,9 @@ impl Scheduler {
         Ok(id)
     }
 
-    /// A call ends, or its client leaves. Its slot goes to the next in line at once; a load that it began is given up; its
-    /// place in the queue stays taken until its turn comes. A call already out changes nothing.
+    /// Ends a call, or removes one whose client disconnected. Its slot goes to the next call in
+    /// line at once, and a load that it began is cancelled; its place in the queue stays occupied
+    /// until its turn comes. A call that has already ended changes nothing.
     pub fn leave(&mut self, now: Instant, id: CallId, end: End) {
         let in_hand = self.hand.as_mut().map(|hand| &mut hand.call);
         let mut waiting = self.pending.iter_mut().chain(in_hand);
@@ -228,7 +240,7 @@ impl Scheduler {
         self.advance(now);
     }
 
-    /// Unloads a model as soon as nobody uses it; not loaded is fine too.
+    /// Unloads a model as soon as no call uses it; does nothing if it is not loaded.
     pub fn unload(&mut self, now: Instant, model: &ModelKey) {
         for runner in self.runners.iter_mut().filter(|runner| runner.model == *model) {
             runner.keep_alive = Duration::ZERO;
@@ -236,8 +248,8 @@ impl Scheduler {
         self.advance(now);
     }
 
-    /// Does all that has become possible: slots to the lines, idle models out, pending calls to
-    /// their models, and the next load.
+    /// Does everything that has become possible: gives slots to waiting calls, unloads idle models,
+    /// sends pending calls to their models, and begins the next load.
     pub fn advance(&mut self, now: Instant) {
         self.see_memory(now);
         for runner in &mut self.runners {
@@ -247,7 +259,7 @@ impl Scheduler {
             self.expire(now);
             let Some(hand) = self.hand.take() else {
                 let Some(call) = self.pending.pop_front() else { break };
-                // Whoever has left by now is passed over.
+                // Calls whose clients have disconnected are skipped.
                 if !call.has_left {
                     self.decide(now, call);
                 }
@@ -264,13 +276,13 @@ impl Scheduler {
         self.counts.most_running = self.counts.most_running.max(self.running());
     }
 
-    /// When time alone changes something.
+    /// The next moment at which time alone changes something.
     pub fn next_change(&self) -> Option<Instant> {
         let loaded = self.hand.as_ref().and_then(|hand| match hand.step {
             Step::Loads(until) => Some(until),
             Step::Evicts(_) => None,
         });
-        // While memory comes back no model is unloaded.
+        // No model is unloaded while the memory of another is not free yet.
         let expires = match self.recovering {
             Some(until) => Some(until),
             None => self.runners.iter().filter_map(Runner::expires).min(),
@@ -278,12 +290,12 @@ impl Scheduler {
         loaded.into_iter().chain(expires).min()
     }
 
-    /// Takes the rights to run given since the last time.
+    /// Returns the grants since the last call.
     pub fn take_grants(&mut self) -> Vec<Grant> {
         std::mem::take(&mut self.grants)
     }
 
-    /// The models in memory, longest-lived first. One that is loading is not among them.
+    /// The models in memory, the longest-lived first, without one that is being loaded.
     pub fn residents(&mut self, now: Instant) -> Vec<Resident> {
         self.advance(now);
         let resident = |runner: &Runner| Resident {
@@ -296,7 +308,7 @@ impl Scheduler {
         residents
     }
 
-    /// The numbers now.
+    /// The present counters.
     pub fn snapshot(&self) -> SimSnapshot {
         let on_lines: usize = self.runners.iter().map(|runner| runner.line.len()).sum();
         let in_hand = self.hand.iter().map(|hand| &hand.call);
@@ -314,7 +326,7 @@ impl Scheduler {
         self.hand.as_ref().is_some_and(|hand| matches!(hand.step, Step::Loads(_)))
     }
 
-    /// Takes a call into the hand, or to its model when that is loaded by now.
+    /// Begins an eviction or a load for a call, or sends it to its model if that is loaded by now.
     fn decide(&mut self, now: Instant, call: Call) {
         let same = self.runners.iter().position(|runner| runner.model == call.want.model);
         if let Some(runner) = same.and_then(|at| self.runners.get_mut(at)) {
@@ -322,7 +334,7 @@ impl Scheduler {
                 runner.enter(now, call, &mut self.grants, &mut self.counts);
                 return;
             }
-            // Loaded with other options: it has to go first, whoever uses it.
+            // Loaded with other options: it must be unloaded first, even if other calls use it.
             runner.keep_alive = Duration::ZERO;
             self.counts.reloads += 1;
             let step = Step::Evicts(runner.model.clone());
@@ -341,7 +353,7 @@ impl Scheduler {
         }
     }
 
-    /// Goes on with the call in the hand; gives it back while there is something to wait for.
+    /// Continues the work for the current call; returns it while there is something to wait for.
     fn go_on(&mut self, now: Instant, hand: Hand) -> Option<Hand> {
         let Hand { call, step } = hand;
         match step {
@@ -350,7 +362,8 @@ impl Scheduler {
                 if is_there || self.recovering.is_some() {
                     return Some(Hand { call, step });
                 }
-                // Who has left meanwhile is found out by the load, which is given up at once.
+                // If the client has disconnected meanwhile, the load notices that and is cancelled
+                // at once.
                 self.decide(now, call);
             }
             Step::Loads(_) if call.has_left => self.counts.aborted_loads += 1,
@@ -365,7 +378,7 @@ impl Scheduler {
         None
     }
 
-    /// Sees the ends of calls, unless the memory of a model has not come back yet.
+    /// Notices the ends of calls, unless the memory of an unloaded model is not free yet.
     fn see_memory(&mut self, now: Instant) {
         if self.recovering.is_some_and(|until| until > now) {
             return;
@@ -374,7 +387,8 @@ impl Scheduler {
         self.runners.iter_mut().for_each(|runner| runner.see_ends(now));
     }
 
-    /// Unloads what was idle for its whole keep-alive, one model after the other as memory comes back.
+    /// Unloads models that were idle for their whole keep-alive, one after the other as memory
+    /// becomes free.
     fn expire(&mut self, now: Instant) {
         while self.recovering.is_none() {
             let due = |runner: &Runner| runner.expires().is_some_and(|until| until <= now);

@@ -1,10 +1,11 @@
 //! One loaded model: its slots, the unbounded line behind them, and how long it stays.
 //!
-//! Owns nothing that outlives the model. Refuses nobody. The line is first come, first served,
-//! and a call that only loads never stands in it.
+//! Owns nothing that outlives the model. Refuses no call. The line is first come, first served, and
+//! a call that only loads never waits in it.
 //!
-//! What a reader would get wrong: whether it is in use is told by its references, not by its slots.
-//! Ends of calls are seen late while the memory of another model comes back.
+//! What a reader would get wrong: it is in use while it has references, not while its slots are
+//! taken. The scheduler notices the ends of calls late while the memory of another model is not
+//! free yet.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -13,46 +14,46 @@ use super::{CallId, Grant, SimSnapshot, Want};
 use crate::sim::name::ModelKey;
 use crate::sim::runner_options::RunnerOptions;
 
-/// A call on its way to a slot.
+/// A call that has no slot yet.
 #[derive(Debug)]
 pub struct Call {
-    /// Its name.
+    /// Its identity.
     pub id: CallId,
     /// What it needs.
     pub want: Want,
-    /// When it came.
+    /// When it arrived.
     pub arrived: Instant,
-    /// Whether its client has left. Nobody looks before its turn comes.
+    /// Whether its client has disconnected. The scheduler checks this only when its turn comes.
     pub has_left: bool,
 }
 
 /// A model in memory.
 #[derive(Debug)]
 pub struct Runner {
-    /// Which one.
+    /// Its name.
     pub model: ModelKey,
     /// What it was loaded with.
     pub options: RunnerOptions,
     /// Context length in tokens.
     pub num_ctx: u32,
-    /// Calls it runs at one time.
+    /// The most calls that it runs at one time.
     pub slots: usize,
     /// How long it stays when idle.
     pub keep_alive: Duration,
-    /// When a call last entered or was seen to end.
+    /// When a call last entered, or its end was last noticed.
     pub last_used: Instant,
-    /// Who holds a slot.
+    /// The calls that hold a slot.
     pub running: Vec<CallId>,
-    /// Who waits for one, and how long the load kept them.
+    /// The calls that wait for a slot, and how long each waited for the load.
     pub line: VecDeque<(CallId, Duration)>,
-    /// Calls that have not been seen to end.
+    /// Calls whose end was not noticed, whether they have ended or not.
     references: usize,
-    /// Calls that have ended and have not been seen to.
+    /// Calls that have ended and whose end was not noticed yet.
     unseen: usize,
 }
 
 impl Runner {
-    /// A model just loaded for a call that wants this.
+    /// A model that was just loaded for a call with these needs.
     pub fn new(now: Instant, want: &Want) -> Self {
         Self {
             model: want.model.clone(),
@@ -68,12 +69,12 @@ impl Runner {
         }
     }
 
-    /// Whether it is the model wanted, loaded as it is wanted.
+    /// Whether it is the wanted model, loaded with the wanted options.
     pub fn serves(&self, want: &Want) -> bool {
         self.model == want.model && self.options == want.options
     }
 
-    /// Puts a call on the line; one that only loads is over at once.
+    /// Adds a call to the line; a call that only loads ends at once.
     pub fn enter(
         &mut self,
         now: Instant,
@@ -81,7 +82,7 @@ impl Runner {
         grants: &mut Vec<Grant>,
         counts: &mut SimSnapshot,
     ) {
-        // The newest call's keep-alive holds for everybody, also for a model that is being evicted.
+        // The newest call sets the keep-alive, even of a model that is being evicted.
         self.keep_alive = call.want.keep_alive;
         self.last_used = now;
         let load = now.saturating_duration_since(call.arrived);
@@ -95,7 +96,7 @@ impl Runner {
         }
     }
 
-    /// Gives free slots to those who wait.
+    /// Gives free slots to waiting calls.
     pub fn fill(&mut self, grants: &mut Vec<Grant>) {
         while self.running.len() < self.slots {
             let Some((call, load)) = self.line.pop_front() else { break };
@@ -104,7 +105,7 @@ impl Runner {
         }
     }
 
-    /// Takes a call out, waiting or running; false when it is not here. Its slot is free at once.
+    /// Removes a call, waiting or running; false if it is not here. Its slot is free at once.
     pub fn leave(&mut self, id: CallId) -> bool {
         let at = self.running.iter().position(|running| *running == id);
         let found = match at {
@@ -118,7 +119,7 @@ impl Runner {
         found
     }
 
-    /// The scheduler sees who has ended.
+    /// Notices the ends of calls.
     pub fn see_ends(&mut self, now: Instant) {
         if self.unseen > 0 {
             self.references -= std::mem::take(&mut self.unseen).min(self.references);
@@ -126,17 +127,17 @@ impl Runner {
         }
     }
 
-    /// Whether nobody is seen to run on it or wait for it.
+    /// Whether no call counts as running or waiting here.
     pub fn is_idle(&self) -> bool {
         self.references == 0
     }
 
-    /// When it is unloaded if nothing else comes; `None` while it is in use, and for ever.
+    /// When it is unloaded if no other call arrives; `None` while it is in use or stays for ever.
     pub fn expires(&self) -> Option<Instant> {
         self.last_used.checked_add(self.keep_alive).filter(|_| self.is_idle())
     }
 
-    /// How much longer it stays if nothing else comes.
+    /// How much longer it stays if no other call arrives.
     pub fn stays(&self, now: Instant) -> Duration {
         let idle = match self.is_idle() {
             true => now.saturating_duration_since(self.last_used),
@@ -146,7 +147,7 @@ impl Runner {
     }
 }
 
-/// Removes the first element that matches; false when none does.
+/// Removes the first element that matches; false if none does.
 pub fn take<T>(queue: &mut VecDeque<T>, matches: impl Fn(&T) -> bool) -> bool {
     let at = queue.iter().position(matches);
     at.and_then(|at| queue.remove(at)).is_some()

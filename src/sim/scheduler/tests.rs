@@ -1,4 +1,4 @@
-//! The scheduler in a time of its own: who runs, who waits, what is loaded.
+//! The scheduler in simulated time: which calls run, which wait, which models are loaded.
 
 use proptest::prelude::*;
 
@@ -40,13 +40,13 @@ impl Bench {
         self.collect();
     }
 
-    /// Lets time pass until the load in progress ends.
+    /// Advances the time until the load in progress ends.
     fn end_load(&mut self) {
         assert!(self.seen().loading, "no load in progress");
         self.pass(LOAD);
     }
 
-    /// Lets time pass, stopping wherever it alone changes something.
+    /// Advances the time, with a stop at each moment at which time alone changes something.
     fn pass(&mut self, time: Duration) {
         let until = self.now + time;
         while let Some(next) = self.scheduler.next_change().filter(|next| *next <= until) {
@@ -85,7 +85,7 @@ fn want(model: &str) -> Want {
 }
 
 #[test]
-fn a_call_for_a_model_not_loaded_waits_for_its_load() {
+fn a_call_for_an_unloaded_model_waits_for_its_load() {
     let mut bench = Bench::new(512, 3);
     let id = bench.arrive("a").expect("room");
     assert_eq!((bench.seen().waiting, bench.seen().loading), (1, true));
@@ -111,13 +111,13 @@ fn slots_are_given_in_the_order_of_arrival_and_the_line_has_no_bound() {
 }
 
 #[test]
-fn one_model_loads_at_a_time_and_loaded_ones_go_on() {
+fn one_model_loads_at_a_time_while_loaded_ones_serve_calls() {
     let mut bench = Bench::new(512, 3);
     bench.load("a");
     let (b, c) = (bench.arrive("b").expect("room"), bench.arrive("c").expect("room"));
     let a = bench.arrive("a").expect("room");
     assert!(bench.granted.contains(&a));
-    assert_eq!(bench.loaded(), ["a"], "what loads is not shown");
+    assert_eq!(bench.loaded(), ["a"], "a loading model is not shown");
     bench.end_load();
     assert!(bench.granted.contains(&b) && !bench.granted.contains(&c));
     bench.end_load();
@@ -129,50 +129,50 @@ fn a_full_queue_refuses_only_calls_that_need_a_load() {
     let mut bench = Bench::new(1, 1);
     bench.load("a");
     let running = bench.arrive("a").expect("loaded");
-    assert!(bench.arrive("b").is_ok(), "in the scheduler's hand, waiting for room");
+    assert!(bench.arrive("b").is_ok(), "the current call, waiting for memory");
     let queued = bench.arrive("c").expect("queued");
     assert_eq!(bench.arrive("d"), Err(Busy));
     assert!(bench.arrive("a").is_ok(), "loaded models have no bound");
     assert_eq!(bench.seen().refused, 1);
     assert!(!bench.seen().loading);
-    // A client that leaves keeps its place taken until its turn comes.
+    // The place of a disconnected client stays occupied until its turn comes.
     bench.leave(queued, End::Cancelled);
     assert_eq!(bench.arrive("d"), Err(Busy));
     bench.leave(running, End::Finished);
 }
 
 #[test]
-fn the_victim_is_the_idle_model_with_the_shortest_keep_alive() {
+fn the_idle_model_with_the_shortest_keep_alive_is_evicted() {
     let mut bench = Bench::new(512, 2);
     let short = Want { keep_alive: Duration::from_secs(60), ..want("b") };
     bench.load("a");
     let id = bench.arrive_with(short).expect("room");
     bench.end_load();
     bench.leave(id, End::Finished);
-    // It was used last, and goes all the same.
+    // It is evicted although it was used last.
     bench.load("c");
     assert_eq!(bench.loaded(), ["c", "a"]);
-    // In use, it is spared for an idle one, however long that would stay.
+    // A busy model stays: an idle one is evicted, even one with a longer keep-alive.
     let busy = bench.arrive_with(Want { keep_alive: Duration::from_secs(1), ..want("c") });
     bench.load("d");
     assert!(bench.loaded().contains(&"c".to_owned()) && busy.is_ok());
 }
 
 #[test]
-fn a_busy_victim_is_waited_for_while_newcomers_go_on_using_it() {
+fn a_busy_model_is_evicted_only_when_new_calls_leave_it_idle() {
     let mut bench = Bench::new(512, 2);
     bench.load("a");
     bench.load("b");
     let (on_a, on_b) = (bench.arrive("a").expect("loaded"), bench.arrive("b").expect("loaded"));
     let cold = bench.arrive("c").expect("queued");
-    // The other model's getting idle changes nothing: exactly the first is waited for.
+    // The other model becomes idle, but the scheduler still waits for exactly the first.
     bench.leave(on_b, End::Finished);
     assert!(!bench.seen().loading);
     let newcomer = bench.arrive("a").expect("still loaded");
     assert!(bench.granted.contains(&newcomer));
     bench.leave(on_a, End::Finished);
-    assert!(!bench.seen().loading, "a newcomer uses it");
-    // Its keep-alive replaced the end that was set, so that the model goes when that is over.
+    assert!(!bench.seen().loading, "a new call uses it");
+    // Its keep-alive replaced the zero that was set, so the model is evicted only after that.
     bench.leave(newcomer, End::Finished);
     bench.pass(KEEP - Duration::from_millis(1));
     assert!(!bench.seen().loading);
@@ -181,20 +181,20 @@ fn a_busy_victim_is_waited_for_while_newcomers_go_on_using_it() {
 }
 
 #[test]
-fn a_load_is_its_first_client_s_and_begins_anew_for_the_next() {
+fn a_load_is_cancelled_with_its_first_client_and_begins_anew_for_the_next() {
     let mut bench = Bench::new(512, 3);
     let (first, second) = (bench.arrive("a").expect("room"), bench.arrive("a").expect("room"));
     bench.pass(LOAD / 2);
     bench.leave(first, End::Cancelled);
     assert_eq!((bench.seen().aborted_loads, bench.seen().loading), (1, true));
     bench.pass(LOAD / 2);
-    assert!(bench.granted.is_empty(), "the half that was loaded is lost");
+    assert!(bench.granted.is_empty(), "half of the first load is lost");
     bench.pass(LOAD / 2);
     assert_eq!(bench.granted, [second]);
 }
 
 #[test]
-fn a_client_that_leaves_while_room_is_made_still_evicts_and_then_gives_its_load_up() {
+fn an_eviction_goes_on_when_its_client_disconnects_and_then_the_load_is_cancelled() {
     let mut bench = Bench::new(512, 1);
     bench.load("a");
     let busy = bench.arrive("a").expect("loaded");
@@ -202,7 +202,7 @@ fn a_client_that_leaves_while_room_is_made_still_evicts_and_then_gives_its_load_
     bench.leave(cold, End::Cancelled);
     bench.leave(busy, End::Finished);
     assert_eq!((bench.loaded().len(), bench.seen().aborted_loads), (0, 1));
-    // Whoever left while it stood in the queue is passed over.
+    // A client that disconnected while it was in the queue is skipped.
     let (next, left) = (bench.arrive("c").expect("room"), bench.arrive("d").expect("room"));
     bench.leave(left, End::Cancelled);
     bench.end_load();
@@ -211,7 +211,7 @@ fn a_client_that_leaves_while_room_is_made_still_evicts_and_then_gives_its_load_
 }
 
 #[test]
-fn other_options_reload_the_model_once_it_is_idle_and_none_is_not_the_same_as_any() {
+fn other_options_reload_the_idle_model_and_no_option_differs_from_the_default_value() {
     let mut bench = Bench::new(512, 3);
     let running = bench.arrive("a").expect("room");
     bench.end_load();
@@ -237,7 +237,7 @@ fn other_options_reload_the_model_once_it_is_idle_and_none_is_not_the_same_as_an
 }
 
 #[test]
-fn memory_comes_back_late_and_until_then_no_end_is_seen() {
+fn memory_is_freed_late_and_until_then_no_end_is_noticed() {
     let bounds = Bounds { max_queue: 512, max_loaded: 2, load: LOAD, recovery: RECOVERY };
     let mut bench = Bench::of(bounds);
     bench.load("a");
@@ -245,7 +245,7 @@ fn memory_comes_back_late_and_until_then_no_end_is_seen() {
     let busy = bench.arrive("b").expect("loaded");
     let cold = bench.arrive("c").expect("room");
     assert_eq!((bench.loaded(), bench.seen().loading), (vec!["b".to_owned()], false));
-    // Its slot is free at once, but it is not seen to be idle: it could not be evicted now.
+    // Its slot is free at once, but the model does not count as idle: it cannot be evicted now.
     bench.leave(busy, End::Finished);
     bench.scheduler.unload(bench.now, &want("b").model);
     assert_eq!(bench.loaded(), ["b"]);
@@ -271,7 +271,7 @@ fn an_idle_model_stays_for_its_keep_alive_and_no_longer() {
 }
 
 #[test]
-fn unloading_waits_for_those_who_use_the_model() {
+fn unloading_waits_for_the_calls_that_use_the_model() {
     let mut bench = Bench::new(512, 3);
     let id = bench.arrive("a").expect("room");
     bench.end_load();
@@ -282,7 +282,7 @@ fn unloading_waits_for_those_who_use_the_model() {
 }
 
 #[test]
-fn a_model_that_is_to_stay_for_ever_blocks_every_load_behind_it() {
+fn a_model_with_an_endless_keep_alive_blocks_every_load_behind_it() {
     let mut bench = Bench::new(512, 1);
     bench.load("a");
     let first = bench.arrive("a").expect("loaded");
@@ -306,8 +306,8 @@ fn a_call_that_only_loads_takes_no_slot() {
 }
 
 proptest! {
-    /// Whatever comes in whatever order, slots are kept, the sums add up, and in the end
-    /// everybody was served.
+    /// In any order of events, slots stay within their limit, the counters add up, and in the end
+    /// every call was served.
     #[test]
     fn no_order_of_events_breaks_the_sums(steps in prop::collection::vec((0..5u8, 0..64usize), 0..300)) {
         let bounds = Bounds { max_queue: 3, max_loaded: 2, load: LOAD, recovery: RECOVERY };
@@ -342,7 +342,7 @@ proptest! {
                 bench.leave(id, End::Finished);
                 alive.retain(|other| *other != id);
             }
-            // Long enough for any keep-alive that brought a model back.
+            // Long enough for any keep-alive that a new call has set.
             bench.pass(KEEP);
         }
         prop_assert_eq!((bench.seen().waiting, bench.seen().running), (0, 0));
