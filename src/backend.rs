@@ -7,31 +7,31 @@
 //! The one thing to know: a transport that ends cleanly proves nothing. Only [`Decoder::finish`] tells whether the
 //! answer was whole.
 
-mod added;
+mod added_fields;
 mod anthropic;
 mod blame;
+mod call_ids;
 mod calls;
 pub mod carry;
 mod degrade;
+mod document;
+mod finish_reason;
 mod gemini;
 mod history;
 mod lenient;
-mod links;
-mod listed;
 mod logprobs;
+mod model_list;
 mod names;
 mod ollama;
 mod openai;
+mod output_limit;
 mod overflow;
 mod quirks;
-mod reason;
 mod report;
-mod room;
 mod stream;
 #[cfg(test)]
 mod testing;
 mod vendor_errors;
-mod whole;
 
 use std::fmt;
 use std::time::Duration;
@@ -50,9 +50,9 @@ pub use anthropic::Anthropic;
 pub use gemini::Gemini;
 pub use ollama::Ollama;
 pub use openai::OpenAi;
-use openai::has_newer_limit as openai_family;
+use openai::has_newer_limit;
+pub use output_limit::allowed_output_tokens;
 pub use quirks::{ApiVersion, LimitField, Quirks, SystemPlace};
-pub use room::room;
 
 /// The most that one undivided piece of an answer may hold: a line, an event or a unary body.
 pub const MAX_PIECE: usize = 32 * 1024 * 1024;
@@ -68,7 +68,7 @@ pub trait Backend: Sync {
     }
 
     /// What `ask` wants and the API has no word for at all; `None` when it can be asked.
-    fn lacks(&self, ask: &Ask) -> Option<&'static str>;
+    fn unsupported(&self, ask: &Ask) -> Option<&'static str>;
 
     /// Where its providers answer what a client asks at `endpoint`, below their base address; `None` where they never do.
     fn path(&self, _endpoint: Endpoint) -> Option<&'static str> {
@@ -85,12 +85,12 @@ pub trait Backend: Sync {
     /// # Errors
     ///
     /// `InvalidRequest` naming the field, when the API cannot express something that would change the result, or
-    /// [lacks](Backend::lacks) the whole.
+    /// [does not support](Backend::unsupported) the whole.
     fn encode(&self, ask: &Ask, target: Target<'_>) -> Result<UpstreamRequest, GatewayError>;
 
     /// Whether `model` goes on where a last assistant message ends, instead of answering anew. `false` wherever that is
     /// not known for certain.
-    fn goes_on(&self, _request: &ChatRequest, _model: &str) -> bool {
+    fn continues_prefill(&self, _request: &ChatRequest, _model: &str) -> bool {
         false
     }
 
@@ -172,7 +172,7 @@ impl UpstreamRequest {
     /// Adds an operator's own fields to the body. What is there already stays; tables are filled in.
     pub fn add_fields(&mut self, fields: &Map<String, Value>) {
         if !fields.is_empty() {
-            self.body = added::add(std::mem::take(&mut self.body), fields);
+            self.body = added_fields::add(std::mem::take(&mut self.body), fields);
         }
     }
 }
@@ -356,7 +356,7 @@ fn bearer(api_key: Option<&str>) -> Vec<(&'static str, String)> {
 }
 
 /// Refuses what an API has no word for.
-fn lacking(what: Option<&'static str>) -> GatewayError {
+fn unsupported_error(what: Option<&'static str>) -> GatewayError {
     let what = what.unwrap_or("answer to this");
     GatewayError::invalid(format!("this provider has no {what}, name another's model"))
 }

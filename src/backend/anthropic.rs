@@ -8,19 +8,19 @@
 //! decides the answer's shape wins. A forced tool call, a limit below 1025 tokens, or a tool loop that began
 //! without thinking turn thinking off, which is then named as dropped.
 
-mod beside;
 mod decode;
 mod encode;
-mod manner;
+mod other_calls;
 mod refusal;
-mod shape;
+mod request_body;
 mod thinking;
+mod thinking_style;
 
 use serde_json::Value;
 
+use super::document::{read_result, unexpected};
 use super::stream::EventDecoder;
-use super::whole::{nothing, whole};
-use super::{Backend, DecodeError, Decoder, Rejection, Target, UpstreamRequest, lacking};
+use super::{Backend, DecodeError, Decoder, Rejection, Target, UpstreamRequest, unsupported_error};
 use crate::chat::{Api, Ask, ChatRequest, Endpoint, GatewayError, Listing, Model};
 
 /// The limit of tokens for requests without one, since the API demands one: the most that all models in service
@@ -48,7 +48,7 @@ impl Backend for Anthropic {
         Api::Anthropic
     }
 
-    fn lacks(&self, ask: &Ask) -> Option<&'static str> {
+    fn unsupported(&self, ask: &Ask) -> Option<&'static str> {
         match ask {
             Ask::Chat(_) | Ask::CountTokens(_) => None,
             Ask::Embed(_) => Some("embeddings"),
@@ -77,35 +77,36 @@ impl Backend for Anthropic {
     fn encode(&self, ask: &Ask, target: Target<'_>) -> Result<UpstreamRequest, GatewayError> {
         match ask {
             Ask::Chat(request) => encode::chat(request, target),
-            Ask::CountTokens(request) => beside::count(request, target),
-            Ask::Embed(_) | Ask::Show(_) => Err(lacking(self.lacks(ask))),
+            Ask::CountTokens(request) => other_calls::count(request, target),
+            Ask::Embed(_) | Ask::Show(_) => Err(unsupported_error(self.unsupported(ask))),
         }
     }
 
     /// The newest models answer 400 to a last assistant message, so that only the old family is trusted to go on; and
     /// who thinks begins with that.
-    fn goes_on(&self, request: &ChatRequest, model: &str) -> bool {
+    fn continues_prefill(&self, request: &ChatRequest, model: &str) -> bool {
         model.starts_with("claude-3")
-            && !thinking::Thinking::of(request, manner::Manner::of(model), None).is_on()
+            && !thinking::Thinking::of(request, thinking_style::ThinkingStyle::of(model), None)
+                .is_on()
     }
 
     fn decoder(&self, ask: &Ask, seed: u64) -> Box<dyn Decoder> {
         match ask {
             Ask::Chat(request) => Box::new(EventDecoder::new(decode::Messages::new(request, seed))),
-            Ask::CountTokens(_) => whole(beside::tokens, in_band, 0),
-            Ask::Embed(_) | Ask::Show(_) => nothing(),
+            Ask::CountTokens(_) => read_result(other_calls::tokens, in_band, 0),
+            Ask::Embed(_) | Ask::Show(_) => unexpected(),
         }
     }
 
     fn listing(&self, listing: Listing, api_key: Option<&str>) -> Option<UpstreamRequest> {
         match listing {
-            Listing::Installed => Some(beside::listing(api_key)),
+            Listing::Installed => Some(other_calls::listing(api_key)),
             Listing::Loaded => None,
         }
     }
 
     fn read_listing(&self, body: &[u8]) -> Result<Vec<Model>, DecodeError> {
-        beside::models(body)
+        other_calls::models(body)
     }
 
     fn rejection(&self, status: u16, body: &[u8], model: &str) -> Rejection {

@@ -8,13 +8,13 @@
 //! is written as its pieces come. A call is complete when its provider says so, or when its arguments are a whole JSON
 //! document and another call begins; what comes of others meanwhile is held.
 
-mod shape;
+mod json_scan;
 
 use std::collections::VecDeque;
 
 use super::{DecodeError, MAX_PIECE};
 use crate::chat::{ChatEvent, Finish, ToolCallPiece};
-use shape::Shape;
+use json_scan::JsonScan;
 
 /// Of how many complete calls it is known that they were, should more of them come.
 const REMEMBERED: usize = 64;
@@ -60,7 +60,7 @@ struct Call {
     held: String,
     /// What the arguments are if they stay without a text.
     fallback: Option<String>,
-    shape: Shape,
+    scan: JsonScan,
     /// Whether the provider says when it is complete.
     is_told: bool,
     /// Whether the provider said that it is complete.
@@ -184,7 +184,7 @@ impl Calls {
             is_written: false,
             held: String::new(),
             fallback: None,
-            shape: Shape::default(),
+            scan: JsonScan::default(),
             is_told: false,
             is_closed: false,
         });
@@ -209,14 +209,14 @@ impl Calls {
         call.id = call.id.take().or(fragment.id);
         call.name = call.name.take().or(fragment.name);
         // Some send an empty object before the real arguments.
-        let is_empty = !call.shape.has_text && fragment.arguments.trim() == "{}";
+        let is_empty = !call.scan.has_text && fragment.arguments.trim() == "{}";
         let fallback = fragment.fallback.or_else(|| is_empty.then(|| "{}".to_owned()));
         let size = |text: &Option<String>| text.as_ref().map_or(0, String::len);
         self.held = self.held.saturating_sub(size(&call.fallback));
         call.fallback = fallback.or(call.fallback.take());
         self.held = self.held.saturating_add(size(&call.fallback));
         if !is_empty {
-            call.shape.look_at(&fragment.arguments);
+            call.scan.look_at(&fragment.arguments);
             self.held = self.held.saturating_add(fragment.arguments.len());
             call.held.push_str(&fragment.arguments);
         }
@@ -359,11 +359,11 @@ impl Call {
         if self.is_told {
             return false;
         }
-        if self.shape.has_text { self.shape.is_whole } else { self.fallback.is_some() }
+        if self.scan.has_text { self.scan.is_whole } else { self.fallback.is_some() }
     }
 
     fn end(&mut self, events: &mut Vec<ChatEvent>) {
-        if !self.shape.has_text {
+        if !self.scan.has_text {
             let arguments = self.fallback.take().unwrap_or_else(|| "{}".to_owned());
             self.more(arguments, events);
         }

@@ -10,9 +10,9 @@
 mod answer;
 mod billing;
 mod failure;
-mod news;
+mod frame_kind;
+mod frames;
 mod responses;
-mod units;
 mod watch;
 
 use std::borrow::Cow;
@@ -20,7 +20,7 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use super::degrade::BILLING;
-use super::{Backend, Decoder, LimitField, Target, UpstreamRequest, openai_family};
+use super::{Backend, Decoder, LimitField, Target, UpstreamRequest, has_newer_limit};
 use crate::chat::{Ask, Carry, Endpoint};
 use crate::wire::json;
 use crate::wire::splice::{Edits, Outline, quoted};
@@ -93,7 +93,7 @@ pub fn decoder(
     let asked = outline.as_ref().and_then(asked_model);
     let hides_usage = counts_usage(carry, target)
         && outline.as_ref().is_some_and(|outline| !wants_usage(outline));
-    let manner = answer::Manner {
+    let options = answer::AnswerOptions {
         endpoint: carry.endpoint,
         form: carry.form,
         as_base64: matches!(ask, Ask::Embed(embed) if embed.as_base64)
@@ -106,7 +106,7 @@ pub fn decoder(
         hides_usage,
         is_translatable: carry.refusal.is_none(),
     };
-    Box::new(answer::Carrier::new(watch::over(carry, ask, seed), manner))
+    Box::new(answer::Carrier::new(watch::decoder(carry, ask, seed), options))
 }
 
 const USAGE: &[u8] = br#"{"include_usage":true}"#;
@@ -144,7 +144,7 @@ fn limit(endpoint: Endpoint, outline: &Outline<'_>, edits: &mut Edits<'_, '_>, t
         Endpoint::OpenAiChat => {
             const NAMES: [&str; 2] = ["max_tokens", "max_completion_tokens"];
             let [older, newer] = NAMES;
-            let name = match openai_family(target.model, target.quirks.limit_field) {
+            let name = match has_newer_limit(target.model, target.quirks.limit_field) {
                 true => newer,
                 false => older,
             };
@@ -208,7 +208,7 @@ fn with_limit<'a>(
     Cow::Owned(fields)
 }
 
-/// Adds fields as [`super::added`] does: what is there stays, tables are filled in.
+/// Adds fields as [`super::added_fields`] does: what is there stays, tables are filled in.
 fn add(outline: &Outline<'_>, edits: &mut Edits<'_, '_>, fields: &Map<String, Value>) {
     for (name, value) in fields {
         match (outline.get(name), value) {

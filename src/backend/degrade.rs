@@ -1,4 +1,4 @@
-//! Saying a conversation in the words that an API has.
+//! Adapting a conversation to the features of an API.
 //!
 //! It owns what becomes of documents, of what only the client's own API knows, of instructions amid a conversation,
 //! and of tools that only the client's own provider has. What only helps is left out and named, what has a text
@@ -19,17 +19,17 @@ use crate::wire::pdf;
 /// match. It means something to Anthropic alone.
 pub(super) const BILLING: &str = "x-anthropic-billing-header:";
 
-/// The words that an API has.
+/// The features of an API.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Words {
-    /// Whose own words need no translation.
+pub(super) struct Features {
+    /// The API whose own parts need no translation.
     pub(super) api: Api,
     /// Which documents have a place in a user's message.
-    pub(super) asked: Documents,
+    pub(super) user_documents: Documents,
     /// Which have one in what a tool answers.
-    pub(super) answered: Documents,
+    pub(super) tool_documents: Documents,
     /// Whether instructions may stand amid the conversation.
-    pub(super) late_instructions: bool,
+    pub(super) late_system: bool,
     /// Whether it is Anthropic's own service.
     pub(super) is_anthropic: bool,
 }
@@ -45,23 +45,23 @@ pub(super) enum Documents {
     Any,
 }
 
-/// The conversation in these words.
+/// The conversation adapted to these features.
 ///
 /// # Errors
 ///
 /// `InvalidRequest` naming what the last question is about and has no place, or a forced tool that is not there.
-pub(super) fn said<'a>(
+pub(super) fn adapt<'a>(
     request: &'a ChatRequest,
-    words: Words,
+    features: Features,
     dropped: &mut Vec<String>,
 ) -> Result<Cow<'a, ChatRequest>, GatewayError> {
-    refuse_forced(request, words.api)?;
-    let mut lost = Lost { words, names: dropped };
-    for hosted in request.hosted.iter().filter(|hosted| hosted.api != words.api) {
+    refuse_forced(request, features.api)?;
+    let mut lost = Lost { features, names: dropped };
+    for hosted in request.hosted.iter().filter(|hosted| hosted.api != features.api) {
         lost.name(&hosted.kind);
     }
     let extras = request.tools.iter().filter_map(|tool| tool.extra.as_ref());
-    for extra in extras.filter(|extra| extra.api != words.api) {
+    for extra in extras.filter(|extra| extra.api != features.api) {
         extra.fields.keys().for_each(|name| lost.name(name));
     }
     if lost.needs_nothing(&request.messages) {
@@ -93,7 +93,7 @@ fn refuse_forced(request: &ChatRequest, api: Api) -> Result<(), GatewayError> {
 
 /// What is lost on the way.
 struct Lost<'a> {
-    words: Words,
+    features: Features,
     names: &'a mut Vec<String>,
 }
 
@@ -119,15 +119,15 @@ impl Lost<'_> {
         let mut begun = false;
         messages.iter().all(|message| {
             begun |= message.role != Role::System;
-            let is_late = begun && message.role == Role::System && !self.words.late_instructions;
-            let is_billed = !begun && !self.words.is_anthropic && is_billing(message);
+            let is_late = begun && message.role == Role::System && !self.features.late_system;
+            let is_billed = !begun && !self.features.is_anthropic && has_billing(message);
             !is_late && !is_billed && message.content.iter().all(|part| self.has_place(part, false))
         })
     }
 
     /// Whether it is the backend's own, or one of OpenAI's parts, of which backends know best what they take.
     fn is_left(&self, foreign: &Foreign) -> bool {
-        foreign.api == self.words.api || foreign.api == Api::OpenAi
+        foreign.api == self.features.api || foreign.api == Api::OpenAi
     }
 
     fn has_place(&self, part: &Part, is_answer: bool) -> bool {
@@ -142,7 +142,11 @@ impl Lost<'_> {
             }
             Part::Foreign(foreign) => self.is_left(foreign),
             Part::Document(document) => {
-                let taken = if is_answer { self.words.answered } else { self.words.asked };
+                let taken = if is_answer {
+                    self.features.tool_documents
+                } else {
+                    self.features.user_documents
+                };
                 takes(taken, &document.source)
             }
         }
@@ -158,14 +162,14 @@ impl Lost<'_> {
             begun |= message.role != Role::System;
             let place = if asked == Some(index) { Place::Asked } else { Place::History };
             let mut content = self.parts(&message.content, place)?;
-            if !begun && !self.words.is_anthropic {
-                self.unbill(&mut content);
+            if !begun && !self.features.is_anthropic {
+                self.remove_billing(&mut content);
             }
             // A message that lost all it said is none; one that never said anything is the backend's to judge.
             if content.is_empty() && !message.content.is_empty() {
                 continue;
             }
-            let is_late = begun && message.role == Role::System && !self.words.late_instructions;
+            let is_late = begun && message.role == Role::System && !self.features.late_system;
             if is_late {
                 content = marked(content);
             }
@@ -223,8 +227,8 @@ impl Lost<'_> {
 
     fn document(&mut self, document: &Document, place: Place) -> Result<Part, GatewayError> {
         let taken = match place {
-            Place::Asked | Place::History => self.words.asked,
-            Place::Answered => self.words.answered,
+            Place::Asked | Place::History => self.features.user_documents,
+            Place::Answered => self.features.tool_documents,
         };
         if taken != Documents::Any && document.citations.is_some() {
             self.name("citations");
@@ -252,8 +256,9 @@ impl Lost<'_> {
     }
 
     /// Takes out the line that is another with every call.
-    fn unbill(&mut self, content: &mut Vec<Part>) {
-        let Some(Part::Text(text)) = content.first_mut().filter(|part| is_bill(part)) else {
+    fn remove_billing(&mut self, content: &mut Vec<Part>) {
+        let Some(Part::Text(text)) = content.first_mut().filter(|part| is_billing_line(part))
+        else {
             return;
         };
         let rest = text.split_once('\n').map_or("", |(_, rest)| rest).trim_start().to_owned();
@@ -270,11 +275,11 @@ impl Lost<'_> {
     }
 }
 
-fn is_billing(message: &Message) -> bool {
-    message.content.first().is_some_and(is_bill)
+fn has_billing(message: &Message) -> bool {
+    message.content.first().is_some_and(is_billing_line)
 }
 
-fn is_bill(part: &Part) -> bool {
+fn is_billing_line(part: &Part) -> bool {
     match part {
         Part::Text(text) => text.trim_start().starts_with(BILLING),
         Part::Image(_)
@@ -306,7 +311,7 @@ fn takes(taken: Documents, source: &DocumentSource) -> bool {
     }
 }
 
-/// What a document is, in words: `a PDF of 3 pages`.
+/// A description of a document, such as `a PDF of 3 pages`.
 fn described(media_type: &str, base64: &str) -> String {
     if media_type != pdf::MEDIA_TYPE {
         return format!("a document of type {media_type}");

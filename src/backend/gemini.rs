@@ -9,19 +9,19 @@
 //! [`crate::chat::ChatEvent::Signature`], for clients that keep thinking, and folded into the id of a call that
 //! came without one, for clients that keep only that. `signature.rs` has the details.
 
-mod beside;
 mod config;
 mod decode;
 mod encode;
 mod media;
+mod other_calls;
 mod refusal;
 mod signature;
 
 use serde_json::Value;
 
+use super::document::{read_result, unexpected};
 use super::stream::EventDecoder;
-use super::whole::{nothing, whole};
-use super::{Backend, DecodeError, Decoder, Rejection, Target, UpstreamRequest, lacking};
+use super::{Backend, DecodeError, Decoder, Rejection, Target, UpstreamRequest, unsupported_error};
 use crate::chat::{Api, Ask, GatewayError, Listing, Model};
 
 /// Google's Gemini; the provider's base address has no path.
@@ -38,7 +38,7 @@ impl Backend for Gemini {
         Api::Gemini
     }
 
-    fn lacks(&self, ask: &Ask) -> Option<&'static str> {
+    fn unsupported(&self, ask: &Ask) -> Option<&'static str> {
         match ask {
             Ask::Chat(_) | Ask::Embed(_) | Ask::CountTokens(_) => None,
             Ask::Show(_) => Some("description of models"),
@@ -53,9 +53,9 @@ impl Backend for Gemini {
         let Target { model, api_key, .. } = target;
         match ask {
             Ask::Chat(request) => encode::chat(request, target),
-            Ask::Embed(request) => beside::embed(request, model, api_key),
-            Ask::CountTokens(request) => beside::count(request, target),
-            Ask::Show(_) => Err(lacking(self.lacks(ask))),
+            Ask::Embed(request) => other_calls::embed(request, model, api_key),
+            Ask::CountTokens(request) => other_calls::count(request, target),
+            Ask::Show(_) => Err(unsupported_error(self.unsupported(ask))),
         }
     }
 
@@ -64,21 +64,23 @@ impl Backend for Gemini {
             Ask::Chat(request) => {
                 Box::new(EventDecoder::new(decode::Responses::new(request, seed)))
             }
-            Ask::Embed(request) => whole(beside::embeddings, in_band, request.input.len()),
-            Ask::CountTokens(_) => whole(beside::tokens, in_band, 0),
-            Ask::Show(_) => nothing(),
+            Ask::Embed(request) => {
+                read_result(other_calls::embeddings, in_band, request.input.len())
+            }
+            Ask::CountTokens(_) => read_result(other_calls::tokens, in_band, 0),
+            Ask::Show(_) => unexpected(),
         }
     }
 
     fn listing(&self, listing: Listing, api_key: Option<&str>) -> Option<UpstreamRequest> {
         match listing {
-            Listing::Installed => Some(beside::listing(api_key)),
+            Listing::Installed => Some(other_calls::listing(api_key)),
             Listing::Loaded => None,
         }
     }
 
     fn read_listing(&self, body: &[u8]) -> Result<Vec<Model>, DecodeError> {
-        beside::models(body)
+        other_calls::models(body)
     }
 
     fn rejection(&self, status: u16, body: &[u8], model: &str) -> Rejection {

@@ -1,7 +1,7 @@
 //! Reading a conversation for APIs that are stricter about it than the canonical model.
 //!
 //! It owns what several backends need of messages: instructions, pictures, arguments and results in the shapes
-//! they take. [`links`](super::links) pairs calls with results, [`names`](super::names) fits tool names.
+//! they take. [`call_ids`](super::call_ids) pairs calls with results, [`names`](super::names) fits tool names.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -20,7 +20,7 @@ pub(super) const REASONING: &str = "reasoning";
 const CACHE_MARK: &str = "cache_control";
 
 /// Names what messages hold and most APIs have no place for.
-pub(super) fn name_untold(request: &ChatRequest, dropped: &mut Vec<String>) {
+pub(super) fn name_unsupported(request: &ChatRequest, dropped: &mut Vec<String>) {
     let messages = || request.messages.iter();
     let mut parts = messages().flat_map(|message| &message.content);
     if messages().any(|message| message.name.is_some()) {
@@ -234,7 +234,7 @@ pub(super) fn opening(request: &ChatRequest) -> impl Iterator<Item = &Message> {
 }
 
 /// A gap to be filled.
-pub(super) struct Gap<'a> {
+pub(super) struct Infill<'a> {
     /// What stands before it.
     pub(super) message: &'a Message,
     /// What the operator or the application says about it.
@@ -246,11 +246,11 @@ pub(super) struct Gap<'a> {
 /// # Errors
 ///
 /// `InvalidRequest` when there is more than one text before it.
-pub(super) fn gap(request: &ChatRequest) -> Result<Gap<'_>, GatewayError> {
+pub(super) fn infill(request: &ChatRequest) -> Result<Infill<'_>, GatewayError> {
     let mut said = request.messages.iter().filter(|message| message.role != Role::System);
     let instructions = instructions(request)?;
     match (said.next(), said.next()) {
-        (Some(message), None) if message.role == Role::User => Ok(Gap { message, instructions }),
+        (Some(message), None) if message.role == Role::User => Ok(Infill { message, instructions }),
         _ => Err(GatewayError::invalid("suffix: a gap follows one text, the user's")),
     }
 }
@@ -260,7 +260,7 @@ pub(super) fn gap(request: &ChatRequest) -> Result<Gap<'_>, GatewayError> {
 /// # Errors
 ///
 /// `InvalidRequest` when one is to be filled.
-pub(super) fn refuse_gap(request: &ChatRequest) -> Result<(), GatewayError> {
+pub(super) fn refuse_infill(request: &ChatRequest) -> Result<(), GatewayError> {
     match request.suffix {
         None => Ok(()),
         Some(_) => Err(GatewayError::invalid("suffix: this provider fills no gaps, leave it out")),

@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::links::fits_as_id;
+use super::call_ids::fits_as_id;
 use crate::chat::{ChatRequest, Part, ToolChoice};
 
 /// The longest name allowed, in letters.

@@ -7,15 +7,17 @@
 //! come only with the first token, and that is how a model that loads is told from a model that hangs. A line
 //! with `error` may follow a status of 200, and a stream may end without `done`; neither is a success.
 
-mod beside;
 mod common;
 mod decode;
 mod encode;
-mod fill;
+mod infill;
+mod other_calls;
 mod refusal;
 
-use super::whole::{nothing, whole};
-use super::{Backend, DecodeError, Decoder, Rejection, Target, UpstreamRequest, bearer, lacking};
+use super::document::{read_result, unexpected};
+use super::{
+    Backend, DecodeError, Decoder, Rejection, Target, UpstreamRequest, bearer, unsupported_error,
+};
 use crate::chat::{Api, Ask, ChatRequest, Endpoint, GatewayError, Listing, Model, Naming};
 
 /// Ollama's native API.
@@ -38,7 +40,7 @@ impl Backend for Ollama {
         Naming::Tagged
     }
 
-    fn lacks(&self, ask: &Ask) -> Option<&'static str> {
+    fn unsupported(&self, ask: &Ask) -> Option<&'static str> {
         match ask {
             Ask::Chat(_) | Ask::Embed(_) | Ask::Show(_) => None,
             Ask::CountTokens(_) => Some("count of tokens"),
@@ -68,32 +70,34 @@ impl Backend for Ollama {
         let Target { model, api_key, .. } = target;
         match ask {
             Ask::Chat(request) => encode::chat(request, target),
-            Ask::Embed(request) => Ok(beside::embed(request, model, api_key)),
-            Ask::Show(request) => Ok(beside::show(request, model, api_key)),
-            Ask::CountTokens(_) => Err(lacking(self.lacks(ask))),
+            Ask::Embed(request) => Ok(other_calls::embed(request, model, api_key)),
+            Ask::Show(request) => Ok(other_calls::show(request, model, api_key)),
+            Ask::CountTokens(_) => Err(unsupported_error(self.unsupported(ask))),
         }
     }
 
     /// A chat's template leaves a last assistant message open. A model that is told to think does so first.
-    fn goes_on(&self, request: &ChatRequest, _model: &str) -> bool {
+    fn continues_prefill(&self, request: &ChatRequest, _model: &str) -> bool {
         request.effort.is_none()
     }
 
     fn decoder(&self, ask: &Ask, seed: u64) -> Box<dyn Decoder> {
         match ask {
             Ask::Chat(request) => Box::new(decode::Answer::new(request, seed)),
-            Ask::Embed(request) => whole(beside::embeddings, refusal::in_band, request.input.len()),
-            Ask::Show(_) => whole(beside::description, refusal::in_band, 0),
-            Ask::CountTokens(_) => nothing(),
+            Ask::Embed(request) => {
+                read_result(other_calls::embeddings, refusal::in_band, request.input.len())
+            }
+            Ask::Show(_) => read_result(other_calls::description, refusal::in_band, 0),
+            Ask::CountTokens(_) => unexpected(),
         }
     }
 
     fn listing(&self, listing: Listing, api_key: Option<&str>) -> Option<UpstreamRequest> {
-        Some(beside::listing(listing, api_key))
+        Some(other_calls::listing(listing, api_key))
     }
 
     fn read_listing(&self, body: &[u8]) -> Result<Vec<Model>, DecodeError> {
-        beside::models(body)
+        other_calls::models(body)
     }
 
     fn rejection(&self, status: u16, body: &[u8], model: &str) -> Rejection {

@@ -7,22 +7,23 @@
 //! The one thing to know: imitators differ in everything but the outline, so reading is lenient about all of it
 //! except the end. An answer without `finish_reason` was cut, with or without `[DONE]`; with it, `[DONE]` may miss.
 
-mod beside;
 mod common;
 mod counts;
 mod decode;
 mod encode;
 mod family;
-mod fill;
+mod features;
+mod infill;
+mod other_calls;
 mod reasoning;
 mod refusal;
 mod system;
-mod words;
 
+use super::document::{read_result, unexpected};
 use super::stream::EventDecoder;
-use super::whole::{nothing, whole};
 use super::{
-    Backend, DecodeError, Decoder, LimitField, Rejection, Target, UpstreamRequest, bearer, lacking,
+    Backend, DecodeError, Decoder, LimitField, Rejection, Target, UpstreamRequest, bearer,
+    unsupported_error,
 };
 use crate::chat::{Api, Ask, ChatRequest, Endpoint, GatewayError, Listing, Model};
 
@@ -47,7 +48,7 @@ impl Backend for OpenAi {
         Api::OpenAi
     }
 
-    fn lacks(&self, ask: &Ask) -> Option<&'static str> {
+    fn unsupported(&self, ask: &Ask) -> Option<&'static str> {
         match ask {
             Ask::Chat(_) | Ask::Embed(_) => None,
             Ask::Show(_) => Some("description of models"),
@@ -75,28 +76,30 @@ impl Backend for OpenAi {
         let Target { model, api_key, .. } = target;
         match ask {
             Ask::Chat(request) => encode::chat(request, target),
-            Ask::Embed(request) => beside::embed(request, model, api_key),
-            Ask::Show(_) | Ask::CountTokens(_) => Err(lacking(self.lacks(ask))),
+            Ask::Embed(request) => other_calls::embed(request, model, api_key),
+            Ask::Show(_) | Ask::CountTokens(_) => Err(unsupported_error(self.unsupported(ask))),
         }
     }
 
     fn decoder(&self, ask: &Ask, seed: u64) -> Box<dyn Decoder> {
         match ask {
             Ask::Chat(request) => Box::new(EventDecoder::new(decode::Chunks::new(request, seed))),
-            Ask::Embed(request) => whole(beside::embeddings, refusal::in_band, request.input.len()),
-            Ask::Show(_) | Ask::CountTokens(_) => nothing(),
+            Ask::Embed(request) => {
+                read_result(other_calls::embeddings, refusal::in_band, request.input.len())
+            }
+            Ask::Show(_) | Ask::CountTokens(_) => unexpected(),
         }
     }
 
     fn listing(&self, listing: Listing, api_key: Option<&str>) -> Option<UpstreamRequest> {
         match listing {
-            Listing::Installed => Some(beside::listing(api_key)),
+            Listing::Installed => Some(other_calls::listing(api_key)),
             Listing::Loaded => None,
         }
     }
 
     fn read_listing(&self, body: &[u8]) -> Result<Vec<Model>, DecodeError> {
-        beside::models(body)
+        other_calls::models(body)
     }
 
     fn rejection(&self, status: u16, body: &[u8], model: &str) -> Rejection {

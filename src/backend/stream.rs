@@ -8,7 +8,7 @@
 
 use serde_json::Value;
 
-use super::whole::{append, parse};
+use super::document::{append, parse};
 use super::{DecodeError, Decoder, MAX_PIECE, Rejection, RejectionClass, shorten};
 use crate::chat::ChatEvent;
 use crate::wire::sse::{Events, Unsplit};

@@ -89,7 +89,7 @@ pub(super) async fn thinks(station: &Station, ask: &Ask, model: &Arc<str>) -> Op
     let wanted = ask.chat().and_then(|chat| chat.effort).filter(|effort| *effort != Effort::None);
     wanted?;
     let show = Ask::Show(ShowRequest { model: model.to_string(), verbose: false });
-    if provider.backend.lacks(&show).is_some() {
+    if provider.backend.unsupported(&show).is_some() {
         return None;
     }
     if let Some(known) = provider.catalogue.thinks(model, Instant::now()) {

@@ -12,7 +12,7 @@ use super::Provider;
 use super::failed::Failed;
 use super::retry::{Failure, MAX_ATTEMPTS, Next, Standing};
 use super::settings::LimitWish;
-use crate::backend::{UpstreamRequest, room};
+use crate::backend::{UpstreamRequest, allowed_output_tokens};
 use crate::chat::estimate::prompt_tokens;
 use crate::job::{Job, Tried};
 use crate::wire::splice::Outline;
@@ -33,7 +33,7 @@ pub(super) fn lowered(
         return None;
     }
     let chat = job.request.chat()?;
-    let room = room(failed.words()?, prompt_tokens(chat))?;
+    let room = allowed_output_tokens(failed.words()?, prompt_tokens(chat))?;
     let asked = chat.sampling.max_tokens.or(provider.quirks.default_max_tokens)?;
     let may_ask = standing.attempts < MAX_ATTEMPTS && !standing.left.is_zero();
     if !may_ask || room >= u64::from(asked) {

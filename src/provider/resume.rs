@@ -32,8 +32,9 @@ pub(super) fn asked<'a>(job: &'a mut Job, backend: &dyn Backend, model: &str) ->
     if job.candidates.is_empty() {
         job.continuation.stop_keeping();
     }
-    let may_go_on =
-        !job.tried.prefill_refused && may_be_continued(chat) && backend.goes_on(chat, model);
+    let may_go_on = !job.tried.prefill_refused
+        && may_be_continued(chat)
+        && backend.continues_prefill(chat, model);
     match job.continuation.open_end().filter(|_| may_go_on) {
         Some(text) => {
             let mut chat = chat.clone();
@@ -116,12 +117,12 @@ mod tests {
     #[test]
     fn a_model_is_asked_to_continue_only_where_its_provider_supports_it() {
         let thinks = |effort| ChatRequest { effort: Some(effort), ..chat() };
-        assert!(Ollama.goes_on(&chat(), "llama3.1"));
-        assert!(!Ollama.goes_on(&thinks(Effort::High), "qwen3"));
-        assert!(Anthropic.goes_on(&chat(), "claude-3-5-haiku-20241022"));
-        assert!(!Anthropic.goes_on(&thinks(Effort::On), "claude-3-7-sonnet-20250219"));
-        assert!(!Anthropic.goes_on(&chat(), "claude-opus-9"));
-        assert!(!OpenAi.goes_on(&chat(), "claude-3-5-haiku-20241022"));
-        assert!(!Gemini.goes_on(&chat(), "gemini-2.5-flash"));
+        assert!(Ollama.continues_prefill(&chat(), "llama3.1"));
+        assert!(!Ollama.continues_prefill(&thinks(Effort::High), "qwen3"));
+        assert!(Anthropic.continues_prefill(&chat(), "claude-3-5-haiku-20241022"));
+        assert!(!Anthropic.continues_prefill(&thinks(Effort::On), "claude-3-7-sonnet-20250219"));
+        assert!(!Anthropic.continues_prefill(&chat(), "claude-opus-9"));
+        assert!(!OpenAi.continues_prefill(&chat(), "claude-3-5-haiku-20241022"));
+        assert!(!Gemini.continues_prefill(&chat(), "gemini-2.5-flash"));
     }
 }

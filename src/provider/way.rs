@@ -92,7 +92,7 @@ impl Provider {
                 let is_counted = matches!(&*job.request, Ask::CountTokens(_));
                 let refusal = job.refusal().filter(|_| !is_counted);
                 let refused = refusal.map(|_| "word for a part of this");
-                self.backend.lacks(&job.request).or(refused)
+                self.backend.unsupported(&job.request).or(refused)
             }
         }
     }

@@ -50,8 +50,8 @@ impl Backend for Panicking {
         Ollama.api()
     }
 
-    fn lacks(&self, ask: &Ask) -> Option<&'static str> {
-        Ollama.lacks(ask)
+    fn unsupported(&self, ask: &Ask) -> Option<&'static str> {
+        Ollama.unsupported(ask)
     }
 
     fn listing(&self, listing: Listing, api_key: Option<&str>) -> Option<UpstreamRequest> {

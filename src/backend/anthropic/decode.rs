@@ -7,11 +7,11 @@ use serde_json::value::RawValue;
 use super::refusal;
 use crate::backend::DecodeError;
 use crate::backend::calls::{Calls, Fragment};
+use crate::backend::document::parse;
+use crate::backend::finish_reason::finish;
 use crate::backend::lenient::{arguments, count, loose, text};
 use crate::backend::names::ToolNames;
-use crate::backend::reason::finish;
 use crate::backend::stream::Reader;
-use crate::backend::whole::parse;
 use crate::chat::{ChatEvent, ChatRequest, Completion, Finish, Usage, later_of};
 use crate::wire::signature::REDACTED;
 

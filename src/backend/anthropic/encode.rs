@@ -2,12 +2,14 @@
 
 use serde_json::{Map, Value, json};
 
-use super::manner::Manner;
-use super::shape::{Block, Body, Declaration, Kind, OWN, Offered, System, Turn};
+use super::request_body::{Block, Body, Declaration, Kind, OWN, Offered, System, Turn};
 use super::thinking::{Thinking, is_own};
-use crate::backend::degrade::{self, Documents, Words};
-use crate::backend::history::{self, arguments, instructions, opening, refuse_gap, refuse_images};
-use crate::backend::links::{Links, fits_as_id};
+use super::thinking_style::ThinkingStyle;
+use crate::backend::call_ids::{CallIds, fits_as_id};
+use crate::backend::degrade::{self, Documents, Features};
+use crate::backend::history::{
+    self, arguments, instructions, opening, refuse_images, refuse_infill,
+};
 use crate::backend::names::ToolNames;
 use crate::backend::{ApiVersion, Target, UpstreamRequest, foreign_fields};
 use crate::chat::{
@@ -28,23 +30,23 @@ pub(super) fn chat(
     target: Target<'_>,
 ) -> Result<UpstreamRequest, GatewayError> {
     let Target { model, api_key, quirks, .. } = target;
-    refuse_gap(request)?;
-    let manner = Manner::of(model);
+    refuse_infill(request)?;
+    let style = ThinkingStyle::of(model);
     let mut dropped = Vec::new();
-    let request = &*degrade::said(request, words(target, manner), &mut dropped)?;
+    let request = &*degrade::adapt(request, features(target, style), &mut dropped)?;
     let stop_sequences = check(request)?;
     let passed = foreign_fields(request, Api::Anthropic, &mut dropped)?;
     let metadata = metadata(request, &mut dropped);
     let names = ToolNames::new(request);
-    let thinking = Thinking::of(request, manner, quirks.default_max_tokens);
+    let thinking = Thinking::of(request, style, quirks.default_max_tokens);
     let messages = messages(request, &names, &mut dropped)?;
     if messages.is_empty() {
         return Err(GatewayError::invalid("messages: this provider needs a user message"));
     }
-    history::name_untold(request, &mut dropped);
+    history::name_unsupported(request, &mut dropped);
     let own = |foreign: &Foreign| foreign.api == Api::Anthropic;
     history::name_foreign(request, own, &mut dropped)?;
-    name_untold(request, &thinking, quirks.api_version, &mut dropped);
+    name_unsupported(request, &thinking, quirks.api_version, &mut dropped);
     let sampling = &request.sampling;
     let has_sampling = quirks.api_version.has_sampling();
     let is_tuned = has_sampling && !thinking.is_on();
@@ -71,12 +73,12 @@ pub(super) fn chat(
 }
 
 /// What this provider can be told. Models that the API's older words are for know instructions in the first place only.
-fn words(target: Target<'_>, manner: Manner) -> Words {
-    Words {
+fn features(target: Target<'_>, style: ThinkingStyle) -> Features {
+    Features {
         api: Api::Anthropic,
-        asked: Documents::Any,
-        answered: Documents::Any,
-        late_instructions: manner == Manner::Adaptive,
+        user_documents: Documents::Any,
+        tool_documents: Documents::Any,
+        late_system: style == ThinkingStyle::Adaptive,
         is_anthropic: target.quirks.is_vendor || target.model.contains("claude"),
     }
 }
@@ -116,7 +118,7 @@ fn check(request: &ChatRequest) -> Result<Vec<&str>, GatewayError> {
 }
 
 /// Names what the API has no field for.
-fn name_untold(
+fn name_unsupported(
     request: &ChatRequest,
     thinking: &Thinking,
     version: ApiVersion,
@@ -181,15 +183,15 @@ fn messages<'a>(
     names: &'a ToolNames,
     dropped: &mut Vec<String>,
 ) -> Result<Vec<Turn<'a>>, GatewayError> {
-    let mut links = Links::new(request, |id| fits_as_id(id, LONGEST_ID))?;
+    let mut call_ids = CallIds::new(request, |id| fits_as_id(id, LONGEST_ID))?;
     let mut turns: Vec<Turn<'a>> = Vec::with_capacity(request.messages.len());
     // Instructions that open the conversation have a place of their own.
     for message in request.messages.iter().skip(opening(request).count()) {
         let (role, content) = match message.role {
             Role::System => ("system", shown(&message.content)),
             Role::User => ("user", user(message)),
-            Role::Assistant => ("assistant", assistant(message, &mut links, names, dropped)?),
-            Role::Tool => ("user", results(message, &mut links)),
+            Role::Assistant => ("assistant", assistant(message, &mut call_ids, names, dropped)?),
+            Role::Tool => ("user", results(message, &mut call_ids)),
         };
         match turns.last_mut() {
             // The results of one turn's calls belong in one message, with what the user adds.
@@ -254,7 +256,7 @@ fn put_mark<'a>(mark: &'a Value, blocks: &mut [Block<'a>]) {
 
 fn assistant<'a>(
     message: &'a Message,
-    links: &mut Links<'a>,
+    call_ids: &mut CallIds<'a>,
     names: &'a ToolNames,
     dropped: &mut Vec<String>,
 ) -> Result<Vec<Block<'a>>, GatewayError> {
@@ -280,7 +282,7 @@ fn assistant<'a>(
                 Some(_) | None => dropped.push("reasoning".to_owned()),
             },
             Part::ToolCall(call) => {
-                let (id, name) = (links.call(), names.outbound(&call.name));
+                let (id, name) = (call_ids.call(), names.outbound(&call.name));
                 blocks.push(Kind::ToolUse { id, name, input: arguments(call)? }.into());
             }
         }
@@ -288,13 +290,13 @@ fn assistant<'a>(
     Ok(blocks)
 }
 
-fn results<'a>(message: &'a Message, links: &mut Links<'a>) -> Vec<Block<'a>> {
+fn results<'a>(message: &'a Message, call_ids: &mut CallIds<'a>) -> Vec<Block<'a>> {
     let mut blocks = Vec::with_capacity(message.content.len());
     for part in &message.content {
         match part {
             Part::ToolResult(result) => {
                 let (content, is_error) = (shown(&result.content), result.is_error);
-                let tool_use_id = links.result().0;
+                let tool_use_id = call_ids.result().0;
                 blocks.push(Kind::ToolResult { tool_use_id, content, is_error }.into());
             }
             Part::CacheMark(mark) => put_mark(mark, &mut blocks),

@@ -7,7 +7,7 @@
 use serde_json::{Value, json};
 
 use super::DEFAULT_MAX_TOKENS;
-use super::manner::Manner;
+use super::thinking_style::ThinkingStyle;
 use crate::chat::{ChatRequest, Effort, Message, Part, Role, ToolChoice};
 use crate::wire::signature::REDACTED;
 
@@ -39,7 +39,7 @@ enum How {
 
 impl Thinking {
     /// `usual` is the operator's limit for requests without one.
-    pub(super) fn of(request: &ChatRequest, manner: Manner, usual: Option<u32>) -> Self {
+    pub(super) fn of(request: &ChatRequest, style: ThinkingStyle, usual: Option<u32>) -> Self {
         let usual = usual.unwrap_or(DEFAULT_MAX_TOKENS);
         let limit = request.sampling.max_tokens;
         let untold = Self {
@@ -53,7 +53,7 @@ impl Thinking {
         // The numbers are those by which Google reads efforts; Anthropic names none.
         let wanted = match effort {
             // Not to think is what a plain model does anyway.
-            Effort::None if manner == Manner::Plain => return untold,
+            Effort::None if style == ThinkingStyle::Plain => return untold,
             Effort::None => return Self { how: How::Off, ..untold },
             Effort::Minimal | Effort::Low => LEAST,
             Effort::On | Effort::Medium => 8192,
@@ -65,17 +65,17 @@ impl Thinking {
             ToolChoice::Required | ToolChoice::Named(_) => true,
         };
         let max_tokens = limit.unwrap_or_else(|| usual.saturating_add(wanted));
-        let how = match manner {
+        let how = match style {
             _ if is_forced => return dropped,
-            Manner::Plain => return dropped,
-            Manner::Budget => {
+            ThinkingStyle::Plain => return dropped,
+            ThinkingStyle::Budget => {
                 let budget = wanted.min(max_tokens.saturating_sub(1));
                 if budget < LEAST || is_in_unsigned_loop(&request.messages) {
                     return dropped;
                 }
                 How::Budget(budget)
             }
-            Manner::Adaptive => How::Adaptive(word(effort)),
+            ThinkingStyle::Adaptive => How::Adaptive(word(effort)),
         };
         let display = request.thinking_display.clone();
         Self { how, display, max_tokens, is_dropped: false }

@@ -9,15 +9,15 @@
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::news::News;
-use super::units::{Framing, Units, object};
-use crate::backend::whole::append;
+use super::frame_kind::FrameKind;
+use super::frames::{Frames, Framing, object};
+use crate::backend::document::append;
 use crate::backend::{DecodeError, Decoder};
 use crate::chat::{Carried, ChatEvent, Endpoint};
 use crate::wire::splice::Outline;
 
 /// What is particular to one carried answer.
-pub(super) struct Manner {
+pub(super) struct AnswerOptions {
     pub endpoint: Endpoint,
     /// The form that the client reads.
     pub form: u64,
@@ -36,15 +36,15 @@ pub(super) struct Manner {
 /// Carries one answer.
 pub(super) struct Carrier {
     watch: Box<dyn Decoder>,
-    manner: Manner,
+    options: AnswerOptions,
     shape: Shape,
     /// What is ready for the client and waits for the first event.
     ready: Vec<u8>,
     has_looked: bool,
     has_begun: bool,
     is_done: bool,
-    /// The greatest news that are ready.
-    news: News,
+    /// The most important kind among the frames that are ready.
+    kind: FrameKind,
 }
 
 /// The most that is held back for an answer to begin.
@@ -52,7 +52,7 @@ const HELD: usize = 64 * 1024;
 
 enum Shape {
     Unknown,
-    Stream(Units),
+    Stream(Frames),
     /// All of it so far, and what it has said.
     Document(Vec<u8>, Vec<ChatEvent>),
     /// Not what the client asked for.
@@ -60,32 +60,34 @@ enum Shape {
 }
 
 impl Carrier {
-    pub(super) fn new(watch: Box<dyn Decoder>, manner: Manner) -> Self {
+    pub(super) fn new(watch: Box<dyn Decoder>, options: AnswerOptions) -> Self {
         let shape = Shape::Unknown;
         Self {
             watch,
-            manner,
+            options,
             shape,
             ready: Vec::new(),
             has_looked: false,
             has_begun: false,
             is_done: false,
-            news: News::None,
+            kind: FrameKind::Empty,
         }
     }
 
     /// Hands on what is ready and what it says.
     fn hand_on(&mut self, said: Vec<ChatEvent>, events: &mut Vec<ChatEvent>) {
         self.is_done |= said.last().is_some_and(|last| last.done().is_some());
-        self.has_begun |= !said.is_empty() || self.news > News::None || self.ready.len() > HELD;
+        self.has_begun |=
+            !said.is_empty() || self.kind > FrameKind::Empty || self.ready.len() > HELD;
         if !self.has_begun {
             return;
         }
         let bytes = std::mem::take(&mut self.ready);
         if !bytes.is_empty() {
             let covers = u32::try_from(said.len()).unwrap_or(u32::MAX);
-            let has_more = std::mem::replace(&mut self.news, News::None) == News::Part;
-            let form = self.manner.form;
+            let has_more =
+                std::mem::replace(&mut self.kind, FrameKind::Empty) == FrameKind::Content;
+            let form = self.options.form;
             events.push(ChatEvent::Carried(Carried { bytes, covers, form, has_more }));
         }
         events.extend(said);
@@ -95,7 +97,7 @@ impl Carrier {
     fn look_at_first(&mut self, bytes: &[u8]) {
         if !std::mem::replace(&mut self.has_looked, true)
             && matches!(self.shape, Shape::Stream(_))
-            && !self.manner.fits(bytes)
+            && !self.options.fits(bytes)
         {
             self.shape = Shape::Other;
         }
@@ -103,8 +105,8 @@ impl Carrier {
 
     /// Hands on a document and what it says, or what it says alone when it is no document.
     fn hand_on_whole(&mut self, body: Vec<u8>, said: Vec<ChatEvent>, events: &mut Vec<ChatEvent>) {
-        if serde_json::from_slice::<IgnoredAny>(&body).is_ok() && self.manner.fits(&body) {
-            self.ready = self.manner.document(body);
+        if serde_json::from_slice::<IgnoredAny>(&body).is_ok() && self.options.fits(&body) {
+            self.ready = self.options.document(body);
         }
         self.hand_on(said, events);
     }
@@ -115,10 +117,10 @@ impl Decoder for Carrier {
         if matches!(self.shape, Shape::Unknown) {
             bytes = bytes.trim_ascii_start();
             let Some(first) = bytes.first() else { return Ok(()) };
-            self.shape = self.manner.shape(*first);
+            self.shape = self.options.shape(*first);
         }
         self.look_at_first(bytes);
-        let Self { watch, manner, ready, news, .. } = self;
+        let Self { watch, options, ready, kind, .. } = self;
         let mut said = Vec::new();
         match &mut self.shape {
             Shape::Unknown | Shape::Other => watch.feed(bytes, events),
@@ -131,18 +133,18 @@ impl Decoder for Carrier {
                 }
                 Ok(())
             }
-            Shape::Stream(units) => {
-                let fed = units.feed(bytes, |unit| {
+            Shape::Stream(frames) => {
+                let fed = frames.feed(bytes, |frame| {
                     let before = said.len();
-                    if let Err(error) = watch.feed(unit, &mut said) {
+                    if let Err(error) = watch.feed(frame, &mut said) {
                         // What it said before it failed did not reach the client.
                         said.truncate(before);
                         return Err(error);
                     }
                     if said.len() == before {
-                        *news = (*news).max(News::of(manner.endpoint, unit));
+                        *kind = (*kind).max(FrameKind::of(options.endpoint, frame));
                     }
-                    manner.unit(unit, ready);
+                    options.frame(frame, ready);
                     Ok(())
                 });
                 self.hand_on(said, events);
@@ -152,7 +154,7 @@ impl Decoder for Carrier {
     }
 
     fn finish(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {
-        let Self { watch, manner, ready, .. } = self;
+        let Self { watch, options, ready, .. } = self;
         match std::mem::replace(&mut self.shape, Shape::Other) {
             Shape::Unknown | Shape::Other => self.watch.finish(events),
             Shape::Document(body, mut said) => {
@@ -160,18 +162,18 @@ impl Decoder for Carrier {
                 self.hand_on_whole(body, said, events);
                 Ok(())
             }
-            Shape::Stream(mut units) => {
+            Shape::Stream(mut frames) => {
                 if self.is_done {
                     return Ok(());
                 }
                 let mut said = Vec::new();
-                let rest = units.take_rest();
+                let rest = frames.take_rest();
                 watch.feed(&rest, &mut said)?;
                 watch.finish(&mut said)?;
                 if !rest.is_empty() {
-                    manner.unit(&rest, ready);
+                    options.frame(&rest, ready);
                 }
-                manner.end(&rest, ready);
+                options.end(&rest, ready);
                 self.hand_on(said, events);
                 Ok(())
             }
@@ -179,16 +181,16 @@ impl Decoder for Carrier {
     }
 }
 
-impl Manner {
+impl AnswerOptions {
     /// What an answer is that begins with this byte.
     fn shape(&self, first: u8) -> Shape {
         let is_document = matches!(first, b'{' | b'[' | b'<');
         match (self.endpoint, self.stream, is_document) {
             (Endpoint::OllamaChat | Endpoint::OllamaGenerate, true, true) => {
-                Shape::Stream(Units::new(Framing::Lines))
+                Shape::Stream(Frames::new(Framing::Lines))
             }
             (Endpoint::OllamaChat | Endpoint::OllamaGenerate, true, false) => Shape::Other,
-            (_, true, false) => Shape::Stream(Units::new(Framing::Events)),
+            (_, true, false) => Shape::Stream(Frames::new(Framing::Events)),
             (_, false, true) => Shape::Document(Vec::new(), Vec::new()),
             (_, true, true) | (_, false, false) => Shape::Other,
         }
@@ -227,16 +229,16 @@ impl Manner {
     }
 
     /// Appends a piece of a stream as the client is to read it.
-    fn unit(&self, unit: &[u8], out: &mut Vec<u8>) {
-        if self.hides_usage && is_usage_alone(unit) {
+    fn frame(&self, frame: &[u8], out: &mut Vec<u8>) {
+        if self.hides_usage && is_usage_alone(frame) {
             return;
         }
         let renamed = self.model.as_deref().and_then(|model| {
-            let (start, end) = object(unit)?;
-            let renamed = self.renamed(unit.get(start..end)?, model)?;
-            Some([unit.get(..start)?, &renamed, unit.get(end..)?].concat())
+            let (start, end) = object(frame)?;
+            let renamed = self.renamed(frame.get(start..end)?, model)?;
+            Some([frame.get(..start)?, &renamed, frame.get(end..)?].concat())
         });
-        out.extend_from_slice(renamed.as_deref().unwrap_or(unit));
+        out.extend_from_slice(renamed.as_deref().unwrap_or(frame));
     }
 
     /// A document as the client is to read it.
@@ -308,11 +310,11 @@ struct Vector<'a> {
 }
 
 /// Whether an event has a count of tokens and no part of an answer: what OpenAI adds to a stream for who asks for it.
-fn is_usage_alone(unit: &[u8]) -> bool {
-    if !contains(unit, b"\"usage\"") || !contains(unit, b"\"choices\"") {
+fn is_usage_alone(frame: &[u8]) -> bool {
+    if !contains(frame, b"\"usage\"") || !contains(frame, b"\"choices\"") {
         return false;
     }
-    let event = object(unit).and_then(|(start, end)| Outline::read(unit.get(start..end)?));
+    let event = object(frame).and_then(|(start, end)| Outline::read(frame.get(start..end)?));
     event.is_some_and(|event| {
         let choices = event.get("choices").and_then(|list| list.strip_prefix(b"["));
         let has_none = choices.is_some_and(|list| list.trim_ascii() == b"]");

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::failure::failure;
 use crate::backend::DecodeError;
+use crate::backend::document::parse;
 use crate::backend::stream::Reader;
-use crate::backend::whole::parse;
 use crate::chat::{ChatEvent, Completion, Finish, Usage};
 
 /// The state of watching one answer.

@@ -8,13 +8,13 @@ use serde_json::Value;
 
 use super::failure::failure;
 use super::responses::Responses;
+use crate::backend::document::{parse, read_at_end, wrong_count};
 use crate::backend::stream::EventDecoder;
-use crate::backend::whole::{document, parse, wrong_count};
 use crate::backend::{Anthropic, Backend, DecodeError, Decoder, Ollama, OpenAi};
 use crate::chat::{Ask, Carry, ChatEvent, ChatRequest, Completion, Endpoint, Finish, Usage};
 
 /// Who watches the answer to a request at this endpoint.
-pub(super) fn over(carry: &Carry, ask: &Ask, seed: u64) -> Box<dyn Decoder> {
+pub(super) fn decoder(carry: &Carry, ask: &Ask, seed: u64) -> Box<dyn Decoder> {
     let nothing = ChatRequest::default();
     let request = ask.chat().unwrap_or(&nothing);
     match carry.endpoint {
@@ -22,7 +22,7 @@ pub(super) fn over(carry: &Carry, ask: &Ask, seed: u64) -> Box<dyn Decoder> {
         Endpoint::OpenAiResponses => Box::new(EventDecoder::lenient(Responses::default())),
         Endpoint::AnthropicMessages => Anthropic::watch(request, seed),
         Endpoint::OllamaChat | Endpoint::OllamaGenerate => Ollama::watch(request, seed),
-        Endpoint::AnthropicCount => document(|body, events| read(body, None, events)),
+        Endpoint::AnthropicCount => read_at_end(|body, events| read(body, None, events)),
         Endpoint::OpenAiEmbeddings => embeddings(&OpenAi, carry, ask, seed),
         Endpoint::OllamaEmbed => embeddings(&Ollama, carry, ask, seed),
     }
@@ -34,11 +34,11 @@ fn embeddings(backend: &dyn Backend, carry: &Carry, ask: &Ask, seed: u64) -> Box
     let texts = match ask {
         Ask::Embed(embed) if carry.refusal.is_none() => embed.input.len(),
         Ask::Embed(_) | Ask::Chat(_) | Ask::Show(_) | Ask::CountTokens(_) => {
-            return document(|body, events| read(body, None, events));
+            return read_at_end(|body, events| read(body, None, events));
         }
     };
     let mut decoder = Some(backend.decoder(ask, seed));
-    document(move |body, events| read(body, decoder.take().map(|it| (it, texts)), events))
+    read_at_end(move |body, events| read(body, decoder.take().map(|it| (it, texts)), events))
 }
 
 /// Reads a document that is carried: its error, else what `decoder` says of its vectors, else its count of tokens.

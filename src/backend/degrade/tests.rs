@@ -6,11 +6,11 @@ use super::*;
 use crate::backend::testing::{answered, call, message, text, tool, user};
 use crate::chat::{Extra, HostedTool};
 
-const FEW: Words = Words {
+const FEW: Features = Features {
     api: Api::Ollama,
-    asked: Documents::None,
-    answered: Documents::None,
-    late_instructions: false,
+    user_documents: Documents::None,
+    tool_documents: Documents::None,
+    late_system: false,
     is_anthropic: false,
 };
 
@@ -34,19 +34,19 @@ fn foreign(kind: &str, said: Option<&str>, is_decisive: bool) -> Part {
 
 fn in_few_words(request: &ChatRequest) -> (Vec<Message>, Vec<String>) {
     let mut dropped = Vec::new();
-    let said = said(request, FEW, &mut dropped).unwrap().into_owned();
+    let said = adapt(request, FEW, &mut dropped).unwrap().into_owned();
     (said.messages, dropped)
 }
 
-fn refused(request: &ChatRequest, words: Words) -> String {
-    said(request, words, &mut Vec::new()).unwrap_err().message.into_owned()
+fn refused(request: &ChatRequest, features: Features) -> String {
+    adapt(request, features, &mut Vec::new()).unwrap_err().message.into_owned()
 }
 
 #[test]
 fn a_conversation_of_plain_words_is_not_copied() {
     let request = user("hi");
     let mut dropped = Vec::new();
-    assert!(matches!(said(&request, FEW, &mut dropped), Ok(Cow::Borrowed(_))));
+    assert!(matches!(adapt(&request, FEW, &mut dropped), Ok(Cow::Borrowed(_))));
     assert!(dropped.is_empty());
 }
 
@@ -96,7 +96,7 @@ fn a_document_that_is_asked_about_is_refused_unless_it_is_text() {
     assert_eq!(in_few_words(&asked(words)).0[0].content[0], text("notes\nall is well"));
     let told = refused(&asked(pdf()), FEW);
     assert_eq!(told, "document: this provider cannot read a PDF of 2 pages, send its text");
-    let inline = Words { asked: Documents::Inline, ..FEW };
+    let inline = Features { user_documents: Documents::Inline, ..FEW };
     let linked = document(DocumentSource::Url("https://example.org/x.pdf".into()));
     let told = refused(&asked(linked.clone()), inline);
     assert!(told.ends_with("https://example.org/x.pdf, send its content as base64"), "{told}");
@@ -124,8 +124,8 @@ fn what_is_foreign_is_its_text_or_named() {
     assert_eq!(dropped, ["container_upload", "web_search_tool_result", "compaction_of_2030"]);
     request.messages.truncate(1);
     assert!(refused(&request, FEW).starts_with("container_upload: "));
-    let own = Words { api: Api::Anthropic, ..FEW };
-    assert!(matches!(said(&request, own, &mut Vec::new()), Ok(Cow::Borrowed(_))));
+    let own = Features { api: Api::Anthropic, ..FEW };
+    assert!(matches!(adapt(&request, own, &mut Vec::new()), Ok(Cow::Borrowed(_))));
 }
 
 #[test]
@@ -163,8 +163,8 @@ fn the_line_that_changes_with_every_call_goes_to_anthropic_alone() {
         let (messages, dropped) = in_few_words(&request);
         assert_eq!(messages[0].content, [text(left)]);
         assert_eq!(dropped, ["x-anthropic-billing-header"]);
-        let anthropic = Words { api: Api::Anthropic, is_anthropic: true, ..FEW };
-        assert!(matches!(said(&request, anthropic, &mut Vec::new()), Ok(Cow::Borrowed(_))));
+        let anthropic = Features { api: Api::Anthropic, is_anthropic: true, ..FEW };
+        assert!(matches!(adapt(&request, anthropic, &mut Vec::new()), Ok(Cow::Borrowed(_))));
     }
     let mut alone = user("hi");
     alone.messages.insert(0, message(Role::System, vec![text(line)]));

@@ -7,11 +7,11 @@ use serde_json::value::RawValue;
 use super::{refusal, signature};
 use crate::backend::DecodeError;
 use crate::backend::calls::{Calls, Fragment};
+use crate::backend::document::parse;
+use crate::backend::finish_reason::finish;
 use crate::backend::lenient::{arguments, count, list, loose, text};
 use crate::backend::names::ToolNames;
-use crate::backend::reason::finish;
 use crate::backend::stream::Reader;
-use crate::backend::whole::parse;
 use crate::chat::{ChatEvent, ChatRequest, Completion, Finish, TokenLogprob, Usage, later_of};
 
 /// The state of reading one answer.

@@ -8,12 +8,13 @@ use serde_json::{Map, Value, json};
 use super::config::{self, Generation};
 use super::media::{self, Media};
 use super::signature;
-use crate::backend::degrade::{self, Documents, Words};
+use crate::backend::call_ids::CallIds;
+use crate::backend::degrade::{self, Documents, Features};
 use crate::backend::history::{
     arguments, documents, images, instructions, media_type, name_cache_marks, name_foreign,
-    name_untold, plain_result_text, refuse_gap, refuse_images, refuse_several, results_in_order,
+    name_unsupported, plain_result_text, refuse_images, refuse_infill, refuse_several,
+    results_in_order,
 };
-use crate::backend::links::Links;
 use crate::backend::names::ToolNames;
 use crate::backend::{Target, UpstreamRequest, foreign_fields};
 use crate::chat::{
@@ -24,11 +25,11 @@ use crate::wire::json;
 use crate::wire::signature::geminis;
 
 /// What the API can be told.
-const WORDS: Words = Words {
+const FEATURES: Features = Features {
     api: Api::Gemini,
-    asked: Documents::Inline,
-    answered: Documents::Inline,
-    late_instructions: false,
+    user_documents: Documents::Inline,
+    tool_documents: Documents::Inline,
+    late_system: false,
     is_anthropic: false,
 };
 
@@ -39,9 +40,9 @@ pub(super) fn chat(
 ) -> Result<UpstreamRequest, GatewayError> {
     let Target { model, api_key, .. } = target;
     refuse_several(request)?;
-    refuse_gap(request)?;
+    refuse_infill(request)?;
     let mut dropped = Vec::new();
-    let request = &*degrade::said(request, WORDS, &mut dropped)?;
+    let request = &*degrade::adapt(request, FEATURES, &mut dropped)?;
     let request = &*results_in_order(request);
     let model = short_name(model);
     let (generation, limit) = (Generation::of(model), target.limit(request));
@@ -54,7 +55,7 @@ pub(super) fn chat(
     if contents.is_empty() {
         return Err(GatewayError::invalid("messages: this provider needs a user message"));
     }
-    name_untold(request, &mut dropped);
+    name_unsupported(request, &mut dropped);
     name_cache_marks(request, &mut dropped);
     name_foreign(request, |foreign| media::read(foreign).is_some(), &mut dropped)?;
     if request.parallel_tool_calls == Some(false) {
@@ -112,15 +113,17 @@ fn contents<'a>(
     names: &'a ToolNames,
     dropped: &mut Vec<String>,
 ) -> Result<Vec<WireContent<'a>>, GatewayError> {
-    let mut links = Links::new(request, |id| !id.is_empty())?;
+    let mut call_ids = CallIds::new(request, |id| !id.is_empty())?;
     let mut written: Vec<WireContent<'a>> = Vec::with_capacity(request.messages.len());
     let mut follows_result = false;
     for message in &request.messages {
         let (role, parts) = match message.role {
             Role::System => continue,
             Role::User => ("user", user(message)?),
-            Role::Assistant => ("model", model(message, &mut links, generation, names, dropped)?),
-            Role::Tool => ("user", results(message, &mut links, names)?),
+            Role::Assistant => {
+                ("model", model(message, &mut call_ids, generation, names, dropped)?)
+            }
+            Role::Tool => ("user", results(message, &mut call_ids, names)?),
         };
         let is_result = message.role == Role::Tool;
         match written.last_mut() {
@@ -158,7 +161,7 @@ fn user(message: &Message) -> Result<Vec<WirePart<'_>>, GatewayError> {
 
 fn model<'a>(
     message: &'a Message,
-    links: &mut Links<'a>,
+    call_ids: &mut CallIds<'a>,
     generation: Generation,
     names: &'a ToolNames,
     dropped: &mut Vec<String>,
@@ -183,7 +186,7 @@ fn model<'a>(
                 Some(None) | None => dropped.push("reasoning".to_owned()),
             },
             Part::ToolCall(call) => {
-                let id = links.call();
+                let id = call_ids.call();
                 let (id, folded) = signature::unfold(&id);
                 let mut proof = proof.take().or(folded);
                 // Of several calls in one turn only the first is signed.
@@ -205,14 +208,14 @@ fn model<'a>(
 
 fn results<'a>(
     message: &'a Message,
-    links: &mut Links<'a>,
+    call_ids: &mut CallIds<'a>,
     names: &ToolNames,
 ) -> Result<Vec<WirePart<'a>>, GatewayError> {
     let mut parts = Vec::new();
     let mut pictures = Vec::new();
     for part in &message.content {
         let Part::ToolResult(result) = part else { continue };
-        let (id, name) = links.result();
+        let (id, name) = call_ids.result();
         let (id, _) = signature::unfold(&id);
         let name = names.outbound(name);
         let function_response = json!({"id": id, "name": name, "response": response(result)});

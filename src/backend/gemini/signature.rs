@@ -65,8 +65,8 @@ pub(super) fn unfold(id: &str) -> (&str, Option<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::call_ids::fits_as_id;
     use crate::backend::calls::mint;
-    use crate::backend::links::fits_as_id;
     use crate::wire::signature::geminis;
 
     #[test]

@@ -8,7 +8,7 @@ use super::refusal;
 use crate::backend::calls::{Calls, Fragment};
 use crate::backend::lenient::{self, Said, count, list, loose, text};
 use crate::backend::logprobs::{Token, tokens};
-use crate::backend::{DecodeError, Decoder, MAX_PIECE, reason};
+use crate::backend::{DecodeError, Decoder, MAX_PIECE, finish_reason};
 use crate::chat::{ChatEvent, ChatRequest, Completion, Durations, Finish, Usage};
 use crate::wire::ndjson::Lines;
 
@@ -75,17 +75,17 @@ impl State {
         }
         let parsed: Line = match serde_json::from_slice(line) {
             Ok(parsed) => parsed,
-            Err(error) => return Err(said(line).unwrap_or(error.into())),
+            Err(error) => return Err(error_in(line).unwrap_or(error.into())),
         };
         if parsed.error.is_some()
-            && let Some(error) = said(line)
+            && let Some(error) = error_in(line)
         {
             return Err(error);
         }
         let has_nothing = parsed.message.is_none() && parsed.response.is_none();
         if has_nothing && parsed.done.is_none() && parsed.model.is_none() {
             let nothing = || DecodeError::Malformed("a line without `message`".to_owned());
-            return Err(said(line).unwrap_or_else(nothing));
+            return Err(error_in(line).unwrap_or_else(nothing));
         }
         let message = parsed.message.unwrap_or_default();
         let thought = [message.thinking, parsed.thinking, message.reasoning];
@@ -110,7 +110,7 @@ impl State {
             prompt: parsed.prompt_eval_count,
             completion: parsed.eval_count,
             cached: parsed.prompt_eval_cached_count,
-            durations: parsed.took.told(),
+            durations: parsed.timings.told(),
             ..Usage::default()
         });
         if parsed.done == Some(true) {
@@ -126,7 +126,7 @@ impl State {
         let finish = match reason {
             Some("load") => return Ok(Finish::Load),
             Some("unload") => return Ok(Finish::Unload),
-            reason => reason::finish(reason.unwrap_or_default(), None)?,
+            reason => finish_reason::finish(reason.unwrap_or_default(), None)?,
         };
         // Some servers leave the reason out: the line says that it is the last.
         Ok(self.calls.finish(finish.unwrap_or(Finish::Stop)))
@@ -134,7 +134,7 @@ impl State {
 }
 
 /// The failure that a line tells of; `None` when it tells of none.
-fn said(line: &[u8]) -> Option<DecodeError> {
+fn error_in(line: &[u8]) -> Option<DecodeError> {
     let body = serde_json::from_slice(line).ok()?;
     refusal::in_band(&body).map(DecodeError::Reported)
 }
@@ -165,7 +165,7 @@ struct Line {
     #[serde(default, deserialize_with = "count")]
     eval_count: Option<u64>,
     #[serde(flatten)]
-    took: Took,
+    timings: Timings,
     #[serde(default, deserialize_with = "loose")]
     logprobs: Option<Vec<Token>>,
     #[serde(default)]
@@ -174,7 +174,7 @@ struct Line {
 
 /// How long the steps took, in nanoseconds.
 #[derive(Deserialize, Default)]
-pub(super) struct Took {
+pub(super) struct Timings {
     #[serde(default, deserialize_with = "count")]
     total_duration: Option<u64>,
     #[serde(default, deserialize_with = "count")]
@@ -185,7 +185,7 @@ pub(super) struct Took {
     eval_duration: Option<u64>,
 }
 
-impl Took {
+impl Timings {
     /// What was told; `None` when nothing was.
     pub(super) fn told(&self) -> Option<Durations> {
         let durations = Durations {

@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::common::{Options, Passed, Settings, inline};
-use super::fill;
-use crate::backend::degrade::{self, Documents, Words};
+use super::infill;
+use crate::backend::degrade::{self, Documents, Features};
 use crate::backend::history::{
     REASONING, arguments, name_cache_marks, name_foreign, refuse_several, refuse_sound,
     results_in_order,
@@ -22,11 +22,11 @@ use crate::chat::{
 const PASSED_ON: &[&str] = &["keep_alive", "truncate", "shift"];
 
 /// What the API can be told.
-const WORDS: Words = Words {
+const FEATURES: Features = Features {
     api: Api::Ollama,
-    asked: Documents::None,
-    answered: Documents::None,
-    late_instructions: false,
+    user_documents: Documents::None,
+    tool_documents: Documents::None,
+    late_system: false,
     is_anthropic: false,
 };
 
@@ -39,7 +39,7 @@ pub(super) fn chat(
     refuse_several(request)?;
     refuse_sound(request)?;
     let mut dropped = Vec::new();
-    let request = &*degrade::said(request, WORDS, &mut dropped)?;
+    let request = &*degrade::adapt(request, FEATURES, &mut dropped)?;
     let request = &*results_in_order(request);
     let (passed, options) = own_fields(request, &mut dropped);
     name_cache_marks(request, &mut dropped);
@@ -74,8 +74,8 @@ pub(super) fn chat(
         options: Options { sampling: &request.sampling, limit, own: options },
         passed,
     };
-    if request.suffix.is_some() || fill::is_bare(request) {
-        return fill::prompt(request, target, settings, dropped);
+    if request.suffix.is_some() || infill::is_bare(request) {
+        return infill::prompt(request, target, settings, dropped);
     }
     let body = Body {
         model,

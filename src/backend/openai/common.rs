@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::reasoning::Back;
+use super::reasoning::Replay;
 use crate::backend::Target;
 use crate::backend::history::stop_texts;
 use crate::chat::{ChatRequest, GatewayError};
@@ -19,13 +19,13 @@ pub(super) fn check(request: &ChatRequest) -> Result<Vec<&str>, GatewayError> {
 }
 
 /// Names what the API has no field for.
-pub(super) fn name_untold(request: &ChatRequest, back: Back, dropped: &mut Vec<String>) {
+pub(super) fn name_unsupported(request: &ChatRequest, replay: Replay, dropped: &mut Vec<String>) {
     let sampling = &request.sampling;
     for (name, is_set) in [
         ("top_k", sampling.top_k.is_some()),
         ("min_p", sampling.min_p.is_some_and(|p| p != 0.0)),
         ("repeat_penalty", sampling.repeat_penalty.is_some_and(|penalty| penalty != 1.0)),
-        ("reasoning", back.loses(request)),
+        ("reasoning", replay.loses(request)),
     ] {
         if is_set {
             dropped.push(name.to_owned());

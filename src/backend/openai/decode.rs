@@ -7,16 +7,16 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::counts;
-use super::fill::Lists;
+use super::infill::Lists;
 use super::refusal;
 use crate::backend::DecodeError;
 use crate::backend::calls::{Calls, Fragment};
+use crate::backend::document::parse;
+use crate::backend::finish_reason::finish;
 use crate::backend::lenient::{self, Said, count, list, loose, reasoning, text, word};
 use crate::backend::logprobs::{Token, tokens};
 use crate::backend::names::ToolNames;
-use crate::backend::reason::finish;
 use crate::backend::stream::Reader;
-use crate::backend::whole::parse;
 use crate::chat::{ChatEvent, ChatRequest, Completion, Finish, Usage};
 
 /// The state of reading one answer.

@@ -3,17 +3,17 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::common::{Settings, check, name_untold};
+use super::common::{Settings, check, name_unsupported};
 use super::family::{Family, is_mistrals};
-use super::reasoning::Back;
-use super::words::{effort_of, file, words};
-use super::{fill, system};
+use super::features::{effort_of, features, file};
+use super::reasoning::Replay;
+use super::{infill, system};
+use crate::backend::call_ids::{CallIds, is_made_like};
 use crate::backend::degrade;
 use crate::backend::history::{
     REASONING, address, documents, images, name_cache_marks, name_foreign, refuse_sound,
     result_text,
 };
-use crate::backend::links::{Links, is_made_like};
 use crate::backend::names::ToolNames;
 use crate::backend::{Target, UpstreamRequest, bearer, foreign_fields};
 use crate::chat::{
@@ -34,17 +34,17 @@ pub(super) fn chat(
     refuse_sound(request)?;
     let mut dropped = Vec::new();
     let family = Family::of(model);
-    let request = &*degrade::said(request, words(family, model), &mut dropped)?;
+    let request = &*degrade::adapt(request, features(family, model), &mut dropped)?;
     if let Some(suffix) = &request.suffix {
-        return fill::gap_before(suffix, request, target, dropped);
+        return infill::completion(suffix, request, target, dropped);
     }
     let stop = check(request)?;
     let passed = foreign_fields(request, Api::OpenAi, &mut dropped)?;
     let passed = passed.into_iter().filter(|(name, _)| !OWN.contains(name)).collect();
     let names = ToolNames::new(request);
     let settings = settings(request, target, family, stop, &mut dropped);
-    let back = Back::of(quirks.reasoning_back, model);
-    name_untold(request, back, &mut dropped);
+    let replay = Replay::of(quirks.reasoning_back, model);
+    name_unsupported(request, replay, &mut dropped);
     name_cache_marks(request, &mut dropped);
     // Thinking is named where it is lost.
     let is_known = |foreign: &Foreign| is_own(foreign) || foreign.kind == REASONING;
@@ -52,7 +52,7 @@ pub(super) fn chat(
     let has_tools = !request.tools.is_empty();
     let body = Body {
         model,
-        messages: messages(&system::placed(request, quirks.system), model, back, &names)?,
+        messages: messages(&system::placed(request, quirks.system), model, replay, &names)?,
         settings,
         tools: request.tools.iter().map(|tool| declaration(tool, &names)).collect(),
         tool_choice: choice(request, &names),
@@ -97,14 +97,14 @@ fn settings<'a>(
 fn messages(
     request: &ChatRequest,
     model: &str,
-    back: Back,
+    replay: Replay,
     names: &ToolNames,
 ) -> Result<Vec<WireMessage>, GatewayError> {
     let fits = |id: &str| match is_mistrals(model) {
         true => is_made_like(id),
         false => !id.is_empty() && id.len() <= LONGEST_ID,
     };
-    let mut links = Links::new(request, fits)?;
+    let mut call_ids = CallIds::new(request, fits)?;
     let mut written = Vec::with_capacity(request.messages.len());
     // Tool messages hold text only: their pictures follow in a user message, after the last of them.
     let mut pictures = Vec::new();
@@ -114,11 +114,11 @@ fn messages(
         }
         match message.role {
             Role::System | Role::User => written.push(plain(message)),
-            Role::Assistant => written.push(assistant(message, back, &mut links, names)),
+            Role::Assistant => written.push(assistant(message, replay, &mut call_ids, names)),
             Role::Tool => {
                 for part in &message.content {
                     if let Part::ToolResult(result) = part {
-                        written.push(answered(result, &mut links));
+                        written.push(answered(result, &mut call_ids));
                         pictures.extend(images(result).map(picture));
                         pictures.extend(documents(result).filter_map(file));
                     }
@@ -181,17 +181,17 @@ fn picture(image: &Image) -> Value {
 
 fn assistant(
     message: &Message,
-    back: Back,
-    links: &mut Links<'_>,
+    replay: Replay,
+    call_ids: &mut CallIds<'_>,
     names: &ToolNames,
 ) -> WireMessage {
     let mut written = plain(message);
-    written.reasoning = back.fields(message);
+    written.reasoning = replay.fields(message);
     for part in &message.content {
         if let Part::ToolCall(call) = part {
             let arguments = if call.arguments.trim().is_empty() { "{}" } else { &call.arguments };
             let function = json!({"name": names.outbound(&call.name), "arguments": arguments});
-            let call = json!({"id": links.call(), "type": "function", "function": function});
+            let call = json!({"id": call_ids.call(), "type": "function", "function": function});
             written.tool_calls.push(call);
         }
     }
@@ -202,8 +202,8 @@ fn assistant(
     written
 }
 
-fn answered(result: &ToolResult, links: &mut Links<'_>) -> WireMessage {
-    let (id, _) = links.result();
+fn answered(result: &ToolResult, call_ids: &mut CallIds<'_>) -> WireMessage {
+    let (id, _) = call_ids.result();
     let content = Content::Text(result_text(result));
     WireMessage { content, tool_call_id: Some(id), ..WireMessage::new(Role::Tool) }
 }

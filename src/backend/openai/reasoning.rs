@@ -18,7 +18,7 @@ const WANT_IT: &[&str] = &["deepseek", "kimi", "moonshot", "minimax", "glm-", "g
 
 /// What goes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Back {
+pub(super) enum Replay {
     /// Nothing.
     Nothing,
     /// What a client of this API sent.
@@ -27,7 +27,7 @@ pub(super) enum Back {
     All,
 }
 
-impl Back {
+impl Replay {
     /// As the operator says, else by the model's name. OpenAI's own models refuse fields that they do not know.
     pub(super) fn of(told: Option<bool>, model: &str) -> Self {
         let name = model.rsplit('/').next().unwrap_or(model).to_ascii_lowercase();

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::*;
 use crate::backend::DecodeError;
-use crate::backend::links::is_made_like;
+use crate::backend::call_ids::is_made_like;
 use crate::backend::testing::{Read, calls, cut, done, stream, tool};
 use crate::chat::{ChatEvent, ChatRequest, Finish, Usage};
 

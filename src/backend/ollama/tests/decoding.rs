@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::backend::DecodeError;
-use crate::backend::links::is_made_like;
+use crate::backend::call_ids::is_made_like;
 use crate::chat::{ChatEvent, Completion, Finish, Usage};
 
 fn decode(pieces: &[&[u8]]) -> (Vec<ChatEvent>, Result<(), DecodeError>) {

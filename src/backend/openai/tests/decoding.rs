@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::backend::links::is_made_like;
+use crate::backend::call_ids::is_made_like;
 use crate::backend::testing::{Read, calls, cut, done, stream, tool};
 use crate::backend::{DecodeError, RejectionClass};
 use crate::chat::{ChatEvent, ChatRequest, Finish, Usage};

@@ -7,20 +7,20 @@ use serde_json::{Value, json};
 
 use super::family::{Family, is_open, reasons};
 use crate::backend::Target;
-use crate::backend::degrade::{Documents, Words};
+use crate::backend::degrade::{Documents, Features};
 use crate::chat::{Api, ChatRequest, Document, DocumentSource, Effort};
 use crate::wire::pdf;
 
 /// What these models can be told. Documents that tools answered go to models that may read them: those that are known
 /// to run on servers that know none get a note, since a session with one could not go on.
-pub(super) fn words(family: Family, model: &str) -> Words {
+pub(super) fn features(family: Family, model: &str) -> Features {
     let reads = family != Family::Other || !is_open(model);
-    Words {
+    Features {
         api: Api::OpenAi,
-        asked: Documents::Inline,
-        answered: if reads { Documents::Inline } else { Documents::None },
+        user_documents: Documents::Inline,
+        tool_documents: if reads { Documents::Inline } else { Documents::None },
         // Where they go is a setting of the provider's.
-        late_instructions: true,
+        late_system: true,
         is_anthropic: false,
     }
 }

@@ -8,9 +8,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::common::{Settings, check, name_untold};
-use super::reasoning::Back;
-use crate::backend::history::{gap, name_cache_marks, refuse_images};
+use super::common::{Settings, check, name_unsupported};
+use super::reasoning::Replay;
+use crate::backend::history::{infill, name_cache_marks, refuse_images};
 use crate::backend::{Target, UpstreamRequest, bearer, foreign_fields};
 use crate::chat::{Api, ChatRequest, Format, GatewayError, TokenLogprob};
 use crate::wire::json;
@@ -20,7 +20,7 @@ const OWN: &[&str] =
     &["model", "prompt", "suffix", "stream", "stream_options", "n", "best_of", "echo"];
 
 /// Builds the call that fills the gap before `suffix`.
-pub(super) fn gap_before(
+pub(super) fn completion(
     suffix: &str,
     request: &ChatRequest,
     target: Target<'_>,
@@ -28,10 +28,10 @@ pub(super) fn gap_before(
 ) -> Result<UpstreamRequest, GatewayError> {
     let Target { model, api_key, .. } = target;
     let stop = check(request)?;
-    let gap = gap(request)?;
-    refuse_images(gap.message)?;
+    let infill = infill(request)?;
+    refuse_images(infill.message)?;
     let has_no_place = [
-        ("system", gap.instructions.is_some()),
+        ("system", infill.instructions.is_some()),
         ("format", request.format != Format::Text),
         ("tools", !request.tools.is_empty()),
     ];
@@ -40,14 +40,14 @@ pub(super) fn gap_before(
         return Err(GatewayError::invalid(message));
     }
     let passed = foreign_fields(request, Api::OpenAi, &mut dropped)?;
-    name_untold(request, Back::Nothing, &mut dropped);
+    name_unsupported(request, Replay::Nothing, &mut dropped);
     name_cache_marks(request, &mut dropped);
     if request.effort.is_some() {
         dropped.push("reasoning_effort".to_owned());
     }
     let body = Body {
         model,
-        prompt: gap.message.joined_text(),
+        prompt: infill.message.joined_text(),
         suffix,
         settings: Settings::of(request, target, stop),
         logprobs: request.logprobs,

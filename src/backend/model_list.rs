@@ -9,9 +9,9 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde_json::{Map, Value};
 
 use super::DecodeError;
+use super::document::parse;
 use super::lenient::counted;
 use super::report::Report;
-use super::whole::parse;
 use crate::chat::Facts;
 
 /// The entries of a list: a bare one, or what stands under one of these keys. `null` is an empty one, since a server

@@ -4,9 +4,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::encode;
+use crate::backend::document::parse;
 use crate::backend::lenient;
-use crate::backend::listed::{entries, first_text, number, time};
-use crate::backend::whole::parse;
+use crate::backend::model_list::{entries, first_text, number, time};
 use crate::backend::{ApiVersion, DecodeError, Target, UpstreamRequest};
 use crate::chat::{Ability, ChatRequest, Facts, GatewayError, Model, Usage, Whole};
 use crate::wire::json;

@@ -9,40 +9,40 @@
 
 use serde_json::{Map, Value};
 
-use super::units::object;
+use super::frames::object;
 use crate::chat::Endpoint;
 
 /// What a piece is to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum News {
+pub(super) enum FrameKind {
     /// Nothing: it opens, closes or keeps alive.
-    None,
+    Empty,
     /// Something beside the answer.
-    Beside,
+    Metadata,
     /// Perhaps a part of the answer.
-    Part,
+    Content,
 }
 
-impl News {
+impl FrameKind {
     /// What a piece is that the watcher has passed over.
-    pub(super) fn of(endpoint: Endpoint, unit: &[u8]) -> Self {
+    pub(super) fn of(endpoint: Endpoint, frame: &[u8]) -> Self {
         // Comments, blank lines and `[DONE]` hold no object.
-        let Some((start, end)) = object(unit) else { return Self::None };
-        let said = unit.get(start..end).and_then(|said| serde_json::from_slice(said).ok());
-        let Some(Value::Object(said)) = said else { return Self::Part };
+        let Some((start, end)) = object(frame) else { return Self::Empty };
+        let said = frame.get(start..end).and_then(|said| serde_json::from_slice(said).ok());
+        let Some(Value::Object(said)) = said else { return Self::Content };
         match endpoint {
             Endpoint::OpenAiChat | Endpoint::OpenAiCompletions => of_chunk(&said),
             Endpoint::OpenAiResponses => of_response(&said),
             Endpoint::AnthropicMessages => of_message(&said),
             Endpoint::OllamaChat | Endpoint::OllamaGenerate => of_line(&said),
             Endpoint::OpenAiEmbeddings | Endpoint::AnthropicCount | Endpoint::OllamaEmbed => {
-                Self::Part
+                Self::Content
             }
         }
     }
 }
 
-fn of_chunk(chunk: &Map<String, Value>) -> News {
+fn of_chunk(chunk: &Map<String, Value>) -> FrameKind {
     const USUAL: [&str; 8] = [
         "choices",
         "created",
@@ -54,36 +54,38 @@ fn of_chunk(chunk: &Map<String, Value>) -> News {
         "usage",
     ];
     const OF_CHOICE: [&str; 5] = ["delta", "finish_reason", "index", "logprobs", "text"];
-    let Some(choices) = chunk.get("choices").and_then(Value::as_array) else { return News::Part };
-    let mut news = beside(chunk, &USUAL);
+    let Some(choices) = chunk.get("choices").and_then(Value::as_array) else {
+        return FrameKind::Content;
+    };
+    let mut kind = beside(chunk, &USUAL);
     for choice in choices.iter().filter_map(Value::as_object) {
         let delta = choice.get("delta").and_then(Value::as_object);
         let says = delta.is_some_and(|delta| has_more(delta, &["role"]))
             || choice.get("text").is_some_and(|text| !is_nothing(text));
-        news = news.max(if says { News::Part } else { beside(choice, &OF_CHOICE) });
+        kind = kind.max(if says { FrameKind::Content } else { beside(choice, &OF_CHOICE) });
     }
-    news
+    kind
 }
 
-fn of_message(event: &Map<String, Value>) -> News {
+fn of_message(event: &Map<String, Value>) -> FrameKind {
     let inner = |name: &str| event.get(name).and_then(Value::as_object);
     match kind(event) {
         "message_start" | "ping" | "content_block_stop" | "message_delta" | "message_stop" => {
-            News::None
+            FrameKind::Empty
         }
         "content_block_start" => match inner("content_block") {
-            Some(block) if matches!(kind(block), "text" | "thinking") => News::None,
-            Some(_) | None => News::Part,
+            Some(block) if matches!(kind(block), "text" | "thinking") => FrameKind::Empty,
+            Some(_) | None => FrameKind::Content,
         },
         "content_block_delta" => match inner("delta") {
-            Some(delta) if !has_more(delta, &["type"]) => News::None,
-            Some(_) | None => News::Part,
+            Some(delta) if !has_more(delta, &["type"]) => FrameKind::Empty,
+            Some(_) | None => FrameKind::Content,
         },
-        _ => News::Part,
+        _ => FrameKind::Content,
     }
 }
 
-fn of_response(event: &Map<String, Value>) -> News {
+fn of_response(event: &Map<String, Value>) -> FrameKind {
     let item = event.get("item").and_then(Value::as_object);
     match kind(event) {
         "response.created"
@@ -97,20 +99,20 @@ fn of_response(event: &Map<String, Value>) -> News {
         | "response.reasoning_summary_text.done"
         | "response.reasoning_summary_part.added"
         | "response.reasoning_summary_part.done"
-        | "keepalive" => News::None,
+        | "keepalive" => FrameKind::Empty,
         "response.output_item.added" | "response.output_item.done" => match item {
-            Some(item) if matches!(kind(item), "message" | "reasoning") => News::None,
-            Some(_) | None => News::Part,
+            Some(item) if matches!(kind(item), "message" | "reasoning") => FrameKind::Empty,
+            Some(_) | None => FrameKind::Content,
         },
-        _ => News::Part,
+        _ => FrameKind::Content,
     }
 }
 
-fn of_line(line: &Map<String, Value>) -> News {
+fn of_line(line: &Map<String, Value>) -> FrameKind {
     const USUAL: [&str; 5] = ["created_at", "done", "message", "model", "response"];
     let message = line.get("message").and_then(Value::as_object);
     match message {
-        Some(message) if has_more(message, &["role"]) => News::Part,
+        Some(message) if has_more(message, &["role"]) => FrameKind::Content,
         Some(_) | None => beside(line, &USUAL),
     }
 }
@@ -119,8 +121,8 @@ fn kind(object: &Map<String, Value>) -> &str {
     object.get("type").and_then(Value::as_str).unwrap_or_default()
 }
 
-fn beside(object: &Map<String, Value>, usual: &[&str]) -> News {
-    if has_more(object, usual) { News::Beside } else { News::None }
+fn beside(object: &Map<String, Value>, usual: &[&str]) -> FrameKind {
+    if has_more(object, usual) { FrameKind::Metadata } else { FrameKind::Empty }
 }
 
 /// Whether it says something under another name than these.
@@ -145,48 +147,64 @@ mod tests {
     #[test]
     fn what_opens_closes_or_keeps_alive_is_no_news_and_all_else_is() {
         use Endpoint::{AnthropicMessages, OllamaChat, OpenAiChat, OpenAiResponses};
-        for (endpoint, unit, expected) in [
-            (OpenAiChat, ": waiting\n\n", News::None),
-            (OpenAiChat, "data: [DONE]\n\n", News::None),
+        for (endpoint, frame, expected) in [
+            (OpenAiChat, ": waiting\n\n", FrameKind::Empty),
+            (OpenAiChat, "data: [DONE]\n\n", FrameKind::Empty),
             (
                 OpenAiChat,
                 r#"data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}"#,
-                News::None,
+                FrameKind::Empty,
             ),
-            (OpenAiChat, r#"data: {"choices":[],"usage":{"prompt_tokens":1}}"#, News::None),
-            (OpenAiChat, r#"data: {"choices":[],"prompt_progress":{"total":9}}"#, News::Beside),
-            (OpenAiChat, r#"data: {"choices":[{"delta":{"audio":{"id":"a"}}}]}"#, News::Part),
-            (OpenAiChat, r#"data: {"object":"weather"}"#, News::Part),
-            (AnthropicMessages, r#"data: {"type":"ping"}"#, News::None),
-            (AnthropicMessages, r#"data: {"type":"message_start","message":{}}"#, News::None),
+            (OpenAiChat, r#"data: {"choices":[],"usage":{"prompt_tokens":1}}"#, FrameKind::Empty),
+            (
+                OpenAiChat,
+                r#"data: {"choices":[],"prompt_progress":{"total":9}}"#,
+                FrameKind::Metadata,
+            ),
+            (
+                OpenAiChat,
+                r#"data: {"choices":[{"delta":{"audio":{"id":"a"}}}]}"#,
+                FrameKind::Content,
+            ),
+            (OpenAiChat, r#"data: {"object":"weather"}"#, FrameKind::Content),
+            (AnthropicMessages, r#"data: {"type":"ping"}"#, FrameKind::Empty),
+            (AnthropicMessages, r#"data: {"type":"message_start","message":{}}"#, FrameKind::Empty),
             (
                 AnthropicMessages,
                 r#"data: {"type":"content_block_start","content_block":{"type":"text","text":""}}"#,
-                News::None,
+                FrameKind::Empty,
             ),
             (
                 AnthropicMessages,
                 r#"data: {"type":"content_block_start","content_block":{"type":"new"}}"#,
-                News::Part,
+                FrameKind::Content,
             ),
             (
                 AnthropicMessages,
                 r#"data: {"type":"content_block_delta","delta":{"type":"new_delta","x":1}}"#,
-                News::Part,
+                FrameKind::Content,
             ),
-            (AnthropicMessages, r#"data: {"type":"weather"}"#, News::Part),
-            (OpenAiResponses, r#"data: {"type":"response.created","response":{}}"#, News::None),
+            (AnthropicMessages, r#"data: {"type":"weather"}"#, FrameKind::Content),
+            (
+                OpenAiResponses,
+                r#"data: {"type":"response.created","response":{}}"#,
+                FrameKind::Empty,
+            ),
             (
                 OpenAiResponses,
                 r#"data: {"type":"response.output_item.added","item":{"type":"mcp_call"}}"#,
-                News::Part,
+                FrameKind::Content,
             ),
-            (OpenAiResponses, r#"data: {"type":"response.new.delta","delta":"x"}"#, News::Part),
-            (OllamaChat, r#"{"message":{"role":"assistant","content":""}}"#, News::None),
-            (OllamaChat, r#"{"message":{"content":"","audio":"x"}}"#, News::Part),
-            (OllamaChat, r#"{"status":"loading"}"#, News::Beside),
+            (
+                OpenAiResponses,
+                r#"data: {"type":"response.new.delta","delta":"x"}"#,
+                FrameKind::Content,
+            ),
+            (OllamaChat, r#"{"message":{"role":"assistant","content":""}}"#, FrameKind::Empty),
+            (OllamaChat, r#"{"message":{"content":"","audio":"x"}}"#, FrameKind::Content),
+            (OllamaChat, r#"{"status":"loading"}"#, FrameKind::Metadata),
         ] {
-            assert_eq!(News::of(endpoint, unit.as_bytes()), expected, "{unit}");
+            assert_eq!(FrameKind::of(endpoint, frame.as_bytes()), expected, "{frame}");
         }
     }
 }

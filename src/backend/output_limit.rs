@@ -23,7 +23,7 @@ const ALONE: &[&str] = &["supports at most ", "must be less than or equal to "];
 /// The most tokens that an answer to a prompt of about `estimate` tokens may have, where the words say or imply it and
 /// something is left.
 #[must_use]
-pub fn room(words: &str, estimate: u64) -> Option<u64> {
+pub fn allowed_output_tokens(words: &str, estimate: u64) -> Option<u64> {
     let said = words.to_ascii_lowercase();
     // An estimate may be too low by a quarter and is not to cost another refusal.
     let estimate = estimate.saturating_add(estimate / 4);
@@ -111,16 +111,16 @@ mod tests {
                 4086,
             ),
         ] {
-            assert_eq!(room(said, 100), Some(left), "{said}");
+            assert_eq!(allowed_output_tokens(said, 100), Some(left), "{said}");
         }
     }
 
     #[test]
     fn a_prompt_that_was_not_counted_to_its_end_is_estimated() {
         let said = "You passed 769 input tokens and requested 32000 output tokens. However, the model's context length is only 32768 tokens, resulting in a maximum input length of 768 tokens.";
-        assert_eq!(room(said, 10_000), Some(20_268));
-        assert_eq!(room(said, 100), Some(31_999));
-        assert_eq!(room(said, 40_000), None);
+        assert_eq!(allowed_output_tokens(said, 10_000), Some(20_268));
+        assert_eq!(allowed_output_tokens(said, 100), Some(31_999));
+        assert_eq!(allowed_output_tokens(said, 40_000), None);
     }
 
     #[test]
@@ -131,7 +131,7 @@ mod tests {
             "",
             "maximum context length is",
         ] {
-            assert_eq!(room(said, 100), None, "{said}");
+            assert_eq!(allowed_output_tokens(said, 100), None, "{said}");
         }
     }
 }

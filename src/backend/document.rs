@@ -17,7 +17,7 @@ pub(super) type Read = fn(&[u8]) -> Result<(Whole, Usage), DecodeError>;
 pub(super) type Failed = fn(&Value) -> Option<Rejection>;
 
 /// A decoder that gathers the whole body and gives it to `read` at the end.
-pub(super) fn document<F>(read: F) -> Box<dyn Decoder>
+pub(super) fn read_at_end<F>(read: F) -> Box<dyn Decoder>
 where
     F: FnMut(&[u8], &mut Vec<ChatEvent>) -> Result<(), DecodeError> + Send + 'static,
 {
@@ -26,8 +26,8 @@ where
 
 /// A decoder that gives the whole body to `read`, and to `failed` where it holds no result. A request for embeddings of
 /// `inputs` texts expects as many vectors.
-pub(super) fn whole(read: Read, failed: Failed, inputs: usize) -> Box<dyn Decoder> {
-    document(move |body, events| {
+pub(super) fn read_result(read: Read, failed: Failed, inputs: usize) -> Box<dyn Decoder> {
+    read_at_end(move |body, events| {
         let (result, usage) = result(body, read, failed, inputs)?;
         events.push(ChatEvent::Whole(result));
         let finish = Finish::Stop;
@@ -37,8 +37,8 @@ pub(super) fn whole(read: Read, failed: Failed, inputs: usize) -> Box<dyn Decode
 }
 
 /// A decoder for a request that this API is never sent: it fails at the end.
-pub(super) fn nothing() -> Box<dyn Decoder> {
-    document(|_, _| Err(DecodeError::Malformed("nothing was asked".to_owned())))
+pub(super) fn unexpected() -> Box<dyn Decoder> {
+    read_at_end(|_, _| Err(DecodeError::Malformed("nothing was asked".to_owned())))
 }
 
 /// Appends what arrived to a document.
@@ -130,7 +130,7 @@ mod tests {
             let message = body.get("error")?.as_str()?.to_owned();
             Some(Rejection { class: RejectionClass::Broken, message, retry_after: None })
         };
-        let mut decoder = whole(read, failed, inputs);
+        let mut decoder = read_result(read, failed, inputs);
         let mut events = Vec::new();
         for piece in pieces {
             decoder.feed(piece, &mut events).unwrap();

@@ -5,7 +5,7 @@
 
 /// What is known of a text so far.
 #[derive(Debug, Default)]
-pub(super) struct Shape {
+pub(super) struct JsonScan {
     /// Whether there is anything but white space.
     pub(super) has_text: bool,
     depth: u32,
@@ -15,7 +15,7 @@ pub(super) struct Shape {
     pub(super) is_whole: bool,
 }
 
-impl Shape {
+impl JsonScan {
     /// Looks at more of the text.
     pub(super) fn look_at(&mut self, text: &str) {
         text.bytes().for_each(|byte| self.take(byte));
@@ -60,9 +60,9 @@ mod tests {
             (&["12"], false),
             (&[" "], false),
         ] {
-            let mut shape = Shape::default();
-            pieces.iter().for_each(|piece| shape.look_at(piece));
-            assert_eq!(shape.is_whole, is_whole, "{pieces:?}");
+            let mut scan = JsonScan::default();
+            pieces.iter().for_each(|piece| scan.look_at(piece));
+            assert_eq!(scan.is_whole, is_whole, "{pieces:?}");
         }
     }
 }

@@ -7,9 +7,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::encode::{self, headers, path_of, short_name};
+use crate::backend::document::parse;
 use crate::backend::lenient;
-use crate::backend::listed::{entries, first_text, has_word, number, time};
-use crate::backend::whole::parse;
+use crate::backend::model_list::{entries, first_text, has_word, number, time};
 use crate::backend::{DecodeError, Target, UpstreamRequest, own_fields, refuse_no_input};
 use crate::chat::{
     Ability, Api, ChatRequest, EmbedRequest, Facts, GatewayError, Model, Usage, Whole,

@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use super::common::{Settings, inline};
-use crate::backend::history::gap;
+use crate::backend::history::infill;
 use crate::backend::{Target, UpstreamRequest, bearer};
 use crate::chat::{ChatRequest, GatewayError, Part};
 
@@ -23,13 +23,13 @@ pub(super) fn prompt(
     settings: Settings<'_>,
     dropped: Vec<String>,
 ) -> Result<UpstreamRequest, GatewayError> {
-    let gap = gap(request)?;
-    let images = gap.message.content.iter().filter_map(Part::as_image);
+    let infill = infill(request)?;
+    let images = infill.message.content.iter().filter_map(Part::as_image);
     let body = Body {
         model,
-        prompt: gap.message.joined_text(),
+        prompt: infill.message.joined_text(),
         suffix: request.suffix.as_deref(),
-        system: gap.instructions,
+        system: infill.instructions,
         images: images.map(|image| inline(&image.source)).collect::<Result<_, _>>()?,
         stream: true,
         settings,

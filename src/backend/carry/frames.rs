@@ -18,7 +18,7 @@ pub(super) enum Framing {
 
 /// Cuts a stream into pieces.
 #[derive(Debug)]
-pub(super) struct Units {
+pub(super) struct Frames {
     framing: Framing,
     held: Vec<u8>,
     /// How much of `held` was looked at.
@@ -27,16 +27,16 @@ pub(super) struct Units {
     has_text: bool,
 }
 
-impl Units {
+impl Frames {
     pub(super) fn new(framing: Framing) -> Self {
         Self { framing, held: Vec::new(), seen: 0, has_text: false }
     }
 
-    /// Takes what arrived and hands every piece that is whole now to `unit`. Stops at its first error.
+    /// Takes what arrived and hands every piece that is whole now to `frame`. Stops at its first error.
     pub(super) fn feed(
         &mut self,
         bytes: &[u8],
-        mut unit: impl FnMut(&[u8]) -> Result<(), DecodeError>,
+        mut frame: impl FnMut(&[u8]) -> Result<(), DecodeError>,
     ) -> Result<(), DecodeError> {
         self.held.extend_from_slice(bytes);
         let held = std::mem::take(&mut self.held);
@@ -44,7 +44,7 @@ impl Units {
         while let Some(end) = self.end(&held) {
             let whole = held.get(start..end).unwrap_or_default();
             start = end;
-            unit(whole)?;
+            frame(whole)?;
         }
         self.held = held;
         self.held.drain(..start);
@@ -89,9 +89,9 @@ impl Units {
 }
 
 /// Where the object of a piece begins and ends.
-pub(super) fn object(unit: &[u8]) -> Option<(usize, usize)> {
-    let start = unit.iter().position(|byte| *byte == b'{')?;
-    let end = unit.iter().rposition(|byte| *byte == b'}')?;
+pub(super) fn object(frame: &[u8]) -> Option<(usize, usize)> {
+    let start = frame.iter().position(|byte| *byte == b'{')?;
+    let end = frame.iter().rposition(|byte| *byte == b'}')?;
     (start < end).then_some((start, end + 1))
 }
 
@@ -101,16 +101,16 @@ mod tests {
     use proptest::prelude::*;
 
     fn cut(framing: Framing, pieces: &[&[u8]]) -> (Vec<String>, String) {
-        let mut units = Units::new(framing);
+        let mut frames = Frames::new(framing);
         let mut found = Vec::new();
         for piece in pieces {
-            let note = |unit: &[u8]| {
-                found.push(String::from_utf8_lossy(unit).into_owned());
+            let note = |frame: &[u8]| {
+                found.push(String::from_utf8_lossy(frame).into_owned());
                 Ok(())
             };
-            units.feed(piece, note).unwrap();
+            frames.feed(piece, note).unwrap();
         }
-        (found, String::from_utf8_lossy(&units.take_rest()).into_owned())
+        (found, String::from_utf8_lossy(&frames.take_rest()).into_owned())
     }
 
     #[test]
@@ -118,7 +118,8 @@ mod tests {
         for end in ["\n", "\r\n", "\r"] {
             let stream = "data: a\ndata: b\n\n: c\n\ndata: d".replace('\n', end);
             let (found, rest) = cut(Framing::Events, &[stream.as_bytes()]);
-            let expected = ["data: a\ndata: b\n\n", ": c\n\n"].map(|unit| unit.replace('\n', end));
+            let expected =
+                ["data: a\ndata: b\n\n", ": c\n\n"].map(|frame| frame.replace('\n', end));
             assert_eq!(found, expected, "{end:?}");
             assert_eq!(rest, "data: d");
         }

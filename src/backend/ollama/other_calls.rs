@@ -5,10 +5,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::decode::Took;
+use super::decode::Timings;
+use crate::backend::document::parse;
 use crate::backend::lenient::count;
-use crate::backend::listed::{entries, facts_of, first_text, number, time};
-use crate::backend::whole::parse;
+use crate::backend::model_list::{entries, facts_of, first_text, number, time};
 use crate::backend::{DecodeError, UpstreamRequest, bearer};
 use crate::chat::{Api, EmbedRequest, Listing, Model, ShowRequest, Usage, Whole};
 
@@ -52,7 +52,7 @@ pub(super) fn embeddings(body: &[u8]) -> Result<(Whole, Usage), DecodeError> {
     let answer: Embedded = parse(body)?;
     let usage = Usage {
         prompt: answer.prompt_eval_count,
-        durations: answer.took.told(),
+        durations: answer.timings.told(),
         ..Usage::default()
     };
     Ok((Whole::Embeddings(answer.embeddings), usage))
@@ -100,7 +100,7 @@ struct Embedded {
     #[serde(default, deserialize_with = "count")]
     prompt_eval_count: Option<u64>,
     #[serde(flatten)]
-    took: Took,
+    timings: Timings,
 }
 
 #[cfg(test)]

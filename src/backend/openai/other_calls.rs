@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::counts;
+use crate::backend::document::parse;
 use crate::backend::lenient::{count, loose};
-use crate::backend::listed::{entries, facts_of, first_text, has_word, number, time};
-use crate::backend::whole::parse;
+use crate::backend::model_list::{entries, facts_of, first_text, has_word, number, time};
 use crate::backend::{DecodeError, UpstreamRequest, bearer, own_fields, refuse_no_input};
 use crate::chat::{Ability, Api, EmbedRequest, Facts, GatewayError, Model, Usage, Whole};
 

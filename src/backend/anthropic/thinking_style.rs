@@ -7,7 +7,7 @@
 
 /// How a model takes its thinking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Manner {
+pub(super) enum ThinkingStyle {
     /// Before 3.7: none at all.
     Plain,
     /// Before 4.6, and imitators: a budget of tokens.
@@ -16,7 +16,7 @@ pub(super) enum Manner {
     Adaptive,
 }
 
-impl Manner {
+impl ThinkingStyle {
     /// By the model's name, at Anthropic's or with what aggregators and clouds put around it.
     pub(super) fn of(model: &str) -> Self {
         let name = model.to_ascii_lowercase();
@@ -52,9 +52,9 @@ mod tests {
 
     #[test]
     fn names_tell_the_generation() {
-        for (manner, names) in [
+        for (style, names) in [
             (
-                Manner::Plain,
+                ThinkingStyle::Plain,
                 &[
                     "claude-3-5-sonnet-20241022",
                     "claude-3-haiku-20240307",
@@ -63,7 +63,7 @@ mod tests {
                 ][..],
             ),
             (
-                Manner::Budget,
+                ThinkingStyle::Budget,
                 &[
                     "claude-3-7-sonnet-20250219",
                     "claude-opus-4-20250514",
@@ -80,7 +80,7 @@ mod tests {
                 ],
             ),
             (
-                Manner::Adaptive,
+                ThinkingStyle::Adaptive,
                 &[
                     "claude-opus-4-6",
                     "claude-opus-4-8",
@@ -92,7 +92,7 @@ mod tests {
             ),
         ] {
             for name in names {
-                assert_eq!(Manner::of(name), manner, "{name}");
+                assert_eq!(ThinkingStyle::of(name), style, "{name}");
             }
         }
     }

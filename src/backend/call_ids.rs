@@ -14,12 +14,12 @@ use crate::chat::{ChatRequest, GatewayError, Part, ToolResult};
 
 /// The ids of a conversation's calls and results, in the order in which they appear.
 #[derive(Debug)]
-pub(super) struct Links<'a> {
+pub(super) struct CallIds<'a> {
     calls: std::vec::IntoIter<String>,
     results: std::vec::IntoIter<(String, &'a str)>,
 }
 
-impl<'a> Links<'a> {
+impl<'a> CallIds<'a> {
     /// Pairs the calls and results of `request`. An id of which `fits` says no is replaced on both sides.
     ///
     /// # Errors
@@ -168,8 +168,8 @@ mod tests {
         let mut request = user("hi");
         request.messages.push(message(Role::Assistant, calls));
         request.messages.push(message(Role::Tool, results));
-        let mut links = Links::new(&request, |id| fits_as_id(id, 40))?;
-        Ok((0..count).map(|_| links.result().0).collect())
+        let mut call_ids = CallIds::new(&request, |id| fits_as_id(id, 40))?;
+        Ok((0..count).map(|_| call_ids.result().0).collect())
     }
 
     #[test]
@@ -209,7 +209,7 @@ mod tests {
         let mut request = user("hi");
         request.messages.push(message(Role::Assistant, calls));
         request.messages.push(message(Role::Tool, vec![result(Some("a"), "")]));
-        let mut links = Links::new(&request, |_| true).unwrap();
-        assert_eq!(links.result(), ("a".to_owned(), "g"));
+        let mut call_ids = CallIds::new(&request, |_| true).unwrap();
+        assert_eq!(call_ids.result(), ("a".to_owned(), "g"));
     }
 }
