@@ -1,10 +1,12 @@
-//! The canonical model: what is asked, what is answered, and why it failed.
+//! The canonical model: requests, answers and errors.
 //!
-//! Every dialect decodes into these types and every backend encodes from them, so that N dialects and M
-//! backends need N + M translations. The module is pure: values only, no clock, no log, no network.
+//! Every dialect decodes into these types and every backend encodes from them, so that N dialects
+//! and M backends need N + M translations. The module is pure: values only, no clock, no log, no
+//! network.
 //!
-//! The one thing to know: an absent count or setting is `None`, never zero. What a client did not say is left
-//! to the provider, and what a provider did not say is not made up.
+//! The one thing to know: an absent count or setting is `None`, never zero. A setting that the
+//! client did not send is left to the provider, and a count that the provider did not send is not
+//! invented.
 
 mod ask;
 mod carry;

@@ -1,7 +1,7 @@
 //! Framings and JSON shapes that both sides of the gateway share.
 //!
-//! Pure: bytes in, values out, however the bytes are cut. A framing never loops over a stream; it is fed what
-//! arrived and says what became whole.
+//! Pure: bytes in, values out, independent of how the bytes are cut. A framing never loops over a
+//! stream: it is fed the bytes that arrived and returns what is complete.
 
 pub mod coding;
 pub mod fields;

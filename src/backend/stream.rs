@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::document::{append, parse};
 use super::{DecodeError, Decoder, MAX_PIECE, Rejection, RejectionClass, shorten};
 use crate::chat::ChatEvent;
-use crate::wire::sse::{Events, Unsplit};
+use crate::wire::sse::{Events, SplitError};
 
 /// What is said of a provider that says that it failed and not of what.
 pub(super) const NO_REASON: &str = "the provider named no reason";
@@ -145,11 +145,11 @@ fn named_error(reader: &impl Reader, data: &[u8]) -> DecodeError {
     }
 }
 
-impl From<Unsplit> for DecodeError {
-    fn from(unsplit: Unsplit) -> Self {
-        match unsplit {
-            Unsplit::TooLarge { .. } => Self::TooLarge,
-            Unsplit::NotText => Self::Malformed(unsplit.to_string()),
+impl From<SplitError> for DecodeError {
+    fn from(error: SplitError) -> Self {
+        match error {
+            SplitError::TooLarge { .. } => Self::TooLarge,
+            SplitError::NotText => Self::Malformed(error.to_string()),
         }
     }
 }

@@ -1,10 +1,11 @@
-//! What a client asks for: a chat, or one of the questions beside it.
+//! What a client asks for: a chat, embeddings, facts about a model, or a token count.
 //!
-//! It owns the requests that are no chat, and what all requests have in common: a model, perhaps a hint, and whether
-//! the answer comes piece by piece. It refuses nothing, as requests do.
+//! It owns the requests that are not chats, and the fields that all requests have: a model, perhaps
+//! a hint, and whether the answer is streamed. It validates nothing; dialects do.
 //!
-//! The one thing to know: every kind takes the same way through router, gate and provider. Only the dialect that
-//! reads it, the backend that writes it, and the router's choice of capable providers tell the kinds apart.
+//! The one thing to know: every kind of request takes the same way through router, gate and
+//! provider. Only the dialect that reads it, the backend that writes it, and the router's choice of
+//! capable providers distinguish the kinds.
 
 use serde::Serialize;
 
@@ -15,43 +16,44 @@ use super::{ChatRequest, Extra, ReasoningField};
 pub enum Ask {
     /// An answer to a conversation.
     Chat(ChatRequest),
-    /// Vectors of texts.
+    /// Embeddings of texts.
     Embed(EmbedRequest),
-    /// What is known about a model: Ollama's `/api/show`.
+    /// The facts about a model: Ollama's `/api/show`.
     Show(ShowRequest),
-    /// How many tokens the prompt of a conversation has.
+    /// The number of tokens in the prompt of a conversation.
     CountTokens(ChatRequest),
 }
 
-/// Texts whose vectors are wanted.
+/// A request for the embeddings of texts.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct EmbedRequest {
-    /// The name the client asked for.
+    /// The model name that the client sent.
     pub model: Option<String>,
     /// A routing hint.
     pub hint: Option<String>,
-    /// The texts, in order; none where the dialect gives that a meaning (loading a model).
+    /// The texts, in order; empty only if the dialect gives that a meaning (loading a model).
     pub input: Vec<String>,
-    /// To how many numbers the vectors are cut; `None` leaves it to the model.
+    /// The number of dimensions to which the vectors are cut; `None` leaves it to the model.
     pub dimensions: Option<u32>,
-    /// Fields of the client's own API that have no place here.
+    /// Fields of the client's own API that the canonical model has no field for.
     pub extra: Option<Extra>,
-    /// Whether the client reads vectors as base64 of little-endian 32-bit floats. No backend reads it.
+    /// Whether the client wants vectors as base64 of little-endian 32-bit floats. No backend reads
+    /// it.
     #[serde(skip)]
     pub as_base64: bool,
 }
 
-/// A model about which everything is wanted.
+/// A request for the facts about a model.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ShowRequest {
-    /// The name the client asked for.
+    /// The model name that the client sent.
     pub model: String,
-    /// Whether the long parts are wanted too.
+    /// Whether the client wants the long parts too.
     pub verbose: bool,
 }
 
 impl Ask {
-    /// The name the client asked for.
+    /// The model name that the client sent.
     #[must_use]
     pub fn model(&self) -> Option<&str> {
         match self {
@@ -71,7 +73,7 @@ impl Ask {
         }
     }
 
-    /// Whether the client wants the answer piece by piece.
+    /// Whether the client wants the answer streamed.
     #[must_use]
     pub fn stream(&self) -> bool {
         match self {
@@ -80,7 +82,7 @@ impl Ask {
         }
     }
 
-    /// Says under which names the answer tells what the model thought.
+    /// Sets the names of the fields in which the answer has the model's reasoning.
     pub fn tell_reasoning(&mut self, field: ReasoningField) {
         match self {
             Self::Chat(chat) => chat.shape.reasoning = field,
@@ -88,7 +90,7 @@ impl Ask {
         }
     }
 
-    /// The chat, where it is one.
+    /// The chat, if it is one.
     #[must_use]
     pub fn chat(&self) -> Option<&ChatRequest> {
         match self {

@@ -1,10 +1,11 @@
-//! A request that is passed on as it came, because a provider speaks the very API that it was made in.
+//! A request that is passed on as it came, because a provider speaks the client's own API.
 //!
-//! It owns the list of the paths that can be carried and what of a request travels beside its bytes. It refuses
-//! nothing: whoever is asked to translate the request after all finds the refusal in it, where there is one.
+//! It owns the list of the paths that can be carried and what travels beside a request's bytes. It
+//! refuses nothing: a request that cannot be translated holds the refusal, for the case that a
+//! provider needs a translation.
 //!
-//! The one thing to know: a carried request is read all the same, for what the gateway decides: model, stream, limits.
-//! Whether one is carried is decided for each provider by itself.
+//! The one thing to know: a carried request is parsed all the same, for what the gateway decides
+//! by: model, stream, limits. Whether a request is carried is decided for each provider separately.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,7 @@ use super::GatewayError;
 pub enum Endpoint {
     /// OpenAI's chat completions.
     OpenAiChat,
-    /// OpenAI's completions of prompts.
+    /// OpenAI's legacy completions.
     OpenAiCompletions,
     /// OpenAI's embeddings.
     OpenAiEmbeddings,
@@ -34,7 +35,7 @@ pub enum Endpoint {
     OllamaEmbed,
 }
 
-/// The words for such paths in the configuration.
+/// The names of such paths in the configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ApiWord {
@@ -57,7 +58,7 @@ pub enum ApiWord {
 }
 
 impl Endpoint {
-    /// Every one of them.
+    /// All endpoints.
     pub const ALL: [Self; 9] = [
         Self::OpenAiChat,
         Self::OpenAiCompletions,
@@ -70,7 +71,7 @@ impl Endpoint {
         Self::OllamaEmbed,
     ];
 
-    /// Its word in the configuration.
+    /// Its name in the configuration.
     #[must_use]
     pub fn word(self) -> ApiWord {
         match self {
@@ -100,7 +101,7 @@ impl Endpoint {
         }
     }
 
-    /// Whether a model writes something, streamed if that is wanted.
+    /// Whether a model generates text, streamed if the client wants that.
     #[must_use]
     pub fn generates(self) -> bool {
         match self {
@@ -116,7 +117,7 @@ impl Endpoint {
 }
 
 impl ApiWord {
-    /// Every one of them.
+    /// All names.
     pub const ALL: [Self; 8] = [
         Self::Chat,
         Self::Completions,
@@ -128,7 +129,7 @@ impl ApiWord {
         Self::Embed,
     ];
 
-    /// As it is written.
+    /// The name as written in the configuration.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -147,41 +148,44 @@ impl ApiWord {
 /// A request as it came.
 #[derive(Debug, Clone)]
 pub struct Carry {
-    /// Whether a repetition is another request: it changes something at the provider.
+    /// Whether the request changes something at the provider, so that a repetition is another
+    /// request.
     pub changes_state: bool,
-    /// Where it was asked.
+    /// The endpoint of the request.
     pub endpoint: Endpoint,
     /// Its body, a JSON object.
     pub body: Bytes,
-    /// Its headers that mean something to the provider, names in lower case.
+    /// The headers that matter to the provider, names in lower case.
     pub headers: Vec<(&'static str, String)>,
-    /// Its query, without the question mark; empty without one.
+    /// The query without the question mark; empty if there is none.
     pub query: String,
     /// Whether its answer is to be streamed.
     pub stream: bool,
-    /// A digest of all that the bytes of its answer depend on beside what is asked: the form that the client reads.
+    /// A digest of everything beside the question that the bytes of the answer depend on: the form
+    /// that the client reads.
     pub form: u64,
-    /// Whether nothing beside its body says that the gateway's own reading of it is not all that it says.
+    /// Whether the gateway's own parse of the body may hold everything the request says: no header
+    /// and no query parameter adds to it.
     pub may_be_plain: bool,
-    /// Why it can only be carried, where the gateway has no words to translate it.
+    /// Why the request can only be carried, if the gateway cannot translate it.
     pub refusal: Option<GatewayError>,
 }
 
-/// Bytes of an answer that go to the client as they are.
+/// Bytes of an answer that go to the client unchanged.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Carried {
-    /// The bytes: whole pieces of a stream, or all of an answer.
+    /// The bytes: complete pieces of a stream, or a whole answer.
     pub bytes: Vec<u8>,
-    /// How many of the events right behind it say the same again, for those who watch.
+    /// How many of the events right behind it repeat its content, for observers.
     pub covers: u32,
-    /// The form that they have; see [`Carry::form`].
+    /// The form of the bytes; see [`Carry::form`].
     pub form: u64,
-    /// Whether they may hold a part of the answer that those events do not tell.
+    /// Whether the bytes may hold a part of the answer that those events lack.
     pub has_more: bool,
 }
 
 impl std::fmt::Debug for Carried {
-    /// Without the bytes, which are somebody's conversation.
+    /// Without the bytes, which are a client's conversation.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (bytes, covers) = (self.bytes.len(), self.covers);
         write!(formatter, "Carried({bytes} bytes, {covers} events)")

@@ -1,11 +1,11 @@
 //! Why a request failed: one closed list of kinds, one table of statuses.
 //!
-//! Everything that can go wrong on the way of a request ends in a [`GatewayError`]. Its message is for the
-//! caller and says what would be right; its cause is for the log. It refuses to carry a provider's address, a
-//! key, or unbounded foreign text.
+//! Every failure of a request ends in a [`GatewayError`]. Its message is for the caller and says
+//! what would be right; its cause is for the log. It never holds a provider's address, a key, or
+//! unbounded foreign text.
 //!
-//! The one thing to know: a kind fixes the native status and `code`. Vendors' dialects may choose another status
-//! for a kind (Anthropic answers 529 for overload), never another meaning.
+//! The one thing to know: a kind fixes the native status and `code`. Vendors' dialects may choose
+//! another status for a kind (Anthropic answers 529 for overload), never another meaning.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -38,23 +38,23 @@ pub enum ErrorKind {
     BodyTimeout,
     /// The body is not JSON.
     UnsupportedMediaType,
-    /// The client wants to speak something else than HTTP/1.1.
+    /// The client asks for a protocol other than HTTP/1.1.
     UpgradeRequired,
-    /// The provider has not built what the request asks for.
+    /// The provider does not implement what the request asks for.
     NotImplemented,
-    /// The caller's own limit, or the provider's 429 once retries are spent.
+    /// The caller's own limit, or the provider's 429 once retries are used up.
     RateLimited,
-    /// The provider's account has nothing left.
+    /// The provider's account has no quota left.
     QuotaExhausted,
-    /// The provider answered nonsense, was cut off, or refused us.
+    /// The provider sent an invalid answer, broke off, or rejected the gateway.
     BadUpstream,
     /// The line is full or too slow.
     Overloaded,
-    /// The provider is known to be broken, or said that it is busy.
+    /// The provider is known to be broken, or reports that it is busy.
     ProviderUnavailable,
     /// The gateway is stopping.
     Draining,
-    /// The data policy leaves no provider.
+    /// The data policy allows no provider.
     NoProviderForPolicy,
     /// The deadline passed.
     Timeout,
@@ -118,14 +118,14 @@ impl ErrorKind {
     }
 }
 
-/// Who caused a failure.
+/// Which side caused a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// What the client sent.
+    /// The client's request.
     Client,
     /// The gateway's own decision.
     Gateway,
-    /// What the provider did.
+    /// The provider.
     Provider,
 }
 
@@ -147,22 +147,23 @@ pub struct GatewayError {
     pub kind: ErrorKind,
     /// For the caller: lower case, says what would be right.
     pub message: Cow<'static, str>,
-    /// Who caused it.
+    /// Which side caused it.
     pub origin: Origin,
-    /// When to come back. Every 429 and 503 says so; the edge supplies a second where nothing better is known.
+    /// When to retry. Every 429 and 503 has it; `http` fills in one second if nothing better is
+    /// known.
     pub retry_after: Option<Duration>,
-    /// Whether coming back is of no use now, because the gateway already tried again or never will succeed.
+    /// Whether a retry now is useless, because the gateway already retried or it can never succeed.
     pub spent: bool,
-    /// The fields that do not fit, where that is the failure.
+    /// The fields that do not fit, if that is the failure.
     pub problems: Vec<FieldProblem>,
-    /// Why, where a gate or a limit refused it.
+    /// The reason, if a gate or a limit refused the request.
     pub reason: Option<Reason>,
     /// For the log only.
     pub cause: Option<Box<str>>,
 }
 
 impl GatewayError {
-    /// A failure of this kind, said to be the gateway's own decision.
+    /// A failure of this kind, with the gateway as its origin.
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self {
@@ -202,35 +203,35 @@ impl GatewayError {
         Self::new(ErrorKind::Internal, "internal error").because(cause)
     }
 
-    /// Says who caused it.
+    /// Sets which side caused it.
     #[must_use]
     pub fn from(mut self, origin: Origin) -> Self {
         self.origin = origin;
         self
     }
 
-    /// Says when to come back.
+    /// Sets when to retry.
     #[must_use]
     pub fn retry_after(mut self, after: Duration) -> Self {
         self.retry_after = Some(after);
         self
     }
 
-    /// Says that the caller's own retry is of no use now.
+    /// Marks a retry by the caller as useless now.
     #[must_use]
     pub fn spent(mut self) -> Self {
         self.spent = true;
         self
     }
 
-    /// Adds why it was refused, in one word.
+    /// Sets the reason of a refusal.
     #[must_use]
     pub fn refused_as(mut self, reason: Reason) -> Self {
         self.reason = Some(reason);
         self
     }
 
-    /// Adds the cause, for the log.
+    /// Sets the cause, for the log.
     #[must_use]
     pub fn because(mut self, cause: impl fmt::Display) -> Self {
         self.cause = Some(cause.to_string().into_boxed_str());

@@ -1,21 +1,22 @@
-//! About how many tokens a prompt has, for clients that must know before anybody counts.
+//! An estimate of a prompt's tokens, for decisions before a tokeniser has counted them.
 //!
-//! It owns a rule of thumb: four bytes of text are a token, as Ollama's own estimate has it, and a picture is as many
-//! as the larger ones are at Anthropic.
+//! It owns a rule of thumb: four bytes of text are a token, as in Ollama's own estimate, and an
+//! image has as many tokens as a large one has at Anthropic.
 //!
-//! The one thing to know: it is an estimate and has to be marked as one wherever it is shown.
+//! The one thing to know: it is an estimate and must be marked as one wherever it is shown.
 
 use super::{ChatEvent, ChatRequest, DocumentSource, EmbedRequest, Part, Tool, ToolCall};
 
 /// Bytes of text per token.
 const BYTES: usize = 4;
-/// What a picture counts: 1568 × 1568 pixels at 750 pixels per token, less what most are smaller.
+/// The tokens of an image: 1568 × 1568 pixels at 750 pixels per token, reduced because most images
+/// are smaller.
 const PICTURE: u64 = 1600;
-/// What a page of a document counts, and how many bytes of base64 one has: Anthropic says 1500 to 3000 tokens, and
-/// a page of text and figures has about 50 kB.
+/// The tokens of a document's page, and its bytes of base64: Anthropic says 1500 to 3000 tokens,
+/// and a page of text and figures has about 50 kB.
 const PAGE: u64 = 2000;
 const PAGE_BYTES: usize = 64 * 1024;
-/// What a message or a tool counts beside its text.
+/// The tokens of a message or a tool beside its text.
 const FRAME: u64 = 4;
 
 /// About how many tokens the prompt of `request` has; at least 1.
@@ -27,13 +28,13 @@ pub fn prompt_tokens(request: &ChatRequest) -> u64 {
     (messages + tools).max(1)
 }
 
-/// About how many tokens the texts have whose vectors are wanted.
+/// About how many tokens the texts of an embeddings request have.
 #[must_use]
 pub fn embed_tokens(request: &EmbedRequest) -> u64 {
     request.input.iter().map(|input| text(input)).sum()
 }
 
-/// How many bytes of an answer's text an event holds, thinking and calls of tools included.
+/// How many bytes of text an event adds to an answer, reasoning and tool calls included.
 #[must_use]
 pub fn answer_bytes(event: &ChatEvent) -> usize {
     match event {
@@ -49,7 +50,7 @@ pub fn answer_bytes(event: &ChatEvent) -> usize {
     }
 }
 
-/// About how many tokens so many bytes of text are.
+/// About how many tokens this many bytes of text are.
 #[must_use]
 pub fn tokens(bytes: usize) -> u64 {
     u64::try_from(bytes.div_ceil(BYTES)).unwrap_or(u64::MAX)

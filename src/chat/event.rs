@@ -1,10 +1,10 @@
-//! One step of an answer, free of the API it came in.
+//! One event of an answer, independent of the API it came in.
 //!
-//! A backend's decoder turns whatever bytes arrive into these, a dialect's encoder turns these into whatever
-//! the client reads. A unary answer is the same sequence, spoken at the end.
+//! A backend's decoder turns a provider's bytes into these events, and a dialect's encoder turns
+//! them into the client's bytes. A unary answer is the same sequence, all of it at the end.
 //!
-//! The one thing to know: an answer is complete only when [`ChatEvent::Done`] was seen. A sequence that merely
-//! stops was cut off.
+//! The one thing to know: an answer is complete only after [`ChatEvent::Done`]. A sequence that
+//! stops without it was cut off.
 
 use std::time::Duration;
 
@@ -13,28 +13,28 @@ use serde_json::{Map, Value};
 
 use super::Carried;
 
-/// One step of an answer.
+/// One event of an answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum ChatEvent {
     /// More of the visible text; never empty.
     Text(String),
-    /// More of the model's thinking; never empty.
+    /// More of the model's reasoning; never empty.
     Reasoning(String),
-    /// The provider's proof for the thinking so far; void at any other provider.
+    /// The provider's signature of the reasoning so far; void at any other provider.
     Signature(String),
     /// More of a tool call.
     ToolCall(ToolCallPiece),
     /// Log probabilities of the tokens of the text before it.
     Logprobs(Vec<TokenLogprob>),
-    /// A result that comes in one piece, of a request that is no chat.
+    /// The undivided result of a request that is not a chat.
     Whole(Whole),
-    /// Bytes for the client, of which the events behind it tell what they say.
+    /// Bytes for the client. The events behind it repeat what they say.
     Carried(Carried),
     /// The end. Nothing follows.
     Done(Completion),
 }
 
-/// A result that comes in one piece.
+/// An undivided result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Whole {
     /// One vector for each text, in the order of the texts.
@@ -47,17 +47,17 @@ pub enum Whole {
 
 /// More of a tool call.
 ///
-/// The first piece of an index carries `id` and `name`, later ones only arguments. Indexes count from 0 without
-/// holes. A call is complete when the next index or the end appears.
+/// The first piece of an index carries `id` and `name`, later ones only arguments. Indexes count
+/// from 0 without gaps. A call is complete when the next index or the end appears.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolCallPiece {
-    /// Which call of this answer.
+    /// The number of the call within its answer.
     pub index: u32,
     /// Set on the first piece; unique within the answer.
     pub id: Option<String>,
     /// Set on the first piece.
     pub name: Option<String>,
-    /// A fragment of the JSON text of the arguments.
+    /// A fragment of the arguments' JSON text.
     pub arguments: String,
 }
 
@@ -68,9 +68,9 @@ pub struct TokenLogprob {
     pub token: String,
     /// Natural logarithm of its probability.
     pub logprob: f64,
-    /// Its UTF-8 bytes, where the provider gives them or the token is whole text.
+    /// Its UTF-8 bytes, if the provider sends them or the token is complete text.
     pub bytes: Option<Vec<u8>>,
-    /// The most likely tokens at this place; their own alternatives are empty.
+    /// The most likely tokens at this position; their own alternatives are empty.
     pub top: Vec<TokenLogprob>,
 }
 
@@ -79,22 +79,22 @@ pub struct TokenLogprob {
 pub struct Completion {
     /// Why it ended.
     pub finish: Finish,
-    /// The stop text that was hit, where the provider says so.
+    /// The stop text that was hit, if the provider reports it.
     pub stop_sequence: Option<String>,
-    /// What it cost.
+    /// Its token counts.
     pub usage: Usage,
 }
 
-/// How long the steps of an answer took by the provider's own clock, in nanoseconds; 0 where it does not say.
+/// How long the phases of an answer took by the provider's own clock, in nanoseconds; 0 if unknown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Durations {
-    /// All of it.
+    /// The whole call.
     pub total: u64,
     /// Loading the model.
     pub load: u64,
-    /// Reading the prompt.
+    /// Evaluating the prompt.
     pub prompt: u64,
-    /// Writing the answer.
+    /// Generating the answer.
     pub answer: u64,
 }
 
@@ -105,45 +105,46 @@ pub enum Finish {
     Stop,
     /// At the token limit.
     Length,
-    /// To let the client run tools.
+    /// So that the client runs tools.
     ToolCalls,
-    /// A content filter or the model refused.
+    /// A content filter stopped it, or the model refused.
     ContentFilter,
-    /// The provider's own tools take long: it goes on when it is given back what it has said so far.
+    /// The provider's own tools take long: it continues when the client sends back the answer so
+    /// far.
     Paused,
-    /// Nothing was asked: the model was only loaded.
+    /// The prompt was empty: the model was only loaded.
     Load,
-    /// Nothing was asked: the model was unloaded.
+    /// The prompt was empty: the model was unloaded.
     Unload,
 }
 
 /// Token counts. `None` is unknown, which is not zero.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
-    /// All of the prompt, cached tokens included.
+    /// The whole prompt, cached tokens included.
     pub prompt: Option<u64>,
-    /// All of the answer, thinking included.
+    /// The whole answer, reasoning included.
     pub completion: Option<u64>,
-    /// The part of the prompt that came from a cache.
+    /// The part of the prompt that was read from a cache.
     pub cached: Option<u64>,
     /// The part of the prompt that was written to a cache.
     pub cache_written: Option<u64>,
-    /// The part of the answer that was thinking.
+    /// The part of the answer that was reasoning.
     pub reasoning: Option<u64>,
-    /// How long it took by the provider's own clock, where it says so: Ollama.
+    /// How long it took by the provider's own clock, if it reports that: Ollama.
     #[serde(default)]
     pub durations: Option<Durations>,
 }
 
 impl Usage {
-    /// Prompt and completion together, unknown counts as 0.
+    /// Prompt and completion together; unknown counts are 0.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.prompt.unwrap_or(0).saturating_add(self.completion.unwrap_or(0))
     }
 
-    /// Takes counts that were told later. They are cumulative, so the later one counts; but one that is missing or 0
-    /// says nothing about what was told before.
+    /// Takes later counts. Counts are cumulative, so the later one replaces the earlier; a missing
+    /// or zero count replaces nothing.
     pub fn update(&mut self, later: Self) {
         for (count, later) in [
             (&mut self.prompt, later.prompt),
@@ -158,7 +159,7 @@ impl Usage {
     }
 }
 
-/// The count that stands after `later` was told.
+/// The count that is valid after `later` arrived.
 #[must_use]
 pub fn later_of(count: Option<u64>, later: Option<u64>) -> Option<u64> {
     later.filter(|later| *later > 0).or(count).or(later)
@@ -172,7 +173,7 @@ impl ChatEvent {
             Self::Text(text) | Self::Reasoning(text) | Self::Signature(text) => text.len(),
             Self::ToolCall(piece) => {
                 let named = [&piece.id, &piece.name].into_iter().flatten().map(String::len);
-                // A piece without a word in it still takes a place.
+                // Even a piece without text takes memory.
                 64 + piece.arguments.len() + named.sum::<usize>()
             }
             Self::Logprobs(tokens) => tokens.iter().map(|token| 64 * (1 + token.top.len())).sum(),
@@ -180,12 +181,12 @@ impl ChatEvent {
                 vectors.iter().map(|vector| vector.len() * size_of::<f32>()).sum()
             }
             Self::Carried(carried) => carried.bytes.len(),
-            // One document was within bounds when it was read.
+            // A document's size was checked when it was read.
             Self::Whole(Whole::Document(_) | Whole::Tokens(_)) | Self::Done(_) => 0,
         }
     }
 
-    /// How many of the following events say what these bytes hold, when it carries bytes.
+    /// For carried bytes, how many of the following events repeat them.
     #[must_use]
     pub fn covers(&self) -> Option<u32> {
         match self {
@@ -200,7 +201,7 @@ impl ChatEvent {
         }
     }
 
-    /// How the answer ended, when this is its end.
+    /// The completion, if this is the end of the answer.
     #[must_use]
     pub fn done(&self) -> Option<&Completion> {
         match self {
@@ -216,12 +217,12 @@ impl ChatEvent {
     }
 }
 
-/// Where a request stands in its provider's line.
+/// A request's place in its provider's line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waiting {
-    /// How many are served before it, at most.
+    /// At most how many are served before it.
     pub ahead: u64,
-    /// How long that is expected to take; zero when nothing has been measured yet.
+    /// How long that is expected to take; zero if nothing has been measured yet.
     pub expected: Duration,
 }
 
@@ -230,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_later_count_stands_unless_it_is_missing_or_nothing() {
+    fn a_later_count_replaces_an_earlier_one_unless_it_is_missing_or_zero() {
         let mut usage = Usage { prompt: Some(25), completion: Some(1), ..Usage::default() };
         usage.update(Usage {
             prompt: Some(0),

@@ -1,41 +1,42 @@
-//! What is known of a model beside its name: how much it takes and what it can do.
+//! What is known about a model beside its name: its context length and its capabilities.
 //!
-//! The one thing to know: nobody tells everything. What nobody said is `None`, which clients are then told as what
-//! nearly all models do: they chat and call tools. A provider says by itself what its model cannot.
+//! The one thing to know: no source has every fact. An unknown fact is `None`, and clients are then
+//! shown what is true of nearly all models: they chat and call tools. If the model cannot, its
+//! provider says so itself.
 
 use serde::{Deserialize, Serialize};
 
-/// Something that a model can do, by Ollama's words.
+/// A capability of a model, in Ollama's terms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Ability {
-    /// It answers.
+    /// It generates text.
     Completion,
     /// It calls tools.
     Tools,
-    /// It reads pictures.
+    /// It reads images.
     Vision,
-    /// It thinks before it answers.
+    /// It reasons before it answers.
     Thinking,
-    /// It fills a gap.
+    /// It fills in the middle of a text.
     Insert,
-    /// It makes vectors.
+    /// It computes embeddings.
     Embedding,
-    /// It hears.
+    /// It hears audio.
     Audio,
 }
 
-/// What is known of a model.
+/// What is known about a model.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
     /// How many tokens prompt and answer may have together.
     pub context: Option<u64>,
-    /// What it can and cannot do, each once.
+    /// The known capabilities, each once, and whether the model has them.
     abilities: Vec<(Ability, bool)>,
 }
 
 impl Ability {
-    /// Every one, in the order in which Ollama tells them.
+    /// All of them, in the order in which Ollama lists them.
     pub const ALL: [Self; 7] = [
         Self::Completion,
         Self::Tools,
@@ -46,7 +47,7 @@ impl Ability {
         Self::Audio,
     ];
 
-    /// The word for it.
+    /// Its name in Ollama's API.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -62,20 +63,20 @@ impl Ability {
 }
 
 impl Facts {
-    /// A model that can do these and nothing else.
+    /// A model that has exactly these capabilities.
     #[must_use]
     pub fn exactly(context: Option<u64>, can: impl Fn(Ability) -> bool) -> Self {
         let abilities = Ability::ALL.map(|ability| (ability, can(ability)));
         Self { context, abilities: abilities.into() }
     }
 
-    /// A model of which no ability is known.
+    /// A model without known capabilities.
     #[must_use]
     pub fn taking(context: Option<u64>) -> Self {
         Self { context, abilities: Vec::new() }
     }
 
-    /// The same with what is known of one ability, unless that was known before.
+    /// Adds a capability, unless it is known already.
     #[must_use]
     pub fn with(mut self, ability: Ability, can: Option<bool>) -> Self {
         if let (Some(can), None) = (can, self.can(ability)) {
@@ -84,13 +85,13 @@ impl Facts {
         self
     }
 
-    /// Whether it can do that; `None` when nobody said.
+    /// Whether the model has the capability; `None` if that is unknown.
     #[must_use]
     pub fn can(&self, ability: Ability) -> Option<bool> {
         self.abilities.iter().find(|(known, _)| *known == ability).map(|(_, can)| *can)
     }
 
-    /// These, and the others where these say nothing.
+    /// These facts, completed by `others`.
     #[must_use]
     pub fn or(self, others: &Self) -> Self {
         let context = self.context.or(others.context);
@@ -98,13 +99,13 @@ impl Facts {
         others.abilities.iter().fold(these, |all, (ability, can)| all.with(*ability, Some(*can)))
     }
 
-    /// Whether nobody said anything of what it can do.
+    /// Whether no capability is known.
     #[must_use]
     pub fn says_no_ability(&self) -> bool {
         self.abilities.is_empty()
     }
 
-    /// What it can do as far as is known, for clients that hide a model of which they are told nothing.
+    /// The known or likely capabilities, for clients that hide a model without any.
     #[must_use]
     pub fn capabilities(&self, name: &str) -> Vec<&'static str> {
         let is_named_so = || name.to_ascii_lowercase().contains("embed");
@@ -125,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_nobody_said_is_what_nearly_all_models_do() {
+    fn unknown_capabilities_are_those_of_nearly_all_models() {
         let unknown = Facts::default();
         assert_eq!(unknown.capabilities("qwen3"), ["completion", "tools"]);
         assert_eq!(unknown.capabilities("Nomic-Embed-text"), ["embedding"]);
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_who_says_something_is_believed() {
+    fn the_first_source_of_a_fact_wins() {
         let own = Facts::taking(Some(1)).with(Ability::Tools, Some(false));
         let others = Facts::exactly(Some(2), |_| true);
         let both = own.or(&others);

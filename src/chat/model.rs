@@ -6,30 +6,30 @@ use serde_json::{Map, Value};
 
 use super::Facts;
 
-/// The tag that is understood.
+/// The default tag.
 const LATEST: &str = ":latest";
 
 /// A model as its provider lists it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Model {
-    /// Its name there.
+    /// Its name at the provider.
     pub name: String,
-    /// When it was made or changed, in seconds since 1970.
+    /// When it was created or changed, in seconds since 1970.
     pub created: Option<u64>,
-    /// Whose it is.
+    /// Its owner.
     pub owner: Option<String>,
-    /// What the list says of it.
+    /// What the list says about it.
     pub facts: Facts,
-    /// The provider's whole entry, where clients of the same API read it: Ollama's.
+    /// The provider's whole entry, for clients of the same API: Ollama's.
     pub entry: Option<Map<String, Value>>,
 }
 
-/// What a provider may be asked to list.
+/// Which models a provider is asked to list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listing {
-    /// What can be asked for.
+    /// The models that can be requested.
     Installed,
-    /// What is in memory now.
+    /// The models in memory now.
     Loaded,
 }
 
@@ -38,25 +38,25 @@ pub enum Listing {
 pub struct Offer {
     /// The name to ask for.
     pub name: String,
-    /// The provider that would answer, as things are.
+    /// The provider that would answer at the moment.
     pub provider: Arc<str>,
-    /// What that provider says about the model, where it was heard.
+    /// What that provider's list says about the model, if it was read.
     pub model: Option<Model>,
-    /// What is known of the model, by the operator and by the provider.
+    /// What the operator and the provider say about the model.
     pub facts: Facts,
 }
 
-/// How a kind of provider reads the names of models.
+/// How a kind of provider interprets the names of models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Naming {
-    /// A name is what it says.
+    /// Literally.
     Plain,
-    /// A name without a tag means the one tagged `latest`: Ollama.
+    /// A name without a tag means the tag `latest`: Ollama.
     Tagged,
 }
 
 impl Naming {
-    /// Whether `fits` takes the name in any of the ways in which it can be said.
+    /// Whether `fits` accepts the name in any of its spellings.
     #[must_use]
     pub fn any(self, name: &str, fits: impl Fn(&str) -> bool) -> bool {
         if fits(name) {
@@ -75,14 +75,14 @@ impl Naming {
 }
 
 impl Model {
-    /// Whether `name` means this model: Ollama's names end in `:latest` where they have no tag.
+    /// Whether `name` means this model: in Ollama's names, `:latest` is the default tag.
     #[must_use]
     pub fn is_called(&self, name: &str) -> bool {
         untagged(&self.name) == untagged(name)
     }
 }
 
-/// A name without the tag that is understood.
+/// A name without the default tag.
 #[must_use]
 pub fn untagged(name: &str) -> &str {
     name.strip_suffix(LATEST).unwrap_or(name)
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_tag_means_the_latest_where_names_have_tags() {
+    fn a_missing_tag_means_latest_if_names_have_tags() {
         let same = |naming: Naming, one: &str, other: &str| naming.any(one, |name| name == other);
         for (one, other) in [("m", "m:latest"), ("h:5000/o/m", "h:5000/o/m:latest")] {
             assert!(same(Naming::Tagged, one, other) && same(Naming::Tagged, other, one));

@@ -1,20 +1,21 @@
-//! What a model's thinking is called in answers to chat clients of OpenAI's kind.
+//! The name of the reasoning field in answers to chat clients of OpenAI's kind.
 //!
-//! The one thing to know: a client that read both names would show the thinking twice; none is known that does.
+//! The one thing to know: a client that reads both names would show the reasoning twice; no such
+//! client is known.
 
 use serde::{Deserialize, Serialize};
 
-/// `server.reasoning_field`: under which names chat clients of OpenAI's kind read what the model thought. OpenAI has none,
-/// and their servers have two.
+/// `server.reasoning_field`: the names under which chat clients of OpenAI's kind get the model's
+/// reasoning. OpenAI has no such field, and compatible servers use two.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReasoningField {
     /// Under both, since nearly every client reads only one of them.
     #[default]
     Both,
-    /// DeepSeek's and llama.cpp's name.
+    /// The name that DeepSeek and llama.cpp use.
     ReasoningContent,
-    /// Ollama's, vLLM's and OpenRouter's name.
+    /// The name that Ollama, vLLM and OpenRouter use.
     Reasoning,
 }
 

@@ -1,58 +1,63 @@
-//! What a client asks, free of the API it asked in.
+//! A chat request, independent of the API it came in.
 //!
-//! It owns the shapes of a conversation: messages, tools, sampling, the wanted format. It refuses nothing:
-//! dialects check what clients send, backends refuse by name what their provider cannot express.
+//! It owns the shapes of a conversation: messages, tools, sampling, the answer's format. It
+//! validates nothing: dialects check what clients send, and backends reject by name what their
+//! provider cannot express.
 //!
-//! A reader may expect text content to be one string. It is a list of parts, because three of the four APIs
-//! mix text, images and tool traffic in one message.
+//! A reader may expect text content to be one string. It is a list of parts, because three of the
+//! four APIs mix text, images and tool calls in one message.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::shape::AnswerShape;
 
-/// One chat completion, as asked.
+/// A request for one chat completion.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct ChatRequest {
-    /// The name the client asked for: a model, `provider/model`, or a generic name such as `local`.
+    /// The model name that the client sent: a model, `provider/model`, or a generic name such as
+    /// `local`.
     pub model: Option<String>,
     /// A routing hint such as `local`, `secure` or `fast`.
     pub hint: Option<String>,
-    /// The conversation, oldest first. Empty only where the dialect gives that a meaning (loading a model).
+    /// The conversation, oldest first. Empty only if the dialect gives that a meaning (loading a
+    /// model).
     pub messages: Vec<Message>,
-    /// The text behind a gap: what is wanted is the text between the last message, the user's, and this.
+    /// The text after a gap: the model fills in between the last message, which is the user's, and
+    /// this.
     pub suffix: Option<String>,
-    /// Whether it came as a bare prompt and not as a conversation. A provider whose own API of bare prompts gives all that a
-    /// model writes, its thinking included, is then read so.
+    /// Whether it came as a bare prompt instead of a conversation. A provider whose own API for
+    /// bare prompts returns everything that the model writes, reasoning included, then gets it in
+    /// that API.
     pub is_prompt: bool,
-    /// Whether the client wants the answer piece by piece.
+    /// Whether the client wants the answer streamed.
     pub stream: bool,
     /// How the provider is to choose tokens.
     pub sampling: Sampling,
-    /// Functions the model may call.
+    /// Functions that the model may call.
     pub tools: Vec<Tool>,
     /// Tools that only the client's own API has, such as a search that its provider runs.
     pub hosted: Vec<HostedTool>,
-    /// Whether and which of the tools must be called.
+    /// Whether the model must call tools, and which.
     pub tool_choice: ToolChoice,
-    /// Whether several calls in one answer are welcome; `None` leaves it to the provider.
+    /// Whether one answer may hold several calls; `None` leaves it to the provider.
     pub parallel_tool_calls: Option<bool>,
-    /// The shape of the answer's text.
+    /// The format of the answer's text.
     pub format: Format,
-    /// How much the model is to think; `None` leaves it to the model.
+    /// How much the model should think; `None` leaves it to the model.
     pub effort: Option<Effort>,
-    /// Whether thinking is to be shown, in Anthropic's words: `summarized` or `omitted`.
+    /// Whether the reasoning is shown, in Anthropic's terms: `summarized` or `omitted`.
     pub thinking_display: Option<String>,
-    /// Log probabilities wanted, with this many alternatives per token (0 to 20).
+    /// The number of alternatives per token (0 to 20) if log probabilities are wanted.
     pub logprobs: Option<u8>,
     /// How many answers are wanted; `None` and 1 mean one.
     pub n: Option<u32>,
-    /// Fields of the client's own API that the canonical model has no place for.
+    /// Fields of the client's own API that the canonical model has no field for.
     pub extra: Option<Extra>,
-    /// Fields of the client's own route, by name, that no provider could be told.
+    /// Names of fields that were read but cannot be sent to any provider.
     pub untold: Vec<String>,
-    /// What the client's dialect needs again to write the answer. It changes nothing of what is asked, so no
-    /// backend reads it and it is no part of what is serialised.
+    /// What the client's dialect needs to write the answer. It is not part of the question, so no
+    /// backend reads it and it is not serialised.
     #[serde(skip)]
     pub shape: AnswerShape,
 }
@@ -85,11 +90,11 @@ pub struct Sampling {
 /// One turn of the conversation.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Message {
-    /// Who speaks.
+    /// The author.
     pub role: Role,
-    /// What is said, in order.
+    /// The parts, in order.
     pub content: Vec<Part>,
-    /// The speaker's name, where the client gave one.
+    /// The author's name, if the client sent one.
     pub name: Option<String>,
 }
 
@@ -113,13 +118,13 @@ impl Message {
     }
 }
 
-/// The speaker of a message.
+/// The author of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// The operator's or application's instructions.
     System,
-    /// The person asking.
+    /// The person who asks.
     User,
     /// The model.
     Assistant,
@@ -145,37 +150,38 @@ impl Role {
 pub enum Part {
     /// Plain text.
     Text(String),
-    /// A picture.
+    /// An image.
     Image(Image),
-    /// The model's earlier thinking, with the provider's signature if it gave one.
+    /// The model's earlier reasoning, with the provider's signature if there is one.
     Reasoning {
-        /// The thinking itself.
+        /// The text.
         text: String,
         /// Opaque proof for the provider that made it; void at any other.
         signature: Option<String>,
     },
-    /// A call the model made.
+    /// A call that the model made.
     ToolCall(ToolCall),
-    /// What a called tool answered.
+    /// The answer of a called tool.
     ToolResult(ToolResult),
-    /// Up to here the prompt is worth keeping: Anthropic's `cache_control` of the part before it, as sent.
+    /// Marks the prompt up to here as worth caching: Anthropic's `cache_control` of the part before
+    /// it, as sent.
     CacheMark(Value),
     /// A document.
     Document(Document),
-    /// What only the client's own API has a word for.
+    /// A part that only the client's own API knows.
     Foreign(Foreign),
 }
 
-/// A picture in a message.
+/// An image in a message.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Image {
-    /// Where its bytes are.
+    /// The source of its bytes.
     pub source: ImageSource,
-    /// How closely to look: OpenAI's `detail`.
+    /// The resolution: OpenAI's `detail`.
     pub detail: Option<String>,
 }
 
-/// Where a picture's bytes are.
+/// The source of an image's bytes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub enum ImageSource {
     /// In the request: standard base64 without line breaks.
@@ -185,27 +191,27 @@ pub enum ImageSource {
         /// The base64 text.
         base64: String,
     },
-    /// At an address. The gateway never fetches it.
+    /// At a URL. The gateway never fetches it.
     Url(String),
 }
 
 /// A document in a message.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Document {
-    /// Where its bytes are.
+    /// The source of its bytes.
     pub source: DocumentSource,
-    /// Its title or the name of its file.
+    /// Its title or file name.
     pub title: Option<String>,
-    /// What the client says about it, which is no part of it.
+    /// The client's remark about it, which is not part of it.
     pub context: Option<String>,
-    /// Anthropic's wish for citations, as sent.
+    /// Anthropic's setting for citations, as sent.
     pub citations: Option<Value>,
 }
 
-/// Where a document's bytes are.
+/// The source of a document's bytes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub enum DocumentSource {
-    /// In the request: standard base64 without line breaks, of something that is no plain text.
+    /// In the request: standard base64 without line breaks, of anything but plain text.
     Inline {
         /// For example `application/pdf`.
         media_type: String,
@@ -214,24 +220,24 @@ pub enum DocumentSource {
     },
     /// In the request, as text.
     Text(String),
-    /// At an address. The gateway never fetches it.
+    /// At a URL. The gateway never fetches it.
     Url(String),
     /// Uploaded before, under this id, to a provider of the client's own API.
     Upload(String),
 }
 
-/// A block, an item or a part that the canonical model has no word for. It goes back as it came to a provider of its
-/// API; for all others it is its text.
+/// A block, an item or a part that the canonical model does not know. A provider of its API gets it
+/// unchanged; all others get its text.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Foreign {
-    /// The API that knows it.
+    /// Its API.
     pub api: Api,
     /// Its own `type`.
     pub kind: String,
-    /// What it says, in words that any model understands; `None` where it says nothing.
+    /// Its content as plain text; `None` if it has none.
     pub text: Option<String>,
-    /// Whether an answer without it would be one to another question: it is refused where it was asked just now,
-    /// and noted in the text where it is history.
+    /// Whether an answer would be wrong without it: it is refused in the latest message, and noted
+    /// in the text if it is history.
     pub is_decisive: bool,
     /// As sent.
     pub value: Value,
@@ -240,7 +246,7 @@ pub struct Foreign {
 /// A call to a tool.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ToolCall {
-    /// Links the call to its result; absent where the client's API has no ids.
+    /// Links the call to its result; absent if the client's API has no ids.
     pub id: Option<String>,
     /// The tool's name.
     pub name: String,
@@ -248,12 +254,12 @@ pub struct ToolCall {
     pub arguments: String,
 }
 
-/// A tool's answer.
+/// The answer of a tool.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ToolResult {
-    /// The call it answers; absent where the client's API matches by position.
+    /// The call it answers; absent if the client's API matches by position.
     pub call_id: Option<String>,
-    /// The tool's name, where known.
+    /// The tool's name, if known.
     pub name: Option<String>,
     /// Text and images.
     pub content: Vec<Part>,
@@ -266,42 +272,43 @@ pub struct ToolResult {
 pub struct Tool {
     /// Its name.
     pub name: String,
-    /// When to use it.
+    /// Its purpose, for the model.
     pub description: Option<String>,
-    /// A JSON Schema of its arguments; `None` means it takes none.
+    /// A JSON Schema of its arguments; `None` means no arguments.
     pub parameters: Option<Value>,
     /// Whether arguments must follow the schema exactly.
     pub strict: Option<bool>,
     /// Anthropic's `cache_control` of the tool, as sent; see [`Part::CacheMark`].
     pub cache_mark: Option<Value>,
-    /// Whether the conversation declares it on its way, in a [`Part::Foreign`] that a provider of the same API reads.
+    /// Whether it is declared in the middle of the conversation, in a [`Part::Foreign`] that a
+    /// provider of the same API reads.
     pub is_late: bool,
-    /// Fields of the client's own API that have no place here.
+    /// Fields of the client's own API that the canonical model has no field for.
     pub extra: Option<Extra>,
 }
 
 /// A tool that only the client's own API has.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct HostedTool {
-    /// The API that has it.
+    /// Its API.
     pub api: Api,
-    /// How many of [`ChatRequest::tools`] stand before it.
+    /// Its position: how many of [`ChatRequest::tools`] come before it.
     pub at: usize,
     /// Its own `type`.
     pub kind: String,
-    /// The name by which it may be forced.
+    /// The name by which a call can be forced.
     pub name: String,
     /// As sent.
     pub value: Value,
 }
 
-/// Whether and which tools must be called.
+/// Whether the model must call tools, and which.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub enum ToolChoice {
     /// The model decides.
     #[default]
     Auto,
-    /// No call.
+    /// No calls.
     None,
     /// At least one call.
     Required,
@@ -309,7 +316,7 @@ pub enum ToolChoice {
     Named(String),
 }
 
-/// The shape of the answer's text.
+/// The format of the answer's text.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub enum Format {
     /// Free text.
@@ -330,25 +337,25 @@ pub enum Format {
     },
 }
 
-/// How much a model is to think before it answers.
+/// How much a model should think before it answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Effort {
     /// Not at all.
     None,
-    /// Thinking on, the amount left to the model.
+    /// Thinking is on, the amount is left to the model.
     On,
-    /// Next to nothing.
+    /// Almost none.
     Minimal,
     /// A little.
     Low,
     /// Some.
     Medium,
-    /// Much.
+    /// A lot.
     High,
-    /// More than much.
+    /// More than a lot.
     XHigh,
-    /// As much as it can.
+    /// As much as possible.
     Max,
     /// At most this many tokens.
     Budget(u32),
@@ -360,20 +367,20 @@ pub enum Effort {
 pub enum Api {
     /// The gateway's own.
     Native,
-    /// Chat completions and their relatives.
+    /// OpenAI's chat completions and related APIs.
     OpenAi,
     /// Ollama's own.
     Ollama,
-    /// Messages.
+    /// Anthropic's Messages.
     Anthropic,
-    /// generateContent.
+    /// Google's generateContent.
     Gemini,
 }
 
-/// Request fields with no place in the canonical model, kept for a provider that speaks the same API.
+/// Request fields that the canonical model has no field for, kept for a provider of the same API.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Extra {
-    /// The API they belong to.
+    /// Their API.
     pub api: Api,
     /// Top-level fields, as sent.
     pub fields: Map<String, Value>,

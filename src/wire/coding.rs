@@ -1,34 +1,35 @@
-//! Content codings (RFC 9110 8.4): what was compressed on its way, undone piece by piece.
+//! Content codings (RFC 9110 8.4): decompression, incrementally.
 //!
-//! It owns the names of codings and the order in which they are undone. It refuses streams that are broken, that go
-//! on behind their end, or that consist of absurdly many, and it writes no more at a time than there is room for:
-//! how much a small body may become is decided by whoever reads.
+//! It owns the names of codings and the order in which they are undone. It rejects streams that are
+//! broken, that continue after their end, or that consist of too many concatenated ones, and it
+//! never writes more than the output buffer holds: the caller decides how large a small body may
+//! become.
 //!
-//! The one thing to know: what was read is whole only when [`Decoder::finish`] says so.
+//! The one thing to know: the output is complete only if [`Decoder::finish`] confirms it.
 
-mod undo;
+mod streams;
 
 use std::fmt;
 
-use undo::{Undo, Undone};
+use streams::{Progress, StreamDecoder};
 
-/// The codings that are undone, as a header lists them.
+/// The supported codings, as a header lists them.
 pub const NAMES: &str = "gzip, deflate, br, zstd";
 
-/// The most codings that one body may have; clients send one, and each holds memory.
+/// The most codings of one body; clients send one, and each takes memory.
 const MOST_CODINGS: usize = 4;
-/// The most streams that may follow each other in one coding, as compressors write them that work in parallel. Each
-/// costs time to begin, even an empty one.
+/// The most concatenated streams in one coding, as parallel compressors write them. Each costs time
+/// to begin, even an empty one.
 const MOST_STREAMS: usize = 1024;
-/// What is held between two codings.
-const BETWEEN: usize = 8 * 1024;
+/// The buffer size between two codings.
+const BUFFER: usize = 8 * 1024;
 
-/// How something is coded.
+/// A content coding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coding {
     /// RFC 1952.
     Gzip,
-    /// RFC 1950; RFC 1951 alone is understood too, which many send under that name.
+    /// RFC 1950; bare RFC 1951 is accepted too, since many send it under that name.
     Deflate,
     /// RFC 7932.
     Brotli,
@@ -36,44 +37,45 @@ pub enum Coding {
     Zstd,
 }
 
-/// Why a list of codings cannot be undone.
+/// Why a list of codings is not supported.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Unsupported {
-    /// This one is not known; the name is short and printable.
+    /// An unknown coding; the name is short and printable.
     Unknown(String),
-    /// They are too many.
+    /// Too many codings.
     TooMany,
 }
 
-/// What is wrong with a coded stream.
+/// The error of a coded stream.
 #[derive(Debug)]
 pub struct Broken(Box<str>);
 
-/// Undoes codings.
+/// Decodes a stack of codings.
 pub struct Decoder {
-    /// The one that was applied last comes last.
+    /// The coding that was applied last comes last.
     layers: Vec<Layer>,
 }
 
-/// One coding that is being undone.
+/// One coding of the stack.
 struct Layer {
     coding: Coding,
-    undo: Option<Box<dyn Undo>>,
-    /// What is still to be undone: bytes, and how many of them were.
+    stream: Option<Box<dyn StreamDecoder>>,
+    /// The bytes to decode, and how many of them were.
     input: Vec<u8>,
     taken: usize,
-    /// Whether there may be more to write without more to read.
-    owes: bool,
-    /// Whether the present stream has ended.
+    /// Whether there may be more output without more input.
+    has_output: bool,
+    /// Whether the current stream has ended.
     has_ended: bool,
     streams: usize,
 }
 
-/// The codings of a body, in the order in which they were applied, from the values of `Content-Encoding`.
+/// The codings of a body, in the order in which they were applied, from the values of
+/// `Content-Encoding`.
 ///
 /// # Errors
 ///
-/// When one of them is not known, or they are too many.
+/// If one of them is unknown, or there are too many.
 pub fn codings<'a>(values: impl Iterator<Item = &'a [u8]>) -> Result<Vec<Coding>, Unsupported> {
     let mut codings = Vec::new();
     for name in values.flat_map(|value| value.split(|byte| *byte == b',')) {
@@ -98,7 +100,7 @@ impl Coding {
         }
     }
 
-    /// Whether streams may follow each other.
+    /// Whether streams may be concatenated.
     fn repeats(self) -> bool {
         match self {
             Self::Gzip | Self::Zstd => true,
@@ -108,30 +110,31 @@ impl Coding {
 }
 
 impl Decoder {
-    /// A decoder of what these codings were applied to, in this order.
+    /// A decoder for these codings, in the order in which they were applied.
     #[must_use]
     pub fn new(codings: &[Coding]) -> Self {
         Self { layers: codings.iter().map(|coding| Layer::new(*coding)).collect() }
     }
 
-    /// Reads from `source`, whose beginning is moved behind what was read, and writes to `room`. Says how much was
-    /// written: nothing only when all of `source` was read and there is nothing to write, or no room.
+    /// Reads from `source`, advancing it past what was read, and writes to `output`. Returns how
+    /// much was written: 0 only if all of `source` was read and there is nothing to write, or if
+    /// `output` is empty.
     ///
     /// # Errors
     ///
-    /// When the stream is broken; it is not to be read any further then.
-    pub fn read(&mut self, source: &mut &[u8], room: &mut [u8]) -> Result<usize, Broken> {
-        read(&mut self.layers, source, room)
+    /// If the stream is broken; it must not be read any further then.
+    pub fn read(&mut self, source: &mut &[u8], output: &mut [u8]) -> Result<usize, Broken> {
+        read(&mut self.layers, source, output)
     }
 
-    /// Confirms that what was read is whole.
+    /// Confirms that the stream is complete.
     ///
     /// # Errors
     ///
-    /// When it broke off.
+    /// If it was cut off.
     pub fn finish(&self) -> Result<(), Broken> {
         let is_whole = |layer: &Layer| layer.has_ended && layer.taken == layer.input.len();
-        if self.layers.iter().all(is_whole) { Ok(()) } else { Err(Broken::new("it breaks off")) }
+        if self.layers.iter().all(is_whole) { Ok(()) } else { Err(Broken::new("it was cut off")) }
     }
 }
 
@@ -145,62 +148,65 @@ impl Layer {
     fn new(coding: Coding) -> Self {
         Self {
             coding,
-            undo: None,
+            stream: None,
             input: Vec::new(),
             taken: 0,
-            owes: false,
+            has_output: false,
             has_ended: false,
             streams: 0,
         }
     }
 
-    /// Undoes what is at hand.
-    fn step(&mut self, room: &mut [u8]) -> Result<Undone, Broken> {
+    /// Decodes the bytes at hand.
+    fn step(&mut self, output: &mut [u8]) -> Result<Progress, Broken> {
         let input = self.input.get(self.taken..).unwrap_or_default();
-        let is_new = self.undo.is_none() || (self.has_ended && !input.is_empty());
-        let undo = match &mut self.undo {
-            Some(undo) if !is_new => undo,
-            undo => {
+        let is_new = self.stream.is_none() || (self.has_ended && !input.is_empty());
+        let stream = match &mut self.stream {
+            Some(stream) if !is_new => stream,
+            stream => {
                 if self.streams > 0 && !self.coding.repeats() {
-                    return Err(Broken::new("it goes on behind its end"));
+                    return Err(Broken::new("it continues after its end"));
                 }
                 self.streams += 1;
                 if self.streams > MOST_STREAMS {
                     return Err(Broken::new("it consists of too many streams"));
                 }
                 self.has_ended = false;
-                undo.insert(undo::begin(self.coding, input.first().copied().unwrap_or_default())?)
+                stream.insert(streams::begin(
+                    self.coding,
+                    input.first().copied().unwrap_or_default(),
+                )?)
             }
         };
-        let undone = undo.step(input, room)?;
-        self.taken += undone.read;
-        self.has_ended |= undone.has_ended;
-        self.owes = !self.has_ended && undone.written == room.len();
-        Ok(undone)
+        let progress = stream.step(input, output)?;
+        self.taken += progress.read;
+        self.has_ended |= progress.has_ended;
+        self.has_output = !self.has_ended && progress.written == output.len();
+        Ok(progress)
     }
 }
 
-fn read(layers: &mut [Layer], source: &mut &[u8], room: &mut [u8]) -> Result<usize, Broken> {
-    let Some((layer, beneath)) = layers.split_first_mut() else {
-        return Ok(copy(source, room));
+fn read(layers: &mut [Layer], source: &mut &[u8], output: &mut [u8]) -> Result<usize, Broken> {
+    let Some((layer, below)) = layers.split_first_mut() else {
+        return Ok(copy(source, output));
     };
-    if room.is_empty() {
+    if output.is_empty() {
         return Ok(0);
     }
     loop {
-        let at_hand = layer.input.len() > layer.taken;
-        if at_hand || layer.owes {
-            let undone = layer.step(room)?;
-            if undone.written > 0 {
-                return Ok(undone.written);
+        let has_input = layer.input.len() > layer.taken;
+        if has_input || layer.has_output {
+            let progress = layer.step(output)?;
+            if progress.written > 0 {
+                return Ok(progress.written);
             }
-            if at_hand && undone.read == 0 && !undone.has_ended {
-                return Err(Broken::new("it makes no sense"));
+            if has_input && progress.read == 0 && !progress.has_ended {
+                return Err(Broken::new("it cannot be decoded"));
             }
             continue;
         }
-        layer.input.resize(BETWEEN, 0);
-        let filled = read(beneath, source, &mut layer.input)?;
+        layer.input.resize(BUFFER, 0);
+        let filled = read(below, source, &mut layer.input)?;
         layer.input.truncate(filled);
         layer.taken = 0;
         if filled == 0 {
@@ -209,19 +215,19 @@ fn read(layers: &mut [Layer], source: &mut &[u8], room: &mut [u8]) -> Result<usi
     }
 }
 
-/// Where there is nothing to undo.
-fn copy(source: &mut &[u8], room: &mut [u8]) -> usize {
-    let length = source.len().min(room.len());
-    if let (Some((bytes, rest)), Some(room)) =
-        (source.split_at_checked(length), room.get_mut(..length))
+/// Copies uncoded bytes.
+fn copy(source: &mut &[u8], output: &mut [u8]) -> usize {
+    let length = source.len().min(output.len());
+    if let (Some((bytes, rest)), Some(output)) =
+        (source.split_at_checked(length), output.get_mut(..length))
     {
-        room.copy_from_slice(bytes);
+        output.copy_from_slice(bytes);
         *source = rest;
     }
     length
 }
 
-/// A name that a client wrote, fit for a message.
+/// The printable part of a client's name for a coding, for a message.
 fn shown(name: &[u8]) -> String {
     let plain = |byte: &u8| byte.is_ascii_graphic() && *byte != b'`';
     name.iter().filter(|byte| plain(byte)).take(32).copied().map(char::from).collect()

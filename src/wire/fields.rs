@@ -1,19 +1,20 @@
-//! Taking typed fields out of a JSON object, noting everything that does not fit.
+//! Takes typed fields out of a JSON object and notes everything that does not fit.
 //!
-//! A [`Fields`] collects all problems of a request, each with its path, so that a client learns of all of them
-//! at once. A field that is `null` counts as absent, as every SDK means it. Integers may arrive as `1.0`.
+//! A [`Fields`] collects all problems of a request, each with its path, so that a client learns of
+//! all of them at once. A field that is `null` counts as absent, as in every SDK. Integers may
+//! arrive as `1.0`.
 //!
-//! The one thing to know: a take returns `None` both for an absent and for an unfit field; only
-//! [`Fields::finish`] tells whether the request may go on.
+//! The one thing to know: a take returns `None` both for an absent and for an invalid field; only
+//! [`Fields::finish`] says whether the request is valid.
 
 use serde_json::{Map, Value};
 
 use crate::chat::{ErrorKind, FieldProblem, GatewayError, Origin};
 
-/// A JSON object being taken apart.
+/// A JSON object whose fields are taken out.
 pub type Object = Map<String, Value>;
 
-/// What has been found wrong so far, and where the reader is.
+/// The problems found so far, and the path of the current object.
 #[derive(Debug, Default)]
 pub struct Fields {
     path: Vec<String>,
@@ -22,17 +23,17 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// No problem yet, at the top of the document.
+    /// No problems yet, at the top of the document.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Ends the reading.
+    /// Ends the validation.
     ///
     /// # Errors
     ///
-    /// `SchemaMismatch` with every problem, when there is one. Its message is the first.
+    /// `SchemaMismatch` with every problem, if there is one. Its message is that of the first.
     pub fn finish(self) -> Result<(), GatewayError> {
         let Some(first) = self.problems.first() else { return Ok(()) };
         let message = format!("{}: {}", first.path.join("."), first.message);
@@ -48,9 +49,9 @@ impl Fields {
         self.problems.push(FieldProblem { path, message: message.into(), rule });
     }
 
-    /// Notes something that was left out because nobody could be told of it, by its own name.
+    /// Notes the name of something that is dropped because no provider can get it.
     pub fn leave_out(&mut self, name: &str) {
-        // A client's own word goes into a header.
+        // A client's own text goes into a header.
         const MOST: usize = 64;
         let name: String = name.chars().take(MOST).collect();
         if !self.untold.contains(&name) {
@@ -58,7 +59,7 @@ impl Fields {
         }
     }
 
-    /// Takes the names of what was left out.
+    /// Takes the names of what was dropped.
     pub fn left_out(&mut self) -> Vec<String> {
         std::mem::take(&mut self.untold)
     }
@@ -79,7 +80,7 @@ impl Fields {
         }
     }
 
-    /// Takes a string that must be there.
+    /// Takes a string that is required.
     pub fn required_text(&mut self, object: &mut Object, key: &str) -> Option<String> {
         if self.is_missing(object, key) {
             return None;
@@ -117,7 +118,7 @@ impl Fields {
             return self.unfit(key, "int_type", "Input should be a valid integer");
         };
         if number < low {
-            // Pydantic's words for the most common bound.
+            // Pydantic's message for the most common bound.
             return match low {
                 1 => self.unfit(key, "greater_than", "Input should be greater than 0"),
                 _ => {
@@ -147,7 +148,7 @@ impl Fields {
         }
     }
 
-    /// Takes a list that must be there and hold at least one item.
+    /// Takes a required list with at least one item.
     pub fn required_list(&mut self, object: &mut Object, key: &str) -> Option<Vec<Value>> {
         if self.is_missing(object, key) {
             return None;
@@ -168,7 +169,7 @@ impl Fields {
         }
     }
 
-    /// Takes an object that must be there.
+    /// Takes a required object.
     pub fn required_object(&mut self, object: &mut Object, key: &str) -> Option<Object> {
         if self.is_missing(object, key) {
             return None;
@@ -188,7 +189,7 @@ impl Fields {
         Some(texts.collect())
     }
 
-    /// Makes `value`, the item `index` of the list being read, an object.
+    /// Returns `value`, the item `index` of the current list, as an object.
     pub fn item(&mut self, index: usize, value: Value) -> Option<Object> {
         match value {
             Value::Object(inner) => Some(inner),
@@ -200,7 +201,8 @@ impl Fields {
         }
     }
 
-    /// Gives `read` every object of `list`, which is the value of `key`, and notes every other item.
+    /// Calls `read` for every object of `list`, which is the value of `key`, and notes every item
+    /// that is not an object.
     pub fn each(&mut self, key: &str, list: Vec<Value>, mut read: impl FnMut(&mut Self, Object)) {
         self.within(key, |fields| {
             for (index, item) in list.into_iter().enumerate() {
@@ -211,7 +213,7 @@ impl Fields {
         });
     }
 
-    /// Whether a required field is absent; notes it.
+    /// Whether a required field is absent, which is noted.
     fn is_missing(&mut self, object: &Object, key: &str) -> bool {
         let missing = !object.contains_key(key);
         if missing {
@@ -232,18 +234,18 @@ impl Fields {
 /// Takes `key` out of `object`; `null` counts as absent.
 #[must_use]
 pub fn take(object: &mut Object, key: &str) -> Option<Value> {
-    // Swapping is the constant-time removal; the order of what is left does not matter until it is forwarded,
-    // and forwarded fields are told apart by name.
+    // A swap makes the removal constant-time. The order of the remaining fields does not matter
+    // until they are forwarded, and a receiver distinguishes forwarded fields by name.
     object.swap_remove(key).filter(|value| !value.is_null())
 }
 
-/// The number as an integer, when it has no fraction and fits.
+/// The number as an integer, if it has no fraction and fits.
 fn whole(value: &Value) -> Option<i64> {
     if let Some(number) = value.as_i64() {
         return Some(number);
     }
     let number = value.as_f64()?;
-    // 2⁵³: beyond it a float no longer names one integer.
+    // 2⁵³: larger floats do not identify one integer.
     let exact = number.fract() == 0.0 && number.abs() <= 9_007_199_254_740_992.0;
     #[expect(clippy::cast_possible_truncation, reason = "whole and within 2⁵³, checked above")]
     exact.then_some(number as i64)

@@ -1,12 +1,14 @@
-//! The framing of HTTP/1.1 answers: which head is the final one, and where the body behind it ends.
+//! The framing of HTTP/1.1 responses: which head is the final one, and where the body after it
+//! ends.
 //!
-//! Pure, like all framings here: bytes in, values out, however they are cut. It follows RFC 9112, sections 2 to 7 and
-//! 9.3, and RFC 9110, section 15.2. It refuses whatever could be read in two ways (two lengths, a length beside chunks,
-//! folded lines, sizes that are no numbers), since two readers who disagree about where an answer ends give one
-//! client's answer to the next.
+//! Pure, like all framings here: bytes in, values out, independent of how they are cut. It follows
+//! RFC 9112, sections 2 to 7 and 9.3, and RFC 9110, section 15.2. It rejects everything ambiguous
+//! (two lengths, a length beside chunks, folded lines, sizes that are not numbers), since two
+//! parsers that disagree about the end of a response give one client's response to the next client
+//! (response smuggling).
 //!
-//! The one thing to know: it is the only reader of framing. What it hands on is a head that gives no length and a body
-//! without chunks, so that nobody behind it can come to another end.
+//! The one thing to know: it is the only parser of the framing. Its output is a head without a
+//! length and a body without chunks, so that no later parser can find another end.
 
 mod body;
 mod error;
@@ -20,7 +22,7 @@ pub use head::MAX_HEAD;
 use body::Body;
 use head::{Head, Step, read_head, without_length};
 
-/// One answer, as far as it has been read.
+/// One response, as far as it has been read.
 #[derive(Debug)]
 pub struct Answer {
     place: Place,
@@ -31,47 +33,49 @@ pub struct Answer {
 
 #[derive(Debug)]
 enum Place {
-    /// In a head, of which so many bytes were looked at.
+    /// In a head of which `looked` bytes were searched.
     Head { looked: usize },
-    /// Behind the final head.
+    /// After the final head.
     Body(Body),
 }
 
-/// What became of some bytes.
+/// The result of reading some bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Piece {
-    /// So many bytes at the front are left. They are the next of the answer, unless `then` says otherwise.
+    /// How many bytes at the front remain. They are the next bytes of the response, unless `then`
+    /// says otherwise.
     pub kept: usize,
-    /// What follows them.
+    /// What follows these bytes.
     pub then: Then,
 }
 
-/// What follows the bytes that were taken.
+/// What follows the bytes that were read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Then {
-    /// More bytes of a head: what was kept is its beginning, and has to come again in front of them.
+    /// More bytes of a head: the kept bytes are its beginning, and must be passed again before the
+    /// rest.
     Again,
     /// More of the body, or its end.
     More,
     /// Nothing: this was the end.
     End {
-        /// So many bytes came behind it, and nobody had asked for them.
+        /// How many unrequested bytes came after the end.
         surplus: usize,
     },
-    /// Nothing that could be read.
+    /// Nothing, since the response is malformed.
     Broken(FramingError),
 }
 
 impl Answer {
-    /// An answer of which nothing has come; `asked_head` when the request was a `HEAD`.
+    /// A response of which nothing has arrived; `asked_head` if the request was a `HEAD`.
     #[must_use]
     pub fn new(asked_head: bool) -> Self {
         let place = Place::Head { looked: 0 };
         Self { place, asked_head, status: None, is_reusable: false }
     }
 
-    /// Takes what came and moves to the front what is to be handed on of it: the final head, without a length, and the
-    /// body, without chunks. Interim heads are left out.
+    /// Reads bytes and moves the output to the front: the final head without a length, and the body
+    /// without chunks. Interim heads are dropped.
     pub fn take(&mut self, bytes: &mut [u8]) -> Piece {
         match &mut self.place {
             Place::Head { looked } => {
@@ -82,21 +86,22 @@ impl Answer {
         }
     }
 
-    /// The final status, once its head is whole.
+    /// The final status, once its head is complete.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         self.status
     }
 
-    /// Whether the connection may carry another exchange when this answer has come to its end: it persists, and the end
-    /// was marked. The answer without a body for its status alone (204, 304, any to `HEAD`) does not count as marked:
-    /// who sends one all the same is not to be told from who sends the next answer.
+    /// Whether the connection can be reused after this response: it is persistent, and the end was
+    /// marked. A response that has no body because of its status (204, 304, any to `HEAD`) does not
+    /// count as marked: a server that sends a body nevertheless cannot be distinguished from one
+    /// that sends the next response.
     #[must_use]
     pub fn is_reusable(&self) -> bool {
         self.is_reusable
     }
 
-    /// Whether the end of the connection is the end of the answer.
+    /// Whether the response ends when the connection closes.
     #[must_use]
     pub fn ends_with_connection(&self) -> bool {
         matches!(self.place, Place::Body(Body::UntilClose))

@@ -1,11 +1,11 @@
-//! Pictures that travel inside JSON, as base64.
+//! Images inside JSON, as base64.
 //!
-//! It brings base64 into the one form that every provider takes and tells a picture's type from its first bytes,
-//! since what clients declare is often wrong and some APIs declare nothing. It refuses what is not base64; it
-//! never looks further into a picture than its signature.
+//! It converts base64 to the one form that every provider accepts and detects an image's type from
+//! its first bytes, since clients often declare a wrong type and some APIs declare none. It rejects
+//! what is not base64; it reads no more of an image than its signature.
 
-/// The standard alphabet with padding and without white space, from any usual form of base64. `None` when it is
-/// not base64 or holds nothing.
+/// The standard alphabet with padding and without white space, from any usual form of base64.
+/// `None` if it is not base64 or is empty.
 #[must_use]
 pub fn standard_base64(text: String) -> Option<String> {
     let mut text = text;
@@ -20,7 +20,8 @@ pub fn standard_base64(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// Base64 of the URL-safe alphabet, with white space or without padding, in the standard form.
+/// Converts base64 of the URL-safe alphabet, with white space or without padding, to the standard
+/// form.
 fn repaired(text: &str) -> Option<String> {
     let mut letters = String::with_capacity(text.len() + 3);
     for letter in
@@ -38,17 +39,17 @@ fn repaired(text: &str) -> Option<String> {
         0 => {}
         2 => letters.push_str("=="),
         3 => letters.push('='),
-        // One letter holds six bits, which is no byte.
+        // One letter has six bits, less than a byte.
         _ => return None,
     }
     Some(letters)
 }
 
-/// The type that the first bytes of a picture in standard base64 tell.
+/// The type of an image in standard base64, by its first bytes.
 #[must_use]
 pub fn media_type(base64: &str) -> Option<&'static str> {
-    // Three bytes are four letters. WebP is "RIFF", a length, and "WEBP" from byte 8, of which letters 11 to 15 hold
-    // all but two bits.
+    // Three bytes are four letters. WebP is "RIFF", a length, and "WEBP" from byte 8; letters 11 to
+    // 15 hold all but two bits of that.
     let is_webp = base64.starts_with("UklGR") && base64.get(11..16) == Some("XRUJQ");
     [("iVBORw0K", "image/png"), ("/9j/", "image/jpeg"), ("R0lGO", "image/gif")]
         .iter()
@@ -85,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_bytes_tell_the_type() {
+    fn the_first_bytes_determine_the_type() {
         for (base64, expected) in [
             ("iVBORw0KGgoAAAANSUhEUg==", Some("image/png")),
             ("/9j/4AAQSkZJRg==", Some("image/jpeg")),

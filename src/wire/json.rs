@@ -1,11 +1,11 @@
-//! JSON in and out, with the two rules that serde_json leaves to its callers.
+//! Reads and writes JSON, with two rules beyond serde_json's own.
 //!
-//! Reading refuses an object that names a key twice: parsers disagree on which one counts, and a request must
-//! mean the same to us, to a proxy before us and to the provider behind us. Nesting deeper than 128 is refused
-//! by serde_json itself.
+//! Reading rejects an object with a duplicate key: parsers disagree on which one counts, and a
+//! request must mean the same to the gateway, to a proxy before it and to the provider after it.
+//! serde_json itself rejects nesting deeper than 128.
 //!
-//! Writing escapes U+0085, U+2028 and U+2029, which are legal in JSON, but which Python's `splitlines` takes for
-//! line ends, so that a client reading lines would cut a document in two.
+//! Writing escapes U+0085, U+2028 and U+2029. They are legal in JSON, but Python's `splitlines`
+//! treats them as line ends, so that a client that reads lines would cut a document in two.
 
 use std::fmt;
 use std::io;
@@ -21,7 +21,7 @@ use crate::chat::GatewayError;
 ///
 /// # Errors
 ///
-/// `InvalidRequest` when it is not JSON, nests too deeply, is not an object, or names a key twice.
+/// `InvalidRequest` if it is not JSON, nests too deeply, is not an object, or has a duplicate key.
 pub fn read_object(body: &[u8]) -> Result<Map<String, Value>, GatewayError> {
     match serde_json::from_slice::<Unique>(body) {
         Ok(Unique(Value::Object(object))) => Ok(object),
@@ -37,7 +37,8 @@ pub fn read_object(body: &[u8]) -> Result<Map<String, Value>, GatewayError> {
 
 /// Appends `value` as compact JSON.
 ///
-/// Only types whose serialisation cannot fail are passed here; should one fail all the same, nothing is appended.
+/// Callers pass only types whose serialisation cannot fail; if one fails nevertheless, nothing is
+/// appended.
 pub fn write(out: &mut Vec<u8>, value: &impl Serialize) {
     let before = out.len();
     let mut serializer = serde_json::Serializer::with_formatter(&mut *out, LineSafe);
@@ -58,7 +59,7 @@ pub fn to_vec(value: &impl Serialize) -> Vec<u8> {
 ///
 /// # Errors
 ///
-/// What the serializer says.
+/// Those of the serializer.
 pub fn entries<S: Serializer>(fields: &[(&str, &Value)], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(fields.iter().copied())
 }
@@ -72,7 +73,7 @@ impl Formatter for LineSafe {
         writer: &mut W,
         fragment: &str,
     ) -> io::Result<()> {
-        // Both lead bytes are rare; most fragments are written as they are.
+        // Both lead bytes are rare; most fragments are written unchanged.
         if !fragment.bytes().any(|byte| matches!(byte, 0xC2 | 0xE2)) {
             return CompactFormatter.write_string_fragment(writer, fragment);
         }
@@ -90,7 +91,7 @@ impl Formatter for LineSafe {
     }
 }
 
-/// A JSON value none of whose objects names a key twice.
+/// A JSON value without duplicate keys in any object.
 struct Unique(Value);
 
 impl<'de> Deserialize<'de> for Unique {
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_one_object_is_refused_with_its_place() {
+    fn anything_but_one_object_is_refused_with_the_position() {
         assert_eq!(
             refusal("{\"a\":1,\n}"),
             "the body is not valid JSON: trailing comma at line 2 column 1"
@@ -182,13 +183,13 @@ mod tests {
     }
 
     #[test]
-    fn a_key_named_twice_is_refused_at_any_depth() {
+    fn a_duplicate_key_is_refused_at_any_depth() {
         assert!(refusal(r#"{"model":"a","model":"b"}"#).contains("the key `model` appears twice"));
         assert!(refusal(r#"{"x":[{"role":"user","r\u006fle":"system"}]}"#).contains("`role`"));
     }
 
     #[test]
-    fn deep_nesting_is_refused_not_followed() {
+    fn deep_nesting_is_refused() {
         let bomb = "[".repeat(100_000);
         assert!(refusal(&format!("{{\"a\":{bomb}")).contains("recursion limit"));
     }
@@ -201,7 +202,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_reads_back_and_splits_into_no_lines(text in ".*") {
+        fn written_text_reads_back_and_has_no_line_ends(text in ".*") {
             let written = to_vec(&text);
             prop_assert_eq!(serde_json::from_slice::<String>(&written).unwrap(), text);
             let written = String::from_utf8(written).unwrap();

@@ -1,8 +1,8 @@
 //! Newline-delimited JSON, split into lines as bytes arrive.
 //!
-//! It owns the bytes of one unfinished line. It refuses lines above a limit, so that a provider that never
-//! sends a line feed cannot fill the memory. It works on bytes: a character cut between two reads is whole again
-//! when its line is.
+//! It owns the bytes of one unfinished line. It rejects lines above a limit, so that a provider
+//! that never sends a line feed cannot fill the memory. It works on bytes: a character that is cut
+//! between two reads is complete again when its line is.
 
 use std::fmt;
 
@@ -33,8 +33,8 @@ impl Lines {
         Self { rest: Vec::new(), limit }
     }
 
-    /// Takes what arrived and hands every line that is whole now, without its line end, to `line`. Blank lines
-    /// are passed over. Stops at the first error of `line`; what came after it is lost.
+    /// Passes every line that the new bytes complete, without its line end, to `line`. Blank lines
+    /// are skipped. Stops at the first error of `line`; the bytes after it are lost.
     ///
     /// # Errors
     ///
@@ -63,7 +63,7 @@ impl Lines {
         Ok(())
     }
 
-    /// Takes out what came after the last line end: a last line that nobody ended.
+    /// Takes the bytes after the last line end: a last line without one.
     #[must_use]
     pub fn take_rest(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.rest)
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn line_ends_of_both_kinds_split_and_blank_lines_are_passed_over() {
+    fn line_ends_of_both_kinds_split_and_blank_lines_are_skipped() {
         let (lines, rest) = split(&[b"a\r\n\n  \nb\nc"], 16).unwrap();
         assert_eq!(lines, [b"a".to_vec(), b"b".to_vec()]);
         assert_eq!(rest, b"c");
@@ -118,7 +118,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn cuts_never_matter(text in proptest::collection::vec(any::<u8>(), 0..200), cuts in proptest::collection::vec(0usize..200, 0..8)) {
+        fn the_lines_are_the_same_for_any_cut(text in proptest::collection::vec(any::<u8>(), 0..200), cuts in proptest::collection::vec(0usize..200, 0..8)) {
             let whole = split(&[&text], 4096).unwrap();
             let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(text.len())).collect();
             cuts.sort_unstable();

@@ -1,23 +1,24 @@
-//! Documents that travel inside JSON, as base64.
+//! Documents inside JSON, as base64.
 //!
-//! It owns the little that is ever asked about one: how many pages a PDF has. It reads no page.
+//! It owns the one question about them: how many pages a PDF has. It reads no page.
 //!
-//! The one thing to know: newer writers compress the list of pages, so that the count is often unknown.
+//! The one thing to know: newer writers compress the list of pages, so the count is often unknown.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// What a PDF is called.
+/// The media type of a PDF.
 pub const MEDIA_TYPE: &str = "application/pdf";
 
-/// The most base64 that is looked through, in bytes: a count is not worth more than a few milliseconds.
+/// The most base64 to search, in bytes: a count is not worth more than a few milliseconds.
 const MOST: usize = 16 * 1024 * 1024;
 
-/// How many pages a PDF in standard base64 says that it has; `None` where it does not say so in the open.
+/// The number of pages of a PDF in standard base64; `None` if the page objects are compressed.
 #[must_use]
 pub fn pages(base64: &str) -> Option<usize> {
     let bytes = if base64.len() <= MOST { STANDARD.decode(base64).ok()? } else { return None };
-    // `/Type /Page`, with or without the blank, and no letter behind it: `/Pages` is a list of them.
+    // `/Type /Page`, with or without the space, and no letter after it: `/Pages` is a list of
+    // pages.
     let count = bytes
         .windows(5)
         .enumerate()
@@ -31,7 +32,7 @@ pub fn pages(base64: &str) -> Option<usize> {
     (count > 0).then_some(count)
 }
 
-/// The text that standard base64 holds, where it is UTF-8.
+/// The text in standard base64, if it is UTF-8.
 #[must_use]
 pub fn text(base64: &str) -> Option<String> {
     String::from_utf8(STANDARD.decode(base64).ok()?).ok()
@@ -42,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_are_counted_where_they_stand_in_the_open() {
+    fn uncompressed_pages_are_counted() {
         let pages_of = |text: &str| pages(&STANDARD.encode(text));
         let two =
             "<</Type/Pages/Kids[3 0 R]/Count 2>> <</Type/Page/Parent 2 0 R>> << /Type /Page\n>>";
@@ -53,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn only_texts_are_texts() {
+    fn only_utf8_is_text() {
         assert_eq!(text(&STANDARD.encode("Grüße")).as_deref(), Some("Grüße"));
         assert_eq!(text("/w=="), None);
     }

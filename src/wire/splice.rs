@@ -1,9 +1,10 @@
-//! Changing a field of a JSON object in its bytes, so that everything else stays as it was written.
+//! Edits fields of a JSON object in its bytes, so that everything else stays as it was written.
 //!
-//! It owns the places of an object's members and the edits to them. It refuses to write the rest anew: the order of
-//! keys, the spelling of numbers, white space and what is said twice are the sender's.
+//! It owns the positions of an object's members and the edits to them. It never rewrites the rest:
+//! the order of keys, the spelling of numbers, white space and duplicates stay the sender's.
 //!
-//! The one thing to know: keys are compared as they are meant (`"mod\u0065l"` is `model`), values are never looked at.
+//! The one thing to know: keys are compared after unescaping (`"mod\u0065l"` is `model`), values
+//! are never parsed.
 
 use std::fmt;
 use std::ops::Range;
@@ -11,7 +12,7 @@ use std::ops::Range;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Where the members of a JSON object are.
+/// The positions of a JSON object's members.
 #[derive(Debug)]
 pub struct Outline<'a> {
     body: &'a [u8],
@@ -25,7 +26,7 @@ struct Member {
     value: Range<usize>,
 }
 
-/// Changes to be made to the bytes of an object.
+/// Edits to the bytes of an object.
 #[derive(Debug)]
 pub struct Edits<'o, 'a> {
     outline: &'o Outline<'a>,
@@ -34,7 +35,7 @@ pub struct Edits<'o, 'a> {
 }
 
 impl<'a> Outline<'a> {
-    /// Finds the members; `None` when it is no JSON object.
+    /// Finds the members; `None` if it is not a JSON object.
     #[must_use]
     pub fn read(body: &'a [u8]) -> Option<Self> {
         let found: Found<'a> = serde_json::from_slice(body).ok()?;
@@ -46,14 +47,15 @@ impl<'a> Outline<'a> {
         Some(Self { body, members: members.collect() })
     }
 
-    /// The bytes of the value of this name; of several, the last one's, as nearly all parsers have it.
+    /// The bytes of this member's value; of duplicates, the last one's, as in nearly all parsers.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&'a [u8]> {
         let member = self.members.iter().rev().find(|member| member.name == name)?;
         self.body.get(member.value.clone())
     }
 
-    /// Whether two members have this name. Some parsers take `Model` for `model`, so that letters' case does not count.
+    /// Whether two members have this name. Some parsers accept `Model` for `model`, so the
+    /// comparison ignores case.
     #[must_use]
     pub fn is_ambiguous(&self, name: &str) -> bool {
         let called = |member: &&Member| folded(&member.name) == name;
@@ -61,7 +63,7 @@ impl<'a> Outline<'a> {
         self.members.iter().filter(called).count() > exact.min(1)
     }
 
-    /// Begins to change it.
+    /// Begins to edit it.
     #[must_use]
     pub fn edit(&self) -> Edits<'_, 'a> {
         Edits { outline: self, changes: Vec::new(), added: Vec::new() }
@@ -69,7 +71,7 @@ impl<'a> Outline<'a> {
 }
 
 impl Edits<'_, '_> {
-    /// Gives every member of this name the value, or adds one.
+    /// Sets the value of every member of this name, or adds one.
     pub fn set(&mut self, name: &str, value: impl Into<Vec<u8>>) {
         let value = value.into();
         let members = self.outline.members.iter().filter(|member| member.name == name);
@@ -80,7 +82,7 @@ impl Edits<'_, '_> {
         }
     }
 
-    /// Takes every member of this name out.
+    /// Removes every member of this name.
     pub fn remove(&mut self, name: &str) {
         let body = self.outline.body;
         for member in self.outline.members.iter().filter(|member| member.name == name) {
@@ -90,7 +92,7 @@ impl Edits<'_, '_> {
         }
     }
 
-    /// Calls a member by another name.
+    /// Renames every member of this name.
     pub fn rename(&mut self, name: &str, other: &str) {
         let body = self.outline.body;
         for member in self.outline.members.iter().filter(|member| member.name == name) {
@@ -101,13 +103,13 @@ impl Edits<'_, '_> {
         }
     }
 
-    /// Whether nothing is changed.
+    /// Whether there are no edits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.added.is_empty()
     }
 
-    /// The bytes with the changes made.
+    /// The bytes with the edits applied.
     #[must_use]
     pub fn apply(mut self) -> Vec<u8> {
         let body = self.outline.body;
@@ -117,8 +119,8 @@ impl Edits<'_, '_> {
         let mut at = 0;
         for (range, value) in self.changes {
             let Some(kept) = body.get(at..range.start) else {
-                // What was taken out already is not changed as well; but of neighbours that are taken
-                // out, the last takes the comma that stands before the first.
+                // A removed member is not edited as well. But of adjacent removed members, the last
+                // removes the comma before the first.
                 if value.is_empty() && range.end > at {
                     at = range.end;
                     let used = out.trim_ascii_end();
@@ -173,7 +175,7 @@ pub fn compact(json: &[u8]) -> Vec<u8> {
     json.iter().copied().filter(means).collect()
 }
 
-/// As Go's parser, which Ollama and many proxies are built with, compares keys.
+/// Folds case as Go's parser does, with which Ollama and many proxies are built.
 fn folded(name: &str) -> String {
     name.chars()
         .map(|letter| match letter {
@@ -184,7 +186,7 @@ fn folded(name: &str) -> String {
         .collect()
 }
 
-/// Where the key of the value that begins at `value` begins.
+/// The start of the key whose value begins at `value`.
 fn key_start(body: &[u8], value: usize) -> Option<usize> {
     let before = body.get(..value)?.trim_ascii_end().strip_suffix(b":")?.trim_ascii_end();
     let inside = before.strip_suffix(b"\"")?;
@@ -200,7 +202,7 @@ fn key_start(body: &[u8], value: usize) -> Option<usize> {
     }
 }
 
-/// The range with the comma that goes with it: the one behind, else the one before.
+/// The range with its comma: the one after it, else the one before.
 fn with_comma(body: &[u8], start: usize, end: usize) -> (usize, usize) {
     let rest = body.get(end..).unwrap_or_default();
     let space = rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
@@ -211,7 +213,7 @@ fn with_comma(body: &[u8], start: usize, end: usize) -> (usize, usize) {
     (before.strip_suffix(b",").map_or(start, <[u8]>::len), end)
 }
 
-/// The members as serde finds them, in order, said twice or not.
+/// The members in serde's order, duplicates included.
 struct Found<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Found<'a> {
@@ -257,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_added_at_the_end() {
+    fn a_missing_member_is_added_at_the_end() {
         let add = |edits: &mut Edits<'_, '_>| edits.set("stream", *b"true");
         assert_eq!(edited("{}", add), r#"{"stream":true}"#);
         assert_eq!(edited("{ }", add), r#"{"stream":true }"#);
@@ -265,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_is_taken_out_with_one_comma() {
+    fn a_member_is_removed_with_one_comma() {
         let remove = |edits: &mut Edits<'_, '_>| edits.remove("x");
         assert_eq!(edited(r#"{"x" : 1 , "b":2}"#, remove), r#"{ "b":2}"#);
         assert_eq!(edited(r#"{"a":"}" ,"x":"\"," }"#, remove), r#"{"a":"}"  }"#);
@@ -274,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_are_taken_out_with_their_commas() {
+    fn adjacent_members_are_removed_with_their_commas() {
         let both = |edits: &mut Edits<'_, '_>| {
             edits.remove("x");
             edits.remove("y");
@@ -291,13 +293,13 @@ mod tests {
     }
 
     #[test]
-    fn a_member_is_called_by_another_name_however_its_own_was_written() {
+    fn a_member_is_renamed_whatever_the_spelling_of_its_name() {
         let rename = |edits: &mut Edits<'_, '_>| edits.rename("a\"b", "c");
         assert_eq!(edited(r#"{"x":"\"" , "a\"b" : 1}"#, rename), r#"{"x":"\"" , "c" : 1}"#);
     }
 
     #[test]
-    fn a_name_that_parsers_may_read_twice_is_ambiguous() {
+    fn a_name_that_parsers_may_find_twice_is_ambiguous() {
         let ambiguous = |body: &str| Outline::read(body.as_bytes()).unwrap().is_ambiguous("model");
         assert!(!ambiguous(r#"{"model":"a","messages":[{"model":"b"}]}"#));
         assert!(ambiguous(r#"{"model":"a","Model":"b"}"#));
@@ -306,13 +308,13 @@ mod tests {
     }
 
     #[test]
-    fn white_space_goes_where_it_means_nothing() {
+    fn white_space_outside_of_strings_is_removed() {
         let body = b" {\n\"a b\\\" \" :\t[1 , \"\\\\\" ] } ";
         assert_eq!(compact(body), b"{\"a b\\\" \":[1,\"\\\\\"]}");
     }
 
     #[test]
-    fn what_is_no_object_has_no_members() {
+    fn only_an_object_has_members() {
         for body in ["", "[]", "1", "{\"a\":1", "{\"a\":1}x"] {
             assert!(Outline::read(body.as_bytes()).is_none(), "{body}");
         }

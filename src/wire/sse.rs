@@ -1,11 +1,14 @@
-//! Server-sent events, split as bytes arrive, by the rules of the WHATWG HTML standard (section 9.2.6).
+//! Server-sent events, split as bytes arrive, by the rules of the WHATWG HTML standard (section
+//! 9.2.6).
 //!
-//! It owns the bytes of one unfinished event. It refuses events above a limit, so that a provider that never
-//! sends a blank line cannot fill the memory, and fields whose name is no text: a damaged line must not be passed
-//! over as one that is merely unknown, or a part of an answer would be missing unnoticed. `id` and `retry` are passed over: nothing here reconnects.
+//! It owns the bytes of one unfinished event. It rejects events above a limit, so that a provider
+//! that never sends a blank line cannot fill the memory, and fields whose name is not text: a
+//! corrupted line must not be skipped like an unknown field, or a part of an answer would be
+//! missing unnoticed. `id` and `retry` are ignored: nothing here reconnects.
 //!
-//! The one thing to know: browsers discard a last event without its blank line, [`Events::finish`] delivers it,
-//! because providers do end so. Whether it was whole is for its reader to find out.
+//! The one thing to know: browsers discard a last event without its blank line, but
+//! [`Events::finish`] delivers it, because some providers end so. Its consumer must find out
+//! whether it is complete.
 
 use std::fmt;
 
@@ -13,16 +16,16 @@ use serde::Serialize;
 
 use super::json;
 
-/// The last event of a stream in the APIs of OpenAI's kind.
+/// The last event of a stream in APIs of OpenAI's kind.
 pub const DONE: &[u8] = b"data: [DONE]\n\n";
 
-/// The byte order mark that may open a stream.
+/// The byte order mark that may begin a stream.
 const MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// Why bytes could not be split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unsplit {
-    /// An event grew past the limit.
+pub enum SplitError {
+    /// An event exceeds the limit.
     TooLarge {
         /// The limit, in bytes.
         limit: usize,
@@ -31,7 +34,7 @@ pub enum Unsplit {
     NotText,
 }
 
-impl fmt::Display for Unsplit {
+impl fmt::Display for SplitError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooLarge { limit } => write!(formatter, "an event is larger than {limit} bytes"),
@@ -40,10 +43,10 @@ impl fmt::Display for Unsplit {
     }
 }
 
-/// One event that has at least one `data` line.
+/// An event with at least one `data` line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Event<'a> {
-    /// The last `event` field; empty when there was none.
+    /// The last `event` field; empty if there is none.
     pub name: &'a [u8],
     /// The `data` fields, joined by line feeds.
     pub data: &'a [u8],
@@ -52,14 +55,14 @@ pub struct Event<'a> {
 /// Splits bytes into events.
 #[derive(Debug)]
 pub struct Events {
-    /// An unfinished line.
+    /// The unfinished line.
     line: Vec<u8>,
     name: Vec<u8>,
     data: Vec<u8>,
     has_data: bool,
-    /// Whether a line was seen; the first may begin with a byte order mark.
+    /// Whether a line was read; the first may begin with a byte order mark.
     begun: bool,
-    /// Whether the last byte was a carriage return, so that a line feed now belongs to it.
+    /// Whether the last byte was a carriage return, so that a following line feed belongs to it.
     after_return: bool,
     limit: usize,
 }
@@ -79,13 +82,13 @@ impl Events {
         }
     }
 
-    /// Takes what arrived and hands every event that is whole now to `event`. Stops at the first error of
-    /// `event`; what came after it is lost.
+    /// Passes every event that the new bytes complete to `event`. Stops at the first error of
+    /// `event`; the bytes after it are lost.
     ///
     /// # Errors
     ///
-    /// `event`'s own, or [`Unsplit`] turned into it.
-    pub fn feed<E: From<Unsplit>>(
+    /// `event`'s own, or [`SplitError`] turned into it.
+    pub fn feed<E: From<SplitError>>(
         &mut self,
         mut bytes: &[u8],
         mut event: impl FnMut(Event<'_>) -> Result<(), E>,
@@ -117,12 +120,12 @@ impl Events {
         Ok(())
     }
 
-    /// Hands out the last event, when nobody ended it.
+    /// Delivers the last event if it has no blank line.
     ///
     /// # Errors
     ///
-    /// `event`'s own, or [`Unsplit`] turned into it.
-    pub fn finish<E: From<Unsplit>>(
+    /// `event`'s own, or [`SplitError`] turned into it.
+    pub fn finish<E: From<SplitError>>(
         &mut self,
         mut event: impl FnMut(Event<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
@@ -133,7 +136,7 @@ impl Events {
         self.whole(b"", &mut event)
     }
 
-    fn whole<E: From<Unsplit>>(
+    fn whole<E: From<SplitError>>(
         &mut self,
         line: &[u8],
         event: &mut impl FnMut(Event<'_>) -> Result<(), E>,
@@ -163,9 +166,9 @@ impl Events {
                 self.name.clear();
                 self.name.extend_from_slice(value);
             }
-            // Comments have an empty field name; unknown fields are to be passed over.
+            // Comments have an empty field name; unknown fields are ignored.
             _ if std::str::from_utf8(field).is_ok() => {}
-            _ => return Err(Unsplit::NotText.into()),
+            _ => return Err(SplitError::NotText.into()),
         }
         Ok(())
     }
@@ -182,16 +185,16 @@ impl Events {
         result
     }
 
-    fn check(&self, more: usize) -> Result<(), Unsplit> {
+    fn check(&self, more: usize) -> Result<(), SplitError> {
         let held = self.line.len().saturating_add(self.data.len()).saturating_add(self.name.len());
         if held.saturating_add(more) > self.limit {
-            return Err(Unsplit::TooLarge { limit: self.limit });
+            return Err(SplitError::TooLarge { limit: self.limit });
         }
         Ok(())
     }
 }
 
-/// Appends an event with `data` as JSON, and with a name unless that is empty.
+/// Appends an event with `data` as JSON, and with a name unless `name` is empty.
 pub fn write(name: &str, data: &impl Serialize, out: &mut Vec<u8>) {
     if !name.is_empty() {
         out.extend_from_slice(b"event: ");
@@ -210,13 +213,13 @@ mod tests {
 
     type Read = Vec<(String, String)>;
 
-    fn read(pieces: &[&[u8]], limit: usize) -> Result<Read, Unsplit> {
+    fn read(pieces: &[&[u8]], limit: usize) -> Result<Read, SplitError> {
         let mut events = Events::new(limit);
         let mut found = Vec::new();
         let mut note = |event: Event<'_>| {
             let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
             found.push((text(event.name), text(event.data)));
-            Ok::<(), Unsplit>(())
+            Ok::<(), SplitError>(())
         };
         for piece in pieces {
             events.feed(piece, &mut note)?;
@@ -244,14 +247,14 @@ mod tests {
     }
 
     #[test]
-    fn comments_unknown_fields_and_events_without_data_are_passed_over() {
+    fn comments_unknown_fields_and_events_without_data_are_skipped() {
         assert_eq!(data(": x\n\nid: 1\nretry: 5\n\nevent: e\n\nDATA: x\n data: y\n\n"), [""; 0]);
     }
 
     #[test]
-    fn a_damaged_field_is_not_passed_over() {
+    fn a_damaged_field_is_not_skipped() {
         for stream in [&b"da\xffta: a\n\n"[..], b"\xffdata: a", b"data\xff\n", b"i\xffd: 1\n"] {
-            assert_eq!(read(&[stream], 64), Err(Unsplit::NotText), "{stream:?}");
+            assert_eq!(read(&[stream], 64), Err(SplitError::NotText), "{stream:?}");
         }
         assert_eq!(data("dät: x\n\ndata: a\n\n"), ["a"]);
     }
@@ -275,7 +278,7 @@ mod tests {
 
     #[test]
     fn an_event_above_the_limit_is_refused_before_it_ends() {
-        let refused = Err(Unsplit::TooLarge { limit: 12 });
+        let refused = Err(SplitError::TooLarge { limit: 12 });
         assert_eq!(read(&[b"data: 123456"], 12).unwrap().len(), 1);
         assert_eq!(read(&[b"data: 123456", b"7"], 12), refused);
         assert_eq!(read(&[b"data: 12\n", b"data: 34\n", b"data: 5678\n"], 12), refused);
@@ -284,7 +287,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn cuts_never_matter(
+        fn the_events_are_the_same_for_any_cut(
             lines in proptest::collection::vec("(data|event|id|: x|\u{feff})?:? ?[aé]{0,3}(\r|\n|\r\n){1,2}", 0..12),
             cuts in proptest::collection::vec(0usize..120, 0..8),
         ) {

@@ -1,4 +1,4 @@
-//! Codings and stacks of them, however what is coded is cut and however small the room is.
+//! Codings and stacks of codings, for any cut of the input and any size of the output.
 
 use std::io::Write;
 
@@ -42,7 +42,8 @@ fn written<W: Write>(
     finish(writer).unwrap()
 }
 
-/// Reads everything, cut into such pieces, with so much room; fails as soon as it becomes more than `most`.
+/// Decodes everything, with the input cut into pieces of `cut` bytes and outputs of `room` bytes;
+/// fails as soon as the result exceeds `most` bytes.
 fn decoded(
     codings: &[Coding],
     bytes: &[u8],
@@ -85,7 +86,7 @@ fn names_are_read_as_headers_write_them() {
 }
 
 #[test]
-fn every_coding_is_undone_whatever_the_cut_and_the_room() {
+fn every_coding_is_decoded_for_any_cut_and_any_output_size() {
     let text = text();
     for coding in ALL {
         for bytes in [&text[..], b"", b"x", &vec![0; 100_000]] {
@@ -108,7 +109,7 @@ fn every_coding_is_undone_whatever_the_cut_and_the_room() {
 }
 
 #[test]
-fn streams_may_follow_each_other_where_their_format_allows_it_and_are_not_too_many() {
+fn streams_may_be_concatenated_if_their_format_allows_it_up_to_a_limit() {
     for coding in ALL {
         let twice = [coded(coding, b"one "), coded(coding, b"two")].concat();
         let often = coded(coding, b"").repeat(MOST_STREAMS + 1);
@@ -119,7 +120,7 @@ fn streams_may_follow_each_other_where_their_format_allows_it_and_are_not_too_ma
 }
 
 #[test]
-fn what_breaks_off_or_goes_on_or_is_changed_is_broken() {
+fn a_cut_or_continued_or_changed_stream_is_broken() {
     let text = text();
     for coding in ALL {
         let coded = coded(coding, &text);
@@ -161,7 +162,7 @@ fn a_bomb_writes_no_more_than_its_reader_takes() {
 }
 
 #[test]
-fn windows_beyond_those_of_http_are_refused() {
+fn windows_larger_than_http_allows_are_refused() {
     let mut encoder = zstd::stream::Encoder::new(Vec::new(), 1).unwrap();
     encoder.window_log(24).unwrap();
     encoder.write_all(&vec![7; 1 << 20]).unwrap();
@@ -171,7 +172,7 @@ fn windows_beyond_those_of_http_are_refused() {
 
 proptest! {
     #[test]
-    fn stacked_codings_are_undone_in_the_order_in_which_they_were_not_applied(
+    fn stacked_codings_are_undone_in_reverse_order(
         bytes in prop::collection::vec(any::<u8>(), 0..2000),
         stack in prop::collection::vec(prop::sample::select(&ALL), 0..=MOST_CODINGS),
         cut in 1..400usize,
@@ -182,7 +183,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_it_panic_or_go_on_for_ever(
+    fn no_bytes_cause_a_panic_or_an_endless_loop(
         bytes in prop::collection::vec(any::<u8>(), 0..300),
         coding in prop::sample::select(&ALL),
         room in 1..400usize,
@@ -196,6 +197,6 @@ proptest! {
                 Err(_) => return Ok(()),
             }
         }
-        prop_assert!(false, "{:?} goes on and on", bytes);
+        prop_assert!(false, "{:?} never ends", bytes);
     }
 }

@@ -1,56 +1,56 @@
-//! Bodies of answers: what of the bytes belongs to one, and where it ends.
+//! Bodies of responses: which bytes belong to one, and where it ends.
 
 use super::error::FramingError;
 use super::{Piece, Then};
 
-/// The longest line before a chunk, with its extensions.
+/// The longest chunk-size line, with its extensions.
 const MAX_CHUNK_LINE: u32 = 4 * 1024;
 /// The longest trailer section.
 const MAX_TRAILERS: u32 = 16 * 1024;
-/// As many digits as 64 bits have.
+/// The hexadecimal digits of 64 bits.
 const MAX_DIGITS: u32 = 16;
 
 /// A body, as far as it has been read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Body {
-    /// There is none, whatever the head says.
+    /// No body, whatever the head says.
     None,
-    /// So many bytes are still to come.
+    /// A body of known length.
     Sized {
-        /// Bytes.
+        /// The bytes that are still to come.
         left: u64,
     },
-    /// In chunks.
+    /// A body in chunks.
     Chunked(Chunks),
-    /// It ends with the connection.
+    /// A body that ends when the connection closes.
     UntilClose,
 }
 
-/// Where the reading of chunks stands.
+/// The state of the chunk parser.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Chunks {
     place: Place,
-    /// The size of the present chunk, of which so much is still to come.
+    /// How many bytes of the current chunk are still to come.
     left: u64,
-    /// Bytes of the present line, or of the trailers.
+    /// Bytes of the current line, or of the trailers.
     seen: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
 enum Place {
-    /// In the size; before its first digit nothing was `seen`.
+    /// In the size; before its first digit, `seen` is 0.
     Size,
-    /// Behind the size, in blanks.
+    /// In white space after the size.
     Blank,
-    /// In the extensions, which say nothing to us.
+    /// In the extensions, which are ignored.
     Extension,
-    /// Before the line feed of the size.
+    /// Before the line feed after the size.
     SizeFeed,
     Data,
-    /// Before the line end of the data.
+    /// Before the line end after the data.
     DataReturn,
     DataFeed,
-    /// At the beginning of a line of the trailers, or of the empty line that ends them.
+    /// At the beginning of a trailer line, or of the empty line that ends the trailers.
     Trailer,
     TrailerName,
     TrailerValue,
@@ -69,7 +69,8 @@ impl Body {
         Self::Chunked(Chunks { place: Place::Size, left: 0, seen: 0 })
     }
 
-    /// Moves what belongs to the body to the front of `bytes`. With no bytes it says whether there are any to come.
+    /// Moves the bytes of the body to the front of `bytes`. Without bytes, it returns whether more
+    /// will come.
     pub(super) fn take(&mut self, bytes: &mut [u8]) -> Piece {
         let length = bytes.len();
         let end = |kept: usize| Piece { kept, then: Then::End { surplus: length - kept } };
@@ -101,7 +102,7 @@ impl Chunks {
             if self.place == Place::Data {
                 let there = bytes.len() - read;
                 let part = usize::try_from(self.left).map_or(there, |left| left.min(there));
-                // Where nothing was left out before, nothing is moved.
+                // If no bytes were dropped before, none are moved.
                 if kept < read {
                     bytes.copy_within(read..read + part, kept);
                 }
@@ -121,7 +122,7 @@ impl Chunks {
         Piece { kept, then }
     }
 
-    /// What comes after a byte that is no data.
+    /// The state after a byte that is not data.
     fn step(&mut self, byte: u8) -> Result<Place, FramingError> {
         let in_trailers = self.place >= Place::Trailer;
         self.seen += 1;
@@ -169,7 +170,7 @@ impl Chunks {
                 self.left = self.left << 4 | u64::from(digit);
                 Ok(Place::Size)
             }
-            // A size has a digit at least.
+            // A size has at least one digit.
             (b'\r', None) if self.seen > 1 => Ok(Place::SizeFeed),
             (b' ' | b'\t', None) if self.seen > 1 => Ok(Place::Blank),
             (b';', None) if self.seen > 1 => Ok(Place::Extension),
@@ -177,7 +178,7 @@ impl Chunks {
         }
     }
 
-    /// Trailers are passed over, but only what looks like fields.
+    /// Trailers are dropped, but they must have the syntax of fields.
     fn trailer(&self, byte: u8) -> Option<Place> {
         match (self.place, byte) {
             (Place::Trailer, b'\r') => Some(Place::LastFeed),
@@ -194,12 +195,12 @@ impl Chunks {
     }
 }
 
-/// Whether a byte may stand in a value: RFC 9110, section 5.5.
+/// Whether a byte is allowed in a field's value: RFC 9110, section 5.5.
 fn is_text(byte: u8) -> bool {
     byte == b'\t' || byte >= b' ' && byte != 0x7f
 }
 
-/// Whether a byte may stand in a name: RFC 9110, section 5.6.2.
+/// Whether a byte is allowed in a field's name: RFC 9110, section 5.6.2.
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

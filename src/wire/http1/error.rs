@@ -1,8 +1,8 @@
-//! What can be wrong with the framing of an answer.
+//! Errors in the framing of a response.
 
 use std::fmt;
 
-/// Why an answer cannot be told from what surrounds it.
+/// Why a response has no unambiguous end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FramingError {
     /// It does not begin as HTTP/1.0 or 1.1.
@@ -11,17 +11,17 @@ pub enum FramingError {
     MalformedHead,
     /// The head is longer than [`super::MAX_HEAD`], or has more than 96 fields.
     HeadTooLarge,
-    /// 101, which nobody asked for.
+    /// Status 101, although no upgrade was requested.
     SwitchedProtocols,
     /// `Content-Length` is not a number.
     BadLength,
-    /// Lengths that differ.
+    /// Two lengths that differ.
     TwoLengths,
     /// A length and a transfer coding.
     LengthAndCoding,
     /// A transfer coding other than `chunked` alone.
     TransferCoding,
-    /// The line before a chunk is malformed or too long, or its size is no number of 64 bits.
+    /// The chunk-size line is malformed or too long, or its size does not fit 64 bits.
     BadChunkSize,
     /// A chunk is longer than its size says.
     BadChunkEnd,
@@ -35,7 +35,7 @@ impl fmt::Display for FramingError {
             Self::NotHttp => "it does not begin as HTTP/1.1",
             Self::MalformedHead => "its head is malformed",
             Self::HeadTooLarge => "its head is too large",
-            Self::SwitchedProtocols => "it changed to a protocol that nobody asked for",
+            Self::SwitchedProtocols => "it switched to a protocol that was not requested",
             Self::BadLength => "its content-length is not a number",
             Self::TwoLengths => "it gives two lengths",
             Self::LengthAndCoding => "it gives a length and a transfer-encoding",

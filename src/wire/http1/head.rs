@@ -1,4 +1,5 @@
-//! Heads of answers: interim and final ones, and what a final one says of its body and its connection.
+//! Heads of responses: interim and final ones, and what a final one says about its body and its
+//! connection.
 
 use std::mem::MaybeUninit;
 
@@ -7,23 +8,24 @@ use httparse::{Error, Header, ParserConfig, Response, Status};
 use super::body::Body;
 use super::error::FramingError;
 
-/// The longest head that is read, in bytes. Four times what Node takes; a provider's own are below 4 KiB.
+/// The longest head that is accepted, in bytes. Four times Node's limit; heads of providers are
+/// below 4 KiB.
 pub const MAX_HEAD: usize = 64 * 1024;
-/// The most fields of a head. The client behind takes no more.
+/// The most fields of a head. The HTTP client that parses the output accepts no more.
 const MAX_FIELDS: usize = 96;
-/// How every head begins; the digit that follows is the minor version.
+/// The beginning of every head; the next digit is the minor version.
 const BEGINNING: &[u8] = b"HTTP/1.";
 /// The field that gives a length.
 const LENGTH: &[u8] = b"content-length";
 
-/// What stands at the beginning of the bytes.
+/// The head at the beginning of the bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
-    /// The beginning of a head.
+    /// An incomplete head.
     Partial,
-    /// A whole interim head (1xx) of this length. What it says is passed over.
+    /// A complete interim head (1xx) of this length. Its fields are ignored.
     Interim(usize),
-    /// A whole final head.
+    /// A complete final head.
     Final(Head),
 }
 
@@ -34,17 +36,18 @@ pub(super) struct Head {
     pub length: usize,
     /// The status.
     pub status: u16,
-    /// Where the body ends.
+    /// The body's framing.
     pub body: Body,
-    /// As [`super::Answer::is_reusable`].
+    /// See [`super::Answer::is_reusable`].
     pub is_reusable: bool,
 }
 
-/// Reads the head at the beginning of `bytes`, of which the first `looked` were there before and held no whole head.
+/// Parses the head at the beginning of `bytes`. The first `looked` bytes were searched before and
+/// hold no complete head.
 ///
 /// # Errors
 ///
-/// [`FramingError`] as soon as no more bytes could make it right.
+/// [`FramingError`] as soon as no further bytes could make the head valid.
 pub(super) fn read_head(
     bytes: &[u8],
     looked: usize,
@@ -64,7 +67,7 @@ pub(super) fn read_head(
     let head = bytes.get(..length).unwrap_or_default();
     let mut fields = [const { MaybeUninit::<Header<'_>>::uninit() }; MAX_FIELDS];
     let mut response = Response::new(&mut []);
-    // The defaults refuse folded lines and blanks before a colon.
+    // The defaults reject folded lines and white space before a colon.
     let parsed = ParserConfig::default().parse_response_with_uninit_headers(
         &mut response,
         head,
@@ -84,8 +87,9 @@ pub(super) fn read_head(
     }
 }
 
-/// Makes of a whole head that [`read_head`] took one that gives no length, of a version that has no chunks. Who reads
-/// it takes for the body what comes until the end. Its length stays the same.
+/// Turns a complete head that [`read_head`] accepted into one without a length, in a version
+/// without chunks: its parser then reads the body until the connection ends. The length of the head
+/// stays the same.
 pub(super) fn without_length(head: &mut [u8]) {
     if let Some(minor) = head.get_mut(BEGINNING.len()) {
         *minor = b'0';
@@ -100,9 +104,9 @@ pub(super) fn without_length(head: &mut [u8]) {
     }
 }
 
-/// The length of a head up to and with its empty line.
+/// The length of a head including its empty line.
 fn end_of_head(bytes: &[u8], looked: usize) -> Option<usize> {
-    // An empty line may be cut anywhere.
+    // The empty line may be cut anywhere.
     let from = looked.saturating_sub(3);
     let mut rest = bytes.get(from..)?;
     let mut position = from;
@@ -118,7 +122,7 @@ fn end_of_head(bytes: &[u8], looked: usize) -> Option<usize> {
     None
 }
 
-/// What the fields of a final head come to: RFC 9112, sections 6.3 and 9.3.
+/// Evaluates the fields of a final head: RFC 9112, sections 6.3 and 9.3.
 fn final_head(
     response: &Response<'_, '_>,
     (length, status): (usize, u16),
@@ -153,12 +157,13 @@ fn final_head(
         (None, None) => Body::UntilClose,
     };
     let is_marked = matches!(body, Body::Sized { .. } | Body::Chunked(_));
-    // HTTP/1.0 has no chunks; who sends them in it does not know what it keeps.
+    // HTTP/1.0 has no chunks; a server that sends them in it cannot be relied on to keep the
+    // connection.
     let persists = !closes && (is_newer || keeps && coding.is_none());
     Ok(Step::Final(Head { length, status, body, is_reusable: is_marked && persists }))
 }
 
-/// The length that a `Content-Length` gives; a list of the same number is that number.
+/// The value of `Content-Length`; a list of equal numbers is that number.
 fn lengths(value: &[u8]) -> Result<u64, FramingError> {
     let mut length = None;
     for element in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {

@@ -1,4 +1,4 @@
-//! What holds for any bytes and any cuts.
+//! Properties for any bytes and any cuts.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -6,7 +6,8 @@ use proptest::sample::select;
 
 use super::{Answer, Piece, Then};
 
-/// What was handed on of some bytes, and how it ended: without surplus when bytes behind the end were cut off.
+/// The output for some bytes, and how it ended: with a surplus of 0, since bytes after the end may
+/// be cut off.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     bytes: Vec<u8>,
@@ -15,7 +16,7 @@ struct Outcome {
     is_reusable: bool,
 }
 
-/// Feeds an answer piece by piece, as a connection does.
+/// Feeds a response piece by piece, as a connection does.
 fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Outcome {
     let mut answer = Answer::new(false);
     let (mut bytes, mut head) = (Vec::new(), Vec::new());
@@ -38,7 +39,7 @@ fn read<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Outcome {
     Outcome { bytes, last, status: answer.status(), is_reusable: answer.is_reusable() }
 }
 
-/// Parts of answers, so that random joins are often right and mostly nearly so.
+/// Parts of responses, so that random sequences are often valid and mostly almost valid.
 fn parts() -> impl Strategy<Value = Vec<u8>> {
     let part = select(vec![
         "HTTP/1.1 200 OK\r\n",
@@ -79,7 +80,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn however_the_bytes_are_cut_the_same_is_handed_on(
+    fn the_output_is_the_same_for_any_cut(
         bytes in parts(),
         sizes in vec(1_usize..9, 1..20),
     ) {
@@ -97,7 +98,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_read_without_a_panic_and_never_grow(bytes in vec(any::<u8>(), 0..300)) {
+    fn any_bytes_are_parsed_without_a_panic_and_never_grow(bytes in vec(any::<u8>(), 0..300)) {
         let length = bytes.len();
         for begun in ["", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"] {
             let mut answer = begun.as_bytes().to_vec();
@@ -109,7 +110,7 @@ proptest! {
     }
 
     #[test]
-    fn a_chunked_body_is_what_its_chunks_hold(chunks in vec(vec(any::<u8>(), 1..50), 0..20)) {
+    fn a_chunked_body_is_the_content_of_its_chunks(chunks in vec(vec(any::<u8>(), 1..50), 0..20)) {
         let mut bytes = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
         let head = bytes.len();
         for chunk in &chunks {

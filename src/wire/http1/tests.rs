@@ -1,8 +1,8 @@
-//! Answers, one by one: what is handed on of each, and what becomes of its connection.
+//! Single responses: the output for each, and whether its connection is reusable.
 
 use super::*;
 
-/// What is handed on of some bytes that come at once, as text, and what follows.
+/// The output for bytes that arrive at once, as text, and what follows.
 fn taken(bytes: &str) -> (String, Then, bool) {
     asked(false, bytes)
 }
@@ -14,7 +14,7 @@ fn asked(head: bool, bytes: &str) -> (String, Then, bool) {
     (text, then, answer.is_reusable())
 }
 
-/// The error of an answer with these fields and nothing behind them.
+/// The error of a response with these fields and no body.
 fn refused(fields: &str) -> Option<FramingError> {
     let answer = format!("HTTP/1.1 200 OK\r\n{fields}\r\n");
     match taken(&answer).1 {
@@ -23,7 +23,7 @@ fn refused(fields: &str) -> Option<FramingError> {
     }
 }
 
-/// What is handed on of a chunked body, and what follows.
+/// The output for a chunked body, and what follows.
 fn chunks(body: &str) -> (String, Then) {
     let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
     let (text, then, _) = taken(&format!("{head}{body}"));
@@ -33,7 +33,7 @@ fn chunks(body: &str) -> (String, Then) {
 const END: Then = Then::End { surplus: 0 };
 
 #[test]
-fn a_head_is_handed_on_without_a_length() {
+fn a_head_is_passed_on_without_a_length() {
     let (text, then, is_reusable) =
         taken("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nx-content-length: 7\r\na: b\r\n\r\nhi");
     let expected = "HTTP/1.0 200 OK\r\nxontent-Length: 2\r\nx-content-length: 7\r\na: b\r\n\r\nhi";
@@ -41,7 +41,7 @@ fn a_head_is_handed_on_without_a_length() {
 }
 
 #[test]
-fn any_number_of_interim_heads_is_passed_over() {
+fn any_number_of_interim_heads_is_dropped() {
     let interim = "HTTP/1.1 103 Early Hints\r\nlink: </a>; rel=preload\r\n\r\nHTTP/1.1 100\r\n\r\n";
     let last = "HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 199 Whatever\r\ncontent-length: 9\r\n\r\n";
     let answer = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nALICE";
@@ -54,13 +54,13 @@ fn any_number_of_interim_heads_is_passed_over() {
 }
 
 #[test]
-fn a_protocol_that_nobody_asked_for_is_an_error() {
+fn an_unrequested_protocol_switch_is_an_error() {
     let answer = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\r\n";
     assert_eq!(taken(answer).1, Then::Broken(FramingError::SwitchedProtocols));
 }
 
 #[test]
-fn what_comes_behind_the_end_is_surplus_and_never_handed_on() {
+fn bytes_after_the_end_are_surplus_and_never_passed_on() {
     for answer in [
         "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
@@ -72,7 +72,7 @@ fn what_comes_behind_the_end_is_surplus_and_never_handed_on() {
 }
 
 #[test]
-fn some_answers_have_no_body_and_are_the_last_of_their_connection() {
+fn responses_without_a_body_by_status_are_the_last_of_their_connection() {
     for (head, status) in [(false, 204), (false, 304), (true, 200), (true, 404)] {
         for field in ["content-length: 4", "transfer-encoding: chunked", "a: b"] {
             let answer = format!("HTTP/1.1 {status} x\r\n{field}\r\n\r\nBOB!");
@@ -84,7 +84,7 @@ fn some_answers_have_no_body_and_are_the_last_of_their_connection() {
 }
 
 #[test]
-fn a_connection_is_used_again_only_where_both_say_so() {
+fn a_connection_is_reused_only_if_version_and_fields_allow_it() {
     for (version, fields, expected) in [
         ("1.1", "", true),
         ("1.1", "connection: keep-alive\r\n", true),
@@ -119,7 +119,7 @@ fn a_body_without_a_length_ends_with_its_connection() {
 }
 
 #[test]
-fn lengths_that_could_be_read_in_two_ways_are_refused() {
+fn ambiguous_lengths_are_refused() {
     use FramingError::{BadLength, LengthAndCoding, TransferCoding, TwoLengths};
     let length = |value: &str| refused(&format!("content-length: {value}\r\n"));
     for same in ["5", " 5 ", "5, 5", "5,5,5", "005", "18446744073709551615"] {
@@ -176,7 +176,7 @@ fn heads_that_are_malformed_are_refused() {
 }
 
 #[test]
-fn what_is_not_http_is_told_by_its_first_bytes() {
+fn other_protocols_are_recognised_by_their_first_bytes() {
     for (bytes, expected) in [
         ("H", Then::Again),
         ("HTTP/1.", Then::Again),
@@ -213,7 +213,7 @@ fn chunks_may_have_extensions_and_trailers() {
 }
 
 #[test]
-fn chunks_that_could_be_read_in_two_ways_are_refused_and_what_came_before_is_not_lost() {
+fn ambiguous_chunks_are_refused_and_earlier_data_is_kept() {
     use FramingError::{BadChunkEnd, BadChunkSize, BadTrailer};
     let long = format!("2;{}\r\n", "x".repeat(5000));
     let many = format!("0\r\n{}\r\n", "a: b\r\n".repeat(3000));
@@ -250,7 +250,7 @@ fn chunks_that_could_be_read_in_two_ways_are_refused_and_what_came_before_is_not
 }
 
 #[test]
-fn lone_line_feeds_end_the_lines_of_a_head() {
+fn bare_line_feeds_end_the_lines_of_a_head() {
     let (text, then, is_reusable) = taken("HTTP/1.1 200 OK\ncontent-length: 2\n\nhi");
     assert!(text.ends_with("\n\nhi"), "{text}");
     assert_eq!((then, is_reusable), (END, true));

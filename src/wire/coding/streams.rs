@@ -1,7 +1,7 @@
-//! One shape for the libraries that undo one coding each.
+//! One interface for the decompression libraries.
 //!
-//! It owns what each of them is told before it begins. The one thing to know: they are asked again with nothing to
-//! read as long as they fill the room that they get.
+//! It owns their settings. The one thing to know: while a library fills the whole output, it is
+//! called again without input.
 
 use brotli_decompressor::{BrotliDecompressStream, BrotliResult, BrotliState, StandardAlloc};
 use flate2::{Decompress, FlushDecompress, Status};
@@ -14,17 +14,17 @@ const ZSTD_WINDOW: u32 = 23;
 /// The window of gzip, as a power of two: the largest there is.
 const GZIP_WINDOW: u8 = 15;
 
-/// Undoes one stream in one coding.
-pub(super) trait Undo: Send {
-    /// Reads some of `input` and fills `room` as far as that goes.
-    fn step(&mut self, input: &[u8], room: &mut [u8]) -> Result<Undone, Broken>;
+/// Decompresses one stream.
+pub(super) trait StreamDecoder: Send {
+    /// Reads some of `input` and writes as much to `output` as possible.
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Progress, Broken>;
 }
 
-/// What a step did.
-pub(super) struct Undone {
+/// The result of a step.
+pub(super) struct Progress {
     pub read: usize,
     pub written: usize,
-    /// Whether the stream is at its end, and all of it written.
+    /// Whether the stream has ended and all of it is written.
     pub has_ended: bool,
 }
 
@@ -32,17 +32,17 @@ struct Brotli(Box<BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>>);
 
 struct Zstd(zstd::stream::raw::Decoder<'static>);
 
-/// Begins with a stream whose first byte is known.
-pub(super) fn begin(coding: Coding, first: u8) -> Result<Box<dyn Undo>, Broken> {
+/// Begins a stream, whose first byte is known.
+pub(super) fn begin(coding: Coding, first: u8) -> Result<Box<dyn StreamDecoder>, Broken> {
     Ok(match coding {
         Coding::Gzip => Box::new(Decompress::new_gzip(GZIP_WINDOW)),
-        // The low half of zlib's first byte is 8. No compressor begins a bare stream so: it would say that a stored
-        // block follows whose padding is not zero.
+        // The low half of zlib's first byte is 8. No compressor begins a bare stream with it: it
+        // would announce a stored block whose padding is not zero.
         Coding::Deflate => Box::new(Decompress::new(first & 0x0f == 8)),
         Coding::Brotli => {
             let memory = || (StandardAlloc::default(), StandardAlloc::default());
             let ((first, second), (third, _)) = (memory(), memory());
-            // Strict: no windows beyond the 16 MiB that HTTP has.
+            // Strict: no windows beyond the 16 MiB that HTTP allows.
             Box::new(Brotli(Box::new(BrotliState::new_strict(first, second, third))))
         }
         Coding::Zstd => {
@@ -53,13 +53,13 @@ pub(super) fn begin(coding: Coding, first: u8) -> Result<Box<dyn Undo>, Broken> 
     })
 }
 
-impl Undo for Decompress {
-    fn step(&mut self, input: &[u8], room: &mut [u8]) -> Result<Undone, Broken> {
+impl StreamDecoder for Decompress {
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Progress, Broken> {
         let (before_in, before_out) = (self.total_in(), self.total_out());
-        let status = self.decompress(input, room, FlushDecompress::None).map_err(Broken::new)?;
+        let status = self.decompress(input, output, FlushDecompress::None).map_err(Broken::new)?;
         let length =
             |total: u64, before: u64| usize::try_from(total - before).unwrap_or(usize::MAX);
-        Ok(Undone {
+        Ok(Progress {
             read: length(self.total_in(), before_in),
             written: length(self.total_out(), before_out),
             has_ended: matches!(status, Status::StreamEnd),
@@ -67,34 +67,34 @@ impl Undo for Decompress {
     }
 }
 
-impl Undo for Brotli {
-    fn step(&mut self, input: &[u8], room: &mut [u8]) -> Result<Undone, Broken> {
+impl StreamDecoder for Brotli {
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Progress, Broken> {
         let (mut read, mut written) = (0, 0);
         let result = BrotliDecompressStream(
             &mut input.len(),
             &mut read,
             input,
-            &mut room.len(),
+            &mut output.len(),
             &mut written,
-            room,
+            output,
             &mut 0,
             &mut self.0,
         );
         match result {
-            BrotliResult::ResultSuccess => Ok(Undone { read, written, has_ended: true }),
+            BrotliResult::ResultSuccess => Ok(Progress { read, written, has_ended: true }),
             BrotliResult::NeedsMoreInput | BrotliResult::NeedsMoreOutput => {
-                Ok(Undone { read, written, has_ended: false })
+                Ok(Progress { read, written, has_ended: false })
             }
-            BrotliResult::ResultFailure => Err(Broken::new("it is no brotli")),
+            BrotliResult::ResultFailure => Err(Broken::new("it is not brotli")),
         }
     }
 }
 
-impl Undo for Zstd {
-    fn step(&mut self, input: &[u8], room: &mut [u8]) -> Result<Undone, Broken> {
+impl StreamDecoder for Zstd {
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Progress, Broken> {
         let mut input = InBuffer::around(input);
-        let mut output = OutBuffer::around(room);
+        let mut output = OutBuffer::around(output);
         let left = self.0.run(&mut input, &mut output).map_err(Broken::new)?;
-        Ok(Undone { read: input.pos(), written: output.pos(), has_ended: left == 0 })
+        Ok(Progress { read: input.pos(), written: output.pos(), has_ended: left == 0 })
     }
 }
