@@ -1,11 +1,11 @@
-//! The third way beside encoding and decoding: passing a request on as it came, and its answer back as it comes.
+//! Passes a request on as it came, and its answer back as it comes, without translating either.
 //!
-//! It owns what is changed in a carried body, and that is all that is: the model's name behind an alias, the operator's
-//! own fields and limits, and the count of a stream's tokens. Everything else, known or not, arrives as it was sent. The
-//! answer is `answer.rs`'s, who watches it is `watch.rs`'s.
+//! It owns the few changes to a carried body: the model's name behind an alias, the operator's own
+//! fields and limits, and the count of a stream's tokens. Everything else, known or not, arrives as
+//! it was sent. `answer.rs` owns the answer, `watch.rs` chooses the decoder that watches it.
 //!
-//! The one thing to know: changes are spliced into the bytes. Nothing is parsed and written anew, or numbers, order and
-//! duplicates would not be the client's any more.
+//! The one thing to know: changes are spliced into the bytes. Nothing is parsed and written again,
+//! because that would change the client's numbers, order and duplicates.
 
 mod answer;
 mod billing;
@@ -25,7 +25,8 @@ use crate::chat::{Ask, Carry, Endpoint};
 use crate::wire::json;
 use crate::wire::splice::{Edits, Outline, quoted};
 
-/// Builds the call that carries a request; `None` where the backend has no such path. `fields` are the operator's own.
+/// Builds the call that carries a request; `None` if the backend has no path for its endpoint.
+/// `fields` are the operator's own.
 #[must_use]
 pub fn encode(
     carry: &Carry,
@@ -51,7 +52,7 @@ pub fn encode(
     if is_anthropics
         && target.quirks.is_local
         && !target.quirks.is_vendor
-        && billing::take_out(&outline, &mut edits)
+        && billing::remove(&outline, &mut edits)
     {
         dropped.push(BILLING.trim_end_matches(':').to_owned());
     }
@@ -65,7 +66,7 @@ pub fn encode(
         let is_openai =
             matches!(carry.endpoint, Endpoint::OpenAiChat | Endpoint::OpenAiCompletions);
         if is_openai && target.quirks.no_stream_usage {
-            // The operator says that the server refuses it.
+            // The operator's setting says that the server refuses this field.
             if wants_usage(&outline) {
                 dropped.push("stream_options".to_owned());
             }
@@ -80,8 +81,8 @@ pub fn encode(
     Some(UpstreamRequest { path, headers, body, dropped })
 }
 
-/// Begins to read the answer to a carried request. A fallback's answer names the model that ran, any other the one that
-/// was asked for.
+/// Begins to read the answer to a carried request. The answer of a fallback names the model that
+/// ran; any other answer names the model that the client asked for.
 #[must_use]
 pub fn decoder(
     carry: &Carry,
@@ -99,7 +100,7 @@ pub fn decoder(
         as_base64: matches!(ask, Ask::Embed(embed) if embed.as_base64)
             || outline.as_ref().and_then(|it| it.get("encoding_format")) == Some(b"\"base64\""),
         stream: carry.stream,
-        // Who named the model by another name reads that name again.
+        // A client that asked by an alias reads that alias again.
         model: asked
             .filter(|asked| asked != target.model)
             .map(|asked| quoted(if is_fallback { target.model } else { &asked })),
@@ -116,19 +117,20 @@ fn asked_model(outline: &Outline<'_>) -> Option<String> {
     serde_json::from_slice(outline.get("model")?).ok()
 }
 
-/// Whether the provider is asked to count the tokens of this stream.
+/// Whether the gateway asks the provider to count the tokens of this stream.
 fn counts_usage(carry: &Carry, target: Target<'_>) -> bool {
     let can_ask = matches!(carry.endpoint, Endpoint::OpenAiChat | Endpoint::OpenAiCompletions);
     can_ask && carry.stream && !target.quirks.no_stream_usage
 }
 
-/// Whether the client itself asks for the count.
+/// Whether the client itself asks for the count of tokens.
 fn wants_usage(outline: &Outline<'_>) -> bool {
     let options = outline.get("stream_options").and_then(Outline::read);
     options.is_some_and(|options| options.get("include_usage") == Some(b"true"))
 }
 
-/// The client's options with the wish for the count among them; `None` when they are no object.
+/// The client's options with the request for a count of tokens added; `None` if they are not an
+/// object.
 fn with_usage(options: &[u8]) -> Option<Vec<u8>> {
     let options = Outline::read(options)?;
     let mut edits = options.edit();
@@ -136,7 +138,7 @@ fn with_usage(options: &[u8]) -> Option<Vec<u8>> {
     Some(edits.apply())
 }
 
-/// The operator's limit of tokens for a request without one, and the word that the provider has for a limit.
+/// Sets the operator's limit of tokens on a request without one, under the provider's name for it.
 fn limit(endpoint: Endpoint, outline: &Outline<'_>, edits: &mut Edits<'_, '_>, target: Target<'_>) {
     let is_set = |name: &str| outline.get(name).is_some_and(|value| value != b"null");
     let default = target.quirks.default_max_tokens.map(|limit| limit.to_string());
@@ -150,7 +152,8 @@ fn limit(endpoint: Endpoint, outline: &Outline<'_>, edits: &mut Edits<'_, '_>, t
             };
             match (NAMES.iter().any(|name| is_set(name)), default) {
                 (false, Some(default)) => edits.set(name, default),
-                // Only where the operator or the model leaves no choice, and no other word was said.
+                // The client's name for the limit is changed only if the operator or the model
+                // leaves no choice and the client did not use the other name too.
                 (true, _) if name == newer && !is_set(newer) => {
                     rename(outline, edits, older, newer)
                 }
@@ -172,13 +175,13 @@ fn limit(endpoint: Endpoint, outline: &Outline<'_>, edits: &mut Edits<'_, '_>, t
                 edits.set("max_output_tokens", default);
             }
         }
-        // Ollama has it among its options: see `with_limit`.
+        // Ollama has the limit among its options: see `with_limit`.
         Endpoint::OllamaChat | Endpoint::OllamaGenerate => {}
         Endpoint::OpenAiEmbeddings | Endpoint::AnthropicCount | Endpoint::OllamaEmbed => {}
     }
 }
 
-/// Gives a limit another name. Where that name is there with `null`, it gets the value.
+/// Renames a limit. If the other name is there with `null`, it gets the value.
 fn rename(outline: &Outline<'_>, edits: &mut Edits<'_, '_>, name: &str, other: &str) {
     match (outline.get(name), outline.get(other)) {
         (Some(value), Some(_)) => {
@@ -190,7 +193,7 @@ fn rename(outline: &Outline<'_>, edits: &mut Edits<'_, '_>, name: &str, other: &
     }
 }
 
-/// The operator's fields, with the limit of tokens among the options where Ollama has it.
+/// The operator's fields; for Ollama, with the limit of tokens among the options.
 fn with_limit<'a>(
     endpoint: Endpoint,
     fields: &'a Map<String, Value>,
@@ -208,7 +211,8 @@ fn with_limit<'a>(
     Cow::Owned(fields)
 }
 
-/// Adds fields as [`super::added_fields`] does: what is there stays, tables are filled in.
+/// Adds fields as [`super::added_fields`] does: values that are there stay, and missing entries of
+/// tables are added.
 fn add(outline: &Outline<'_>, edits: &mut Edits<'_, '_>, fields: &Map<String, Value>) {
     for (name, value) in fields {
         match (outline.get(name), value) {
@@ -223,7 +227,8 @@ fn add(outline: &Outline<'_>, edits: &mut Edits<'_, '_>, fields: &Map<String, Va
     }
 }
 
-/// A table with fields added; `None` when it is none, or says by a `type` which of several things it is.
+/// A table with fields added; `None` if it is not a table, or has a `type` that says which of
+/// several tables it is.
 fn filled(there: &[u8], fields: &Map<String, Value>) -> Option<Vec<u8>> {
     let table = Outline::read(there)?;
     if table.get("type").is_some() {

@@ -1,10 +1,12 @@
-//! An answer that goes back as it comes, watched by the decoder of its API.
+//! Passes an answer on as it comes, while the decoder of its API watches it.
 //!
-//! It owns the bytes between the provider and the client: whole pieces of a stream, or all of an answer that is one
-//! document. It refuses to hand on what came before anything was said: until then the request can be asked elsewhere.
+//! It owns the bytes between the provider and the client: whole frames of a stream, or all of an
+//! answer that is one document. It holds back the first bytes until the decoder gives an event:
+//! until then another provider can be asked.
 //!
-//! The one thing to know: only what has the shape that the client asked for is carried. A stream for who wanted a
-//! document, or the other way round, is given as events alone, and whoever writes for the client translates them.
+//! The one thing to know: an answer is carried only if it has the shape that the client asked for.
+//! A stream for a client that asked for a document, or the reverse, becomes events alone, and the
+//! client's dialect translates them.
 
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
@@ -16,46 +18,47 @@ use crate::backend::{DecodeError, Decoder};
 use crate::chat::{Carried, ChatEvent, Endpoint};
 use crate::wire::splice::Outline;
 
-/// What is particular to one carried answer.
+/// What one carried answer depends on.
 pub(super) struct AnswerOptions {
     pub endpoint: Endpoint,
-    /// The form that the client reads.
+    /// A digest of the form that the client reads.
     pub form: u64,
-    /// Whether vectors were asked for as text.
+    /// Whether the client asked for vectors in base64.
     pub as_base64: bool,
     /// Whether the client asked for a stream.
     pub stream: bool,
-    /// The name of the model that the client reads, as JSON, where that is another than the provider's.
+    /// The model's name that the client reads, as JSON, if it differs from the provider's.
     pub model: Option<Vec<u8>>,
-    /// Whether the count of tokens was the gateway's wish, and the client gets none.
+    /// Whether the gateway asked for the count of tokens, so that the client does not get it.
     pub hides_usage: bool,
-    /// Whether somebody reads the answer, who can write it anew if it is not as the client asked.
+    /// Whether the gateway understood the request, so that it can translate an answer in another
+    /// form.
     pub is_translatable: bool,
 }
 
-/// Carries one answer.
+/// Passes on one answer.
 pub(super) struct Carrier {
     watch: Box<dyn Decoder>,
     options: AnswerOptions,
     shape: Shape,
-    /// What is ready for the client and waits for the first event.
+    /// Bytes for the client that wait for the first event.
     ready: Vec<u8>,
     has_looked: bool,
     has_begun: bool,
     is_done: bool,
-    /// The most important kind among the frames that are ready.
+    /// The highest kind among the frames in `ready` for which the decoder gave no event.
     kind: FrameKind,
 }
 
-/// The most that is held back for an answer to begin.
+/// The most bytes that are held back until the answer begins.
 const HELD: usize = 64 * 1024;
 
 enum Shape {
     Unknown,
     Stream(Frames),
-    /// All of it so far, and what it has said.
+    /// The document so far, and its events.
     Document(Vec<u8>, Vec<ChatEvent>),
-    /// Not what the client asked for.
+    /// Not the shape that the client asked for.
     Other,
 }
 
@@ -74,7 +77,7 @@ impl Carrier {
         }
     }
 
-    /// Hands on what is ready and what it says.
+    /// Hands on the bytes that are ready, and their events.
     fn hand_on(&mut self, said: Vec<ChatEvent>, events: &mut Vec<ChatEvent>) {
         self.is_done |= said.last().is_some_and(|last| last.done().is_some());
         self.has_begun |=
@@ -93,7 +96,7 @@ impl Carrier {
         events.extend(said);
     }
 
-    /// Looks at the first piece, whether it is one of the API that was asked at all.
+    /// Checks at the first piece whether it belongs to the API that was asked.
     fn look_at_first(&mut self, bytes: &[u8]) {
         if !std::mem::replace(&mut self.has_looked, true)
             && matches!(self.shape, Shape::Stream(_))
@@ -103,7 +106,8 @@ impl Carrier {
         }
     }
 
-    /// Hands on a document and what it says, or what it says alone when it is no document.
+    /// Hands on a document and its events, or the events alone if it is not JSON or not in the
+    /// client's form.
     fn hand_on_whole(&mut self, body: Vec<u8>, said: Vec<ChatEvent>, events: &mut Vec<ChatEvent>) {
         if serde_json::from_slice::<IgnoredAny>(&body).is_ok() && self.options.fits(&body) {
             self.ready = self.options.document(body);
@@ -137,7 +141,7 @@ impl Decoder for Carrier {
                 let fed = frames.feed(bytes, |frame| {
                     let before = said.len();
                     if let Err(error) = watch.feed(frame, &mut said) {
-                        // What it said before it failed did not reach the client.
+                        // The bytes of events before the failure have not reached the client.
                         said.truncate(before);
                         return Err(error);
                     }
@@ -182,7 +186,7 @@ impl Decoder for Carrier {
 }
 
 impl AnswerOptions {
-    /// What an answer is that begins with this byte.
+    /// The shape of an answer that begins with this byte.
     fn shape(&self, first: u8) -> Shape {
         let is_document = matches!(first, b'{' | b'[' | b'<');
         match (self.endpoint, self.stream, is_document) {
@@ -196,8 +200,8 @@ impl AnswerOptions {
         }
     }
 
-    /// Whether a piece or a document is what this path answers: imitators have one answer for several paths, and vectors
-    /// in an order and a form of their own.
+    /// Whether a frame or a document is one that this endpoint gives: imitators give one answer for
+    /// several endpoints, and vectors in an order and an encoding of their own.
     fn fits(&self, said: &[u8]) -> bool {
         match self.endpoint {
             Endpoint::OllamaGenerate => {
@@ -206,7 +210,7 @@ impl AnswerOptions {
             Endpoint::OpenAiCompletions => {
                 !contains(said, b"\"delta\"") && !contains(said, b"\"message\"")
             }
-            // Vectors that are not as they were asked for are better than none.
+            // Vectors in another form than the client asked for are better than no vectors.
             Endpoint::OpenAiEmbeddings if !self.is_translatable => true,
             Endpoint::OpenAiEmbeddings => {
                 let Ok(Vectors { data: Some(data) }) = serde_json::from_slice(said) else {
@@ -228,7 +232,7 @@ impl AnswerOptions {
         }
     }
 
-    /// Appends a piece of a stream as the client is to read it.
+    /// Appends a frame of a stream in the form that the client reads.
     fn frame(&self, frame: &[u8], out: &mut Vec<u8>) {
         if self.hides_usage && is_usage_alone(frame) {
             return;
@@ -241,13 +245,13 @@ impl AnswerOptions {
         out.extend_from_slice(renamed.as_deref().unwrap_or(frame));
     }
 
-    /// A document as the client is to read it.
+    /// A document in the form that the client reads.
     fn document(&self, body: Vec<u8>) -> Vec<u8> {
         let renamed = self.model.as_deref().and_then(|model| self.renamed(&body, model));
         renamed.unwrap_or(body)
     }
 
-    /// The object with the model's name put back; `None` where it names none.
+    /// The object with the client's name for the model; `None` if it names no model.
     fn renamed(&self, object: &[u8], model: &[u8]) -> Option<Vec<u8>> {
         if !contains(object, b"model") {
             return None;
@@ -280,13 +284,13 @@ impl AnswerOptions {
         (!edits.is_empty()).then(|| edits.apply())
     }
 
-    /// Appends what ends the stream where the provider left it out.
+    /// Appends the end of the stream if the provider left it out.
     fn end(&self, rest: &[u8], out: &mut Vec<u8>) {
         let marks = matches!(self.endpoint, Endpoint::OpenAiChat | Endpoint::OpenAiCompletions);
         if !rest.is_empty()
             && !matches!(self.endpoint, Endpoint::OllamaChat | Endpoint::OllamaGenerate)
         {
-            // An event that nobody ended.
+            // The provider did not end its last event.
             out.extend_from_slice(if rest.ends_with(b"\n") { b"\n" } else { b"\n\n" });
         }
         if marks && !contains(rest, b"[DONE]") {
@@ -295,7 +299,7 @@ impl AnswerOptions {
     }
 }
 
-/// What is looked at in an answer with vectors.
+/// The fields that are read of an answer with vectors.
 #[derive(serde::Deserialize)]
 struct Vectors<'a> {
     #[serde(borrow)]
@@ -309,7 +313,8 @@ struct Vector<'a> {
     index: Option<u64>,
 }
 
-/// Whether an event has a count of tokens and no part of an answer: what OpenAI adds to a stream for who asks for it.
+/// Whether an event has a count of tokens and no part of an answer: OpenAI adds such an event to a
+/// stream if the client asks for the count.
 fn is_usage_alone(frame: &[u8]) -> bool {
     if !contains(frame, b"\"usage\"") || !contains(frame, b"\"choices\"") {
         return false;

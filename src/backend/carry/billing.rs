@@ -1,17 +1,19 @@
-//! The line that is another with every call, taken out of a carried conversation for servers that are not Anthropic's.
+//! Takes a line that changes with every call out of a carried conversation, for servers other than
+//! Anthropic's.
 //!
-//! It owns where that line stands in the bytes: first in the first system text. Everything behind it stays as it was
-//! written.
+//! It owns the place of that line in the bytes: the beginning of the first system text. All bytes
+//! behind it stay as they were written.
 //!
-//! The one thing to know: it stands before all that is said, so that a server's prompt cache would never match.
+//! The one thing to know: the line comes before the rest of the prompt, so that no server's prompt
+//! cache would match.
 
 use serde_json::value::RawValue;
 
 use crate::backend::degrade::BILLING;
 use crate::wire::splice::{Edits, Outline, quoted};
 
-/// Takes the line out of `system`, and says whether it was there.
-pub(super) fn take_out(outline: &Outline<'_>, edits: &mut Edits<'_, '_>) -> bool {
+/// Removes the line from `system`, and tells whether it was there.
+pub(super) fn remove(outline: &Outline<'_>, edits: &mut Edits<'_, '_>) -> bool {
     let Some(system) = outline.get("system") else { return false };
     let left = match system.first() {
         Some(b'"') => of_text(system),
@@ -26,7 +28,7 @@ pub(super) fn take_out(outline: &Outline<'_>, edits: &mut Edits<'_, '_>) -> bool
     true
 }
 
-/// The text without the line, nothing when it was all; `None` when it has none.
+/// The text without the line, which may be empty; `None` if it has no such line.
 fn of_text(text: &[u8]) -> Option<Vec<u8>> {
     let text: String = serde_json::from_slice(text).ok()?;
     if !text.trim_start().starts_with(BILLING) {
@@ -62,12 +64,12 @@ mod tests {
     fn left(body: &str) -> (bool, String) {
         let outline = Outline::read(body.as_bytes()).unwrap();
         let mut edits = outline.edit();
-        let was_there = take_out(&outline, &mut edits);
+        let was_there = remove(&outline, &mut edits);
         (was_there, String::from_utf8(edits.apply()).unwrap())
     }
 
     #[test]
-    fn the_line_goes_and_every_other_byte_stays() {
+    fn the_line_is_removed_and_every_other_byte_stays() {
         let bill = "x-anthropic-billing-header: cc_version=2.1; cch=fa690;";
         for (body, expected) in [
             (
@@ -86,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_no_such_line_keeps_all() {
+    fn a_body_without_the_line_is_not_changed() {
         for body in [
             r#"{"system":[{"text":"a"},{"text":"x-anthropic-billing-header: b"}]}"#,
             r#"{"system":"a"}"#,

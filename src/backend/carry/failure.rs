@@ -1,11 +1,11 @@
-//! What an error within a carried answer says.
+//! Reads the error within a carried answer.
 
 use serde_json::Value;
 
 use crate::backend::stream::NO_REASON;
 use crate::backend::{Rejection, RejectionClass, shorten};
 
-/// What an `error` says, whatever its shape; `None` when it says nothing.
+/// The failure that an `error` field tells, in whatever shape; `None` if it is empty.
 pub(super) fn failure(error: &Value) -> Option<Rejection> {
     let words = match error {
         Value::Null | Value::Bool(false) => return None,

@@ -1,30 +1,31 @@
-//! What a piece of a stream is to the client of which the watcher has nothing to say.
+//! Classifies the frames of a carried stream for which the decoder gave no event.
 //!
-//! It owns the few pieces of each API that say nothing yet or nothing more: they may be held back until the answer has
-//! begun, so that it can still be asked for elsewhere. Everything else is somebody's news, known here or not: it is
-//! handed on at once and is a sign of life.
+//! It owns the list of frames of each API that open, close or keep alive: they may be held back
+//! until the answer has begun, so that another provider can still be asked. Every other frame,
+//! known here or not, may matter to the client: it is handed on at once and proves that the
+//! provider is alive.
 //!
-//! The one thing to know: a piece that may be part of the answer, unseen by the watcher, is one that another answer
-//! cannot be joined to.
+//! The one thing to know: another answer cannot be joined to one with a frame that may be part of
+//! the answer and that the decoder did not read.
 
 use serde_json::{Map, Value};
 
 use super::frames::object;
 use crate::chat::Endpoint;
 
-/// What a piece is to the client.
+/// What a frame means to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum FrameKind {
-    /// Nothing: it opens, closes or keeps alive.
+    /// It opens, closes or keeps alive.
     Empty,
-    /// Something beside the answer.
+    /// It tells something beside the answer.
     Metadata,
-    /// Perhaps a part of the answer.
+    /// It may be part of the answer.
     Content,
 }
 
 impl FrameKind {
-    /// What a piece is that the watcher has passed over.
+    /// The kind of a frame for which the decoder gave no event.
     pub(super) fn of(endpoint: Endpoint, frame: &[u8]) -> Self {
         // Comments, blank lines and `[DONE]` hold no object.
         let Some((start, end)) = object(frame) else { return Self::Empty };
@@ -61,7 +62,7 @@ fn of_chunk(chunk: &Map<String, Value>) -> FrameKind {
     for choice in choices.iter().filter_map(Value::as_object) {
         let delta = choice.get("delta").and_then(Value::as_object);
         let says = delta.is_some_and(|delta| has_more(delta, &["role"]))
-            || choice.get("text").is_some_and(|text| !is_nothing(text));
+            || choice.get("text").is_some_and(|text| !is_empty(text));
         kind = kind.max(if says { FrameKind::Content } else { beside(choice, &OF_CHOICE) });
     }
     kind
@@ -125,12 +126,12 @@ fn beside(object: &Map<String, Value>, usual: &[&str]) -> FrameKind {
     if has_more(object, usual) { FrameKind::Metadata } else { FrameKind::Empty }
 }
 
-/// Whether it says something under another name than these.
+/// Whether it has a field with a value under another name than these.
 fn has_more(object: &Map<String, Value>, usual: &[&str]) -> bool {
-    object.iter().any(|(name, value)| !usual.contains(&name.as_str()) && !is_nothing(value))
+    object.iter().any(|(name, value)| !usual.contains(&name.as_str()) && !is_empty(value))
 }
 
-fn is_nothing(value: &Value) -> bool {
+fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::String(text) => text.is_empty(),
@@ -145,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_opens_closes_or_keeps_alive_is_no_news_and_all_else_is() {
+    fn only_frames_that_open_close_or_keep_alive_are_empty() {
         use Endpoint::{AnthropicMessages, OllamaChat, OpenAiChat, OpenAiResponses};
         for (endpoint, frame, expected) in [
             (OpenAiChat, ": waiting\n\n", FrameKind::Empty),

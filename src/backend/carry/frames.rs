@@ -1,13 +1,14 @@
-//! Where the pieces of a carried stream end: events or lines, with every byte that belongs to them.
+//! Cuts a carried stream into frames, which are events or lines, with every byte that belongs to
+//! them.
 //!
-//! It owns the bytes of one unfinished piece. It never looks at what a piece says.
+//! It owns the bytes of one unfinished frame. It never reads what a frame says.
 //!
-//! The one thing to know: a piece is handed on when it is whole, not before: half of one means nothing to a client, and
-//! an error could not be told behind it.
+//! The one thing to know: a frame is handed on only when it is whole: half of one means nothing to
+//! a client, and an error could not follow it.
 
 use crate::backend::{DecodeError, MAX_PIECE};
 
-/// How a stream is cut into pieces.
+/// How a stream is cut into frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Framing {
     /// Events, each ended by a blank line.
@@ -16,14 +17,14 @@ pub(super) enum Framing {
     Lines,
 }
 
-/// Cuts a stream into pieces.
+/// Cuts a stream into frames.
 #[derive(Debug)]
 pub(super) struct Frames {
     framing: Framing,
     held: Vec<u8>,
-    /// How much of `held` was looked at.
+    /// How many bytes of `held` were examined.
     seen: usize,
-    /// Whether the line that is looked at has anything in it.
+    /// Whether the line under examination has any text.
     has_text: bool,
 }
 
@@ -32,7 +33,8 @@ impl Frames {
         Self { framing, held: Vec::new(), seen: 0, has_text: false }
     }
 
-    /// Takes what arrived and hands every piece that is whole now to `frame`. Stops at its first error.
+    /// Takes what arrived and hands every frame that is now whole to `frame`. Stops at its first
+    /// error.
     pub(super) fn feed(
         &mut self,
         bytes: &[u8],
@@ -52,18 +54,19 @@ impl Frames {
         if self.held.len() > MAX_PIECE { Err(DecodeError::TooLarge) } else { Ok(()) }
     }
 
-    /// What came after the last whole piece.
+    /// The bytes after the last whole frame.
     pub(super) fn take_rest(&mut self) -> Vec<u8> {
         self.seen = 0;
         std::mem::take(&mut self.held)
     }
 
-    /// Where the next piece ends.
+    /// The end of the next frame.
     fn end(&mut self, held: &[u8]) -> Option<usize> {
         while let Some(byte) = held.get(self.seen) {
             let follows = held.get(self.seen + 1);
             match byte {
-                // The other half of this line's end may still be on its way; then it is a blank line of its own.
+                // The line feed of this line end may still be on its way; it then counts as a blank
+                // line of its own.
                 b'\r' if follows == Some(&b'\n') => {
                     self.seen += 1;
                     continue;
@@ -88,7 +91,7 @@ impl Frames {
     }
 }
 
-/// Where the object of a piece begins and ends.
+/// The start and the end of the object in a frame.
 pub(super) fn object(frame: &[u8]) -> Option<(usize, usize)> {
     let start = frame.iter().position(|byte| *byte == b'{')?;
     let end = frame.iter().rposition(|byte| *byte == b'}')?;
@@ -114,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn events_end_at_blank_lines_however_lines_end() {
+    fn events_end_at_blank_lines_with_every_kind_of_line_end() {
         for end in ["\n", "\r\n", "\r"] {
             let stream = "data: a\ndata: b\n\n: c\n\ndata: d".replace('\n', end);
             let (found, rest) = cut(Framing::Events, &[stream.as_bytes()]);
@@ -126,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_keep_their_ends() {
+    fn lines_keep_their_line_ends() {
         let (found, rest) = cut(Framing::Lines, &[b"{\"a\":1}\r\n\n{\"b\"", b":2}\n{"]);
         assert_eq!(found, ["{\"a\":1}\r\n", "\n", "{\"b\":2}\n"]);
         assert_eq!(rest, "{");
@@ -134,7 +137,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_byte_is_lost_however_a_stream_is_cut(
+        fn no_byte_is_lost_wherever_a_stream_is_cut(
             stream in "[a:\r\n]{0,40}",
             cuts in proptest::collection::vec(0usize..40, 0..6),
         ) {

@@ -1,6 +1,7 @@
-//! Watching OpenAI's responses go by, streamed or whole.
+//! Watches answers of OpenAI's Responses API, streamed or whole.
 //!
-//! It owns what of them the gateway wants to know: text, thinking, counts and how it ended. It translates nothing.
+//! It owns the few facts that the gateway needs of them: text, thinking, counts and how the answer
+//! ended. It translates nothing.
 
 use serde_json::Value;
 
@@ -87,7 +88,7 @@ impl Reader for Responses {
                         return Err(error);
                     }
                     Self::texts(&event, events);
-                    // What runs in the background is answered by where it stands.
+                    // A response that runs in the background is answered by its state so far.
                     if status != Some("failed") {
                         self.ended(&event, events);
                     }

@@ -1,4 +1,5 @@
-//! What is spliced into requests, and what reaches the client of an answer however it was cut.
+//! Tests of what is spliced into requests, and of what reaches the client wherever an answer is
+//! cut.
 
 use bytes::Bytes;
 use serde_json::json;
@@ -22,7 +23,7 @@ fn body_of(carry: &Carry, backend: &dyn Backend, fields: &Value, quirks: Quirks)
     String::from_utf8(call.body).unwrap()
 }
 
-/// The bytes for the client, all events, and how it ended, of an answer in these pieces.
+/// The bytes for the client, all events, and how the answer ended, for an answer in these pieces.
 fn answered(carry: &Carry, pieces: &[&str]) -> (String, Vec<ChatEvent>, Result<(), ()>) {
     let ask = Ask::Chat(ChatRequest::default());
     let mut decoder = decoder(carry, &ask, (Target::new("m", None), false), 1);
@@ -39,20 +40,20 @@ fn answered(carry: &Carry, pieces: &[&str]) -> (String, Vec<ChatEvent>, Result<(
 }
 
 #[test]
-fn a_body_that_needs_no_change_has_none() {
+fn a_body_that_needs_no_change_is_not_changed() {
     let body = "{\"x\":1e2,\n \"model\":\"m\" ,\"x\":{}}";
     let carry = carry(Endpoint::OpenAiChat, body);
     assert_eq!(body_of(&carry, &OpenAi, &json!({}), Quirks::default()), body);
 }
 
 #[test]
-fn the_gateways_own_field_is_taken_out() {
+fn the_gateways_own_field_is_removed() {
     let carry = carry(Endpoint::OpenAiChat, r#"{"model_hint":"fast","model":null}"#);
     assert_eq!(body_of(&carry, &OpenAi, &json!({}), Quirks::default()), r#"{"model":"m"}"#);
 }
 
 #[test]
-fn a_limit_that_is_missing_goes_where_the_api_has_it() {
+fn a_default_limit_is_set_in_the_field_of_each_api() {
     let quirks = Quirks { default_max_tokens: Some(7), ..Quirks::default() };
     let of = |endpoint, body: &str, backend: &dyn Backend| {
         body_of(&carry(endpoint, body), backend, &json!({}), quirks)
@@ -81,7 +82,7 @@ fn the_operators_options_and_limit_are_added_together() {
 }
 
 #[test]
-fn a_limit_under_another_name_is_said_once() {
+fn a_renamed_limit_is_sent_once() {
     let quirks = Quirks { limit_field: LimitField::MaxCompletionTokens, ..Quirks::default() };
     let body = r#"{"model":"m","max_tokens":50,"max_completion_tokens":null}"#;
     let sent = body_of(&carry(Endpoint::OpenAiChat, body), &OpenAi, &json!({}), quirks);
@@ -100,7 +101,7 @@ fn a_stream_of_several_answers_is_whole_when_each_is() {
 }
 
 #[test]
-fn the_client_that_asked_for_the_count_keeps_it() {
+fn only_a_client_that_asks_for_the_count_of_tokens_gets_it() {
     let usage = "data: {\"choices\": [ ],\"usage\":{\"prompt_tokens\":1}}\n\n";
     let pieces = [
         "data: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":\"stop\"}]}\n\n",
@@ -120,7 +121,7 @@ fn the_client_that_asked_for_the_count_keeps_it() {
 }
 
 #[test]
-fn however_a_stream_is_cut_the_client_reads_the_same() {
+fn the_client_reads_the_same_wherever_a_stream_is_cut() {
     let stream = ": a\r\n\r\ndata: {\"choices\":[{\"delta\":{\"content\":\"a\"},\"finish_reason\":\"stop\"}]}\r\n\r\ndata: [DONE]\r\n\r\n";
     let carry = carry(Endpoint::OpenAiChat, r#"{"model":"m","stream":true}"#);
     for at in 0..stream.len() {
@@ -144,7 +145,7 @@ fn a_stream_that_stops_anywhere_before_its_end_is_cut() {
 }
 
 #[test]
-fn what_is_no_json_is_no_answer_and_unknown_json_is() {
+fn invalid_json_fails_the_answer_and_unknown_json_does_not() {
     let carry = carry(Endpoint::OpenAiChat, r#"{"model":"m","stream":true}"#);
     let good = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
     let end = "data: {\"choices\":[{\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
@@ -154,7 +155,7 @@ fn what_is_no_json_is_no_answer_and_unknown_json_is() {
     assert_eq!((bytes.as_str(), ended), (good, Err(())));
 }
 
-/// An API, its request, a short stream, and what ends its end mark.
+/// An API, its request, a short stream, and the text that ends its end marker.
 const STREAMS: [(Endpoint, &str, &str, &str); 4] = [
     (
         Endpoint::OpenAiChat,
@@ -192,7 +193,7 @@ const STREAMS: [(Endpoint, &str, &str, &str); 4] = [
 ];
 
 #[test]
-fn no_cut_at_any_byte_is_taken_for_an_end_and_no_half_piece_reaches_the_client() {
+fn a_cut_at_any_byte_is_no_end_and_no_half_frame_reaches_the_client() {
     for (endpoint, request, body, marker) in STREAMS {
         let carry = carry(endpoint, request);
         let end = body.find(marker).unwrap() + marker.len();
@@ -202,7 +203,8 @@ fn no_cut_at_any_byte_is_taken_for_an_end_and_no_half_piece_reaches_the_client()
             let (bytes, events, ended) = answered(&carry, &[cut]);
             let is_done = events.last().is_some_and(|last| last.done().is_some());
             assert_eq!(is_done, ended.is_ok(), "{endpoint:?} at {at}");
-            // Behind the mark a last piece is begun, such as `[DONE]`, which makes it a matter of taste.
+            // Behind the end marker a last frame such as `[DONE]` begins; whether an answer that is
+            // cut within it has ended is not tested.
             if at <= end || at == body.len() {
                 assert_eq!(is_done, at >= end, "{endpoint:?} at {at}");
             }
@@ -217,7 +219,7 @@ fn no_cut_at_any_byte_is_taken_for_an_end_and_no_half_piece_reaches_the_client()
 }
 
 #[test]
-fn a_byte_that_no_text_contains_is_never_part_of_a_whole_answer() {
+fn a_byte_that_is_not_utf8_is_never_part_of_a_whole_answer() {
     for (endpoint, request, body, _) in STREAMS {
         let (carry, ask) = (carry(endpoint, request), Ask::Chat(ChatRequest::default()));
         for at in 0..=body.len() {
@@ -227,7 +229,7 @@ fn a_byte_that_no_text_contains_is_never_part_of_a_whole_answer() {
             let fed = decoder.feed(&[before, b"\xff", after].concat(), &mut events);
             let ended = fed.and_then(|()| decoder.finish(&mut events));
             let is_done = events.last().is_some_and(|last| last.done().is_some());
-            // Between two lines it is the name of a field that nobody knows.
+            // Between two lines the byte is an unknown field name.
             assert!(is_done || ended.is_err(), "{endpoint:?} at {at}");
             let text = |event: &ChatEvent| matches!(event, ChatEvent::Text(text) if text.contains('\u{fffd}'));
             assert!(!events.iter().any(text), "{endpoint:?} at {at}");

@@ -1,7 +1,9 @@
-//! Who watches a carried answer: the decoder of its API, which may not understand everything.
+//! Chooses the decoder that watches a carried answer: the one of its API, which may not understand
+//! all of it.
 //!
-//! It owns the choice, and the watchers of what is one document. It refuses nothing that is JSON: a field or an event
-//! that does not exist yet is somebody's news, and the client has it already.
+//! It owns the choice, and the watching of answers that are one document. It accepts everything
+//! that is JSON: a field or an event that is not known here may matter to the client, which has it
+//! already.
 
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -13,7 +15,7 @@ use crate::backend::stream::EventDecoder;
 use crate::backend::{Anthropic, Backend, DecodeError, Decoder, Ollama, OpenAi};
 use crate::chat::{Ask, Carry, ChatEvent, ChatRequest, Completion, Endpoint, Finish, Usage};
 
-/// Who watches the answer to a request at this endpoint.
+/// The decoder that watches the answer to a request at this endpoint.
 pub(super) fn decoder(carry: &Carry, ask: &Ask, seed: u64) -> Box<dyn Decoder> {
     let nothing = ChatRequest::default();
     let request = ask.chat().unwrap_or(&nothing);
@@ -28,8 +30,8 @@ pub(super) fn decoder(carry: &Carry, ask: &Ask, seed: u64) -> Box<dyn Decoder> {
     }
 }
 
-/// Watches vectors. Where the request was understood, `backend` reads them as well, for clients that want them in
-/// another form.
+/// Watches vectors. If the gateway understood the request, `backend` reads them as well, for
+/// clients that want them in another form.
 fn embeddings(backend: &dyn Backend, carry: &Carry, ask: &Ask, seed: u64) -> Box<dyn Decoder> {
     let texts = match ask {
         Ask::Embed(embed) if carry.refusal.is_none() => embed.input.len(),
@@ -41,7 +43,7 @@ fn embeddings(backend: &dyn Backend, carry: &Carry, ask: &Ask, seed: u64) -> Box
     read_at_end(move |body, events| read(body, decoder.take().map(|it| (it, texts)), events))
 }
 
-/// Reads a document that is carried: its error, else what `decoder` says of its vectors, else its count of tokens.
+/// Reads a carried document: its error, else the events of `decoder`, else its count of tokens.
 fn read(
     body: &[u8],
     decoder: Option<(Box<dyn Decoder>, usize)>,
@@ -59,7 +61,7 @@ fn read(
         }
         let mut read_events = Vec::new();
         let fed = decoder.feed(body, &mut read_events);
-        // A document that the decoder does not understand, the client may.
+        // The client may understand a document that the decoder does not.
         if fed.and_then(|()| decoder.finish(&mut read_events)).is_ok() {
             events.append(&mut read_events);
             return Ok(());
@@ -73,7 +75,7 @@ fn read(
     Ok(())
 }
 
-/// What is looked at in such a document; vectors are passed over.
+/// The fields that are read of such a document; vectors are skipped.
 #[derive(serde::Deserialize)]
 struct Said {
     #[serde(default)]
