@@ -1,11 +1,14 @@
-//! OpenAI's chat completions, as OpenAI and the many servers that imitate it speak them.
+//! OpenAI's chat completions API, as OpenAI and the many servers that imitate it speak it.
 //!
-//! It owns the shapes of requests, chunks and errors. It refuses by name what the API has no word for and what
-//! would change the result, such as several answers. What only tunes (`top_k`, `min_p`, `repeat_penalty`) is left out
-//! and named as dropped. How many stop texts there may be, and where pictures may stand, is the provider's to say.
+//! It owns the shapes of requests, chunks and errors. It refuses, with the name of the field,
+//! requests that the API cannot express without changing the result, such as several answers.
+//! Settings that only tune the answer (`top_k`, `min_p`, `repeat_penalty`) are left out and
+//! reported as dropped. The provider decides how many stop texts there may be and which messages
+//! may hold pictures.
 //!
-//! The one thing to know: imitators differ in everything but the outline, so reading is lenient about all of it
-//! except the end. An answer without `finish_reason` was cut, with or without `[DONE]`; with it, `[DONE]` may miss.
+//! The one thing to know: imitators agree on little more than the outline, so the decoder is
+//! lenient about everything except the end. An answer without `finish_reason` was cut, with or
+//! without `[DONE]`; if it has one, `[DONE]` may be missing.
 
 mod common;
 mod counts;
@@ -27,18 +30,18 @@ use super::{
 };
 use crate::chat::{Api, Ask, ChatRequest, Endpoint, GatewayError, Listing, Model};
 
-/// OpenAI's chat completions; the provider's base address ends in `/v1`.
+/// OpenAI's chat completions API; the provider's base address ends in `/v1`.
 #[derive(Debug)]
 pub struct OpenAi;
 
 impl OpenAi {
-    /// Watches an answer that is carried.
+    /// A decoder that watches a carried answer.
     pub(super) fn watch(request: &ChatRequest, seed: u64) -> Box<dyn Decoder> {
         Box::new(EventDecoder::lenient(decode::Chunks::new(request, seed)))
     }
 }
 
-/// Whether this model's limit of tokens goes by its newer name.
+/// Whether this model takes the limit of tokens under its newer name.
 pub(super) fn has_newer_limit(model: &str, field: LimitField) -> bool {
     family::Family::of(model).has_newer_limit(field)
 }

@@ -1,4 +1,4 @@
-//! What a chat and a gap to be filled have in common on their way to OpenAI and its imitators.
+//! What the calls for a chat and for an infill have in common.
 
 use serde::Serialize;
 
@@ -7,7 +7,7 @@ use crate::backend::Target;
 use crate::backend::history::stop_texts;
 use crate::chat::{ChatRequest, GatewayError};
 
-/// Refuses what cannot be asked, and gives the stop texts without empty ones.
+/// Refuses requests that cannot be expressed, and returns the stop texts without empty ones.
 pub(super) fn check(request: &ChatRequest) -> Result<Vec<&str>, GatewayError> {
     if request.n.is_some_and(|n| n > 1) {
         return Err(GatewayError::invalid("n: this gateway gives one answer, ask for n = 1"));
@@ -18,7 +18,7 @@ pub(super) fn check(request: &ChatRequest) -> Result<Vec<&str>, GatewayError> {
     Ok(stop_texts(request))
 }
 
-/// Names what the API has no field for.
+/// Reports the settings for which the API has no field as dropped.
 pub(super) fn name_unsupported(request: &ChatRequest, replay: Replay, dropped: &mut Vec<String>) {
     let sampling = &request.sampling;
     for (name, is_set) in [
@@ -58,8 +58,8 @@ pub(super) struct Settings<'a> {
 }
 
 impl<'a> Settings<'a> {
-    /// What the request says, less penalties that are none. The count of tokens is always asked for, except of a server
-    /// that refuses to give it.
+    /// The settings of the request, without penalties of zero. The count of tokens is always asked
+    /// for, unless the server refuses to give it.
     pub(super) fn of(request: &ChatRequest, target: Target<'_>, stop: Vec<&'a str>) -> Self {
         let sampling = &request.sampling;
         let penalty = |value: Option<f64>| value.filter(|value| *value != 0.0);

@@ -1,11 +1,11 @@
-//! Reading token counts, wherever and however an imitator puts them.
+//! Reads token counts wherever and however an imitator writes them.
 
 use serde_json::{Map, Value};
 
 use crate::backend::lenient::counted;
 use crate::chat::Usage;
 
-/// The counts in a chunk's `usage`; what is not there is unknown.
+/// The counts in a chunk's `usage`; a count that is missing is unknown.
 pub(super) fn usage(counts: &Map<String, Value>) -> Usage {
     let first = |paths: &[&[&str]]| {
         paths.iter().find_map(|path| {
@@ -18,7 +18,7 @@ pub(super) fn usage(counts: &Map<String, Value>) -> Usage {
         })
     };
     Usage {
-        // The second names are those of OpenAI's newer API, which some use here as well.
+        // The second names are those of OpenAI's newer API, which some imitators use here too.
         prompt: first(&[&["prompt_tokens"], &["input_tokens"]]),
         completion: first(&[&["completion_tokens"], &["output_tokens"]]),
         cached: first(&[

@@ -1,4 +1,4 @@
-//! Reading the chunks of an answer, or a whole one, from OpenAI and its imitators.
+//! Reads the chunks of an answer, or a whole answer, from OpenAI and its imitators.
 
 use std::collections::BTreeMap;
 
@@ -23,17 +23,17 @@ use crate::chat::{ChatEvent, ChatRequest, Completion, Finish, Usage};
 pub(super) struct Chunks {
     names: ToolNames,
     calls: Calls,
-    /// The reason the answer ended, once known.
+    /// The reason why the answer ended, once known.
     finish: Option<Finish>,
     usage: Usage,
     done: bool,
-    /// Whether the provider said that this is the end of the stream.
+    /// Whether the provider marked the end of the stream with `[DONE]`.
     is_marked: bool,
-    /// The other answers that have begun, and whether they have ended.
+    /// The other answers that have begun, by their index, and whether they have ended.
     others: BTreeMap<u64, bool>,
 }
 
-/// More answers to one request are not followed.
+/// The most other answers to one request that are followed.
 const MOST_ANSWERS: usize = 128;
 
 impl Chunks {
@@ -50,7 +50,7 @@ impl Chunks {
     }
 
     fn choice(&mut self, choice: Choice, events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {
-        // Whole answers say `message`, pieces `delta`, and where a gap was to be filled it is `text`.
+        // Whole answers have `message`, chunks `delta`, and infills `text`.
         match choice.delta.or(choice.message) {
             Some(delta) => self.delta(delta, events)?,
             None => events.extend(choice.text.map(ChatEvent::Text)),
@@ -71,7 +71,7 @@ impl Chunks {
     }
 
     fn delta(&mut self, delta: Delta, events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {
-        // The same thinking under several names, at times.
+        // Some servers send the same thinking under several names.
         let thoughts = [delta.reasoning_content, delta.reasoning, delta.reasoning_details];
         let thought = thoughts.into_iter().find(|thought| !thought.is_empty());
         events.extend(thought.map(ChatEvent::Reasoning));
@@ -79,7 +79,7 @@ impl Chunks {
             Said::Text(text) => ChatEvent::Text(text),
             Said::Reasoning(text) => ChatEvent::Reasoning(text),
         }));
-        // A refusal is text to whoever reads it, and the canonical model has no other place for it.
+        // Clients show a refusal as text, and the canonical model has no other place for it.
         events.extend(delta.refusal.map(ChatEvent::Text));
         let old = delta.function_call.filter(|_| delta.tool_calls.is_empty());
         let old = old.map(|function| ToolCall { index: None, id: None, function: Some(function) });
@@ -120,21 +120,21 @@ impl Reader for Chunks {
             _ => {}
         }
         let chunk: Chunk = parse(data)?;
-        // Only what may hold no answer is looked at a second time.
+        // Only a chunk that may hold no answer is parsed a second time.
         let is_odd = chunk.error.is_some() || chunk.choices.is_empty();
         if is_odd && let Some(rejection) = refusal::in_band(&parse(data)?) {
             return Err(DecodeError::Reported(rejection));
         }
         self.count(chunk.usage);
         self.count(chunk.x_groq.and_then(|own| own.usage));
-        // One answer is asked for; servers that give more are not listened to.
+        // The gateway asks for one answer; if a server gives several, it reads the first.
         for choice in chunk.choices {
             if let Some(error) = choice.error.as_ref().and_then(refusal::of_choice) {
                 return Err(DecodeError::Reported(error));
             }
             match choice.index.unwrap_or(0) {
                 0 => self.choice(choice, events)?,
-                // A message is whole when it is there.
+                // A choice with a whole message needs no end.
                 other if choice.is_piece() && self.others.len() < MOST_ANSWERS => {
                     *self.others.entry(other).or_default() |= choice.finish_reason.is_some();
                 }
@@ -155,7 +155,7 @@ impl Reader for Chunks {
 
     fn end(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {
         let Some(finish) = self.finish else { return Err(DecodeError::Cut) };
-        // Whoever carries the answer hands the others on as well: they must be whole too.
+        // A carried answer passes the other answers on as well: they must be whole too.
         if !self.is_marked && self.others.values().any(|has_ended| !has_ended) {
             return Err(DecodeError::Cut);
         }
@@ -167,14 +167,14 @@ impl Reader for Chunks {
     }
 }
 
-/// One chunk, or a whole answer. Every field may miss or be `null`.
+/// One chunk, or a whole answer. Every field may be missing or `null`.
 #[derive(Deserialize)]
 struct Chunk {
     #[serde(default, deserialize_with = "list")]
     choices: Vec<Choice>,
     #[serde(default, deserialize_with = "loose")]
     usage: Option<Map<String, Value>>,
-    /// Where Groq puts the counts of a stream.
+    /// The place where Groq puts the counts of a stream.
     #[serde(default, deserialize_with = "loose")]
     x_groq: Option<Counted>,
     #[serde(default)]
@@ -195,23 +195,23 @@ struct Choice {
     delta: Option<Delta>,
     #[serde(default)]
     message: Option<Delta>,
-    /// Instead of both where a gap was to be filled.
+    /// Takes the place of both in an infill.
     #[serde(default, deserialize_with = "text")]
     text: Option<String>,
     #[serde(default, deserialize_with = "loose")]
     logprobs: Option<Logprobs>,
     #[serde(default, deserialize_with = "word")]
     finish_reason: Option<String>,
-    /// Where Moonshot puts the counts of a stream.
+    /// The place where Moonshot puts the counts of a stream.
     #[serde(default, deserialize_with = "loose")]
     usage: Option<Map<String, Value>>,
-    /// Where OpenRouter says what its provider failed of.
+    /// The error of OpenRouter's provider.
     #[serde(default)]
     error: Option<Value>,
 }
 
 impl Choice {
-    /// Whether it may be one of several pieces.
+    /// Whether it may be one of several pieces of an answer.
     fn is_piece(&self) -> bool {
         self.delta.is_some() || self.text.is_some()
     }
@@ -231,7 +231,7 @@ struct Delta {
     reasoning_details: String,
     #[serde(default, deserialize_with = "list")]
     tool_calls: Vec<ToolCall>,
-    /// The one call of the API before there were tools.
+    /// The only call of a message in the API's older form without `tool_calls`.
     #[serde(default)]
     function_call: Option<Function>,
 }

@@ -1,4 +1,4 @@
-//! Writing a chat for OpenAI and its imitators.
+//! Writes a chat for OpenAI and its imitators.
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -22,7 +22,7 @@ use crate::chat::{
 };
 use crate::wire::json;
 
-/// The longest id of a call that OpenAI takes back, in bytes.
+/// The longest call id that OpenAI accepts in a history, in bytes.
 const LONGEST_ID: usize = 40;
 
 /// Builds the call.
@@ -46,7 +46,7 @@ pub(super) fn chat(
     let replay = Replay::of(quirks.reasoning_back, model);
     name_unsupported(request, replay, &mut dropped);
     name_cache_marks(request, &mut dropped);
-    // Thinking is named where it is lost.
+    // `name_unsupported` reports thinking that is lost.
     let is_known = |foreign: &Foreign| is_own(foreign) || foreign.kind == REASONING;
     name_foreign(request, is_known, &mut dropped)?;
     let has_tools = !request.tools.is_empty();
@@ -78,7 +78,8 @@ fn settings<'a>(
     if family.has_newer_limit(target.quirks.limit_field) {
         settings.max_completion_tokens = settings.max_tokens.take();
     }
-    // Reasoning models refuse any sampling but the default; a client that asks for the default loses nothing.
+    // Reasoning models refuse any sampling but the default; a client that asks for the default
+    // loses nothing.
     if family == Family::OpenAiReasoning {
         for (name, value, neutral) in [
             ("temperature", &mut settings.temperature, 1.0),
@@ -106,7 +107,7 @@ fn messages(
     };
     let mut call_ids = CallIds::new(request, fits)?;
     let mut written = Vec::with_capacity(request.messages.len());
-    // Tool messages hold text only: their pictures follow in a user message, after the last of them.
+    // Tool messages hold only text: their pictures follow in a user message after the last of them.
     let mut pictures = Vec::new();
     for message in &request.messages {
         if message.role != Role::Tool {
@@ -137,7 +138,8 @@ fn flush(pictures: &mut Vec<Value>, written: &mut Vec<WireMessage>) {
     }
 }
 
-/// Texts are joined where there is nothing else, because imitators' templates often want one string.
+/// Texts are joined if there are no other parts, because the templates of imitators often expect
+/// one string.
 fn plain(message: &Message) -> WireMessage {
     let is_more = |part: &Part| match part {
         Part::Image(_) | Part::Document(_) => true,
@@ -166,7 +168,7 @@ fn plain(message: &Message) -> WireMessage {
     WireMessage { content, name: message.name.clone(), ..WireMessage::new(message.role) }
 }
 
-/// Whether a part is one that this API's own clients send, which goes as it came.
+/// Whether it is a part of this API that is sent as it came.
 fn is_own(foreign: &Foreign) -> bool {
     foreign.api == Api::OpenAi && foreign.kind != REASONING
 }
@@ -225,7 +227,7 @@ fn declaration(tool: &Tool, names: &ToolNames) -> Value {
 fn choice(request: &ChatRequest, names: &ToolNames) -> Option<Value> {
     match &request.tool_choice {
         ToolChoice::Auto => None,
-        // Without tools there is nothing to forbid, and OpenAI refuses to be told so.
+        // OpenAI refuses a `tool_choice` without tools, and without tools it has no effect.
         ToolChoice::None => (!request.tools.is_empty()).then(|| json!("none")),
         ToolChoice::Required => Some(json!("required")),
         ToolChoice::Named(name) => {
@@ -250,7 +252,7 @@ fn format(format: &Format) -> Option<Value> {
     }
 }
 
-/// The fields that the gateway itself decides; a client's own of that name is not passed on.
+/// The fields that the gateway itself sets; a client's own fields of these names are not passed on.
 const OWN: &[&str] = &[
     "model",
     "messages",

@@ -1,16 +1,17 @@
-//! Whose model a name says it is.
+//! Tells by a model's name who made it.
 //!
-//! It owns the guess by the name, since nothing else tells. It refuses to know models one by one: families only.
+//! It owns the guess by the name, because nothing else tells. It knows families, not single models.
 //!
-//! The one thing to know: whatever is not known to be OpenAI's own is taken for an imitator's, which knows the older
-//! words only. `max_tokens_field` in the configuration overrules it.
+//! The one thing to know: a model that is not known to be OpenAI's own is treated as an imitator's,
+//! which knows only the older fields. `max_tokens_field` in the configuration overrides that.
 
 use crate::backend::LimitField;
 
-/// Whose model a name says it is, which decides about a few fields.
+/// The maker of a model, which decides about a few fields.
 ///
-/// OpenAI's own models take `max_completion_tokens`, and the reasoning ones refuse the older `max_tokens`, which
-/// is all that many imitators know. The reasoning ones also refuse any sampling but the default.
+/// OpenAI's own models take `max_completion_tokens`, and its reasoning models refuse the older
+/// `max_tokens`, the only one that many imitators know. The reasoning models also refuse any
+/// sampling but the default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Family {
     OpenAi,
@@ -20,7 +21,8 @@ pub(super) enum Family {
 
 impl Family {
     pub(super) fn of(model: &str) -> Self {
-        // Aggregators put the vendor first: `openai/gpt-5`. A fine-tune says so first: `ft:gpt-4o:…`.
+        // Aggregators put the vendor first: `openai/gpt-5`. Fine-tunes begin with `ft:`:
+        // `ft:gpt-4o:…`.
         let name = model.rsplit('/').next().unwrap_or(model);
         let name = name.strip_prefix("ft:").unwrap_or(name);
         if name.starts_with("gpt-oss") {
@@ -41,7 +43,7 @@ impl Family {
         }
     }
 
-    /// Whether the limit of tokens goes by its newer name.
+    /// Whether the model takes the limit of tokens under its newer name.
     pub(super) fn has_newer_limit(self, field: LimitField) -> bool {
         match field {
             LimitField::Auto => self != Self::Other,
@@ -51,7 +53,8 @@ impl Family {
     }
 }
 
-/// Whether it is one of Mistral's, whose templates take no ids of calls but those of nine letters and digits.
+/// Whether it is one of Mistral's models, whose templates accept only call ids of nine letters and
+/// digits.
 pub(super) fn is_mistrals(model: &str) -> bool {
     let name = model.to_ascii_lowercase();
     ["mistral", "mixtral", "ministral", "magistral", "devstral", "codestral", "pixtral"]
@@ -59,11 +62,12 @@ pub(super) fn is_mistrals(model: &str) -> bool {
         .any(|part| name.contains(part))
 }
 
-/// Whether a model reasons and takes a word for how much, by what its server says, else by its name. Whatever is
-/// not known to reason is taken not to: OpenAI's own models refuse the word then.
+/// Whether a model reasons and accepts an effort: as its server says, else by its name. An unknown
+/// model is assumed not to reason, because OpenAI's models that do not reason refuse an effort.
 pub(super) fn reasons(model: &str, known: Option<bool>) -> bool {
-    /// Parts of names, by whom: OpenAI, DeepSeek, Qwen, xAI, Google, Mistral, Zhipu, Moonshot, MiniMax, Anthropic,
-    /// NVIDIA, ByteDance, LG, and what many call the variant of a model that reasons.
+    /// Parts of names, by maker: OpenAI, DeepSeek, Qwen, xAI, Google, Mistral, Zhipu, Moonshot,
+    /// MiniMax, Anthropic, NVIDIA, ByteDance, LG, and common names for the reasoning variant of a
+    /// model.
     const NAMED: &[&str] = &[
         "gpt-oss",
         "deepseek-r",
@@ -107,7 +111,8 @@ pub(super) fn reasons(model: &str, known: Option<bool>) -> bool {
     }
 }
 
-/// Whether it is a model with open weights, which run on servers that know texts and pictures only.
+/// Whether it is a model with open weights; the servers that run these read only texts and
+/// pictures.
 pub(super) fn is_open(model: &str) -> bool {
     const NAMED: &[&str] = &[
         "qwen",

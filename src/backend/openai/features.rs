@@ -1,7 +1,8 @@
-//! What a model behind this API can be told, by its name: documents, late instructions, an effort.
+//! The features of a model behind this API, by its name: documents, system messages amid a
+//! conversation, effort.
 //!
-//! The one thing to know: what a name does not tell is taken to be a server that knows less, except about documents
-//! that a user asks about, where the server's own refusal says it best.
+//! The one thing to know: an unknown name is assumed to have fewer features, except for documents
+//! that a user asks about: there the server's own refusal is the best message.
 
 use serde_json::{Value, json};
 
@@ -11,21 +12,22 @@ use crate::backend::degrade::{Documents, Features};
 use crate::chat::{Api, ChatRequest, Document, DocumentSource, Effort};
 use crate::wire::pdf;
 
-/// What these models can be told. Documents that tools answered go to models that may read them: those that are known
-/// to run on servers that know none get a note, since a session with one could not go on.
+/// The features of a model. Documents in tool results are sent to models that may read them; models
+/// on servers that read none get a note instead, because a refusal would end the session.
 pub(super) fn features(family: Family, model: &str) -> Features {
     let reads = family != Family::Other || !is_open(model);
     Features {
         api: Api::OpenAi,
         user_documents: Documents::Inline,
         tool_documents: if reads { Documents::Inline } else { Documents::None },
-        // Where they go is a setting of the provider's.
+        // A setting of the provider decides where they are put.
         late_system: true,
         is_anthropic: false,
     }
 }
 
-/// The effort, for models that reason. Others refuse to be told any; not to reason is what they do anyway.
+/// The effort, for models that reason. Other models refuse the field; an effort of none needs no
+/// field for them.
 pub(super) fn effort_of(
     request: &ChatRequest,
     target: Target<'_>,
@@ -41,10 +43,11 @@ pub(super) fn effort_of(
     None
 }
 
-/// A document in the request; others have been refused or are text by now.
+/// A document within the request; documents of other kinds have been refused or replaced by text
+/// before.
 pub(super) fn file(document: &Document) -> Option<Value> {
     let DocumentSource::Inline { media_type, base64 } = &document.source else { return None };
-    // The name is required; without an ending of its own OpenAI does not know what the file is.
+    // The name is required, and OpenAI tells the type of a file by its extension.
     let name = document.title.as_deref().unwrap_or("document");
     let ending = if name.contains('.') || media_type != pdf::MEDIA_TYPE { "" } else { ".pdf" };
     let data = format!("data:{media_type};base64,{base64}");
@@ -57,9 +60,9 @@ fn effort(effort: Effort) -> &'static str {
     match effort {
         Effort::None => "none",
         Effort::Minimal | Effort::Low | Effort::Budget(..=1024) => "low",
-        // What OpenAI thinks when told nothing; said aloud, it also wakes models that do not think by default.
+        // OpenAI's own default; a server that does not reason by default needs it written out.
         Effort::On | Effort::Medium | Effort::Budget(1025..=8192) => "medium",
-        // `xhigh` and `max` are known to few models, `high` to all that know efforts.
+        // Few models know `xhigh` and `max`; every model with efforts knows `high`.
         Effort::High | Effort::XHigh | Effort::Max | Effort::Budget(8193..) => "high",
     }
 }

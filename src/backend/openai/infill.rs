@@ -1,9 +1,11 @@
-//! Filling a gap: `/completions` with a `suffix`, as servers of code models have it.
+//! Writes an infill (fill in the middle): `/completions` with a `suffix`, as servers of code models
+//! offer it.
 //!
-//! It refuses by name what that older API has no word for: instructions, pictures, a format, tools.
+//! It refuses, with the name of the field, what that older API cannot express: instructions,
+//! pictures, a format, tools.
 //!
-//! The one thing to know: whether a model can do this is the server's to say. OpenAI's own models cannot any more;
-//! llama.cpp's and vLLM's can when they were trained for it.
+//! The one thing to know: the server decides whether a model can do this. OpenAI's current models
+//! cannot; llama.cpp and vLLM can with models that were trained for it.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -15,11 +17,11 @@ use crate::backend::{Target, UpstreamRequest, bearer, foreign_fields};
 use crate::chat::{Api, ChatRequest, Format, GatewayError, TokenLogprob};
 use crate::wire::json;
 
-/// The fields that the gateway itself decides; a client's own of that name is not passed on.
+/// The fields that the gateway itself sets; a client's own fields of these names are not passed on.
 const OWN: &[&str] =
     &["model", "prompt", "suffix", "stream", "stream_options", "n", "best_of", "echo"];
 
-/// Builds the call that fills the gap before `suffix`.
+/// Builds the call that writes the text between the prompt and `suffix`.
 pub(super) fn completion(
     suffix: &str,
     request: &ChatRequest,
@@ -56,7 +58,7 @@ pub(super) fn completion(
     Ok(UpstreamRequest::post("/completions", bearer(api_key), &body, dropped))
 }
 
-/// Log probabilities as that API has them: lists side by side.
+/// Log probabilities as that API writes them: as parallel lists.
 #[derive(Deserialize)]
 pub(super) struct Lists {
     tokens: Vec<String>,
@@ -67,10 +69,10 @@ pub(super) struct Lists {
 }
 
 impl Lists {
-    /// The tokens whose probability is told, with their alternatives, the likeliest first.
+    /// The tokens with a known probability, each with its alternatives, the likeliest first.
     pub(super) fn into_tokens(self) -> Vec<TokenLogprob> {
         let one = |token: String, logprob: f64, top| {
-            // What could not be shown as text is written by its bytes.
+            // A token that is not valid text is written as its bytes.
             let bytes = (!token.starts_with("bytes:")).then(|| token.clone().into_bytes());
             TokenLogprob { token, logprob, bytes, top }
         };
@@ -116,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_is_asked_for_at_the_older_route() {
+    fn an_infill_is_sent_to_the_older_route() {
         let mut request = asked();
         request.logprobs = Some(2);
         request.sampling.max_tokens = Some(16);
@@ -129,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_older_route_has_no_word_for_is_refused() {
+    fn fields_that_the_older_route_does_not_have_are_refused() {
         type Change = fn(&mut ChatRequest);
         let changes: [(&str, Change); 3] = [
             ("system", |request| {
@@ -147,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn its_pieces_are_read_with_their_probabilities() {
+    fn its_chunks_are_read_with_log_probabilities() {
         let body = stream(&[
             r#"{"choices":[{"index":0,"text":" c =","logprobs":{"tokens":[" c"," ="],
                 "token_logprobs":[-0.5,null],"top_logprobs":[{"x":-2,"y":-1},null]},"finish_reason":null}]}"#,

@@ -1,4 +1,4 @@
-//! What OpenAI and its imitators are asked beside chats: vectors and the list of models.
+//! The calls to OpenAI and its imitators other than chats: embeddings and the list of models.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +12,7 @@ use crate::backend::model_list::{entries, facts_of, first_text, has_word, number
 use crate::backend::{DecodeError, UpstreamRequest, bearer, own_fields, refuse_no_input};
 use crate::chat::{Ability, Api, EmbedRequest, Facts, GatewayError, Model, Usage, Whole};
 
-/// The call for vectors.
+/// Builds the call for embeddings.
 pub(super) fn embed(
     request: &EmbedRequest,
     model: &str,
@@ -27,15 +27,15 @@ pub(super) fn embed(
     Ok(UpstreamRequest::post("/embeddings", bearer(key), &body, dropped))
 }
 
-/// The question which models there are.
+/// Builds the call for the list of models.
 pub(super) fn listing(key: Option<&str>) -> UpstreamRequest {
     UpstreamRequest::get("/models", bearer(key))
 }
 
-/// Reads vectors, which may come in any order.
+/// Reads embeddings, which may come in any order.
 pub(super) fn embeddings(body: &[u8]) -> Result<(Whole, Usage), DecodeError> {
     let mut answer: Embedded = parse(body)?;
-    // Those without a number are in the order of the texts.
+    // The sort is stable: entries without an index keep their order.
     answer.data.sort_by_key(|entry| entry.index);
     let vectors = answer.data.into_iter().map(|entry| entry.embedding.into_numbers());
     let vectors = vectors.collect::<Result<_, _>>()?;
@@ -43,8 +43,8 @@ pub(super) fn embeddings(body: &[u8]) -> Result<(Whole, Usage), DecodeError> {
     Ok((Whole::Embeddings(vectors), Usage { prompt, ..Usage::default() }))
 }
 
-/// Where servers tell how much a model takes: vLLM and SGLang, llama.cpp as it was started and as it was trained,
-/// OpenRouter, LM Studio, Mistral, Groq.
+/// Where servers write the context length of a model: vLLM and SGLang, llama.cpp (as started, as
+/// trained), OpenRouter, LM Studio, Mistral, Groq.
 const CONTEXT: &[&str] = &[
     "/max_model_len",
     "/meta/n_ctx",
@@ -56,8 +56,9 @@ const CONTEXT: &[&str] = &[
     "/top_provider/context_length",
 ];
 
-/// What a list says of a model, in the words of whoever gives it: OpenRouter's modalities and parameters, Mistral's table
-/// of capabilities, LM Studio's and llama.cpp's lists, Ollama's, and LM Studio's types.
+/// Reads the facts about a model from its entry in the list: OpenRouter's modalities and
+/// parameters, Mistral's table of capabilities, the lists of LM Studio, llama.cpp and Ollama, and
+/// LM Studio's types.
 fn facts(entry: &Map<String, Value>) -> Facts {
     let own = entry.get("capabilities");
     let listed = |word: &str| has_word(own, word).filter(|has| *has);
@@ -128,7 +129,8 @@ struct EmbeddedEntry {
     embedding: Vector,
 }
 
-/// Numbers are asked for; some servers send what OpenAI's own clients ask for all the same.
+/// The gateway asks for numbers; some servers send base64, which OpenAI's own clients ask for, all
+/// the same.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Vector {
@@ -137,9 +139,10 @@ enum Vector {
 }
 
 impl Vector {
-    /// In base64 they stand one after the other, the least byte first.
+    /// Base64 holds the numbers one after the other, in little-endian order.
     fn into_numbers(self) -> Result<Vec<f32>, DecodeError> {
-        let malformed = || DecodeError::Malformed("a vector that is none".to_owned());
+        let malformed =
+            || DecodeError::Malformed("a vector that is not base64 of whole numbers".to_owned());
         let text = match self {
             Self::Numbers(numbers) => return Ok(numbers),
             Self::Base64(text) => text,
@@ -159,7 +162,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn vectors_are_asked_for_as_numbers_and_put_in_order() {
+    fn embeddings_are_requested_as_numbers_and_sorted() {
         let mut request = EmbedRequest { as_base64: true, ..EmbedRequest::default() };
         assert!(embed(&request, "m", None).unwrap_err().message.starts_with("input:"));
         request.input = vec!["a".into(), "b".into()];
@@ -175,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn vectors_in_base64_are_read_too_unless_they_are_damaged() {
+    fn embeddings_in_base64_are_read_unless_they_are_damaged() {
         let answer = |text: &str| {
             let body = json!({ "data": [{ "index": 0, "embedding": text }] });
             embeddings(body.to_string().as_bytes()).map(|(vectors, _)| vectors)
@@ -197,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_servers_say_of_their_models_is_read() {
+    fn facts_about_models_are_read_from_the_lists_of_many_servers() {
         let chat = ["completion", "tools"];
         let sees = ["completion", "tools", "vision"];
         for (entry, context, can) in [

@@ -1,11 +1,11 @@
-//! Giving a model back what it thought in earlier turns.
+//! Sends a model the thinking of its earlier turns.
 //!
-//! It owns who wants that: by the operator's word, else by the model's name. It refuses nothing; thinking that does not
-//! go back is for the caller to name.
+//! It owns the choice of models that get it: by the operator's setting, else by the model's name.
+//! It refuses nothing; the caller reports thinking that is not sent.
 //!
-//! The one thing to know: the API has no field for it. DeepSeek, Kimi and most servers of open models read
-//! `reasoning_content`, and refuse a call of a tool whose thinking is missing. A client that speaks this API sends
-//! whatever it was given, and that goes back as it came.
+//! The one thing to know: the API has no field for thinking. DeepSeek, Kimi and most servers of
+//! open models read `reasoning_content`, and refuse a tool call whose thinking is missing. A client
+//! that speaks this API sends the fields that it was given, and these are sent on as they came.
 
 use serde_json::{Map, Value, json};
 
@@ -13,40 +13,42 @@ use super::family::Family;
 use crate::backend::history::REASONING;
 use crate::chat::{Api, ChatRequest, Message, Part};
 
-/// Models that are trained to see what they thought before a call of a tool, by what their names begin with.
-const WANT_IT: &[&str] = &["deepseek", "kimi", "moonshot", "minimax", "glm-", "gpt-oss", "mimo"];
+/// The beginnings of the names of models that are trained to see their thinking before a tool call.
+const WANT_THINKING: &[&str] =
+    &["deepseek", "kimi", "moonshot", "minimax", "glm-", "gpt-oss", "mimo"];
 
-/// What goes back.
+/// Which thinking is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Replay {
     /// Nothing.
     Nothing,
-    /// What a client of this API sent.
+    /// Only the fields that a client of this API sent.
     Own,
-    /// That, and what others' clients sent.
+    /// Those fields, and the thinking that clients of other APIs sent.
     All,
 }
 
 impl Replay {
-    /// As the operator says, else by the model's name. OpenAI's own models refuse fields that they do not know.
+    /// By the operator's setting, else by the model's name. OpenAI's own models refuse fields that
+    /// they do not know.
     pub(super) fn of(told: Option<bool>, model: &str) -> Self {
         let name = model.rsplit('/').next().unwrap_or(model).to_ascii_lowercase();
         match told {
             Some(false) => Self::Nothing,
             Some(true) => Self::All,
-            None if WANT_IT.iter().any(|beginning| name.starts_with(beginning)) => Self::All,
+            None if WANT_THINKING.iter().any(|beginning| name.starts_with(beginning)) => Self::All,
             None if Family::of(model) == Family::Other => Self::Own,
             None => Self::Nothing,
         }
     }
 
-    /// Whether any of the conversation's thinking stays behind.
+    /// Whether some of the conversation's thinking is not sent.
     pub(super) fn loses(self, request: &ChatRequest) -> bool {
-        let has = |message: &Message| message.content.iter().any(is_thinking);
+        let has = |message: &Message| message.content.iter().any(has_thinking);
         request.messages.iter().any(|message| has(message) && self.fields(message).is_empty())
     }
 
-    /// The fields of an assistant's message.
+    /// The fields for an assistant message.
     pub(super) fn fields(self, message: &Message) -> Map<String, Value> {
         let own = message.content.iter().find_map(own);
         match (self, own) {
@@ -62,7 +64,7 @@ impl Replay {
     }
 }
 
-fn is_thinking(part: &Part) -> bool {
+fn has_thinking(part: &Part) -> bool {
     thought(part).is_some() || own(part).is_some()
 }
 
@@ -80,7 +82,7 @@ fn thought(part: &Part) -> Option<&str> {
     }
 }
 
-/// The fields in which a client of this API sent it.
+/// The fields in which a client of this API sent the thinking.
 fn own(part: &Part) -> Option<&Map<String, Value>> {
     match part {
         Part::Foreign(foreign) if foreign.api == Api::OpenAi && foreign.kind == REASONING => {
@@ -122,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn models_that_want_their_thinking_back_get_it_from_every_client() {
+    fn models_that_want_their_thinking_get_it_from_every_client() {
         let request = with_call(vec![thought("hm", Some("signed")), text("so")]);
         for (model, told, goes) in [
             ("deepseek-chat", None, true),
@@ -141,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_of_the_same_api_sends_goes_back_as_it_came() {
+    fn thinking_from_a_client_of_the_same_api_is_sent_as_it_came() {
         let details = json!([{"type": "reasoning.encrypted", "data": "x"}]);
         let value = json!({"reasoning": "hm", "reasoning_details": details});
         let own = Part::Foreign(Foreign {

@@ -1,4 +1,4 @@
-//! Reading the errors of OpenAI and its imitators, in all the shapes they come.
+//! Reads the errors of OpenAI and its imitators, in all their shapes.
 
 use serde_json::Value;
 
@@ -12,7 +12,8 @@ pub(super) fn read(status: u16, body: &[u8], model: &str) -> Rejection {
     let found = Report::of_body(body);
     let class = match &found {
         Some(report) => class(report, status, Some(status)),
-        // Not even an error in JSON: no server that knows the path answers so, a wrong base_url does.
+        // Every server that has the path answers with an error in JSON; only a wrong base_url does
+        // not.
         None if status == 404 => RejectionClass::Broken,
         None => class_of_status(status),
     };
@@ -29,25 +30,26 @@ pub(super) fn read(status: u16, body: &[u8], model: &str) -> Rejection {
     Rejection { class, message, retry_after: None }
 }
 
-/// Reads an error that comes where an answer was expected; `None` when it is none.
+/// Reads an error in the place of an answer; `None` if it is not an error.
 pub(super) fn in_band(body: &Value) -> Option<Rejection> {
-    Report::find(body).map(|report| reported(&report))
+    Report::find(body).map(|report| rejection(&report))
 }
 
-/// Reads the error of a choice; `None` when it is none.
+/// Reads the error of a choice; `None` if there is none.
 pub(super) fn of_choice(error: &Value) -> Option<Rejection> {
-    Report::of_error(error).map(|report| reported(&report))
+    Report::of_error(error).map(|report| rejection(&report))
 }
 
-/// What an error within an answer means.
-fn reported(report: &Report) -> Rejection {
+/// The rejection for an error within an answer.
+fn rejection(report: &Report) -> Rejection {
     let class = class(report, report.status(), None);
     let said = shorten(&report.message);
     let message = if said.is_empty() { NO_REASON.to_owned() } else { said };
     Rejection { class, message, retry_after: None }
 }
 
-/// `status` is what counts where the error itself says nothing, `told` that of the answer.
+/// Classifies an error. `status` counts if the error itself says nothing; `told` is the status of
+/// the answer, if it has one.
 fn class(report: &Report, status: u16, told: Option<u16>) -> RejectionClass {
     if report.is_coded(&["insufficient_quota", "credit_balance_exhausted", "billing"]) {
         return RejectionClass::QuotaExhausted;
@@ -67,14 +69,15 @@ fn class(report: &Report, status: u16, told: Option<u16>) -> RejectionClass {
         {
             RejectionClass::UnknownModel
         }
-        // Google's compatible endpoint says so of a key, which is ours and not the caller's.
+        // Google's compatible endpoint answers this to a wrong key, which is the gateway's and not
+        // the caller's.
         RejectionClass::BadRequest
             if report.is_coded(&["invalid_api_key"])
                 || report.says(&["api key not valid", "api key expired"]) =>
         {
             RejectionClass::Auth
         }
-        // FastAPI's and Starlette's words for a path that is not there.
+        // FastAPI and Starlette answer this to a path that they do not have.
         RejectionClass::UnknownModel
             if report.message.eq_ignore_ascii_case("not found") && report.kind.is_empty() =>
         {

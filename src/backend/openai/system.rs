@@ -1,10 +1,11 @@
-//! System texts for servers whose template takes one, first.
+//! Puts system messages first, in one message, for servers whose template demands that.
 //!
-//! Many a chat template refuses a second system message, or one that is not the first. Those at the beginning are
-//! joined in their order. One on the way stays where it is, as user text that is marked: moved to the front it would
-//! change the beginning of the prompt, and the server would read all of it again.
+//! Many chat templates refuse a second system message, or one that is not the first. The system
+//! messages at the beginning are joined in their order. A later one stays in its place, as marked
+//! text of the user: if it were moved to the front, the beginning of the prompt would change, and
+//! the server would have to process all of it again.
 //!
-//! The one thing to know: where nothing has to change, nothing is copied.
+//! The one thing to know: if nothing has to change, nothing is copied.
 
 use std::borrow::Cow;
 
@@ -12,7 +13,7 @@ use crate::backend::degrade::as_instructions;
 use crate::backend::quirks::SystemPlace;
 use crate::chat::{ChatRequest, Message, Part, Role};
 
-/// The request with its system texts where the server takes them.
+/// The request with its system messages where the server accepts them.
 pub(super) fn placed(request: &ChatRequest, place: SystemPlace) -> Cow<'_, ChatRequest> {
     let is_system = |message: &Message| message.role == Role::System;
     let is_fine = match place {
@@ -29,8 +30,8 @@ pub(super) fn placed(request: &ChatRequest, place: SystemPlace) -> Cow<'_, ChatR
 
 fn joined(messages: Vec<Message>) -> Vec<Message> {
     let mut placed: Vec<Message> = Vec::with_capacity(messages.len());
-    // Whether the last message is one that was marked here. A user's own goes on with it: templates often want the
-    // speakers to take turns.
+    // Whether the last message was made here from a system message. A user message that follows is
+    // joined with it: templates often demand that the roles alternate.
     let mut is_marked = false;
     for message in messages {
         let is_system = message.role == Role::System;
@@ -54,7 +55,7 @@ fn joined(messages: Vec<Message>) -> Vec<Message> {
     placed
 }
 
-/// Joins two system messages; what is no text stays, to be refused by name.
+/// Joins two system messages; parts other than text stay, so that the encoder refuses them by name.
 fn append(first: &mut Message, more: Message) {
     let text = format!("{}\n\n{}", first.joined_text(), more.joined_text());
     let parts = std::mem::take(&mut first.content).into_iter().chain(more.content);
@@ -81,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_at_the_beginning_are_one_and_those_on_the_way_stay_there() {
+    fn system_messages_at_the_beginning_are_joined_and_later_ones_stay() {
         use Role::{Assistant, System, User};
         let request = said(&[
             (System, "a"),
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_longer_conversation_begins_as_the_shorter_one_did() {
+    fn a_longer_conversation_begins_like_the_shorter_one() {
         use Role::{Assistant, System, User};
         let turns = [
             (System, "a"),
@@ -124,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_copied_where_nothing_changes() {
+    fn a_conversation_that_needs_no_change_is_not_copied() {
         let request = said(&[(Role::System, "a"), (Role::User, "hi")]);
         assert!(matches!(placed(&request, SystemPlace::First), Cow::Borrowed(_)));
     }

@@ -1,4 +1,4 @@
-//! Tests of the backend as its callers see it; encoding and decoding have a file each.
+//! Tests of the backend through its public functions; encoding and decoding have a file each.
 
 mod decoding;
 mod encoding;
@@ -10,7 +10,7 @@ use super::*;
 use crate::backend::RejectionClass;
 
 #[test]
-fn refusals_of_all_shapes_are_classed_and_keep_the_providers_words() {
+fn errors_of_all_shapes_are_classified_and_keep_the_providers_message() {
     use RejectionClass as Class;
     let coded = |message: &str, kind: &str, code: &str| {
         json!({"error": {"message": message, "type": kind, "param": null, "code": code}})
@@ -56,7 +56,7 @@ fn refusals_of_all_shapes_are_classed_and_keep_the_providers_words() {
 }
 
 #[test]
-fn imitators_own_shapes_are_read_too() {
+fn errors_in_imitators_own_shapes_are_read() {
     use RejectionClass as Class;
     let vllm = json!({"object": "error", "message": "The model `x` does not exist.",
         "type": "NotFoundError", "param": null, "code": 404});

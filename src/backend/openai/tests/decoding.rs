@@ -1,4 +1,5 @@
-//! What is read from OpenAI, however it is cut, and what is not taken for an answer.
+//! Tests of reading answers from OpenAI, wherever they are cut, and of what is not accepted as an
+//! answer.
 
 use proptest::prelude::*;
 
@@ -23,7 +24,7 @@ pub(super) fn text(text: &str) -> ChatEvent {
 pub(super) const STOP: &str = r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#;
 
 #[test]
-fn a_stream_in_imitators_habits_is_read() {
+fn a_stream_with_imitators_deviations_is_read() {
     let body = concat!(
         ": OPENROUTER PROCESSING\r\n\r\n",
         "data:{\"created\":1.5,\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":\"\"}]}\r\n\r\n",
@@ -48,7 +49,7 @@ fn a_stream_in_imitators_habits_is_read() {
 }
 
 #[test]
-fn the_reason_to_finish_is_the_end_marker_and_done_is_not() {
+fn the_finish_reason_is_the_end_marker_and_done_is_not() {
     let begun = r#"{"choices":[{"delta":{"content":"a"}}]}"#;
     let ended = done(Finish::Stop, Usage::default());
     assert_eq!(decode(&stream(&[begun, STOP])), (vec![text("a"), ended], Ok(())));
@@ -60,7 +61,7 @@ fn the_reason_to_finish_is_the_end_marker_and_done_is_not() {
 }
 
 #[test]
-fn a_stream_is_cut_wherever_it_stops_before_its_reason_to_finish() {
+fn a_stream_that_stops_before_its_finish_reason_is_cut() {
     let body = stream(&[r#"{"choices":[{"delta":{"content":"ä"}}]}"#, STOP]);
     let whole = body.rfind('}').unwrap() + 1;
     for end in 0..body.len() {
@@ -71,7 +72,7 @@ fn a_stream_is_cut_wherever_it_stops_before_its_reason_to_finish() {
 }
 
 #[test]
-fn reasons_to_finish_are_understood() {
+fn finish_reasons_are_understood() {
     for (reason, finish) in [
         ("stop", Finish::Stop),
         ("length", Finish::Length),
@@ -90,7 +91,7 @@ fn reasons_to_finish_are_understood() {
 }
 
 #[test]
-fn a_reason_that_is_not_known_to_mean_whole_is_a_failure_before_and_after_text() {
+fn an_unknown_finish_reason_is_a_failure_before_and_after_text() {
     let said = r#"{"choices":[{"delta":{"content":"a"}}]}"#;
     for (reason, class) in [
         ("error", RejectionClass::Broken),
@@ -131,7 +132,7 @@ fn a_whole_answer_to_a_streamed_request_is_read() {
     assert_eq!(ended, Err(DecodeError::Cut));
 }
 
-/// The calls that come of these `tool_calls` lists, one chunk each: id, name and arguments, joined per call.
+/// The calls in these `tool_calls` lists, one chunk each: id, name and arguments, joined per call.
 fn joined_calls(lists: &[&str]) -> Result<Vec<(String, String, String)>, DecodeError> {
     let chunks: Vec<String> = lists
         .iter()
@@ -158,17 +159,17 @@ fn triple(id: &str, name: &str, arguments: &str) -> (String, String, String) {
 }
 
 #[test]
-fn fragments_of_calls_are_joined_however_they_are_told_apart() {
+fn fragments_of_calls_are_joined_in_every_known_form() {
     let expected = vec![triple("a", "f", "{\"x\":1}"), triple("b", "g", "{}")];
     let table: &[&[&str]] = &[
-        // By the book.
+        // As documented.
         &[
             r#"[{"index":0,"id":"a","type":"function","function":{"name":"f","arguments":""}}]"#,
             r#"[{"index":0,"function":{"arguments":"{\"x\""}}]"#,
             r#"[{"index":0,"function":{"arguments":":1}"}}]"#,
             r#"[{"index":1,"id":"b","function":{"name":"g","arguments":""}}]"#,
         ],
-        // Indexes from 1, id and name said again.
+        // Indexes from 1, id and name repeated.
         &[
             r#"[{"index":1,"id":"a","function":{"name":"f","arguments":"{\"x\""}}]"#,
             r#"[{"index":1,"id":"a","function":{"name":"f","arguments":":1}"}}]"#,
@@ -183,7 +184,7 @@ fn fragments_of_calls_are_joined_however_they_are_told_apart() {
             r#"[{"index":0,"id":"a","function":{"name":"f","arguments":"{\"x\":1}"}}]"#,
             r#"[{"index":0,"id":"b","function":{"name":"g","arguments":null}}]"#,
         ],
-        // Pieces that alternate, names said again, a late empty piece.
+        // Interleaved pieces, repeated names, a late empty piece.
         &[
             r#"[{"index":0,"id":"a","function":{"name":"f","arguments":""}},{"index":1,"id":"b","function":{"name":"g","arguments":""}}]"#,
             r#"[{"index":0,"function":{"name":"f","arguments":"{\"x\""}}]"#,
@@ -203,7 +204,7 @@ fn fragments_of_calls_are_joined_however_they_are_told_apart() {
 }
 
 #[test]
-fn calls_without_ids_get_one_each() {
+fn each_call_without_an_id_gets_one() {
     let list = r#"[{"function":{"name":"f","arguments":"{}"}},{"id":"","function":{"name":"g","arguments":"{}"}}]"#;
     let joined = joined_calls(&[list]).unwrap();
     assert_eq!(joined.len(), 2);
@@ -211,7 +212,7 @@ fn calls_without_ids_get_one_each() {
 }
 
 #[test]
-fn calls_that_cannot_be_put_in_order_are_malformed() {
+fn calls_without_a_name_or_with_late_pieces_are_malformed() {
     let nameless = joined_calls(&[r#"[{"index":0,"id":"a","function":{"arguments":"{}"}}]"#]);
     assert!(matches!(nameless, Err(DecodeError::Malformed(_))), "{nameless:?}");
     let goes_on = joined_calls(&[
@@ -223,7 +224,7 @@ fn calls_that_cannot_be_put_in_order_are_malformed() {
 }
 
 #[test]
-fn calls_come_back_under_the_clients_own_names() {
+fn calls_are_given_under_the_clients_own_names() {
     let request = ChatRequest { tools: vec![tool("fs.read")], ..ChatRequest::default() };
     let list =
         r#"{"choices":[{"delta":{"tool_calls":[{"id":"a","function":{"name":"fs_read"}}]}}]}"#;
@@ -232,7 +233,7 @@ fn calls_come_back_under_the_clients_own_names() {
 }
 
 #[test]
-fn an_error_within_a_success_is_a_failure_of_its_class() {
+fn an_error_within_a_success_is_classified() {
     use RejectionClass as Class;
     for (error, class, words) in [
         (r#"{"error":{"message":"boom","code":502}}"#, Class::Broken, "boom"),
@@ -257,7 +258,7 @@ fn an_error_within_a_success_is_a_failure_of_its_class() {
 }
 
 #[test]
-fn what_no_server_answers_is_malformed() {
+fn an_answer_in_no_known_shape_is_malformed() {
     for body in ["<html>oops</html>", "data: {\"choices\":1}\n\n", "data: oops\n\n", "{\"a\":}"] {
         let (_, ended) = decode(body);
         assert!(matches!(ended, Err(DecodeError::Malformed(_))), "{body}: {ended:?}");
@@ -266,7 +267,7 @@ fn what_no_server_answers_is_malformed() {
 
 proptest! {
     #[test]
-    fn cuts_never_matter(cuts in proptest::collection::vec(0usize..600, 0..8)) {
+    fn cuts_between_pieces_change_nothing(cuts in proptest::collection::vec(0usize..600, 0..8)) {
         let body = stream(&[
             r#"{"choices":[{"delta":{"role":"assistant","content":"Grüße 🦙"}}]}"#,
             r#"{"choices":[{"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":"{"}}]}}]}"#,
@@ -281,7 +282,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_the_decoder_panic_or_succeed_without_an_end(
+    fn arbitrary_bytes_neither_panic_nor_succeed_without_an_end(
         mut body in proptest::collection::vec(any::<u8>(), 0..300),
         opening in "(data: |\\{|data: \\{\"choices\":\\[\\{)?",
     ) {

@@ -1,4 +1,4 @@
-//! What is sent to OpenAI, what is left out, and what is refused.
+//! Tests of what is sent to OpenAI, left out, and refused.
 
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ fn a_plain_request_is_streamed_and_asks_for_usage() {
 }
 
 #[test]
-fn openais_own_models_get_the_new_name_of_the_token_limit_and_others_the_old() {
+fn openais_own_models_get_the_newer_token_limit_field_and_others_the_older() {
     let mut request = user("hi");
     request.sampling.max_tokens = Some(9);
     for model in ["gpt-4o", "openai/gpt-5-mini", "o3", "o4-mini", "chatgpt-4o-latest", "gpt-6"] {
@@ -48,7 +48,7 @@ fn openais_own_models_get_the_new_name_of_the_token_limit_and_others_the_old() {
 }
 
 #[test]
-fn the_operator_may_say_how_the_limit_is_called_and_that_usage_is_not_asked_for() {
+fn the_operator_may_choose_the_limit_field_and_turn_usage_off() {
     let with = |quirks: Quirks, request: &ChatRequest, model: &str| -> Value {
         let target = Target { quirks, ..Target::new(model, None) };
         let call = OpenAi.encode(&Ask::Chat(request.clone()), target).unwrap();
@@ -74,7 +74,7 @@ fn the_operator_may_say_how_the_limit_is_called_and_that_usage_is_not_asked_for(
 }
 
 #[test]
-fn sampling_is_passed_and_what_has_no_field_is_named() {
+fn sampling_is_passed_on_and_settings_without_a_field_are_reported() {
     let mut request = user("hi");
     request.sampling = Sampling {
         temperature: Some(0.7),
@@ -104,7 +104,7 @@ fn sampling_is_passed_and_what_has_no_field_is_named() {
 }
 
 #[test]
-fn neutral_sampling_to_a_reasoning_model_is_not_worth_naming() {
+fn default_sampling_for_a_reasoning_model_is_not_reported() {
     let mut request = user("hi");
     request.sampling.temperature = Some(1.0);
     let (body, dropped) = encode_for(&request, "gpt-5");
@@ -112,7 +112,7 @@ fn neutral_sampling_to_a_reasoning_model_is_not_worth_naming() {
 }
 
 #[test]
-fn what_would_change_the_result_is_refused_by_name() {
+fn requests_that_would_change_the_result_are_refused_by_name() {
     let refused = |change: fn(&mut ChatRequest)| refusal(&OpenAi, change);
     assert!(refused(|request| request.n = Some(2)).starts_with("n:"));
     assert!(refused(|request| request.messages.clear()).starts_with("messages:"));
@@ -123,14 +123,14 @@ fn what_would_change_the_result_is_refused_by_name() {
 }
 
 #[test]
-fn how_many_stop_texts_there_are_is_the_providers_affair() {
+fn the_provider_decides_how_many_stop_texts_there_may_be() {
     let mut request = user("hi");
     request.sampling.stop = (0..12).map(|number| format!("end {number}")).collect();
     assert_eq!(encode(&request)["stop"].as_array().unwrap().len(), 12);
 }
 
 #[test]
-fn pictures_and_other_parts_stand_in_every_role() {
+fn messages_of_every_role_may_hold_pictures_and_other_parts() {
     let value = json!({"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}});
     let part = |api| {
         let (kind, value) = ("input_audio".to_owned(), value.clone());
@@ -152,7 +152,7 @@ fn pictures_and_other_parts_stand_in_every_role() {
 }
 
 #[test]
-fn pictures_go_inline_or_by_address_and_are_what_their_bytes_say() {
+fn pictures_are_sent_inline_or_by_url_with_the_type_of_their_bytes() {
     let mut request = user("look");
     let pictures = [inline("/9j/AA=="), linked("https://example.org/x.png")];
     request.messages[0].content.extend(pictures);
@@ -185,7 +185,7 @@ fn calls_and_results_are_paired_even_without_ids() {
 }
 
 #[test]
-fn mistrals_models_are_given_ids_that_their_templates_take() {
+fn mistrals_models_get_ids_that_their_templates_accept() {
     let mut request = user("hi");
     let (own, foreign) = ("AbC012xyz", "toolu_01ABC");
     request.messages.push(message(
@@ -210,7 +210,7 @@ fn mistrals_models_are_given_ids_that_their_templates_take() {
 }
 
 #[test]
-fn a_failed_result_says_so_and_its_pictures_follow_after_the_last_result() {
+fn a_failed_result_is_marked_and_its_pictures_follow_the_last_result() {
     let mut request = user("hi");
     let both = vec![call(Some("1"), "a", "{}"), call(Some("2"), "b", "{}")];
     request.messages.push(message(Role::Assistant, both));
@@ -226,7 +226,7 @@ fn a_failed_result_says_so_and_its_pictures_follow_after_the_last_result() {
 }
 
 #[test]
-fn tools_are_declared_and_chosen_under_names_that_are_allowed() {
+fn tools_are_declared_and_chosen_under_allowed_names() {
     let mut request = user("hi");
     request.tools = vec![tool("fs.read"), tool("fs_read")];
     request.tools[1].strict = Some(true);
@@ -254,7 +254,7 @@ fn tools_are_declared_and_chosen_under_names_that_are_allowed() {
 }
 
 #[test]
-fn formats_and_efforts_have_their_fields() {
+fn formats_and_efforts_are_sent_in_their_fields() {
     let mut request = user("hi");
     request.format = Format::Json;
     assert_eq!(encode(&request)["response_format"], json!({"type": "json_object"}));
@@ -287,7 +287,7 @@ fn formats_and_efforts_have_their_fields() {
 }
 
 #[test]
-fn an_openai_clients_own_fields_pass_and_foreign_ones_are_named_or_refused() {
+fn an_openai_clients_own_fields_are_passed_on_and_others_are_reported_or_refused() {
     let fields = json!({"user": "u", "logit_bias": {"5": 1}, "stream": false, "n": 3});
     let mut request = user("hi");
     request.extra = extra(Api::OpenAi, fields.clone());

@@ -1,4 +1,4 @@
-//! What OpenAI's imitators answer in shapes of their own.
+//! Tests of answers of OpenAI's imitators in shapes of their own.
 
 use super::decoding::{STOP, decode, text};
 use crate::backend::testing::{calls, done, stream};
@@ -10,7 +10,7 @@ fn thought(text: &str) -> ChatEvent {
 }
 
 #[test]
-fn null_is_nothing_in_every_field() {
+fn null_counts_as_missing_in_every_field() {
     let body = stream(&[
         r#"{"id":null,"choices":null,"usage":null,"error":null,"x_groq":null}"#,
         r#"{"choices":[null,{"index":null,"delta":{"role":null,"content":null,"refusal":null,"tool_calls":null,"function_call":null,"reasoning":null,"reasoning_content":null,"reasoning_details":null},"logprobs":null,"finish_reason":null,"usage":null,"error":null}]}"#,
@@ -26,7 +26,7 @@ fn null_is_nothing_in_every_field() {
 }
 
 #[test]
-fn thinking_in_parts_is_thinking_and_comes_first() {
+fn thinking_in_content_parts_is_read_as_thinking() {
     let body = stream(&[
         r#"{"choices":[{"delta":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]}]}}]}"#,
         r#"{"choices":[{"delta":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"!"}],"closed":true},{"type":"text","text":"a"}]}}]}"#,
@@ -39,7 +39,7 @@ fn thinking_in_parts_is_thinking_and_comes_first() {
 }
 
 #[test]
-fn thinking_that_is_told_under_several_names_is_told_once() {
+fn thinking_under_several_names_is_given_once() {
     let details = r#"[{"type":"reasoning.text","text":"hm"}]"#;
     for delta in [
         format!(r#"{{"reasoning":"hm","reasoning_content":"hm","reasoning_details":{details}}}"#),
@@ -53,7 +53,7 @@ fn thinking_that_is_told_under_several_names_is_told_once() {
 }
 
 #[test]
-fn the_one_call_from_before_there_were_tools_is_a_call() {
+fn an_older_function_call_is_read_as_a_tool_call() {
     let streamed = stream(&[
         r#"{"choices":[{"delta":{"role":"assistant","content":null,"function_call":{"name":"f","arguments":""}}}]}"#,
         r#"{"choices":[{"delta":{"function_call":{"arguments":"{\"x\""}}}]}"#,
@@ -73,7 +73,7 @@ fn the_one_call_from_before_there_were_tools_is_a_call() {
 }
 
 #[test]
-fn counts_are_found_wherever_they_are_and_nothing_wipes_them_out() {
+fn counts_are_found_in_every_place_and_empty_counts_do_not_erase_them() {
     let counted = r#"{"prompt_tokens":25,"completion_tokens":9}"#;
     let tables = [
         vec![
@@ -122,7 +122,7 @@ fn an_error_within_a_success_is_found_in_every_shape() {
         let Err(DecodeError::Reported(rejection)) = ended else { panic!("{data}: {ended:?}") };
         assert_eq!((rejection.class, rejection.message.as_str()), (Class::Broken, words));
     }
-    // Half of an error was cut off.
+    // The error was cut off in the middle.
     let (_, ended) = decode("event: error\ndata: {\"error\": {\"mess");
     assert_eq!(ended, Err(DecodeError::Cut));
 }
