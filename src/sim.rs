@@ -1,25 +1,25 @@
 //! The simulated Ollama behind `llm-gateway sim` and `llm-gateway demo`: real HTTP, Ollama's wire
 //! formats and Ollama's way of scheduling, without a model.
 //!
-//! It lets an operator try limits before buying hardware, so what it owns is the behaviour under
-//! load: slots per loaded model, unbounded lines behind them, one load at a time through a
-//! bounded queue, models swapped out to make room, a client's leaving that frees its slot and
-//! aborts its load, and not a byte before the first token. Shapes and texts follow Ollama 0.33.
-//! It refuses to say anything meaningful: answers are readable sentences that depend only on the
-//! seed, the model and the question.
+//! It lets an operator try limits before buying hardware, so it owns Ollama's behaviour under load:
+//! slots per loaded model, unbounded lines behind them, one load at a time through a bounded queue,
+//! and evictions of models to free memory. A client that disconnects frees its slot and cancels its
+//! load, and no byte is sent before the first token. Shapes and texts follow Ollama 0.33. It
+//! refuses to say anything meaningful: answers are readable sentences that depend only on the seed,
+//! the model and the question.
 //!
 //! It knows nothing of the gateway and shares only `listener` with it.
 //!
-//! | file | what |
+//! | file | what it owns |
 //! | --- | --- |
-//! | `settings`, `options` | what is simulated |
+//! | `settings`, `options` | the simulator's settings and command-line options |
 //! | `routes`, `generation` | the endpoints |
 //! | `engine` | the scheduler with its lock, wakers and timer |
-//! | `scheduler`, `runner_options` | who runs and who waits, and what makes a model load again, pure |
-//! | `field`, `ask`, `embedding` | what clients ask, pure |
-//! | `answer`, `text`, `schema`, `clue` | what is said, pure |
-//! | `wire`, `openai`, `refusal` | how it is written |
-//! | `name`, `catalog` | model names and what each model can do, pure |
+//! | `scheduler`, `runner_options` | which calls run or wait, and what reloads a model, pure |
+//! | `field`, `ask`, `embedding` | the reading of requests, pure |
+//! | `answer`, `text`, `schema`, `clue` | the content of answers, pure |
+//! | `wire`, `openai`, `refusal` | the encoding of answers and errors |
+//! | `name`, `catalog` | model names and each model's capabilities, pure |
 
 use std::io;
 use std::net::SocketAddr;
@@ -67,7 +67,7 @@ mod tests;
 /// A running simulator.
 ///
 /// # Cancellation
-/// Dropping it stops it too, without waiting for the end.
+/// Dropping it also stops it, without waiting for the end.
 #[derive(Debug)]
 pub struct Sim {
     engine: Arc<Engine>,
@@ -76,8 +76,8 @@ pub struct Sim {
     loads: JoinHandle<()>,
 }
 
-/// Binds the address and starts serving, on one thread of its own. Signals are left alone. Must
-/// be called within a running actix system, which must keep running.
+/// Binds the address and starts serving, on its own single thread. It handles no signals. Must be
+/// called within a running actix system, which must keep running.
 ///
 /// # Errors
 /// When the address cannot be bound, or the thread cannot be started.
@@ -94,9 +94,9 @@ pub fn start(settings: SimSettings) -> io::Result<Sim> {
     })
     .workers(1)
     .disable_signals()
-    // Otherwise a client's leaving goes unnoticed until the answer is ready.
+    // Otherwise the server notices a disconnected client only when the answer is ready.
     .h1_allow_half_closed(false)
-    // Tokens are small and must not wait for one another.
+    // Tokens are small and must not be delayed to be sent together.
     .tcp_nodelay(true)
     // Longer than any client's pool keeps an idle connection, so that clients close first.
     .keep_alive(Duration::from_secs(300))
@@ -115,22 +115,22 @@ pub fn start(settings: SimSettings) -> io::Result<Sim> {
 }
 
 impl Sim {
-    /// Where it listens.
+    /// The address on which it listens.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// The numbers now.
+    /// The scheduler's present counters.
     pub fn snapshot(&self) -> SimSnapshot {
         self.engine.snapshot()
     }
 
-    /// The numbers as they change; a slow reader sees only the newest.
+    /// The counters as they change; a slow reader sees only the newest.
     pub fn watch(&self) -> watch::Receiver<SimSnapshot> {
         self.engine.watch()
     }
 
-    /// Stops at once, cutting off answers in progress, and waits until nothing listens.
+    /// Stops at once, cuts off answers in progress, and waits until the listener is closed.
     pub async fn stop(self) {
         self.server.stop(false).await;
     }
@@ -139,7 +139,8 @@ impl Sim {
 impl Drop for Sim {
     fn drop(&mut self) {
         self.loads.abort();
-        // The order goes out with the call; the future only waits for the end. Twice is fine.
+        // The call itself stops the server; the future only waits for the end. Stopping twice is
+        // harmless.
         drop(self.server.stop(false));
     }
 }

@@ -1,15 +1,15 @@
-//! What a model will say to a question, decided before a word of it is sent.
+//! Decides a model's whole answer to a question before any of it is sent.
 //!
 //! Owns the rules: the answer is a function of the seed, the model and the conversation; a tool is
 //! called when the last message is the user's and names it; structured output is the smallest
 //! instance of its schema; a stop string or `num_predict` cuts the rest off. Refuses nothing and
-//! keeps no time: when each piece is due is the pump's.
+//! keeps no time: the pump decides when each piece is due.
 //!
-//! What a reader would get wrong: a tool is named when its name stands in the message in any
+//! What a reader would get wrong: a message names a tool if it contains the tool's name in any
 //! case, with underscores written as such or as spaces (`get_weather`, "get weather"). Every tool
-//! so named is called once, in the order offered. Where none is, those are called of whose name a
-//! word of five letters or more stands in the message ("how is the weather?"). Anything else gets
-//! words. Arguments are made of the numbers and quoted texts of the message.
+//! so named is called once, in the order offered. If none is named, a tool is called if the message
+//! contains a word of five letters or more from its name ("how is the weather?"). Any other message
+//! gets text. Arguments are made of the numbers and quoted texts of the message.
 
 use serde_json::Value;
 
@@ -21,13 +21,14 @@ use super::{schema, text};
 #[cfg(test)]
 mod tests;
 
-/// Fewest letters of a word that tells which tool is meant: shorter ones (`get`, `list`) are in every other name.
+/// The fewest letters of a word that identifies a tool: shorter ones (`get`, `list`) are in many
+/// names.
 const TELLING: usize = 5;
 
-/// Everything a model will say.
+/// A model's whole answer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
-    /// In the order sent.
+    /// Its pieces, in the order in which they are sent.
     pub pieces: Vec<Piece>,
     /// Why it ends.
     pub reason: DoneReason,
@@ -35,7 +36,7 @@ pub struct Answer {
     pub prompt_tokens: u64,
 }
 
-/// What one line of a stream carries.
+/// The content of one line of a stream.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Piece {
     /// One token of reasoning.
@@ -46,14 +47,14 @@ pub enum Piece {
     Call(ToolCall),
 }
 
-/// A call of a tool.
+/// A tool call.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ToolCall {
     /// `call_` and eight characters.
     pub id: String,
-    /// Its place among the answer's calls, from 0.
+    /// Its index among the answer's calls, from 0.
     pub index: usize,
-    /// The tool.
+    /// The tool's name.
     pub name: String,
     /// A valid instance of the tool's parameters.
     pub arguments: Value,
@@ -62,9 +63,9 @@ pub struct ToolCall {
 /// Why an answer ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum DoneReason {
-    /// All was said, a tool was called, or a stop string came up.
+    /// The answer is complete, a tool was called, or a stop string occurred.
     Stop,
-    /// `num_predict` tokens were said.
+    /// It reached `num_predict` tokens.
     Length,
     /// There was no question: the model is loaded.
     Load,
@@ -73,7 +74,7 @@ pub enum DoneReason {
 }
 
 impl Answer {
-    /// An answer without words.
+    /// An answer without content.
     pub fn silent(reason: DoneReason) -> Self {
         Self { pieces: Vec::new(), reason, prompt_tokens: 0 }
     }
@@ -114,7 +115,7 @@ impl Answer {
 }
 
 impl Piece {
-    /// Tokens it is worth, at least 1.
+    /// Its number of tokens, at least 1.
     pub fn tokens(&self) -> u64 {
         match self {
             Self::Thinking(_) | Self::Text(_) => 1,
@@ -135,8 +136,8 @@ impl DoneReason {
     }
 }
 
-/// Decides the answer of a model to a question; `seed` is the simulator's own, and the
-/// question's own seed is added to it.
+/// Decides a model's answer to a question; `seed` is the simulator's, and the question's own seed
+/// also counts.
 pub fn plan(ask: &Ask, model: &Model, seed: u64) -> Answer {
     let seed = seed_of(ask, model, seed);
     let thinks = model.thinks && ask.think.unwrap_or(true);
@@ -169,7 +170,7 @@ fn seed_of(ask: &Ask, model: &Model, seed: u64) -> u64 {
     text::seed_of(head.into_iter().chain(turns))
 }
 
-/// The tools that the last message calls for, and what it gives them to work with.
+/// The tools that the last message calls for, and the clues in it for their arguments.
 fn called_tools(ask: &Ask) -> (Vec<&Tool>, Clues) {
     let Some(last) = ask.messages.last().filter(|last| last.role == "user") else {
         return (Vec::new(), Clues::default());
@@ -200,7 +201,7 @@ fn content(ask: &Ask, clues: Clues, seed: u64) -> String {
     }
 }
 
-/// Some object: with the keys that the question puts in quotes, as people do who want particular ones.
+/// An object with the keys that the question has in quotes, or with the key `answer`.
 fn object(mut clues: Clues, seed: u64) -> Value {
     let quotes = std::iter::from_fn(|| clues.next_quote(|_| true));
     let is_key = |quote: &String| {
@@ -239,7 +240,8 @@ fn cut_at_length(pieces: &mut Vec<Piece>, most: Option<u64>) -> DoneReason {
     DoneReason::Length
 }
 
-/// Four tokens a message for its frame, about four bytes a token for its text, 256 an image.
+/// Counts four tokens per message for its frame, about one per four bytes of text, and 256 per
+/// image.
 fn prompt_tokens(ask: &Ask) -> u64 {
     let turn = |message: &super::ask::Message| {
         4 + text::prompt_tokens(message.content.len()) + 256 * message.images.len() as u64

@@ -1,4 +1,4 @@
-//! What a client asks for, read from the body of `/api/chat` or `/api/generate`.
+//! A client's request, read from the body of `/api/chat` or `/api/generate`.
 //!
 //! Owns the checks that need no model: types, `think` values, images in base64, `format`. Refuses
 //! what Ollama refuses, in its words. Sampling options (`temperature`, `top_p`, …) are accepted
@@ -17,39 +17,39 @@ use super::scheduler::FOREVER;
 #[cfg(test)]
 mod tests;
 
-/// Context length in tokens when a request names none (Ollama on a small GPU).
+/// The context length in tokens if a request sets none (Ollama's on a small GPU).
 pub const DEFAULT_NUM_CTX: u32 = 4096;
-/// How long a model stays when a request does not say: `OLLAMA_KEEP_ALIVE`.
+/// How long a model stays if a request sets no keep-alive: `OLLAMA_KEEP_ALIVE`.
 pub const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(300);
 
-/// One question, whatever endpoint it came by.
+/// One request, of any endpoint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ask {
     /// The model as the client wrote it.
     pub model: String,
-    /// The conversation; empty when the client only wants the model loaded or unloaded.
+    /// The conversation; empty if the client only wants to load or unload the model.
     pub messages: Vec<Message>,
     /// The tools offered.
     pub tools: Vec<Tool>,
-    /// What the content must be.
+    /// The required form of the content.
     pub format: Format,
-    /// Whether to think; the model decides when the client does not.
+    /// Whether to think; if the client does not set it, the model decides.
     pub think: Option<bool>,
-    /// Most tokens generated; none means no limit.
+    /// The most tokens to generate; `None` means no limit.
     pub num_predict: Option<u64>,
-    /// Strings that end the answer, and are left out of it.
+    /// Strings that end the answer and are not part of it.
     pub stop: Vec<String>,
     /// The client's seed.
     pub seed: Option<i64>,
     /// Context length in tokens.
     pub num_ctx: u32,
-    /// What the model is to be loaded with.
+    /// The options that the model must be loaded with.
     pub options: RunnerOptions,
-    /// How long the model stays after this.
+    /// How long the model stays after this request.
     pub keep_alive: Duration,
-    /// Whether the answer comes in pieces.
+    /// Whether the answer is streamed.
     pub stream: bool,
-    /// Whether this asks to fill in the middle.
+    /// Whether it is a fill-in-the-middle request.
     pub fills: bool,
 }
 
@@ -64,7 +64,7 @@ pub struct Message {
     pub images: Vec<String>,
 }
 
-/// A tool on offer.
+/// An offered tool.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tool {
     /// Its name.
@@ -73,7 +73,7 @@ pub struct Tool {
     pub parameters: Value,
 }
 
-/// What the content must be.
+/// The required form of the content.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Format {
     /// Anything.
@@ -88,7 +88,7 @@ impl Ask {
     /// Reads the body of `/api/chat`.
     ///
     /// # Errors
-    /// 400 for a wrong type or value, 500 for a wrong `format` or option, as Ollama has it.
+    /// 400 for a wrong type or value, 500 for a wrong `format` or option, as in Ollama.
     pub fn chat(body: &Value) -> Result<Self, Refusal> {
         let fields = Fields::new("ChatRequest", body)?;
         let messages = fields.array("messages", "[]api.Message")?;
@@ -100,7 +100,7 @@ impl Ask {
     /// Reads the body of `/api/generate`: a conversation of at most a system and a user turn.
     ///
     /// # Errors
-    /// As [`Ask::chat`]; 400 when `raw` comes with a template, system text or context.
+    /// Those of [`Ask::chat`]; also 400 for `raw` together with a template, system text or context.
     pub fn generate(body: &Value) -> Result<Self, Refusal> {
         let fields = Fields::new("GenerateRequest", body)?;
         let [prompt, system, suffix, template] =
@@ -124,7 +124,7 @@ impl Ask {
         Ok(Self { messages, fills: !suffix.is_empty(), ..common(&fields)? })
     }
 
-    /// An empty question with every default: what parsers start from.
+    /// An empty request with all defaults, with which parsers start.
     pub fn empty(model: &str) -> Self {
         Self {
             model: model.to_owned(),
@@ -155,7 +155,7 @@ impl Message {
 /// Reads `keep_alive`: a duration string, or seconds; negative is forever.
 ///
 /// # Errors
-/// 400 for a string that is no duration, or another type.
+/// 400 for a string that is not a duration, or another type.
 pub fn keep_alive(fields: &Fields<'_>) -> Result<Duration, Refusal> {
     let Some(value) = fields.get("keep_alive") else { return Ok(DEFAULT_KEEP_ALIVE) };
     let length = if let Some(seconds) = value.as_f64() {
@@ -175,10 +175,10 @@ pub fn keep_alive(fields: &Fields<'_>) -> Result<Duration, Refusal> {
     Ok(length.min(FOREVER))
 }
 
-/// Reads what the model is to be loaded with.
+/// Reads the options that the model must be loaded with.
 ///
 /// # Errors
-/// As Ollama has it for options of a wrong type.
+/// Ollama's error for an option of a wrong type.
 pub fn runner_options(fields: &Fields<'_>) -> Result<RunnerOptions, Refusal> {
     let empty = Value::Object(serde_json::Map::new());
     let options = Fields::new("Options", fields.get("options").unwrap_or(&empty))?;
@@ -187,10 +187,10 @@ pub fn runner_options(fields: &Fields<'_>) -> Result<RunnerOptions, Refusal> {
     RunnerOptions::read(fields, &options, num_ctx)
 }
 
-/// Reads a tool, in the form both APIs share.
+/// Reads a tool, in the form that both APIs share.
 ///
 /// # Errors
-/// 400 when its parts have the wrong types.
+/// 400 for a part of a wrong type.
 pub fn tool(value: &Value) -> Result<Tool, Refusal> {
     let fields = Fields::new("Tool", value)?;
     let function = Fields::new("ToolFunction", fields.get("function").unwrap_or(&Value::Null))?;
@@ -251,7 +251,7 @@ fn images(fields: &Fields<'_>) -> Result<Vec<String>, Refusal> {
     fields.array("images", "[]api.ImageData")?.iter().map(read).collect()
 }
 
-/// Where a text stops being padded standard base64; none when it is all right.
+/// The position at which a text is not padded standard base64; `None` if all of it is valid.
 fn bad_base64(text: &str) -> Option<usize> {
     let digits = text.trim_end_matches('=').len();
     let padding = text.len() - digits;
@@ -290,7 +290,7 @@ fn format(fields: &Fields<'_>) -> Result<Format, Refusal> {
     }
 }
 
-/// Options are integers written as any JSON number; the fraction is cut off.
+/// Reads an integer option from any JSON number, without its fraction.
 fn integer(options: &Fields<'_>, name: &str) -> Result<Option<i64>, Refusal> {
     let Some(value) = options.get(name) else { return Ok(None) };
     let float = || value.as_f64().map(|number| number as i64);

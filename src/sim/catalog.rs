@@ -1,9 +1,9 @@
-//! The installed models and what each can do.
+//! The installed models and their capabilities.
 //!
-//! Owns the facts that `/api/tags`, `/api/show` and the capability checks share. Capabilities are
-//! told from the name alone, since there is no model file to read: a name with `embed` in it
-//! embeds and does nothing else, known reasoning families think, known older families have no
-//! tools. Refuses to hold a name that Ollama could not hold: such names are left out.
+//! Owns the facts that `/api/tags`, `/api/show` and the capability checks share. The name alone
+//! determines the capabilities, since there is no model file to read: a model with `embed` in its
+//! name embeds and does nothing else, known reasoning families think, known older families have no
+//! tools. Refuses names that Ollama would refuse: it leaves them out.
 
 use sha2::{Digest, Sha256};
 
@@ -13,22 +13,22 @@ use super::name::ModelKey;
 const THINKING: [&str; 4] = ["deepseek-r1", "gpt-oss", "magistral", "qwen3"];
 /// Name prefixes of families without tool calling.
 const NO_TOOLS: [&str; 4] = ["codellama", "gemma", "llama2", "phi"];
-/// Name prefixes of families that Ollama runs one call at a time, whatever it is set to.
+/// Name prefixes of families of which Ollama runs one call at a time, whatever its settings are.
 const SERIAL: [&str; 7] =
     ["mllama", "llama3.2-vision", "qwen3vl", "qwen35", "qwen3next", "lfm2", "nemotron_h"];
-/// Name prefixes of families that complete code around a gap.
+/// Name prefixes of families that fill in the middle.
 const INSERT: [&str; 3] = ["codellama", "codestral", "starcoder"];
 
 /// One installed model.
 #[derive(Clone, Debug)]
 pub struct Model {
-    /// What it is compared by.
+    /// The name by which models are compared.
     pub key: ModelKey,
     /// The family name, such as `llama3.1`.
     pub family: String,
-    /// Its parameters in billions, from the tag (`70b`) or 8, or 0.1 for an embedding model.
+    /// Its parameters in billions: from the tag (`70b`), else 8, or 0.1 for an embedding model.
     pub billions: f64,
-    /// Whether it embeds, and so neither chats nor generates.
+    /// Whether it is an embedding model, which neither chats nor generates.
     pub embeds: bool,
     /// Whether it thinks before it answers.
     pub thinks: bool,
@@ -36,9 +36,9 @@ pub struct Model {
     pub tools: bool,
     /// Whether it fills in the middle.
     pub inserts: bool,
-    /// Whether it runs one call at a time, however many slots a model has.
+    /// Whether it runs one call at a time, however many slots other models have.
     pub is_serial: bool,
-    /// Length of its embedding vectors.
+    /// The length of its embedding vectors.
     pub embedding_length: usize,
 }
 
@@ -49,7 +49,7 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// Installs the named models; a name that is not a model name, or comes twice, is left out.
+    /// Installs the named models; invalid and repeated names are left out.
     pub fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
         let mut models: Vec<Model> = Vec::new();
         for key in names.into_iter().filter_map(ModelKey::parse) {
@@ -93,7 +93,7 @@ impl Model {
         }
     }
 
-    /// What `/api/show` and `/api/tags` call its capabilities.
+    /// Its capabilities, as `/api/show` and `/api/tags` name them.
     pub fn capabilities(&self) -> Vec<&'static str> {
         let able = [
             (!self.embeds, "completion"),
@@ -110,12 +110,12 @@ impl Model {
         if self.embeds { 2048 } else { 131_072 }
     }
 
-    /// Size on disk in bytes, at four and a half bits a parameter.
+    /// Its size on disk in bytes, with four and a half bits per parameter.
     pub fn size(&self) -> u64 {
         (self.billions * 562_500_000.0) as u64
     }
 
-    /// Bare hexadecimal SHA-256 that stands for the model's manifest.
+    /// A hexadecimal SHA-256 in place of the digest of the model's manifest.
     pub fn digest(&self) -> String {
         Sha256::digest(self.key.short()).iter().map(|byte| format!("{byte:02x}")).collect()
     }
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tag_tells_the_size_unless_it_is_absurd() {
+    fn the_tag_sets_the_size_unless_it_is_absurd() {
         let catalog = Catalog::new(["a:70b", "a", "a:1e300b", "a:0b", "a:nanb"]);
         let billions: Vec<f64> = catalog.all().iter().map(|model| model.billions).collect();
         assert_eq!(billions, [70.0, 8.0, 8.0, 8.0, 8.0]);
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_no_names_and_repeats_are_left_out() {
+    fn invalid_and_repeated_names_are_left_out() {
         assert_eq!(Catalog::new(["a", "A:latest", "", "b c"]).all().len(), 1);
     }
 }

@@ -1,10 +1,10 @@
-//! What a message gives a tool to work with: the numbers and the quoted texts in it.
+//! The clues in a message for a tool's arguments: its numbers and its quoted texts.
 //!
-//! Owns how they are found, nothing else. Refuses to understand: which of them an argument means is decided by type and
-//! order alone.
+//! Owns only how to find them. Refuses to understand the message: type and order alone decide which
+//! clue goes into which argument.
 //!
-//! What a reader would get wrong: an apostrophe is no quotation mark. A text is quoted when nothing that belongs to a
-//! word stands before its opening mark or after its closing mark.
+//! What a reader would get wrong: an apostrophe is not a quotation mark. A text is quoted if no
+//! part of a word touches its opening mark from the left or its closing mark from the right.
 
 use std::collections::VecDeque;
 
@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 const MARKS: [(char, char); 5] =
     [('"', '"'), ('\'', '\''), ('`', '`'), ('\u{201c}', '\u{201d}'), ('\u{2018}', '\u{2019}')];
 
-/// What is left to use, in the order written.
+/// The clues that are not used yet, in the order of the message.
 #[derive(Clone, Debug, Default)]
 pub struct Clues {
     numbers: VecDeque<f64>,
@@ -25,13 +25,13 @@ impl Clues {
         Self { numbers: numbers(text), quotes: quotes(text) }
     }
 
-    /// Takes the next number, when it is one that fits.
+    /// Takes the next number, if it fits.
     pub fn next_number(&mut self, fits: impl Fn(f64) -> bool) -> Option<f64> {
         let fitting = self.numbers.front().is_some_and(|number| fits(*number));
         fitting.then(|| self.numbers.pop_front()).flatten()
     }
 
-    /// Takes the next quoted text, when it is one that fits.
+    /// Takes the next quoted text, if it fits.
     pub fn next_quote(&mut self, fits: impl Fn(&str) -> bool) -> Option<String> {
         let fitting = self.quotes.front().is_some_and(|quote| fits(quote));
         fitting.then(|| self.quotes.pop_front()).flatten()
@@ -67,7 +67,7 @@ fn quotes(text: &str) -> VecDeque<String> {
     found
 }
 
-/// The text up to the closing mark, and what follows the mark.
+/// The text up to the closing mark, and the text after the mark.
 fn closed(text: &str, close: char) -> Option<(&str, &str)> {
     text.match_indices(close).find_map(|(at, mark)| {
         let after = text.get(at + mark.len()..)?;
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn quoted_texts_are_found_and_apostrophes_are_none() {
+    fn quoted_texts_are_found_and_apostrophes_are_not_marks() {
         let text = "it's 'a b' and \"it's\", don\u{2019}t \u{201c}你好\u{201d} but 'open";
         assert_eq!(quotes(text), ["a b", "it's", "你好"]);
         assert!(quotes("'' and \"").is_empty());

@@ -1,16 +1,16 @@
-//! One JSON document as Go writes it.
+//! Writes a JSON document as Go does.
 
 use bytes::Bytes;
 use serde::Serialize;
 
-/// Compact JSON with Go's escapes.
+/// Writes compact JSON with Go's escapes.
 pub fn object(value: &impl Serialize) -> Bytes {
-    // Serialising these types to a string cannot fail: no maps with odd keys, no foreign code.
+    // Serialising these types cannot fail: all maps have strings as keys.
     let text = serde_json::to_string(value).unwrap_or_default();
     if !text.contains(['<', '>', '&', '\u{2028}', '\u{2029}']) {
         return Bytes::from(text);
     }
-    // These letters can only stand inside strings, where an escape means the same.
+    // These characters occur only inside strings, where an escape means the same.
     let escape = |letter: char| match letter {
         '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => format!("\\u{:04x}", u32::from(letter)),
         other => other.to_string(),

@@ -1,11 +1,12 @@
-//! Embedding vectors: the same text always has the same vector, and similar texts similar ones.
+//! Embedding vectors: the same text always has the same vector, and similar texts have similar
+//! ones.
 //!
-//! Owns the vectors and the reading of `/api/embed` bodies. Each word points in a direction of its
-//! own, and a text in the sum of its words' directions, so that texts sharing words are close.
-//! Refuses inputs that are neither a string nor strings.
+//! Owns the vectors and the reading of `/api/embed` bodies. Each word has its own direction, and a
+//! text has the sum of its words' directions, so that texts that share words are close. Refuses
+//! inputs that are neither a string nor a list of strings.
 //!
-//! What a reader would get wrong: `/api/embed` answers vectors of length 1, and cuts to
-//! `dimensions` before scaling; the old `/api/embeddings` does not scale at all.
+//! What a reader would get wrong: `/api/embed` returns vectors of length 1, and cuts them to
+//! `dimensions` before it scales them; the old `/api/embeddings` does not scale at all.
 
 use std::time::Duration;
 
@@ -17,23 +18,23 @@ use super::refusal::Refusal;
 use super::runner_options::RunnerOptions;
 use super::text;
 
-/// Most inputs of one request; Ollama sets no limit, OpenAI this one.
+/// The most inputs in one request; Ollama sets no limit, OpenAI sets this one.
 const MOST_INPUTS: usize = 2048;
 
-/// A body of `/api/embed`.
+/// The body of a request for embeddings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Embed {
     /// The model as the client wrote it.
     pub model: String,
     /// The texts, possibly none.
     pub inputs: Vec<String>,
-    /// Whether a text too long for the model is cut instead of refused.
+    /// Whether a text that is too long for the model is cut instead of refused.
     pub truncate: bool,
-    /// Length to cut the vectors to.
+    /// The length to cut the vectors to.
     pub dimensions: Option<usize>,
-    /// How long the model stays after this.
+    /// How long the model stays after this request.
     pub keep_alive: Duration,
-    /// What the model is to be loaded with.
+    /// The options that the model must be loaded with.
     pub options: RunnerOptions,
 }
 
@@ -41,7 +42,7 @@ impl Embed {
     /// Reads a body.
     ///
     /// # Errors
-    /// 400 for an input that is not text, more than 2048 inputs, or a wrong type.
+    /// 400 for an input that is not text, for more than 2048 inputs, or for a wrong type.
     pub fn read(body: &Value) -> Result<Self, Refusal> {
         let fields = Fields::new("EmbedRequest", body)?;
         let invalid = || Refusal::bad("invalid input type");
@@ -70,7 +71,7 @@ impl Embed {
     }
 }
 
-/// The words of a text, as many as a context of `most` tokens holds, and whether that was all.
+/// The first words of a text, at most `most`, and whether these are all of them.
 pub fn words(text: &str, most: usize) -> (Vec<&str>, bool) {
     let mut words = text.split_whitespace();
     let kept = words.by_ref().take(most).collect();
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn vectors_are_of_length_one_even_when_cut_and_even_for_no_words() {
+    fn vectors_have_length_one_even_if_cut_or_without_words() {
         for text in ["", "one", "one two three"] {
             let own = vector(text);
             assert!((likeness(&own, &own) - 1.0).abs() < 1e-4, "{text}");
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn inputs_are_a_text_or_texts() {
+    fn inputs_are_a_text_or_a_list_of_texts() {
         let read = |input: Value| Embed::read(&json!({"model": "m", "input": input}));
         assert_eq!(read(json!("a")).expect("accepted").inputs, ["a"]);
         assert_eq!(read(json!(["a", ""])).expect("accepted").inputs, ["a", ""]);

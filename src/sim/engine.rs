@@ -1,9 +1,10 @@
-//! The scheduler brought to life: a lock around it, wakers for those who wait, a timer for what time alone changes.
+//! Runs the scheduler: a lock around it, wakers for waiting calls, and a timer for what time alone
+//! changes.
 //!
 //! Owns the only copy of the scheduling state. A call waits in [`Engine::enter`] and then holds a
-//! [`Turn`]; dropping either, at any moment, is the client's leaving: the slot goes to the next in
-//! line at once, and a load that it began is given up. The lock is never held across
-//! an await. Refuses what the scheduler refuses.
+//! [`Turn`]; dropping either, at any moment, means that the client has disconnected: the slot goes
+//! to the next call in line at once, and a load that it began is cancelled. The lock is never held
+//! across an await. Refuses what the scheduler refuses.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,13 +19,13 @@ use super::refusal::Refusal;
 use super::scheduler::{Bounds, CallId, End, Grant, Resident, Scheduler, SimSnapshot, Want};
 use super::settings::SimSettings;
 
-/// Longest simulated time of any kind; keeps sums of moments within range.
+/// The longest simulated duration of any kind; it keeps sums of moments within range.
 const LONGEST: Duration = Duration::from_secs(86_400);
 
-/// What all handlers share.
+/// The state that all handlers share.
 #[derive(Debug)]
 pub struct Engine {
-    /// How the simulator was set up.
+    /// The simulator's settings.
     pub settings: SimSettings,
     /// The installed models.
     pub catalog: Catalog,
@@ -39,18 +40,18 @@ struct State {
     waiting: HashMap<CallId, oneshot::Sender<Grant>>,
 }
 
-/// A call that holds what it needs to run.
+/// The right of a call to run, with the slot that it needs.
 ///
 /// # Cancellation
-/// Dropping it before [`Turn::finish`] counts the call as cancelled. Either way its slot is free.
+/// Dropping it before [`Turn::finish`] counts the call as cancelled. Either way it frees the slot.
 #[derive(Debug)]
 pub struct Turn {
     place: Place,
-    /// How long the call waited for its model to be in memory.
+    /// How long the call waited until its model was in memory.
     pub load: Duration,
 }
 
-/// A call's place with the scheduler, given up on drop.
+/// A call's place in the scheduler, which it leaves on drop.
 #[derive(Debug)]
 struct Place {
     engine: Arc<Engine>,
@@ -63,7 +64,7 @@ impl Engine {
     pub fn new(settings: SimSettings) -> Arc<Self> {
         let bounds = Bounds {
             max_queue: settings.max_queue as usize,
-            // Zero means three, as Ollama has it on one GPU.
+            // Zero means three, as in Ollama with one GPU.
             max_loaded: match settings.max_loaded_models {
                 0 => 3,
                 most => most as usize,
@@ -85,10 +86,10 @@ impl Engine {
     /// Waits until the call may run: for its model, then for a slot.
     ///
     /// # Errors
-    /// 503 at once when the call needs a load and the queue for that is full.
+    /// 503 at once if the call needs a load and the queue for that is full.
     ///
     /// # Cancellation
-    /// Dropping the future takes the call out of whatever line it stands in.
+    /// Dropping the future removes the call from the line in which it waits.
     pub async fn enter(self: &Arc<Self>, want: Want) -> Result<Turn, Refusal> {
         let (grant, granted) = oneshot::channel();
         let id = self.change(|state, now| {
@@ -97,12 +98,13 @@ impl Engine {
             Ok(id)
         })?;
         let place = Place { engine: Arc::clone(self), id, end: End::Cancelled };
-        // The sender is dropped unused only with the call's own place, which this future holds.
+        // The sender is dropped unused only together with the call's place, which this future
+        // holds.
         let load = granted.await.map_or(Duration::ZERO, |grant| grant.load);
         Ok(Turn { place, load })
     }
 
-    /// Unloads a model as soon as nobody uses it.
+    /// Unloads a model as soon as no call uses it.
     pub fn unload(&self, model: &ModelKey) {
         self.change(|state, now| state.scheduler.unload(now, model));
     }
@@ -112,23 +114,24 @@ impl Engine {
         self.change(|state, now| state.scheduler.residents(now))
     }
 
-    /// The numbers now.
+    /// The present counters.
     pub fn snapshot(&self) -> SimSnapshot {
         self.state.lock().scheduler.snapshot()
     }
 
-    /// The numbers as they change.
+    /// The counters as they change.
     pub fn watch(&self) -> watch::Receiver<SimSnapshot> {
         self.seen.subscribe()
     }
 
-    /// Ends each load when its time has come, and whatever else time alone changes; never returns.
+    /// Ends each load when it is due, and makes all other changes that time alone causes; never
+    /// returns.
     pub async fn run_clock(self: Arc<Self>) {
         let mut next = self.next.subscribe();
         loop {
             let due = *next.borrow_and_update();
             let Some(due) = due else {
-                // The engine, held here, holds the sender, so this cannot fail.
+                // This cannot fail: the engine, which is held here, holds the sender.
                 let _ = next.changed().await;
                 continue;
             };
@@ -141,24 +144,25 @@ impl Engine {
         }
     }
 
-    /// When the token with this many tokens before it is due, counted from the first.
+    /// When a token after this many others is due, counted from the first token.
     pub fn pace(&self, before: u64) -> Duration {
-        // A rate of zero, below, or not a number makes this fail: then there is no pause.
+        // This fails if the rate is zero, negative or not a number: then there is no pause.
         let due = Duration::try_from_secs_f64(before as f64 / self.settings.tokens_per_second);
         due.unwrap_or_default().min(LONGEST)
     }
 
-    /// Changes the state, then tells everybody whom it concerns.
+    /// Changes the state, then notifies all calls and watchers that the change concerns.
     fn change<T>(&self, change: impl FnOnce(&mut State, Instant) -> T) -> T {
         let mut state = self.state.lock();
         let out = change(&mut state, Instant::now());
         for grant in state.scheduler.take_grants() {
             if let Some(waiting) = state.waiting.remove(&grant.call) {
-                // A receiver that is gone is leaving, and gives the slot back when it does.
+                // If the receiver is gone, the call's place is being dropped, which returns the
+                // slot.
                 let _ = waiting.send(grant);
             }
         }
-        // Under the lock, so that nobody sees an older state after a newer one.
+        // Under the lock, so that no watcher sees an older state after a newer one.
         let next = state.scheduler.next_change();
         self.next.send_if_modified(|before| std::mem::replace(before, next) != next);
         let now = state.scheduler.snapshot();
@@ -168,7 +172,7 @@ impl Engine {
 }
 
 impl Turn {
-    /// The call said its last word; its slot is free when this returns.
+    /// Ends the call as complete; its slot is free when this returns.
     pub fn finish(mut self) {
         self.place.end = End::Finished;
     }

@@ -1,14 +1,14 @@
-//! Reading JSON the way Go does: absent and null are the zero value, a wrong type is refused with
-//! the decoder's own sentence.
+//! Reads JSON as Go does: absent and null are the zero value, and a wrong type is refused in the
+//! words of Go's decoder.
 //!
-//! Owns those sentences, which clients print. Ignores unknown fields and whatever follows the
-//! first JSON value, as Ollama does. Refuses an empty body with `missing request body`.
+//! Owns those messages, which clients print. Ignores unknown fields and anything after the first
+//! JSON value, as Ollama does. Refuses an empty body with `missing request body`.
 
 use serde_json::Value;
 
 use super::refusal::Refusal;
 
-/// One JSON object of a request and the Go name of the struct it is read into.
+/// A JSON object in a request, and the name of the Go struct for it.
 #[derive(Clone, Copy)]
 pub struct Fields<'a> {
     of: &'static str,
@@ -18,7 +18,7 @@ pub struct Fields<'a> {
 /// Parses a body.
 ///
 /// # Errors
-/// 400 when it is empty, cut off, not JSON, or not an object.
+/// 400 if it is empty, cut off or not JSON.
 pub fn parse(body: &[u8]) -> Result<Value, Refusal> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err(Refusal::bad("missing request body"));
@@ -36,7 +36,7 @@ impl<'a> Fields<'a> {
     /// Reads a value as the struct `of`.
     ///
     /// # Errors
-    /// 400 when it is not an object.
+    /// 400 if it is not an object.
     pub fn new(of: &'static str, value: &'a Value) -> Result<Self, Refusal> {
         if value.is_object() {
             return Ok(Self { of, value });
@@ -45,33 +45,33 @@ impl<'a> Fields<'a> {
         Err(Refusal::bad(format!("json: cannot unmarshal {kind} into Go value of type api.{of}")))
     }
 
-    /// A field that is present and not null.
+    /// A field, if it is present and not null.
     pub fn get(&self, name: &str) -> Option<&'a Value> {
         self.value.get(name).filter(|value| !value.is_null())
     }
 
-    /// A string; empty when absent.
+    /// A string; empty if absent.
     ///
     /// # Errors
-    /// 400 when it is something else.
+    /// 400 for another type.
     pub fn string(&self, name: &str) -> Result<&'a str, Refusal> {
         let read = |value: &'a Value| value.as_str().ok_or_else(|| self.wrong(name, "string"));
         self.get(name).map_or(Ok(""), read)
     }
 
-    /// A boolean; the default when absent.
+    /// A boolean; the default if absent.
     ///
     /// # Errors
-    /// 400 when it is something else.
+    /// 400 for another type.
     pub fn boolean(&self, name: &str, default: bool) -> Result<bool, Refusal> {
         let read = |value: &Value| value.as_bool().ok_or_else(|| self.wrong(name, "bool"));
         self.get(name).map_or(Ok(default), read)
     }
 
-    /// An array; empty when absent.
+    /// An array; empty if absent.
     ///
     /// # Errors
-    /// 400 when it is something else.
+    /// 400 for another type.
     pub fn array(&self, name: &str, of: &str) -> Result<&'a [Value], Refusal> {
         let read = |value: &'a Value| {
             value.as_array().map(Vec::as_slice).ok_or_else(|| self.wrong(name, of))
@@ -100,7 +100,7 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// Go names the character at fault and not the position.
+/// Describes a syntax error as Go does, by the wrong character and not its position.
 fn syntax(body: &[u8], error: &serde_json::Error) -> String {
     let line = body.split(|byte| *byte == b'\n').nth(error.line().saturating_sub(1));
     let at = line.and_then(|line| line.get(error.column().saturating_sub(1)));
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_that_are_no_json_are_refused_in_the_decoders_words() {
+    fn bodies_that_are_not_json_are_refused_in_the_decoders_words() {
         assert_eq!(refused(b""), "missing request body");
         assert_eq!(refused(b"  \n"), "missing request body");
         assert_eq!(refused(b"{\"model\":"), "unexpected EOF");

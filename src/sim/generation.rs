@@ -1,10 +1,10 @@
-//! The endpoints that make words: `/api/chat`, `/api/generate`, `/v1/chat/completions`.
+//! The endpoints that generate text: `/api/chat`, `/api/generate`, `/v1/chat/completions`.
 //!
-//! Owns the order of the checks and the pace of the answer. All three come down to one path:
-//! an [`Ask`], a turn with the engine, a pause until the first token, then one pump. Not even
-//! headers are sent before the first token. Refuses what the model cannot do.
+//! Owns the order of the checks and the pace of the answer. All three take the same path: an
+//! [`Ask`], a turn with the engine, a pause until the first token, then one pump. Not even headers
+//! are sent before the first token. Refuses what the model cannot do.
 //!
-//! The slot is free before the last line is sent: whoever reads `done` may rely on that.
+//! The slot is free before the last line is sent: a client that reads `done` may rely on that.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -51,14 +51,14 @@ pub async fn completions(engine: Data<Engine>, body: web::Bytes) -> HttpResponse
     }
 }
 
-/// What a call for this model asks of the scheduler.
+/// A call's needs, for the scheduler.
 pub fn want(
     engine: &Engine,
     model: &Model,
     keep_alive: Duration,
     mut options: RunnerOptions,
 ) -> Want {
-    // What is longer than the model can is cut to it, what makes no sense to the least.
+    // A context that is longer than the model's becomes the model's; one below 4 tokens becomes 4.
     options.num_ctx = options.num_ctx.map(|asked| asked.clamp(4, model.context_length()));
     let num_ctx = options.num_ctx.unwrap_or(DEFAULT_NUM_CTX.min(model.context_length()));
     Want {
@@ -77,7 +77,7 @@ pub fn refused(refusal: &Refusal, body: Bytes) -> HttpResponse {
     json(HttpResponse::build(status), body)
 }
 
-/// A JSON response as Ollama labels it.
+/// A JSON response with Ollama's content type.
 pub fn json(mut response: HttpResponseBuilder, body: Bytes) -> HttpResponse {
     response.content_type("application/json; charset=utf-8").body(body)
 }
@@ -128,7 +128,7 @@ async fn answer(
     Ok(json(HttpResponse::Ok(), pump.whole().await))
 }
 
-/// Answers a question without a question: loads the model, or unloads it.
+/// Answers a request without messages: loads the model, or unloads it.
 async fn silent(
     engine: &Arc<Engine>,
     want: Want,
@@ -146,7 +146,7 @@ async fn silent(
     Ok(json(HttpResponse::Ok(), writer.whole(&Answer::silent(reason), times)))
 }
 
-/// The model asked for, if it is installed and can do what is asked.
+/// The requested model, if it is installed and capable of the request.
 fn able<'a>(engine: &'a Engine, ask: &Ask, shape: &Shape) -> Result<&'a Model, Refusal> {
     let name = &ask.model;
     let verb = match shape {
@@ -173,7 +173,7 @@ fn able<'a>(engine: &'a Engine, ask: &Ask, shape: &Shape) -> Result<&'a Model, R
     Ok(model)
 }
 
-/// An answer on its way out. Dropping it cancels the call.
+/// An answer that is being sent. Dropping it cancels the call.
 struct Pump {
     engine: Arc<Engine>,
     writer: Writer,
@@ -184,7 +184,7 @@ struct Pump {
     first: Instant,
 }
 
-/// Where in the answer the pump is.
+/// The pump's position in the answer.
 enum Stage {
     /// Before piece `at`, with `said` tokens before it.
     Piece { pump: Box<Pump>, at: usize, said: u64 },
@@ -193,7 +193,7 @@ enum Stage {
 }
 
 impl Pump {
-    /// One item per piece, each when it is due, and the last line.
+    /// Sends one item per piece when it is due, then the last line.
     fn lines(self) -> impl Stream<Item = Result<Bytes, Error>> {
         let start = Stage::Piece { pump: Box::new(self), at: 0, said: 0 };
         stream::unfold(start, |stage| async {
@@ -208,7 +208,7 @@ impl Pump {
         })
     }
 
-    /// The whole answer, when its last token is due.
+    /// Returns the whole answer when its last token is due.
     async fn whole(self) -> Bytes {
         if let Some(last) = self.answer.pieces.last() {
             self.wait_for(self.answer.tokens() - last.tokens(), last).await;

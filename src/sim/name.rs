@@ -1,16 +1,16 @@
 //! Model names as Ollama compares them: `[host/][namespace/]model[:tag]`.
 //!
 //! Owns the defaults (`registry.ollama.ai`, `library`, `latest`) and the rule that comparison
-//! ignores case. Refuses names with empty or odd parts. A [`ModelKey`] is for comparing only:
-//! answers echo the name as the client wrote it, never the key.
+//! ignores case. Refuses names with empty or invalid parts. A [`ModelKey`] serves only for
+//! comparing: answers repeat the name as the client wrote it, never the key.
 
-/// A model name with its defaults filled in, lower case: equal keys are the same model.
+/// A model name with its defaults filled in, in lower case: equal keys are the same model.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct ModelKey(String);
 
 impl ModelKey {
-    /// Reads a name; `None` when it is empty, longer than 350 bytes, has more than three parts,
-    /// or a part holds anything but letters, digits, `_`, `-` and `.` (a host may carry a port).
+    /// Reads a name; `None` if it is empty, longer than 350 bytes, has more than three parts, or a
+    /// part contains anything but letters, digits, `_`, `-` and `.` (a host may have a port).
     pub fn parse(name: &str) -> Option<Self> {
         if name.len() > 350 {
             return None;
@@ -33,13 +33,13 @@ impl ModelKey {
         Some(Self(format!("{host}/{namespace}/{model}:{tag}").to_ascii_lowercase()))
     }
 
-    /// The name in the shortest form that still carries its tag, as `/api/tags` lists it.
+    /// The name in the shortest form with a tag, as `/api/tags` lists it.
     pub fn short(&self) -> &str {
         let name = self.0.strip_prefix("registry.ollama.ai/").unwrap_or(&self.0);
         name.strip_prefix("library/").unwrap_or(name)
     }
 
-    /// The model's own name, without host, namespace and tag: what its family is told from.
+    /// The model's own name, without host, namespace and tag. It determines the family.
     pub fn stem(&self) -> &str {
         let short = self.short();
         let last = short.rsplit('/').next().unwrap_or(short);
@@ -71,13 +71,13 @@ mod tests {
     }
 
     #[test]
-    fn a_host_may_carry_a_port_which_is_not_a_tag() {
+    fn a_host_may_have_a_port_which_is_not_a_tag() {
         assert_eq!(key("localhost:5000/me/tiny").short(), "localhost:5000/me/tiny:latest");
         assert_eq!(key("localhost:5000/me/tiny:1b").stem(), "tiny");
     }
 
     #[test]
-    fn odd_names_are_refused() {
+    fn invalid_names_are_refused() {
         for odd in ["", ":", "a:", "a//b", "a b", "a/b/c/d", "../x", "-x", "a:b/c:d:e", "é"] {
             assert_eq!(ModelKey::parse(odd), None, "{odd}");
         }

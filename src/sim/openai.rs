@@ -1,4 +1,4 @@
-//! `/v1/chat/completions`: OpenAI's shapes over the same models.
+//! `/v1/chat/completions`: OpenAI's shapes for the same models.
 //!
 //! Owns the reading of its bodies and the writing of its chunks. Refuses what Ollama's own layer
 //! refuses. Like that layer it reads `max_tokens` and ignores `max_completion_tokens`, `n`,
@@ -18,7 +18,7 @@ use super::refusal::Refusal;
 #[cfg(test)]
 mod tests;
 
-/// What an OpenAI answer needs to know besides the words.
+/// The parts of an OpenAI answer besides its content.
 #[derive(Clone, Debug, Default)]
 pub struct Openai {
     /// `chatcmpl-` and a number.
@@ -31,7 +31,7 @@ impl Openai {
     /// Reads a body; `number` goes into the id.
     ///
     /// # Errors
-    /// 400 for wrong types, images by address, and unknown efforts.
+    /// 400 for wrong types, images by URL, and unknown efforts.
     pub fn read(body: &Value, number: u64) -> Result<(Ask, Self), Refusal> {
         let fields = Fields::new("ChatCompletionRequest", body)?;
         let mut ask = Ask::empty(fields.string("model")?);
@@ -73,7 +73,7 @@ impl Openai {
         self.event(model, &json!([{"index": 0, "delta": delta, "finish_reason": null}]), None)
     }
 
-    /// The finish chunk, the usage chunk when asked for, and `[DONE]`.
+    /// The finish chunk, the usage chunk if requested, and `[DONE]`.
     pub fn last(&self, model: &str, answer: &Answer) -> Bytes {
         let delta = json!({"role": "assistant", "content": ""});
         let choices = json!([{"index": 0, "delta": delta, "finish_reason": finish(answer)}]);

@@ -1,6 +1,6 @@
-//! What `llm-gateway sim` is told on the command line.
+//! The command-line options of `llm-gateway sim`.
 //!
-//! Owns the options; what is not among them stays as [`SimSettings`] has it.
+//! Owns the options; settings without an option keep the default in [`SimSettings`].
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -40,7 +40,7 @@ pub struct SimOptions {
 }
 
 impl SimOptions {
-    /// What is to be simulated.
+    /// The settings of the simulator to start.
     #[must_use]
     pub fn settings(&self) -> SimSettings {
         let settings = SimSettings {

@@ -1,8 +1,8 @@
-//! The table of routes, and the endpoints that make no words: lists, models, embeddings.
+//! The table of routes, and the endpoints that generate no text: lists, models, embeddings.
 //!
-//! Owns which methods each path takes: a wrong one is 405, an unknown path 404 in JSON. The
-//! endpoints that would change the installed models do not exist here. Bodies up to 64 MiB are
-//! read; Ollama sets no bound.
+//! Owns which methods each path accepts: another method gets 405, an unknown path gets 404 in JSON.
+//! There are no endpoints that change the installed models. Bodies may have up to 64 MiB; Ollama
+//! sets no bound.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -24,16 +24,16 @@ use super::scheduler::Want;
 use super::text;
 use super::wire::{error, nanoseconds, timestamp};
 
-/// The Ollama whose shapes these are.
+/// The version of Ollama whose shapes these are.
 const VERSION: &str = "0.33.0";
 /// When every simulated model was installed.
 const MODIFIED_AT: &str = "2026-01-01T00:00:00Z";
 /// The same moment in seconds since 1970.
 const CREATED: u64 = 1_767_225_600;
-/// Largest body read, in bytes.
+/// The size of the largest body that is read, in bytes.
 const LARGEST_BODY: usize = 64 << 20;
 
-/// Registers everything.
+/// Registers all routes.
 pub fn routes(app: &mut ServiceConfig) {
     let table: [(&str, Route); 12] = [
         ("/", look().to(root)),
@@ -83,7 +83,8 @@ async fn tags(engine: Data<Engine>) -> HttpResponse {
     ok(&json!({"models": engine.catalog.all().iter().map(entry).collect::<Vec<_>>()}))
 }
 
-/// What no Ollama tells: how often models were loaded, and how many calls wait.
+/// Returns the scheduler's counters, which a real Ollama does not report: such as how often models
+/// were loaded, and how many calls wait.
 async fn counters(engine: Data<Engine>) -> HttpResponse {
     respond(HttpResponse::Ok(), object(&engine.snapshot()))
 }
@@ -218,7 +219,7 @@ fn installed<'a>(engine: &'a Engine, name: &str) -> Result<&'a Model, Refusal> {
     engine.catalog.find(name).ok_or_else(missing)
 }
 
-/// Takes a turn of the length of a prompt; returns how long the model took to be there.
+/// Takes a turn that lasts until the first token; returns how long the call waited for its model.
 async fn run(engine: &Arc<Engine>, want: Want) -> Result<Duration, Refusal> {
     let generates = want.generates;
     let turn = engine.enter(want).await?;

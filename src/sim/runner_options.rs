@@ -1,25 +1,26 @@
-//! The options for which Ollama loads a model again when they differ.
+//! The options for which Ollama reloads a model when they change.
 //!
-//! Owns the list of them and their comparison. A request that says nothing about the context length is equal only to a
-//! model that was loaded by a request that said nothing about it either.
+//! Owns the list of them and their comparison. A request without a context length matches only a
+//! model that was loaded by a request without one.
 
 use serde_json::Value;
 
 use super::field::Fields;
 use super::refusal::Refusal;
 
-/// Options of the process that runs a model, beside the context length (`needsReload` in `server/sched.go`).
+/// Options of the process that runs a model, besides the context length (`needsReload` in
+/// `server/sched.go`).
 const OF_THE_RUNNER: [&str; 6] =
     ["num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread", "draft_num_predict"];
 
-/// What a model is loaded with.
+/// The options that a model is loaded with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunnerOptions {
-    /// The context length that was asked for, in tokens.
+    /// The requested context length in tokens.
     pub num_ctx: Option<u32>,
-    /// Whether a full context may be shifted; an embedding never says that it may not.
+    /// Whether a full context may be shifted; a request for embeddings never forbids it.
     pub shift: bool,
-    /// The others that were said, by name.
+    /// The other options that the request sets, by name.
     pub rest: Vec<(&'static str, String)>,
 }
 
@@ -30,10 +31,10 @@ impl Default for RunnerOptions {
 }
 
 impl RunnerOptions {
-    /// Reads them from a request's `options`; `shift` stands beside these.
+    /// Reads them from a request's `options`; `shift` is a field of the request itself.
     ///
     /// # Errors
-    /// As Ollama has it for a `shift` that is no boolean.
+    /// Ollama's error for a `shift` that is not a boolean.
     pub fn read(
         request: &Fields<'_>,
         options: &Fields<'_>,

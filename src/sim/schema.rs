@@ -1,30 +1,31 @@
-//! A small valid instance of a JSON Schema: what structured output and tool arguments are made of.
+//! Makes a small valid instance of a JSON Schema, for structured output and tool arguments.
 //!
-//! Owns the choice of values. Understands `type`, `properties`, `required`, `items`,
-//! `prefixItems`, `enum`, `const`, `anyOf`, `oneOf`, `allOf`, local `$ref`, the common bounds and
-//! string formats. Numbers and plain strings come from the clues where the next one fits. Refuses to solve `pattern`, `not`, `if`, `uniqueItems` and the like: such
-//! instances may be invalid, as a real model's may. A schema without `required` gets all its
-//! properties, since an empty object would show nothing; both are valid.
+//! Owns the choice of values. Understands `type`, `properties`, `required`, `items`, `prefixItems`,
+//! `enum`, `const`, `anyOf`, `oneOf`, `allOf`, local `$ref`, the common bounds and string formats.
+//! Numbers and plain strings come from the clues if the next one fits. Refuses to solve `pattern`,
+//! `not`, `if`, `uniqueItems` and similar keywords: instances of such schemas may be invalid, as a
+//! real model's may be. A schema without `required` gets all its properties: an empty object would
+//! be valid too, but would show nothing.
 
 use serde_json::{Map, Value, json};
 
 use super::clue::Clues;
 
-/// Deepest nesting answered; below it, and past the budget, everything is null.
+/// The deepest nesting; below it, and beyond the budget of values, everything is null.
 const DEEPEST: usize = 24;
-/// Most values in one instance, where every 64 bytes of names and fixed values count as one more:
-/// schemas can branch exponentially, and repeat what is long.
+/// The most values in one instance, where every 64 bytes of names and fixed values count as one
+/// more: schemas can branch exponentially, and repeat long texts.
 const MOST_VALUES: usize = 4096;
-/// Longest string or array a bound can ask for.
+/// The longest string or array that a bound can require.
 const LONGEST: u64 = 1024;
 
-/// Makes the instance. Any JSON is accepted as a schema and always gets an answer; recursion
-/// without end is cut with null.
+/// Makes the instance. Any JSON is accepted as a schema and always has a result; endless recursion
+/// is cut off with null.
 pub fn instance(schema: &Value) -> Value {
     instance_from(schema, Clues::default())
 }
 
-/// Makes the instance, with the clues for its numbers and strings as long as there are any.
+/// Makes the instance, with clues as its numbers and strings while there are any.
 pub fn instance_from(schema: &Value, clues: Clues) -> Value {
     Maker { root: schema, left: MOST_VALUES, clues }.make(schema, 0)
 }
@@ -99,7 +100,7 @@ impl<'a> Maker<'a> {
         Value::Array(made)
     }
 
-    /// Objects are joined; otherwise the first part that says something decides.
+    /// Joins the parts if they are objects; otherwise takes the first part that is not null.
     fn all_of(&mut self, schema: &'a Value, parts: &'a [Value], depth: usize) -> Value {
         let mut joined = Map::new();
         let own = schema.get("properties").is_some().then(|| self.object(schema, depth));
@@ -119,7 +120,8 @@ impl<'a> Maker<'a> {
     }
 }
 
-/// The type a schema asks for: the first that is not null, else what its keywords imply.
+/// The type that a schema requires: the first that is not null, else the one that its keywords
+/// imply.
 fn kind(schema: &Value) -> &str {
     let named = match schema.get("type") {
         Some(Value::String(name)) => Some(name.as_str()),
@@ -188,7 +190,7 @@ fn number(schema: &Value, clues: &mut Clues) -> Value {
 
 fn written(value: f64, is_integer: bool) -> Value {
     if is_integer || value.fract() == 0.0 {
-        // Saturates beyond the range of an integer, which is as good as any number there.
+        // Saturates beyond the range of an integer, where any number is as good.
         return json!(value.ceil() as i64);
     }
     json!(value)
@@ -234,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn clues_fill_what_they_fit_in_order() {
+    fn clues_fill_the_values_that_they_fit_in_order() {
         let schema = json!({"type": "object", "properties": {
             "a": {"type": "integer"}, "b": {"type": "integer", "maximum": 5}, "c": {"type": "number"},
             "d": {"type": "string"}, "e": {"type": "string", "format": "date"}, "f": {"type": "string"}}});
@@ -244,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn endless_and_branching_recursion_come_to_an_end() {
+    fn endless_and_branching_recursion_is_cut_off() {
         let endless = json!({"$ref": "#"});
         assert_eq!(instance(&endless), Value::Null);
         let names: Vec<String> = (0..20).map(|number| format!("p{number}")).collect();
@@ -255,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_at_all_gets_an_answer() {
+    fn any_json_has_an_instance() {
         for odd in [
             json!(null),
             json!(3),

@@ -1,37 +1,38 @@
-//! How the simulated Ollama is set up.
+//! The settings of the simulated Ollama.
 //!
-//! Owns the defaults: a small server as Ollama ships it. Refuses nothing: every value has a
+//! Owns the defaults: a small server with Ollama's own defaults. Refuses nothing: every value has a
 //! meaning, zero included.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-/// What the simulator simulates. [`SimSettings::default`] is a small server: one slot per model,
+/// The settings of the simulator. [`SimSettings::default`] is a small server: one slot per model,
 /// loads of 1.5 s, 40 tokens a second.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SimSettings {
-    /// Where it listens; port 0 picks a free one. Default `127.0.0.1:0`.
+    /// The address on which it listens; port 0 picks a free port. Default `127.0.0.1:0`.
     pub listen: SocketAddr,
-    /// Calls that each loaded model runs at one time (`OLLAMA_NUM_PARALLEL`); embedding models and the families
-    /// that Ollama does not run in parallel always have 1. Default 1; 0 means 1.
+    /// The calls that each loaded model runs at one time (`OLLAMA_NUM_PARALLEL`); embedding models
+    /// and the families that Ollama does not run in parallel always have 1. Default 1; 0 means 1.
     pub slots: u32,
-    /// Calls that may wait for a load (`OLLAMA_MAX_QUEUE`), besides the one being loaded or
-    /// waiting for room. Default 512.
+    /// The calls that may wait for a load (`OLLAMA_MAX_QUEUE`), besides the one whose model is
+    /// being loaded or waits for memory. Default 512.
     pub max_queue: u32,
-    /// Models in memory at one time (`OLLAMA_MAX_LOADED_MODELS`). Default 3; 0 means 3.
+    /// The most models in memory at one time (`OLLAMA_MAX_LOADED_MODELS`). Default 3; 0 means 3.
     pub max_loaded_models: u32,
     /// How long a load takes, at most a day. Default 1.5 s.
     pub load: Duration,
-    /// How long memory takes to come back after a model was unloaded, at most a day. Default 500 ms.
+    /// How long an unload takes to free its memory, at most a day. Default 500 ms.
     pub unload: Duration,
-    /// From the slot to the first token. Default 200 ms.
+    /// How long a call that has its slot takes to its first token. Default 200 ms.
     pub first_token: Duration,
-    /// Tokens a second of one call, from the first on. Default 40; 0 or less means no pause.
+    /// The tokens a second of one call, after the first token. Default 40; 0 or less means no
+    /// pause.
     pub tokens_per_second: f64,
     /// Another seed gives other answers to the same questions. Default 0.
     pub seed: u64,
-    /// The installed models; what is no model name is left out. Default `llama3.1`,
-    /// `llama3.1:70b`, `mistral`, `codellama`, `qwen3` (which thinks) and `nomic-embed-text`.
+    /// The installed models; invalid names are left out. Default `llama3.1`, `llama3.1:70b`,
+    /// `mistral`, `codellama`, `qwen3` (which thinks) and `nomic-embed-text`.
     pub models: Vec<String>,
 }
 
@@ -55,7 +56,7 @@ impl Default for SimSettings {
 }
 
 impl SimSettings {
-    /// The same with so many models: the first of those it has, and more that are made up.
+    /// The same settings with this many models: the first of its own, then made-up ones.
     #[must_use]
     pub fn with_models(mut self, count: u32) -> Self {
         let made_up = (1..).map(|number| format!("model-{number}"));

@@ -1,5 +1,5 @@
-//! The simulator over real sockets: shapes, slots, leaving, refusals. Nothing here sleeps to wait
-//! for something: the snapshot is watched.
+//! The simulator over real sockets: shapes, slots, disconnects, refusals. No test sleeps to wait
+//! for something: it watches the snapshot.
 
 mod counters;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-/// A simulator that takes no time, unless told to.
+/// Settings of a simulator without delays.
 fn quick() -> SimSettings {
     SimSettings {
         load: Duration::from_millis(1),
@@ -20,12 +20,12 @@ fn quick() -> SimSettings {
     }
 }
 
-/// One whose answers never end by themselves.
+/// Settings of one whose answers never end by themselves.
 fn slow() -> SimSettings {
     SimSettings { tokens_per_second: 0.001, ..quick() }
 }
 
-/// One that never says its first word.
+/// Settings of one that never sends its first token.
 fn mute() -> SimSettings {
     SimSettings { first_token: Duration::from_secs(3600), ..quick() }
 }
@@ -44,7 +44,7 @@ async fn post(sim: &Sim, path: &str, body: &Value) -> Response {
     Client::new().post(address).body(body.to_string()).send().await.expect("an answer")
 }
 
-/// Asks a streamed question in the background; aborting it is the client's leaving.
+/// Sends a streamed chat in the background; aborting the task disconnects the client.
 fn spawn_chat(sim: &Sim) -> JoinHandle<reqwest::Result<Response>> {
     let client = Client::new().post(format!("http://{}/api/chat", sim.addr()));
     actix_rt::spawn(client.body(chat("mistral", "why?").to_string()).send())
@@ -64,7 +64,7 @@ async fn lines(response: Response) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
 }
 
-/// Waits until the numbers are as wanted; fails when they are not within ten seconds.
+/// Waits until the counters are as wanted; fails if they are not within ten seconds.
 async fn until(sim: &Sim, wanted: impl FnMut(&SimSnapshot) -> bool) -> SimSnapshot {
     let mut seen = sim.watch();
     let found = actix_rt::time::timeout(Duration::from_secs(10), seen.wait_for(wanted)).await;
@@ -108,7 +108,7 @@ async fn durations_are_measured_and_no_shorter_than_the_settings() {
 }
 
 #[actix_web::test]
-async fn every_token_goes_out_in_a_chunk_of_its_own() {
+async fn every_token_is_sent_in_its_own_chunk() {
     let sim = start(quick()).expect("started");
     let body = json!({"model": "mistral", "prompt": "why?", "options": {"num_predict": 5}});
     let chunks: Vec<_> = post(&sim, "/api/generate", &body).await.bytes_stream().collect().await;
@@ -134,7 +134,7 @@ async fn a_tool_named_by_the_user_is_called_over_both_apis() {
 }
 
 #[actix_web::test]
-async fn the_same_question_gets_the_same_words_streamed_or_whole_on_every_simulator() {
+async fn the_same_question_gets_the_same_text_streamed_or_whole_on_every_simulator() {
     let (one, other) = (start(quick()).expect("started"), start(quick()).expect("started"));
     let streamed = lines(post(&one, "/api/chat", &chat("mistral", "why?")).await).await;
     let streamed: String =
@@ -171,7 +171,7 @@ async fn all_slots_are_used_and_the_rest_wait() {
 }
 
 #[actix_web::test]
-async fn a_client_that_leaves_mid_stream_gives_its_slot_to_the_next() {
+async fn a_client_that_disconnects_mid_stream_frees_its_slot_for_the_next() {
     let sim = start(slow()).expect("started");
     let first = post(&sim, "/api/chat", &chat("mistral", "one")).await;
     let mut first = first.bytes_stream();
@@ -188,7 +188,7 @@ async fn a_client_that_leaves_mid_stream_gives_its_slot_to_the_next() {
 }
 
 #[actix_web::test]
-async fn no_byte_comes_before_the_first_token_and_leaving_then_frees_the_slot() {
+async fn no_byte_is_sent_before_the_first_token_and_a_disconnect_then_frees_the_slot() {
     let sim = start(mute()).expect("started");
     for streamed in [true, false] {
         let mut body = chat("mistral", "why?");
@@ -204,7 +204,7 @@ async fn no_byte_comes_before_the_first_token_and_leaving_then_frees_the_slot() 
 }
 
 #[actix_web::test]
-async fn leaving_aborts_a_load_that_nobody_else_waits_for() {
+async fn a_disconnect_cancels_a_load_that_no_other_call_waits_for() {
     let sim = start(SimSettings { load: Duration::from_secs(3600), ..quick() }).expect("started");
     let call = spawn_chat(&sim);
     until(&sim, |seen| seen.loading).await;
@@ -227,7 +227,7 @@ async fn a_full_load_queue_answers_busy_at_once() {
 }
 
 #[actix_web::test]
-async fn one_model_in_memory_means_swapping() {
+async fn with_room_for_one_model_each_other_model_evicts_it() {
     let sim = start(SimSettings { max_loaded_models: 1, ..quick() }).expect("started");
     for model in ["mistral", "llama3.1", "mistral"] {
         let response = post(&sim, "/api/chat", &unary(chat(model, "why?"))).await;
@@ -240,7 +240,7 @@ async fn one_model_in_memory_means_swapping() {
 }
 
 #[actix_web::test]
-async fn an_empty_question_loads_the_model_and_keep_alive_0_unloads_it() {
+async fn an_empty_request_loads_the_model_and_keep_alive_0_unloads_it() {
     let sim = start(quick()).expect("started");
     for path in ["/api/chat", "/api/generate"] {
         let loaded = value(post(&sim, path, &json!({"model": "mistral"})).await).await;
@@ -259,7 +259,7 @@ async fn an_empty_question_loads_the_model_and_keep_alive_0_unloads_it() {
 }
 
 #[actix_web::test]
-async fn wrong_requests_are_refused_in_ollamas_words() {
+async fn invalid_requests_are_refused_in_ollamas_words() {
     let sim = start(quick()).expect("started");
     let tools = json!([{"type": "function", "function": {"name": "f"}}]);
     let with = |model: &str, name: &str, field: Value| {
@@ -300,7 +300,7 @@ async fn wrong_requests_are_refused_in_ollamas_words() {
         assert_eq!(response.status().as_u16(), status, "{path} {body}");
         assert_eq!(value(response).await, json!({"error": text}), "{path} {body}");
     }
-    assert_eq!(sim.snapshot().requests, 0, "none reached the scheduler");
+    assert_eq!(sim.snapshot().requests, 0, "no request reached the scheduler");
 }
 
 #[actix_web::test]
@@ -350,7 +350,7 @@ async fn a_thinking_model_thinks_and_generate_answers_in_response() {
 }
 
 #[actix_web::test]
-async fn embeddings_are_of_length_one_and_the_old_ones_are_not() {
+async fn embeddings_have_length_one_and_those_of_the_old_endpoint_do_not() {
     let sim = start(quick()).expect("started");
     let body = json!({"model": "nomic-embed-text", "input": ["a b", "c"], "dimensions": 16});
     let embedded = value(post(&sim, "/api/embed", &body).await).await;
@@ -370,7 +370,7 @@ async fn embeddings_are_of_length_one_and_the_old_ones_are_not() {
 }
 
 #[actix_web::test]
-async fn openai_clients_get_events_that_end_in_done_and_whole_answers_by_default() {
+async fn openai_clients_get_events_that_end_with_done_and_whole_answers_by_default() {
     let sim = start(quick()).expect("started");
     let mut body = chat("mistral", "why?");
     let whole = value(post(&sim, "/v1/chat/completions", &body).await).await;
@@ -408,7 +408,7 @@ async fn stopping_cuts_off_answers_in_progress_and_frees_their_slots() {
 }
 
 #[actix_web::test]
-async fn a_stopped_simulator_listens_no_longer() {
+async fn a_stopped_simulator_no_longer_listens() {
     let sim = start(quick()).expect("started");
     let address = sim.addr();
     assert!(start(SimSettings { listen: address, ..quick() }).is_err(), "the address is taken");

@@ -1,4 +1,4 @@
-//! What the simulated models say: readable sentences, cut into tokens, always the same for the
+//! The texts of the simulated models: readable sentences, cut into tokens, always the same for the
 //! same question.
 //!
 //! Owns the phrases, the seed and the token counts. Refuses to understand anything: the words
@@ -70,16 +70,16 @@ const CLOSINGS: [&str; 8] = [
     "because the limit holds",
 ];
 
-/// Most words an answer is aimed at; the last sentence may run a little over.
+/// The most words that an answer aims at; the last sentence may exceed it a little.
 const MOST_WORDS: usize = 100;
-/// Fewest.
+/// The fewest words that an answer aims at.
 const FEWEST_WORDS: usize = 20;
 
-/// A seed made from parts: the same parts in the same order give the same seed, on every machine.
+/// Makes a seed from parts: the same parts in the same order give the same seed on every machine.
 pub fn seed_of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
     let mut hash = Sha256::new();
     for part in parts {
-        // The length goes first, so that moving a byte from one part to the next shows.
+        // The length comes first, so that moving a byte from one part to the next changes the seed.
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }
@@ -134,7 +134,7 @@ pub fn tokens(text: &str) -> Vec<String> {
     tokens
 }
 
-/// How many tokens a prompt of this many bytes is taken for: about four bytes each.
+/// The number of tokens that a prompt of this many bytes counts as: about one per four bytes.
 pub fn prompt_tokens(bytes: usize) -> u64 {
     bytes.div_ceil(4) as u64
 }
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_same_seed_says_the_same_and_another_says_something_else() {
+    fn the_same_seed_gives_the_same_text_and_another_a_different_one() {
         assert_eq!(answer(7), answer(7));
         assert_ne!(answer(7), answer(8));
         assert_eq!(call_id(7, 0), call_id(7, 0));
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_of_bounded_length_and_end_with_a_full_stop() {
+    fn answers_have_a_bounded_length_and_end_with_a_full_stop() {
         for seed in 0..500 {
             let text = answer(seed);
             let count = tokens(&text).len();
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_tells_where_one_part_ends_and_the_next_begins() {
+    fn a_seed_depends_on_where_one_part_ends_and_the_next_begins() {
         let seed = |parts: [&str; 2]| seed_of(parts.map(str::as_bytes));
         assert_ne!(seed(["ab", "c"]), seed(["a", "bc"]));
         assert_eq!(seed(["ab", "c"]), seed(["ab", "c"]));

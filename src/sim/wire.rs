@@ -1,8 +1,8 @@
-//! Answers as bytes, in Ollama's shapes and in OpenAI's.
+//! Writes answers as bytes, in Ollama's shapes and in OpenAI's.
 //!
-//! Owns field names, their order, what is left out when zero, and the escapes that Go's encoder
-//! writes. Refuses nothing. Durations are whole nanoseconds, and a counter that is 0 is absent:
-//! absence means 0, not unknown.
+//! Owns the field names, their order, which fields are omitted if zero, and the escapes that Go's
+//! encoder writes. Refuses nothing. Durations are in whole nanoseconds, and a counter that is 0 is
+//! omitted: absence means 0, not unknown.
 
 use std::time::{Duration, SystemTime};
 
@@ -18,7 +18,7 @@ use super::refusal::Refusal;
 #[cfg(test)]
 mod tests;
 
-/// Which API an answer is written for.
+/// The API for which an answer is written.
 #[derive(Clone, Debug)]
 pub enum Shape {
     /// `/api/chat`.
@@ -38,7 +38,7 @@ pub struct Writer {
     pub model: String,
 }
 
-/// How long the parts of an answer took, measured.
+/// The measured durations of the parts of an answer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Times {
     /// From the request's arrival to the last token.
@@ -64,7 +64,7 @@ struct Line<'a> {
     counters: Counters,
 }
 
-/// The two forms Ollama's words take.
+/// The two forms of Ollama's content.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Said {
@@ -167,12 +167,12 @@ pub fn error(refusal: &Refusal) -> Bytes {
     object(&json!({"error": refusal.text}))
 }
 
-/// A moment as RFC 3339 in UTC with nanoseconds.
+/// Writes a moment as RFC 3339 in UTC with nanoseconds.
 pub fn timestamp(at: SystemTime) -> String {
     humantime::format_rfc3339_nanos(at).to_string()
 }
 
-/// Whole nanoseconds; 584 years is the most.
+/// A duration in whole nanoseconds, at most 584 years.
 pub fn nanoseconds(length: Duration) -> u64 {
     u64::try_from(length.as_nanos()).unwrap_or(u64::MAX)
 }

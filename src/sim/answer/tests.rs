@@ -1,4 +1,4 @@
-//! What is said, and when it is cut short.
+//! The content of answers, and when they are cut short.
 
 use serde_json::json;
 
@@ -22,7 +22,7 @@ fn weather() -> Tool {
 }
 
 #[test]
-fn the_same_question_gets_the_same_answer_and_nothing_else_does() {
+fn the_same_question_gets_the_same_answer_and_any_other_a_different_one() {
     let base = ask("mistral", "why?");
     assert_eq!(planned(&base), planned(&base.clone()));
     let seeded = Ask { seed: Some(5), ..base.clone() };
@@ -33,7 +33,7 @@ fn the_same_question_gets_the_same_answer_and_nothing_else_does() {
 }
 
 #[test]
-fn num_predict_cuts_with_length_and_more_than_enough_does_not() {
+fn num_predict_cuts_a_longer_answer_and_leaves_a_shorter_one() {
     let base = ask("mistral", "why?");
     let all = planned(&base);
     let short = planned(&Ask { num_predict: Some(5), ..base.clone() });
@@ -64,7 +64,7 @@ fn a_tool_is_called_when_the_user_names_it_and_not_otherwise() {
 }
 
 #[test]
-fn a_telling_word_calls_a_tool_unless_another_is_named_in_full() {
+fn a_long_word_of_its_name_calls_a_tool_unless_another_is_named_in_full() {
     let forecast = Tool { name: "weather_forecast".into(), ..weather() };
     let called = |question: &str| {
         let tools = vec![weather(), forecast.clone()];
@@ -87,7 +87,7 @@ fn arguments_come_from_the_message() {
 }
 
 #[test]
-fn after_a_tools_result_the_model_speaks() {
+fn after_a_tools_result_the_model_answers_with_text() {
     let mut question = Ask { tools: vec![weather()], ..ask("mistral", "use get_weather") };
     question.messages.push(Message::new("tool", "get_weather says 3 degrees"));
     assert!(planned(&question).calls().is_empty());
@@ -109,7 +109,7 @@ fn structured_output_is_json_of_the_right_form() {
 }
 
 #[test]
-fn a_thinking_model_thinks_first_unless_told_not_to() {
+fn a_thinking_model_thinks_first_unless_the_request_forbids_it() {
     let base = ask("qwen3", "why?");
     assert!(matches!(planned(&base).pieces.first(), Some(Piece::Thinking(_))));
     let quiet = planned(&Ask { think: Some(false), ..base });

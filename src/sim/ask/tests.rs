@@ -1,4 +1,4 @@
-//! Which bodies are accepted, and how the others are refused.
+//! The bodies that are accepted, and the refusals of others.
 
 use serde_json::json;
 
@@ -10,7 +10,7 @@ fn refused(body: &Value) -> (u16, String) {
 }
 
 #[test]
-fn a_bare_question_gets_the_servers_defaults() {
+fn a_request_without_options_gets_the_servers_defaults() {
     let body = json!({"model": "mistral", "messages": [{"role": "USER", "content": "hi"}]});
     let ask = Ask::chat(&body).expect("accepted");
     let expected = Ask { messages: vec![Message::new("user", "hi")], ..Ask::empty("mistral") };
@@ -31,7 +31,7 @@ fn options_are_read_as_integers_and_null_is_absent() {
 }
 
 #[test]
-fn an_option_of_the_wrong_type_is_the_runners_500() {
+fn an_option_of_the_wrong_type_is_refused_with_500() {
     let (status, text) = refused(&json!({"options": {"num_predict": "many"}}));
     assert_eq!((status, text.as_str()), (500, "option \"num_predict\" must be of type integer"));
 }

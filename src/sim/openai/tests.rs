@@ -1,4 +1,4 @@
-//! OpenAI's bodies in, OpenAI's chunks out.
+//! The reading of OpenAI's bodies and the writing of its chunks.
 
 use super::*;
 
@@ -15,14 +15,14 @@ fn a_body_is_read_as_ollama_reads_it() {
             {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}}]}]}))
     .expect("accepted");
     assert_eq!((ask.num_predict, ask.stop.as_slice()), (Some(9), &["\n".to_owned()][..]));
-    assert_eq!(ask.messages.len(), 2, "each part is a message of its own");
+    assert_eq!(ask.messages.len(), 2, "each part is a separate message");
     assert_eq!(ask.format, Format::Schema(json!({"type": "string"})));
     assert!(!ask.stream && openai.include_usage);
     assert_eq!(openai.id, "chatcmpl-7");
 }
 
 #[test]
-fn odd_bodies_are_refused_with_400() {
+fn invalid_bodies_are_refused_with_400() {
     let content = |content: Value| json!({"messages": [{"role": "user", "content": content}]});
     let by_address = json!([{"type": "image_url", "image_url": "https://example.com/a.png"}]);
     let one = || json!([{"role": "user", "content": "a"}]);
@@ -53,7 +53,7 @@ fn a_tool_call_finishes_with_tool_calls_and_arguments_are_a_string() {
 }
 
 #[test]
-fn a_stream_ends_with_finish_usage_when_asked_for_and_done() {
+fn a_stream_ends_with_the_finish_the_requested_usage_and_done() {
     let answer = Answer::silent(DoneReason::Length);
     let last = |include_usage| {
         let openai = Openai { include_usage, ..Openai::default() };

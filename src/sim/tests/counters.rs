@@ -1,9 +1,9 @@
-//! What the simulator tells of itself.
+//! The simulator's own counters.
 
 use super::*;
 
 #[actix_web::test]
-async fn its_counters_have_a_route_of_their_own_and_families_that_are_run_singly_stay_so() {
+async fn the_counters_have_their_own_route_and_serial_families_run_one_call_at_a_time() {
     let models = vec!["llama3.1".to_owned(), "qwen3vl".to_owned()];
     let settings = SimSettings { slots: 4, models, ..quick() };
     let settings = SimSettings { first_token: Duration::from_millis(50), ..settings };

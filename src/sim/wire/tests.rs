@@ -17,7 +17,7 @@ fn times() -> Times {
     Times { total, prompt: Duration::from_nanos(7), ..Times::default() }
 }
 
-/// The text with the value of `created_at` taken out.
+/// The text without the value of `created_at`.
 fn text(bytes: &Bytes) -> String {
     let text = String::from_utf8(bytes.to_vec()).expect("UTF-8");
     let (before, rest) = text.split_once("\"created_at\":\"").expect("created_at");
@@ -37,7 +37,7 @@ fn a_chat_line_holds_a_message_and_no_counters() {
 }
 
 #[test]
-fn the_last_chat_line_has_whole_nanoseconds_and_leaves_zeros_out() {
+fn the_last_chat_line_has_whole_nanoseconds_and_omits_zeros() {
     let line = writer(Shape::Chat).last(&answer(), times());
     assert_eq!(
         text(&line),
@@ -48,7 +48,7 @@ fn the_last_chat_line_has_whole_nanoseconds_and_leaves_zeros_out() {
 }
 
 #[test]
-fn generate_answers_in_response_and_whole_answers_have_no_newline() {
+fn generate_writes_to_response_and_whole_answers_have_no_newline() {
     let whole = writer(Shape::Generate).whole(&answer(), Times::default());
     assert_eq!(
         text(&whole),
@@ -74,7 +74,7 @@ fn tool_calls_carry_an_index_and_arguments_as_an_object() {
 }
 
 #[test]
-fn letters_that_go_escapes_are_escaped_and_mean_the_same() {
+fn characters_that_go_escapes_are_escaped_and_mean_the_same() {
     let value = json!({"a": "<b>&\u{2028}\u{2029}é"});
     let bytes = object(&value);
     assert_eq!(bytes, "{\"a\":\"\\u003cb\\u003e\\u0026\\u2028\\u2029é\"}");
@@ -82,7 +82,7 @@ fn letters_that_go_escapes_are_escaped_and_mean_the_same() {
 }
 
 #[test]
-fn refusals_come_in_the_envelope_of_their_api() {
+fn refusals_have_the_envelope_of_their_api() {
     let refusal = Refusal::not_found("absent");
     assert_eq!(writer(Shape::Chat).refusal(&refusal), r#"{"error":"model 'absent' not found"}"#);
     let openai = writer(Shape::Openai(Openai::default())).refusal(&refusal);
