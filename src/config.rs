@@ -1,11 +1,12 @@
 //! The whole configuration: composes the sections that the modules define, and reads them.
 //!
-//! Owns which file is read, what wins (environment over file over defaults), and that every problem
-//! is found at once, each with the line or the variable to change. Refuses unknown keys.
+//! Owns the choice of the file, the precedence (environment over file over defaults), and that all
+//! problems are reported at once, each with the line or the variable to change. Refuses unknown
+//! keys.
 //!
-//! What a reader would get wrong: a loaded [`Config`] is complete. What depends on something else is
-//! filled in: a provider's address by its backend, keys from the variables that hold them, hints less
-//! the providers that are not configured.
+//! What a reader would get wrong: a loaded [`Config`] is complete. Values that depend on others are
+//! filled in: a provider's address from its backend, keys from the variables that hold them, hints
+//! without the providers that are not configured.
 
 mod check;
 mod complete;
@@ -40,7 +41,7 @@ use source::Dotenv;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Everything that can be configured. [`Config::default`] is what runs without any file.
+/// The whole configuration. [`Config::default`] is what runs without any file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -52,78 +53,80 @@ pub struct Config {
     pub auth: AuthSettings,
     /// The callers. Default: none.
     pub keys: Vec<KeySettings>,
-    /// The providers, in the order of the file, which routing goes by; never empty. Default: `ollama`.
+    /// The providers, in the order of the file, which routing follows; never empty. Default:
+    /// `ollama`.
     ///
-    /// Mind that `==` on this map does not look at the order.
+    /// Note that `==` on this map ignores the order.
     pub providers: IndexMap<String, ProviderSettings>,
     /// Routes, in the order of the file; the first match wins. Default: none.
     pub routes: Vec<RouteSettings>,
     /// The providers that each hint stands for; a hint may stand for none.
     #[serde(default)]
     pub hints: Hints,
-    /// Where a request goes that nothing else matched.
+    /// Where a request goes if nothing else matches.
     pub default: DefaultSettings,
-    /// Whether answers are used again.
+    /// Whether answers are reused.
     pub cache: CacheSettings,
-    /// Which responses callers may go on with.
+    /// Which stored responses callers may continue.
     pub responses: ResponsesSettings,
-    /// What replicas share.
+    /// The Redis that replicas share.
     pub redis: RedisSettings,
     /// How events are logged.
     pub log: LogSettings,
-    /// Where spans and metrics are sent. Default: nowhere.
+    /// Where spans and metrics are exported. Default: nowhere.
     pub otel: OtelSettings,
 }
 
-/// A configuration that was read.
+/// A loaded configuration.
 #[derive(Debug, Clone)]
 pub struct Loaded {
-    /// What to run with.
+    /// The configuration itself.
     pub config: Config,
-    /// What it was read from.
+    /// Its sources.
     pub read: Read,
-    /// What works and is still worth changing.
+    /// Settings that work but should be changed.
     pub warnings: Vec<Problem>,
-    /// What has changed in the file and counts for nothing, because a variable says otherwise; only where it was
-    /// [read again](reload).
+    /// Changes in the file without effect, because a variable overrides them; only after a
+    /// [reload].
     pub overridden: Vec<Overridden>,
 }
 
-/// What a configuration was read from, to hold the next reading against it.
+/// The sources of a configuration, with which the next load is compared.
 #[derive(Clone, Default)]
 pub struct Read {
-    /// The file; `None` when there is none and defaults apply.
+    /// The file; `None` if there is none and defaults apply.
     pub file: Option<PathBuf>,
-    /// What it said.
+    /// The fingerprint of its content.
     pub fingerprint: Fingerprint,
-    /// Whether it can be read again; what came through a pipe cannot.
+    /// Whether it can be read again; a pipe cannot.
     pub is_kept: bool,
     /// The file's text.
     text: String,
-    /// The file's values, without those of the environment.
+    /// The values of the file alone, without those of the environment.
     values: toml::Table,
     dotenv: Dotenv,
 }
 
-/// Reads the configuration: the explicitly named file, else the one that `LLM_GATEWAY_CONFIG` names,
-/// else `config/gateway.toml` when it exists, else none; and over it the environment, as
-/// [`read_environment`] returns it.
+/// Reads the configuration: the explicitly named file, else the one that `LLM_GATEWAY_CONFIG`
+/// names, else `config/gateway.toml` if it exists, else none. The environment, as
+/// [`read_environment`] returns it, overrides it.
 ///
 /// # Errors
-/// Every problem of the file and the environment together. Only a file that cannot be read or is no
-/// TOML hides what else might be wrong with its values.
+/// All problems of the file and the environment together. Only a file that cannot be read or is not
+/// TOML hides further problems with its values.
 pub fn load(explicit: Option<&Path>, environment: &Environment) -> Result<Loaded, Problems> {
     let file = source::read_file(source::choose_file(explicit, &environment.variables));
     compose(file, environment, None).map(|composed| composed.loaded).map_err(sorted)
 }
 
-/// A configuration and the values that it was made of.
+/// A configuration and the values from which it was composed.
 struct Composed {
     loaded: Loaded,
     tree: tree::Tree,
 }
 
-/// Makes a configuration of what was read; for a gateway that runs where there is one.
+/// Composes a configuration from the file and the environment; for a running gateway, if there is
+/// one.
 fn compose(
     file: source::FileRead,
     environment: &Environment,
@@ -165,7 +168,7 @@ fn compose(
 }
 
 impl fmt::Debug for Read {
-    /// Without what it said, which may be secret.
+    /// Without the text and the values, which may be secret.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Read").field("file", &self.file).finish_non_exhaustive()
     }
@@ -173,7 +176,7 @@ impl fmt::Debug for Read {
 
 /// The configuration as TOML with secrets masked, for people to read: `check` and the admin page.
 pub fn effective(config: &Config) -> String {
-    // Every field has a form in TOML, which a test makes sure of; an error is shown, not hidden.
+    // A test checks that every field has a form in TOML; an error is shown, not hidden.
     toml::to_string(config).unwrap_or_else(|error| format!("# cannot be shown: {error}\n"))
 }
 

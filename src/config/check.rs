@@ -1,10 +1,10 @@
-//! Whether settings that each fit their key make sense, alone and together.
+//! Checks whether settings of the right type make sense, alone and together.
 //!
-//! Owns the listeners' rules and the vocabulary of the checks; keys, providers and routes have a file
-//! each. Refuses quietly to pile up: where a value did not even fit, nothing more is said about it.
+//! Owns the listeners' rules and the helpers of all checks; keys, providers and routes each have a
+//! file. It reports no second problem about a value that did not even have the right type.
 //!
 //! What a reader would get wrong: this runs before unset provider settings are resolved, because a
-//! default gives way where a written value would be a contradiction.
+//! default adapts to other settings where a written value would contradict them.
 
 mod calls;
 mod keys;
@@ -24,31 +24,32 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// The gateway that would run with the configuration, where one runs already: what holds for it whatever the
-/// configuration says of the next start.
+/// The running gateway that would use the configuration, if there is one: facts that hold until its
+/// next start, whatever the configuration says.
 pub struct Running {
-    /// Where it is bound.
+    /// Its bound addresses.
     pub bound: Bound,
-    /// Whether `auth.anonymous` may open it: where it asks for keys now, only when the file that is read says so.
+    /// Whether `auth.anonymous` may open it to everyone. If it requires keys now, only the file
+    /// itself may do that.
     pub may_open: bool,
 }
 
-/// A configuration under review, and what was found.
+/// A configuration under review, and the findings.
 pub struct Review<'a> {
     config: &'a Config,
     tree: &'a Tree,
     flawed: Vec<KeyPath>,
     named_providers: Vec<String>,
     running: Option<&'a Running>,
-    /// What has to be changed.
+    /// Settings that must be changed.
     pub problems: Vec<Problem>,
-    /// What works and is still worth changing.
+    /// Settings that work but should be changed.
     pub warnings: Vec<Problem>,
 }
 
 impl<'a> Review<'a> {
-    /// Reviews everything. `flawed` are the places where a value was taken out, `named_providers`
-    /// those that were written, whether or not they are right.
+    /// Reviews everything. `flawed` are the places from which a value was removed,
+    /// `named_providers` all providers in the file, valid or not.
     pub fn of(
         config: &'a Config,
         tree: &'a Tree,
@@ -167,14 +168,14 @@ impl<'a> Review<'a> {
         }
     }
 
-    /// Notes a problem, unless the value at the path, around it or below it did not fit anyway.
+    /// Records a problem, unless the value at the path, around it or below it already has one.
     fn problem(&mut self, path: &KeyPath, message: impl Into<String>) {
         if !self.flawed.iter().any(|flawed| flawed.holds(path) || path.holds(flawed)) {
             self.problems.push(Problem::new(self.tree.origin(path), path, message));
         }
     }
 
-    /// Notes a problem between two keys at the one that was written, preferring the first.
+    /// Records a problem between two keys at the one that was written, preferably the first.
     fn problem_of_either(&mut self, one: &KeyPath, other: &KeyPath, message: impl Into<String>) {
         let is_flawed = |path: &KeyPath| self.flawed.iter().any(|flawed| flawed.holds(path));
         if is_flawed(one) || is_flawed(other) {
@@ -184,7 +185,7 @@ impl<'a> Review<'a> {
         self.problem(if is_written { one } else { other }, message);
     }
 
-    /// Notes that one key's value is above the limit that another key of its table sets.
+    /// Records that one key's value is above the limit that another key of its table sets.
     fn contradiction(
         &mut self,
         table: &KeyPath,
@@ -218,7 +219,7 @@ impl<'a> Review<'a> {
         }
     }
 
-    /// A secret travels in a header, which carries visible ASCII only.
+    /// Checks that a secret can be sent in a header, which may contain visible ASCII only.
     fn sendable(&mut self, path: &KeyPath, secret: &Secret) {
         if !secret.expose().chars().all(|letter| letter.is_ascii_graphic()) {
             let message = "a key has letters, digits and signs of ASCII only, and no spaces";
@@ -226,7 +227,7 @@ impl<'a> Review<'a> {
         }
     }
 
-    /// A glob, as `wildmatch` understands it: `*` and `?`, no sets and no alternatives.
+    /// Checks a glob for `wildmatch`: `*` and `?`, no sets and no alternatives.
     fn glob(&mut self, path: &KeyPath, glob: &str) {
         if glob.is_empty() {
             self.problem(path, r#"write a name or a pattern, as in "llama*""#);
@@ -283,7 +284,7 @@ fn is_beyond_loopback(address: SocketAddr) -> bool {
     !address.ip().to_canonical().is_loopback()
 }
 
-/// Whether two listeners would fight for a port. Port 0 takes a free one.
+/// Whether two listeners would need the same port. Port 0 takes a free one.
 fn clash(one: SocketAddr, other: SocketAddr) -> bool {
     let overlap =
         one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();

@@ -1,8 +1,8 @@
-//! Fills in what a configuration leaves to be concluded.
+//! Fills in the values that follow from other parts of a configuration.
 //!
-//! Owns the built-in provider, the backend a name implies, the keys that variables and the certificates that
-//! files hold, the environment's proxies, and the built-in hints. Refuses a variable that does not exist and a provider whose backend nobody can
-//! guess.
+//! Owns the built-in provider, the backend that a name implies, the keys in variables, the
+//! certificates in files, the environment's proxies, and the built-in hints. Refuses a variable
+//! that does not exist and a provider whose name implies no backend.
 
 use super::Config;
 use super::key_path::KeyPath;
@@ -15,7 +15,7 @@ use crate::secret::Secret;
 use std::collections::BTreeMap;
 use toml::{Table, Value};
 
-/// Puts the provider `ollama` in when nobody wrote any, so that variables have something to change.
+/// Adds the provider `ollama` if the file has none, so that variables have something to change.
 pub fn add_built_in_provider(tree: &mut Tree) {
     let providers = KeyPath::of("providers");
     if tree.get(&providers).is_none() {
@@ -24,7 +24,7 @@ pub fn add_built_in_provider(tree: &mut Tree) {
     }
 }
 
-/// Writes the backend into each provider that is named like one.
+/// Sets the backend of each provider that is named like one.
 pub fn name_backends(tree: &mut Tree) -> Vec<Problem> {
     let mut problems = Vec::new();
     let providers = KeyPath::of("providers");
@@ -45,7 +45,7 @@ pub fn name_backends(tree: &mut Tree) -> Vec<Problem> {
     problems
 }
 
-/// The names that references may use, as written, whether or not what they name is right.
+/// The names of all providers in the file, valid or not, which references may use.
 pub fn named_providers(tree: &Tree) -> Vec<String> {
     let table = tree.get(&KeyPath::of("providers")).and_then(Value::as_table);
     table.map(|table| table.keys().cloned().collect()).unwrap_or_default()
@@ -83,7 +83,7 @@ pub fn fill_in_secrets(
         }
         let path = KeyPath::of("providers").key(name).key("headers_env");
         for (header, variable) in &provider.headers_env {
-            // Written in both places it is a problem, of which the check tells.
+            // If it is written in both places, the check reports a problem.
             if let Some(value) = look_up(path.key(header), variable) {
                 provider.headers.entry(header.clone()).or_insert(value);
             }
@@ -92,7 +92,7 @@ pub fn fill_in_secrets(
     problems
 }
 
-/// Reads the certificates of the authorities that providers' settings name.
+/// Reads the certificates of the authorities that the providers' settings name.
 pub fn read_authorities(config: &mut Config, tree: &Tree) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (name, provider) in &mut config.providers {
@@ -104,7 +104,7 @@ pub fn read_authorities(config: &mut Config, tree: &Tree) -> Vec<Problem> {
     problems
 }
 
-/// Fills in the proxies that the environment names for providers that name none.
+/// Fills in the environment's proxies for providers without one.
 pub fn fill_in_proxies(
     config: &mut Config,
     environment: &BTreeMap<String, String>,
@@ -119,8 +119,8 @@ pub fn fill_in_proxies(
     problems
 }
 
-/// Adds the built-in hints and defaults that nobody wrote, less the providers that do not exist
-/// and, for the hints that stay local, those that are not.
+/// Adds the built-in hints and defaults that are not in the file, without providers that do not
+/// exist and, for the local-only hints, without those that are not local.
 pub fn fill_in_hints(config: &mut Config, tree: &Tree) {
     let mut hints = Hints::new();
     for (hint, name) in BUILT_IN_HINTS {

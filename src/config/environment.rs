@@ -1,11 +1,12 @@
-//! What environment variables change in a configuration.
+//! The environment variables that change a configuration.
 //!
-//! Owns the short names kept from the original service and the long form for every key,
-//! `LLM_GATEWAY__SECTION__KEY=value`. Refuses short names' values that make no sense, with the name
-//! of the variable; whether a long name's value fits its key is for `fit.rs` to say.
+//! Owns the short names, which come from the original service, and the long form for every key,
+//! `LLM_GATEWAY__SECTION__KEY=value`. Refuses invalid values of short names, with the name of the
+//! variable; `fit.rs` decides whether the value of a long name fits its key.
 //!
-//! What a reader would get wrong: where both set the same key the long name wins, and a variable that
-//! begins with `LLM_GATEWAY_` and a single underscore is none of ours (Kubernetes makes such names).
+//! What a reader would get wrong: if both set the same key the long name wins, and a variable that
+//! begins with `LLM_GATEWAY_` and a single underscore is not one of ours (Kubernetes makes such
+//! names).
 
 use super::key_path::PREFIX;
 use super::key_path::{KeyPath, Step};
@@ -23,16 +24,16 @@ pub const FILE_VARIABLE: &str = "LLM_GATEWAY_CONFIG";
 /// The variable that adds keys to those of the file.
 pub const KEYS_VARIABLE: &str = "API_KEYS";
 
-/// The variables that say where clients connect.
+/// The variables that set the address to which clients connect.
 pub const ADDRESS_VARIABLES: [&str; 2] = ["PORT", "LLM_GATEWAY__SERVER__LISTEN"];
 
-/// The short names, and what each does.
+/// The short names, and the function of each.
 pub const SHORT_NAMES: [(&str, ShortName); 14] = [
     ("PORT", set_port),
     (KEYS_VARIABLE, add_keys),
     ("OLLAMA_BASE_URL", set_ollama_base_url),
     ("OLLAMA_ORIGINS", add_origins),
-    // Before those that change every provider.
+    // It comes before the variables that change every provider.
     ("GEMINI_API_KEY", set_gemini_api_key),
     ("PROVIDER_TIMEOUT_SECONDS", set_total_timeouts),
     ("PROVIDER_MAX_RETRIES", set_max_retries),
@@ -45,17 +46,17 @@ pub const SHORT_NAMES: [(&str, ShortName); 14] = [
     ("RATE_LIMITER_REFILL_RATE", set_rate_refill),
 ];
 
-/// Changes the tree as a variable says, or says what would be right.
+/// Changes the tree according to a variable, or says what would be right.
 type ShortName = fn(&mut Overlay, &mut Tree, Variable<'_>) -> Result<(), String>;
 
-/// What laying the environment over a tree brought to light.
+/// The findings from applying the environment to a tree.
 #[derive(Debug, Default)]
 pub struct Overlay {
-    /// Variables that make no sense.
+    /// Invalid variables.
     pub problems: Vec<Problem>,
     /// Variables without effect.
     pub warnings: Vec<Problem>,
-    /// The text of each value that looked like something other than a string.
+    /// The text of each value that was not read as a string.
     pub texts: BTreeMap<KeyPath, String>,
 }
 
@@ -67,7 +68,7 @@ pub struct Variable<'a> {
 }
 
 impl Overlay {
-    /// Lays every variable that concerns the configuration over the tree.
+    /// Applies every variable that concerns the configuration to the tree.
     pub fn apply(environment: &BTreeMap<String, String>, tree: &mut Tree) -> Self {
         let mut overlay = Self::default();
         for (name, value) in environment {
@@ -76,7 +77,7 @@ impl Overlay {
             }
         }
         for (name, act) in SHORT_NAMES {
-            // Compose files pass `NAME=` for what is not set.
+            // Compose files pass `NAME=` for variables that are not set.
             let value = environment.get(name).map(|value| value.trim());
             let Some(value) = value.filter(|value| !value.is_empty()) else { continue };
             if let Err(message) = act(&mut overlay, tree, Variable { name, value }) {
@@ -149,7 +150,7 @@ fn set_port(_: &mut Overlay, tree: &mut Tree, variable: Variable<'_>) -> Result<
         Some(written) => written.as_str().and_then(|text| text.parse::<SocketAddr>().ok()),
         None => Some(crate::http::settings::ServerSettings::default().listen),
     };
-    // An address that does not parse is a problem of its own; there is no port to set in it.
+    // An invalid address is reported elsewhere; it has no port to set.
     if let Some(mut listen) = listen {
         listen.set_port(port);
         variable.set(tree, &path, Value::String(listen.to_string()));
@@ -157,7 +158,7 @@ fn set_port(_: &mut Overlay, tree: &mut Tree, variable: Variable<'_>) -> Result<
     Ok(())
 }
 
-/// Appends the keys of a comma list to those of the file, as `env-1`, `env-2`, …
+/// Appends the keys of a comma-separated list to those of the file, as `env-1`, `env-2`, …
 fn add_keys(_: &mut Overlay, tree: &mut Tree, variable: Variable<'_>) -> Result<(), String> {
     let keys = variable.value.split(',').map(str::trim).filter(|key| !key.is_empty());
     for (index, key) in keys.enumerate() {
@@ -169,7 +170,8 @@ fn add_keys(_: &mut Overlay, tree: &mut Tree, variable: Variable<'_>) -> Result<
     Ok(())
 }
 
-/// Appends the origins of a comma list to those of the file, or to those that are allowed anyway, as Ollama does.
+/// Appends the origins of a comma-separated list to those of the file, or to the default ones, as
+/// Ollama does.
 fn add_origins(_: &mut Overlay, tree: &mut Tree, variable: Variable<'_>) -> Result<(), String> {
     let path = KeyPath::of("server").key("cors").key("origins");
     let origins = variable.value.split(',').map(str::trim).filter(|origin| !origin.is_empty());
@@ -201,8 +203,8 @@ fn set_ollama_base_url(
     Ok(())
 }
 
-/// Gives the provider `gemini` its key, and makes the provider when nobody wrote one. A key that was written, or the
-/// name of the variable that holds one, stays.
+/// Gives the provider `gemini` its key, and adds the provider if the file has none. A key in the
+/// file, or the name of the variable that holds one, stays.
 fn set_gemini_api_key(
     _: &mut Overlay,
     tree: &mut Tree,
@@ -252,7 +254,7 @@ fn set_cache_ttl(_: &mut Overlay, tree: &mut Tree, variable: Variable<'_>) -> Re
     Ok(())
 }
 
-/// The rate of every key that has none of its own.
+/// The path of the rate for every key without its own.
 fn rate() -> KeyPath {
     KeyPath::of("auth").key("rate")
 }
@@ -262,7 +264,7 @@ fn set_rate_capacity(
     tree: &mut Tree,
     variable: Variable<'_>,
 ) -> Result<(), String> {
-    // The original service read `60.0` too.
+    // The original service also accepted `60.0`.
     let text = variable.value.strip_suffix(".0").unwrap_or(variable.value);
     let capacity = text.parse::<u32>().ok().filter(|capacity| *capacity > 0);
     let value = Value::Integer(capacity.ok_or("write a whole number above 0, as in 60")?.into());
@@ -284,14 +286,14 @@ fn set_redis_url(_: &mut Overlay, tree: &mut Tree, variable: Variable<'_>) -> Re
     Ok(())
 }
 
-/// OpenTelemetry's own names, which every instrumented program reads.
+/// Sets a key from one of OpenTelemetry's own variables, which every instrumented program reads.
 fn set_otel(tree: &mut Tree, variable: Variable<'_>, key: &str) -> Result<(), String> {
     let path = KeyPath::of("otel").key(key);
     variable.set(tree, &path, Value::String(variable.value.to_owned()));
     Ok(())
 }
 
-/// The key as the tree spells it. Variables are in capitals and cannot hold a `-`.
+/// The key as the tree spells it. Names of variables are in capitals and cannot contain a `-`.
 fn spelling(tree: &Tree, path: &KeyPath, key: &str) -> String {
     let plain = |text: &str| text.to_lowercase().replace('-', "_");
     let known = names(tree, path).into_iter().find(|known| plain(known) == plain(key));
@@ -307,7 +309,7 @@ fn names(tree: &Tree, path: &KeyPath) -> Vec<String> {
     table.map(|table| table.keys().cloned().collect()).unwrap_or_default()
 }
 
-/// Whether a variable's name is one that this module reads.
+/// Whether this module reads the variable of this name.
 pub fn concerns_us(name: &str) -> bool {
     name == FILE_VARIABLE
         || name.starts_with(PREFIX)

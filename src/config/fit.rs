@@ -1,10 +1,11 @@
-//! From values as written to the settings structs, collecting every value that does not fit.
+//! Reads values into the settings structs, and collects every value that does not fit.
 //!
-//! Owns the loop (deserialise, note the problem, take the value out, again) and the wording: serde
-//! speaks to programmers, these messages to operators. Refuses to quote strings, which may be secret.
+//! Owns the loop (deserialise, record the problem, remove the value, repeat) and the wording:
+//! serde's messages are for programmers, these are for operators. Refuses to quote strings, which
+//! may be secret.
 //!
-//! What a reader would get wrong: a variable's value such as `123` is tried as the number that it
-//! looks like, and where a string is wanted as a string; only then is it a problem.
+//! What a reader would get wrong: a variable's value such as `123` is first tried as a number,
+//! then, if the key wants a string, as a string; only if both fail is it a problem.
 
 use super::Config;
 use super::environment::Overlay;
@@ -14,20 +15,20 @@ use super::tree::Tree;
 use std::collections::BTreeMap;
 use toml::Value;
 
-/// What a list looks like, to somebody who wrote something else.
+/// The description of a list in messages.
 const LIST: &str = r#"a list, as in ["a", "b"]"#;
 
-/// What became of a tree.
+/// The result of fitting a tree.
 pub struct Fit {
-    /// The settings, with defaults where a value did not fit.
+    /// The settings, with defaults in place of values that did not fit.
     pub config: Config,
-    /// Where values were taken out; what depends on them need not be checked.
+    /// The places from which values were removed; checks that depend on them are skipped.
     pub flawed: Vec<KeyPath>,
-    /// Why.
+    /// The reasons.
     pub problems: Vec<Problem>,
 }
 
-/// Reads the settings from the tree; takes out of it what does not fit.
+/// Reads the settings from the tree; removes values that do not fit.
 pub fn fit(tree: &mut Tree, overlay: &Overlay) -> Fit {
     let mut fit = Fit { config: Config::default(), flawed: Vec::new(), problems: Vec::new() };
     let mut first_messages = BTreeMap::new();
@@ -55,14 +56,14 @@ pub fn fit(tree: &mut Tree, overlay: &Overlay) -> Fit {
         fit.problems.push(Problem::new(tree.origin(&path), &path, message));
         fit.flawed.push(path.clone());
         if !tree.remove(&path) {
-            // Nothing left to take out; without this the loop could not end.
+            // There is nothing left to remove; without this the loop might not end.
             return fit;
         }
     }
 }
 
-/// A list's element cannot be taken out without moving the ones behind it away from their lines, so
-/// the whole list goes.
+/// The path of the value to remove. To remove one element of a list would separate the later ones
+/// from their lines, so the whole list is removed.
 fn within_a_table(path: KeyPath) -> KeyPath {
     match path.steps().last() {
         Some(Step::Index(_)) => path.parent().map_or(path, within_a_table),
@@ -70,7 +71,7 @@ fn within_a_table(path: KeyPath) -> KeyPath {
     }
 }
 
-/// Says in the words of an operator what serde said.
+/// Translates serde's message into an operator's words.
 fn explain(message: &str) -> String {
     let message = message.trim();
     if let Some(rest) = message.strip_prefix("unknown field ") {
@@ -93,7 +94,8 @@ fn explain(message: &str) -> String {
     }
 }
 
-/// `` `x`, expected one of `a`, `b` `` names the keys that there are; the nearest one is offered.
+/// Suggests the nearest key from a message such as `` `x`, expected one of `a`, `b` ``, or lists
+/// all keys.
 fn explain_unknown_key(rest: &str) -> String {
     let mut names = rest.split('`').skip(1).step_by(2);
     let unknown = names.next().unwrap_or_default();
@@ -104,7 +106,7 @@ fn explain_unknown_key(rest: &str) -> String {
     }
 }
 
-/// The known name that somebody who wrote `name` most likely meant.
+/// The known name that `name` most likely stands for.
 pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_lowercase();
     known
@@ -128,12 +130,13 @@ fn in_words(expected: &str) -> &str {
     }
 }
 
-/// Numbers and truth values help to find the mistake; a string may be a secret.
+/// Quotes numbers and booleans, which help to find the mistake, but no strings, which may be
+/// secret.
 fn without_text(found: &str) -> &str {
     match found {
         "map" => "a table",
         "sequence" => "a list",
-        // What toml says of a number where an enum's word is wanted.
+        // toml's description of a number in place of an enum's variant.
         "unit variant" => "something else",
         other if other.starts_with("string ") => "a string",
         other => other,
@@ -145,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strings_are_never_quoted_back() {
+    fn strings_are_never_quoted() {
         let explained = explain(r#"invalid type: string "sk-planted", expected a sequence"#);
         assert_eq!(explained, r#"expected a list, as in ["a", "b"], found a string"#);
         let explained = explain(r#"invalid type: string "a, expected b", expected u32"#);
@@ -153,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_key_is_offered_only_when_it_is_near() {
+    fn the_nearest_key_is_suggested_only_if_it_is_near() {
         let near = explain("unknown field `listn`, expected one of `listen`, `drain`");
         assert_eq!(near, "unknown key; did you mean `listen`?");
         let far = explain("unknown field `colour`, expected `listen` or `drain`");

@@ -1,19 +1,20 @@
-//! The way to a value in a configuration: `providers.ollama.max_concurrency`, `keys[0].name`.
+//! The path of a value in a configuration: `providers.ollama.max_concurrency`, `keys[0].name`.
 //!
-//! Owns how such a path is built, compared and printed. Knows nothing of what the keys mean.
+//! Owns how such a path is built, compared and printed. Does not know what the keys mean.
 //!
-//! What a reader would get wrong: lists count from 0, and a name that TOML would quote is quoted.
+//! What a reader would get wrong: indices of lists start at 0, and a name that TOML would quote is
+//! quoted.
 
 use std::fmt;
 
-/// What the long form begins with.
+/// The beginning of every long name.
 pub const PREFIX: &str = "LLM_GATEWAY__";
 
-/// The way to a value, from the root.
+/// The path of a value, from the root.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KeyPath(Vec<Step>);
 
-/// One step of the way.
+/// One step of a path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
     /// Into a table.
@@ -50,7 +51,7 @@ impl KeyPath {
         self.0.split_last().map(|(_, rest)| Self(rest.to_vec()))
     }
 
-    /// Whether this path leads to `other` or to something that holds it.
+    /// Whether this path leads to `other` or to something that contains it.
     pub fn holds(&self, other: &Self) -> bool {
         other.0.starts_with(&self.0)
     }
@@ -63,7 +64,7 @@ impl KeyPath {
 }
 
 impl From<&serde_path_to_error::Path> for KeyPath {
-    /// Keeps what a file has a place for: the variants of enums are not in it.
+    /// Keeps only steps that exist in a file, not the variants of enums.
     fn from(path: &serde_path_to_error::Path) -> Self {
         use serde_path_to_error::Segment;
         let steps = path.iter().map_while(|segment| match segment {

@@ -1,10 +1,11 @@
-//! Where a gateway listens, as far as its configuration can tell although it may be broken.
+//! Finds out where a gateway listens, even from a broken configuration.
 //!
-//! Owns what the health check needs of a configuration. Refuses nothing: whatever is wrong is passed over,
-//! because a gateway goes on by what it read when it was right.
+//! Owns the part of a configuration that the health check needs. Refuses nothing: it ignores all
+//! problems, because a running gateway keeps the configuration that it read when it was valid.
 //!
-//! What a reader would get wrong: this is where the *next* gateway would listen. One that runs is where it
-//! was told to when it started; [`Start`] tells whether another process was started in the same way.
+//! What a reader would get wrong: this is where the *next* gateway would listen. A running one
+//! listens where its configuration said when it started; [`Start`] tells whether another process
+//! was started in the same way.
 
 use super::environment::{ADDRESS_VARIABLES, FILE_VARIABLE, Overlay};
 use super::key_path::KeyPath;
@@ -14,26 +15,27 @@ use crate::http::settings::ServerSettings;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-/// Where a gateway is bound, which lasts until it stops.
+/// The addresses to which a gateway is bound until it stops.
 #[derive(Debug, Clone, Copy)]
 pub struct Bound {
-    /// Where clients connect.
+    /// The address to which clients connect.
     pub main: SocketAddr,
-    /// Where operators connect.
+    /// The address to which operators connect.
     pub admin: SocketAddr,
 }
 
-/// How a gateway was started, as far as that decides where it listens.
+/// The parts of a gateway's start that determine where it listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Start {
-    /// The file it reads, whether or not that exists.
+    /// The file that it reads, whether or not that exists.
     file: PathBuf,
-    /// What the variables say of its address.
+    /// The values of the variables for its address.
     address: [Option<String>; ADDRESS_VARIABLES.len()],
 }
 
 impl Start {
-    /// A start in this folder, with this file on the command line and these variables, without those of `.env`.
+    /// Describes a start in this folder, with this file on the command line and these variables,
+    /// without those of `.env`.
     pub fn new(
         explicit: Option<&Path>,
         folder: &Path,
@@ -47,8 +49,8 @@ impl Start {
     }
 }
 
-/// Where a gateway of this configuration would listen: by the environment, else by what can be read of the file, else
-/// by default.
+/// Where a gateway of this configuration would listen: the address from the environment, else from
+/// the readable part of the file, else the default.
 pub fn listens(explicit: Option<&Path>) -> SocketAddr {
     let variables = source::read_environment_in_part().variables;
     let file = choose_file(explicit, &variables).and_then(|path| std::fs::read(path).ok());
@@ -61,7 +63,7 @@ fn listens_by(text: &str, variables: &std::collections::BTreeMap<String, String>
     let path = KeyPath::of("server").key("listen");
     let address = |tree: &Tree| tree.get(&path).and_then(|listen| listen.as_str()?.parse().ok());
     if address(&tree).is_none() {
-        // So that a port in the environment has a default to be set in.
+        // So that a port from the environment is set in the default address.
         tree.remove(&path);
     }
     drop(Overlay::apply(variables, &mut tree));
@@ -79,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_read_from_whatever_else_is_wrong() {
+    fn an_address_is_read_even_from_a_broken_file() {
         for text in [
             "[server]\nlisten = '127.0.0.2:9'\n",
             "[server]\nworker = -1\nlisten = '127.0.0.2:9'\n[providers.ollama\n",
@@ -92,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_wins_and_the_default_stands_in_for_what_cannot_be_read() {
+    fn the_environment_wins_and_the_default_replaces_an_unreadable_address() {
         let long = ("LLM_GATEWAY__SERVER__LISTEN", "0.0.0.0:8000");
         assert_eq!(listens_with("[server]\nlisten = '127.0.0.2:9'\n", &[long]), "0.0.0.0:8000");
         for text in ["", "[server]\nlisten = 'here'\n", "[server]\nlisten = 9\n", "server = 1\n"] {
@@ -103,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_is_the_same_by_its_file_and_the_variables_of_its_address() {
+    fn starts_are_equal_if_their_files_and_the_variables_of_their_addresses_are() {
         let start = |explicit: Option<&str>, folder: &str, variables: &[(&str, &str)]| {
             let variable = |name: &str| {
                 let found = variables.iter().find(|(known, _)| *known == name);

@@ -1,45 +1,47 @@
-//! What is wrong with a configuration, and where.
+//! The problems of a configuration, and where they are.
 //!
-//! Owns the one line a problem prints as: `FILE:LINE: KEY: message`, or `environment: NAME: message`.
-//! Refuses to quote values that may be secret; whoever makes a [`Problem`] sees to that.
+//! Owns the line that each problem prints: `FILE:LINE: KEY: message`, or `environment: NAME:
+//! message`. No problem quotes a value that may be secret; the code that makes a [`Problem`]
+//! ensures that.
 
 use super::key_path::{KeyPath, PREFIX};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Where a value comes from. Sorts the file's lines first, in order, then the environment.
+/// The source of a value. The file's lines sort first, in order, then the environment.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
     /// A file; line 1 is the first, and 0 means the file as a whole.
     File {
-        /// As it was named.
+        /// Its path, as the user wrote it.
         path: PathBuf,
         /// The line of the key.
         line: usize,
     },
-    /// An environment variable, or a line of `.env` that stands in for one.
+    /// An environment variable, or a line of `.env` in its place.
     Environment {
         /// The variable.
         name: String,
     },
-    /// Nobody wrote it: a default.
+    /// A default, which is written nowhere.
     Default,
 }
 
-/// One thing to change before the gateway can start, or, as a warning, worth changing.
+/// A setting that must be changed before the gateway can start, or, as a warning, one that should
+/// be changed.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
     /// Where the value was written.
     pub origin: Origin,
-    /// The key it concerns, as in TOML; empty when it concerns no single key.
+    /// The key, as in TOML; empty if the problem concerns no single key.
     pub key: String,
     /// What is wrong and what would be right, in lower case.
     pub message: String,
 }
 
-/// Every problem of a configuration, in the order of the file; never empty.
+/// All problems of a configuration, in the order of the file; never empty.
 ///
-/// Prints one line each, `error: ` in front.
+/// Prints each on a line that begins with `error: `.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems(pub Vec<Problem>);
 
@@ -71,7 +73,7 @@ impl fmt::Display for Problem {
             Origin::Default => write!(formatter, "defaults: ")?,
         }
         let is_named = match &self.origin {
-            // A variable is the name to look for, unless its value holds the key or lacks it.
+            // The variable's name suffices if it contains the key.
             Origin::Environment { name } => names_the_key(name, &self.key),
             Origin::File { .. } | Origin::Default => self.key.is_empty(),
         };
@@ -94,7 +96,7 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// Whether a variable's name says which key it sets. A short name always does.
+/// Whether the name of a variable tells which key it sets. A short name always does.
 fn names_the_key(variable: &str, key: &str) -> bool {
     let spelled = key.replace('.', "__").replace('-', "_").to_uppercase();
     key.is_empty() || variable.strip_prefix(PREFIX).is_none_or(|keys| keys == spelled)

@@ -1,13 +1,14 @@
-//! Reading a configuration again while a gateway runs by an earlier one.
+//! Reads a configuration again while a gateway runs with an earlier one.
 //!
-//! Owns the comparison of the two, so that no broken file opens a door: the file that was read must
-//! still be there and say something, must not be the beginning of what it was, and the listeners that
-//! are bound must stay guarded whatever `listen` says of the next start. `.env` likewise.
+//! Owns the comparison of the two, so that no broken file grants more access. The file must still
+//! exist and set something, it must not be merely the beginning of its earlier text, and the bound
+//! listeners must stay protected, whatever `listen` says about the next start. The same applies to
+//! `.env`.
 //!
-//! What a reader would get wrong: a file that was cut off may be valid TOML. A key without the last of
-//! its lines, its `data_policy` perhaps, may do more than before; a route that is gone sends prompts
-//! elsewhere. So the beginning of the earlier file counts as broken, unless it only takes something
-//! away: whole keys, of which some are left, and whole providers.
+//! What a reader would get wrong: a file that was cut off may be valid TOML. A key without its last
+//! lines, such as its `data_policy`, may do more than before, and a missing route sends prompts
+//! elsewhere. So a file that is the beginning of the earlier one counts as broken, unless it only
+//! lacks whole providers and whole keys, of which some are left.
 
 use super::check::Running;
 use super::environment::{FILE_VARIABLE, KEYS_VARIABLE};
@@ -21,36 +22,36 @@ use std::path::Path;
 use std::sync::LazyLock;
 use toml::{Table, Value};
 
-/// What a gateway runs by.
+/// The state of the running gateway.
 #[derive(Debug, Clone, Copy)]
 pub struct Before<'a> {
     /// The configuration in force.
     pub config: &'a Config,
-    /// What it was read from.
+    /// Its sources.
     pub read: &'a Read,
-    /// The listeners.
+    /// The bound listeners.
     pub bound: Bound,
 }
 
-/// What came of reading again.
+/// The result of a reload.
 #[derive(Debug)]
 pub struct Again {
-    /// What the file said.
+    /// The fingerprint of the file's content.
     pub fingerprint: Fingerprint,
-    /// Another configuration, or why the one before stays in force.
+    /// The new configuration, or the reasons why the earlier one stays in force.
     pub outcome: Result<Loaded, Problems>,
 }
 
-/// A key that was changed in the file, to no effect.
+/// A key whose change in the file has no effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overridden {
     /// The key.
     pub key: String,
-    /// The variable that says otherwise.
+    /// The variable that overrides it.
     pub variable: String,
 }
 
-/// Reads the file that was read before once more, or chooses one where there was none, and over it this environment.
+/// Reads the earlier file again, or chooses one if there was none. This environment overrides it.
 pub fn reload(
     explicit: Option<&Path>,
     before: Before<'_>,
@@ -113,13 +114,13 @@ fn compare(
     }
 }
 
-/// What looks as if something had been lost by accident.
+/// A sign that a part of the configuration was lost by accident.
 struct Suspicion {
     problem: Problem,
     allowed: Allowed,
 }
 
-/// What the later configuration may be for all that.
+/// The changes that are allowed in spite of it.
 #[derive(Debug, Clone, Copy)]
 enum Allowed {
     Nothing,
@@ -167,8 +168,8 @@ impl Suspicion {
     }
 }
 
-/// Says so where a text is the beginning of an earlier one. What is written by a program often begins with a comment that
-/// has the time, which makes no difference.
+/// Describes the cut if a text is the beginning of an earlier one. Comments at the top do not
+/// count: programs often write the time there.
 fn cut_off(earlier: &str, text: &str) -> Option<String> {
     let missing = without_head(earlier)
         .strip_prefix(without_head(text))
@@ -180,7 +181,7 @@ fn cut_off(earlier: &str, text: &str) -> Option<String> {
     ))
 }
 
-/// A text from its first line on that is no comment.
+/// The text from its first line that is not a comment.
 fn without_head(text: &str) -> &str {
     let is_comment =
         |line: &str| line.trim_start().is_empty() || line.trim_start().starts_with('#');
@@ -188,7 +189,8 @@ fn without_head(text: &str) -> &str {
     text.get(head..).unwrap_or_default()
 }
 
-/// The earlier configuration without the keys and the providers that the later one has not, provided that keys are left.
+/// The earlier configuration without the keys and providers that the later one lacks, provided that
+/// some keys are left.
 fn less(before: &Config, after: &Config) -> Config {
     let mut less = before.clone();
     if !after.keys.is_empty() {
@@ -202,7 +204,7 @@ fn less(before: &Config, after: &Config) -> Config {
 }
 
 fn is_same(one: &Config, other: &Config) -> bool {
-    // The maps themselves are equal in any order.
+    // `==` on the maps ignores the order.
     one == other && one.providers.keys().eq(other.providers.keys())
 }
 
@@ -211,7 +213,7 @@ fn says_anonymous(file: &Table) -> bool {
     anonymous.and_then(Value::as_bool).unwrap_or_default()
 }
 
-/// The file stays the same until the gateway stops, also when another is named meanwhile.
+/// Warns if another file is named meanwhile: a gateway reads the same file until it stops.
 fn another_file(
     explicit: Option<&Path>,
     before: &Read,
@@ -223,7 +225,7 @@ fn another_file(
     is_another.then(|| Problem::environment(FILE_VARIABLE, message))
 }
 
-/// The keys that differ between two texts of the file while a variable says something else.
+/// The keys that differ between two texts of the file while a variable overrides them.
 fn overridden(before: &Table, now: &Table, tree: &Tree) -> Vec<Overridden> {
     let mut found = Vec::new();
     for (path, written) in changed(before, now, &KeyPath::default()) {
@@ -237,7 +239,7 @@ fn overridden(before: &Table, now: &Table, tree: &Tree) -> Vec<Overridden> {
     found
 }
 
-/// The keys whose values differ, and the later value; a list counts as one value.
+/// The keys whose values differ, with the later values; a list counts as one value.
 fn changed<'a>(
     before: &Table,
     now: &'a Table,
@@ -254,7 +256,7 @@ fn changed<'a>(
             continue;
         }
         match (one.map_or(Some(&*NONE), Value::as_table), table(other)) {
-            // One that is missing counts as a table only beside a table.
+            // A missing value counts as an empty table only if the other is a table.
             (Some(one), Some(other)) => found.extend(changed(one, other, &path)),
             (_, _) => found.push((path, other)),
         }

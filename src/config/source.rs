@@ -1,10 +1,11 @@
-//! Where a configuration is read from: the file and the variables.
+//! The sources of a configuration: the file and the variables.
 //!
-//! Owns the choice of the file and the reading of `.env`. Refuses a file that was named and is not
-//! there; a file that nobody named may be missing, unless it is read again.
+//! Owns the choice of the file and the reading of `.env`. Refuses a named file that does not exist;
+//! the default file may be missing, unless it is read again.
 //!
-//! What a reader would get wrong: `.env` never overrides a variable that is really set, and it is not
-//! put into the environment (that would be unsafe with threads), only into the map returned here.
+//! What a reader would get wrong: `.env` never overrides a variable that is really set, and it does
+//! not change the process's environment (that would be unsafe with threads), only the map returned
+//! here.
 
 use super::environment::{FILE_VARIABLE, concerns_us};
 use super::problem::{Origin, Problem, Problems};
@@ -15,53 +16,53 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The file that is read when it exists and no other was named.
+/// The file that is read if it exists and no other is named.
 pub const USUAL_FILE: &str = "config/gateway.toml";
-/// The file that stands in for variables that are not set.
+/// The file with values for variables that are not set.
 const DOTENV: &str = ".env";
 
-/// What a configuration file said at one time: enough to tell whether it says something else now. A file that cannot
-/// be read says nothing.
+/// A digest of a configuration file's content, which tells whether it has changed. An unreadable
+/// file has none.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fingerprint(Option<[u8; 32]>);
 
-/// Looks at a file.
+/// Takes the fingerprint of a file.
 pub fn fingerprint(path: &Path) -> Fingerprint {
     Fingerprint::of(&read_bytes(path))
 }
 
-/// The variables that a configuration is read with.
+/// The variables for a configuration.
 #[derive(Clone, Default)]
 pub struct Environment {
-    /// Those of this program, and under them those of `.env`.
+    /// Those of this process, and those of `.env` that are not set otherwise.
     pub variables: BTreeMap<String, String>,
-    /// What `.env` said.
+    /// The content of `.env`.
     pub dotenv: Dotenv,
 }
 
-/// A `.env` as it was found.
+/// A `.env` file.
 #[derive(Clone, Default)]
 pub struct Dotenv {
-    /// Its text; `None` where there is none.
+    /// Its text; `None` if there is no file.
     pub text: Option<String>,
     /// How many variables it sets.
     pub variables: usize,
 }
 
-/// A configuration file as it was found.
+/// A configuration file that was read.
 #[derive(Default)]
 pub struct FileRead {
-    /// Where it is; `None` when there is none.
+    /// Its path; `None` if there is no file.
     pub path: Option<PathBuf>,
-    /// What it said.
+    /// The fingerprint of its content.
     pub fingerprint: Fingerprint,
-    /// Whether it can be read again; what comes through a pipe cannot.
+    /// Whether it can be read again; a pipe cannot.
     pub is_kept: bool,
-    /// The same in letters; `None` when it cannot be read, which is then the one problem.
+    /// Its text; `None` if it cannot be read, which is then the only problem.
     pub text: Option<String>,
     /// Its values.
     pub tree: Tree,
-    /// What is wrong with its syntax.
+    /// The mistakes in its syntax.
     pub problems: Vec<Problem>,
 }
 
@@ -78,16 +79,17 @@ impl From<BTreeMap<String, String>> for Environment {
     }
 }
 
-/// The environment of this program, and under it `.env` in the current directory when there is one.
+/// The environment of this process, with `.env` in the current directory for variables that are not
+/// set.
 ///
 /// # Errors
-/// A `.env` that cannot be read or understood; a variable of ours that is not UTF-8.
+/// When `.env` cannot be read or parsed, or one of our variables is not UTF-8.
 pub fn read_environment() -> Result<Environment, Problems> {
     let (environment, problems) = merge_environment(Path::new(DOTENV), std::env::vars_os());
     if problems.is_empty() { Ok(environment) } else { Err(Problems(problems)) }
 }
 
-/// The same, without what is wrong with it.
+/// The same, without its invalid parts.
 pub fn read_environment_in_part() -> Environment {
     merge_environment(Path::new(DOTENV), std::env::vars_os()).0
 }
@@ -97,17 +99,18 @@ pub fn dotenv_problem(message: impl Into<String>) -> Problem {
     Problem::of_file(Path::new(DOTENV), message)
 }
 
-/// Reads the file of this choice, or none. It may be anything that can be read, a pipe for example.
+/// Reads the chosen file, if there is one. It may be anything readable, such as a pipe.
 pub fn read_file(path: Option<PathBuf>) -> FileRead {
     path.map_or_else(FileRead::default, |path| understand(std::fs::read(&path), path))
 }
 
-/// Reads a file that was read before. It has to be one: to read a pipe again would be to wait.
+/// Reads a file again. It must be a regular file: reading a pipe again would block.
 pub fn read_file_again(path: PathBuf) -> FileRead {
     understand(read_bytes(&path), path)
 }
 
-/// The file to read: the explicitly named one, else that of the variable, else the usual one where it exists.
+/// The file to read: the explicitly named one, else that of the variable, else the default one if
+/// it exists.
 pub fn choose_file(
     explicit: Option<&Path>,
     variables: &BTreeMap<String, String>,
@@ -160,7 +163,8 @@ fn merge_environment(
 ) -> (Environment, Vec<Problem>) {
     let (mut environment, mut problems) = read_dotenv(dotenv);
     for (name, value) in variables {
-        // Whatever is not UTF-8 cannot be one of our names, and if it is a value of ours it is wrong.
+        // A name that is not UTF-8 cannot be one of ours; a value of ours that is not UTF-8 is a
+        // problem.
         let Some(name) = name.to_str() else { continue };
         match value.into_string() {
             Ok(value) => {
@@ -188,7 +192,7 @@ fn read_dotenv(path: &Path) -> (Environment, Vec<Problem>) {
         Ok(text) => {
             for variable in dotenvy::from_read_iter(text.as_bytes()) {
                 match variable {
-                    // The first of two lines wins, as it does in dotenvy.
+                    // The first of two lines wins, as in dotenvy.
                     Ok((name, value)) => {
                         environment.variables.entry(name).or_insert(value);
                     }
@@ -204,7 +208,7 @@ fn read_dotenv(path: &Path) -> (Environment, Vec<Problem>) {
     (environment, problems)
 }
 
-/// The number of the line that dotenvy could not read; it only says what was on it.
+/// The number of the line that dotenvy could not read; dotenvy itself reports only its text.
 fn line_of(text: &str, error: &dotenvy::Error) -> usize {
     let dotenvy::Error::LineParse(wrong, _) = error else { return 0 };
     let first = wrong.lines().next().unwrap_or_default();
@@ -220,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn dotenv_fills_in_what_is_not_really_set() {
+    fn dotenv_fills_in_variables_that_are_not_set() {
         let folder = tempfile::tempdir().unwrap();
         let dotenv = folder.path().join(".env");
         std::fs::write(&dotenv, "# ours\nPORT=1\nAPI_KEYS=\"a, b\"\nPORT=3\n").unwrap();
@@ -235,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_dotenv_is_fine_and_a_broken_one_is_not() {
+    fn a_missing_dotenv_is_accepted_and_a_broken_one_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let dotenv = folder.path().join(".env");
         let (environment, problems) = merge_environment(&dotenv, std::iter::empty());
@@ -249,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_is_the_named_one_then_the_variable_s_then_the_usual_one() {
+    fn the_file_is_the_named_one_else_the_variables_else_the_default_one() {
         let folder = tempfile::tempdir().unwrap();
         let usual = folder.path().join("gateway.toml");
         let none = BTreeMap::new();

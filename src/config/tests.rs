@@ -1,4 +1,4 @@
-//! The configuration from outside: files and variables in, settings or problems out.
+//! The configuration as a whole: from files and variables to settings or problems.
 
 mod bad;
 mod documented;
@@ -8,7 +8,7 @@ mod reload;
 use super::{Environment, Loaded, Problems, load};
 use std::collections::BTreeMap;
 
-/// Loads a file called `f` with these variables, and prints problems as `f:LINE: …`.
+/// Loads a file named `f` with these variables; problems print as `f:LINE: …`.
 fn load_text(text: &str, variables: &[(&str, &str)]) -> Result<Loaded, String> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("f");
@@ -24,7 +24,7 @@ fn map(variables: &[(&str, &str)]) -> Environment {
     variables.iter().map(owned).collect::<BTreeMap<_, _>>().into()
 }
 
-/// The warnings, one on each line.
+/// The warnings, one per line.
 fn warnings(loaded: &Loaded) -> String {
     let lines: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
     let file = loaded.read.file.as_ref().map(|file| file.display().to_string()).unwrap_or_default();

@@ -1,10 +1,10 @@
-//! A configuration as it was written: values without a meaning yet, each with its origin.
+//! A configuration as it was written: uninterpreted values, each with its origin.
 //!
-//! Owns parsing a file, laying values over it, and the question "who wrote this?". Refuses nothing
-//! but what is not TOML; whether a key exists or fits is for `fit.rs` to say.
+//! Owns the parsing of a file, the overriding of its values, and the origin of every value. Refuses
+//! only text that is not TOML; `fit.rs` decides whether a key exists and its value fits.
 //!
-//! What a reader would get wrong: a key that nobody wrote still has an origin, that of the nearest
-//! table around it, because that is where one would write it.
+//! What a reader would get wrong: a key that is not written still has an origin, that of the
+//! nearest table around it, because it would be written there.
 
 use super::key_path::{KeyPath, Step};
 use super::problem::{Origin, Problem};
@@ -13,16 +13,16 @@ use std::path::Path;
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Table, Value};
 
-/// Values and where they come from.
+/// Values and their origins.
 #[derive(Debug, Default)]
 pub struct Tree {
-    /// The values, in the order they were written.
+    /// The values, in the order in which they were written.
     pub table: Table,
     origins: BTreeMap<KeyPath, Origin>,
 }
 
 impl Tree {
-    /// Reads TOML. What can be read in spite of mistakes is in the tree, next to the mistakes.
+    /// Reads TOML. Returns the readable parts of the file, and its mistakes.
     pub fn parse(path: &Path, text: &str) -> (Self, Vec<Problem>) {
         let (document, errors) = DeTable::parse_recoverable(text);
         let mut parser = Parser { path, text, tree: Self::default(), problems: Vec::new() };
@@ -33,14 +33,14 @@ impl Tree {
             let message = error.message().lines().collect::<Vec<_>>().join(", ");
             parser.problems.push(Problem { origin, key: "syntax".to_owned(), message });
         }
-        // One mistake on a line easily causes three.
+        // One mistake on a line often causes several errors.
         parser.problems.dedup_by(|later, earlier| later.origin == earlier.origin);
         let table = parser.table(document.into_inner(), &KeyPath::default());
         parser.tree.table = table;
         (parser.tree, parser.problems)
     }
 
-    /// The value, if somebody wrote one.
+    /// The value, if it is written.
     pub fn get(&self, path: &KeyPath) -> Option<&Value> {
         let (first, rest) = path.steps().split_first()?;
         let first = match first {
@@ -53,7 +53,7 @@ impl Tree {
         })
     }
 
-    /// Who wrote the value, or else the nearest table or list around it.
+    /// The origin of the value, else that of the nearest table or list around it.
     pub fn origin(&self, path: &KeyPath) -> Origin {
         let mut path = Some(path.clone());
         while let Some(here) = path {
@@ -65,9 +65,9 @@ impl Tree {
         Origin::Default
     }
 
-    /// Puts a value in, with the tables around it where they are missing. A table is merged with
-    /// what is there, anything else replaces it. Does nothing when the way leads through something
-    /// that is not a table.
+    /// Sets a value, and adds missing tables around it. A table is merged with an existing one; any
+    /// other value replaces the existing one. Does nothing if the path leads through something that
+    /// is not a table.
     pub fn set(&mut self, path: &KeyPath, value: Value, origin: &Origin) {
         if let (Value::Table(table), Some(Value::Table(_))) = (&value, self.get(path)) {
             for (key, value) in table {
@@ -93,8 +93,8 @@ impl Tree {
         self.origins.insert(path.clone(), origin.clone());
     }
 
-    /// Appends to the list at the path, which is made when it is missing. Does nothing when
-    /// something else is there.
+    /// Appends to the list at the path, and adds the list if it is missing. Does nothing if the
+    /// path leads to something else.
     pub fn push(&mut self, path: &KeyPath, value: Value, origin: &Origin) {
         if self.get(path).is_none() {
             self.set(path, Value::Array(Vec::new()), origin);
@@ -106,7 +106,7 @@ impl Tree {
         }
     }
 
-    /// Takes a value out and says whether it was there. Its origin stays known.
+    /// Removes a value and returns whether it existed. Its origin stays known.
     pub fn remove(&mut self, path: &KeyPath) -> bool {
         let Some((Step::Key(last), parents)) = path.steps().split_last() else { return false };
         if parents.is_empty() {
@@ -118,7 +118,7 @@ impl Tree {
         }
     }
 
-    /// Replaces a value that is there.
+    /// Replaces an existing value.
     pub fn replace(&mut self, path: &KeyPath, value: Value) {
         if let Some(place) = self.get_mut(path) {
             *place = value;
@@ -138,7 +138,7 @@ impl Tree {
     }
 }
 
-/// Turns a parsed document into a [`Tree`], writing down the line of every key on the way.
+/// Turns a parsed document into a [`Tree`] and records the line of every key.
 struct Parser<'a> {
     path: &'a Path,
     text: &'a str,

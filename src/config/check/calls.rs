@@ -1,9 +1,10 @@
-//! The rules for what a provider's calls carry beside the request: headers, fields, quirks, TLS.
+//! The rules for the parts of a provider's calls besides the request: headers, fields, quirks, TLS.
 //!
-//! Owns which names an operator may not use, because the gateway itself decides there.
+//! Owns the names that an operator may not use, because the gateway itself sets them.
 //!
-//! What a reader would get wrong: a header that the gateway also writes is allowed, and takes its place; only what
-//! frames the call, or has a key of its own in the configuration, is refused.
+//! What a reader would get wrong: a header that the gateway also writes is allowed, and replaces
+//! the gateway's. Only headers that frame the call, or have their own key in the configuration, are
+//! refused.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +15,8 @@ use crate::chat::ApiWord;
 use crate::config::key_path::KeyPath;
 use crate::provider::settings::{BackendName, ProviderSettings, TlsSettings, json_of};
 
-/// Headers that belong to the connection or to the body, or that say how the gateway reads the answer.
+/// Headers that belong to the connection or the body, or that determine how the gateway reads the
+/// answer.
 const FRAMING: [&str; 14] = [
     "accept-encoding",
     "connection",
@@ -32,14 +34,14 @@ const FRAMING: [&str; 14] = [
     "x-request-id",
 ];
 
-/// Headers that carry a provider's key.
+/// Headers that contain a provider's key.
 const CREDENTIALS: [&str; 3] = ["authorization", "x-api-key", "x-goog-api-key"];
 
-/// Fields that say what the client asks, in the words of each API.
+/// Fields that contain the client's request, in each API.
 const ASKED: [&str; 9] =
     ["contents", "input", "messages", "model", "n", "prompt", "stream", "suffix", "system"];
 
-/// Fields that have a key of their own.
+/// Fields that have their own key in the configuration.
 const ELSEWHERE: [(&str, &str); 3] = [
     ("max_tokens", "default_max_tokens"),
     ("max_completion_tokens", "default_max_tokens"),
@@ -57,7 +59,7 @@ impl Review<'_> {
         if !has_tls && provider.tls != tls {
             self.warn(&path.key("tls"), "has no effect: base_url begins with http://");
         }
-        // What the environment says was looked at where it was read.
+        // A proxy from the environment was checked when it was read.
         let proxy = path.key("proxy");
         if let (Some(message), Some(_)) = (provider.proxy.problem(), self.tree.get(&proxy)) {
             self.problem(&proxy, message);
@@ -102,7 +104,7 @@ impl Review<'_> {
     fn body(&mut self, path: &KeyPath, provider: &ProviderSettings) {
         for (name, value) in &provider.body {
             let path = path.key(name);
-            // As it was written: a date does not survive the way into the settings.
+            // The value as it was written: the settings cannot hold a date.
             let value = self.tree.get(&path).unwrap_or(value);
             let elsewhere = ELSEWHERE.iter().find(|(field, _)| field == name);
             if ASKED.contains(&name.as_str()) {
@@ -155,7 +157,7 @@ impl Review<'_> {
     }
 }
 
-/// Whether a header by its name holds what nobody else should see.
+/// Whether the name of a header suggests that its value is secret.
 fn sounds_secret(name: &str) -> bool {
     ["auth", "cookie", "key", "password", "secret", "token"].iter().any(|word| name.contains(word))
 }

@@ -1,7 +1,7 @@
 //! The rules for `[[keys]]`.
 //!
-//! Owns that each key has one name and one secret, nobody else's. Refuses to print either form of a
-//! secret.
+//! Owns that each key has one name and one secret, which no other key has. Refuses to print a
+//! secret or its hash.
 
 use super::Review;
 use crate::config::key_path::KeyPath;
@@ -9,10 +9,10 @@ use crate::http::settings::KeySettings;
 use crate::limit::settings::RateSettings;
 use crate::secret::Secret;
 
-/// The keys of which each entry has exactly one.
+/// The settings of which each entry has exactly one.
 const FORMS: [&str; 3] = ["sha256", "key", "env"];
 
-/// More is a slip of the finger.
+/// A larger number is a typing mistake.
 const MOST_TOKENS: u64 = 1_000_000_000_000;
 
 impl Review<'_> {

@@ -1,9 +1,9 @@
 //! The rules for `[providers.NAME]`.
 //!
-//! Owns names, addresses, ranges, and which duration may not exceed which.
+//! Owns the rules for names, addresses and ranges, and which duration may not exceed which.
 //!
-//! What a reader would get wrong: a total timeout from the environment shortens the steps that a file
-//! wrote, without a word; within one place a step longer than the whole is a contradiction.
+//! What a reader would get wrong: a total timeout from the environment silently shortens the steps
+//! that a file sets; within one source a step that is longer than the total is a contradiction.
 
 use super::Review;
 use crate::config::key_path::KeyPath;
@@ -132,20 +132,21 @@ impl Review<'_> {
     }
 }
 
-/// The address that is meant where one ends in what the gateway itself adds to it; `None` where it looks right.
+/// The address that is probably meant, if one ends with a path that the gateway itself adds; `None`
+/// if it looks right.
 fn meant_base_url(provider: &ProviderSettings) -> Option<&str> {
     let added: &[&str] = match provider.backend {
         BackendName::Ollama => &["/v1", "/api"],
         BackendName::Gemini => &["/v1beta", "/v1"],
         BackendName::Anthropic => &["/v1/messages", "/v1"],
-        // What stands before its paths is anybody's choice.
+        // Any path may precede the API's own paths.
         BackendName::Openai => &["/chat/completions"],
     };
     let url = provider.base_url().trim_end_matches('/');
     added.iter().find_map(|end| url.strip_suffix(end))
 }
 
-/// Checks an address as people write it, and guesses what they meant.
+/// Checks an address, and suggests a valid one.
 pub(super) fn check_base_url(url: &str) -> Result<(), String> {
     if !url.starts_with("http://") && !url.starts_with("https://") {
         return Err(match url.split_once("://") {
@@ -178,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_understood() {
+    fn valid_addresses_are_accepted() {
         for url in [
             "http://localhost:11434",
             "http://127.0.0.1:1/",
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_address_is_answered_with_one() {
+    fn an_invalid_address_is_refused_with_a_valid_one() {
         let example = "write an address, as in http://localhost:11434";
         for (url, message) in [
             ("localhost:11434", "write http://localhost:11434"),

@@ -1,7 +1,7 @@
 //! The rules for `[[routes]]`, `[hints]` and `[default]`.
 //!
-//! Owns that every provider named in them exists, and that the hints which promise to stay local
-//! name local providers only.
+//! Owns that every provider named in them exists, and that the local-only hints name only local
+//! providers.
 
 use super::Review;
 use crate::config::key_path::KeyPath;

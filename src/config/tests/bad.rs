@@ -1,11 +1,11 @@
-//! Configurations that are refused, with the exact lines that say why, as `bad.txt` lists them.
+//! Refused configurations, each with the exact lines of its problems, as `bad.txt` lists them.
 
 use super::load_text;
 use crate::config::{Config, effective, load};
 use proptest::prelude::*;
 use std::path::Path;
 
-/// A file's text, an environment, and the problems of both.
+/// A file's text, an environment, and the expected problems of both.
 #[derive(Default)]
 struct Case {
     text: String,
@@ -33,7 +33,7 @@ fn case(block: &str) -> Case {
     case
 }
 
-/// The problems of a configuration, a line each; empty when it is accepted.
+/// The problems of a configuration, one per line; empty if it is accepted.
 fn problems(text: &str, variables: &[(String, String)]) -> String {
     let variables: Vec<_> =
         variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
@@ -78,7 +78,7 @@ fn a_named_file_that_cannot_be_read_is_a_problem() {
     assert_eq!(load(None, &variables).unwrap_err().to_string(), problems);
 }
 
-/// Every key of the default configuration, as a table and a key.
+/// Every key of the default configuration, as the names of a table and a key.
 fn keys() -> Vec<(String, String)> {
     fn collect(table: &toml::Table, path: &str, keys: &mut Vec<(String, String)>) {
         for (key, value) in table {

@@ -1,4 +1,4 @@
-//! The documented configuration files say what the structs say.
+//! The documented configuration files agree with the structs.
 
 use super::{load_text, map};
 use crate::backend::{ApiVersion, LimitField, SystemPlace};
@@ -22,7 +22,7 @@ use toml::Value;
 const GATEWAY_TOML: &str = include_str!("../../../config/gateway.toml");
 const ENV_EXAMPLE: &str = include_str!("../../../.env.example");
 
-/// The file with every example made to count.
+/// The file with every example uncommented.
 fn with_examples() -> String {
     let line = |line: &str| match line.strip_prefix('#') {
         Some(example) if !example.is_empty() && !example.starts_with(' ') => format!("{example}\n"),
@@ -51,7 +51,7 @@ fn with_every_field() -> Config {
     config
 }
 
-/// Without `..`, so that a new field has to be put in here.
+/// It does not use `..`, so that a new field must be added here.
 fn full_key() -> KeySettings {
     KeySettings {
         name: "a".to_owned(),
@@ -71,7 +71,7 @@ fn full_key() -> KeySettings {
     }
 }
 
-/// Without `..`, so that a new field has to be put in here.
+/// It does not use `..`, so that a new field must be added here.
 fn full_provider() -> ProviderSettings {
     ProviderSettings {
         backend: BackendName::Ollama,
@@ -116,14 +116,15 @@ fn full_provider() -> ProviderSettings {
     }
 }
 
-/// Every key there is, with `*` for the names that operators choose.
+/// All keys, with `*` for the names that operators choose.
 fn keys_of(value: &Value) -> BTreeSet<String> {
     fn collect(value: &Value, path: &str, keys: &mut BTreeSet<String>) {
         match value {
             Value::Table(table) => {
                 for (key, value) in table {
                     let key = if path == ".providers" { "*" } else { key };
-                    // Both lists of targets are of one type, and one of them is documented in full.
+                    // Both lists of targets have the same type, and one of them is documented in
+                    // full.
                     let key = if key == "fallback" { "targets" } else { key };
                     collect(value, &format!("{path}.{key}"), keys);
                 }
@@ -155,7 +156,7 @@ fn the_documented_file_has_exactly_the_keys_of_the_structs() {
 }
 
 #[test]
-fn the_documented_file_says_the_defaults() {
+fn the_documented_file_states_the_defaults() {
     let loaded = load_text(GATEWAY_TOML, &[]).unwrap();
     assert_eq!(loaded.config, Config::default());
     assert_eq!(loaded.warnings, []);
@@ -190,7 +191,7 @@ fn every_example_in_the_documented_file_works() {
 }
 
 #[test]
-fn the_file_in_its_usual_place_is_found() {
+fn the_file_at_its_default_path_is_found() {
     let loaded = load(None, &map(&[])).unwrap();
     assert_eq!(loaded.read.file.as_deref(), Some(Path::new("config/gateway.toml")));
     assert_eq!(loaded.config, Config::default());

@@ -1,4 +1,4 @@
-//! Environment over file over defaults, and what is concluded from what.
+//! The precedence of environment over file over defaults, and the values that follow from others.
 
 use super::{load_text, warnings};
 use crate::config::{Config, Origin, effective};
@@ -59,7 +59,7 @@ fn the_short_names_of_the_original_service_still_work() {
 }
 
 #[test]
-fn ollamas_list_of_origins_adds_to_the_file_s_or_to_those_allowed_anyway() {
+fn ollamas_list_of_origins_is_added_to_the_files_or_to_the_default_one() {
     let origins = |text: &str, variables: &[(&str, &str)]| {
         let origins = config(text, variables).server.cors.origins;
         origins.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
@@ -97,7 +97,7 @@ fn the_address_of_redis_comes_from_either_name_and_is_shown_without_its_password
 }
 
 #[test]
-fn a_rate_from_the_environment_is_that_of_everybody_without_one() {
+fn a_rate_from_the_environment_applies_to_every_key_without_its_own() {
     let text = "[[keys]]\nname = 'a'\nkey = 'k'\n[[keys]]\nname = 'b'\nkey = 'l'\n\
                 rate = { capacity = 9 }\n";
     let variables = [("RATE_LIMITER_CAPACITY", "5.0"), ("RATE_LIMITER_REFILL_RATE", "1.5")];
@@ -112,7 +112,7 @@ fn a_rate_from_the_environment_is_that_of_everybody_without_one() {
 }
 
 #[test]
-fn the_old_name_of_the_ttl_counts_seconds_and_gives_way_to_the_long_name() {
+fn the_old_name_of_the_ttl_counts_seconds_and_the_long_name_overrides_it() {
     let file = "[cache]\nttl = '1h'\n";
     let ttl = |variables: &[(&str, &str)]| config(file, variables).cache.ttl;
     assert_eq!(ttl(&[("CACHE_TTL_SECONDS", "90")]), Duration::from_secs(90));
@@ -123,7 +123,7 @@ fn the_old_name_of_the_ttl_counts_seconds_and_gives_way_to_the_long_name() {
 }
 
 #[test]
-fn a_key_for_gemini_makes_the_provider() {
+fn a_key_for_gemini_adds_the_provider() {
     let config = config("", &[("GEMINI_API_KEY", "sk-g"), ("PROVIDER_MAX_RETRIES", "1")]);
     let gemini = &config.providers["gemini"];
     assert_eq!(gemini.backend, BackendName::Gemini);
@@ -134,7 +134,7 @@ fn a_key_for_gemini_makes_the_provider() {
 }
 
 #[test]
-fn a_key_for_gemini_that_was_written_stays() {
+fn a_key_for_gemini_in_the_file_stays() {
     let text = "[providers.gemini]\napi_key_env = 'OWN'\nmax_queue = 3\n";
     let with_own = [("GEMINI_API_KEY", "sk-g"), ("OWN", "sk-own")];
     let gemini = config(text, &with_own).providers["gemini"].clone();
@@ -145,7 +145,7 @@ fn a_key_for_gemini_that_was_written_stays() {
 }
 
 #[test]
-fn variables_of_others_and_empty_ones_change_nothing() {
+fn unrelated_and_empty_variables_change_nothing() {
     let variables = [
         ("LLM_GATEWAY_PORT", "tcp://10.0.0.1:8000"),
         ("LLM_GATEWAY_SERVICE_HOST", "10.0.0.1"),
@@ -158,7 +158,7 @@ fn variables_of_others_and_empty_ones_change_nothing() {
 }
 
 #[test]
-fn a_variable_s_value_is_read_as_the_type_that_is_wanted() {
+fn a_variables_value_is_read_as_the_wanted_type() {
     let variables = [
         ("LLM_GATEWAY__ADMIN__TOKEN", "12345"),
         ("LLM_GATEWAY__PROVIDERS__OLLAMA__DEFAULT_MODEL", "true"),
@@ -182,7 +182,7 @@ fn a_variable_s_value_is_read_as_the_type_that_is_wanted() {
 }
 
 #[test]
-fn a_variable_finds_names_with_capitals_and_dashes_and_makes_new_ones() {
+fn a_variable_matches_names_with_capitals_and_dashes_and_adds_new_ones() {
     let text = "[providers.Big-Box]\nbackend = 'ollama'\n";
     let variables = [
         ("LLM_GATEWAY__PROVIDERS__BIG_BOX__MAX_QUEUE", "1"),
@@ -202,7 +202,7 @@ fn providers_keep_the_order_of_the_file() {
 }
 
 #[test]
-fn providers_of_the_file_replace_the_built_in_one_and_hints_follow() {
+fn the_files_providers_replace_the_built_in_one_also_in_hints() {
     let text = "[providers.box]\nbackend = 'ollama'\n[hints]\nmine = ['box']\nlocal = ['box']\n";
     let config = config(text, &[]);
     assert_eq!(config.providers.keys().collect::<Vec<_>>(), ["box"]);
@@ -224,7 +224,7 @@ fn a_cloud_provider_has_other_defaults_and_no_built_in_local_hint() {
 }
 
 #[test]
-fn keys_are_looked_up_in_the_variables_that_hold_them() {
+fn keys_are_read_from_the_variables_that_hold_them() {
     let text = "[[keys]]\nname = 'a'\nenv = 'A'\n[providers.ollama]\napi_key_env = 'P'\n";
     let loaded = load_text(text, &[("A", "sk-a "), ("P", "sk-p")]).unwrap();
     assert_eq!(loaded.config.keys[0].key, Some(Secret::new("sk-a")));
@@ -234,7 +234,7 @@ fn keys_are_looked_up_in_the_variables_that_hold_them() {
 }
 
 #[test]
-fn keys_in_a_file_are_warned_about_and_keys_in_variables_are_not() {
+fn keys_in_a_file_cause_a_warning_and_keys_in_variables_do_not() {
     let text = "[[keys]]\nname = 'a'\nkey = 'sk-a'\n[providers.ollama]\napi_key = 'sk-p'\n";
     let loaded = load_text(text, &[("API_KEYS", "sk-b")]).unwrap();
     let lines: Vec<_> = loaded.warnings.iter().map(|warning| warning.key.as_str()).collect();
@@ -247,7 +247,7 @@ fn keys_in_a_file_are_warned_about_and_keys_in_variables_are_not() {
 }
 
 #[test]
-fn an_address_with_a_path_that_the_gateway_adds_itself_is_warned_about() {
+fn an_address_with_a_path_that_the_gateway_adds_itself_causes_a_warning() {
     for (backend, url, meant) in [
         ("ollama", "http://localhost:11434/v1", Some("http://localhost:11434")),
         ("ollama", "http://localhost:11434/v1/", Some("http://localhost:11434")),
@@ -275,7 +275,7 @@ fn an_address_with_a_path_that_the_gateway_adds_itself_is_warned_about() {
 }
 
 #[test]
-fn listeners_beyond_loopback_are_fine_with_keys_and_a_token() {
+fn listeners_beyond_loopback_are_accepted_with_keys_and_a_token() {
     let open = "[server]\nlisten = '0.0.0.0:8000'\n[admin]\nlisten = '[::]:9901'\ntoken = 't'\n";
     assert_eq!(config(open, &[("API_KEYS", "a")]).keys.len(), 1);
     assert!(config(&format!("{open}[auth]\nanonymous = true\n"), &[]).auth.anonymous);
@@ -283,7 +283,7 @@ fn listeners_beyond_loopback_are_fine_with_keys_and_a_token() {
 }
 
 #[test]
-fn an_ollama_address_for_nobody_is_warned_about() {
+fn an_ollama_address_without_such_a_provider_causes_a_warning() {
     let text = "[providers.box]\nbackend = 'ollama'\n";
     let loaded = load_text(text, &[("OLLAMA_BASE_URL", "http://gpu:1")]).unwrap();
     let line = "environment: OLLAMA_BASE_URL: has no effect: no provider is named `ollama`";
@@ -291,7 +291,7 @@ fn an_ollama_address_for_nobody_is_warned_about() {
 }
 
 #[test]
-fn what_has_no_effect_or_is_easily_leaked_is_worth_a_warning() {
+fn settings_without_effect_or_easily_leaked_cause_a_warning() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("ca.pem");
     let key = rcgen::KeyPair::generate().unwrap();

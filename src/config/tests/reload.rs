@@ -1,4 +1,4 @@
-//! What may take the place of what, when a configuration is read again.
+//! Which configuration may replace which in a reload.
 
 use super::map;
 use crate::config::{Again, Before, Bound, Environment, Loaded, load, reload};
@@ -19,7 +19,7 @@ struct Running {
 }
 
 impl Running {
-    /// Beyond loopback.
+    /// A gateway that is bound beyond loopback.
     fn with(text: &str, environment: &Environment) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("f"), text).unwrap();
@@ -48,7 +48,7 @@ impl Running {
         reload(Some(&self.file()), before, Ok(environment))
     }
 
-    /// What this text is told; empty when it is taken.
+    /// The problems of this text; empty if it is accepted.
     fn told(&self, text: &str) -> String {
         std::fs::write(self.file(), text).unwrap();
         self.told_with(map(&[]))
@@ -72,13 +72,13 @@ fn dotenv(text: &str) -> Environment {
     environment
 }
 
-/// A token, so that the admin listener may be beyond loopback.
+/// Adds a token, so that the admin listener may be beyond loopback.
 fn guarded(text: &str) -> String {
     format!("[admin]\ntoken = 't0ken'\n{text}")
 }
 
 #[test]
-fn a_file_that_is_gone_or_is_no_text_is_never_replaced_by_defaults() {
+fn a_file_that_is_missing_or_not_text_is_never_replaced_by_defaults() {
     let running = Running::on_loopback(KEYS);
     std::fs::write(running.file(), b"\xff\xfe").unwrap();
     let again = running.again(map(&[]));
@@ -93,7 +93,7 @@ fn a_file_that_is_gone_or_is_no_text_is_never_replaced_by_defaults() {
 }
 
 #[test]
-fn a_file_that_says_nothing_any_more_is_refused_on_loopback_too() {
+fn a_file_that_became_empty_is_refused_even_on_loopback() {
     for empty in ["", "\n \n", "# moved\n"] {
         let running = Running::on_loopback(KEYS);
         let told = running.told(empty);
@@ -104,10 +104,10 @@ fn a_file_that_says_nothing_any_more_is_refused_on_loopback_too() {
 }
 
 #[test]
-fn no_beginning_of_a_file_gives_anybody_more_than_the_whole() {
+fn no_cut_off_file_grants_more_than_the_whole() {
     let whole = guarded(&format!("{KEYS}{PROVIDERS}{ROUTE}"));
     let running = Running::on_loopback(&whole);
-    // All but the last line's end.
+    // At every length, up to all but the end of the last line.
     for end in 0..whole.len() - 1 {
         let cut = &whole[..end];
         let told = running.told(cut);
@@ -121,7 +121,7 @@ fn no_beginning_of_a_file_gives_anybody_more_than_the_whole() {
 }
 
 #[test]
-fn whole_keys_and_providers_may_be_taken_out_at_the_end_while_keys_are_left() {
+fn whole_keys_and_providers_may_be_removed_at_the_end_while_keys_are_left() {
     let running = Running::with(&guarded(&format!("{PROVIDERS}{KEYS}")), &map(&[]));
     let (one, _) = KEYS.split_once("[[keys]]\nname = 'b'").unwrap();
     assert_eq!(running.told(&guarded(&format!("{PROVIDERS}{one}"))), "");
@@ -135,7 +135,7 @@ fn whole_keys_and_providers_may_be_taken_out_at_the_end_while_keys_are_left() {
     assert_eq!(running.told(&guarded(&format!("{KEYS}{PROVIDERS}"))), "", "a comment");
     let (one, _) = PROVIDERS.split_once("[providers.gpu]").unwrap();
     assert_eq!(running.told(&guarded(&format!("{KEYS}{one}"))), "");
-    // The way to insist.
+    // An operator who means it writes something else in place of the lost part.
     let shorter =
         guarded(&format!("{KEYS}{}# the usual queue\n", &PROVIDERS[..PROVIDERS.len() - 14]));
     assert!(!shorter.contains("max_queue"), "{shorter}");
@@ -143,7 +143,7 @@ fn whole_keys_and_providers_may_be_taken_out_at_the_end_while_keys_are_left() {
 }
 
 #[test]
-fn a_comment_at_the_top_hides_no_cut() {
+fn a_new_comment_at_the_top_does_not_hide_a_cut() {
     let written = |time: &str| format!("# written at {time}\n\n{}", guarded(KEYS));
     let running = Running::on_loopback(&written("12:00"));
     let whole = written("12:01");
@@ -154,7 +154,7 @@ fn a_comment_at_the_top_hides_no_cut() {
 }
 
 #[test]
-fn keys_stay_as_long_as_the_bound_listener_needs_them_whatever_the_file_says_of_listen() {
+fn keys_stay_while_the_bound_listener_needs_them_whatever_listen_says() {
     let running = Running::with(&guarded(KEYS), &map(&[]));
     let without = "[admin]\ntoken = 't'\n[server]\nlisten = '127.0.0.1:8000'\n";
     let told = running.told(without);
@@ -164,7 +164,7 @@ fn keys_stay_as_long_as_the_bound_listener_needs_them_whatever_the_file_says_of_
     assert!(running.told(&guarded(open)).contains("f:4: server.listen: beyond loopback"));
     let said = format!("{without}[auth]\nanonymous = true\n");
     assert_eq!(running.told(&said), "");
-    // What was set for everybody before there were keys is not what the file says now.
+    // A variable that allowed anonymous callers before there were keys does not count now.
     std::fs::write(running.file(), without).unwrap();
     let variable = map(&[("LLM_GATEWAY__AUTH__ANONYMOUS", "true")]);
     assert!(running.told_with(variable).contains("there are none"));
@@ -174,7 +174,7 @@ fn keys_stay_as_long_as_the_bound_listener_needs_them_whatever_the_file_says_of_
 }
 
 #[test]
-fn a_gateway_that_is_open_to_everybody_stays_reloadable_and_says_so() {
+fn a_gateway_open_to_everyone_can_be_reloaded_while_its_file_says_so() {
     let open = guarded("[auth]\nanonymous = true\n");
     let running = Running::with(&open, &map(&[]));
     assert_eq!(running.told(&format!("{open}[server]\ndrain = '1s'\n")), "");
@@ -182,7 +182,7 @@ fn a_gateway_that_is_open_to_everybody_stays_reloadable_and_says_so() {
 }
 
 #[test]
-fn the_token_stays_as_long_as_the_bound_admin_listener_needs_it() {
+fn the_token_stays_while_the_bound_admin_listener_needs_it() {
     let running = Running::with(&guarded(KEYS), &map(&[]));
     let told = running.told(&format!("[admin]\nlisten = '127.0.0.1:9901'\n{KEYS}"));
     assert!(told.contains("f:1: admin.token: is empty") && told.contains("[::]:9901"), "{told}");
@@ -192,7 +192,7 @@ fn the_token_stays_as_long_as_the_bound_admin_listener_needs_it() {
 }
 
 #[test]
-fn a_file_found_by_default_is_still_the_one_that_is_read() {
+fn a_file_found_by_default_is_read_again_even_if_another_is_named() {
     let running = Running::with(&guarded(KEYS), &map(&[]));
     let environment = map(&[("LLM_GATEWAY_CONFIG", "/nonexistent/other.toml")]);
     let before =
@@ -207,7 +207,7 @@ fn a_file_found_by_default_is_still_the_one_that_is_read() {
 }
 
 #[test]
-fn what_came_through_a_pipe_is_not_read_again() {
+fn a_pipe_is_not_read_again() {
     let running = Running::with(&guarded(KEYS), &map(&[]));
     let mut read = running.before.read.clone();
     read.is_kept = false;
@@ -217,7 +217,7 @@ fn what_came_through_a_pipe_is_not_read_again() {
 }
 
 #[test]
-fn keys_whose_variables_are_gone_stay() {
+fn keys_stay_when_their_variables_are_missing() {
     let text = guarded("[[keys]]\nname = 'a'\nenv = 'TEAM_A_KEY'\n");
     let running = Running::with(&text, &dotenv("TEAM_A_KEY=sk-a\n"));
     for environment in [map(&[]), dotenv(""), dotenv("# TEAM_A_KEY=sk-a\n")] {
@@ -232,7 +232,7 @@ fn keys_whose_variables_are_gone_stay() {
 }
 
 #[test]
-fn a_dotenv_that_is_gone_empty_or_cut_off_takes_nothing_with_it() {
+fn a_missing_empty_or_cut_off_dotenv_changes_nothing() {
     let text = guarded(KEYS);
     let whole = "LLM_GATEWAY__PROVIDERS__OLLAMA__TRUST=cloud\nAPI_KEYS=sk-one,sk-twenty\n";
     let running = Running::with(&text, &dotenv(whole));
@@ -255,7 +255,7 @@ fn a_dotenv_that_is_gone_empty_or_cut_off_takes_nothing_with_it() {
 }
 
 #[test]
-fn what_changes_in_the_file_beside_a_variable_is_told() {
+fn changes_in_the_file_that_a_variable_overrides_are_reported() {
     let text = |limit: u32, wait: &str| {
         guarded(&format!(
             "{KEYS}[providers.ollama]\nmax_concurrency = {limit}\nmax_queue_wait = '{wait}'\n\
@@ -287,7 +287,7 @@ fn what_changes_in_the_file_beside_a_variable_is_told() {
 }
 
 #[test]
-fn a_file_is_compared_by_what_it_says_and_not_where_it_is() {
+fn a_file_is_compared_by_its_content_and_not_its_path() {
     let running = Running::on_loopback(KEYS);
     let target = running.folder.path().join("elsewhere");
     std::fs::write(&target, "").unwrap();
