@@ -1,10 +1,11 @@
-//! The application: from a configuration to running listeners, and back to rest.
+//! The application: starts everything that a configuration asks for, and stops it.
 //!
-//! It owns what is started and in which order it stops. It refuses to start in part: when one listener cannot be
-//! bound, nothing runs.
+//! It owns the parts that are started and the order in which they stop. It refuses to start in
+//! part: if one listener cannot be bound, nothing runs.
 //!
-//! The one thing to know: a reload keeps the gate of every provider whose name stays, or comes back while calls of it
-//! still run, so that no slot, line or breaker is forgotten, whatever else changes about it.
+//! The one thing to know: a reload keeps the gate of every provider whose name stays, or returns
+//! while its calls still run, so that its slots, line and breaker survive, whatever else changes
+//! about it.
 
 pub mod connect;
 pub mod demo;
@@ -40,7 +41,8 @@ use crate::redis::Link;
 use crate::telemetry::ConfigRead;
 use crate::telemetry::otel::{self, Exporters};
 
-/// Connections that may wait to be accepted. The standard library's 128 is too few for a burst of clients.
+/// The most connections that may wait to be accepted. The standard library's 128 is too few for a
+/// burst of clients.
 const BACKLOG: i32 = 4096;
 
 /// A running gateway.
@@ -49,32 +51,32 @@ pub struct App {
     main: Running,
     admin: Running,
     current: Arc<Current>,
-    /// The limits that it keeps together with other gateways.
+    /// The limits that it shares with other gateways.
     leases: Option<Arc<Leases>>,
-    /// Asks the providers whether they work.
+    /// Checks the health of the providers.
     health: Addr<HealthActor>,
     /// The Redis that replicas share.
     link: Option<Link>,
-    /// What consoles are told, and the task that looks for it.
+    /// The events for consoles, and the task that collects them.
     feed: (Arc<Feed>, JoinHandle<()>),
-    /// Send spans and metrics.
+    /// Export spans and metrics.
     exporters: Option<Exporters>,
     /// Watches the configuration file.
     watch: JoinHandle<()>,
 }
 
-/// A listener that serves.
+/// A running listener.
 struct Running {
     address: SocketAddr,
     server: ServerHandle,
 }
 
-/// Where the configuration comes from, to be read again.
+/// The source of the configuration, for reloads.
 #[derive(Debug, Clone)]
 pub struct Source {
     /// The file named on the command line.
     pub explicit: Option<PathBuf>,
-    /// What was read.
+    /// The file and the environment that were read.
     pub read: Read,
 }
 
@@ -88,12 +90,12 @@ pub struct StartError {
 }
 
 impl App {
-    /// Starts everything. Must be called within a running actix system. Without a `source` there is nothing to
-    /// reload.
+    /// Starts everything. Must be called within a running actix system. Without a `source` it
+    /// cannot be reloaded.
     ///
     /// # Errors
     ///
-    /// When a listener cannot be bound; then nothing runs.
+    /// If a listener cannot be bound; then nothing runs.
     pub fn start(config: Config, source: Option<Source>) -> Result<Self, StartError> {
         let (server, console) = (config.server.listen, config.admin.listen);
         let main = bind(server).map_err(|error| StartError { listen: server, error })?;
@@ -146,24 +148,25 @@ impl App {
         Ok(Self { front, main, admin, current, leases, health, link, feed, exporters, watch })
     }
 
-    /// Where clients connect.
+    /// The address to which clients connect.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.main.address
     }
 
-    /// Where operators connect.
+    /// The address to which operators connect.
     #[must_use]
     pub fn admin_address(&self) -> SocketAddr {
         self.admin.address
     }
 
-    /// Reads the configuration again. What came of it is in the log; when it has problems the old one stays.
+    /// Reads the configuration again and logs the result; if it has problems the old one stays.
     pub fn reload(&self) {
         drop(self.current.reload());
     }
 
-    /// Stops in order: readiness first, then no new work, time for what runs, and the listeners last.
+    /// Stops in order: first it is no longer ready, then it refuses new work, then running work
+    /// gets time to end, and the listeners close last.
     pub async fn stop(self) {
         log::info!(target: "llm_gateway", "stopping");
         self.watch.abort();
@@ -173,24 +176,25 @@ impl App {
             leases.give_back().await;
         }
         if let Some(link) = &self.link {
-            // Without an answer the others hear of it seconds later.
+            // If this fails the other gateways notice seconds later.
             link.leave().await.ok();
         }
-        // Nothing runs any more, but what was answered last may not have been written yet.
+        // No work runs any more, but the last answers may not have been written yet.
         self.main.server.stop(true).await;
         let (feed, looking) = &self.feed;
         looking.abort();
         feed.close().await;
         self.admin.server.stop(false).await;
         if let Some(exporters) = self.exporters {
-            // A collector that does not answer keeps its thread waiting, and not this one.
+            // A collector that does not answer blocks another thread, not this one.
             actix_rt::task::spawn_blocking(move || exporters.stop()).await.ok();
         }
         log::info!(target: "llm_gateway", "stopped");
     }
 }
 
-/// Spans and metrics go to a collector where one is configured. Without them the gateway serves all the same.
+/// Starts to export spans and metrics if a collector is configured. If that fails, the gateway
+/// still serves.
 fn exporters(config: &Config) -> Option<Exporters> {
     otel::start(&config.otel).unwrap_or_else(|error| {
         log::error!(target: "otel", "no spans and metrics are sent: {error}");
@@ -200,14 +204,14 @@ fn exporters(config: &Config) -> Option<Exporters> {
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // A restart must not wait for the connections of the process before it.
+    // A restart must not wait for the connections of the previous process.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
 
-/// Where a listener that was to listen here does so.
+/// The bound address of a listener, for which `listen` was configured.
 fn address(listener: &TcpListener, listen: SocketAddr) -> Result<SocketAddr, StartError> {
     listener.local_addr().map_err(|error| StartError { listen, error })
 }

@@ -1,10 +1,9 @@
-//! What to paste into a client so that it talks to this gateway.
+//! The lines to paste into a client so that it uses this gateway.
 //!
-//! It owns the filling in. The words are those of `docs/clients.md`, of which `connect/clients.md` is the copy that is
-//! built in; a test compares the two.
+//! It owns the filling in of address, model and key. The text is that of `docs/clients.md`, of
+//! which `connect/clients.md` is the copy that is built in; a test compares the two.
 //!
-//! The one thing to know: the page is written for an address, a model and a key of its own, and these are what is put in
-//! place of.
+//! The one thing to know: the page contains an example address, model and key, which are replaced.
 
 use std::net::IpAddr;
 
@@ -12,17 +11,17 @@ use crate::config::Config;
 
 /// The page.
 const PAGE: &str = include_str!("connect/clients.md");
-/// The address that stands in it.
+/// The example address in it.
 const ADDRESS: &str = "http://localhost:8000";
-/// The model that stands in it.
+/// The example model in it.
 const MODEL: &str = "llama3.1";
-/// What stands in it for a key.
+/// The example key in it.
 const KEY: &str = "YOUR_KEY";
 
-/// What is put into a client's lines. What is `None` is the configuration's.
+/// The values for a client's lines. Those that are `None` come from the configuration.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Wanted<'a> {
-    /// The gateway's address, with or without `/v1` behind it.
+    /// The gateway's address, with or without `/v1` at its end.
     pub url: Option<&'a str>,
     /// The key.
     pub key: Option<&'a str>,
@@ -34,7 +33,7 @@ pub struct Wanted<'a> {
 ///
 /// # Errors
 ///
-/// The names of those that are known, when it is none of them; or what is wrong with the address.
+/// If the name is unknown, with all known names; or if the address is invalid.
 pub fn lines(client: &str, wanted: Wanted<'_>, config: &Config) -> Result<String, String> {
     let asked = client.to_ascii_lowercase();
     let Some((_, text)) = sections().find(|(name, _)| *name == asked) else {
@@ -57,7 +56,8 @@ pub fn names() -> Vec<&'static str> {
     sections().map(|(name, _)| name).collect()
 }
 
-/// Each client's short name and its section. A heading ends with that name: "Claude Code (`claude-code`)".
+/// Each client's short name and its section. A heading ends with that name: "Claude Code
+/// (`claude-code`)".
 fn sections() -> impl Iterator<Item = (&'static str, &'static str)> {
     PAGE.split("\n## ").skip(1).filter_map(|section| {
         let (heading, text) = section.split_once('\n')?;
@@ -66,7 +66,7 @@ fn sections() -> impl Iterator<Item = (&'static str, &'static str)> {
     })
 }
 
-/// An address as somebody gave it, without the path that clients add.
+/// The address that the user gave, without the path that clients add.
 fn given(url: &str) -> Result<String, String> {
     if !url.starts_with("http://") && !url.starts_with("https://") {
         return Err(format!("--url: `{url}` must begin with http:// or https://"));
@@ -75,7 +75,7 @@ fn given(url: &str) -> Result<String, String> {
     Ok(url.strip_suffix("/v1").unwrap_or(url).to_owned())
 }
 
-/// Where clients on this machine find a gateway with this configuration.
+/// The address of a gateway with this configuration, for clients on this machine.
 fn address(config: &Config) -> String {
     let listen = config.server.listen;
     let is_here = listen.ip().is_loopback() || listen.ip().is_unspecified();
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn every_client_is_told_address_key_and_model_and_nothing_is_left_over() {
+    fn every_client_gets_address_key_and_model_and_no_example_is_left() {
         let config = Config::default();
         assert_eq!(names().len(), PAGE.matches("\n## ").count(), "a heading without a name");
         assert_eq!(names().len(), 21);
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_said_is_the_configuration_s() {
+    fn values_that_are_not_given_come_from_the_configuration() {
         let mut config = Config::default();
         config.server.listen = "0.0.0.0:9000".parse().unwrap();
         config.providers["ollama"].default_model = "qwen3".to_owned();
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_client_and_an_odd_address_are_errors_that_help() {
+    fn the_errors_for_an_unknown_client_and_an_invalid_address_say_what_is_right() {
         let config = Config::default();
         let error = lines("emacs", Wanted::default(), &config).unwrap_err();
         assert!(error.contains("`emacs`") && error.contains("claude-code, codex"), "{error}");

@@ -1,4 +1,5 @@
-//! The main job without a model, a key or a file: a simulated Ollama and the gateway in front of it.
+//! A demonstration without a model, a key or a file: a simulated Ollama with the gateway in front
+//! of it.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -16,12 +17,12 @@ pub struct Demo {
     pub sim: Sim,
 }
 
-/// Starts the simulator on a free loopback port and the gateway in front of it, on its usual ports where they are
-/// free. Must be called within a running actix system.
+/// Starts the simulator on a free loopback port and the gateway in front of it, on its default
+/// ports if they are free. Must be called within a running actix system.
 ///
 /// # Errors
 ///
-/// When a listener cannot be bound.
+/// If a listener cannot be bound.
 pub fn start() -> Result<Demo, StartError> {
     let settings = SimSettings { slots: 2, ..SimSettings::default() };
     let listen = settings.listen;
@@ -36,7 +37,7 @@ pub fn start() -> Result<Demo, StartError> {
     Ok(Demo { app: App::start(config, None)?, sim })
 }
 
-/// The address, or one with any free port where it is taken.
+/// The address, or one with any free port if its port is taken.
 fn free_or_any(address: SocketAddr) -> SocketAddr {
     match TcpListener::bind(address) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {

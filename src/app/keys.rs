@@ -1,21 +1,21 @@
-//! New client keys.
+//! Generates client keys.
 
 use sha2::{Digest, Sha256};
 
-/// A new key and the lines that make it known.
+/// A new key and its lines for the configuration.
 #[derive(Debug)]
 pub struct NewKey {
     /// The key itself, shown once.
     pub key: String,
-    /// The `[[keys]]` lines, which hold only its hash.
+    /// The `[[keys]]` lines, which contain only its hash.
     pub lines: String,
 }
 
-/// Makes a key of 256 random bits.
+/// Generates a key of 256 random bits.
 ///
 /// # Errors
 ///
-/// When the system gives no random bytes.
+/// If the system provides no random bytes.
 pub fn new_key(name: &str) -> Result<NewKey, getrandom::Error> {
     let mut bytes = [0u8; 32];
     getrandom::fill(&mut bytes)?;
@@ -32,7 +32,7 @@ mod tests {
     use crate::http::settings::KeySettings;
 
     #[test]
-    fn the_lines_hold_the_hash_of_the_key_and_any_name() {
+    fn the_lines_contain_the_hash_of_the_key_and_any_name() {
         let new = new_key("team \"a\"\n").unwrap();
         let table: toml::Table = new.lines.parse().unwrap();
         let key = table["keys"][0].clone().try_into::<KeySettings>().unwrap();

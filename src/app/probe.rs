@@ -1,10 +1,10 @@
-//! Asking a running gateway whether it is ready: what a container's health check calls, without curl.
+//! Asks a running gateway whether it is ready: a container's health check, without curl.
 //!
-//! It owns the search for the gateway. It needs no configuration that is right: a gateway goes on by the one that it
-//! started with, and must not be taken for dead because its file is broken by now.
+//! It owns the search for the gateway. It does not need a valid configuration: a running gateway
+//! keeps the one that it started with, and must not count as dead because its file is broken now.
 //!
-//! The one thing to know: where a gateway is bound is the kernel's word where it can be had; the file says where the
-//! next one will be.
+//! The one thing to know: it asks the kernel, if possible, where the gateway is bound; the file
+//! only says where the next one will be.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
@@ -14,15 +14,15 @@ use std::time::Duration;
 use super::running;
 use crate::config;
 
-/// How long the whole question may take.
+/// How long the whole check may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Whether the gateway is ready that this address names, else the one that runs by this file, else one at the address that
-/// the environment and the file lead to, whatever else is wrong with them.
+/// Checks whether a gateway is ready: the one at this address, else one that runs with this file,
+/// else one at the address that the environment and the file set, whatever else is wrong with them.
 ///
 /// # Errors
 ///
-/// Who was asked, and what is wrong with the address, the connection or the answer.
+/// The address that was asked, and the problem with it, the connection or the answer.
 pub fn ask(url: Option<&str>, explicit: Option<&Path>) -> Result<(), String> {
     if let Some(url) = url {
         return is_ready(url).map_err(|error| format!("{url}: {error}"));
@@ -42,7 +42,8 @@ pub fn ask(url: Option<&str>, explicit: Option<&Path>) -> Result<(), String> {
     Err(wrong.join("; "))
 }
 
-/// The readiness address of a gateway that listens here. One that listens everywhere is asked on loopback.
+/// The readiness URL of a gateway with this address. One that listens on every interface is asked
+/// on loopback.
 fn url_of(listen: SocketAddr) -> String {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -52,11 +53,11 @@ fn url_of(listen: SocketAddr) -> String {
     format!("http://{}/readyz", SocketAddr::new(ip, listen.port()))
 }
 
-/// Whether the address answers 200.
+/// Whether the URL answers 200.
 ///
 /// # Errors
 ///
-/// What is wrong with the address, the connection or the answer.
+/// The problem with the URL, the connection or the answer.
 fn is_ready(url: &str) -> io::Result<()> {
     let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidInput, what.to_owned());
     let rest = url
@@ -111,13 +112,13 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_cannot_be_asked_is_an_error() {
+    fn an_unreachable_address_is_an_error() {
         assert!(is_ready("https://127.0.0.1/").is_err());
         assert!(is_ready("http:///").is_err());
     }
 
     #[test]
-    fn a_gateway_that_listens_everywhere_is_asked_on_loopback() {
+    fn a_gateway_that_listens_on_every_interface_is_asked_on_loopback() {
         assert_eq!(url_of("0.0.0.0:8000".parse().unwrap()), "http://127.0.0.1:8000/readyz");
         assert_eq!(url_of("[::]:80".parse().unwrap()), "http://[::1]:80/readyz");
     }

@@ -1,10 +1,11 @@
-//! The providers that are alive, those that a reload has taken out among them while calls of theirs still run.
+//! The providers in use, including those that a reload has removed while their calls still run.
 //!
-//! It owns what carries a gate from one configuration to the next. It refuses to keep what nobody uses: a provider at
-//! rest that comes back begins anew.
+//! It carries gates from one configuration to the next. It refuses to keep unused providers: one
+//! that was idle when it was removed gets a new gate when it returns.
 //!
-//! The one thing to know: an older version of a provider may outlive a newer one, because its calls take longer. All
-//! versions share one gate, so that a name is forgotten only when nobody holds that.
+//! The one thing to know: an older version of a provider may outlive a newer one, because its calls
+//! take longer. All versions share one gate, so a name is forgotten only when the gate is no longer
+//! in use.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,20 +21,20 @@ use crate::router::route::{RoutedProvider, Routes};
 #[derive(Debug, Default)]
 pub struct Providers {
     known: BTreeMap<Arc<str>, Arc<Provider>>,
-    /// How many of them the latest configuration has.
+    /// The number of providers in the latest configuration.
     configured: usize,
-    /// Where their limits are kept together with other gateways.
+    /// The limits that they share with other gateways.
     leases: Option<Arc<Leases>>,
 }
 
 impl Providers {
-    /// None yet; those to come keep their limits with others by `leases`.
+    /// No providers yet; later ones share their limits with other gateways through `leases`.
     pub fn new(leases: Option<Arc<Leases>>) -> Self {
         Self { known: BTreeMap::new(), configured: 0, leases }
     }
 
-    /// Providers and rules of a configuration. Providers whose settings stay are kept; of those that change the gate
-    /// is.
+    /// The providers and rules of a configuration. It keeps providers whose settings stay the same,
+    /// and the gates of those whose settings change.
     pub fn routing(&mut self, config: &Config) -> Routing {
         self.known.retain(|_, provider| is_in_use(provider));
         let mut providers = Vec::new();
@@ -58,7 +59,8 @@ impl Providers {
         Routing { providers, routes: routes(config) }
     }
 
-    /// Forgets providers that nobody uses any more. Says whether others are left that a configuration has taken out.
+    /// Forgets providers that are no longer in use. Returns whether other removed providers are
+    /// left.
     pub fn forget(&mut self) -> bool {
         self.known.retain(|_, provider| is_in_use(provider));
         self.known.len() > self.configured
@@ -78,8 +80,8 @@ pub fn routes(config: &Config) -> Routes {
     Routes::new(providers, &config.routes, &config.hints, &config.default)
 }
 
-/// Whether anybody but the list itself holds the provider or its gate. Only who holds one can pass it on, so that what
-/// is not in use stays so.
+/// Whether anything but the list itself holds the provider or its gate. Only a holder can pass one
+/// on, so an unused provider stays unused.
 fn is_in_use(provider: &Arc<Provider>) -> bool {
     Arc::strong_count(provider) > 1 || Arc::strong_count(&provider.gate) > 1
 }
@@ -122,14 +124,14 @@ mod tests {
     }
 
     #[test]
-    fn a_provider_that_comes_back_while_calls_run_takes_its_gate_up_again() {
+    fn a_provider_that_returns_while_calls_run_keeps_its_gate() {
         let mut providers = Providers::default();
         let first = providers.routing(&with(1));
         let oldest = started(&first);
         let second = providers.routing(&with(2));
         let older = started(&second);
         drop((first, second, providers.routing(&without())));
-        // A reload in between does not make it forget either, nor does the end of the newer version's call.
+        // Neither a reload in between nor the end of the newer version's call makes it forget.
         drop((older, providers.routing(&without())));
         let back = providers.routing(&with(3));
         assert_eq!(in_flight(&back), 1);
@@ -139,11 +141,11 @@ mod tests {
     }
 
     #[test]
-    fn a_provider_that_was_taken_out_is_forgotten_once_its_last_call_has_ended() {
+    fn a_removed_provider_is_forgotten_once_its_last_call_has_ended() {
         let mut providers = Providers::default();
         let slot = started(&providers.routing(&with(1)));
         let present = providers.routing(&without());
-        assert!(providers.forget(), "a call of it still runs");
+        assert!(providers.forget(), "one of its calls still runs");
         drop(slot);
         assert!(!providers.forget());
         let known: Vec<&str> = providers.known.keys().map(|name| &**name).collect();
@@ -152,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_provider_that_comes_back_at_rest_begins_anew() {
+    fn a_provider_that_returns_without_calls_gets_a_new_gate() {
         let mut providers = Providers::default();
         drop(started(&providers.routing(&with(1))));
         drop(providers.routing(&without()));

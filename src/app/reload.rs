@@ -1,10 +1,10 @@
-//! The configuration in force, and how another takes its place.
+//! The configuration in force, and its replacement by another.
 //!
-//! It owns what is known of the file and of the listeners, and the one way by which a configuration changes, whoever asks
-//! for it: an operator, a signal, the watch on the file. It refuses what [`config::reload`] refuses; then the old
-//! one stays, whole.
+//! It owns the state of the file and of the listeners, and the only way in which a configuration
+//! changes, whether an operator, a signal or the watch on the file asks for it. It refuses what
+//! [`config::reload`] refuses; then all of the old one stays.
 //!
-//! The one thing to know: the file that was read when the gateway started is the one that is read ever after.
+//! The one thing to know: every reload reads the file that was read when the gateway started.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,15 +24,15 @@ use crate::http::Front;
 use crate::provider::{HealthActor, Watch};
 use crate::telemetry::{ConfigRead, ConfigRefused};
 
-/// How often it is looked whether the last call of a provider that was taken out has ended.
+/// How often it checks whether the last call of a removed provider has ended.
 const FORGET_EVERY: Duration = Duration::from_secs(1);
 
-/// What a running gateway may change.
+/// The parts of a running gateway that a reload may change.
 pub(super) struct Current {
     pub(super) front: Data<Front>,
     pub(super) in_force: Mutex<InForce>,
     pub(super) bound: Bound,
-    /// Never locked for longer than it takes to look through them.
+    /// Locked only briefly, to go through them once.
     pub(super) providers: Arc<Mutex<Providers>>,
     pub(super) health: Addr<HealthActor>,
 }
@@ -40,16 +40,17 @@ pub(super) struct Current {
 /// The configuration in force.
 pub(super) struct InForce {
     pub(super) config: Config,
-    /// `None` where there is nothing to read.
+    /// `None` if there is nothing to read.
     pub(super) source: Option<Source>,
-    /// What the file was when it was last looked at, whatever came of it.
+    /// The file's fingerprint when it was last read, whatever the result.
     pub(super) tried: Fingerprint,
-    /// What it was when it was refused the last time, and why; `None` once another was taken.
+    /// Its fingerprint when it was last refused, and the problems; `None` once another was
+    /// accepted.
     pub(super) refused: Option<(Fingerprint, Vec<String>)>,
 }
 
 impl InForce {
-    /// What a gateway starts with.
+    /// The configuration with which a gateway starts.
     pub(super) fn new(config: Config, source: Option<Source>) -> Self {
         let tried = source.as_ref().map(|source| source.read.fingerprint.clone());
         Self { config, source, tried: tried.unwrap_or_default(), refused: None }
@@ -61,12 +62,13 @@ impl InForce {
             return Err(vec!["error: this gateway runs without a configuration file".to_owned()]);
         };
         let before = Before { config: &self.config, read: &source.read, bound };
-        // The process's own variables never change; those of `.env` do.
+        // The process's own variables never change; those in `.env` may.
         let environment = config::read_environment();
         Ok(config::reload(source.explicit.as_deref(), before, environment))
     }
 
-    /// The file to look at, and what it was when it was looked at last; none where it cannot be read again.
+    /// The file to watch, and its fingerprint when it was last read; `None` if it cannot be read
+    /// again.
     fn watched(&self) -> Option<(PathBuf, Fingerprint)> {
         let read = &self.source.as_ref()?.read;
         let file = read.file.clone().filter(|_| read.is_kept)?;
@@ -75,13 +77,13 @@ impl InForce {
 }
 
 impl Current {
-    /// Reads the configuration again because somebody asks for it.
+    /// Reads the configuration again on request.
     ///
     /// # Errors
     ///
     /// The problems; the old configuration stays.
     pub(super) fn reload(&self) -> Result<Reloaded, Vec<String>> {
-        // One reload at a time, and none sees half of another.
+        // Only one reload runs at a time, and none sees half of another.
         let mut in_force = self.in_force.lock();
         let again = in_force.read_again(self.bound)?;
         self.decide(&mut in_force, again)
@@ -100,19 +102,19 @@ impl Current {
         actix_rt::spawn(watch::watch(watched, reload))
     }
 
-    /// Reads the configuration again if its file still is what it has come to rest as. Else it is being written, and
-    /// will come to rest again.
+    /// Reads the configuration again if the file is still as `seen`. Otherwise it is being written,
+    /// and the watch will see its final state.
     fn reload_as_seen(&self, seen: &Fingerprint) {
         let mut in_force = self.in_force.lock();
         if let Ok(again) = in_force.read_again(self.bound)
             && again.fingerprint == *seen
         {
-            // What is wrong with it is told; the old configuration stays.
+            // `decide` has logged the problems; the old configuration stays.
             drop(self.decide(&mut in_force, again));
         }
     }
 
-    /// Takes what was read, or tells why not.
+    /// Accepts the configuration that was read, or logs why not.
     fn decide(&self, in_force: &mut InForce, again: Again) -> Result<Reloaded, Vec<String>> {
         let Again { fingerprint, outcome } = again;
         in_force.tried = fingerprint.clone();
@@ -141,7 +143,7 @@ impl Current {
         Ok(reloaded)
     }
 
-    /// Puts another configuration in the place of the one before.
+    /// Replaces the configuration before by the one after.
     fn take_up(&self, before: &Config, after: &Config, reloaded: &Reloaded) {
         for warning in &reloaded.warnings {
             log::warn!(target: "llm_gateway", "{warning}");
@@ -165,7 +167,7 @@ impl Current {
     }
 }
 
-/// The keys that differ and take effect with the next start only.
+/// The keys that differ and take effect only with the next start.
 fn with_the_next_start(before: &Config, after: &Config) -> Vec<&'static str> {
     let keys = [
         ("server.listen", after.server.listen != before.server.listen),
@@ -180,11 +182,11 @@ fn with_the_next_start(before: &Config, after: &Config) -> Vec<&'static str> {
     keys.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
 }
 
-/// Forgets the providers that a reload has taken out. What is known of them here keeps their part of a limit that
-/// gateways share, which the others could use.
+/// Forgets the providers that a reload has removed. Until then they hold this gateway's part of a
+/// limit that gateways share, which the other gateways could use.
 async fn forget(providers: Arc<Mutex<Providers>>) {
     loop {
-        // Whoever held them is told of the change at this very moment.
+        // Calls and actors that hold them hear of the change only now.
         sleep(FORGET_EVERY).await;
         if !providers.lock().forget() {
             return;

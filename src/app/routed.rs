@@ -1,8 +1,8 @@
-//! How a configuration routes names, for `llm-gateway check`.
+//! Shows how a configuration routes names, for `llm-gateway check`.
 //!
-//! Owns which names are worth showing and how a request is described on the command line. The decisions are those of
-//! the routing rules, watched; nothing is asked of any provider, so that between equals the file's order stands in for
-//! the shortest wait.
+//! Owns which names to show and how the command line describes a request. The routing rules make
+//! the decisions and record their steps. It asks no provider, so that among equals the file's order
+//! replaces the shortest wait.
 
 use std::time::Duration;
 
@@ -18,31 +18,31 @@ use crate::router::route::{Asked, Plan, Routes};
 /// A request to be explained.
 #[derive(Debug, Clone, Default)]
 pub struct Question {
-    /// The model that it asks for.
+    /// The model that it requests.
     pub model: Option<String>,
     /// Its `model_hint`.
     pub hint: Option<String>,
     /// The name of its key; `None` for a caller that may use everything.
     pub key: Option<String>,
-    /// Whether it says `x-gateway-data-policy: local`.
+    /// Whether it has the header `x-gateway-data-policy: local`.
     pub local: bool,
-    /// The path where it is asked, for which way it goes.
+    /// Its path, which decides whether it is carried or translated.
     pub path: Option<String>,
 }
 
-/// A request, explained.
+/// The explanation of a request.
 #[derive(Debug, Clone)]
 pub struct Explained {
     /// The steps, one per line.
     pub text: String,
-    /// Whether somebody would answer it.
+    /// Whether a provider would answer it.
     pub has_answer: bool,
 }
 
-/// What stands for any text in the place of a pattern's `*`.
+/// The text that replaces a pattern's `*`.
 const ANYTHING: &str = "...";
 
-/// How every name that the configuration knows is routed, as comments of TOML.
+/// Writes how every name in the configuration is routed, as comments in TOML.
 #[must_use]
 pub fn table(config: &Config) -> String {
     let (routes, anyone) = (routes(config), anonymous());
@@ -58,7 +58,8 @@ pub fn table(config: &Config) -> String {
     };
     line("no model", None, None);
     for pattern in routes.patterns() {
-        // A name that the pattern matches, so that a route which an earlier one hides is shown as what it is.
+        // A name that matches the pattern, so that a route behind an earlier one is shown as
+        // unreachable.
         let name = pattern.replace('*', ANYTHING).replace('?', ".");
         line(&format!("`{name}`"), Some(&name), None);
     }
@@ -85,7 +86,7 @@ pub fn table(config: &Config) -> String {
 ///
 /// # Errors
 ///
-/// When no key has that name, or nothing is asked at that path.
+/// If no key has that name, or the path belongs to no API.
 pub fn explain(config: &Config, question: &Question) -> Result<Explained, String> {
     let caller = caller_of(config, question.key.as_deref())?;
     let policy = question.local.then_some(DataPolicy::Local);
@@ -104,8 +105,8 @@ pub fn explain(config: &Config, question: &Question) -> Result<Explained, String
     Ok(Explained { text, has_answer: plan.is_ok() })
 }
 
-/// Tells which way what is asked at `path` goes, at each of those who may answer. What a request says beyond that may
-/// have it translated all the same.
+/// Adds for each candidate whether a request at `path` is carried or translated. Other parts of a
+/// request may still cause a translation.
 fn tell_ways(config: &Config, path: &str, explanation: &mut Explanation) -> Result<(), String> {
     let dialect = DIALECTS.iter().find(|dialect| dialect.paths().contains(&path));
     let dialect = dialect.ok_or_else(|| format!("nothing is asked at `{path}`"))?;

@@ -1,11 +1,12 @@
-//! Gateways that run on this machine, and where they are bound, as the kernel tells in `/proc`.
+//! The gateways that run on this machine and their addresses, from the kernel's `/proc`.
 //!
-//! It owns what the health check needs to ask a gateway whose file says something else by now, or nothing. It refuses
-//! to guess: a process counts only when it is the same program, in the same network, and was started with the same file
-//! and the same variables for its address as this command. What may not be looked at is not there.
+//! It lets the health check find a gateway whose file has changed or is missing by now. It refuses
+//! to guess: a process counts only if it is the same program, in the same network, and was started
+//! with the same file and the same variables for its address as this command. Processes that it may
+//! not read do not count.
 //!
-//! The one thing to know: the variables of `.env` are not among those that `/proc` shows, so that they are left out on
-//! both sides.
+//! The one thing to know: `/proc` does not show the variables of `.env`, so the comparison leaves
+//! them out on both sides.
 
 use std::collections::HashMap;
 use std::fs;
@@ -14,12 +15,13 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Start;
 
-/// What the kernel adds to the name of a program whose file was replaced.
+/// The kernel's suffix to the name of a program whose file was replaced.
 const DELETED: &str = " (deleted)";
-/// The state of a socket that listens, `TCP_LISTEN` of the kernel's `tcp_states.h`.
+/// The state of a listening socket, `TCP_LISTEN` in the kernel's `tcp_states.h`.
 const LISTENS: &str = "0A";
 
-/// Where the gateways listen that were started as this command was, their admin listeners among them.
+/// The addresses of the gateways that were started in the same way as this command, their admin
+/// listeners included.
 #[must_use]
 pub fn bound(explicit: Option<&Path>) -> Vec<SocketAddr> {
     let Ok(folder) = std::env::current_dir() else { return Vec::new() };
@@ -41,7 +43,7 @@ fn find(proc: &Path, own: &str, start: &Start) -> Vec<SocketAddr> {
         .collect()
 }
 
-/// A folder of `/proc`.
+/// A process's folder in `/proc`.
 struct Process(PathBuf);
 
 impl Process {
@@ -54,7 +56,7 @@ impl Process {
         self.link("ns/net")
     }
 
-    /// How it was started; `None` when it does not serve, or nobody may know.
+    /// How it was started; `None` if it is not a serving gateway, or may not be read.
     fn start(&self) -> Option<Start> {
         let words = self.words("cmdline")?;
         let explicit = serves(words.into_iter().skip(1))?;
@@ -88,7 +90,7 @@ impl Process {
         fs::read_link(self.0.join(name)).ok()?.into_os_string().into_string().ok()
     }
 
-    /// What a file holds between its zero bytes.
+    /// The texts in a file between its zero bytes.
     fn words(&self, name: &str) -> Option<Vec<String>> {
         let bytes = fs::read(self.0.join(name)).ok()?;
         let words = bytes.split(|byte| *byte == 0);
@@ -96,7 +98,7 @@ impl Process {
     }
 }
 
-/// The file on a command line that serves; `None` for any other command.
+/// The configuration file on the command line of a serving gateway; `None` for any other command.
 fn serves(mut words: impl Iterator<Item = String>) -> Option<Option<String>> {
     let (mut file, mut command) = (None, None);
     while let Some(word) = words.next() {
@@ -111,14 +113,14 @@ fn serves(mut words: impl Iterator<Item = String>) -> Option<Option<String>> {
     command.is_none_or(|command| command == "serve").then_some(file)
 }
 
-/// The address and the inode of a socket that listens, from a line of `/proc/PID/net/tcp`: its second, fourth and tenth
-/// words (`proc_pid_net(5)`).
+/// The address and the inode of a listening socket, from a line of `/proc/PID/net/tcp`: its second,
+/// fourth and tenth words (`proc_pid_net(5)`).
 fn listener(line: &str) -> Option<(SocketAddr, String)> {
     let mut words = line.split_whitespace();
     let (address, state) = (words.nth(1)?, words.nth(1)?);
     let inode = words.nth(5)?;
     let (ip, port) = address.split_once(':')?;
-    // Each word of an address as the machine has it in memory.
+    // Each word of an address is in the machine's byte order.
     let word = |at: usize| u32::from_str_radix(ip.get(at * 8..at * 8 + 8)?, 16).ok();
     let ip = match ip.len() {
         8 => Ipv4Addr::from(word(0)?.to_ne_bytes()).into(),
@@ -142,7 +144,7 @@ mod tests {
 
     const HEAD: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
 
-    /// A folder as the kernel makes it for a process.
+    /// Makes a folder like the kernel's for a process.
     fn process(proc: &Path, id: &str, words: &[&str], variables: &[&str]) -> PathBuf {
         let folder = proc.join(id);
         for name in ["fd", "ns", "net"] {
@@ -185,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sockets_of_a_gateway_that_was_started_in_the_same_way_are_found() {
+    fn the_sockets_of_a_gateway_started_in_the_same_way_are_found() {
         let proc = tempfile::tempdir().unwrap();
         let proc = proc.path();
         process(proc, "7", &["llm-gateway", "health"], &[]);
@@ -203,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_was_started_in_another_way_is_not() {
+    fn a_gateway_started_in_another_way_is_not_found() {
         let proc = tempfile::tempdir().unwrap();
         let proc = proc.path();
         process(proc, "7", &["llm-gateway", "health"], &[]);

@@ -1,11 +1,13 @@
-//! Watching the configuration file, so that a change takes effect without anybody saying so.
+//! Watches the configuration file, so that a change takes effect by itself.
 //!
-//! It looks at what the file says, twice a second, instead of asking the system for notifications: that sees every way
-//! in which files are changed (written in place, renamed over, a symbolic link turned elsewhere as Kubernetes does) on
-//! every kind of volume, network and container mounts included, and a file of some kilobytes costs nothing to read.
+//! It reads the file twice a second, instead of asking the system for notifications. That detects
+//! every kind of change (a write in place, a rename over it, a symbolic link pointed elsewhere as
+//! Kubernetes does) on every kind of volume, network and container mounts included, and reading
+//! some kilobytes costs almost nothing.
 //!
-//! The one thing to know: a change is used once two looks in a row have seen the same, so that a file that is still
-//! being written is left alone. What was tried, good or bad, by whomever, is not tried again.
+//! The one thing to know: a change counts once two reads in a row have seen the same content, so
+//! that a file that is still being written is ignored. A content that was already tried, valid or
+//! not, by any means, is not tried again.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,17 +17,17 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::config::{Fingerprint, fingerprint};
 
-/// How often the file is looked at. A change takes effect after two looks.
+/// How often the file is read. A change takes effect after two reads.
 const EVERY: Duration = Duration::from_millis(500);
 
-/// What decides whether a look at the file leads to a reload.
+/// Decides whether a read of the file leads to a reload.
 struct Debounce {
-    /// What the look before saw, if that was new.
+    /// What the previous read saw, if that was new.
     seen: Option<Fingerprint>,
 }
 
-/// Watches the file until it is dropped. `watched` says which that is, and what it was when it was last read as a
-/// configuration; `reload` is given what it has come to rest as.
+/// Watches the file until the future is dropped. `watched` returns the file and its fingerprint
+/// when it was last tried; `reload` gets the fingerprint that two reads have seen.
 ///
 /// # Cancellation
 ///
@@ -41,7 +43,7 @@ pub async fn watch(
         looks.tick().await;
         let Some((file, tried)) = watched() else { continue };
         let path = file.clone();
-        // A slow disk must not keep anybody waiting.
+        // A slow disk must not block this thread.
         let Ok(now) = web::block(move || fingerprint(&path)).await else { continue };
         if debounce.is_settled(&now, &tried) {
             log::info!(target: "llm_gateway", "{} has changed", file.display());
@@ -51,7 +53,7 @@ pub async fn watch(
 }
 
 impl Debounce {
-    /// Takes note of a look; says whether it shows a change that has come to rest.
+    /// Records a read; returns whether it shows a complete change.
     fn is_settled(&mut self, now: &Fingerprint, tried: &Fingerprint) -> bool {
         let is_new = now != tried;
         let is_still = self.seen.as_ref() == Some(now);
@@ -65,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_counts_once_it_was_seen_twice_and_differs_from_what_was_tried() {
+    fn a_change_counts_once_it_was_seen_twice_and_was_not_tried_yet() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("gateway.toml");
         let says = |text: &str| {
@@ -80,8 +82,8 @@ mod tests {
         assert!(!settled(&one, &one) && !settled(&one, &one), "nothing changes");
         assert!(!settled(&half, &one) && !settled(&two, &one), "still being written");
         assert!(settled(&two, &one));
-        assert!(!settled(&two, &two) && !settled(&two, &two), "tried, whatever came of it");
-        assert!(!settled(&gone, &two) && settled(&gone, &two), "its absence is a change too");
+        assert!(!settled(&two, &two) && !settled(&two, &two), "already tried, whatever the result");
+        assert!(!settled(&gone, &two) && settled(&gone, &two), "a missing file is a change too");
         assert!(!settled(&one, &two) && !settled(&two, &two) && !settled(&one, &two), "undone");
     }
 }
