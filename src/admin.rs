@@ -1,10 +1,12 @@
-//! The admin listener: metrics, snapshots, the knobs an operator turns while the gateway runs, and the console.
+//! The admin listener: metrics, snapshots, the knobs that an operator turns while the gateway runs,
+//! and the console.
 //!
-//! It owns its routes, who may use them, and what the console is told. It refuses requests that a web page elsewhere
-//! could make a browser send: a foreign `Origin`, and, where no token is asked for, a `Host` that is a name instead of
-//! an address.
+//! It owns its routes, the access to them, and the console's events. It refuses requests that a
+//! foreign web page could make a browser send: those with a foreign `Origin`, and, if no token is
+//! required, those with a `Host` that is a name instead of an address.
 //!
-//! The one thing to know: what a knob changes lasts until the next reload that changes the same setting.
+//! The one thing to know: a change by a knob lasts until the next reload that changes the same
+//! setting.
 
 pub mod settings;
 
@@ -42,33 +44,33 @@ use crate::telemetry::{ProviderState, metrics};
 
 pub use feed::Feed;
 
-/// How long a console may take nothing in before its connection is broken.
+/// How long a console may receive nothing before its connection is closed.
 const STALL: Duration = Duration::from_secs(30);
 
 /// What the admin listener needs from the application.
 pub struct Admin {
     /// The gateway's front.
     pub front: Data<Front>,
-    /// Where the main listener was bound.
+    /// The bound address of the main listener.
     pub main: SocketAddr,
-    /// What consoles are told.
+    /// The events for consoles.
     pub feed: Arc<Feed>,
-    /// The bearer token; empty means none is asked for.
+    /// The bearer token; empty if none is required.
     pub token: Secret,
-    /// Reads the configuration again. The problems when it is refused.
+    /// Reads the configuration again; returns the problems if it is refused.
     pub reload: Box<dyn Fn() -> Result<Reloaded, Vec<String>> + Send + Sync>,
-    /// The effective configuration, secrets masked.
+    /// Returns the effective configuration, with secrets masked.
     pub effective: Box<dyn Fn() -> String + Send + Sync>,
 }
 
-/// What somebody should know who has had the configuration read again.
+/// The result of a reload, for the operator who asked for it.
 #[derive(Debug, Default)]
 pub struct Reloaded {
-    /// What works and is still worth changing.
+    /// Settings that work but should be changed.
     pub warnings: Vec<String>,
-    /// Keys that have changed in the file while a variable says something else, and that variable.
+    /// Keys that have changed in the file while a variable overrides them, with that variable.
     pub overridden: Vec<(String, String)>,
-    /// Keys that have changed and take effect with the next start.
+    /// Keys that have changed and take effect only with the next start.
     pub next_start: Vec<&'static str>,
 }
 
@@ -76,7 +78,7 @@ pub struct Reloaded {
 ///
 /// # Errors
 ///
-/// When the listener cannot be used.
+/// If the listener cannot be used.
 pub fn serve(listener: TcpListener, admin: Admin) -> std::io::Result<Server> {
     let admin = Data::from(Arc::new(admin));
     let server = HttpServer::new(move || {
@@ -105,7 +107,8 @@ pub fn serve(listener: TcpListener, admin: Admin) -> std::io::Result<Server> {
     Ok(server.run())
 }
 
-/// A console whose machine sleeps does not close its connection. The kernel breaks it, which frees its seat.
+/// Lets the kernel close connections that do not progress: a console whose machine sleeps does not
+/// close its own, and would keep its seat.
 fn bound_writing(connection: &dyn Any, _extensions: &mut Extensions) {
     let Some(stream) = connection.downcast_ref::<TcpStream>() else { return };
     let socket = SockRef::from(stream);
@@ -120,7 +123,7 @@ async fn events(admin: Data<Admin>) -> HttpResponse {
         Some(events) => HttpResponse::Ok()
             .content_type("text/event-stream")
             .insert_header((CACHE_CONTROL, "no-store"))
-            // nginx would hold events back to fill its buffer.
+            // nginx would delay events to fill its buffer.
             .insert_header(("x-accel-buffering", "no"))
             .streaming(events),
         None => HttpResponse::ServiceUnavailable()
@@ -153,7 +156,7 @@ async fn scrape(admin: Data<Admin>) -> HttpResponse {
         .body(metrics::render())
 }
 
-/// The state of the provider's breaker or of that of its worst model, as the gauge has it.
+/// The gauge's value for the worst state among the breakers of the provider and its models.
 fn worst_breaker(gate: &Snapshot) -> i64 {
     let number = |state: BreakerState| match state {
         BreakerState::Closed => 0,

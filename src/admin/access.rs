@@ -1,7 +1,8 @@
-//! Who may use the admin listener.
+//! Decides who may use the admin listener.
 //!
-//! The one thing to know: the console's own files need no token, because a browser cannot send one when it opens a page.
-//! They say nothing about this gateway; every other path does, and asks for the token.
+//! The one thing to know: the console's own files need no token, because a browser cannot send one
+//! when it opens a page. They contain nothing about this gateway; every other path does, and
+//! requires the token.
 
 use std::net::IpAddr;
 
@@ -16,7 +17,7 @@ use subtle::ConstantTimeEq;
 
 use super::{Admin, console};
 
-/// Lets a request through, or answers why not.
+/// Passes a request on, or refuses it with the reason.
 pub(super) async fn check(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -56,7 +57,7 @@ fn refusal(headers: &HeaderMap, token: &str, is_public: bool) -> Option<Refused>
         return Some(Refused::Origin);
     }
     if token.is_empty() {
-        // A name could be made to point here by whoever owns it (DNS rebinding).
+        // The owner of a name could make it point here (DNS rebinding).
         return (!is_address(host)).then_some(Refused::Host);
     }
     if is_public {
@@ -107,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_compared_whole() {
+    fn only_the_whole_token_is_accepted() {
         let host = ("host", "gateway.internal:9901");
         assert_eq!(check("t0ken", &[host, ("authorization", "Bearer t0ken")]), None);
         for wrong in ["Bearer t0ke", "Bearer t0ken2", "t0ken", "Basic t0ken", "Bearer "] {
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_elsewhere_is_refused() {
+    fn a_foreign_page_is_refused() {
         let host = ("host", "127.0.0.1:9901");
         assert_eq!(check("", &[host, ("origin", "http://127.0.0.1:9901")]), None);
         assert_eq!(check("", &[host, ("origin", "http://127.0.0.1:3000")]), Some(Refused::Origin));

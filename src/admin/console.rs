@@ -1,16 +1,16 @@
-//! The console: a page about the gateway that runs, built into the binary.
+//! The console: a page about the running gateway, built into the binary.
 //!
-//! It owns the page's files and the headers they go out with. The files are the same for everybody and hold nothing
-//! secret, so that they are served without the token: a browser cannot send one when it opens a page. What they show
-//! comes from routes that ask for it.
+//! It owns the page's files and their headers. The files are the same for everyone and contain
+//! nothing secret, so they are served without the token: a browser cannot send one when it opens a
+//! page. The data that they show comes from routes that require it.
 //!
-//! The one thing to know: the policy allows nothing but these files and this listener, and no HTML to be made of text. A
-//! script or a style written into the page itself would not run.
+//! The one thing to know: the policy allows only these files and this listener, and forbids making
+//! HTML from text. An inline script or style would not work.
 
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY};
 use actix_web::{HttpRequest, HttpResponse, web};
 
-/// What the page may load and do.
+/// The content security policy of the page.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                       img-src 'self' data:; base-uri 'none'; form-action 'none'; \
                       frame-ancestors 'none'; require-trusted-types-for 'script'; \
@@ -75,7 +75,7 @@ fn serve(asset: &Asset) -> HttpResponse {
     HttpResponse::Ok()
         .content_type(asset.content_type)
         .insert_header((CONTENT_SECURITY_POLICY, POLICY))
-        // Another version of the gateway has another page.
+        // Another version of the gateway may have another page.
         .insert_header((CACHE_CONTROL, "no-cache"))
         .insert_header(("x-content-type-options", "nosniff"))
         .insert_header(("x-frame-options", "DENY"))
@@ -92,7 +92,7 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn every_file_of_the_folder_is_served_and_asks_for_no_other() {
+    fn every_file_of_the_folder_is_served_and_loads_no_other() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/admin/console");
         let mut files: Vec<String> = fs::read_dir(folder)
             .unwrap()
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_made_into_html_and_nothing_is_asked_of_others() {
+    fn no_text_becomes_html_and_no_request_goes_elsewhere() {
         for asset in ASSETS {
             for word in [
                 "innerHTML",

@@ -1,10 +1,11 @@
-//! What the console is told while it is open: a snapshot first, then what changes.
+//! The events for an open console: first a snapshot, then changes.
 //!
-//! It owns the one task that looks, the frames it makes of what it sees, and the [`SEATS`] consoles that may be open at
-//! one time. A frame is made once, however many read it, and not at all while nobody does.
+//! It owns the one task that observes the gateway, the frames that it makes, and the [`SEATS`]
+//! consoles that may be open at one time. It makes each frame once for all consoles, and none while
+//! no console is open.
 //!
-//! The one thing to know: nothing is promised about single steps. A console that falls behind is given a new snapshot, and a
-//! request that began and ended between two looks is shown as ended.
+//! The one thing to know: a console may miss single steps. A console that falls behind gets a new
+//! snapshot, and a request that began and ended between two looks is shown as ended.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -28,21 +29,21 @@ use crate::http::Front;
 use crate::provider::Provider;
 use crate::telemetry::journal::{Changes, JOURNAL};
 
-/// Consoles that may be open at one time.
+/// The most consoles that may be open at one time.
 const SEATS: u32 = 16;
-/// How many beats a console may fall behind before it is given a new snapshot.
+/// How many beats a console may fall behind before it gets a new snapshot.
 const BACKLOG: usize = 32;
-/// How often providers and keys are looked at.
+/// How often it looks at providers and keys.
 const EVERY: Duration = Duration::from_secs(1);
-/// How often in that time requests are looked at, while somebody watches.
+/// How often in that time it looks at requests, while a console is open.
 const BEATS: u32 = 4;
-/// How long open consoles may take to end when the gateway stops.
+/// How long it waits for open consoles to end when the gateway stops.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The feed of all consoles.
 pub struct Feed {
     front: Data<Front>,
-    /// Where clients connect.
+    /// The address to which clients connect.
     main: SocketAddr,
     since: SystemTime,
     history: Mutex<History>,
@@ -56,12 +57,13 @@ struct Seat {
     feed: Arc<Feed>,
     frames: broadcast::Receiver<Bytes>,
     needs_snapshot: bool,
-    /// Given back on drop.
+    /// Returned on drop.
     _permit: OwnedSemaphorePermit,
 }
 
 impl Feed {
-    /// A feed about what runs behind `front`, and the task that looks once a second.
+    /// Starts a feed about the gateway behind `front`; returns it and the task that looks once a
+    /// second.
     #[must_use]
     pub fn start(front: Data<Front>, main: SocketAddr) -> (Arc<Self>, JoinHandle<()>) {
         let (frames, _) = broadcast::channel(BACKLOG);
@@ -77,18 +79,18 @@ impl Feed {
         (feed, looking)
     }
 
-    /// Ends every open console and opens no other. Returns when they have ended, or a second has passed.
+    /// Ends every open console and opens no more. Returns when they have ended, or after a second.
     pub async fn close(&self) {
         drop(self.frames.lock().take());
         drop(tokio::time::timeout(LAST_WORDS, self.seats.acquire_many(SEATS)).await);
     }
 
-    /// The events for one console; `None` when too many are open or the gateway stops.
+    /// The events for one console; `None` if too many are open or the gateway stops.
     pub(super) fn open(
         self: &Arc<Self>,
     ) -> Option<impl Stream<Item = Result<Bytes, Infallible>> + use<>> {
         let permit = Arc::clone(&self.seats).try_acquire_owned().ok()?;
-        // Before the snapshot is taken, so that no change falls between the two.
+        // This comes before the snapshot, so that no change is missed between the two.
         let frames = self.frames.lock().as_ref()?.subscribe();
         let feed = Arc::clone(self);
         let seat = Seat { feed, frames, needs_snapshot: true, _permit: permit };
@@ -115,14 +117,14 @@ impl Feed {
         }
     }
 
-    /// Tells of `frames` and of what has changed since `seen`.
+    /// Sends `frames` and all changes since `seen`.
     fn tell(&self, seen: u64, mut frames: Frames) -> u64 {
         let Changes { version, requests, failures, configuration } = JOURNAL.changes(seen);
         requests.iter().for_each(|request| frames.add("request", request));
         failures.iter().rev().for_each(|failure| frames.add("error", failure));
         configuration.iter().for_each(|read| frames.add("configuration", read));
         if let Some((frames, sender)) = frames.finish().zip(self.frames.lock().as_ref()) {
-            // Nobody listens when the last console has just left.
+            // There is no receiver if the last console has just closed.
             drop(sender.send(frames));
         }
         version
@@ -139,7 +141,7 @@ impl Feed {
         self.history.lock().look(&providers, JOURNAL.totals());
     }
 
-    /// Everything a console needs to begin.
+    /// Everything that a console needs at first.
     fn snapshot(&self) -> Bytes {
         let Changes { requests, failures, configuration, .. } = JOURNAL.changes(0);
         let mut all = self.providers();
@@ -208,7 +210,7 @@ fn keys() -> Value {
     JOURNAL.callers().into_iter().map(row).collect()
 }
 
-/// Seconds since 1970, to the millisecond.
+/// Seconds since 1970, rounded to milliseconds.
 fn seconds(time: SystemTime) -> f64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     (since.as_secs_f64() * 1_000.0).round() / 1_000.0

@@ -1,17 +1,17 @@
-//! Server-sent events, written one after the other.
+//! Writes server-sent events, one after the other.
 //!
-//! The one thing to know: JSON holds no line breaks of its own, so that one `data:` line is enough and nothing that a
-//! caller has chosen can end an event.
+//! The one thing to know: compact JSON contains no line breaks, so one `data:` line is enough, and
+//! no text from a caller can end an event.
 
 use bytes::Bytes;
 use serde::Serialize;
 
-/// Some events.
+/// The bytes of some events.
 #[derive(Debug, Default)]
 pub(super) struct Frames(Vec<u8>);
 
 impl Frames {
-    /// One more event.
+    /// Adds an event.
     pub(super) fn add(&mut self, event: &str, content: &impl Serialize) {
         let before = self.0.len();
         self.0.extend_from_slice(format!("event: {event}\ndata: ").as_bytes());
@@ -24,7 +24,7 @@ impl Frames {
         }
     }
 
-    /// The bytes; `None` when there are none.
+    /// The bytes; `None` if there are none.
     pub(super) fn finish(self) -> Option<Bytes> {
         (!self.0.is_empty()).then(|| Bytes::from(self.0))
     }

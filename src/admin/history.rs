@@ -1,10 +1,10 @@
 //! The last minutes of every provider and of the gateway, one sample a second.
 //!
-//! It owns rings of [`SECONDS`] samples and the counters they are made of. It asks nobody: it is given a look a second and
-//! makes rates of the differences.
+//! It owns rings of [`SECONDS`] samples and the counters from which they are made. It collects
+//! nothing itself: it gets the counters once a second and computes rates from the differences.
 //!
-//! The one thing to know: tokens are counted when an answer ends, so that a single second says little about them. What
-//! is shown as a rate is the mean over the last minute.
+//! The one thing to know: tokens are counted when an answer ends, so that a single second says
+//! little about them. Rates are means over the last minute.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -15,12 +15,12 @@ use crate::provider::Status;
 use crate::telemetry::Outcome;
 use crate::telemetry::journal::Totals;
 
-/// How far back the samples go.
+/// The number of samples in a ring.
 const SECONDS: usize = 300;
-/// Over how many of them rates are taken.
+/// The number of samples over which rates are computed.
 const MINUTE: usize = 60;
 
-/// The rings.
+/// The rings of all providers and of the gateway.
 #[derive(Debug, Default)]
 pub(super) struct History {
     providers: HashMap<Box<str>, Ring>,
@@ -44,14 +44,15 @@ pub(super) struct Sample {
     calls: u64,
     /// Completion tokens of answers that ended in this second.
     tokens: u64,
-    /// From a call to the first piece of its answer, the mean of those that began to answer in this second.
+    /// The mean time from a call to the first piece of its answer, of the calls whose answer began
+    /// in this second.
     first_ms: Option<u64>,
-    /// What `first_ms` is the mean of, and how many.
+    /// The sum and the number of the times whose mean is `first_ms`.
     #[serde(skip)]
     first: (u64, u64),
 }
 
-/// What only grows at a provider.
+/// A provider's counters, which only grow.
 #[derive(Debug, Clone, Copy)]
 struct Counters {
     calls: u64,
@@ -60,7 +61,7 @@ struct Counters {
     first_micros: u64,
 }
 
-/// The last minute of a provider.
+/// A provider's rates in the last minute.
 #[derive(Debug, Default, Serialize, PartialEq)]
 pub(super) struct Rates {
     calls_per_second: f64,
@@ -71,7 +72,7 @@ pub(super) struct Rates {
 }
 
 impl History {
-    /// Takes a look. Providers that are gone are forgotten.
+    /// Takes a sample. Forgets providers that no longer exist.
     pub(super) fn look(&mut self, providers: &[Status<'_>], totals: Totals) {
         self.providers.retain(|name, _| providers.iter().any(|status| *status.name == **name));
         for status in providers {
@@ -81,12 +82,12 @@ impl History {
         push(&mut self.ended, totals.since(&before));
     }
 
-    /// A provider's last minute.
+    /// A provider's rates in the last minute.
     pub(super) fn rates(&self, provider: &str) -> Rates {
         self.providers.get(provider).map(Ring::rates).unwrap_or_default()
     }
 
-    /// How the requests of the last minute ended, and how many a second that is.
+    /// The outcomes of the requests in the last minute, and their rate per second.
     pub(super) fn last_minute(&self) -> Value {
         let mut counts = Map::new();
         let mut all = 0;
@@ -102,7 +103,7 @@ impl History {
         json!({"requests_per_second": per_second(all, self.ended.len()), "outcomes": counts})
     }
 
-    /// Everything, by provider, the oldest sample first.
+    /// All samples by provider, the oldest first.
     pub(super) fn all(&self) -> Value {
         let columns = |ring: &Ring| {
             let column = |of: fn(&Sample) -> Value| ring.samples.iter().map(of).collect::<Value>();
@@ -166,12 +167,12 @@ fn push<T>(ring: &mut VecDeque<T>, item: T) {
     ring.push_back(item);
 }
 
-/// The mean of `count` times that make `micros` together.
+/// The mean of `count` times whose sum is `micros`.
 fn mean_ms((micros, count): (u64, u64)) -> Option<u64> {
     Some(micros.checked_div(count)?.div_ceil(1_000))
 }
 
-/// Rounded to hundredths. A minute that is not over yet counts as far as it has gone.
+/// A rate per second, rounded to hundredths. An incomplete minute counts with its elapsed seconds.
 fn per_second(count: u64, seconds: usize) -> f64 {
     let seconds = seconds.clamp(1, MINUTE);
     (count as f64 / seconds as f64 * 100.0).round() / 100.0
@@ -199,7 +200,7 @@ mod tests {
             history.look(&[status], Totals::default());
             history.rates("ollama")
         };
-        // What was before the first look is not of its second.
+        // Counts from before the first sample do not belong to its second.
         let first = look(1_000, 50_000, (900, Duration::from_secs(900)));
         assert_eq!((first.calls_per_second, first.first_ms), (0.0, None));
         let second = look(1_004, 50_100, (902, Duration::from_millis(900_500)));
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn rings_are_bounded_and_providers_that_are_gone_are_forgotten() {
+    fn rings_are_bounded_and_removed_providers_are_forgotten() {
         let provider = Provider::new("ollama", ProviderSettings::default(), &Ollama, None);
         let mut history = History::default();
         for _ in 0..SECONDS + 10 {

@@ -1,4 +1,4 @@
-//! The limits of a provider, changed while it works, and drain and resume.
+//! Changes the limits of a provider while it works, and drains and resumes it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,9 +16,9 @@ use crate::provider::settings::AUTO;
 use crate::wire::fields::Fields;
 use crate::wire::json::read_object;
 
-/// More would only hide a mistake.
+/// The largest limit; a larger number would be a mistake.
 const MOST: i64 = 100_000;
-/// A day.
+/// The longest wait in milliseconds: a day.
 const LONGEST_WAIT: i64 = 86_400_000;
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
@@ -47,7 +47,8 @@ async fn change(admin: Data<Admin>, name: Path<String>, body: Bytes) -> HttpResp
     }
 }
 
-/// The limits with the changes of `body`, which are all taken or none. `auto` is what the word means here.
+/// The limits with the changes in `body`, which apply all or not at all. `auto` is the meaning of
+/// that word for this provider.
 fn limits(mut limits: Limits, auto: Concurrency, body: &[u8]) -> Result<Limits, GatewayError> {
     let mut body = read_object(body)?;
     let mut fields = Fields::new();
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_named_stays() {
+    fn limits_that_are_not_named_stay() {
         let after = limits(before(), br#"{"max_concurrency": 8}"#).unwrap();
         assert_eq!(after, Limits { max_concurrency: Concurrency::Fixed(8), ..before() });
         let after = limits(before(), br#"{"max_queue": 0, "max_queue_wait_ms": 250}"#).unwrap();
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn the_word_auto_stands_for_the_configured_bounds() {
+    fn the_word_auto_means_the_configured_bounds() {
         let after = limits(before(), br#"{"max_concurrency": "auto"}"#).unwrap();
         assert_eq!(after, Limits { max_concurrency: FOUND_OUT, ..before() });
         let back = limits(after, br#"{"max_concurrency": 4, "max_queue": 64}"#).unwrap();
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_that_makes_no_sense_is_refused_whole() {
+    fn an_invalid_change_is_refused_as_a_whole() {
         for body in [
             &br#"{"max_concurrency": 0}"#[..],
             br#"{"max_concurrency": 8, "max_queue": -1}"#,

@@ -1,14 +1,14 @@
-//! The OpenAPI document of the admin listener, as it stands beside this file.
+//! Serves the OpenAPI document of the admin listener, which is a file in this folder.
 //!
-//! The one thing to know: it is written by hand and held to the truth by generated requests, which meet no answer that
-//! it does not tell of.
+//! The one thing to know: it is written by hand, and tests with generated requests check that every
+//! answer matches it.
 
 use actix_web::HttpResponse;
 
 /// The document.
 const DOCUMENT: &str = include_str!("openapi.json");
 
-/// Gives the document.
+/// Serves the document.
 pub(super) async fn document() -> HttpResponse {
     HttpResponse::Ok().content_type("application/json").body(DOCUMENT)
 }

@@ -1,10 +1,11 @@
-//! The console's playground: a chat through the gateway's own front door.
+//! The console's playground: a chat through the gateway's main listener.
 //!
-//! The request is made to the main listener, over a connection like any client's, with the key that the operator typed.
-//! It is therefore admitted, limited, counted and logged like every other, and what the operator sees is what clients
-//! get. The answer is passed on as it comes; a page that leaves ends it, as a client that leaves does.
+//! It sends the request to the main listener, over a connection like any client's, with the key
+//! that the operator typed. The request is therefore admitted, limited, counted and logged like any
+//! other, and the operator sees what clients get. The answer is passed on as it arrives; a page
+//! that disconnects ends it, as any client does.
 //!
-//! The one thing to know: the address is fixed. Nothing in the request says where it goes.
+//! The one thing to know: the address is fixed. No part of the request can change it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -17,13 +18,13 @@ use serde_json::json;
 
 use super::Admin;
 
-/// Where chats are taken in.
+/// The path for chats.
 const PATH: &str = "/v1/chat";
 /// The client's key, which is not the admin token.
 const KEY: &str = "x-api-key";
-/// What a client may send along.
+/// The headers of the page's request that are passed on.
 const ASKED: [&str; 2] = [KEY, "x-request-timeout-ms"];
-/// What a client is told beside the answer.
+/// The headers of the answer that are passed on.
 const ANSWERED: [&str; 9] = [
     "content-type",
     "retry-after",
@@ -36,10 +37,10 @@ const ANSWERED: [&str; 9] = [
     "x-should-retry",
 ];
 
-/// Sends a native chat, and gives back what comes.
+/// Sends a native chat, and returns its answer.
 pub(super) async fn play(admin: Data<Admin>, request: HttpRequest, body: Bytes) -> HttpResponse {
     let client = awc::Client::builder()
-        // The gateway answers in its own time; the page gives up by leaving.
+        // The gateway has its own deadlines; the page cancels by disconnecting.
         .disable_timeout()
         .disable_redirects()
         .no_default_headers()
@@ -70,7 +71,7 @@ pub(super) async fn play(admin: Data<Admin>, request: HttpRequest, body: Bytes) 
     response.insert_header((CACHE_CONTROL, "no-store")).streaming(answer)
 }
 
-/// Where a listener that may listen everywhere is reached from here.
+/// The address at which this machine reaches a listener, which may listen on every interface.
 fn reachable(listener: SocketAddr) -> SocketAddr {
     let ip = match listener.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),

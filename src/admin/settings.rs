@@ -1,7 +1,7 @@
-//! The section `[admin]`: where operators look and turn knobs.
+//! The section `[admin]`: the listener for operators.
 //!
-//! Owns two fields and their defaults. Refuses unknown ones; that a listener beyond loopback has a
-//! token is checked when the configuration is loaded.
+//! Owns two fields and their defaults. Refuses unknown fields; the check that a listener beyond
+//! loopback has a token runs when the configuration is loaded.
 
 use crate::secret::Secret;
 use serde::{Deserialize, Serialize};
@@ -11,9 +11,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdminSettings {
-    /// Where operators connect. Default `127.0.0.1:9901`, Envoy's admin port; port 0 takes a free one.
+    /// The address to which operators connect. Default `127.0.0.1:9901`, Envoy's admin port; port 0
+    /// takes a free one.
     pub listen: SocketAddr,
-    /// The bearer token, required when `listen` is not on loopback. Default empty: no token.
+    /// The bearer token, required if `listen` is not on loopback. Default empty: no token.
     pub token: Secret,
 }
 

@@ -1,4 +1,4 @@
-// Calls to the admin listener, with the token where one is needed.
+// Calls to the admin listener, with the token if one is required.
 
 import { askForToken, token } from "./token.js";
 
@@ -9,12 +9,13 @@ export async function call(path, options = {}) {
     if (used) headers.set("authorization", `Bearer ${used}`);
     const response = await fetch(path, { ...options, headers, cache: "no-store", credentials: "omit" });
     if (response.status !== 401 || response.headers.has("x-request-id")) return response;
-    // Another call may have been told a better one meanwhile.
+    // Another call may have got a better token meanwhile.
     if (token() === used) await askForToken();
   }
 }
 
-// A call whose answer is JSON: `{ ok, status, body }`. Whatever goes wrong is a sentence in `body.detail`.
+// Makes a call whose answer is JSON and returns `{ ok, status, body }`. A failure is a sentence in
+// `body.detail`.
 export async function callJson(path, options) {
   try {
     const response = await call(path, options);

@@ -1,24 +1,27 @@
-// Builds and changes elements. Text is always text: nothing here or elsewhere turns a string into markup.
+// Builds and changes elements. Text stays text: neither this nor any other module makes markup from
+// a string.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-// An element: el("p", { class: "note", on: { click } }, "text", child). What is false or null is left out.
+// Makes an element: el("p", { class: "note", on: { click } }, "text", child). Attributes and
+// children that are false or null are omitted.
 export function el(tag, attributes = {}, ...children) {
   return fill(document.createElement(tag), attributes, children);
 }
 
-// The same for drawings.
+// Makes an SVG element in the same way.
 export function svg(tag, attributes = {}, ...children) {
   return fill(document.createElementNS(SVG, tag), attributes, children);
 }
 
-// Changes a text only when it differs, so that a selection survives and nothing is painted in vain.
+// Changes a text only if it differs, so that a selection survives and no unchanged text is painted
+// again.
 export function say(node, text) {
   const value = String(text);
   if (node.textContent !== value) node.textContent = value;
 }
 
-// Sets or removes an attribute only when it differs.
+// Sets or removes an attribute only if it differs.
 export function mark(node, name, value) {
   if (value === null || value === false || value === undefined) {
     if (node.hasAttribute(name)) node.removeAttribute(name);
@@ -27,12 +30,12 @@ export function mark(node, name, value) {
   }
 }
 
-// Shows or hides.
+// Shows or hides an element.
 export function show(node, visible) {
   if (node.hidden === visible) node.hidden = !visible;
 }
 
-// Makes `parent` hold exactly these children, moving as few as possible.
+// Gives `parent` exactly these children, and moves as few as possible.
 export function arrange(parent, children) {
   let at = parent.firstChild;
   for (const child of children) {
@@ -46,7 +49,7 @@ export function arrange(parent, children) {
   }
 }
 
-// Says something to those who do not see the page. The same words twice are said once.
+// Announces a text to screen readers. The same text twice in a row is announced once.
 export function announce(text) {
   say(document.getElementById("announcer"), text);
 }

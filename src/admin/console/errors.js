@@ -1,4 +1,4 @@
-// The latest errors; like ones are counted together.
+// The latest errors; equal ones are counted together.
 
 import { arrange, el, mark, say, show } from "./dom.js";
 import { clock, count, day, outcomeWords } from "./format.js";
@@ -8,7 +8,7 @@ const KINDS = {
   actor: ["Actor restarted", "bad"],
   configuration: ["Configuration refused", "bad"],
 };
-// What a code means, where the log says no more.
+// The meaning of a code, if the error has no message.
 const WORDS = {
   overloaded: "No room: the line was full or the wait too long",
   provider_unavailable: "It kept failing and is left alone for a while",

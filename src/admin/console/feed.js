@@ -1,14 +1,15 @@
-// The stream of events, over `fetch`, because an EventSource cannot send a token. Comes back by itself.
+// The stream of events, over `fetch`, because an EventSource cannot send a token. It reconnects by
+// itself.
 
 import { call } from "./api.js";
 
-// The gateway speaks every second; after this long without a word the connection is given up.
+// The gateway sends an event every second; after this long without one the connection is closed.
 const SILENCE = 6_000;
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 8_000;
 
-// Calls `on(event, content)` for every event, and `state(word, detail)` when the connection changes:
-// connecting, live, or lost.
+// Calls `on(event, content)` for every event, and `state(word, detail)` when the connection
+// changes: connecting, live, or lost.
 export async function follow(on, state) {
   let pause = FIRST_PAUSE;
   for (;;) {
@@ -23,7 +24,7 @@ export async function follow(on, state) {
   }
 }
 
-// One connection, until it ends; says why it did.
+// Reads one connection until it ends; returns why it ended.
 async function once(on, begun) {
   const ending = new AbortController();
   let watch = 0;

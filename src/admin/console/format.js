@@ -1,4 +1,4 @@
-// Numbers with their units, and the words for what the gateway says in codes.
+// Numbers with their units, and words for the gateway's codes.
 
 const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const TENTHS = new Intl.NumberFormat("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
@@ -12,13 +12,13 @@ export function count(number) {
   return number === null || number === undefined ? NOTHING : WHOLE.format(number);
 }
 
-// 1,234 as 1.2K where room is scarce.
+// Writes 1,234 as 1.2K where space is scarce.
 export function brief(number) {
   if (number === null || number === undefined) return NOTHING;
   return number < 1_000 ? WHOLE.format(number) : SHORT.format(number);
 }
 
-// A rate: one decimal while it is small.
+// A rate, with one decimal if it is small.
 export function rate(number) {
   if (number === null || number === undefined) return NOTHING;
   return number === 0 ? "0" : number < 100 ? TENTHS.format(number) : WHOLE.format(number);
@@ -42,7 +42,7 @@ export function seconds(time) {
   return `${Math.floor(whole / 86_400)} d ${Math.floor(whole / 3_600) % 24} h`;
 }
 
-// What is left of a time: never shown as nothing.
+// A remaining time, which is never shown as zero.
 export function left(time) {
   return time < 1_000 ? "under 1 s" : seconds(Math.ceil(time / 1_000));
 }
@@ -59,7 +59,7 @@ export function plural(number, one, many) {
   return `${count(number)} ${number === 1 ? one : many}`;
 }
 
-// How a request ended, in words and as a tone: good, warn, bad or calm.
+// The outcome of a request, in words and as a tone: good, warn, bad or calm.
 export const OUTCOMES = {
   ok: ["OK", "good"],
   client_error: ["Client error", "calm"],
@@ -71,7 +71,7 @@ export const OUTCOMES = {
   cancelled: ["Client left", "calm"],
 };
 
-// How far a request has come.
+// The stage of a request.
 export const PHASES = {
   begin: ["Arrived", "live"],
   wait: ["Waiting", "wait"],

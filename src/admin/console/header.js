@@ -1,16 +1,16 @@
-// The line at the top: is all well, and how much is going on.
+// The header: the gateway's state and its load.
 
 import { announce, mark, say } from "./dom.js";
 import { NOTHING, OUTCOMES, brief, count, rate, seconds } from "./format.js";
 import { stateOf } from "./providers.js";
 
-// What counts as an error here: all that went wrong for another reason than the client's own.
+// The outcomes that count as errors here: all failures that the client did not cause.
 const ERRORS = ["upstream_error", "timeout", "overloaded", "unavailable", "rate_limited"];
 
 const byId = (id) => document.getElementById(id);
 let said = "";
 
-// `connection` is connecting, live or lost; `gateway` and `providers` are what was last heard.
+// `connection` is connecting, live or lost; `gateway` and `providers` are the last data received.
 export function updateHeader(connection, gateway, providers) {
   const [words, tone] = stateWords(connection, gateway, providers);
   say(byId("state"), words);

@@ -1,4 +1,4 @@
-// What each key has used since the start.
+// The usage of each key since the start.
 
 import { arrange, el, say, show } from "./dom.js";
 import { brief, count } from "./format.js";

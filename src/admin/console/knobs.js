@@ -1,4 +1,4 @@
-// The limits of a provider, changed at once, and drain and resume.
+// Changes the limits of a provider immediately, and drains and resumes it.
 
 import { callJson } from "./api.js";
 import { announce, el, mark, say } from "./dom.js";
@@ -63,7 +63,7 @@ export function knobs(name) {
   let latest = null;
   return { node, update };
 
-  // Fields that the operator has changed and not applied stay as they are.
+  // Fields that the operator has changed and not yet applied keep their text.
   function update(provider) {
     latest = provider;
     FIELDS.forEach((field, index) => {

@@ -1,4 +1,4 @@
-// The console: what the gateway says about itself, drawn at most once a frame.
+// The console: draws the gateway's events, at most once per frame.
 
 import { mark, say, show } from "./dom.js";
 import { addError, drawErrors, replaceErrors } from "./errors.js";
@@ -13,7 +13,7 @@ import { startTheme } from "./theme.js";
 
 const notice = document.getElementById("connection-notice");
 const known = { connection: "connecting", gateway: null, providers: [], keys: [] };
-// What has to be drawn in the next frame.
+// The parts that must be drawn in the next frame.
 const stale = new Set();
 
 const events = {

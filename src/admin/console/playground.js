@@ -1,4 +1,4 @@
-// A chat through the gateway's own front door, and how long its parts took.
+// A chat through the gateway's main listener, and how long its parts took.
 
 import { call } from "./api.js";
 import { arrange, el, mark, say } from "./dom.js";
@@ -21,7 +21,7 @@ export function startPlayground() {
   stop.addEventListener("click", () => running?.abort());
 }
 
-// Offers the names that are configured.
+// Offers the configured names.
 export function offerModels(providers) {
   const names = providers.flatMap((provider) => [provider.default_model, `${provider.name}/${provider.default_model}`]);
   const known = new Set(names);
@@ -86,7 +86,7 @@ async function refused(response, since) {
   say(answer, after ? `${detail}\n\nRetry-After: ${after} s` : detail);
 }
 
-// Reads the native stream. It is whole when it says so; an end without that is a cut.
+// Reads the native stream. It is complete if its end is marked; otherwise it was cut off.
 async function read(response, since) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";

@@ -1,4 +1,4 @@
-// One card for each provider: what it does now, how it has done lately, and its knobs.
+// One card for each provider: its present state, its last minutes, and its knobs.
 
 import { announce, arrange, el, mark, say, show } from "./dom.js";
 import { NOTHING, brief, clock, count, left, ms, plural, rate } from "./format.js";
@@ -17,7 +17,8 @@ const hues = new Map();
 // The last minutes of each provider, one sample a second.
 const past = new Map();
 
-// Takes note of a second of every provider; `history`, which comes with a snapshot, is everything before it.
+// Records a sample of every provider; `history`, which comes with a snapshot, has all samples
+// before it.
 export function rememberProviders(providers, history = null) {
   if (history) past.clear();
   for (const { name, rates } of providers) {
@@ -66,7 +67,7 @@ export function stateOf(provider) {
   if (models.some((model) => model.breaker.state !== "closed")) return { word: "Model left alone", tone: "warn", notes };
   if (provider.quarantined.length) return { word: "Request in quarantine", tone: "warn", notes };
   if (provider.cooldown_left_ms > 0) return { word: "Cooling down", tone: "warn", notes };
-  // A few that were pushed out are no incident; more than one a second are.
+  // A few pushed-out requests are not an incident; more than one a second are.
   if (provider.refused_last_minute > 60) {
     notes.unshift(`${brief(provider.refused_last_minute)} requests turned away in the last minute`);
     return { word: "Turning away", tone: "warn", notes };
@@ -193,7 +194,7 @@ function updateSlots({ words, bar, legend }, provider) {
   segments(bar, kinds);
 }
 
-// Fills a bar with parts: a class and a share each.
+// Fills a bar with parts, each with a class and a share.
 function segments(bar, parts) {
   const shown = parts.filter(([, share]) => share > 0);
   const nodes = shown.map((_, index) => bar.children[index] ?? el("span"));
@@ -233,7 +234,7 @@ function capital(text) {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
-// The same key has the same colour on every card, for as long as the page is open.
+// A key has the same colour on every card while the page is open.
 function hue(caller) {
   if (!hues.has(caller)) hues.set(caller, hues.size % HUES);
   return hues.get(caller);

@@ -1,4 +1,4 @@
-// Reading the configuration again, and what was wrong with it, for as long as it is.
+// Reads the configuration again, and shows its problems until they are fixed.
 
 import { callJson } from "./api.js";
 import { arrange, el, mark, say, show } from "./dom.js";
@@ -10,7 +10,8 @@ const words = document.getElementById("reload-words");
 const list = document.getElementById("reload-problems");
 const dismiss = document.getElementById("reload-dismiss");
 
-// How often the gateway had read its configuration when we heard of it last. Answers and events may overtake each other.
+// How often the gateway had read its configuration according to the latest data. Answers and events
+// may overtake each other.
 let reads = 0;
 let isRefused = false;
 
@@ -22,7 +23,7 @@ export function startReload() {
   });
 }
 
-// Shows what came of reading the configuration, whoever asked for it. A gateway that started anew counts anew.
+// Shows the result of any reload of the configuration. A restarted gateway starts its count again.
 export function showConfiguration(configuration, { isFirst = false } = {}) {
   if (!configuration || (!isFirst && configuration.reads <= reads)) return;
   reads = configuration.reads;
@@ -49,7 +50,7 @@ function remarks({ overridden = [], next_start = [], warnings = [] }) {
   ];
 }
 
-// Stays until the configuration is mended.
+// It stays until the configuration is fixed.
 function refuse(problems) {
   isRefused = true;
   notify("bad", "The configuration is refused and the old one stays in force:", problems);

@@ -1,9 +1,9 @@
-// The table of requests: those under way, and the latest that ended.
+// The table of requests: those in progress, and the latest that ended.
 
 import { arrange, el, mark, say, show } from "./dom.js";
 import { NOTHING, PHASES, clock, count, day, ms, outcomeWords, plural } from "./format.js";
 
-// What the gateway itself remembers, and a little more.
+// As many as the gateway itself remembers, and a few more.
 const KEPT = 600;
 const SHOWN = 120;
 const COLUMNS = ["Time", "Outcome", "Request", "Key", "API", "Asked for", "Ran on", "Queue", "First token", "Total", "Tokens in / out"];
@@ -18,7 +18,7 @@ const pause = document.getElementById("pause");
 
 let requests = new Map();
 const rows = new Map();
-// Server time less the page's, so that running times do not depend on the operator's clock.
+// The server's time minus the page's, so that running times do not depend on the operator's clock.
 let skew = 0;
 
 export function startRequests(changed) {
@@ -47,7 +47,7 @@ export function addRequest(request) {
   for (const old of over.slice(0, requests.size - KEPT)) requests.delete(old.number);
 }
 
-// Draws what has changed. While paused, rows stay as and where they are.
+// Draws the changed rows. While paused, rows keep their content and their place.
 export function drawRequests() {
   if (pause.getAttribute("aria-pressed") === "true") return;
   const words = filter.value.trim().toLowerCase();

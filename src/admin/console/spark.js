@@ -1,4 +1,4 @@
-// A line of the last minutes, with its present value in words beside it.
+// A line chart of the last minutes, with its present value as text beside it.
 
 import { el, mark, say, svg } from "./dom.js";
 
@@ -29,7 +29,8 @@ export function spark(name, unit) {
   );
   return { node, update };
 
-  // `now` is what is shown in words, where that is not the last sample. A ceiling is drawn as a dashed line.
+  // `now` is the value shown as text, if that is not the last sample. A ceiling is drawn as a
+  // dashed line.
   function update(samples, { ceiling = null, now = samples.at(-1) ?? null } = {}) {
     const known = samples.filter((sample) => sample !== null);
     const highest = known.length ? Math.max(...known) : 0;

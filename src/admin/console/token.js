@@ -1,4 +1,5 @@
-// The admin token: asked for when the gateway wants one, kept for this tab only.
+// The admin token: the page asks for it if the gateway requires one, and keeps it for this tab
+// only.
 
 const KEY = "llm-gateway-admin-token";
 
@@ -13,7 +14,7 @@ export function token() {
   return sessionStorage.getItem(KEY) ?? "";
 }
 
-// Asks until one is given. Several who ask at once share the answer.
+// Asks until the operator enters one. Simultaneous callers share the answer.
 export function askForToken() {
   asking ??= new Promise((resolve) => {
     problem.textContent = token() ? "That token was not accepted." : "";
@@ -38,5 +39,5 @@ export function askForToken() {
   return asking;
 }
 
-// Without a token there is nothing to see, so that the dialog stays until one is given.
+// Without a token there is nothing to show, so the dialog stays until one is entered.
 dialog.addEventListener("cancel", (event) => event.preventDefault());
