@@ -1,11 +1,12 @@
-//! The Redis that several gateways share, where there is one.
+//! The Redis that several gateways share, if there is one.
 //!
-//! A [`Link`] carries single operations to it: scripts, reads and writes. They run on a thread of their own, over one
-//! connection; whoever asks waits `redis.timeout` at most, and not at all while the Redis is known to be away. It
-//! refuses to be a reason for failure: [`Unavailable`] means "decide without the others", never an error answer.
+//! A [`Link`] sends it single operations: scripts, reads and writes. They run on a separate thread,
+//! over one connection; a caller waits at most for `redis.timeout`, and not at all while the Redis
+//! is known to be away. It never makes a request fail: [`Unavailable`] means "decide without the
+//! others", never an error answer.
 //!
-//! The one thing to know: an operation that was given up may still happen later. Whatever must not happen twice, or
-//! late, has to be a script that notices.
+//! The one thing to know: an operation that timed out may still happen later. An operation that
+//! must not happen twice, or late, has to be a script that detects that.
 
 mod connection;
 mod script;
@@ -32,25 +33,26 @@ use settings::RedisSettings;
 pub use script::Script;
 pub use value::Value;
 
-/// Operations under way at one time, values held in memory included; the next is refused at once.
+/// The most operations in progress at one time, which also bounds the values in memory; the next is
+/// refused at once.
 const MOST: usize = 1024;
 
-/// A handle to the thread that talks to the Redis. The thread ends when the last handle is gone.
+/// A handle to the thread that talks to the Redis. The thread ends when the last handle is dropped.
 #[derive(Debug, Clone)]
 pub struct Link {
     operations: mpsc::Sender<Operation>,
     places: Arc<Semaphore>,
-    /// The thread's runtime; `None` when it could not be started.
+    /// The thread's runtime; `None` if it could not be started.
     runtime: Option<Handle>,
     shared: Arc<Shared>,
 }
 
-/// Why there is no answer. All of them mean the same to whoever asked: go on without.
+/// Why there is no answer. All reasons mean the same to a caller: continue without.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unavailable {
-    /// The Redis is away; nothing was tried and no time was lost.
+    /// The Redis is away; nothing was tried, and the caller did not wait.
     Away,
-    /// Too many operations are under way; nothing was tried.
+    /// Too many operations are in progress; nothing was tried.
     Full,
     /// There was no answer in time. The operation may still happen.
     Late,
@@ -58,26 +60,26 @@ pub enum Unavailable {
     Failed,
 }
 
-/// What handles and thread know of each other.
+/// The state that the handles and the thread share.
 #[derive(Debug)]
 struct Shared {
     /// The address, password masked.
     url: String,
     prefix: String,
     timeout: Duration,
-    /// This gateway's name among the replicas, another one at each start.
+    /// This gateway's name among the replicas, a new one at each start.
     replica: Box<str>,
     /// The key of the set of replicas.
     members: String,
     up: AtomicBool,
-    /// Since when it has been up without a break.
+    /// The moment since which it has been up without a break.
     found: Mutex<Option<Instant>>,
     replicas: AtomicU32,
 }
 
 impl Link {
-    /// Starts to connect, in the background. `None` when no Redis is configured. Should the thread not start, the
-    /// Redis is away for good, which is in the log.
+    /// Starts to connect, in the background. `None` if no Redis is configured. If the thread cannot
+    /// be started, this is logged and the Redis stays away.
     #[must_use]
     pub fn start(settings: &RedisSettings) -> Option<Self> {
         if settings.url.is_empty() {
@@ -108,15 +110,15 @@ impl Link {
         format!("{}:{kind}:{name}", self.shared.prefix)
     }
 
-    /// Runs a script in one step. Its keys are made by [`Link::key`].
+    /// Runs a script in one step. Its keys come from [`Link::key`].
     ///
     /// # Errors
     ///
-    /// When there is no answer, for whatever reason; never later than `redis.timeout`.
+    /// If there is no answer, for any reason; never later than `redis.timeout`.
     ///
     /// # Cancellation
     ///
-    /// Dropping the future gives the answer up; the script may run all the same.
+    /// Dropping the future discards the answer; the script may still run.
     pub async fn run(
         &self,
         script: &'static Script,
@@ -126,25 +128,25 @@ impl Link {
         self.ask(Request::Run { script, keys, arguments }).await
     }
 
-    /// Reads a key; `None` when there is none, and when there is no answer.
+    /// Reads a key; `None` if it does not exist, or there is no answer.
     pub async fn get(&self, key: String) -> Option<Bytes> {
         self.ask(Request::Get { key }).await.ok()?.bytes()
     }
 
-    /// Writes a key for the time that it `holds`, of which whole milliseconds count, at least one.
+    /// Writes a key that `holds` for this time, in whole milliseconds, at least one.
     ///
     /// # Errors
     ///
-    /// When it is not known to be written; never later than `redis.timeout`.
+    /// If it may not have been written; never later than `redis.timeout`.
     pub async fn set(&self, key: String, value: Bytes, holds: Duration) -> Result<(), Unavailable> {
         self.ask(Request::Set { key, value, holds }).await.map(drop)
     }
 
-    /// Says that this gateway is going, so that nobody counts it any longer.
+    /// Reports that this gateway stops, so that the others no longer count it.
     ///
     /// # Errors
     ///
-    /// When there is no answer; then it counts for some seconds more.
+    /// If there is no answer; then the others count it for some seconds more.
     pub async fn leave(&self) -> Result<(), Unavailable> {
         self.ask(Request::Leave).await.map(drop)
     }
@@ -161,21 +163,22 @@ impl Link {
         !self.shared.up.load(Ordering::Acquire)
     }
 
-    /// How many gateways share the Redis, itself included: as it last said, else as configured; at least 1. It does not fall
-    /// in the first seconds after an outage, when not everybody may have been heard of yet.
+    /// How many gateways share the Redis, this one included: as the Redis last reported, else as
+    /// configured; at least 1. It does not fall in the first seconds after an outage, when some
+    /// gateways may not have reported yet.
     #[must_use]
     pub fn replicas(&self) -> u32 {
         self.shared.replicas.load(Ordering::Relaxed)
     }
 
-    /// This gateway's name among the replicas: another one at each start.
+    /// This gateway's name among the replicas: a new one at each start.
     #[must_use]
     pub fn replica(&self) -> &str {
         &self.shared.replica
     }
 
-    /// Runs work in the background that has to do with the Redis: on its thread, so that no worker has to do it. It
-    /// ends with the last handle at the latest.
+    /// Runs work for the Redis in the background, on its thread instead of a worker's. It ends with
+    /// the last handle at the latest.
     pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
         match &self.runtime {
             Some(runtime) => runtime.spawn(work),
@@ -207,7 +210,7 @@ impl Link {
         self.operations.try_send(operation).or(Err(Unavailable::Away))?;
         match tokio::time::timeout_at(deadline.into(), answered).await {
             Ok(Ok(result)) => result,
-            // The connection broke before it was this operation's turn.
+            // The connection broke before this operation was sent.
             Ok(Err(_)) => Err(Unavailable::Away),
             Err(_) => Err(Unavailable::Late),
         }

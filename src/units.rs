@@ -1,8 +1,8 @@
 //! Durations and sizes as people write them in a configuration: `"30s"`, `"16MiB"`.
 //!
-//! Owns both spellings, in each direction. Refuses a bare number, because `30` might be seconds or
-//! milliseconds and a reader cannot tell. A settings field stays a plain [`Duration`] or a `u64` of
-//! bytes; it says `#[serde(with = "crate::units::duration")]` or `crate::units::size`.
+//! Owns the reading and writing of both. Refuses a bare number, because a reader cannot tell
+//! whether `30` means seconds or milliseconds. A settings field stays a plain [`Duration`] or a
+//! `u64` of bytes, with `#[serde(with = "crate::units::duration")]` or `crate::units::size`.
 //!
 //! What a reader would get wrong: `KB` is 1000 bytes and `KiB` is 1024, as in the standards.
 
@@ -10,10 +10,11 @@ pub mod moment;
 
 use std::time::Duration;
 
-/// The longest duration that can be written: a year. It keeps `Instant + Duration` from overflowing.
+/// The longest duration that can be written: a year. It keeps `Instant + Duration` from
+/// overflowing.
 pub const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// The units that [`format_size`] chooses from, the largest first; it takes the first that divides.
+/// The units of [`format_size`], the largest first; it takes the first that divides the size.
 const SIZE_UNITS: [(u64, &str); 8] = [
     (1 << 40, "TiB"),
     (1_000_000_000_000, "TB"),
@@ -28,7 +29,7 @@ const SIZE_UNITS: [(u64, &str); 8] = [
 /// Reads a duration such as `500ms`, `30s` or `1h 30m`, up to [`LONGEST`].
 ///
 /// # Errors
-/// Says what would be right when the unit is missing or unknown, or the duration is too long.
+/// If the unit is missing or unknown, or the duration is too long, with what would be right.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     if is_bare_number(text) {
         return Err(format!(r#"write a unit, as in "{}s""#, text.trim()));
@@ -49,7 +50,7 @@ pub fn format_duration(duration: Duration) -> String {
 /// Reads a size in bytes such as `64KB` or `16MiB`.
 ///
 /// # Errors
-/// Says what would be right when the unit is missing or unknown.
+/// If the unit is missing or unknown, with what would be right.
 pub fn parse_size(text: &str) -> Result<u64, String> {
     if is_bare_number(text) {
         return Err(format!(r#"write a unit, as in "{}MiB""#, text.trim()));
@@ -81,7 +82,7 @@ pub mod duration {
     /// Writes `"30s"`.
     ///
     /// # Errors
-    /// Whatever the serializer fails with.
+    /// Those of the serializer.
     pub fn serialize<S: Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&format_duration(*value))
     }
@@ -97,7 +98,7 @@ pub mod duration {
 
 /// `#[serde(with = "crate::units::optional_duration")]` for a field of type `Option<Duration>`.
 ///
-/// The field also needs `#[serde(default)]`, and `skip_serializing_if` where the format has no null.
+/// The field also needs `#[serde(default)]`, and `skip_serializing_if` if the format has no null.
 pub mod optional_duration {
     use serde::{Deserializer, Serializer};
     use std::time::Duration;
@@ -105,7 +106,7 @@ pub mod optional_duration {
     /// Writes `"30s"`, or the format's null.
     ///
     /// # Errors
-    /// Whatever the serializer fails with.
+    /// Those of the serializer.
     pub fn serialize<S: Serializer>(
         value: &Option<Duration>,
         serializer: S,
@@ -116,7 +117,7 @@ pub mod optional_duration {
         }
     }
 
-    /// Reads `"30s"`; a key that is there always has a value.
+    /// Reads `"30s"`; a key that is present always has a value.
     ///
     /// # Errors
     /// Those of [`super::duration::deserialize`].
@@ -135,7 +136,7 @@ pub mod size {
     /// Writes `"16MiB"`.
     ///
     /// # Errors
-    /// Whatever the serializer fails with.
+    /// Those of the serializer.
     pub fn serialize<S: Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&format_size(*value))
     }
@@ -149,7 +150,7 @@ pub mod size {
     }
 }
 
-/// Sends strings to a parser, and numbers too, so that both get the same advice.
+/// Passes strings to a parser, and numbers too, so that both get the same advice.
 struct UnitVisitor<T>(fn(&str) -> Result<T, String>, &'static str);
 
 impl<T> serde::de::Visitor<'_> for UnitVisitor<T> {
@@ -215,7 +216,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(millis in 0_u64..1_000_000_000, bytes: u64) {
+        fn written_durations_and_sizes_are_read_back(millis in 0_u64..1_000_000_000, bytes: u64) {
             let duration = Duration::from_millis(millis);
             prop_assert_eq!(parse_duration(&format_duration(duration)), Ok(duration));
             prop_assert_eq!(parse_size(&format_size(bytes)), Ok(bytes));

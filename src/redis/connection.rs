@@ -1,11 +1,12 @@
-//! The thread that talks to the Redis: connects, carries operations, gives up and comes back.
+//! The thread that talks to the Redis: it connects, sends operations, drops a broken connection and
+//! reconnects.
 //!
-//! Owns the connection and its state, up or down, and tells of each change once. It refuses to wait: what is
-//! asked for while the Redis is down is let go at once, and an operation that is late is forgotten; should its answer
-//! still come, nobody sees it.
+//! Owns the connection and its state, up or down, and logs each change once. It refuses to wait:
+//! operations that arrive while the Redis is down fail at once, and an operation that is late is
+//! forgotten; if its answer still arrives, it is ignored.
 //!
-//! What a reader would get wrong: an operation that timed out may still happen, even after a later one. Scripts for
-//! which this matters number what they are asked.
+//! What a reader would get wrong: an operation that timed out may still happen, even after a later
+//! one. Scripts for which this matters number their requests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -25,20 +26,21 @@ use super::value::Value;
 use super::{Shared, Unavailable};
 use crate::telemetry::{RedisFound, RedisLost};
 
-/// How often a replica says that it lives; also how soon a Redis that fell silent is noticed while nobody asks it.
+/// How often a replica reports that it is alive; this also detects a silent Redis when there are no
+/// operations.
 const BEAT_EVERY: Duration = Duration::from_secs(1);
-/// How long a replica counts after its last word.
+/// How long a replica counts after its last report.
 const BEAT_HOLDS: Duration = Duration::from_secs(5);
-/// Failures in a row after which the connection is given up.
+/// The failures in a row after which the connection is dropped.
 const STRIKES: u32 = 3;
 /// How long connecting and a first answer may take.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
-/// Pauses between attempts to connect: the first, doubling up to the last.
+/// The pauses between attempts to connect: they double from the first to the second.
 const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
 
 static HEARTBEAT: Script = Script::new(include_str!("heartbeat.lua"));
 
-/// What is to be done at the Redis.
+/// A request to the Redis.
 #[derive(Debug)]
 pub(super) enum Request {
     Run {
@@ -54,30 +56,31 @@ pub(super) enum Request {
         value: Bytes,
         holds: Duration,
     },
-    /// Says that this replica is going.
+    /// Reports that this replica stops.
     Leave,
 }
 
-/// A request on its way. Dropping it tells whoever waits.
+/// A request in progress. Dropping it ends the wait of its caller.
 #[derive(Debug)]
 pub(super) struct Operation {
     pub(super) request: Request,
     pub(super) answer: oneshot::Sender<Result<Value, Unavailable>>,
     pub(super) deadline: Instant,
-    /// One of the places for operations under way.
+    /// One of the permits for operations in progress.
     pub(super) place: OwnedSemaphorePermit,
 }
 
-/// Talks to the Redis until nobody can ask for anything any more.
+/// Talks to the Redis until the last handle is dropped.
 pub(super) struct Talker {
     client: Client,
     operations: mpsc::Receiver<Operation>,
     shared: Arc<Shared>,
-    /// Since when the Redis has been away; `None` while it answers, and before it was first asked.
+    /// The moment since which the Redis has been away; `None` while it answers, and before the
+    /// first attempt.
     away: Option<Instant>,
 }
 
-/// What the operations of one connection have in common.
+/// The state that the operations of one connection share.
 #[derive(Clone)]
 struct Bond {
     connection: MultiplexedConnection,
@@ -86,27 +89,27 @@ struct Bond {
     broken: mpsc::Sender<String>,
 }
 
-/// Why a connection was left.
+/// Why a connection ended.
 enum Parting {
-    /// Nobody needs it any more.
+    /// No handle is left.
     Done,
     /// It broke.
     Broken(String),
 }
 
 impl Talker {
-    /// Prepares the address; connects to nothing yet.
+    /// Prepares the address; it does not connect yet.
     ///
     /// # Errors
     ///
-    /// What is wrong with the address.
+    /// If the address is invalid.
     pub(super) fn new(
         settings: &RedisSettings,
         operations: mpsc::Receiver<Operation>,
         shared: Arc<Shared>,
     ) -> RedisResult<Self> {
         let address = settings.url.expose().into_connection_info()?;
-        // Requests are small and each is waited for.
+        // Requests are small, and a caller waits for each.
         let tcp = address.tcp_settings().clone().set_nodelay(true);
         let client = Client::open(address.set_tcp_settings(tcp))?;
         Ok(Self { client, operations, shared, away: None })
@@ -135,9 +138,9 @@ impl Talker {
         }
     }
 
-    /// Connects, and makes sure that scripts run: a Redis that only accepts connections is of no use.
+    /// Connects, and checks that scripts run: a Redis that only accepts connections is of no use.
     async fn connect(&self) -> RedisResult<MultiplexedConnection> {
-        // Every await has a deadline of its own here.
+        // Every await here has its own deadline.
         let config =
             AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         let mut connection =
@@ -146,7 +149,7 @@ impl Talker {
         Ok(connection)
     }
 
-    /// Carries operations until the connection breaks or nobody is left to ask.
+    /// Sends operations until the connection breaks or the last handle is dropped.
     async fn carry(&mut self, connection: MultiplexedConnection) -> Parting {
         let (broken, mut breaking) = mpsc::channel(1);
         let shared = Arc::clone(&self.shared);
@@ -167,9 +170,10 @@ impl Talker {
         }
     }
 
-    /// Waits, letting go of whatever is asked for meanwhile. Says whether nobody is left to ask.
+    /// Waits, and fails all operations that arrive meanwhile. Returns whether the last handle was
+    /// dropped.
     async fn rest(&mut self, pause: Duration) -> bool {
-        // Spread, so that replicas do not come back together.
+        // Spread, so that replicas do not reconnect together.
         let pause = sleep(pause.mul_f64(0.75 + fastrand::f64() / 2.0));
         tokio::pin!(pause);
         loop {
@@ -216,7 +220,7 @@ impl Bond {
             }
         };
         drop(place);
-        // Whoever asked may have gone.
+        // The caller may have stopped waiting.
         drop(answer.send(result));
     }
 
@@ -269,15 +273,15 @@ impl Bond {
     }
 
     fn break_off(&self, cause: String) {
-        // Only the first cause counts, and none of a connection that was left already. All of this happens on one
-        // thread, so that no new connection can be found between the two steps.
+        // Only the first cause counts, and none of a connection that has already ended. All of this
+        // happens on one thread, so that no new connection can appear between the two steps.
         if self.broken.try_send(cause).is_ok() {
             self.shared.up.store(false, Ordering::Release);
         }
     }
 }
 
-/// Says that this replica lives, and learns how many do.
+/// Reports that this replica is alive, and learns how many are.
 async fn beat(
     connection: &mut MultiplexedConnection,
     shared: &Shared,
@@ -291,7 +295,7 @@ async fn beat(
     if holds.is_zero() {
         return Ok(());
     }
-    // Others may not have said again that they live, when this one has only just found its way back.
+    // If this replica has only just reconnected, others may not have reported again yet.
     let is_settled = shared.found.lock().is_some_and(|found| found.elapsed() >= BEAT_HOLDS);
     if is_settled {
         shared.replicas.store(replicas.max(1), Ordering::Relaxed);
@@ -301,7 +305,7 @@ async fn beat(
     Ok(())
 }
 
-/// What went wrong, without what the Redis was asked.
+/// Describes an error without the operation's content.
 fn told(error: &RedisError) -> String {
     match error.kind() {
         ErrorKind::AuthenticationFailed => "it refuses the password".to_owned(),

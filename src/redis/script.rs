@@ -1,11 +1,12 @@
-//! Lua scripts: what has to happen in one step at the Redis.
+//! Lua scripts: operations that the Redis must do in one step.
 //!
-//! Owns a script's text and its hash. What a reader would get wrong: a script is sent by its hash, and with its text
-//! only when the Redis does not know it (any more), so a long script costs nothing per call.
+//! Owns a script's text and its hash. What a reader would get wrong: a script is called by its
+//! hash, and its text is sent only if the Redis does not know it (any more), so a long script costs
+//! nothing per call.
 
 use std::sync::OnceLock;
 
-/// A script, made once as a `static`.
+/// A script, created once as a `static`.
 #[derive(Debug)]
 pub struct Script {
     text: &'static str,
@@ -13,7 +14,8 @@ pub struct Script {
 }
 
 impl Script {
-    /// A script with this text. Its keys are `KEYS`, its arguments `ARGV`; it must name no other keys.
+    /// Creates a script with this text. Its keys are `KEYS`, its arguments `ARGV`; it must use no
+    /// other keys.
     #[must_use]
     pub const fn new(text: &'static str) -> Self {
         Self { text, hashed: OnceLock::new() }

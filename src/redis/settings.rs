@@ -1,10 +1,10 @@
-//! The section `[redis]`: where the Redis is that replicas share.
+//! The section `[redis]`: the Redis that replicas share.
 //!
-//! Owns the fields, their units and their defaults, and the address's masking. Refuses unknown fields; whether the
-//! address can be used is checked when the configuration is loaded, by [`RedisUrl::problem`].
+//! Owns the fields, their units and their defaults, and the masking of the address. Refuses unknown
+//! fields; [`RedisUrl::problem`] checks the address when the configuration is loaded.
 //!
-//! What a reader would get wrong: an empty address is not an error. It means that there is one gateway, which keeps
-//! everything in memory.
+//! What a reader would get wrong: an empty address is not an error. It means that there is only one
+//! gateway, which keeps everything in memory.
 
 use std::time::Duration;
 
@@ -14,20 +14,23 @@ use serde::{Deserialize, Serialize};
 use crate::secret::MASK;
 use crate::secret::url::{SecretUrl, Shown};
 
-/// `[redis]`: what several gateways share.
+/// `[redis]`: the Redis that several gateways share.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RedisSettings {
-    /// `redis://HOST:PORT/NUMBER` or `rediss://…` for TLS, with `USER:PASSWORD@` before the host where they are
+    /// `redis://HOST:PORT/NUMBER` or `rediss://…` for TLS, with `USER:PASSWORD@` before the host if
     /// needed. Default empty: no Redis.
     pub url: RedisUrl,
-    /// What every key begins with, so that two groups of gateways can use one Redis. Default `llm-gateway`.
+    /// The prefix of every key, so that two groups of gateways can use one Redis. Default
+    /// `llm-gateway`.
     pub prefix: String,
-    /// How long an operation may take before the gateway goes on without it, 1 ms to 10 s. Default 50 ms.
+    /// How long an operation may take before the gateway continues without it, 1 ms to 10 s.
+    /// Default 50 ms.
     #[serde(with = "crate::units::duration")]
     pub timeout: Duration,
-    /// How many gateways share this Redis, as long as Redis itself has not said so: a gateway that starts while Redis
-    /// is away takes this part of every limit. 1 to 1000. Default 1.
+    /// How many gateways share this Redis, until Redis itself has reported the number: a gateway
+    /// that starts while Redis is away takes one part in this many of every limit. 1 to 1000.
+    /// Default 1.
     pub replicas: u32,
 }
 
@@ -50,7 +53,7 @@ impl Default for RedisSettings {
 }
 
 impl RedisUrl {
-    /// What is wrong with an address that is not empty, and what would be right.
+    /// The problem with an address that is not empty, and what would be right.
     #[must_use]
     pub fn problem(&self) -> Option<&'static str> {
         let rest = rest(self.expose())?;
@@ -79,7 +82,7 @@ impl Shown for RedisAddress {
     }
 }
 
-/// What follows the scheme: `None` without an address, `Some(None)` with another scheme.
+/// The part after the scheme: `None` without an address, `Some(None)` with another scheme.
 fn rest(text: &str) -> Option<Option<&str>> {
     let rest = text.strip_prefix("redis://").or_else(|| text.strip_prefix("rediss://"));
     (!text.is_empty()).then_some(rest)
@@ -107,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn only_addresses_of_a_redis_are_right() {
+    fn only_addresses_of_a_redis_are_valid() {
         for right in ["", "redis://a", "rediss://a:1/2", "redis://:p@a:6379", "redis://[::1]:6379"]
         {
             assert_eq!(RedisUrl::new(right).problem(), None, "{right}");

@@ -1,7 +1,7 @@
-//! What a Redis answers.
+//! Answers of a Redis.
 //!
-//! Owns the few shapes that scripts and plain commands return. Refuses none: what has no shape here is [`Value::Nil`],
-//! because whoever asks has to be ready for an answer that is not there.
+//! Owns the few shapes that scripts and plain commands return. Refuses none: an answer of any other
+//! shape is [`Value::Nil`], because every caller must handle a missing answer anyway.
 
 use bytes::Bytes;
 
@@ -10,16 +10,16 @@ use bytes::Bytes;
 pub enum Value {
     /// Nothing: no such key, `false` or `nil` in a script.
     Nil,
-    /// A number; scripts cut off fractions.
+    /// A number; scripts drop fractions.
     Integer(i64),
     /// A string of bytes.
     Bytes(Bytes),
-    /// A list, as of a script's table.
+    /// A list, such as a script's table.
     List(Vec<Value>),
 }
 
 impl Value {
-    /// The number, also when it was sent as text.
+    /// The number, even if it was sent as text.
     #[must_use]
     pub fn integer(&self) -> Option<i64> {
         match self {
@@ -29,7 +29,7 @@ impl Value {
         }
     }
 
-    /// The numbers of a list; `None` when it is no list or one of them is no number.
+    /// The numbers of a list; `None` if it is not a list or an element is not a number.
     #[must_use]
     pub fn integers(&self) -> Option<Vec<i64>> {
         match self {
@@ -60,7 +60,7 @@ impl From<::redis::Value> for Value {
                 Self::List(values.into_iter().map(Self::from).collect())
             }
             Wire::Boolean(truth) => Self::Integer(i64::from(truth)),
-            // The rest belongs to commands and protocols that are not used here.
+            // All others belong to commands and protocols that are not used here.
             _ => Self::Nil,
         }
     }

@@ -1,6 +1,7 @@
-//! Moments as people write them in a configuration: `2026-12-31T23:59:59Z`, as a TOML date-time or in quotes.
+//! Moments as people write them in a configuration: `2026-12-31T23:59:59Z`, as a TOML date-time or
+//! in quotes.
 //!
-//! Refuses a moment without an offset, because local time means something else on every machine.
+//! Refuses a moment without an offset, because local time differs between machines.
 
 use std::time::{Duration, SystemTime};
 
@@ -13,7 +14,7 @@ const WANTED: &str = "a date and a time with an offset, as in 2026-12-31T23:59:5
 /// Reads RFC 3339, from the year 1970 on.
 ///
 /// # Errors
-/// Says what would be right.
+/// If it is not such a moment, with what would be right.
 pub fn parse_moment(text: &str) -> Result<SystemTime, String> {
     let datetime: Result<Datetime, _> = text.trim().parse();
     datetime.ok().and_then(from_toml).ok_or_else(|| format!("write {WANTED}"))
@@ -27,7 +28,7 @@ pub fn format_moment(moment: SystemTime) -> String {
 /// Writes the moment as a string, or the format's null.
 ///
 /// # Errors
-/// Whatever the serializer fails with.
+/// Those of the serializer.
 pub fn serialize<S: Serializer>(
     value: &Option<SystemTime>,
     serializer: S,
@@ -38,10 +39,10 @@ pub fn serialize<S: Serializer>(
     }
 }
 
-/// Reads a moment; a key that is there always has one.
+/// Reads a moment; a key that is present always has one.
 ///
 /// # Errors
-/// No moment, or one without an offset.
+/// If it is not a moment, or has no offset.
 pub fn deserialize<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<SystemTime>, D::Error> {
@@ -61,7 +62,7 @@ impl<'de> serde::de::Visitor<'de> for MomentVisitor {
         parse_moment(text).map_err(E::custom)
     }
 
-    /// TOML's own date-times come as a map with one field.
+    /// The toml crate presents its date-times as a map with one field.
     fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<SystemTime, A::Error> {
         let datetime = Datetime::deserialize(MapAccessDeserializer::new(map));
         let moment = datetime.ok().and_then(from_toml);
@@ -71,7 +72,7 @@ impl<'de> serde::de::Visitor<'de> for MomentVisitor {
 
 fn from_toml(datetime: Datetime) -> Option<SystemTime> {
     let (date, time, offset) = (datetime.date?, datetime.time?, datetime.offset?);
-    // A calendar is somebody else's craft: the moment is read as if it were in UTC, and then moved.
+    // humantime knows the calendar: it reads the moment as if in UTC, then the offset is applied.
     let as_utc = humantime::parse_rfc3339(&format!("{date}T{time}Z")).ok()?;
     let minutes = match offset {
         Offset::Z => 0,
@@ -86,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_moment_is_the_same_wherever_it_is_written() {
+    fn a_moment_is_the_same_in_every_time_zone() {
         let utc = parse_moment("2026-12-31T23:30:00Z").unwrap();
         for text in
             ["2027-01-01T00:30:00+01:00", "2026-12-31 18:00:00-05:30", "2026-12-31t23:30:00.0z"]
