@@ -26,7 +26,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use crate::telemetry::{RedisLost, RedisOperated, RedisOutcome};
+use crate::telemetry::{RedisDisconnected, RedisOperated, RedisOutcome};
 use connection::{Operation, Request, Talker};
 use settings::RedisSettings;
 
@@ -98,7 +98,7 @@ impl Link {
         let (operations, receiver) = mpsc::channel(MOST);
         let begun = begin(settings, receiver, Arc::clone(&shared));
         if let Err(error) = &begun {
-            RedisLost { url: &shared.url, cause: &error.to_string() }.emit();
+            RedisDisconnected { url: &shared.url, cause: &error.to_string() }.emit();
         }
         let (places, runtime) = (Arc::new(Semaphore::new(MOST)), begun.ok());
         Some(Self { operations, places, runtime, shared })

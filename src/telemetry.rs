@@ -1,11 +1,12 @@
-//! What the gateway says about itself: every internal event is a struct, and `emit` writes its log line and moves
-//! its metric together, so that the two cannot disagree and the code that decides stays readable.
+//! Logs, metrics and traces: every internal event is a struct whose `emit` writes its log line and
+//! updates its metric together, so that the two always agree and the deciding code stays readable.
 //!
-//! It owns the closed sets of labels. It refuses prompts, answers and keys, and any label that a caller could
-//! choose.
+//! It owns the closed sets of labels. It never takes prompts, answers or keys, or a label that a
+//! caller could choose.
 //!
-//! The one thing to know: a request is counted once, by [`RequestEnded`], and an upstream call once, by
-//! [`AttemptEnded`]; nothing else counts either. What the console shows of single requests is in [`journal`].
+//! The one thing to know: a request is counted once, by [`RequestEnded`], and an upstream call
+//! once, by [`AttemptEnded`]; nothing else counts either. The console's data about single requests
+//! is in [`journal`].
 
 mod caching;
 mod events;
@@ -29,12 +30,12 @@ pub use events::{
     UpstreamCancelled,
 };
 pub use facts::{ActorKind, RequestBegan, RequestEnded, Timing};
-pub use floods::TurnedAway;
+pub use floods::RequestRefused;
 pub use health::{
     BreakerClosed, BreakerOpened, HealthChanged, HealthChecked, RequestQuarantined, Restarted,
 };
 pub use limits::{LimitDecision, Limited};
 pub use outcome::Outcome;
-pub use redis::{RedisFound, RedisLost, RedisOperated, RedisOutcome};
+pub use redis::{RedisConnected, RedisDisconnected, RedisOperated, RedisOutcome};
 pub use reload::{ConfigRead, ConfigRefused};
 pub use steps::{AnswerBegan, CallBegan, RequestWaits};

@@ -34,7 +34,7 @@ use crate::admission::refusal::Refusal;
 use crate::admission::slot::{Admission, RetryPermit, Slot, Ticket};
 use crate::chat::{ErrorKind, GatewayError, Listing, Waiting};
 use crate::job::{Candidate, Job};
-use crate::telemetry::{Admitted, RequestWaits, Retried, TurnedAway};
+use crate::telemetry::{Admitted, RequestRefused, RequestWaits, Retried};
 
 /// How many messages may wait for a provider's actor. Its handlers take microseconds, so a full
 /// mailbox means that the worker is far behind, and the answer is 503 at once.
@@ -334,7 +334,7 @@ async fn back_off(mut turn: Turn, after: Duration, address: Addr<ProviderActor>)
 /// Hands a job back that the gate has refused.
 fn refuse(router: &WeakRecipient<Bounce>, provider: &Provider, job: Job, refusal: &Refusal) {
     let (provider, caller, reason) = (&*provider.name, &*job.caller.name, refusal.reason.as_str());
-    TurnedAway { provider, caller, reason }.emit();
+    RequestRefused { provider, caller, reason }.emit();
     bounce(router, job, refused(provider, refusal));
 }
 

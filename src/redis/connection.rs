@@ -24,7 +24,7 @@ use super::script::Script;
 use super::settings::RedisSettings;
 use super::value::Value;
 use super::{Shared, Unavailable};
-use crate::telemetry::{RedisFound, RedisLost};
+use crate::telemetry::{RedisConnected, RedisDisconnected};
 
 /// How often a replica reports that it is alive; this also detects a silent Redis when there are no
 /// operations.
@@ -188,7 +188,7 @@ impl Talker {
         let away = self.away.take().map(|since| since.elapsed());
         *self.shared.found.lock() = Some(Instant::now());
         self.shared.up.store(true, Ordering::Release);
-        RedisFound { url: &self.shared.url, away }.emit();
+        RedisConnected { url: &self.shared.url, away }.emit();
     }
 
     fn lost(&mut self, cause: &str) {
@@ -196,7 +196,7 @@ impl Talker {
         *self.shared.found.lock() = None;
         if self.away.is_none() {
             self.away = Some(Instant::now());
-            RedisLost { url: &self.shared.url, cause }.emit();
+            RedisDisconnected { url: &self.shared.url, cause }.emit();
         }
     }
 }

@@ -1,15 +1,15 @@
-//! What the cache did for a request.
+//! The result of the cache for a request.
 
 use super::metrics::METRICS;
 
-/// What a request found that may be answered by what is there.
+/// What the cache found for a request whose answer may be reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CacheResult {
-    /// An answer that was kept.
+    /// A cached answer.
     Hit,
-    /// Nothing, although answers are kept.
+    /// Nothing, although answers are cached.
     Miss,
-    /// A call in flight that asks the same.
+    /// An identical call in flight.
     Shared,
 }
 
@@ -24,7 +24,7 @@ impl CacheResult {
         }
     }
 
-    /// Counts it: once for each request in which the cache took part.
+    /// Counts it: once for each request that uses the cache.
     pub fn emit(self) {
         METRICS.cache.with_label_values(&[self.as_str()]).inc();
     }

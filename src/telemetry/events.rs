@@ -1,4 +1,4 @@
-//! The internal events, each with the log line it writes and the metrics it moves.
+//! The internal events, each with its log line and its metrics.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::outcome::Outcome;
 use crate::chat::Usage;
 
 impl RequestEnded<'_> {
-    /// Counts the request, writes its access line and puts it into the journal.
+    /// Counts the request, writes its access line and adds it to the journal.
     pub fn emit(self) {
         self.count();
         self.log();
@@ -68,7 +68,7 @@ fn millis(duration: Duration) -> u64 {
 pub struct Admitted<'a> {
     /// The provider.
     pub provider: &'a str,
-    /// `run`, `wait`, or why it was refused.
+    /// `run`, `wait`, or the class of the refusal.
     pub decision: &'static str,
 }
 
@@ -82,32 +82,33 @@ impl Admitted<'_> {
 /// How an upstream call ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AttemptOutcome {
-    /// It answered completely.
+    /// The answer was complete.
     Ok,
-    /// It could not be reached.
+    /// The provider could not be reached.
     Connect,
     /// The connection broke before the first event.
     Reset,
-    /// It was too slow, or stalled.
+    /// The provider was too slow, or stalled.
     Timeout,
-    /// It said that it is limited, or its quota is gone.
+    /// The provider reported a rate limit or a used-up quota.
     RateLimited,
-    /// It said that it is busy.
+    /// The provider reported that it is busy.
     Overloaded,
-    /// It refused the request.
+    /// The provider rejected the request.
     Rejected,
-    /// It refused the gateway's key.
+    /// The provider rejected the gateway's key.
     Auth,
-    /// It failed with another status.
+    /// The provider failed with another status.
     Failed,
-    /// It answered nonsense or was cut off.
+    /// The answer was invalid or was cut off.
     Broken,
-    /// The call was ended because nobody wanted its answer any more: the client left, or has a part of another answer.
+    /// The call was cancelled because its answer is no longer needed: the client disconnected, or
+    /// has a part of another answer.
     Cancelled,
 }
 
 impl AttemptOutcome {
-    /// Whether the provider failed, and not the request or its client.
+    /// Whether the provider failed, rather than the request or its client.
     #[must_use]
     pub fn is_failure(self) -> bool {
         match self {
@@ -145,20 +146,21 @@ impl AttemptOutcome {
 /// An upstream call ended.
 #[derive(Debug)]
 pub struct AttemptEnded<'a> {
-    /// Where the journal follows its request.
+    /// The journal entry of its request.
     pub track: Track,
     /// The provider.
     pub provider: &'a str,
-    /// The request it was made for.
+    /// The id of its request.
     pub request_id: &'a str,
     /// How it ended.
     pub outcome: AttemptOutcome,
-    /// What went wrong, for the log.
+    /// The error, for the log.
     pub cause: Option<&'a str>,
 }
 
 impl AttemptEnded<'_> {
-    /// Counts the call; a failure is logged at debug level, since the access line tells what became of it.
+    /// Counts the call. A failure is logged at debug level, since the access line has the outcome
+    /// of the request.
     pub fn emit(self) {
         METRICS.attempts.with_label_values(&[self.provider, self.outcome.as_str()]).inc();
         if self.outcome != AttemptOutcome::Ok {
@@ -177,12 +179,12 @@ impl AttemptEnded<'_> {
     }
 }
 
-/// A call is made again at the same provider.
+/// A call is retried at the same provider.
 #[derive(Debug)]
 pub struct Retried<'a> {
     /// The provider.
     pub provider: &'a str,
-    /// Why the call before failed.
+    /// Why the previous call failed.
     pub reason: AttemptOutcome,
 }
 
@@ -193,10 +195,10 @@ impl Retried<'_> {
     }
 }
 
-/// A request is handed on to another provider.
+/// A request moves to another provider.
 #[derive(Debug)]
 pub struct FellBack<'a> {
-    /// The provider that gave it up.
+    /// The provider that failed or refused it.
     pub provider: &'a str,
     /// Why.
     pub reason: &'static str,
@@ -233,10 +235,10 @@ impl TokensUsed<'_> {
     }
 }
 
-/// An upstream call was closed because its client had left.
+/// An upstream call was closed because its client had disconnected.
 #[derive(Debug)]
 pub struct UpstreamCancelled {
-    /// From noticing that the client left to the connection being closed.
+    /// From detecting the disconnect to closing the connection.
     pub after: Duration,
 }
 
@@ -252,15 +254,15 @@ impl UpstreamCancelled {
 pub struct ProviderState<'a> {
     /// The provider.
     pub provider: &'a str,
-    /// Calls running.
+    /// Running calls.
     pub in_flight: u64,
-    /// Requests waiting.
+    /// Waiting requests.
     pub queued: u64,
-    /// Calls allowed at once.
+    /// The most calls at once.
     pub limit: u64,
     /// Its own breaker or its worst model's: 0 closed, 1 half-open, 2 open, 3 not authorised.
     pub breaker: i64,
-    /// Whether it answers its health checks; `None` while they say nothing.
+    /// Whether it passes its health checks; `None` while that is unknown.
     pub is_healthy: Option<bool>,
     /// Messages waiting in mailboxes.
     pub mailbox: u64,
@@ -281,7 +283,7 @@ impl ProviderState<'_> {
             Some(healthy) => {
                 METRICS.healthy.with_label_values(label).set(i64::from(healthy));
             }
-            // There is none to remove when it was never known.
+            // If it was never known, there is nothing to remove.
             None => drop(METRICS.healthy.remove_label_values(label)),
         }
         METRICS.mailbox_depth.with_label_values(label).set(count(self.mailbox));

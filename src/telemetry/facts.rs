@@ -1,6 +1,7 @@
-//! What is said of a request at its beginning and at its end, for the counters, the access line and the journal alike.
+//! What is known about a request at its beginning and at its end, for the counters, the access line
+//! and the journal.
 //!
-//! It owns these facts and nothing that is done with them.
+//! It owns these structs and does nothing with them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,20 +9,20 @@ use std::time::Duration;
 use super::outcome::Outcome;
 use crate::chat::Usage;
 
-/// How to find a request's entry again.
+/// Identifies a request's journal entry.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Track(pub(super) Option<(usize, u64)>);
 
 /// A request ended: the access line.
 #[derive(Debug)]
 pub struct RequestEnded<'a> {
-    /// Where the journal follows it, once it began.
+    /// Its journal entry, if it has begun.
     pub track: Option<Track>,
     /// The request's id.
     pub request_id: &'a Arc<str>,
-    /// The caller's configured name, once known.
+    /// The name of the caller's key, if known.
     pub caller: Option<&'a Arc<str>>,
-    /// The dialect it spoke.
+    /// Its dialect.
     pub dialect: &'static str,
     /// The provider that answered or failed last.
     pub provider: Option<&'a Arc<str>>,
@@ -29,23 +30,23 @@ pub struct RequestEnded<'a> {
     pub model: Option<&'a Arc<str>>,
     /// Calls made to any provider.
     pub attempts: u32,
-    /// Whether another provider was called to go on with an answer that died midway.
+    /// Whether another call continued an answer that broke off.
     pub is_resumed: bool,
-    /// The HTTP status; 499 when the client left before one was sent.
+    /// The HTTP status; 499 if the client disconnected before one was sent.
     pub status: u16,
     /// How it ended.
     pub outcome: Outcome,
-    /// The error's code, where there is one.
+    /// The error's code, if there is one.
     pub code: Option<&'static str>,
-    /// What went wrong inside, where there is something to say.
+    /// The internal cause, if there is one.
     pub cause: Option<&'a str>,
-    /// When things happened.
+    /// Its times.
     pub timing: Timing,
-    /// What the provider counted.
+    /// The provider's token counts.
     pub usage: Usage,
 }
 
-/// When things happened, counted from a request's arrival.
+/// The times of a request, from its arrival.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Timing {
     /// Time spent in lines.
@@ -58,16 +59,16 @@ pub struct Timing {
     pub total: Duration,
 }
 
-/// A request is read, its caller is known, and it goes on its way.
+/// A request was read, its caller is known, and it goes to the router.
 #[derive(Debug)]
 pub struct RequestBegan<'a> {
     /// The request's id.
     pub request_id: &'a Arc<str>,
-    /// The caller's configured name.
+    /// The name of the caller's key.
     pub caller: &'a Arc<str>,
-    /// The dialect it spoke.
+    /// Its dialect.
     pub dialect: &'static str,
-    /// The model that was asked for.
+    /// The model name that the client sent.
     pub asked: Option<&'a str>,
 }
 

@@ -1,22 +1,22 @@
-//! What is not well, and what is again: providers that are left alone, actors that died. Each is a warning or an error
-//! in the log.
+//! The health of providers and actors: open breakers, failing checks, quarantines, restarts. Each
+//! is a line in the log.
 
 use super::events::AttemptOutcome;
 use super::facts::ActorKind;
 use super::journal::{FailureKind, JOURNAL};
 use super::metrics::METRICS;
 
-/// A provider, or one of its models, is left alone for a while.
+/// The breaker of a provider or of one of its models opened.
 #[derive(Debug)]
 pub struct BreakerOpened<'a> {
     /// The provider.
     pub provider: &'a str,
-    /// How the attempt ended that was one failure too many.
+    /// The outcome of the attempt that opened it.
     pub outcome: AttemptOutcome,
 }
 
 impl BreakerOpened<'_> {
-    /// Counts it and writes the line: an error when only the operator can help.
+    /// Counts it and writes the line, as an error if only the operator can help.
     pub fn emit(self) {
         METRICS.breaker_shifts.with_label_values(&[self.provider, "open"]).inc();
         let (level, what) = match self.outcome {
@@ -46,12 +46,12 @@ impl BreakerOpened<'_> {
     }
 }
 
-/// A provider was asked whether it works.
+/// A health check of a provider ended.
 #[derive(Debug)]
 pub struct HealthChecked<'a> {
     /// The provider.
     pub provider: &'a str,
-    /// Whether it answered.
+    /// Whether it passed.
     pub passed: bool,
 }
 
@@ -63,14 +63,14 @@ impl HealthChecked<'_> {
     }
 }
 
-/// A provider began or ceased to answer its health checks.
+/// A provider began to pass or to fail its health checks.
 #[derive(Debug)]
 pub struct HealthChanged<'a> {
     /// The provider.
     pub provider: &'a str,
-    /// Whether it has failed as often as is allowed.
+    /// Whether it has failed the configured number of checks.
     pub is_failing: bool,
-    /// What happened, when it failed.
+    /// The error, if it failed.
     pub why: Option<&'a str>,
 }
 
@@ -92,14 +92,14 @@ impl HealthChanged<'_> {
     }
 }
 
-/// A request made a model fail again and again, and is turned away for a while.
+/// A request made a model fail repeatedly, and is refused for a while.
 #[derive(Debug)]
 pub struct RequestQuarantined<'a> {
     /// The provider.
     pub provider: &'a str,
     /// The model.
     pub model: &'a str,
-    /// Whose request it is.
+    /// The caller of the request.
     pub caller: &'a str,
 }
 
@@ -116,7 +116,7 @@ impl RequestQuarantined<'_> {
     }
 }
 
-/// A provider, or one of its models, that was left alone is asked again by everybody.
+/// The breaker of a provider or of one of its models closed.
 #[derive(Debug)]
 pub struct BreakerClosed<'a> {
     /// The provider.
@@ -124,19 +124,19 @@ pub struct BreakerClosed<'a> {
 }
 
 impl BreakerClosed<'_> {
-    /// Counts it and writes the line, which ends what [`BreakerOpened`] began.
+    /// Counts it and writes the line, at the level of [`BreakerOpened`].
     pub fn emit(self) {
         METRICS.breaker_shifts.with_label_values(&[self.provider, "closed"]).inc();
         log::warn!(target: "breaker", provider = self.provider; "a provider works again");
     }
 }
 
-/// An actor was found dead, which only a panic does, and is started again.
+/// An actor died, which only a panic causes, and is restarted.
 #[derive(Debug)]
 pub struct Restarted<'a> {
-    /// What it was.
+    /// The kind of actor.
     pub actor: ActorKind,
-    /// The provider it worked for; `None` for a router.
+    /// Its provider; `None` for a router.
     pub provider: Option<&'a str>,
 }
 

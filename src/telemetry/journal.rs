@@ -1,11 +1,13 @@
-//! What operators may see of single requests: those under way, the latest that ended, the latest failures, and what each
-//! key has used; and what came of reading the configuration.
+//! What operators can see of single requests: those under way, the latest that ended, the latest
+//! failures, and each key's usage; and the result of reading the configuration.
 //!
-//! It owns a table of [`LIVE`] requests, a ring of [`RECENT`] and one of [`FAILURES`], behind one short lock. It holds no
-//! prompt, no answer and no key, and of what clients may choose only the first `LONGEST` bytes.
+//! It owns a table of [`LIVE`] requests, a ring of [`RECENT`] and one of [`FAILURES`], behind one
+//! short lock. It holds no prompts, answers or keys, and only the first `LONGEST` bytes of text
+//! that clients may choose.
 //!
-//! The one thing to know: nothing is written or sent when something happens. An event moves a few numbers here, and who
-//! wants to know asks for what has changed since a version, so that a busy gateway with nobody looking pays for neither.
+//! The one thing to know: events write and send nothing. An event changes a few numbers here, and a
+//! reader asks for the changes since a version, so that a busy gateway without readers pays almost
+//! nothing.
 
 mod caller;
 mod configuration;
@@ -26,11 +28,11 @@ pub use configuration::Configuration;
 pub use entry::{Entry, Phase};
 pub use failure::{Failure, FailureKind};
 
-/// The requests under way that are followed: those that were there first. All others are seen when they end.
+/// The most requests under way that are tracked, first come first. All others appear when they end.
 pub const LIVE: usize = 256;
-/// The requests that are remembered after their end.
+/// The most requests kept after their end.
 pub const RECENT: usize = 200;
-/// The different failures that are remembered.
+/// The most distinct failures kept.
 pub const FAILURES: usize = 50;
 /// How much is kept of a text that a client or a provider may choose, in bytes.
 const LONGEST: usize = 200;
@@ -38,7 +40,7 @@ const LONGEST: usize = 200;
 /// The process's journal.
 pub static JOURNAL: LazyLock<Journal> = LazyLock::new(Journal::default);
 
-/// See the module.
+/// Requests, failures, usage and configuration for operators; see the module.
 #[derive(Debug, Default)]
 pub struct Journal {
     inner: Mutex<Inner>,
@@ -46,12 +48,12 @@ pub struct Journal {
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// Grows with every change.
+    /// Increases with every change.
     version: u64,
-    /// The requests so far.
+    /// How many requests there were so far.
     requests: u64,
     live: Vec<Option<Entry>>,
-    /// The places in `live` that are free again.
+    /// The free places in `live`.
     free: Vec<usize>,
     recent: VecDeque<Entry>,
     failures: VecDeque<Failure>,
@@ -64,21 +66,21 @@ struct Inner {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals([u64; Outcome::ALL.len()]);
 
-/// What has changed since a version.
+/// The changes since a version.
 #[derive(Debug)]
 pub struct Changes {
-    /// Ask with this next time.
+    /// The version for the next request of changes.
     pub version: u64,
-    /// Requests, the oldest first; of each only how it stands now.
+    /// Requests, oldest first, each in its present state.
     pub requests: Vec<Entry>,
-    /// Failures, the latest first.
+    /// Failures, latest first.
     pub failures: Vec<Failure>,
-    /// The latest reading of the configuration, if there was one.
+    /// The latest reading of the configuration, if it is new.
     pub configuration: Option<Configuration>,
 }
 
 impl Journal {
-    /// A request is known and has its way before it.
+    /// Tracks a request, if there is room.
     pub fn began(&self, began: &RequestBegan<'_>) -> Track {
         let at = now();
         let mut inner = self.inner.lock();
@@ -102,20 +104,20 @@ impl Journal {
         Track(Some((place, number)))
     }
 
-    /// Something happened to a request under way.
+    /// Changes the entry of a request under way.
     pub fn update(&self, track: Track, change: impl FnOnce(&mut Entry)) {
         if track.0.is_none() {
             return;
         }
         let mut inner = self.inner.lock();
         let version = inner.next_version();
-        if let Some(entry) = inner.followed(track) {
+        if let Some(entry) = inner.tracked(track) {
             entry.version = version;
             change(entry);
         }
     }
 
-    /// A request ended. `began` says whether it was announced before.
+    /// A request ended; `track` if it had begun.
     pub fn ended(&self, track: Option<Track>, ended: &RequestEnded<'_>) {
         let at = now();
         let mut inner = self.inner.lock();
@@ -133,12 +135,12 @@ impl Journal {
             inner.recent.pop_front();
         }
         if ended.outcome.is_failure() {
-            inner.fail(Failure::of_request(at, ended, entry.trouble.as_deref()));
+            inner.fail(Failure::of_request(at, ended, entry.last_error.as_deref()));
         }
         inner.recent.push_back(entry.ended(version, ended));
     }
 
-    /// Something else went wrong.
+    /// Another failure than a request's.
     pub fn failed(&self, kind: FailureKind, provider: Option<&str>, message: &str) {
         let failure = Failure::new(now(), kind, provider.map(Arc::from), message);
         self.inner.lock().fail(failure);
@@ -151,13 +153,13 @@ impl Journal {
         inner.configuration.read(version, now(), problems);
     }
 
-    /// What came of reading the configuration the last time.
+    /// The result of the last reading of the configuration.
     #[must_use]
     pub fn configuration(&self) -> Configuration {
         self.inner.lock().configuration.clone()
     }
 
-    /// What has changed since `version`; everything since 0.
+    /// The changes since `version`; everything for 0.
     #[must_use]
     pub fn changes(&self, version: u64) -> Changes {
         let inner = self.inner.lock();
@@ -173,7 +175,7 @@ impl Journal {
         Changes { version, requests, failures, configuration }
     }
 
-    /// What each key has used, by name.
+    /// Each key's usage, by name.
     #[must_use]
     pub fn callers(&self) -> Vec<(Arc<str>, CallerUsage)> {
         let inner = self.inner.lock();
@@ -202,31 +204,31 @@ impl Inner {
         self.requests
     }
 
-    /// The entry, unless its place has gone to another request since.
-    fn followed(&mut self, track: Track) -> Option<&mut Entry> {
+    /// The entry, unless its place now belongs to another request.
+    fn tracked(&mut self, track: Track) -> Option<&mut Entry> {
         let (place, number) = track.0?;
         self.live.get_mut(place)?.as_mut().filter(|entry| entry.number == number)
     }
 
     fn release(&mut self, track: Track) -> Option<Entry> {
-        self.followed(track)?;
+        self.tracked(track)?;
         let (place, _) = track.0?;
         self.free.push(place);
         self.live.get_mut(place)?.take()
     }
 
     fn caller(&mut self, name: Option<&Arc<str>>) -> &mut CallerUsage {
-        static NOBODY: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("-"));
-        let name = name.unwrap_or(&NOBODY);
-        // Names are configured, so that there are few of them; a known one costs no allocation.
+        static UNKNOWN: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("-"));
+        let name = name.unwrap_or(&UNKNOWN);
+        // Names are configured, so there are few of them; a known one costs no allocation.
         if !self.callers.contains_key(name) {
             self.callers.insert(Arc::clone(name), CallerUsage::default());
         }
         self.callers.entry(Arc::clone(name)).or_default()
     }
 
-    /// Remembers a failure. One that has been seen lately is counted again, so that a flood of one kind leaves the rest
-    /// in sight.
+    /// Keeps a failure. If it is known, its count increases, so that a flood of one failure does
+    /// not displace the others.
     fn fail(&mut self, mut failure: Failure) {
         failure.version = self.next_version();
         let same = self.failures.iter().position(|known| known.is_like(&failure));
@@ -242,12 +244,12 @@ impl Inner {
 }
 
 impl Totals {
-    /// Each outcome and how many requests ended so.
+    /// Each outcome with its number of requests.
     pub fn by_outcome(&self) -> impl Iterator<Item = (Outcome, u64)> + '_ {
         Outcome::ALL.into_iter().zip(self.0)
     }
 
-    /// What has come since `before`.
+    /// The requests that ended since `before`.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
         let mut more = *self;
@@ -273,7 +275,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The beginning of a text that may be of any length.
+/// The beginning of a text of any length.
 fn clipped(text: &str) -> &str {
     clipped_to(text, LONGEST)
 }
@@ -286,7 +288,7 @@ fn clipped_to(text: &str, longest: usize) -> &str {
     end.and_then(|end| text.get(..end)).unwrap_or_default()
 }
 
-/// The same for a text that is shared; a short one is not copied, and a long one is not kept alive.
+/// The same for a shared text; a short one is not copied, and a long one is not kept alive.
 fn kept(text: &Arc<str>) -> Arc<str> {
     if text.len() <= LONGEST { Arc::clone(text) } else { Arc::from(clipped(text)) }
 }

@@ -1,14 +1,14 @@
-//! What was decided about callers' limits. Names of keys are no labels: there may be many, and they come and go.
+//! Decisions of callers' limits. Names of keys are not labels: there may be many, and they change.
 
 use super::metrics::{METRICS, NO_PROVIDER};
 use crate::chat::Reason;
 
-/// What a limit said.
+/// The decision of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LimitDecision {
-    /// A caller with limits may go on.
+    /// The limits of the caller allow the request.
     Allowed,
-    /// It may not.
+    /// A limit refuses it.
     Refused(Reason),
 }
 
@@ -23,15 +23,15 @@ impl LimitDecision {
     }
 }
 
-/// A limit was asked.
+/// A limit decided about a request.
 #[derive(Debug)]
 pub struct Limited {
-    /// What it said.
+    /// The decision.
     pub decision: LimitDecision,
 }
 
 impl Limited {
-    /// Counts the decision, a refusal also among all refusals.
+    /// Counts the decision, and a refusal among all refusals too.
     pub fn emit(self) {
         let word = self.decision.as_str();
         METRICS.rate_limit.with_label_values(&[word]).inc();

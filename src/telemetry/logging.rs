@@ -1,7 +1,7 @@
-//! Where log lines go and how they look: text for people, one JSON object per line for machines.
+//! The destination and format of log lines: text for people, one JSON object per line for machines.
 //!
-//! Levels and targets are chosen with `RUST_LOG`; without it `info` and above are written, and of actix's own
-//! start and stop messages only warnings. Everything goes to standard error, panics too.
+//! `RUST_LOG` selects levels and targets. Without it, lines from `info` upwards are written, and of
+//! actix's start and stop messages only warnings. Everything goes to standard error, panics too.
 
 use std::io::{self, Write};
 
@@ -12,11 +12,11 @@ use serde_json::{Map, Value as Json};
 
 use super::settings::{LogFormat, LogSettings};
 
-/// What is written without `RUST_LOG`.
+/// The filter without `RUST_LOG`.
 const DEFAULT_FILTER: &str = "info,actix_server=warn,actix_http=off";
 
-/// Starts logging for the process. `filter` is the value of `RUST_LOG`; empty counts as
-/// not set. A second call changes nothing.
+/// Starts logging for the process. `filter` is the value of `RUST_LOG`; an empty one counts as
+/// unset. A second call changes nothing.
 pub fn start(settings: &LogSettings, filter: Option<&str>) {
     let mut builder = env_logger::Builder::new();
     let filter = filter.filter(|filter| !filter.is_empty());
@@ -25,7 +25,7 @@ pub fn start(settings: &LogSettings, filter: Option<&str>) {
         LogFormat::Text => builder.format(write_text),
         LogFormat::Json => builder.format(write_json),
     };
-    // An error means that logging was started before, as tests do.
+    // An error means that logging was already started, as in tests.
     if builder.try_init().is_err() {
         log::debug!("logging was started before");
         return;
@@ -33,8 +33,8 @@ pub fn start(settings: &LogSettings, filter: Option<&str>) {
     log_panics(settings.prompts);
 }
 
-/// Writes panics as log lines like all others. What a panic says may hold a piece of a prompt, as that of a string cut
-/// at the wrong place does, so it is written only where prompts may be.
+/// Writes panics as log lines. The message of a panic may hold a part of a prompt, for example if a
+/// string was cut inside a character, so it is written only if prompts may be logged.
 fn log_panics(prompts: bool) {
     std::panic::set_hook(Box::new(move |panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -71,7 +71,8 @@ fn write_json(out: &mut Formatter, record: &Record<'_>) -> io::Result<()> {
     writeln!(out, "{}", Json::Object(fields.0))
 }
 
-/// ` key=value` for each field; a value that is not plain is quoted, so that no text can forge a field or a line.
+/// ` key=value` for each field; other than plain values are quoted, so that no text can forge a
+/// field or a line.
 struct Pairs(String);
 
 impl<'kvs> VisitSource<'kvs> for Pairs {

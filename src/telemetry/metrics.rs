@@ -1,7 +1,7 @@
 //! The Prometheus metrics, registered once for the process.
 //!
-//! The one thing to know: gauges about providers are set from their snapshots when somebody scrapes; everything
-//! else moves when it happens.
+//! The one thing to know: gauges about providers are set from their snapshots at each scrape; all
+//! other metrics change with their events.
 
 use std::sync::LazyLock;
 
@@ -13,7 +13,7 @@ use prometheus::{
 
 use super::facts::ActorKind;
 
-/// Model calls take from tens of milliseconds to ten minutes.
+/// The buckets in seconds: model calls take from tens of milliseconds to ten minutes.
 const SECONDS: &[f64] = &[
     0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 600.0,
 ];
@@ -21,7 +21,7 @@ const SECONDS: &[f64] = &[
 /// The process's metrics.
 pub(super) static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
 
-/// Every metric by its field's name, with `llm_gateway_` before it.
+/// The metrics, each named after its field, with the prefix `llm_gateway_`.
 pub(super) struct Metrics {
     pub(super) requests: IntCounterVec,
     pub(super) request_duration: HistogramVec,
@@ -49,7 +49,7 @@ pub(super) struct Metrics {
     pub(super) rate_limit: IntCounterVec,
 }
 
-/// The label of what no provider had a part in.
+/// The label if no provider was involved.
 pub(super) const NO_PROVIDER: &str = "none";
 
 impl Metrics {
@@ -60,7 +60,7 @@ impl Metrics {
         Self {
             requests: counter(
                 "requests_total",
-                "Requests by how they ended.",
+                "Requests by outcome.",
                 &["dialect", "provider", "outcome"],
             ),
             request_duration: histogram(
@@ -77,7 +77,7 @@ impl Metrics {
             ),
             overhead: single(
                 "overhead_seconds",
-                "The gateway's own time: total less queueing and upstream.",
+                "The gateway's own time: total minus queueing and upstream.",
                 overhead_buckets(),
             ),
             in_flight: gauge("in_flight", "Calls running at a provider."),
@@ -89,16 +89,16 @@ impl Metrics {
             ),
             healthy: gauge(
                 "healthy",
-                "Whether a provider answers its health checks; absent while they say nothing.",
+                "Whether a provider passes its health checks; absent while that is unknown.",
             ),
             health_checks: counter(
                 "health_checks_total",
-                "Questions to a provider whether it works, by what came of them.",
+                "Health checks of a provider by result.",
                 &["provider", "outcome"],
             ),
             breaker_shifts: counter(
                 "breaker_shifts_total",
-                "How often a breaker of the provider or of a model of it opened or closed.",
+                "How often the breaker of the provider or of one of its models opened or closed.",
                 &["provider", "to"],
             ),
             mailbox_depth: gauge(
@@ -107,7 +107,7 @@ impl Metrics {
             ),
             quarantined: gauge(
                 "quarantined",
-                "Requests turned away for a while because they made a model fail again and again.",
+                "Requests in quarantine because they made a model fail repeatedly.",
             ),
             admissions: counter(
                 "admissions_total",
@@ -116,22 +116,22 @@ impl Metrics {
             ),
             refusals: counter(
                 "refusals_total",
-                "Requests turned away, by a provider's gate or (provider none) by a limit, and why.",
+                "Refused requests by reason, at a provider's gate or (provider none) by a limit.",
                 &["provider", "reason"],
             ),
             attempts: counter(
                 "upstream_attempts_total",
-                "Calls to a provider by how they ended.",
+                "Calls to a provider by outcome.",
                 &["provider", "outcome"],
             ),
             retries: counter(
                 "retries_total",
-                "Calls made again at the same provider.",
+                "Retries at the same provider.",
                 &["provider", "reason"],
             ),
             fallbacks: counter(
                 "fallbacks_total",
-                "Requests handed on to another provider.",
+                "Requests moved to another provider.",
                 &["provider", "reason"],
             ),
             restarts: restarts(),
@@ -140,29 +140,25 @@ impl Metrics {
                 "Tokens as counted by the provider.",
                 &["provider", "model", "kind"],
             ),
-            cache: counter(
-                "cache_total",
-                "Requests in which the cache took part, by what they found.",
-                &["result"],
-            ),
+            cache: counter("cache_total", "Requests that used the cache, by result.", &["result"]),
             cancel: single(
                 "cancel_seconds",
-                "From a client's leaving to its upstream call being closed.",
+                "From a client's disconnect to the end of its upstream call.",
                 SECONDS.to_vec(),
             ),
             rate_limit: counter(
                 "rate_limit_total",
-                "What the limits of keys said, once for each request that they concern.",
+                "Decisions of keys' limits, once for each request with limits.",
                 &["decision"],
             ),
         }
     }
 }
 
-/// Everything, in Prometheus' text format.
+/// All metrics in Prometheus' text format.
 #[must_use]
 pub fn render() -> Vec<u8> {
-    // A first scrape shows every metric that has no labels.
+    // The first scrape shows every metric that has no labels.
     LazyLock::force(&METRICS);
     let mut out = Vec::new();
     if let Err(error) = TextEncoder::new().encode(&prometheus::gather(), &mut out) {
@@ -221,7 +217,7 @@ fn single(name: &str, help: &str, buckets: Vec<f64>) -> Histogram {
     registered(Histogram::with_opts(opts).expect("a constant description"))
 }
 
-/// Makes the metric part of what [`render`] writes.
+/// Registers the metric, so that [`render`] writes it.
 fn registered<C: Collector + Clone + 'static>(collector: C) -> C {
     if let Err(error) = prometheus::register(Box::new(collector.clone())) {
         log::error!("a metric cannot be registered: {error}");
@@ -229,10 +225,9 @@ fn registered<C: Collector + Clone + 'static>(collector: C) -> C {
     collector
 }
 
-/// At 0 for each kind of actor from the start, so that the first restart is a step that an alert can see.
+/// Starts at 0 for each kind of actor, so that an alert can see the first restart as a step.
 fn restarts() -> IntCounterVec {
-    let restarts =
-        counter("restarts_total", "Actors that died and were started again.", &["actor"]);
+    let restarts = counter("restarts_total", "Actors that died and were restarted.", &["actor"]);
     for actor in [ActorKind::Router, ActorKind::Provider] {
         restarts.with_label_values(&[actor.as_str()]).inc_by(0);
     }

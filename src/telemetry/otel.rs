@@ -1,10 +1,11 @@
-//! OpenTelemetry: spans and the GenAI metrics, sent by OTLP where the configuration names a collector.
+//! OpenTelemetry: spans and the GenAI metrics, sent by OTLP if the configuration names a collector.
 //!
-//! It owns the exporters and their names, which follow the semantic conventions for generative AI (in development, so
-//! all of them stand here and in `call`). It refuses content: no prompt, answer, tool or key is in any attribute.
+//! It owns the exporters and their names, which follow the semantic conventions for generative AI
+//! (these are in development, so all names are here and in `call`). It exports no content: no
+//! attribute has a prompt, an answer, a tool or a key.
 //!
-//! The one thing to know: workers only fill bounded queues. The SDK's own threads send; what they cannot keep up with
-//! is dropped, and requests never wait for a collector.
+//! The one thing to know: workers only fill bounded queues. The SDK's own threads send; what
+//! exceeds their rate is dropped, and requests never wait for a collector.
 
 mod call;
 mod client;
@@ -30,15 +31,15 @@ use settings::OtelSettings;
 pub use call::{CallSpan, Calling};
 pub use trace::{RequestSpan, Trace};
 
-/// How long the last spans and metrics may take when the gateway stops.
+/// The longest time for exporting the last spans and metrics when the gateway stops.
 const LAST_EXPORT: Duration = Duration::from_secs(2);
 
-/// Seconds: the conventions' own buckets, and beyond them up to the longest call.
+/// Buckets in seconds: those of the conventions, extended to the longest call.
 const SECONDS: [f64; 17] = [
     0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92, 163.84,
     327.68, 655.36,
 ];
-/// Tokens: the conventions' buckets.
+/// Buckets in tokens: those of the conventions.
 const TOKENS: [f64; 14] = [
     1.0,
     4.0,
@@ -58,7 +59,7 @@ const TOKENS: [f64; 14] = [
 
 static RECORDER: OnceLock<Recorder> = OnceLock::new();
 
-/// What spans and metrics are made with while there is a collector.
+/// Creates spans and records metrics, if there is a collector.
 struct Recorder {
     tracer: SdkTracer,
     duration: Histogram<f64>,
@@ -66,18 +67,19 @@ struct Recorder {
     tokens: Histogram<u64>,
 }
 
-/// The exporters of the process, to be stopped at its end.
+/// The exporters of the process, which are stopped at its end.
 #[derive(Debug)]
 pub struct Exporters {
     traces: SdkTracerProvider,
     metrics: SdkMeterProvider,
 }
 
-/// Starts exporting for the process; `None` without an endpoint. A second call changes nothing and gives `None`.
+/// Starts exporting for the process; `None` without an endpoint. A second call changes nothing and
+/// returns `None`.
 ///
 /// # Errors
 ///
-/// When an exporter cannot be made of the settings, which were checked.
+/// If an exporter cannot be built from the settings, which were checked.
 pub fn start(settings: &OtelSettings) -> Result<Option<Exporters>, ExporterBuildError> {
     if settings.endpoint.is_empty() || RECORDER.get().is_some() {
         return Ok(None);
@@ -96,7 +98,7 @@ pub fn start(settings: &OtelSettings) -> Result<Option<Exporters>, ExporterBuild
         .build()?;
     let traces = SdkTracerProvider::builder()
         .with_batch_exporter(spans)
-        // By the trace's id alone: callers must not decide what is stored here.
+        // By the trace's id alone: callers must not decide what is sampled.
         .with_sampler(Sampler::TraceIdRatioBased(settings.sample_ratio))
         .with_resource(resource.clone())
         .build();
@@ -110,13 +112,13 @@ pub fn start(settings: &OtelSettings) -> Result<Option<Exporters>, ExporterBuild
     let reader = PeriodicReader::builder(metrics).with_interval(settings.metrics_interval).build();
     let metrics = SdkMeterProvider::builder().with_reader(reader).with_resource(resource).build();
     let exporters = Exporters { traces, metrics };
-    // Lost only to a second start at the very same moment.
+    // Fails only if two threads start it at the same time.
     drop(RECORDER.set(exporters.recorder()));
     Ok(Some(exporters))
 }
 
 impl Exporters {
-    /// Sends what has not been sent, for a few seconds at most, and stops.
+    /// Exports the rest, for a few seconds at most, and stops.
     pub fn stop(self) {
         if let Err(error) = self.traces.shutdown_with_timeout(LAST_EXPORT) {
             log::warn!(target: "otel", "the last spans may be lost: {error}");
@@ -147,7 +149,7 @@ impl Exporters {
             tokens: meter
                 .u64_histogram("gen_ai.client.token.usage")
                 .with_unit("{token}")
-                .with_description("Tokens of calls to providers, as those count them.")
+                .with_description("Tokens of calls to providers, as counted by the providers.")
                 .with_boundaries(TOKENS.to_vec())
                 .build(),
         }

@@ -1,7 +1,7 @@
-//! How requests end: a closed set of labels, each request under exactly one.
+//! How requests end: a closed set of labels, exactly one for each request.
 //!
-//! It owns which kind of failure belongs to which outcome. It refuses anything in between: who was refused for want of room is
-//! not told apart further here, but never mixed up with who met a broken provider.
+//! It owns the mapping from kinds of failure to outcomes. Refusals because of load are one outcome,
+//! but never mixed with those because of a broken provider.
 
 use crate::chat::ErrorKind;
 
@@ -10,24 +10,24 @@ use crate::chat::ErrorKind;
 pub enum Outcome {
     /// Answered completely.
     Ok,
-    /// The client's own fault.
+    /// An error of the client.
     ClientError,
     /// The caller's limit, or the provider's.
     RateLimited,
-    /// Refused for want of room.
+    /// Refused because of load.
     Overloaded,
-    /// Refused because the provider is broken, or nobody may serve it.
+    /// Refused because the provider is broken, or none may serve it.
     Unavailable,
     /// The deadline passed.
     Timeout,
-    /// The provider failed, or the gateway did.
+    /// The provider or the gateway failed.
     UpstreamError,
-    /// The client left.
+    /// The client disconnected.
     Cancelled,
 }
 
 impl Outcome {
-    /// All of them, in the order of their numbers.
+    /// All of them, in the order of their discriminants.
     pub const ALL: [Self; 8] = [
         Self::Ok,
         Self::ClientError,
@@ -39,7 +39,7 @@ impl Outcome {
         Self::Cancelled,
     ];
 
-    /// Whether it went wrong for another reason than the client's own.
+    /// Whether it failed for another reason than the client's error.
     #[must_use]
     pub fn is_failure(self) -> bool {
         match self {

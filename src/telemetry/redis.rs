@@ -1,7 +1,8 @@
-//! What happens between the gateway and its Redis.
+//! Events of the link to Redis.
 //!
-//! It owns the metrics of it, which exist only where there is a Redis, so that a gateway without one does not seem to
-//! have lost it. Losing it is told once, and so is finding it again; operations are only counted.
+//! It owns the metrics of Redis, which exist only if Redis is configured, so that a gateway without
+//! it does not seem to have lost it. A lost and a restored connection are logged once each;
+//! operations are only counted.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -10,12 +11,12 @@ use prometheus::{IntCounterVec, IntGauge};
 
 use super::metrics;
 
-/// The metrics, each by its field's name with `llm_gateway_redis_` before it.
+/// The metrics, each named after its field, with the prefix `llm_gateway_redis_`.
 static METRICS: LazyLock<Metrics> = LazyLock::new(|| Metrics {
-    up: metrics::number("redis_up", "Whether the Redis answers: 1 or 0."),
+    up: metrics::number("redis_up", "Whether Redis answers: 1 or 0."),
     operations: metrics::counter(
         "redis_operations_total",
-        "Operations at the Redis by how they ended.",
+        "Redis operations by outcome.",
         &["outcome"],
     ),
 });
@@ -28,13 +29,13 @@ struct Metrics {
 /// How an operation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RedisOutcome {
-    /// With an answer.
+    /// It was answered.
     Ok,
-    /// Without one in time.
+    /// It was not answered in time.
     Timeout,
-    /// With an error of the Redis, or of the connection.
+    /// Redis or the connection had an error.
     Error,
-    /// It was not tried, because the Redis is not available.
+    /// It was not tried, because Redis is unavailable.
     Skipped,
     /// It was not tried, because too many others were under way.
     Full,
@@ -57,7 +58,7 @@ impl RedisOutcome {
 /// An operation ended.
 #[derive(Debug)]
 pub struct RedisOperated {
-    /// How.
+    /// The outcome.
     pub outcome: RedisOutcome,
 }
 
@@ -68,17 +69,17 @@ impl RedisOperated {
     }
 }
 
-/// The Redis answers, for the first time or again.
+/// Redis answers, for the first time or again.
 #[derive(Debug)]
-pub struct RedisFound<'a> {
+pub struct RedisConnected<'a> {
     /// Its address, password masked.
     pub url: &'a str,
-    /// How long it was away; `None` at the start.
+    /// How long it was unavailable; `None` at the start.
     pub away: Option<Duration>,
 }
 
-impl RedisFound<'_> {
-    /// Moves the gauge and writes the line.
+impl RedisConnected<'_> {
+    /// Sets the gauge and writes the line.
     pub fn emit(self) {
         METRICS.up.set(1);
         let away_ms =
@@ -87,24 +88,24 @@ impl RedisFound<'_> {
     }
 }
 
-/// The Redis does not answer any more, or did not at the start.
+/// Redis does not answer any more, or did not at the start.
 #[derive(Debug)]
-pub struct RedisLost<'a> {
+pub struct RedisDisconnected<'a> {
     /// Its address, password masked.
     pub url: &'a str,
-    /// What went wrong.
+    /// The error.
     pub cause: &'a str,
 }
 
-impl RedisLost<'_> {
-    /// Moves the gauge and writes the line.
+impl RedisDisconnected<'_> {
+    /// Sets the gauge and writes the line.
     pub fn emit(self) {
         METRICS.up.set(0);
         log::warn!(
             target: "redis",
             url = self.url,
             cause = self.cause;
-            "the redis is not available: until it is back each gateway keeps to its own part of the limits"
+            "the redis is not available: until it is, each gateway enforces its own part of the limits"
         );
     }
 }

@@ -1,7 +1,7 @@
-//! Reading the configuration: at the start, and again while the gateway runs.
+//! Readings of the configuration: at the start, and while the gateway runs.
 //!
-//! The one thing to know: the gauges are about the last reading. One that is refused changes nothing else, so that this
-//! is where somebody who does not read the log hears of it.
+//! The one thing to know: the gauges describe the last reading. A refused one has no other effect,
+//! so operators who do not read the log learn of it here.
 
 use std::sync::LazyLock;
 use std::time::SystemTime;
@@ -14,11 +14,11 @@ use super::metrics;
 static METRICS: LazyLock<Metrics> = LazyLock::new(|| Metrics {
     successful: metrics::number(
         "config_last_reload_successful",
-        "Whether the configuration as it was read last is in force: 1, or 0 when it is refused.",
+        "Whether the configuration that was last read is in force: 1, or 0 if it is refused.",
     ),
     timestamp: metrics::number(
         "config_last_reload_timestamp_seconds",
-        "When the configuration was read last, whatever came of it.",
+        "When the configuration was last read, successfully or not.",
     ),
 });
 
@@ -32,14 +32,15 @@ struct Metrics {
 pub struct ConfigRead<'a> {
     /// Whether another was in force before.
     pub is_again: bool,
-    /// Keys that have changed in the file while a variable says something else, and that variable.
+    /// Keys that changed in the file but are overridden by an environment variable, and that
+    /// variable.
     pub overridden: &'a [(String, String)],
-    /// Keys that have changed and take effect with the next start.
+    /// Keys that changed and take effect at the next start.
     pub next_start: &'a [&'static str],
 }
 
 impl ConfigRead<'_> {
-    /// Moves the gauges and writes the lines.
+    /// Sets the gauges and writes the lines.
     pub fn emit(self) {
         note(&[]);
         for (key, variable) in self.overridden {
@@ -57,21 +58,21 @@ impl ConfigRead<'_> {
     }
 }
 
-/// The configuration was read and is refused; the one before stays.
+/// The configuration was read and is refused; the previous one stays.
 #[derive(Debug)]
 pub struct ConfigRefused<'a> {
-    /// Why, each in a line of its own; at least one.
+    /// The problems, one per line; at least one.
     pub problems: &'a [String],
-    /// Whether the same was told before, of the same content.
+    /// Whether the same content was refused before.
     pub is_known: bool,
 }
 
 impl ConfigRefused<'_> {
-    /// Moves the gauges, and writes the line unless it is known.
+    /// Sets the gauges, and writes the line unless the problems are known.
     pub fn emit(self) {
         note(self.problems);
         if self.is_known {
-            log::info!(target: "llm_gateway", "what was read again has the problems that were told before");
+            log::info!(target: "llm_gateway", "the configuration still has the problems that were logged before");
             return;
         }
         let problems = self.problems.join("\n");

@@ -1,7 +1,6 @@
 //! The section `[log]`.
 //!
-//! Owns two fields and their defaults; how much is logged is `RUST_LOG`'s business. Refuses unknown
-//! fields.
+//! Owns two fields and their defaults; `RUST_LOG` sets how much is logged. Rejects unknown fields.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +14,7 @@ pub struct LogSettings {
     pub prompts: bool,
 }
 
-/// The shape of a log line.
+/// The format of a log line.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {

@@ -1,4 +1,4 @@
-//! The steps of a request between its arrival and its end, which only the journal takes note of.
+//! The steps of a request between its arrival and its end, which only the journal records.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,17 +7,17 @@ use super::facts::{RequestBegan, Track};
 use super::journal::JOURNAL;
 
 impl RequestBegan<'_> {
-    /// Has the request followed.
+    /// Begins to track the request.
     #[must_use]
     pub fn emit(self) -> Track {
         JOURNAL.began(&self)
     }
 }
 
-/// A request has to wait in a provider's line.
+/// A request waits in a provider's line.
 #[derive(Debug)]
 pub struct RequestWaits<'a> {
-    /// Which request.
+    /// The request.
     pub track: Track,
     /// The provider.
     pub provider: &'a Arc<str>,
@@ -26,7 +26,7 @@ pub struct RequestWaits<'a> {
 }
 
 impl RequestWaits<'_> {
-    /// Takes note of it.
+    /// Updates the journal.
     pub fn emit(self) {
         JOURNAL.update(self.track, |entry| entry.waits(self.provider, self.model));
     }
@@ -35,37 +35,37 @@ impl RequestWaits<'_> {
 /// A provider is called.
 #[derive(Debug)]
 pub struct CallBegan<'a> {
-    /// For which request.
+    /// The request.
     pub track: Track,
     /// The provider.
     pub provider: &'a Arc<str>,
-    /// The model that is to answer.
+    /// The model that will answer.
     pub model: &'a Arc<str>,
-    /// How many calls that makes for this request.
+    /// How many calls were made for this request, including this one.
     pub attempts: u32,
-    /// Time the request has spent in lines.
+    /// How long the request waited in lines.
     pub queued: Duration,
 }
 
 impl CallBegan<'_> {
-    /// Takes note of it.
+    /// Updates the journal.
     pub fn emit(self) {
         let who = (self.provider, self.model);
         JOURNAL.update(self.track, |entry| entry.called(who, self.attempts, self.queued));
     }
 }
 
-/// The first piece of an answer is there.
+/// The first piece of an answer arrived.
 #[derive(Debug)]
 pub struct AnswerBegan {
-    /// Of which request.
+    /// The request.
     pub track: Track,
-    /// Since its arrival.
+    /// The time since its arrival.
     pub after: Duration,
 }
 
 impl AnswerBegan {
-    /// Takes note of it.
+    /// Updates the journal.
     pub fn emit(self) {
         JOURNAL.update(self.track, |entry| entry.answers(self.after));
     }

@@ -1,21 +1,21 @@
-//! What one key has used since the start of the process.
+//! A key's usage since the start of the process.
 
 use serde::Serialize;
 
 use crate::telemetry::{Outcome, RequestEnded};
 
-/// Counts of one key. All but `in_flight` only grow.
+/// The counts of one key. All but `in_flight` only grow.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct CallerUsage {
     /// Requests under way.
     pub in_flight: u64,
     /// Requests that ended.
     pub requests: u64,
-    /// Of these, answered completely.
+    /// How many of them were answered completely.
     pub ok: u64,
-    /// Of these, refused for want of room or by a limit.
+    /// How many of them were refused because of load, an unavailable provider or a limit.
     pub refused: u64,
-    /// Of these, failed otherwise.
+    /// How many of them failed otherwise.
     pub failed: u64,
     /// Prompt tokens as counted by providers.
     pub prompt_tokens: u64,
@@ -24,7 +24,7 @@ pub struct CallerUsage {
 }
 
 impl CallerUsage {
-    /// Counts a request that ended; `began` when it was counted as under way.
+    /// Counts a request that ended; `began` if it was counted as under way.
     pub(super) fn ended(&mut self, ended: &RequestEnded<'_>, began: bool) {
         if began {
             self.in_flight = self.in_flight.saturating_sub(1);
@@ -36,7 +36,7 @@ impl CallerUsage {
             Outcome::ClientError | Outcome::Timeout | Outcome::UpstreamError => self.failed += 1,
             Outcome::Cancelled => {}
         }
-        // Counts are the providers' word, and one that is wrong may be as large as a number can be.
+        // Providers report the counts, and a wrong one may be as large as its type allows.
         let add = |sum: u64, more: Option<u64>| sum.saturating_add(more.unwrap_or(0));
         self.prompt_tokens = add(self.prompt_tokens, ended.usage.prompt);
         self.completion_tokens = add(self.completion_tokens, ended.usage.completion);

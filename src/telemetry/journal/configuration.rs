@@ -1,30 +1,30 @@
-//! The latest reading of the configuration, as operators may see it.
+//! The latest reading of the configuration, for operators.
 
 use serde::Serialize;
 
 use super::clipped_to;
 
-/// Of so many problems more is in the log only.
+/// The most problems that are kept; the log has all.
 const SHOWN: usize = 50;
-/// How much is kept of one, in bytes: it may quote names from the file, which may be of any length.
+/// How much is kept of one problem, in bytes: it may quote names of any length from the file.
 const LONGEST: usize = 1_000;
 
-/// What came of reading the configuration the last time.
+/// The result of the last reading of the configuration.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Configuration {
     /// The journal's version at that time.
     #[serde(skip)]
     pub(super) version: u64,
-    /// How often it has been read, the start included.
+    /// How often it was read, including at the start.
     pub reads: u64,
-    /// When that was last, in milliseconds since 1970.
+    /// When it was last read, in milliseconds since 1970.
     pub at: u64,
-    /// Why it is refused and the one before stays; none when it is in force.
+    /// Why it was refused and the previous one stays; empty if it is in force.
     pub problems: Vec<Box<str>>,
 }
 
 impl Configuration {
-    /// Whether what was read last is not what is in force.
+    /// Whether the configuration that was last read is not in force.
     #[must_use]
     pub fn is_refused(&self) -> bool {
         !self.problems.is_empty()

@@ -1,4 +1,4 @@
-//! One request as operators may see it. Times are in milliseconds.
+//! One request, for operators. Times are in milliseconds.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,26 +8,26 @@ use serde::Serialize;
 use super::{clipped, kept, millis};
 use crate::telemetry::RequestEnded;
 
-/// How far a request has come.
+/// The phase of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Phase {
-    /// It is known, and on its way to a provider.
+    /// It is on its way to a provider.
     Begin,
     /// It waits in a provider's line.
     Wait,
-    /// A provider has been called.
+    /// A provider was called.
     Call,
-    /// The first piece of the answer has come.
+    /// The first piece of the answer arrived.
     First,
-    /// It is over.
+    /// It ended.
     End,
 }
 
 /// One request.
 #[derive(Debug, Clone, Serialize)]
 pub struct Entry {
-    /// Tells requests apart whose clients chose the same id.
+    /// Distinguishes requests whose clients chose the same id.
     pub number: u64,
     /// The journal's version at the latest change.
     #[serde(skip)]
@@ -38,19 +38,19 @@ pub struct Entry {
     pub request_id: Arc<str>,
     /// The name of the caller's key.
     pub caller: Option<Arc<str>>,
-    /// The API it speaks.
+    /// Its dialect.
     pub dialect: &'static str,
-    /// The name of the model that was asked for.
+    /// The model name that the client sent.
     pub asked: Option<Arc<str>>,
     /// The provider that has it or had it last.
     pub provider: Option<Arc<str>>,
-    /// The model there.
+    /// The model at that provider.
     pub model: Option<Arc<str>>,
-    /// How far it has come.
+    /// Its phase.
     pub phase: Phase,
     /// Calls made to any provider.
     pub attempts: u32,
-    /// Whether another call went on where one had died midway.
+    /// Whether another call continued an answer that broke off.
     pub is_resumed: bool,
     /// Time spent in lines.
     pub queue_ms: Option<u64>,
@@ -58,9 +58,9 @@ pub struct Entry {
     pub first_ms: Option<u64>,
     /// Until the end.
     pub total_ms: Option<u64>,
-    /// Prompt tokens, as the provider counted them.
+    /// Prompt tokens, as counted by the provider.
     pub prompt_tokens: Option<u64>,
-    /// Completion tokens, as the provider counted them.
+    /// Completion tokens, as counted by the provider.
     pub completion_tokens: Option<u64>,
     /// The HTTP status.
     pub status: Option<u16>,
@@ -68,9 +68,9 @@ pub struct Entry {
     pub outcome: Option<&'static str>,
     /// The error's code.
     pub code: Option<&'static str>,
-    /// What went wrong with the latest call that failed.
+    /// The error of the latest failed call.
     #[serde(skip)]
-    pub(super) trouble: Option<Box<str>>,
+    pub(super) last_error: Option<Box<str>>,
 }
 
 impl Entry {
@@ -96,17 +96,18 @@ impl Entry {
             status: None,
             outcome: None,
             code: None,
-            trouble: None,
+            last_error: None,
         }
     }
 
-    /// It waits at a provider.
+    /// It waits in a provider's line.
     pub fn waits(&mut self, provider: &Arc<str>, model: &Arc<str>) {
         self.phase = Phase::Wait;
         self.at_provider(provider, model);
     }
 
-    /// A provider has been called, for the `attempts`th time in all; again when it goes on with an answer that has begun.
+    /// A provider was called, in the `attempts`th call for this request; the phase stays if the
+    /// call continues an answer.
     pub fn called(&mut self, who: (&Arc<str>, &Arc<str>), attempts: u32, queued: Duration) {
         self.phase = if self.first_ms.is_none() { Phase::Call } else { Phase::First };
         self.at_provider(who.0, who.1);
@@ -114,15 +115,15 @@ impl Entry {
         self.queue_ms = Some(millis(queued));
     }
 
-    /// The first piece has come.
+    /// The first piece arrived.
     pub fn answers(&mut self, after: Duration) {
         self.phase = Phase::First;
         self.first_ms = Some(millis(after));
     }
 
-    /// A call failed, and why.
+    /// A call failed.
     pub fn failed(&mut self, cause: &str) {
-        self.trouble = Some(Box::from(clipped(cause)));
+        self.last_error = Some(Box::from(clipped(cause)));
     }
 
     pub(super) fn ended(mut self, version: u64, ended: &RequestEnded<'_>) -> Self {

@@ -1,4 +1,4 @@
-//! One failure, or many of one kind, as operators may see them.
+//! A failure, or several of one kind, for operators.
 
 use std::sync::Arc;
 
@@ -11,31 +11,31 @@ use crate::telemetry::RequestEnded;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FailureKind {
-    /// A request, as its caller was told.
+    /// A request, with the error that its caller got.
     Request,
-    /// A provider so often that it is left alone.
+    /// A provider's breaker, which opened.
     Breaker,
-    /// An actor, which was started again.
+    /// An actor, which was restarted.
     Actor,
-    /// Reading the configuration again.
+    /// A reload of the configuration.
     Configuration,
 }
 
 /// A failure.
 #[derive(Debug, Clone, Serialize)]
 pub struct Failure {
-    /// Stays the same while failures of one kind are counted together.
+    /// Identifies failures that are counted together.
     pub number: u64,
     /// The journal's version at the latest change.
     #[serde(skip)]
     pub(super) version: u64,
-    /// When it happened last, in milliseconds since 1970.
+    /// When it last happened, in milliseconds since 1970.
     pub at: u64,
     /// How often.
     pub count: u64,
     /// What failed.
     pub kind: FailureKind,
-    /// The provider, where there is one.
+    /// The provider, if there is one.
     pub provider: Option<Arc<str>>,
     /// The latest request.
     pub request_id: Option<Arc<str>>,
@@ -45,7 +45,7 @@ pub struct Failure {
     pub outcome: Option<&'static str>,
     /// The error's code.
     pub code: Option<&'static str>,
-    /// What the log says about it.
+    /// The message in the log.
     pub message: Option<Box<str>>,
 }
 
@@ -72,9 +72,9 @@ impl Failure {
         }
     }
 
-    /// A request failed, perhaps because of `trouble` with a provider.
-    pub(super) fn of_request(at: u64, ended: &RequestEnded<'_>, trouble: Option<&str>) -> Self {
-        let message = ended.cause.or(trouble).unwrap_or_default();
+    /// The failure of a request; `last_error` is the latest error of a provider.
+    pub(super) fn of_request(at: u64, ended: &RequestEnded<'_>, last_error: Option<&str>) -> Self {
+        let message = ended.cause.or(last_error).unwrap_or_default();
         let provider = ended.provider.cloned();
         Self {
             request_id: Some(kept(ended.request_id)),
@@ -85,7 +85,7 @@ impl Failure {
         }
     }
 
-    /// Whether it is the same thing happening again.
+    /// Whether both are the same failure at different times.
     pub(super) fn is_like(&self, other: &Self) -> bool {
         self.kind == other.kind
             && self.code == other.code

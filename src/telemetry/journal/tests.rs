@@ -1,4 +1,4 @@
-//! The journal by itself.
+//! The journal without a gateway.
 
 use super::*;
 use crate::chat::Usage;
@@ -54,7 +54,7 @@ fn a_request_is_seen_from_its_beginning_to_its_end() {
     journal.update(track, |entry| entry.called((&provider, &model), 1, waited));
     journal.update(track, |entry| entry.answers(Duration::from_millis(90)));
     let changed = journal.changes(begun.version);
-    assert_eq!(changed.requests.len(), 1, "of each only how it stands now");
+    assert_eq!(changed.requests.len(), 1, "each request once, in its present state");
     let entry = &changed.requests[0];
     assert_eq!((entry.phase, entry.queue_ms, entry.first_ms), (Phase::First, Some(40), Some(90)));
     end(&journal, Some(track), "a", Outcome::Ok, "");
@@ -65,7 +65,7 @@ fn a_request_is_seen_from_its_beginning_to_its_end() {
 }
 
 #[test]
-fn what_comes_late_changes_nobody_else() {
+fn a_late_update_does_not_change_another_request() {
     let journal = Journal::default();
     let first = begin(&journal, "first");
     end(&journal, Some(first), "first", Outcome::Cancelled, "");
@@ -96,11 +96,11 @@ fn everything_is_bounded() {
     assert_eq!((usage.in_flight, usage.requests, usage.failed), (0, 306, 306));
     assert_eq!((usage.prompt_tokens, usage.completion_tokens), (3 * 306, 5 * 306));
     let track = begin(&journal, "later");
-    assert_ne!(track, Track::default(), "places are used again");
+    assert_ne!(track, Track::default(), "places are reused");
 }
 
 #[test]
-fn a_flood_of_one_failure_leaves_the_others_in_sight() {
+fn a_flood_of_one_failure_does_not_displace_the_others() {
     let journal = Journal::default();
     end(&journal, None, "a", Outcome::Timeout, "slow");
     for _ in 0..1_000 {

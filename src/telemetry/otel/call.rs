@@ -1,4 +1,4 @@
-//! The span and the metrics of one call to a provider, named as the conventions for generative AI have it.
+//! The span and the metrics of one call to a provider, named by the conventions for generative AI.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,12 +11,12 @@ use super::{RECORDER, Recorder, Trace};
 use crate::chat::{Ask, Usage};
 use crate::telemetry::AttemptOutcome;
 
-/// A call about to be made.
+/// A call that is about to begin.
 #[derive(Debug, Clone, Copy)]
 pub struct Calling<'a> {
-    /// What is asked.
+    /// The request.
     pub ask: &'a Ask,
-    /// The conventions' name of the kind of provider.
+    /// The conventions' name for the kind of provider.
     pub system: &'static str,
     /// The provider's configured name.
     pub provider: &'a str,
@@ -26,16 +26,17 @@ pub struct Calling<'a> {
     pub model_label: &'a str,
     /// The provider's configured address.
     pub base_url: &'a str,
-    /// Which call for this request it is, from 1.
+    /// The number of the call for this request, from 1.
     pub attempt: u32,
 }
 
-/// A call on its way. Dropped without an end, it was cut off with its client; its span ends there.
+/// A call in progress. If it is dropped without an end, it was cancelled with its client; its span
+/// ends there.
 #[derive(Debug)]
 pub struct CallSpan {
     /// `None` without a collector.
     recorded: Option<Recorded>,
-    /// What the provider is told of the trace.
+    /// The trace headers for the provider.
     headers: Vec<(&'static str, String)>,
 }
 
@@ -67,20 +68,20 @@ impl CallSpan {
         Self { recorded: Some(recorded), headers }
     }
 
-    /// The headers that tell the provider of the trace.
+    /// The trace headers for the provider.
     #[must_use]
     pub fn headers(&mut self) -> Vec<(&'static str, String)> {
         std::mem::take(&mut self.headers)
     }
 
-    /// The first piece of the answer is in hand.
+    /// The first piece of the answer arrived.
     pub fn answering(&mut self) {
         if let Some(recorded) = &mut self.recorded {
             recorded.first = Some(recorded.started.elapsed());
         }
     }
 
-    /// Ends the call: its span and its metrics. `usage` is what the provider counted.
+    /// Ends the call: its span and its metrics. `usage` has the provider's counts.
     pub fn end(self, outcome: AttemptOutcome, usage: Usage) {
         if let (Some(recorded), Some(recorder)) = (self.recorded, RECORDER.get()) {
             recorded.end(recorder, outcome, usage);
@@ -117,7 +118,7 @@ impl Recorded {
     }
 }
 
-/// The operation's name, from the conventions' list where that has it.
+/// The operation's name, from the conventions' list if it is there.
 fn operation(ask: &Ask) -> &'static str {
     match ask {
         Ask::Chat(_) => "chat",
@@ -127,7 +128,7 @@ fn operation(ask: &Ask) -> &'static str {
     }
 }
 
-/// What metrics tell calls apart by: configured values only, so that no caller can make series.
+/// The labels of metrics: configured values only, so that callers cannot create series.
 fn labels(calling: Calling<'_>) -> Vec<KeyValue> {
     let address = calling.base_url.parse::<Uri>().ok();
     let host = address.as_ref().and_then(Uri::host).unwrap_or_default();

@@ -1,22 +1,22 @@
-//! How the exporters reach a collector: one small blocking HTTP client, on the SDK's own threads.
+//! The exporters' HTTP client: a small blocking one, on the SDK's own threads.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 
-/// One export, from connecting to the answer's last byte.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The timeout of one export, from connecting to the last byte of the response.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A blocking client. The exporters' threads have nothing else to do.
+/// A blocking client. The exporters' threads do nothing else.
 #[derive(Debug)]
 pub(super) struct Client(ureq::Agent);
 
 impl Client {
     pub(super) fn new() -> Self {
         let config = ureq::Agent::config_builder()
-            .timeout_global(Some(PATIENCE))
-            // The exporter reads the status itself.
+            .timeout_global(Some(TIMEOUT))
+            // The exporter evaluates the status itself.
             .http_status_as_error(false)
             .max_redirects(0)
             .build();

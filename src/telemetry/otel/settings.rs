@@ -1,6 +1,7 @@
 //! The section `[otel]`.
 //!
-//! Owns its fields and their defaults. Refuses unknown fields; what a value may be is for the configuration's checks.
+//! Owns its fields and their defaults. Rejects unknown fields; the configuration's checks validate
+//! the values.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,11 +14,12 @@ use crate::secret::Secret;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OtelSettings {
-    /// The collector's base address, as in `http://localhost:4318`; OTLP by HTTP. Default: empty, nothing is sent.
+    /// The collector's base address, for example `http://localhost:4318`; OTLP over HTTP. Default:
+    /// empty, nothing is sent.
     pub endpoint: String,
     /// Headers for the collector, as `name=value,name=value`. Default: none.
     pub headers: Secret,
-    /// The name under which the gateway appears. Default `llm-gateway`.
+    /// The gateway's service name. Default `llm-gateway`.
     pub service_name: String,
     /// The share of traces that is sent, 0 to 1. Default 1.
     pub sample_ratio: f64,
@@ -39,7 +41,8 @@ impl Default for OtelSettings {
 }
 
 impl OtelSettings {
-    /// The headers for the collector. A pair without `=` is left out, which the configuration's checks refuse.
+    /// The headers for the collector. A pair without `=` is dropped; the configuration's checks
+    /// reject it.
     #[must_use]
     pub fn headers(&self) -> HashMap<String, String> {
         let pairs = self.headers.expose().split(',').filter_map(|pair| pair.split_once('='));

@@ -1,7 +1,8 @@
-//! W3C trace context: the trace that a request belongs to, and the span of the request itself.
+//! W3C trace context: the trace of a request, and the request's own span.
 //!
-//! The one thing to know: a trace that a client began goes on to the provider whether or not spans are recorded here.
-//! Without a collector its headers pass unchanged; with one the provider's parent is our span of the call.
+//! The one thing to know: a client's trace continues to the provider whether or not spans are
+//! recorded here. Without a collector its headers are passed on unchanged; with one the provider's
+//! parent is the gateway's span of the call.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -17,15 +18,15 @@ use crate::telemetry::RequestEnded;
 
 /// `00-<32 digits>-<16 digits>-<2 digits>`.
 const TRACEPARENT: usize = 55;
-/// Longer vendor state is not passed on, as the recommendation allows.
+/// Longer `tracestate` is dropped, as the recommendation allows.
 const LONGEST_STATE: usize = 512;
 
-/// The place in a trace that calls to providers are made from.
+/// The trace context of calls to providers.
 #[derive(Debug, Clone)]
 pub struct Trace(Context);
 
 impl Trace {
-    /// The trace that a request's headers tell of; `None` when `traceparent` is not right, as the recommendation has it.
+    /// The trace in a request's headers; `None` if `traceparent` is invalid by the recommendation.
     #[must_use]
     pub fn read<'a>(parent: &'a str, states: impl Iterator<Item = &'a str>) -> Option<Self> {
         let plain = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
@@ -46,7 +47,7 @@ impl Trace {
         context.has_active_span().then_some(Self(context))
     }
 
-    /// The headers for a call made from here.
+    /// The headers for a call in this context.
     #[must_use]
     pub fn headers(&self) -> Vec<(&'static str, String)> {
         let mut written = HashMap::new();
@@ -59,7 +60,7 @@ impl Trace {
             .collect()
     }
 
-    /// The place below a span.
+    /// The context below a span.
     pub(super) fn below(span: &Span) -> Self {
         Self(Context::new().with_remote_span_context(span.span_context().clone()))
     }
@@ -89,13 +90,14 @@ impl Extractor for Headers<'_> {
     }
 }
 
-/// The span of one request, from its arrival to the last byte of its answer. Nothing without a collector.
+/// The span of one request, from its arrival to the last byte of its answer. Empty without a
+/// collector.
 #[derive(Debug, Default)]
 pub struct RequestSpan(Option<Span>);
 
 impl RequestSpan {
-    /// Begins the span of `method route`, which came within the trace `parent`. Gives the place that calls to providers
-    /// are made from.
+    /// Begins the span of `method route` in the trace `parent`. Returns it with the context for
+    /// calls to providers.
     #[must_use]
     pub fn begin(
         method: &str,
@@ -120,7 +122,7 @@ impl RequestSpan {
         (Self(Some(span)), Some(trace))
     }
 
-    /// Ends the span with what became of the request.
+    /// Ends the span with the outcome of the request.
     pub fn end(self, ended: &RequestEnded<'_>) {
         let Some(mut span) = self.0.filter(Span::is_recording) else { return };
         let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
@@ -145,7 +147,7 @@ impl RequestSpan {
         if let Some(code) = ended.code {
             span.set_attribute(KeyValue::new("error.type", code));
         }
-        // What the client did wrong is no error of the server's span, as the HTTP conventions have it.
+        // A client's error is not an error of the server's span, by the HTTP conventions.
         if ended.status >= 500 {
             span.set_status(Status::error(ended.code.unwrap_or("unknown")));
         }
@@ -171,13 +173,13 @@ mod tests {
     }
 
     #[test]
-    fn a_later_version_is_passed_on_as_the_first() {
+    fn a_later_version_is_passed_on_as_version_0() {
         let later = format!("cc{}-more", &PARENT[2..]);
         assert_eq!(passed_on(&later, &[]), Some(vec![("traceparent", PARENT.to_owned())]));
     }
 
     #[test]
-    fn what_is_not_right_begins_no_trace() {
+    fn invalid_headers_begin_no_trace() {
         for wrong in [
             "",
             "00",
@@ -196,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn long_state_is_left_out() {
+    fn long_state_is_dropped() {
         let long = format!("a={}", "x".repeat(LONGEST_STATE));
         assert_eq!(passed_on(PARENT, &[&long]), Some(vec![("traceparent", PARENT.to_owned())]));
     }
