@@ -1,12 +1,14 @@
 //! Anthropic's Messages API.
 //!
-//! It owns the shapes of requests, events and errors. It refuses by name what the API has no word for and what
-//! would change the result: several answers, log probabilities, blank stop texts. Penalties, `seed`, `min_p` and
-//! `repeat_penalty` are left out and named as dropped.
+//! It owns the shapes of requests, events and errors. It refuses, with the name of the field,
+//! requests that the API cannot express without changing the result: several answers, log
+//! probabilities, blank stop texts. Penalties, `seed`, `min_p` and `repeat_penalty` are left out
+//! and reported as dropped.
 //!
-//! The one thing to know: thinking excludes much else, and of two wishes that exclude each other the one that
-//! decides the answer's shape wins. A forced tool call, a limit below 1025 tokens, or a tool loop that began
-//! without thinking turn thinking off, which is then named as dropped.
+//! The one thing to know: the API allows thinking only without much else, and if two settings
+//! exclude each other, the one that decides the shape of the answer wins. A forced tool call, a
+//! limit below 1025 tokens, or a tool loop that began without thinking turns thinking off, which is
+//! then reported as dropped.
 
 mod decode;
 mod encode;
@@ -23,8 +25,9 @@ use super::stream::EventDecoder;
 use super::{Backend, DecodeError, Decoder, Rejection, Target, UpstreamRequest, unsupported_error};
 use crate::chat::{Api, Ask, ChatRequest, Endpoint, GatewayError, Listing, Model};
 
-/// The limit of tokens for requests without one, since the API demands one: the most that all models in service
-/// allow. A thinking budget is added to it. `default_max_tokens` of the provider takes its place.
+/// The limit of tokens for requests without one, since the API requires one: the largest that all
+/// models in service accept. A thinking budget is added to it. `default_max_tokens` of the provider
+/// replaces it.
 pub const DEFAULT_MAX_TOKENS: u32 = 8192;
 
 /// Anthropic's Messages API; the provider's base address has no path.
@@ -32,7 +35,7 @@ pub const DEFAULT_MAX_TOKENS: u32 = 8192;
 pub struct Anthropic;
 
 impl Anthropic {
-    /// Watches an answer that is carried.
+    /// A decoder that watches a carried answer.
     pub(super) fn watch(request: &ChatRequest, seed: u64) -> Box<dyn Decoder> {
         Box::new(EventDecoder::lenient(decode::Messages::new(request, seed)))
     }
@@ -82,8 +85,8 @@ impl Backend for Anthropic {
         }
     }
 
-    /// The newest models answer 400 to a last assistant message, so that only the old family is trusted to go on; and
-    /// who thinks begins with that.
+    /// The newest models answer 400 to a last assistant message, so only the old family is known to
+    /// continue it; and a model that thinks begins with its thinking.
     fn continues_prefill(&self, request: &ChatRequest, model: &str) -> bool {
         model.starts_with("claude-3")
             && !thinking::Thinking::of(request, thinking_style::ThinkingStyle::of(model), None)

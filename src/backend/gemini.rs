@@ -1,13 +1,13 @@
 //! Google's Gemini: `streamGenerateContent` of the Generative Language API, v1beta.
 //!
-//! It owns the shapes of requests, answers and errors. It refuses by name what the API has no word for and what
-//! would change the result: several answers, more than five stop texts, images at plain `http` addresses. The
-//! key travels in a header only; addresses end up in logs.
+//! It owns the shapes of requests, answers and errors. It refuses, with the name of the field,
+//! requests that the API cannot express without changing the result: several answers, images at
+//! plain `http` addresses. The key is sent only in a header, because addresses end up in logs.
 //!
-//! The one thing to know: newer models demand their thought signatures back with every call of a tool, and no
-//! client's API but Gemini's has a place for them. A signature therefore travels twice: as
-//! [`crate::chat::ChatEvent::Signature`], for clients that keep thinking, and folded into the id of a call that
-//! came without one, for clients that keep only that. `signature.rs` has the details.
+//! The one thing to know: newer models require their thought signatures back with every tool call,
+//! and only Gemini's own API has a field for them. A signature is therefore sent twice: as
+//! [`crate::chat::ChatEvent::Signature`], for clients that keep thinking, and within the id of a
+//! call that came without one, for clients that keep only the id. `signature.rs` has the details.
 
 mod config;
 mod decode;

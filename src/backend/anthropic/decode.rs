@@ -1,4 +1,5 @@
-//! Reading the events of an answer, or a whole one, from Anthropic and from servers that imitate it.
+//! Reads the events of an answer, or a whole answer, from Anthropic and from servers that imitate
+//! it.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -19,7 +20,7 @@ use crate::wire::signature::REDACTED;
 pub(super) struct Messages {
     names: ToolNames,
     calls: Calls,
-    /// The block that began last, and whether it is a call; other blocks have JSON deltas too.
+    /// The block that began last, and whether it is a tool call; other blocks have JSON deltas too.
     block: Option<(Option<u64>, bool)>,
     stop: Option<Stop>,
     counts: Counts,
@@ -70,7 +71,7 @@ impl Messages {
                 }
             }
             "message_stop" => self.complete(events)?,
-            // A whole answer to a streamed request; without a reason to stop it is none.
+            // A whole answer to a streamed request; it is cut if it has no stop reason.
             "message" => {
                 self.count(event.usage);
                 for block in blocks(event.content.as_deref())? {
@@ -82,7 +83,7 @@ impl Messages {
                     self.complete(events)?;
                 }
             }
-            // `ping`, and whatever is added later.
+            // `ping`, and events that are added later.
             _ => {}
         }
         Ok(())
@@ -108,7 +109,8 @@ impl Messages {
             }
             Some("tool_use") => {
                 let name = block.name.map(|name| self.names.inbound(name));
-                // Streams begin with an empty object, some with the real one; its text counts where it comes.
+                // Streams begin with an empty object, some with the real one; it counts only if no
+                // JSON deltas follow.
                 let fallback = Some(block.input).filter(|input| !input.trim().is_empty());
                 let call =
                     Fragment { index, id: block.id, name, arguments: String::new(), fallback };
@@ -138,7 +140,7 @@ impl Messages {
         Ok(())
     }
 
-    /// Whether a delta of this block is one of a call.
+    /// Whether a delta of this block belongs to a tool call.
     fn is_call(&self, index: Option<u64>) -> bool {
         match self.block {
             Some((current, is_call))
@@ -178,7 +180,7 @@ impl Messages {
 
     fn complete(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {
         self.calls.end(events)?;
-        // The end is told by the event; some imitators leave the reason out.
+        // The event marks the end; some imitators leave out the stop reason.
         let (finish, stop_sequence) = match self.stop.take() {
             Some(Stop { finish, sequence }) => (finish, sequence),
             None => (Finish::Stop, None),
@@ -203,7 +205,7 @@ impl Reader for Messages {
         }
         let mut event: Event = parse(data)?;
         let kind = event.kind.take();
-        // Only what may hold no answer is looked at a second time.
+        // Only an event that may be an error is parsed a second time.
         let is_odd = event.error.is_some() || kind.as_deref().is_none_or(|kind| kind == "error");
         if is_odd && let Some(error) = self.failed(&parse(data)?) {
             return Err(error);
@@ -225,7 +227,7 @@ impl Reader for Messages {
     }
 }
 
-/// One event, or a whole answer. Every field may miss or be `null`.
+/// One event, or a whole answer. Every field may be missing or `null`.
 #[derive(Deserialize)]
 struct Event {
     #[serde(default, rename = "type", deserialize_with = "text")]
@@ -256,7 +258,7 @@ struct Start {
     usage: Option<Counts>,
 }
 
-/// A whole answer's content: blocks, or a text alone at some imitators.
+/// The content of a whole answer: blocks, or from some imitators one text.
 fn blocks(content: Option<&RawValue>) -> Result<Vec<Block>, DecodeError> {
     match content.map(RawValue::get) {
         None => Ok(Vec::new()),
@@ -290,7 +292,7 @@ struct Block {
     input: String,
 }
 
-/// What a delta is, its fields tell: no two kinds have one in common.
+/// The fields of every kind of delta; no two kinds have a field in common.
 #[derive(Deserialize)]
 struct Delta {
     #[serde(default, deserialize_with = "text")]
@@ -307,7 +309,8 @@ struct Delta {
     stop_sequence: Option<String>,
 }
 
-/// Counts, told in pieces: the start knows the prompt, the end the answer, both cumulative.
+/// Token counts, which come in parts: the prompt's at the start, the answer's at the end, both
+/// cumulative.
 #[derive(Deserialize, Default)]
 struct Counts {
     #[serde(default, deserialize_with = "count")]
@@ -351,7 +354,7 @@ impl Counts {
         let written = self.cache_creation_input_tokens;
         let cached = read.unwrap_or(0).saturating_add(written.unwrap_or(0));
         Usage {
-            // What came from the cache and what went to it is not among the input tokens.
+            // The input tokens do not include those read from the cache or written to it.
             prompt: self.input_tokens.map(|tokens| tokens.saturating_add(cached)),
             completion: self.output_tokens,
             cached: read,

@@ -1,4 +1,4 @@
-//! Writing a chat for Anthropic.
+//! Writes a chat for Anthropic.
 
 use serde_json::{Map, Value, json};
 
@@ -18,10 +18,10 @@ use crate::chat::{
 };
 use crate::wire::signature::REDACTED;
 
-/// The longest id of a call that is sent, in bytes. Anthropic's own have 30.
+/// The longest call id that is sent, in bytes. Anthropic's own have 30.
 const LONGEST_ID: usize = 64;
 
-/// What stands in for a JSON mode, which the API does not have.
+/// Replaces a JSON mode, which the API does not have.
 pub(super) const JSON_MODE: &str = "Answer with one JSON object and nothing else.";
 
 /// Builds the call.
@@ -56,7 +56,7 @@ pub(super) fn chat(
         system: system(request)?,
         messages,
         stream: true,
-        // Others' go up to 2, these to 1; thinking takes none but the default.
+        // Other APIs take temperatures up to 2, this one up to 1; thinking allows only the default.
         temperature: sampling.temperature.filter(|_| is_tuned).map(|value| value.min(1.0)),
         top_p: sampling.top_p.filter(|_| has_sampling),
         top_k: sampling.top_k.filter(|_| is_tuned),
@@ -72,7 +72,8 @@ pub(super) fn chat(
     Ok(UpstreamRequest::post("/v1/messages", headers, &body, dropped))
 }
 
-/// What this provider can be told. Models that the API's older words are for know instructions in the first place only.
+/// The features of this provider. Only models that think adaptively accept system messages amid a
+/// conversation.
 fn features(target: Target<'_>, style: ThinkingStyle) -> Features {
     Features {
         api: Api::Anthropic,
@@ -102,7 +103,7 @@ pub(super) fn headers(api_key: Option<&str>, version: ApiVersion) -> Vec<(&'stat
     [("anthropic-version", version.as_str().to_owned())].into_iter().chain(key).collect()
 }
 
-/// Refuses what cannot be asked, and gives the stop texts without empty ones.
+/// Refuses requests that cannot be expressed, and returns the stop texts without empty ones.
 fn check(request: &ChatRequest) -> Result<Vec<&str>, GatewayError> {
     history::refuse_several(request)?;
     if request.logprobs.is_some() {
@@ -117,7 +118,7 @@ fn check(request: &ChatRequest) -> Result<Vec<&str>, GatewayError> {
     Ok(stops)
 }
 
-/// Names what the API has no field for.
+/// Reports the settings for which the API has no field as dropped.
 fn name_unsupported(
     request: &ChatRequest,
     thinking: &Thinking,
@@ -167,7 +168,7 @@ fn system(request: &ChatRequest) -> Result<Option<System<'_>>, GatewayError> {
     })
 }
 
-/// OpenAI's names for the user, who has a place here.
+/// The user's id, from OpenAI's fields for it.
 fn metadata(request: &ChatRequest, dropped: &mut Vec<String>) -> Option<Value> {
     let extra = request.extra.as_ref().filter(|extra| extra.api == Api::OpenAi)?;
     let told = ["safety_identifier", "user"]
@@ -185,7 +186,7 @@ fn messages<'a>(
 ) -> Result<Vec<Turn<'a>>, GatewayError> {
     let mut call_ids = CallIds::new(request, |id| fits_as_id(id, LONGEST_ID))?;
     let mut turns: Vec<Turn<'a>> = Vec::with_capacity(request.messages.len());
-    // Instructions that open the conversation have a place of their own.
+    // The system messages that open the conversation have a field of their own.
     for message in request.messages.iter().skip(opening(request).count()) {
         let (role, content) = match message.role {
             Role::System => ("system", shown(&message.content)),
@@ -194,21 +195,22 @@ fn messages<'a>(
             Role::Tool => ("user", results(message, &mut call_ids)),
         };
         match turns.last_mut() {
-            // The results of one turn's calls belong in one message, with what the user adds.
+            // The results of one turn's calls belong in one message, together with what the user
+            // adds.
             Some(last) if last.role == role => last.content.extend(content),
             _ if content.is_empty() => {}
             _ => turns.push(Turn { role, content }),
         }
     }
     for turn in turns.iter_mut().filter(|turn| turn.role == "user") {
-        // Results come first; the order is otherwise kept.
+        // Results come first; the order is otherwise unchanged.
         turn.content.sort_by_key(|block| !matches!(block.kind, Kind::ToolResult { .. }));
     }
     trim_prefill(&mut turns);
     Ok(turns)
 }
 
-/// A last assistant message is continued; it may not end in white space.
+/// The model continues a last assistant message, which may not end in white space.
 fn trim_prefill(turns: &mut Vec<Turn<'_>>) {
     let Some(last) = turns.last_mut().filter(|turn| turn.role == "assistant") else { return };
     if let Some(Block { kind: Kind::Text { text }, .. }) = last.content.last_mut() {
@@ -222,7 +224,7 @@ fn trim_prefill(turns: &mut Vec<Turn<'_>>) {
     }
 }
 
-/// A user who says nothing says a space.
+/// The API refuses an empty message, so a user message without content becomes a space.
 fn user(message: &Message) -> Vec<Block<'_>> {
     let mut blocks = shown(&message.content);
     if blocks.is_empty() {
@@ -231,7 +233,7 @@ fn user(message: &Message) -> Vec<Block<'_>> {
     blocks
 }
 
-/// The texts and pictures. Empty texts are refused by the API and left out.
+/// The texts, pictures and documents. The API refuses empty texts, so they are left out.
 fn shown(parts: &[Part]) -> Vec<Block<'_>> {
     let mut blocks = Vec::with_capacity(parts.len());
     for part in parts {
@@ -247,7 +249,7 @@ fn shown(parts: &[Part]) -> Vec<Block<'_>> {
     blocks
 }
 
-/// Marks the last block.
+/// Puts the cache mark on the last block.
 fn put_mark<'a>(mark: &'a Value, blocks: &mut [Block<'a>]) {
     if let Some(last) = blocks.last_mut() {
         last.cache_control = Some(mark);
@@ -277,7 +279,7 @@ fn assistant<'a>(
                     };
                     blocks.push(thinking.into());
                 }
-                // Thinking without this provider's proof is refused: it is left out, never made up.
+                // The API refuses thinking without its signature, so such thinking is left out.
                 Some(_) | None if dropped.iter().any(|name| name == "reasoning") => {}
                 Some(_) | None => dropped.push("reasoning".to_owned()),
             },
@@ -311,7 +313,7 @@ fn results<'a>(message: &'a Message, call_ids: &mut CallIds<'a>) -> Vec<Block<'a
     blocks
 }
 
-/// The tools in the client's order. Those that the conversation declares on its way stand there.
+/// The tools in the client's order. Tools that the conversation declares later stay there.
 fn declarations<'a>(request: &'a ChatRequest, names: &'a ToolNames) -> Vec<Offered<'a>> {
     let own = |hosted: &&HostedTool| hosted.api == Api::Anthropic;
     let mut hosted = request.hosted.iter().filter(own).peekable();
@@ -342,7 +344,7 @@ fn declaration<'a>(tool: &'a Tool, names: &'a ToolNames) -> Declaration<'a> {
     }
 }
 
-/// An Anthropic client's own fields of a tool.
+/// The fields of a tool that only Anthropic's clients send.
 fn own_fields(tool: &Tool) -> Vec<(&str, &Value)> {
     let own = tool.extra.as_ref().filter(|extra| extra.api == Api::Anthropic);
     own.into_iter()

@@ -1,4 +1,5 @@
-//! What Anthropic is asked beside messages: how many tokens a prompt has, and the list of models.
+//! The calls to Anthropic other than messages: the count of a prompt's tokens, and the list of
+//! models.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -11,11 +12,12 @@ use crate::backend::{ApiVersion, DecodeError, Target, UpstreamRequest};
 use crate::chat::{Ability, ChatRequest, Facts, GatewayError, Model, Usage, Whole};
 use crate::wire::json;
 
-/// The fields of a message's request that only matter when it is answered, and that a count refuses.
+/// The fields of a messages request that affect only the answer; a count refuses them.
 const UNCOUNTED: [&str; 7] =
     ["max_tokens", "stream", "temperature", "top_p", "top_k", "stop_sequences", "metadata"];
 
-/// The call for a count: what would be sent for an answer, less what does not belong to the prompt.
+/// Builds the call for a count: the call for an answer without the fields that do not belong to the
+/// prompt.
 pub(super) fn count(
     request: &ChatRequest,
     target: Target<'_>,
@@ -28,13 +30,14 @@ pub(super) fn count(
     Ok(UpstreamRequest { path: "/v1/messages/count_tokens".to_owned(), body, ..call })
 }
 
-/// The question which models there are: one page, as large as they come. Both versions of the API answer it alike.
+/// Builds the call for the list of models, in one page of the largest size. Both versions of the
+/// API give the same answer.
 pub(super) fn listing(key: Option<&str>) -> UpstreamRequest {
     let headers = encode::headers(key, ApiVersion::default());
     UpstreamRequest::get("/v1/models?limit=1000", headers)
 }
 
-/// Reads a count. It costs nothing, so it is no usage.
+/// Reads a count. Counting costs nothing, so there is no usage.
 pub(super) fn tokens(body: &[u8]) -> Result<(Whole, Usage), DecodeError> {
     let answer: Counted = parse(body)?;
     let none = || DecodeError::Malformed("no count of tokens".to_owned());
@@ -55,7 +58,8 @@ pub(super) fn models(body: &[u8]) -> Result<Vec<Model>, DecodeError> {
     Ok(entries(body, &["data", "models"])?.into_iter().filter_map(model).collect())
 }
 
-/// Newer versions of the API tell both; every model of Anthropic's that is still served calls tools and reads pictures.
+/// Newer versions of the API tell the context and the abilities; all of Anthropic's models still in
+/// service call tools and read pictures.
 fn facts(entry: &Map<String, Value>) -> Facts {
     let supported = |name: &str| {
         let ability = entry.get("capabilities")?.get(name)?;
@@ -79,7 +83,7 @@ mod tests {
     use crate::backend::testing::user;
 
     #[test]
-    fn a_count_asks_for_the_prompt_alone() {
+    fn a_count_sends_only_the_prompt() {
         let mut request = user("hi");
         request.sampling.temperature = Some(0.5);
         let call = count(&request, Target::new("claude", Some("k"))).unwrap();

@@ -1,4 +1,5 @@
-//! Reading Anthropic's errors, and those of servers that speak its API and keep the errors of another.
+//! Reads Anthropic's errors, and those of servers that speak its API but keep the errors of
+//! another.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ fn classify(error: &VendorError<'_>) -> (RejectionClass, Option<Duration>) {
     let VendorError { report, body, status, answer_status } = error;
     let cap = body.pointer("/error/details/error_code").and_then(Value::as_str).unwrap_or_default();
     let class = match report.kind.as_str() {
-        // A spending limit that the account's owner set, or an account that ran dry.
+        // A spending limit set by the account's owner, or an account without credit.
         "invalid_request_error"
             if report.says(&["usage limit", "spending limit", "credit balance"]) =>
         {
@@ -31,14 +32,15 @@ fn classify(error: &VendorError<'_>) -> (RejectionClass, Option<Duration>) {
         "authentication_error" | "permission_error" => RejectionClass::Forbidden,
         "billing_error" => RejectionClass::QuotaExhausted,
         "not_found_error" => RejectionClass::UnknownModel,
-        // A cap, not a rate: it does not pass by itself.
+        // A spending cap, which does not pass like a rate limit.
         "rate_limit_error" if cap.ends_with("spend_limit_reached") => {
             RejectionClass::QuotaExhausted
         }
         "rate_limit_error" => RejectionClass::RateLimited,
         "overloaded_error" => RejectionClass::Overloaded,
         "timeout_error" => RejectionClass::Timeout,
-        // Its word for everything that went wrong there; a status that says more than 500 is the better one.
+        // Anthropic's word for every failure of its own; a status with more detail than 500 counts
+        // more.
         "api_error" if !matches!(status, 503 | 504 | 529) => RejectionClass::Broken,
         _ => class_of_status(*status),
     };

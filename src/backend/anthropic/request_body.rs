@@ -1,6 +1,6 @@
-//! The shapes of Anthropic's requests.
+//! The JSON of Anthropic's requests.
 //!
-//! They borrow from the chat wherever they can, since pictures are large.
+//! It borrows from the chat wherever it can, because pictures are large.
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -41,7 +41,7 @@ pub(super) struct Body<'a> {
     pub(super) passed: Vec<(&'a str, &'a Value)>,
 }
 
-/// The fields that the gateway itself decides; a client's own of that name is not passed on.
+/// The fields that the gateway itself sets; a client's own fields of these names are not passed on.
 pub(super) const OWN: &[&str] = &[
     "model",
     "max_tokens",
@@ -58,7 +58,7 @@ pub(super) const OWN: &[&str] = &[
     "output_config",
 ];
 
-/// A tool: the client's own, or one of Anthropic's, as sent.
+/// A tool: the client's own, or one that Anthropic hosts, as sent.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum Offered<'a> {
@@ -82,7 +82,7 @@ pub(super) struct Declaration<'a> {
     pub(super) passed: Vec<(&'a str, &'a Value)>,
 }
 
-/// The instructions: in blocks only where one of them is marked.
+/// The system texts; as blocks only if one of them has a cache mark.
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum System<'a> {
@@ -98,7 +98,7 @@ pub(super) struct Turn<'a> {
     pub(super) content: Vec<Block<'a>>,
 }
 
-/// A part of a message, and the client's mark that the prompt is worth keeping up to it.
+/// A part of a message, with the client's cache mark if it has one.
 pub(super) struct Block<'a> {
     pub(super) kind: Kind<'a>,
     pub(super) cache_control: Option<&'a Value>,
@@ -199,7 +199,7 @@ impl<'a> Kind<'a> {
     }
 }
 
-/// Where a picture or a document is.
+/// The source of a picture or a document.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Source<'a> {
@@ -209,7 +209,7 @@ pub(super) enum Source<'a> {
     File { file_id: &'a str },
 }
 
-/// One text alone is written as a string.
+/// A single text without a mark is written as a string.
 fn text_or_blocks<S: Serializer>(blocks: &[Block<'_>], serializer: S) -> Result<S::Ok, S::Error> {
     match blocks {
         [Block { kind: Kind::Text { text }, cache_control: None }] => {

@@ -1,4 +1,4 @@
-//! Tests of the backend as its callers see it; encoding and decoding have a file each.
+//! Tests of the backend through its public functions; encoding and decoding have a file each.
 
 mod decoding;
 mod encoding;
@@ -15,7 +15,7 @@ fn error(kind: &str, message: &str, details: Value) -> String {
 }
 
 #[test]
-fn refusals_are_classed_and_keep_anthropics_words() {
+fn errors_are_classified_and_keep_anthropics_message() {
     let none = || Value::Null;
     let cap = |code: &str| json!({"error_code": code});
     let invalid = "invalid_request_error";
@@ -71,7 +71,7 @@ fn refusals_are_classed_and_keep_anthropics_words() {
 }
 
 #[test]
-fn servers_that_only_speak_the_api_keep_errors_of_their_own() {
+fn errors_of_other_servers_with_this_api_are_read() {
     let llama = json!({"error": {"code": 400, "type": "exceed_context_size_error", "n_ctx": 8192,
         "message": "request (9412 tokens) exceeds the available context size (8192 tokens), try increasing it"}});
     let vllm = |message: &str| json!({"type": "error", "error": {"type": "BadRequestError", "message": message}});
@@ -125,7 +125,7 @@ fn servers_that_only_speak_the_api_keep_errors_of_their_own() {
 }
 
 #[test]
-fn a_status_that_says_busy_counts_more_than_the_word_for_everything() {
+fn a_status_of_overload_counts_more_than_the_type_api_error() {
     for (status, class) in [
         (500, Class::Broken),
         (503, Class::Overloaded),

@@ -1,8 +1,8 @@
-//! Deciding whether a request may think, and how much.
+//! Decides whether a request may think, and how much.
 //!
-//! The rules are the API's: a budget is at least 1024 tokens and below `max_tokens`; thinking allows no forced
-//! tool call; and while a tool loop runs, the turn that called must begin with its signed thinking, unless the model
-//! decides by itself when to think.
+//! The rules are the API's: a budget is at least 1024 tokens and below `max_tokens`; thinking
+//! allows no forced tool call; and within a tool loop, the turn with the call must begin with its
+//! signed thinking, unless the model thinks adaptively.
 
 use serde_json::{Value, json};
 
@@ -11,50 +11,50 @@ use super::thinking_style::ThinkingStyle;
 use crate::chat::{ChatRequest, Effort, Message, Part, Role, ToolChoice};
 use crate::wire::signature::REDACTED;
 
-/// The least budget that the API takes, in tokens.
+/// The smallest budget that the API accepts, in tokens.
 const LEAST: u32 = 1024;
 
-/// What was decided.
+/// The decision.
 #[derive(Debug, Clone)]
 pub(super) struct Thinking {
     how: How,
-    /// Whether it is to be shown, as the client said.
+    /// Whether the answer shows the thinking, as the client asked.
     display: Option<String>,
-    /// The limit of the whole answer, thinking included.
+    /// The limit of the whole answer, including thinking.
     pub(super) max_tokens: u32,
-    /// Whether thinking was wanted and cannot be.
+    /// Whether the client asked for thinking that is not possible.
     pub(super) is_dropped: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum How {
-    /// Nothing is said about it.
-    Untold,
+    /// The field is left out.
+    Unset,
     Off,
-    /// At most so many tokens.
+    /// At most this many tokens.
     Budget(u32),
-    /// As the model sees fit, guided by a word.
+    /// As much as the model decides, guided by an effort.
     Adaptive(Option<&'static str>),
 }
 
 impl Thinking {
-    /// `usual` is the operator's limit for requests without one.
+    /// Decides for a model of this style. `usual` is the operator's limit for requests without one.
     pub(super) fn of(request: &ChatRequest, style: ThinkingStyle, usual: Option<u32>) -> Self {
         let usual = usual.unwrap_or(DEFAULT_MAX_TOKENS);
         let limit = request.sampling.max_tokens;
-        let untold = Self {
-            how: How::Untold,
+        let unset = Self {
+            how: How::Unset,
             display: None,
             max_tokens: limit.unwrap_or(usual),
             is_dropped: false,
         };
-        let Some(effort) = request.effort else { return untold };
-        let dropped = Self { is_dropped: true, ..untold.clone() };
-        // The numbers are those by which Google reads efforts; Anthropic names none.
+        let Some(effort) = request.effort else { return unset };
+        let dropped = Self { is_dropped: true, ..unset.clone() };
+        // Anthropic documents no numbers for efforts; these are Google's.
         let wanted = match effort {
-            // Not to think is what a plain model does anyway.
-            Effort::None if style == ThinkingStyle::Plain => return untold,
-            Effort::None => return Self { how: How::Off, ..untold },
+            // A model without thinking needs no field to turn it off.
+            Effort::None if style == ThinkingStyle::Plain => return unset,
+            Effort::None => return Self { how: How::Off, ..unset },
             Effort::Minimal | Effort::Low => LEAST,
             Effort::On | Effort::Medium => 8192,
             Effort::High | Effort::XHigh | Effort::Max => 24_576,
@@ -83,15 +83,15 @@ impl Thinking {
 
     pub(super) fn is_on(&self) -> bool {
         match self.how {
-            How::Untold | How::Off => false,
+            How::Unset | How::Off => false,
             How::Budget(_) | How::Adaptive(_) => true,
         }
     }
 
-    /// The request's field.
+    /// The field `thinking` of the request.
     pub(super) fn field(&self) -> Option<Value> {
         let mut field = match self.how {
-            How::Untold => return None,
+            How::Unset => return None,
             How::Off => return Some(json!({"type": "disabled"})),
             How::Budget(budget) => json!({"type": "enabled", "budget_tokens": budget}),
             How::Adaptive(_) => json!({"type": "adaptive"}),
@@ -102,16 +102,16 @@ impl Thinking {
         Some(field)
     }
 
-    /// The effort, where it is a word.
+    /// The field `effort`, for models that think adaptively.
     pub(super) fn effort(&self) -> Option<&'static str> {
         match self.how {
-            How::Untold | How::Off | How::Budget(_) => None,
+            How::Unset | How::Off | How::Budget(_) => None,
             How::Adaptive(effort) => effort,
         }
     }
 }
 
-/// The API's word for an effort; `None` is the model's own choice.
+/// The API's word for an effort; `None` lets the model decide.
 fn word(effort: Effort) -> Option<&'static str> {
     match effort {
         Effort::None | Effort::On => None,
@@ -123,12 +123,13 @@ fn word(effort: Effort) -> Option<&'static str> {
     }
 }
 
-/// Whether Anthropic gave the signature: its are base64, other providers' are marked with a colon.
+/// Whether Anthropic made the signature: its signatures are base64, those of other providers are
+/// marked with a colon.
 pub(super) fn is_own(signature: &str) -> bool {
     !signature.is_empty() && (signature.starts_with(REDACTED) || !signature.contains(':'))
 }
 
-/// Whether tools have just answered a turn that did not think, or not here.
+/// Whether the last messages are tool results for a turn without Anthropic's signed thinking.
 fn is_in_unsigned_loop(messages: &[Message]) -> bool {
     let mut latest = messages.iter().rev().filter(|message| message.role != Role::System);
     if latest.next().is_none_or(|message| message.role != Role::Tool) {

@@ -1,23 +1,24 @@
-//! How a model takes its thinking, by its name.
+//! Tells by a model's name how it is asked to think.
 //!
-//! It owns the guess, since nothing else tells. It knows generations, not models.
+//! It owns the guess by the name, because nothing else tells. It knows generations, not single
+//! models.
 //!
-//! The one thing to know: a version above all that are known here is taken to be newer still, and a name that tells no
-//! version of Anthropic's for an imitator's, which knows the older words only.
+//! The one thing to know: a version above all known ones counts as newer still, and a name without
+//! a version of Anthropic's counts as an imitator's, which knows only the older fields.
 
-/// How a model takes its thinking.
+/// How a model is asked to think.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ThinkingStyle {
-    /// Before 3.7: none at all.
+    /// Before 3.7: it does not think.
     Plain,
-    /// Before 4.6, and imitators: a budget of tokens.
+    /// From 3.7 to 4.5, and imitators: a budget of tokens.
     Budget,
-    /// 4.6 and later: as much as it sees fit, guided by an effort.
+    /// 4.6 and later: the model decides how much, guided by an effort.
     Adaptive,
 }
 
 impl ThinkingStyle {
-    /// By the model's name, at Anthropic's or with what aggregators and clouds put around it.
+    /// The style of a model, by its name at Anthropic, at an aggregator or at a cloud.
     pub(super) fn of(model: &str) -> Self {
         let name = model.to_ascii_lowercase();
         let Some((_, name)) = name.split_once("claude-") else {
@@ -30,7 +31,7 @@ impl ThinkingStyle {
         }
         let is_version_first = first.starts_with(|letter: char| letter.is_ascii_digit());
         let major = if is_version_first { Some(first) } else { words.next() };
-        // A date has eight digits, a version two at most.
+        // A date has eight digits, a version at most two.
         let number = |word: Option<&str>| {
             word.map(|word| word.trim_start_matches('v'))
                 .filter(|word| word.len() <= 2)?

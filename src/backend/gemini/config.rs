@@ -1,14 +1,14 @@
-//! Writing Gemini's `generationConfig`, whose rules differ by the model's generation.
+//! Writes Gemini's `generationConfig`, whose rules differ by the model's generation.
 
 use serde_json::{Map, Value, json};
 
 use crate::backend::history::stop_texts;
 use crate::chat::{ChatRequest, Effort, Format, GatewayError};
 
-/// Opens the names of a client's own fields of `generationConfig`.
+/// The prefix of a client's own fields of `generationConfig`.
 pub(super) const OWN: &str = "generationConfig.";
 
-/// Adds a client's own fields, which never replace what is written.
+/// Adds a client's own fields, which never replace fields that are already written.
 pub(super) fn extend(config: &mut Map<String, Value>, own: &[(&str, &Value)]) {
     for (name, value) in own {
         let name = name.strip_prefix(OWN).unwrap_or(name).to_owned();
@@ -16,19 +16,19 @@ pub(super) fn extend(config: &mut Map<String, Value>, own: &[(&str, &Value)]) {
     }
 }
 
-/// How a model takes its thinking, by its name.
+/// How a model is asked to think, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Generation {
     /// Before 2.5: no thinking, but penalties.
     Plain,
-    /// 2.5, and names that tell no version: a budget of tokens.
+    /// 2.5, and names without a version: a budget of tokens.
     Budget,
-    /// 3 and later: a level, and signatures that must return.
+    /// 3 and later: a level, and signatures that must be sent back.
     Level,
 }
 
 impl Generation {
-    /// By the model's name, without `models/`.
+    /// The generation of a model, by its name without `models/`.
     pub(super) fn of(model: &str) -> Self {
         let Some(version) = model.strip_prefix("gemini-") else {
             return if model.starts_with("gemma") { Self::Plain } else { Self::Budget };
@@ -43,7 +43,7 @@ impl Generation {
     }
 }
 
-/// Writes what tunes an answer, and names what has no place.
+/// Writes the settings of the answer, and reports those that have no field as dropped.
 pub(super) fn generation(
     request: &ChatRequest,
     limit: Option<u32>,
@@ -60,7 +60,7 @@ pub(super) fn generation(
     };
     untold("min_p", sampling.min_p.is_some_and(|p| p != 0.0));
     untold("repeat_penalty", sampling.repeat_penalty.is_some_and(|penalty| penalty != 1.0));
-    // Models since 2.5 answer 400 to any penalty but zero.
+    // Models since 2.5 answer 400 to every penalty but zero.
     let mut penalty = |name: &str, value: Option<f64>| {
         let value = value.filter(|value| *value != 0.0);
         untold(name, value.is_some() && generation != Generation::Plain);
@@ -92,12 +92,12 @@ pub(super) fn generation(
     Ok(set.collect())
 }
 
-/// Seeds are 32 bits here: larger ones keep their low 31.
+/// Seeds have 32 bits here: of larger ones the low 31 bits are kept.
 fn fold_seed(seed: i64) -> i64 {
     if i32::try_from(seed).is_ok() { seed } else { seed & i64::from(i32::MAX) }
 }
 
-/// Amounts of thinking: the tokens are those by which Google's own OpenAI endpoint reads efforts.
+/// Amounts of thinking: the tokens are those that Google's own OpenAI endpoint uses for efforts.
 fn thinking(
     request: &ChatRequest,
     limit: Option<u32>,
@@ -107,18 +107,18 @@ fn thinking(
 ) -> Option<Value> {
     let effort = request.effort?;
     let off = effort == Effort::None;
-    // 2.5 Pro cannot be kept from thinking.
-    let is_stubborn = off && generation == Generation::Budget && model.contains("pro");
-    if generation == Generation::Plain || is_stubborn {
-        // Not to think is what a plain model does anyway.
-        if !off || is_stubborn {
+    // 2.5 Pro always thinks.
+    let always_thinks = off && generation == Generation::Budget && model.contains("pro");
+    if generation == Generation::Plain || always_thinks {
+        // A model without thinking needs no field to turn it off.
+        if !off || always_thinks {
             dropped.push("reasoning_effort".to_owned());
         }
         return None;
     }
     let mut config = Map::new();
     if !off {
-        // Without it thinking is charged for, but not shown.
+        // Without this field thinking is charged but not shown.
         config.insert("includeThoughts".to_owned(), json!(true));
     }
     if generation == Generation::Level {

@@ -1,4 +1,4 @@
-//! Reading Gemini's answers.
+//! Reads Gemini's answers.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -18,9 +18,9 @@ use crate::chat::{ChatEvent, ChatRequest, Completion, Finish, TokenLogprob, Usag
 pub(super) struct Responses {
     names: ToolNames,
     calls: Calls,
-    /// The reason the answer ended, once known.
+    /// The reason why the answer ended, once known.
     finish: Option<Finish>,
-    /// Cumulative.
+    /// The counts so far, each of which is cumulative.
     counts: Option<Counts>,
     done: bool,
 }
@@ -38,7 +38,7 @@ impl Responses {
 
     fn response(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {
         let Some(response) = parse::<Option<Response>>(data)? else { return Ok(()) };
-        // Only what may hold no answer is looked at a second time.
+        // Only a response that may hold no answer is parsed a second time.
         let is_odd = response.error.is_some() || response.candidates.is_empty();
         if is_odd && let Some(error) = self.failed(&parse(data)?) {
             return Err(error);
@@ -92,9 +92,9 @@ impl Responses {
         let mut id = call.id;
         if let Some(proof) = &part.thought_signature {
             events.push(signature::event(proof));
-            id = id.or_else(|| Some(signature::fold(self.calls.next_id(), proof)));
+            id = id.or_else(|| Some(signature::append(self.calls.next_id(), proof)));
         }
-        // Calls come whole.
+        // Every call comes whole.
         let name = call.name.map(|name| self.names.inbound(name));
         let call = Fragment { index: None, id, name, arguments: call.args, fallback: None };
         self.calls.whole(call, events)
@@ -110,7 +110,7 @@ impl Reader for Responses {
     ) -> Result<(), DecodeError> {
         match data.trim_ascii_start().first() {
             None => Ok(()),
-            // A document without `alt=sse` is a list of what the events would be.
+            // A document without `alt=sse` is a list of the events.
             Some(b'[') => {
                 let responses: Vec<Box<RawValue>> = parse(data)?;
                 let mut responses = responses.into_iter();
@@ -128,7 +128,8 @@ impl Reader for Responses {
         refusal::ERRORS.in_band(body).map(DecodeError::Reported)
     }
 
-    /// There is no end marker but the reason: the body just ends, and the last events may follow the reason.
+    /// The finish reason is the only end marker: the body just ends, and events may follow the
+    /// reason.
     fn end(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {
         let finish = self.calls.finish(self.finish.ok_or(DecodeError::Cut)?);
         self.done = true;
@@ -138,7 +139,7 @@ impl Reader for Responses {
     }
 }
 
-/// One event. Every field may miss, since proto3 leaves out what has its default, or be `null`.
+/// One event. Every field may be missing, since proto3 leaves out default values, or `null`.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Response {
@@ -243,7 +244,7 @@ struct Token {
 impl From<Token> for TokenLogprob {
     fn from(token: Token) -> Self {
         let text = token.token.unwrap_or_default();
-        // Google gives no bytes; a token that is part of a character has none that could be told.
+        // Google gives no bytes; those of a token that is only part of a character are unknown.
         let is_whole = !text.contains(char::REPLACEMENT_CHARACTER);
         Self {
             bytes: is_whole.then(|| text.clone().into_bytes()),
@@ -270,7 +271,7 @@ struct Counts {
 }
 
 impl Counts {
-    /// Takes later counts one by one, since sums are made of them.
+    /// Takes later counts one by one, because they are added up.
     fn update(&mut self, later: &Self) {
         for (count, later) in [
             (&mut self.prompt_token_count, later.prompt_token_count),
@@ -285,14 +286,14 @@ impl Counts {
 }
 
 impl From<&Counts> for Usage {
-    /// Counts that miss are zero here, because proto3 leaves zeros out.
+    /// Missing counts are zero here, because proto3 leaves zeros out.
     fn from(counts: &Counts) -> Self {
         let sum = |one: Option<u64>, other: Option<u64>| {
             Some(one.unwrap_or(0).saturating_add(other.unwrap_or(0)))
         };
         Self {
             prompt: sum(counts.prompt_token_count, counts.tool_use_prompt_token_count),
-            // Thoughts are not among the candidates' tokens.
+            // The candidates' tokens do not include thoughts.
             completion: sum(counts.candidates_token_count, counts.thoughts_token_count),
             cached: Some(counts.cached_content_token_count.unwrap_or(0)),
             cache_written: None,

@@ -1,4 +1,4 @@
-//! Writing a chat for Gemini.
+//! Writes a chat for Gemini.
 
 use std::borrow::Cow;
 
@@ -24,7 +24,7 @@ use crate::chat::{
 use crate::wire::json;
 use crate::wire::signature::geminis;
 
-/// What the API can be told.
+/// The features of the API.
 const FEATURES: Features = Features {
     api: Api::Gemini,
     user_documents: Documents::Inline,
@@ -91,7 +91,7 @@ pub(super) fn short_name(model: &str) -> &str {
     model.strip_prefix("models/").unwrap_or(model)
 }
 
-/// The model's path: `/` and `:` as they are, whatever could leave the path escaped.
+/// The model's path: `/` and `:` stay, and characters that could leave the path are escaped.
 pub(super) fn path_of(model: &str) -> Result<String, GatewayError> {
     if model.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
         return Err(GatewayError::invalid("model: this is no name of a model"));
@@ -127,7 +127,7 @@ fn contents<'a>(
         };
         let is_result = message.role == Role::Tool;
         match written.last_mut() {
-            // All answers to one turn of the model belong in one entry.
+            // All results for one turn of the model belong in one entry.
             Some(last) if is_result && follows_result => last.parts.extend(parts),
             _ if parts.is_empty() => {}
             _ => written.push(WireContent { role, parts }),
@@ -137,7 +137,8 @@ fn contents<'a>(
     Ok(written)
 }
 
-/// Empty texts are left out, since some models refuse them; a user who says nothing says a space.
+/// Empty texts are left out, because some models refuse them; a user message without content
+/// becomes a space.
 fn user(message: &Message) -> Result<Vec<WirePart<'_>>, GatewayError> {
     let mut parts = Vec::with_capacity(message.content.len());
     for part in &message.content {
@@ -168,8 +169,8 @@ fn model<'a>(
 ) -> Result<Vec<WirePart<'a>>, GatewayError> {
     refuse_images(message)?;
     let mut parts = Vec::with_capacity(message.content.len());
-    // The signature that belongs to the next call, and whether this turn has called before.
-    let mut proof: Option<String> = None;
+    // The signature for the next call, and whether this turn has called before.
+    let mut signature_of_next: Option<String> = None;
     let mut has_called = false;
     for part in &message.content {
         match part {
@@ -181,23 +182,23 @@ fn model<'a>(
             | Part::Document(_)
             | Part::Foreign(_) => {}
             Part::Reasoning { signature, .. } => match signature.as_deref().map(geminis) {
-                Some(Some(own)) => proof = Some(own.to_owned()),
+                Some(Some(own)) => signature_of_next = Some(own.to_owned()),
                 Some(None) | None if dropped.iter().any(|name| name == "reasoning") => {}
                 Some(None) | None => dropped.push("reasoning".to_owned()),
             },
             Part::ToolCall(call) => {
                 let id = call_ids.call();
-                let (id, folded) = signature::unfold(&id);
-                let mut proof = proof.take().or(folded);
-                // Of several calls in one turn only the first is signed.
-                if proof.is_none() && !has_called && generation == Generation::Level {
-                    proof = Some(signature::STAND_IN.to_owned());
+                let (id, embedded) = signature::split(&id);
+                let mut signature = signature_of_next.take().or(embedded);
+                // Only the first of several calls in one turn has a signature.
+                if signature.is_none() && !has_called && generation == Generation::Level {
+                    signature = Some(signature::PLACEHOLDER.to_owned());
                 }
                 has_called = true;
                 let name = names.outbound(&call.name);
                 parts.push(WirePart {
                     function_call: Some(json!({"id": id, "name": name, "args": arguments(call)?})),
-                    thought_signature: proof,
+                    thought_signature: signature,
                     ..WirePart::default()
                 });
             }
@@ -216,7 +217,7 @@ fn results<'a>(
     for part in &message.content {
         let Part::ToolResult(result) = part else { continue };
         let (id, name) = call_ids.result();
-        let (id, _) = signature::unfold(&id);
+        let (id, _) = signature::split(&id);
         let name = names.outbound(name);
         let function_response = json!({"id": id, "name": name, "response": response(result)});
         parts.push(WirePart { function_response: Some(function_response), ..WirePart::default() });
@@ -229,7 +230,7 @@ fn results<'a>(
     Ok(parts)
 }
 
-/// The answer of a tool must be an object.
+/// The result of a tool must be an object.
 fn response(result: &ToolResult) -> Value {
     let text = plain_result_text(result);
     if result.is_error {
@@ -250,7 +251,7 @@ fn picture(image: &Image) -> Result<WirePart<'_>, GatewayError> {
             }),
             ..WirePart::default()
         }),
-        // Google fetches public `https` links and its own files by itself.
+        // Google itself fetches public `https` links and files in its own storage.
         ImageSource::Url(url) if url.starts_with("https://") || url.starts_with("gs://") => {
             Ok(WirePart { file_data: Some(File { file_uri: url }), ..WirePart::default() })
         }
@@ -260,14 +261,15 @@ fn picture(image: &Image) -> Result<WirePart<'_>, GatewayError> {
     }
 }
 
-/// A document in the request; others have been refused or are text by now.
+/// A document within the request; documents of other kinds have been refused or replaced by text
+/// before.
 fn file(document: &Document) -> Option<WirePart<'_>> {
     let DocumentSource::Inline { media_type, base64 } = &document.source else { return None };
     let inline_data = Some(Blob { mime_type: Cow::Borrowed(media_type), data: base64 });
     Some(WirePart { inline_data, ..WirePart::default() })
 }
 
-/// The functions in one entry, then what Google itself runs, as sent.
+/// The functions in one entry, then the tools that Google hosts, as sent.
 fn tools(request: &ChatRequest, names: &ToolNames) -> Option<Value> {
     let declarations = request.tools.iter().map(|tool| {
         let mut declaration = Map::new();
@@ -275,7 +277,8 @@ fn tools(request: &ChatRequest, names: &ToolNames) -> Option<Value> {
         if let Some(description) = &tool.description {
             declaration.insert("description".to_owned(), json!(description));
         }
-        // An object without properties is refused by some models; no schema means no arguments.
+        // Some models refuse an object without properties; a declaration without a schema has no
+        // arguments.
         if let Some(schema) = tool.parameters.as_ref().filter(|schema| has_properties(schema)) {
             declaration.insert("parametersJsonSchema".to_owned(), schema.clone());
         }
@@ -314,7 +317,7 @@ fn tool_config(choice: &ToolChoice, names: &ToolNames) -> Option<Value> {
     Some(json!({"functionCallingConfig": calling}))
 }
 
-/// The fields that the gateway itself decides; a client's own of that name is not passed on.
+/// The fields that the gateway itself sets; a client's own fields of these names are not passed on.
 const OWN: &[&str] = &["contents", "systemInstruction", "tools", "toolConfig", "generationConfig"];
 
 #[derive(Serialize)]

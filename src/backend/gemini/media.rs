@@ -1,22 +1,23 @@
-//! Sound and film from OpenAI's clients, as Gemini takes them.
+//! Reads audio and video from OpenAI's clients for Gemini.
 //!
-//! It refuses nothing: what has no place here is for the caller to name.
+//! It refuses nothing: the caller reports parts that Gemini does not take.
 //!
-//! The one thing to know: a bare `format` is the second half of a media type, except `mp3`, whose type is `audio/mpeg`
-//! elsewhere and `audio/mp3` at Google.
+//! The one thing to know: a bare `format` is the subtype of a media type, except `mp3`, whose type
+//! is `audio/mpeg` elsewhere and `audio/mp3` at Google.
 
 use crate::chat::{Api, Foreign};
 
-/// A part in Gemini's terms.
+/// A part as Gemini takes it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Media<'a> {
     /// The bytes, in base64.
     Inline { media_type: String, data: &'a str },
-    /// An address that Google fetches.
+    /// A URL that Google fetches.
     Address(&'a str),
 }
 
-/// Reads `input_audio`, `audio_url`, `video_url`, `input_video` and `file`; `None` for everything else.
+/// Reads `input_audio`, `audio_url`, `video_url`, `input_video` and `file`; `None` for all other
+/// parts.
 pub(super) fn read(foreign: &Foreign) -> Option<Media<'_>> {
     if foreign.api != Api::OpenAi {
         return None;
@@ -62,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn sound_and_film_go_inline_or_by_an_address_that_google_fetches() {
+    fn audio_and_video_are_sent_inline_or_by_a_url_that_google_fetches() {
         for (part, media_type, data) in [
             (foreign("input_audio", json!({"data": "AAAA", "format": "mp3"})), "audio/mp3", "AAAA"),
             (

@@ -1,7 +1,8 @@
-//! What Gemini is asked beside chats: vectors, the length of a prompt, the list of models.
+//! The calls to Gemini other than chats: embeddings, the count of a prompt's tokens, the list of
+//! models.
 //!
-//! The one thing to know: vectors cut to fewer dimensions are not of length 1 with older models, and are passed on as
-//! they come.
+//! The one thing to know: embeddings of older models with fewer dimensions do not have length 1,
+//! and are passed on as they come.
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -16,10 +17,10 @@ use crate::chat::{
 };
 use crate::wire::json;
 
-/// What a listed model must be able to do, one of these.
+/// A listed model must support one of these methods.
 const USEFUL: [&str; 2] = ["generateContent", "embedContent"];
 
-/// The call for vectors.
+/// Builds the call for embeddings.
 pub(super) fn embed(
     request: &EmbedRequest,
     model: &str,
@@ -45,7 +46,8 @@ pub(super) fn embed(
     Ok(UpstreamRequest::post(path, headers(key), &json!({"requests": requests}), dropped))
 }
 
-/// The call that only counts: the whole request for an answer, wrapped, so that instructions and tools count.
+/// Builds the call for a count: the whole request for an answer, wrapped, so that instructions and
+/// tools count.
 pub(super) fn count(
     request: &ChatRequest,
     target: Target<'_>,
@@ -60,12 +62,12 @@ pub(super) fn count(
     Ok(call)
 }
 
-/// The question which models there are: one page, as large as they come.
+/// Builds the call for the list of models, in one page of the largest size.
 pub(super) fn listing(key: Option<&str>) -> UpstreamRequest {
     UpstreamRequest::get("/v1beta/models?pageSize=1000", headers(key))
 }
 
-/// Reads vectors.
+/// Reads embeddings.
 pub(super) fn embeddings(body: &[u8]) -> Result<(Whole, Usage), DecodeError> {
     let answer: Embedded = parse(body)?;
     let vectors = answer.embeddings.into_iter().map(|entry| entry.values).collect();
@@ -79,7 +81,7 @@ pub(super) fn tokens(body: &[u8]) -> Result<(Whole, Usage), DecodeError> {
     Ok((Whole::Tokens(answer.total_tokens.unwrap_or(0)), Usage::default()))
 }
 
-/// Reads the list of models, less those that do something else than chat and embed.
+/// Reads the list of models, without those that neither chat nor embed.
 pub(super) fn models(body: &[u8]) -> Result<Vec<Model>, DecodeError> {
     let model = |entry: Map<String, Value>| {
         let methods = entry.get("supportedGenerationMethods").and_then(Value::as_array);
@@ -99,8 +101,8 @@ pub(super) fn models(body: &[u8]) -> Result<Vec<Model>, DecodeError> {
     Ok(entries(body, &["models", "data"])?.into_iter().filter_map(model).collect())
 }
 
-/// The list says how much a model takes and whether it thinks. Pictures it does not mention: all of the family `gemini`
-/// that chat read them.
+/// The list tells the context and whether a model thinks. It does not mention pictures: all chat
+/// models of the family `gemini` read them.
 fn facts(name: &str, entry: &Map<String, Value>) -> Facts {
     let chats = has_word(entry.get("supportedGenerationMethods"), "generateContent");
     let embeds = has_word(entry.get("supportedGenerationMethods"), "embedContent");
@@ -134,7 +136,7 @@ struct Counts {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Counted {
-    /// Left out when it is 0, as proto3 does.
+    /// Missing if it is 0, as proto3 leaves zeros out.
     #[serde(default, deserialize_with = "lenient::count")]
     total_tokens: Option<u64>,
 }
@@ -146,7 +148,7 @@ mod tests {
     use crate::chat::{Message, Role};
 
     #[test]
-    fn vectors_are_asked_for_in_one_batch() {
+    fn embeddings_are_requested_in_one_batch() {
         let input = vec!["a".to_owned(), "b".to_owned()];
         let request = EmbedRequest { input, dimensions: Some(8), ..EmbedRequest::default() };
         let call = embed(&request, "gemini-embedding-001", Some("k")).unwrap();

@@ -1,4 +1,4 @@
-//! Reading Google's errors.
+//! Reads Google's errors.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub(super) const ERRORS: VendorErrors =
 
 fn classify(error: &VendorError<'_>) -> (RejectionClass, Option<Duration>) {
     let VendorError { report, body, status, answer_status } = error;
-    // The error in its envelope, which is at times a list of one.
+    // The error in its envelope, which is sometimes a list of one.
     let error = body.get("error").or_else(|| body.get(0)?.get("error")).unwrap_or(&Value::Null);
     let state = error.get("status").and_then(Value::as_str).unwrap_or_default();
     let class = match class_of_status(*status) {
@@ -34,9 +34,10 @@ fn classify(error: &VendorError<'_>) -> (RejectionClass, Option<Duration>) {
         {
             RejectionClass::Forbidden
         }
-        // Cancelled; somebody else's leaving may have caused it.
+        // Cancelled, perhaps because another client disconnected.
         RejectionClass::BadRequest if *status == 499 => RejectionClass::Broken,
-        // Google adds a delay of some seconds to an exhausted day too, and lists both limits together.
+        // Google adds a delay of seconds to an exhausted daily quota as well, and lists both limits
+        // together.
         RejectionClass::RateLimited
             if is_daily(error) || report.says(&["spending cap", "spend limit"]) =>
         {
@@ -50,7 +51,7 @@ fn classify(error: &VendorError<'_>) -> (RejectionClass, Option<Duration>) {
     (class, retry_after)
 }
 
-/// The details of that type.
+/// The details of this type.
 fn details<'a>(error: &'a Value, kind: &'a str) -> impl Iterator<Item = &'a Value> {
     let all = error.get("details").and_then(Value::as_array).into_iter().flatten();
     all.filter(move |detail| {
@@ -59,14 +60,15 @@ fn details<'a>(error: &'a Value, kind: &'a str) -> impl Iterator<Item = &'a Valu
     })
 }
 
-/// Whether it is about the gateway's own key, which Google calls the caller's mistake.
+/// Whether the error is about the gateway's own key, which Google reports as a mistake of the
+/// caller.
 fn is_key(error: &Value) -> bool {
     let mut reasons =
         details(error, "google.rpc.ErrorInfo").filter_map(|detail| detail.get("reason"));
     reasons.any(|reason| reason == "API_KEY_INVALID")
 }
 
-/// Whether one of the limits is a day's.
+/// Whether one of the limits is a daily one.
 fn is_daily(error: &Value) -> bool {
     let failures = details(error, "google.rpc.QuotaFailure");
     let lists = failures.filter_map(|detail| detail.get("violations").and_then(Value::as_array));
@@ -79,7 +81,7 @@ fn delay(error: &Value) -> Option<Duration> {
     seconds(delays.find_map(|detail| detail.get("retryDelay")?.as_str())?)
 }
 
-/// `… Please retry in 45.57s.`
+/// The delay in `… Please retry in 45.57s.`
 fn told_delay(said: &str) -> Option<Duration> {
     let (_, rest) = said.split_once("retry in ")?;
     let end = rest.find('s')?;

@@ -1,4 +1,4 @@
-//! Tests of the backend as its callers see it; encoding and decoding have a file each.
+//! Tests of the backend through its public functions; encoding and decoding have a file each.
 
 mod decoding;
 mod encoding;
@@ -16,7 +16,7 @@ fn error(code: u16, status: &str, message: &str, details: Value) -> String {
 }
 
 #[test]
-fn refusals_are_classed_and_keep_googles_words() {
+fn errors_are_classified_and_keep_googles_message() {
     let invalid = "INVALID_ARGUMENT";
     let key =
         json!([{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}]);
@@ -56,7 +56,7 @@ fn refusals_are_classed_and_keep_googles_words() {
 }
 
 #[test]
-fn an_exhausted_day_is_a_quota_even_beside_a_delay() {
+fn an_exhausted_daily_limit_is_a_quota_even_with_a_delay() {
     let limit = |id: &str| json!({"quotaId": id});
     let failure = |limits: Value| {
         json!([
@@ -77,7 +77,7 @@ fn an_exhausted_day_is_a_quota_even_beside_a_delay() {
 }
 
 #[test]
-fn a_delay_may_be_told_in_words_and_nonsense_is_none() {
+fn a_delay_is_read_from_the_message_unless_it_is_invalid() {
     let read = |message: &str| {
         let body = error(429, "RESOURCE_EXHAUSTED", message, json!([]));
         Gemini.rejection(429, body.as_bytes(), "m").retry_after

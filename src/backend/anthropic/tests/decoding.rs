@@ -1,4 +1,5 @@
-//! What is read from Anthropic, however it is cut, and what is not taken for an answer.
+//! Tests of reading answers from Anthropic, wherever they are cut, and of what is not accepted as
+//! an answer.
 
 use proptest::prelude::*;
 
@@ -19,7 +20,7 @@ fn text(text: &str) -> ChatEvent {
     ChatEvent::Text(text.into())
 }
 
-/// A text block, and the end for this reason.
+/// A text block, and the end with this stop reason.
 fn answer(reason: &str) -> String {
     stream(&[
         r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#,
@@ -43,7 +44,7 @@ fn only_message_stop_ends_an_answer() {
 }
 
 #[test]
-fn reasons_to_stop_are_understood() {
+fn stop_reasons_are_understood() {
     for (reason, finish) in [
         ("end_turn", Finish::Stop),
         ("stop_sequence", Finish::Stop),
@@ -70,7 +71,7 @@ fn reasons_to_stop_are_understood() {
 }
 
 #[test]
-fn counts_of_start_and_end_are_put_together() {
+fn counts_of_the_start_and_the_end_are_combined() {
     let body = stream(&[
         r#"{"type":"message_start","message":{"usage":{"input_tokens":5,"cache_read_input_tokens":3,"cache_creation_input_tokens":2,"output_tokens":1}}}"#,
         r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"output_tokens":7}}"#,
@@ -89,7 +90,7 @@ fn counts_of_start_and_end_are_put_together() {
 }
 
 #[test]
-fn thinking_keeps_its_signatures_apart() {
+fn thinking_and_signatures_are_separate_events() {
     let body = stream(&[
         r#"{"type":"ping"}"#,
         r#"{"type":"content_block_start","content_block":{"type":"thinking","thinking":"","signature":""}}"#,
@@ -112,7 +113,7 @@ fn thinking_keeps_its_signatures_apart() {
 }
 
 #[test]
-fn calls_are_counted_apart_from_other_blocks_and_have_arguments() {
+fn calls_are_numbered_without_other_blocks_and_have_arguments() {
     let body = stream(&[
         r#"{"type":"content_block_start","index":1,"content_block":{"type":"server_tool_use","id":"s","name":"web_search","input":{}}}"#,
         r#"{"type":"content_block_delta","index":1,"delta":{"type":"input_json_delta","partial_json":"{\"q\":1}"}}"#,
@@ -153,7 +154,7 @@ fn a_whole_answer_to_a_streamed_request_is_read() {
 }
 
 #[test]
-fn a_later_count_of_nothing_wipes_no_earlier_one_out() {
+fn a_later_count_of_zero_does_not_erase_an_earlier_one() {
     let body = stream(&[
         r#"{"type":"message_start","message":{"usage":{"input_tokens":25,"cache_read_input_tokens":5,"output_tokens":1}}}"#,
         r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{"input_tokens":0,"cache_read_input_tokens":0,"output_tokens":9}}"#,
@@ -167,7 +168,7 @@ fn a_later_count_of_nothing_wipes_no_earlier_one_out() {
 }
 
 #[test]
-fn null_is_nothing_in_every_field_and_a_text_alone_is_content() {
+fn null_counts_as_missing_in_every_field_and_content_may_be_one_text() {
     let body = stream(&[
         r#"{"type":"message_start","message":null}"#,
         r#"{"type":"message_start","message":{"content":null,"stop_reason":null,"usage":null}}"#,
@@ -189,7 +190,7 @@ fn null_is_nothing_in_every_field_and_a_text_alone_is_content() {
 }
 
 #[test]
-fn blocks_that_alternate_and_inputs_that_come_at_once_are_whole_calls() {
+fn interleaved_blocks_and_undivided_inputs_become_whole_calls() {
     let begin = |index: u32, id: &str, input: &str| {
         format!(
             r#"{{"type":"content_block_start","index":{index},"content_block":{{"type":"tool_use","id":"{id}","name":"f","input":{input}}}}}"#
@@ -226,7 +227,7 @@ fn blocks_that_alternate_and_inputs_that_come_at_once_are_whole_calls() {
 }
 
 #[test]
-fn an_error_within_a_success_is_a_failure_of_its_class() {
+fn an_error_within_a_success_is_classified() {
     for (kind, class) in [
         ("overloaded_error", Class::Overloaded),
         ("api_error", Class::Broken),
@@ -263,13 +264,13 @@ fn other_servers_errors_within_a_success_are_failures_too() {
 }
 
 #[test]
-fn the_events_name_stands_in_for_a_missing_type() {
+fn the_events_name_replaces_a_missing_type() {
     let (events, ended) = decode("event: message_stop\ndata: {}\n\n");
     assert_eq!((events, ended), (vec![done(Finish::Stop, Usage::default())], Ok(())));
 }
 
 #[test]
-fn what_anthropic_never_answers_is_malformed() {
+fn an_answer_in_no_known_shape_is_malformed() {
     for body in ["<html></html>", "data: {\"delta\":1}\n\n", "data: oops\n\n", "{\"a\":}"] {
         let (_, ended) = decode(body);
         assert!(matches!(ended, Err(DecodeError::Malformed(_))), "{body}: {ended:?}");
@@ -278,7 +279,7 @@ fn what_anthropic_never_answers_is_malformed() {
 
 proptest! {
     #[test]
-    fn cuts_never_matter(cuts in proptest::collection::vec(0usize..420, 0..8)) {
+    fn cuts_between_pieces_change_nothing(cuts in proptest::collection::vec(0usize..420, 0..8)) {
         let body = answer("end_turn").replace("data:", "event: x\ndata:");
         let whole = decode(&body);
         prop_assert_eq!(&whole.1, &Ok(()));
@@ -286,7 +287,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_the_decoder_panic_or_succeed_without_an_end(
+    fn arbitrary_bytes_neither_panic_nor_succeed_without_an_end(
         mut body in proptest::collection::vec(any::<u8>(), 0..300),
         opening in "(event: message|data: |\\{|data: \\{\"type\":\"message)?",
     ) {

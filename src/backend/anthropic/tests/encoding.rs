@@ -1,4 +1,4 @@
-//! What is sent to Anthropic, what is left out, and what is refused.
+//! Tests of what is sent to Anthropic, left out, and refused.
 
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ fn messages(request: &ChatRequest) -> Value {
 }
 
 #[test]
-fn a_plain_request_is_streamed_and_has_the_limit_that_the_api_demands() {
+fn a_plain_request_is_streamed_with_the_limit_that_the_api_requires() {
     let call = Anthropic.encode(&Ask::Chat(user("hi")), Target::new("claude", Some("k"))).unwrap();
     assert_eq!(call.path, "/v1/messages");
     let headers = [("anthropic-version", "2023-06-01".to_owned()), ("x-api-key", "k".to_owned())];
@@ -30,7 +30,7 @@ fn a_plain_request_is_streamed_and_has_the_limit_that_the_api_demands() {
 }
 
 #[test]
-fn the_later_version_takes_no_sampling_and_the_limit_may_be_configured() {
+fn the_later_version_has_no_sampling_and_the_limit_may_be_configured() {
     let mut request = user("hi");
     request.sampling.temperature = Some(0.5);
     request.sampling.top_p = Some(0.9);
@@ -53,7 +53,7 @@ fn the_later_version_takes_no_sampling_and_the_limit_may_be_configured() {
         (body["temperature"].as_f64(), body["top_p"].as_f64(), dropped.len()),
         (Some(0.5), Some(0.9), 0)
     );
-    // What is thought comes on top of the operator's limit.
+    // A thinking budget is added to the operator's limit.
     request.effort = Some(Effort::Low);
     let call = Anthropic.encode(&Ask::Chat(request), target).unwrap();
     let body: Value = serde_json::from_slice(&call.body).unwrap();
@@ -64,7 +64,7 @@ fn the_later_version_takes_no_sampling_and_the_limit_may_be_configured() {
 }
 
 #[test]
-fn opening_instructions_are_hoisted_and_neighbours_of_one_role_merged() {
+fn opening_system_messages_move_to_their_field_and_messages_of_one_role_merge() {
     let mut request = user("hi");
     request.messages.insert(0, Message::text(Role::System, "one"));
     request.messages.insert(1, Message::text(Role::System, "two"));
@@ -88,7 +88,7 @@ fn a_prefill_of_white_space_alone_is_left_out() {
 }
 
 #[test]
-fn what_would_change_the_result_is_refused_by_name() {
+fn requests_that_would_change_the_result_are_refused_by_name() {
     let refused = |change: fn(&mut ChatRequest)| refusal(&Anthropic, change);
     assert!(refused(|request| request.n = Some(2)).starts_with("n:"));
     assert!(refused(|request| request.logprobs = Some(0)).starts_with("logprobs:"));
@@ -109,7 +109,7 @@ fn what_would_change_the_result_is_refused_by_name() {
 }
 
 #[test]
-fn sampling_is_clamped_and_what_has_no_place_is_named() {
+fn sampling_is_clamped_and_settings_without_a_field_are_reported() {
     let mut request = user("hi");
     request.sampling = Sampling {
         max_tokens: Some(9),
@@ -133,7 +133,7 @@ fn sampling_is_clamped_and_what_has_no_place_is_named() {
 }
 
 #[test]
-fn pictures_go_inline_or_by_address_and_are_what_their_bytes_say() {
+fn pictures_are_sent_inline_or_by_url_with_the_type_of_their_bytes() {
     let mut request = user("look");
     request.messages[0].content.extend([inline("R0lGODAA"), linked("https://example.org/x")]);
     let content = json!([{"type": "text", "text": "look"},
@@ -172,7 +172,7 @@ fn all_results_come_first_in_one_user_message() {
 }
 
 #[test]
-fn tools_have_schemas_and_choices_their_types() {
+fn tools_have_schemas_and_tool_choices_have_types() {
     let mut request = user("hi");
     request.tool_choice = ToolChoice::Required;
     assert_eq!(encode(&request).0["tool_choice"], Value::Null);
@@ -196,7 +196,7 @@ fn tools_have_schemas_and_choices_their_types() {
 }
 
 #[test]
-fn a_schema_is_a_format_and_a_json_mode_is_a_sentence() {
+fn a_schema_becomes_a_format_and_a_json_mode_a_sentence() {
     let mut request = user("hi");
     let schema = json!({"type": "object"});
     request.format =
@@ -229,7 +229,7 @@ fn a_thinking_budget_fits_below_the_limit_or_is_dropped() {
 }
 
 #[test]
-fn thinking_excludes_temperature_and_gives_way_to_a_forced_call() {
+fn thinking_excludes_temperature_and_a_forced_call_excludes_thinking() {
     let mut request = user("hi");
     request.effort = Some(Effort::Low);
     request.sampling.temperature = Some(0.3);
@@ -245,7 +245,7 @@ fn thinking_excludes_temperature_and_gives_way_to_a_forced_call() {
 }
 
 #[test]
-fn only_anthropics_own_thinking_goes_back_and_all_of_it() {
+fn anthropics_own_thinking_is_sent_whole_and_no_other() {
     let mut request = user("hi");
     let thoughts = vec![
         thought("hm", Some("c2ln")),
@@ -268,21 +268,21 @@ fn only_anthropics_own_thinking_goes_back_and_all_of_it() {
 }
 
 #[test]
-fn a_tool_loop_that_began_without_thinking_goes_on_without() {
+fn a_tool_loop_that_began_without_thinking_continues_without_it() {
     let mut request = user("hi");
     request.messages.push(message(Role::Assistant, vec![call(Some("1"), "f", "")]));
     request.messages.push(message(Role::Tool, vec![result(Some("1"), "42")]));
     request.effort = Some(Effort::Low);
     let (body, dropped) = encode(&request);
     assert_eq!((&body["thinking"], dropped), (&Value::Null, vec!["reasoning_effort".to_owned()]));
-    // The loop is over once the model has spoken and the user goes on.
+    // The loop is over once the model has answered and the user goes on.
     request.messages.push(Message::text(Role::Assistant, "42"));
     request.messages.push(Message::text(Role::User, "why?"));
     assert_eq!(encode(&request).0["thinking"]["type"], "enabled");
 }
 
 #[test]
-fn own_fields_pass_and_openais_user_finds_its_place() {
+fn own_fields_are_passed_on_and_openais_user_becomes_metadata() {
     let mut request = user("hi");
     let fields = json!({"service_tier": "auto", "max_tokens": 1, "mcp_servers": [{}]});
     request.extra = extra(Api::Anthropic, fields);
@@ -295,7 +295,7 @@ fn own_fields_pass_and_openais_user_finds_its_place() {
 }
 
 #[test]
-fn marks_for_the_prompt_cache_are_put_where_the_client_put_them() {
+fn cache_marks_are_written_where_the_client_put_them() {
     let mark = || Part::CacheMark(json!({"type": "ephemeral"}));
     let marked = |mut block: Value| {
         block["cache_control"] = json!({"type": "ephemeral"});
@@ -321,7 +321,7 @@ fn marks_for_the_prompt_cache_are_put_where_the_client_put_them() {
     assert_eq!(body["messages"][2]["content"], json!([marked(answered)]));
     assert_eq!(body["tools"][0]["cache_control"], json!({"type": "ephemeral"}));
     assert_eq!(dropped, [""; 0]);
-    // Nobody else can be told.
+    // The other APIs have no field for cache marks.
     let others: [(&str, &dyn Backend); 3] =
         [("ollama", &Ollama), ("openai", &OpenAi), ("gemini", &Gemini)];
     for (name, backend) in others {

@@ -1,4 +1,4 @@
-//! What newer models are told, and what is Anthropic's own on its way back.
+//! Tests of what newer models are sent, and of parts that only Anthropic's API has.
 
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ fn encode_for(request: &ChatRequest, model: &str) -> (Value, Vec<String>) {
 }
 
 #[test]
-fn newer_models_think_as_they_see_fit_and_plain_ones_not_at_all() {
+fn newer_models_think_adaptively_and_plain_models_do_not_think() {
     let mut request = user("hi");
     request.thinking_display = Some("omitted".into());
     let told = |request: &ChatRequest, model| {
@@ -45,7 +45,7 @@ fn newer_models_think_as_they_see_fit_and_plain_ones_not_at_all() {
 }
 
 #[test]
-fn a_newer_model_begins_to_think_amid_a_tool_loop() {
+fn a_newer_model_may_begin_to_think_within_a_tool_loop() {
     let mut request = user("hi");
     request.messages.push(message(Role::Assistant, vec![call(Some("1"), "f", "")]));
     request.messages.push(message(Role::Tool, vec![result(Some("1"), "42")]));
@@ -54,7 +54,7 @@ fn a_newer_model_begins_to_think_amid_a_tool_loop() {
 }
 
 #[test]
-fn late_instructions_stay_with_their_mark_where_a_model_knows_them() {
+fn late_system_messages_keep_their_place_and_mark_if_the_model_accepts_them() {
     let mut request = user("hi");
     let mark = json!({"type": "ephemeral"});
     let late = vec![text("late"), Part::CacheMark(mark.clone())];
@@ -72,7 +72,7 @@ fn late_instructions_stay_with_their_mark_where_a_model_knows_them() {
 }
 
 #[test]
-fn what_is_anthropics_own_goes_back_as_it_came() {
+fn anthropics_own_parts_are_sent_as_they_came() {
     let hologram = json!({"type": "hologram", "depth": 3});
     let part = Part::Foreign(Foreign {
         api: Api::Anthropic,

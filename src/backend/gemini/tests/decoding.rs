@@ -1,4 +1,5 @@
-//! What is read from Gemini, however it is cut, and what is not taken for an answer.
+//! Tests of reading answers from Gemini, wherever they are cut, and of what is not accepted as an
+//! answer.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -28,7 +29,7 @@ fn candidate(candidate: serde_json::Value) -> String {
 const STOP: &str = r#"{"candidates":[{"content":{"role":"model"},"finishReason":"STOP"}]}"#;
 
 #[test]
-fn thoughts_are_not_text_and_usage_is_the_last_one() {
+fn thoughts_are_not_text_and_the_last_usage_counts() {
     let body = concat!(
         "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"hm\",\"thought\":true}]}}],\"usageMetadata\":{\"promptTokenCount\":5}}\r\n\r\n",
         "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"so\"}]}},{\"index\":1,\"content\":{\"parts\":[{\"text\":\"other\"}]}}]}\r\n\r\n",
@@ -47,7 +48,7 @@ fn thoughts_are_not_text_and_usage_is_the_last_one() {
 }
 
 #[test]
-fn a_stream_is_cut_wherever_it_stops_before_its_reason_to_finish() {
+fn a_stream_that_stops_before_its_finish_reason_is_cut() {
     let body = stream(&[r#"{"candidates":[{"content":{"parts":[{"text":"ä"}]}}]}"#, STOP]);
     let whole = body.rfind('}').unwrap() + 1;
     for end in 0..body.len() {
@@ -60,7 +61,7 @@ fn a_stream_is_cut_wherever_it_stops_before_its_reason_to_finish() {
 }
 
 #[test]
-fn reasons_to_finish_are_understood() {
+fn finish_reasons_are_understood() {
     for (reason, finish) in [
         ("STOP", Finish::Stop),
         ("MAX_TOKENS", Finish::Length),
@@ -88,7 +89,7 @@ fn a_blocked_prompt_is_filtered_not_broken() {
 }
 
 #[test]
-fn an_answer_that_the_model_failed_to_end_is_a_failure_before_and_after_output() {
+fn a_finish_reason_of_failure_is_a_failure_before_and_after_output() {
     let said = candidate(json!({"content": {"parts": [{"text": "a"}]}}));
     for reason in [
         "MALFORMED_FUNCTION_CALL",
@@ -154,7 +155,7 @@ fn log_probabilities_get_bytes_where_the_token_is_whole_text() {
 }
 
 #[test]
-fn a_list_of_answers_is_read_as_a_stream_of_them() {
+fn a_list_of_responses_is_read_like_a_stream() {
     let said = candidate(json!({"content": {"parts": [{"text": "a"}]}}));
     let (events, ended) = decode(&format!("[{said}\r\n,\r\n{STOP}]"));
     let expected = vec![text("a"), done(Finish::Stop, Usage::default())];
@@ -163,7 +164,7 @@ fn a_list_of_answers_is_read_as_a_stream_of_them() {
 }
 
 #[test]
-fn an_error_within_a_success_is_a_failure_of_its_class() {
+fn an_error_within_a_success_is_classified() {
     let busy = r#"{"error":{"code":503,"message":"busy","status":"UNAVAILABLE"}}"#;
     for body in [busy.to_owned(), format!("[{busy}]"), stream(&[busy]), stream(&[STOP, busy])] {
         let (_, ended) = decode(&body);
@@ -173,7 +174,7 @@ fn an_error_within_a_success_is_a_failure_of_its_class() {
 }
 
 #[test]
-fn what_google_never_answers_is_malformed() {
+fn an_answer_in_no_known_shape_is_malformed() {
     for body in ["<html></html>", "data: {\"candidates\":1}\n\n", "data: oops\n\n", "{\"a\":}"] {
         let (_, ended) = decode(body);
         assert!(matches!(ended, Err(DecodeError::Malformed(_))), "{body}: {ended:?}");
@@ -181,7 +182,7 @@ fn what_google_never_answers_is_malformed() {
 }
 
 #[test]
-fn null_is_nothing_in_every_field() {
+fn null_counts_as_missing_in_every_field() {
     let body = stream(&[
         r#"{"candidates":null,"promptFeedback":null,"usageMetadata":null,"error":null}"#,
         r#"{"candidates":[null,{"content":null,"index":null,"finishReason":null,"logprobsResult":null}],"promptFeedback":{"blockReason":null}}"#,
@@ -206,7 +207,7 @@ fn arguments_as_a_text_of_json_are_not_encoded_twice_and_a_call_has_a_name() {
 }
 
 #[test]
-fn a_later_count_of_nothing_wipes_no_earlier_one_out() {
+fn a_later_count_of_zero_does_not_erase_an_earlier_one() {
     let counted = |counts: &str| format!(r#"{{"candidates":[],"usageMetadata":{counts}}}"#);
     let body = stream(&[
         STOP,
@@ -248,7 +249,7 @@ fn an_error_within_a_success_is_found_in_every_shape() {
 
 proptest! {
     #[test]
-    fn cuts_never_matter(cuts in proptest::collection::vec(0usize..300, 0..8)) {
+    fn cuts_between_pieces_change_nothing(cuts in proptest::collection::vec(0usize..300, 0..8)) {
         let body = stream(&[
             r#"{"candidates":[{"content":{"parts":[{"text":"Grüße 🦙"}]}}]}"#,
             r#"{"candidates":[{"content":{"parts":[{"functionCall":{"name":"f"},"thoughtSignature":"c2ln"}]}}]}"#,
@@ -260,7 +261,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_the_decoder_panic_or_succeed_without_an_end(
+    fn arbitrary_bytes_neither_panic_nor_succeed_without_an_end(
         mut body in proptest::collection::vec(any::<u8>(), 0..300),
         opening in "(data: |\\[|\\{|data: \\{\"candidates\":\\[\\{)?",
     ) {

@@ -1,4 +1,4 @@
-//! What is sent to Gemini, what is left out, and what is refused.
+//! Tests of what is sent to Gemini, left out, and refused.
 
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ fn encode(request: &ChatRequest) -> Value {
 }
 
 #[test]
-fn a_plain_request_goes_to_the_models_path_with_the_key_in_a_header() {
+fn a_plain_request_is_sent_to_the_models_path_with_the_key_in_a_header() {
     let call =
         Gemini.encode(&Ask::Chat(user("hi")), Target::new("gemini-2.5-flash", Some("k"))).unwrap();
     assert_eq!(call.path, "/v1beta/models/gemini-2.5-flash:streamGenerateContent?alt=sse");
@@ -27,7 +27,7 @@ fn a_plain_request_goes_to_the_models_path_with_the_key_in_a_header() {
 }
 
 #[test]
-fn no_model_name_leaves_its_path() {
+fn a_model_name_cannot_leave_its_path() {
     let path = |model: &str| {
         Gemini.encode(&Ask::Chat(user("hi")), Target::new(model, None)).map(|call| call.path)
     };
@@ -47,7 +47,7 @@ fn no_model_name_leaves_its_path() {
 }
 
 #[test]
-fn opening_instructions_are_hoisted_and_roles_renamed() {
+fn opening_system_messages_move_to_their_field_and_roles_are_renamed() {
     let mut request = user("hi");
     request.messages.insert(0, Message::text(Role::System, "one"));
     request.messages.push(message(Role::Assistant, vec![text("so"), text("")]));
@@ -62,7 +62,7 @@ fn opening_instructions_are_hoisted_and_roles_renamed() {
 }
 
 #[test]
-fn what_would_change_the_result_is_refused_by_name() {
+fn requests_that_would_change_the_result_are_refused_by_name() {
     let refused = |change: fn(&mut ChatRequest)| refusal(&Gemini, change);
     assert!(refused(|request| request.n = Some(2)).starts_with("n:"));
     assert!(refused(|request| request.messages.clear()).starts_with("messages:"));
@@ -82,7 +82,7 @@ fn what_would_change_the_result_is_refused_by_name() {
 }
 
 #[test]
-fn sampling_is_renamed_and_what_has_no_place_is_named() {
+fn sampling_is_renamed_and_settings_without_a_field_are_reported() {
     let mut request = user("hi");
     request.sampling = Sampling {
         max_tokens: Some(9),
@@ -120,7 +120,7 @@ fn sampling_is_renamed_and_what_has_no_place_is_named() {
 }
 
 #[test]
-fn formats_are_media_types_and_schemas() {
+fn formats_become_media_types_and_schemas() {
     let mut request = user("hi");
     request.format = Format::Json;
     let json = json!({"responseMimeType": "application/json"});
@@ -132,7 +132,7 @@ fn formats_are_media_types_and_schemas() {
 }
 
 #[test]
-fn thinking_is_told_as_each_generation_takes_it() {
+fn thinking_is_requested_by_the_rules_of_each_generation() {
     let told = |model: &str, effort: Effort| {
         let mut request = user("hi");
         request.effort = Some(effort);
@@ -213,13 +213,13 @@ fn all_results_of_a_turn_share_one_entry_and_are_objects() {
 }
 
 #[test]
-fn results_stand_in_the_order_of_their_calls_however_they_came() {
+fn results_are_sorted_into_the_order_of_their_calls() {
     let mut request = user("hi");
     let two = ["1", "2"].map(|id| call(Some(id), "f", "{}"));
     request.messages.push(message(Role::Assistant, two.into()));
     request.messages.push(message(Role::Tool, vec![result(Some("2"), "second")]));
     request.messages.push(message(Role::Tool, vec![result(Some("1"), "first")]));
-    // The ids of another turn are others.
+    // In another turn the same ids mean other calls.
     request.messages.push(message(Role::Assistant, vec![call(Some("2"), "f", "{}")]));
     request.messages.push(message(Role::Tool, vec![result(Some("2"), "third")]));
     let contents = encode(&request)["contents"].clone();
@@ -227,7 +227,7 @@ fn results_stand_in_the_order_of_their_calls_however_they_came() {
         contents[entry]["parts"][part]["functionResponse"]["response"]["result"].clone()
     };
     assert_eq!([said(2, 0), said(2, 1), said(4, 0)], ["first", "second", "third"]);
-    // Without ids they have only the places where they stand.
+    // Results without ids keep their places.
     let mut request = user("hi");
     let two = ["f", "g"].map(|name| call(None, name, "{}"));
     request.messages.push(message(Role::Assistant, two.into()));
@@ -237,7 +237,7 @@ fn results_stand_in_the_order_of_their_calls_however_they_came() {
 }
 
 #[test]
-fn pictures_go_inline_or_by_an_address_that_google_fetches() {
+fn pictures_are_sent_inline_or_by_a_url_that_google_fetches() {
     let mut request = user("look");
     request.messages[0].content.extend([inline("iVBORw0KGgoA"), linked("https://example.org/x")]);
     let parts = json!([{"text": "look"},
@@ -255,7 +255,7 @@ fn turn(content: Vec<crate::chat::Part>, model: &str) -> (Value, Vec<String>) {
 }
 
 #[test]
-fn signatures_return_on_the_call_they_came_with() {
+fn signatures_are_sent_back_with_their_call() {
     let calls = || [call(Some("fc-1"), "f", "{\"x\":1}"), call(Some("fc-2"), "f", "")];
     let [first, second] = calls();
     let own = thought("", Some("gemini:c2ln"));
@@ -265,7 +265,7 @@ fn signatures_return_on_the_call_they_came_with() {
     assert_eq!(parts[0]["thoughtSignature"], "c2ln");
     assert_eq!(parts[1], json!({"functionCall": called("fc-2", json!({}))}));
     assert_eq!(dropped, [""; 0]);
-    // Folded into the id, for clients that keep no thinking.
+    // In the id, for clients that keep no thinking.
     let folded = call(Some("abcdefgh1_sig_c2ln"), "f", "");
     let (parts, _) = turn(vec![folded], "gemini-2.5-pro");
     assert_eq!(parts[0]["functionCall"]["id"], "abcdefgh1");
@@ -273,7 +273,7 @@ fn signatures_return_on_the_call_they_came_with() {
 }
 
 #[test]
-fn a_lost_or_foreign_signature_is_stood_in_for_where_one_is_demanded() {
+fn a_lost_or_foreign_signature_is_replaced_if_the_model_requires_one() {
     let foreign = || thought("hm", Some("Zm9yZWlnbg=="));
     let calls = || [call(Some("1"), "f", ""), call(Some("2"), "f", "")];
     let content: Vec<_> = std::iter::once(foreign()).chain(calls()).collect();
@@ -286,7 +286,7 @@ fn a_lost_or_foreign_signature_is_stood_in_for_where_one_is_demanded() {
 }
 
 #[test]
-fn a_folded_id_is_unfolded_on_the_result_too() {
+fn the_signature_is_removed_from_the_id_of_a_result_too() {
     let id = Some("abcdefgh1_sig_c2ln");
     let mut request = user("hi");
     request.messages.push(message(Role::Assistant, vec![call(id, "f", "")]));
