@@ -1,12 +1,14 @@
-//! Writing the tool calls of an answer by the canonical rules.
+//! Writes the tool calls of an answer as canonical events.
 //!
-//! It owns the numbering and the order: calls count from 0 without holes however the provider numbers them, each has an
-//! id and a name on its first piece, one that ends without arguments is given `{}`, since clients parse them, and none
-//! begins before the one before it is complete. It refuses calls without a name.
+//! It owns the numbering and the order. Calls are numbered from 0 without gaps, however the
+//! provider numbers them. Each has an id and a name on its first piece. A call that ends without
+//! arguments gets `{}`, because clients parse them. No call begins before the previous one is
+//! complete. It refuses calls without a name.
 //!
-//! The one thing to know: pieces of parallel calls may come in any order, and only the first call that is not complete
-//! is written as its pieces come. A call is complete when its provider says so, or when its arguments are a whole JSON
-//! document and another call begins; what comes of others meanwhile is held.
+//! The one thing to know: pieces of parallel calls may come in any order, and only the first
+//! incomplete call is written as its pieces come; pieces of the others are held. A call is complete
+//! when its provider says so, or when its arguments are a whole JSON document and another call
+//! begins.
 
 mod json_scan;
 
@@ -16,40 +18,40 @@ use super::{DecodeError, MAX_PIECE};
 use crate::chat::{ChatEvent, Finish, ToolCallPiece};
 use json_scan::JsonScan;
 
-/// Of how many complete calls it is known that they were, should more of them come.
+/// How many complete calls are remembered, to recognise late pieces of them.
 const REMEMBERED: usize = 64;
 
-/// What a call takes beside its text while it is held.
+/// The memory that a held call takes beside its text, in bytes.
 const OVERHEAD: usize = 128;
 
 /// The tool calls of one answer.
 #[derive(Debug)]
 pub(super) struct Calls {
-    /// Makes ids that the provider did not give.
+    /// The seed for ids that the provider did not give.
     seed: u64,
     begun: u32,
-    /// In the order in which they began; those before `head` are complete.
+    /// In the order in which they began; those before `head` are complete and written.
     calls: VecDeque<Call>,
     head: usize,
-    /// Bytes of calls that are not written yet.
+    /// The size of the calls that are not written yet, in bytes.
     held: usize,
 }
 
-/// A piece of a call as a provider sends it. Any of its fields may miss.
+/// A piece of a call as a provider sends it. Every field may be missing.
 #[derive(Debug, Default)]
 pub(super) struct Fragment {
-    /// The provider's own number of the call.
+    /// The provider's own index of the call.
     pub(super) index: Option<u64>,
     pub(super) id: Option<String>,
     pub(super) name: Option<String>,
     pub(super) arguments: String,
-    /// What the arguments are if no more of them comes.
+    /// The arguments, if no text of them comes.
     pub(super) fallback: Option<String>,
 }
 
 #[derive(Debug)]
 struct Call {
-    /// The canonical number.
+    /// The canonical index.
     number: u32,
     index: Option<u64>,
     id: Option<String>,
@@ -58,12 +60,12 @@ struct Call {
     is_written: bool,
     /// Arguments that are not written yet.
     held: String,
-    /// What the arguments are if they stay without a text.
+    /// The arguments, if no text of them comes.
     fallback: Option<String>,
     scan: JsonScan,
-    /// Whether the provider says when it is complete.
-    is_told: bool,
-    /// Whether the provider said that it is complete.
+    /// Whether the provider will say when the call is complete.
+    is_closed_by_provider: bool,
+    /// Whether the call is complete, by the provider or by another call that followed.
     is_closed: bool,
 }
 
@@ -77,18 +79,18 @@ impl Calls {
         self.begun > 0
     }
 
-    /// The reason why the answer ended, given the one that its provider `told`: providers disagree whether an answer with
-    /// calls ends by `stop` or by `tool_calls`.
+    /// The reason why the answer ended, given the provider's: some providers end an answer with
+    /// calls by `stop`, and some an answer without calls by `tool_calls`.
     pub(super) fn finish(&self, told: Finish) -> Finish {
         match told {
             Finish::Stop | Finish::ToolCalls if self.any() => Finish::ToolCalls,
             Finish::ToolCalls => Finish::Stop,
-            // The limit may have cut the arguments of a call, so the limit is what counts.
+            // The limit may have cut the arguments of a call, so it counts more than the call.
             told => told,
         }
     }
 
-    /// The id for the next call, where the provider gives none.
+    /// The id of the next call, if the provider gives none.
     pub(super) fn next_id(&self) -> String {
         mint(self.seed, self.begun)
     }
@@ -97,7 +99,7 @@ impl Calls {
     ///
     /// # Errors
     ///
-    /// `Malformed` without a name, `TooLarge` when too much has to be held.
+    /// `Malformed` without a name, `TooLarge` when too much is held.
     pub(super) fn whole(
         &mut self,
         fragment: Fragment,
@@ -111,11 +113,11 @@ impl Calls {
         self.close_at(position, events)
     }
 
-    /// Takes a piece of a call. `is_first` says whether it is the first one of its message.
+    /// Takes a piece of a call. `is_first` says whether it is the first call piece of its message.
     ///
     /// # Errors
     ///
-    /// `Malformed` when it goes on with a call that is complete, `TooLarge` when too much has to be held.
+    /// `Malformed` when it continues a call that is complete, `TooLarge` when too much is held.
     pub(super) fn take(
         &mut self,
         fragment: Fragment,
@@ -124,7 +126,7 @@ impl Calls {
     ) -> Result<(), DecodeError> {
         let position = match self.find(&fragment, is_first) {
             Some(position) => position,
-            // It belongs to nothing, and has nothing.
+            // A blank piece that belongs to no call.
             None if fragment.is_blank() => return Ok(()),
             None => self.begin(&fragment),
         };
@@ -139,19 +141,19 @@ impl Calls {
     ) -> Result<(), DecodeError> {
         let position = self.begin(&fragment);
         if let Some(call) = self.calls.get_mut(position) {
-            call.is_told = true;
+            call.is_closed_by_provider = true;
         }
         self.add(position, fragment, events)
     }
 
-    /// Whether the provider's number `index` is that of a call that is not complete; without a number, whether there
-    /// is one.
+    /// Whether the call with the provider's `index` is incomplete; without an index, whether any
+    /// call is.
     pub(super) fn is_open(&self, index: Option<u64>) -> bool {
         let mut open = self.calls.iter().filter(|call| !call.is_closed);
         open.any(|call| index.is_none() || call.index == index)
     }
 
-    /// Completes the call of the provider's number `index`; without a number the latest one.
+    /// Completes the call with the provider's `index`; without an index, the latest one.
     pub(super) fn close(
         &mut self,
         index: Option<u64>,
@@ -185,7 +187,7 @@ impl Calls {
             held: String::new(),
             fallback: None,
             scan: JsonScan::default(),
-            is_told: false,
+            is_closed_by_provider: false,
             is_closed: false,
         });
         self.begun = self.begun.saturating_add(1);
@@ -201,14 +203,14 @@ impl Calls {
     ) -> Result<(), DecodeError> {
         let Some(call) = self.calls.get_mut(position) else { return Ok(()) };
         if position < self.head {
-            // Some say again what is known, or nothing.
+            // Some providers repeat the id and name of a complete call, or send a blank piece.
             let is_more = !fragment.arguments.trim().is_empty();
             let more = || DecodeError::Malformed("a tool call goes on after its end".to_owned());
             return if is_more { Err(more()) } else { Ok(()) };
         }
         call.id = call.id.take().or(fragment.id);
         call.name = call.name.take().or(fragment.name);
-        // Some send an empty object before the real arguments.
+        // Some providers send an empty object before the real arguments.
         let is_empty = !call.scan.has_text && fragment.arguments.trim() == "{}";
         let fallback = fragment.fallback.or_else(|| is_empty.then(|| "{}".to_owned()));
         let size = |text: &Option<String>| text.as_ref().map_or(0, String::len);
@@ -239,7 +241,7 @@ impl Calls {
         Ok(())
     }
 
-    /// Writes what may be written by now.
+    /// Writes all pieces that may be written now.
     fn write(&mut self, events: &mut Vec<ChatEvent>) {
         while let Some(call) = self.calls.get_mut(self.head) {
             if call.name.is_none() {
@@ -265,17 +267,17 @@ impl Calls {
         }
     }
 
-    /// The call that the piece belongs to; `None` when it begins another. Number and id may miss, or be said again on
-    /// every piece, and the name with them.
+    /// The call that the piece belongs to; `None` if it begins another. The index and the id may be
+    /// missing, or be repeated on every piece together with the name.
     fn find(&self, fragment: &Fragment, is_first: bool) -> Option<usize> {
         let has_arguments = !fragment.arguments.trim().is_empty();
-        // A whole call is not gone on with by a piece that names a call and has arguments.
+        // A piece with a name and arguments does not continue a call whose arguments are whole.
         let begins = |call: &Call| {
             fragment.name.is_some() && has_arguments && call.is_complete() && call.name.is_some()
         };
         let latest = |is_it: &dyn Fn(&Call) -> bool| self.calls.iter().rposition(is_it);
         let same_id = |call: &Call| {
-            // Some give every call the same id, and tell them apart by number and name.
+            // Some providers give every call the same id, and distinguish calls by index and name.
             let is_other =
                 fragment.index.is_some() && call.index.is_some() && fragment.name.is_some();
             fragment.id.is_some()
@@ -287,7 +289,7 @@ impl Calls {
             && let Some(position) = latest(&|call| call.index == Some(index))
         {
             let call = self.calls.get(position)?;
-            // Some give whole calls that all have the number 0.
+            // Some providers give whole calls that all have the index 0.
             let is_other = if other_id(call) {
                 fragment.name.is_some()
             } else {
@@ -306,7 +308,7 @@ impl Calls {
         }
         let goes_on = match &fragment.name {
             None => true,
-            // The arguments may come before the name, and the name may be said again.
+            // The arguments may come before the name, and the name may be repeated.
             Some(_) if call.name.is_none() => true,
             Some(name) => is_first && call.name.as_ref() == Some(name) && !begins(call),
         };
@@ -340,7 +342,7 @@ impl Call {
         if arguments.is_empty() {
             return;
         }
-        // The first arguments travel with the id and the name, where they came with them.
+        // The first arguments are written together with the id and the name, if they came together.
         match events.last_mut() {
             Some(ChatEvent::ToolCall(piece)) if piece.index == self.number => {
                 piece.arguments.push_str(&arguments);
@@ -354,9 +356,10 @@ impl Call {
         }
     }
 
-    /// Whether the arguments are a whole document, as far as they have come, and nobody will say so.
+    /// Whether the arguments so far are a whole document, of a call whose provider does not say
+    /// when it is complete.
     fn is_complete(&self) -> bool {
-        if self.is_told {
+        if self.is_closed_by_provider {
             return false;
         }
         if self.scan.has_text { self.scan.is_whole } else { self.fallback.is_some() }
@@ -374,12 +377,12 @@ fn nameless() -> DecodeError {
     DecodeError::Malformed("a tool call without a name".to_owned())
 }
 
-/// The length of a minted id.
+/// The length of a minted id, in characters.
 pub(super) const MINTED: usize = 9;
 
-/// An id for a call that came without one: unique within the answer, and as unlikely to meet another answer's as
-/// its length allows. It has nine letters and digits, because it may come back in a history for a model of Mistral's,
-/// whose template takes no others.
+/// An id for a call that came without one: unique within the answer, and as unlikely to equal one
+/// of another answer as its length allows. It has nine letters and digits, because the history may
+/// be sent to a model of Mistral's, whose template accepts no other ids.
 pub(super) fn mint(seed: u64, index: u32) -> String {
     const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
     // SplitMix64 spreads neighbouring indexes over the whole range (Steele, Lea, Flood 2014).

@@ -1,11 +1,13 @@
 //! Ollama's native `/api/chat`, streamed as newline-delimited JSON.
 //!
-//! It owns the shapes of Ollama's requests, lines and errors. It refuses by name what Ollama has no word for and
-//! what would change the result: several answers, images at addresses, arguments that are no object.
+//! It owns the shapes of Ollama's requests, lines and errors. It refuses, with the name of the
+//! field, requests that Ollama cannot express without changing the result: several answers, images
+//! at addresses, arguments that are not an object.
 //!
-//! The one thing to know: an answer is streamed upstream even when the client wants it whole, because headers
-//! come only with the first token, and that is how a model that loads is told from a model that hangs. A line
-//! with `error` may follow a status of 200, and a stream may end without `done`; neither is a success.
+//! The one thing to know: the gateway asks for a stream even if the client wants a whole answer,
+//! because Ollama sends headers only with the first token, which distinguishes a model that loads
+//! from one that hangs. A line with `error` may follow a status of 200, and a stream may end
+//! without `done`; both are failures.
 
 mod common;
 mod decode;
@@ -25,7 +27,7 @@ use crate::chat::{Api, Ask, ChatRequest, Endpoint, GatewayError, Listing, Model,
 pub struct Ollama;
 
 impl Ollama {
-    /// Watches an answer that is carried.
+    /// A decoder that watches a carried answer.
     pub(super) fn watch(request: &ChatRequest, seed: u64) -> Box<dyn Decoder> {
         Box::new(decode::Answer::lenient(request, seed))
     }
@@ -47,7 +49,7 @@ impl Backend for Ollama {
         }
     }
 
-    // Never its own `/v1/…`, which has no word for `num_ctx` and loads the model anew.
+    // Never Ollama's own `/v1/…`, which has no field for `num_ctx` and loads the model again.
     fn path(&self, endpoint: Endpoint) -> Option<&'static str> {
         match endpoint {
             Endpoint::OllamaChat => Some("/api/chat"),
@@ -76,7 +78,8 @@ impl Backend for Ollama {
         }
     }
 
-    /// A chat's template leaves a last assistant message open. A model that is told to think does so first.
+    /// The template of a chat leaves a last assistant message open. A model that is asked to think
+    /// does that first.
     fn continues_prefill(&self, request: &ChatRequest, _model: &str) -> bool {
         request.effort.is_none()
     }

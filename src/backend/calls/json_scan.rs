@@ -1,9 +1,9 @@
-//! Whether a text that comes in pieces is a whole JSON document by now.
+//! Tells whether a text that comes in pieces is a whole JSON document so far.
 //!
-//! The one thing to know: brackets are counted and texts are skipped, no more. What is wrong otherwise is for whoever
-//! parses the whole.
+//! The one thing to know: it only counts brackets outside of strings. The parser of the whole text
+//! finds all other mistakes.
 
-/// What is known of a text so far.
+/// The state of the scan.
 #[derive(Debug, Default)]
 pub(super) struct JsonScan {
     /// Whether there is anything but white space.
@@ -11,12 +11,12 @@ pub(super) struct JsonScan {
     depth: u32,
     in_text: bool,
     is_escaped: bool,
-    /// Whether what was opened is closed.
+    /// Whether all brackets are closed.
     pub(super) is_whole: bool,
 }
 
 impl JsonScan {
-    /// Looks at more of the text.
+    /// Scans more of the text.
     pub(super) fn look_at(&mut self, text: &str) {
         text.bytes().for_each(|byte| self.take(byte));
     }
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_document_is_whole_when_what_it_opened_is_closed() {
+    fn a_document_is_whole_when_its_brackets_are_closed() {
         for (pieces, is_whole) in [
             (&["{\"x\":", "[1]}"][..], true),
             (&["{\"x\": \"}", "\"}"], true),

@@ -1,4 +1,4 @@
-//! Numbering and order, whichever way the pieces come.
+//! Tests of numbering and order, in whatever order the pieces come.
 
 use super::*;
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ fn piece(index: u64, id: Option<&str>, name: Option<&str>, arguments: &str) -> F
     Fragment { index: Some(index), id, name, arguments, fallback: None }
 }
 
-/// The calls that come of these pieces: id, name, arguments.
+/// The calls in these pieces: id, name, arguments.
 fn joined(events: &[ChatEvent]) -> Vec<(String, String, String)> {
     let mut calls: Vec<(String, String, String)> = Vec::new();
     for event in events {
@@ -54,7 +54,7 @@ fn a_call_that_ends_without_arguments_is_given_an_empty_object() {
 }
 
 #[test]
-fn pieces_of_calls_that_alternate_make_whole_calls() {
+fn interleaved_pieces_become_whole_calls() {
     let pieces = vec![
         piece(0, Some("a"), Some("f"), ""),
         piece(1, Some("b"), Some("g"), ""),
@@ -69,7 +69,7 @@ fn pieces_of_calls_that_alternate_make_whole_calls() {
 }
 
 #[test]
-fn the_first_call_is_written_as_it_comes_and_the_next_once_it_is_whole() {
+fn the_first_call_is_written_as_it_comes_and_the_next_when_the_first_is_complete() {
     let (mut calls, mut events) = (Calls::new(1), Vec::new());
     let mut take = |piece| {
         calls.take(piece, true, &mut events).unwrap();
@@ -78,19 +78,19 @@ fn the_first_call_is_written_as_it_comes_and_the_next_once_it_is_whole() {
     assert_eq!(take(piece(0, Some("a"), Some("f"), "{")), 1);
     assert_eq!(take(piece(0, None, None, "\"x\":")), 1);
     assert_eq!(take(piece(1, Some("b"), Some("g"), "{\"y\":")), 0);
-    // Now the first is whole, and what was held of the second goes out with the name.
+    // Now the first is complete, and the second is written with its name and what was held of it.
     assert_eq!(take(piece(0, None, None, "1}")), 2);
     assert_eq!(take(piece(1, None, None, "2}")), 1);
 }
 
 #[test]
-fn an_empty_object_that_comes_first_gives_way_to_real_arguments() {
+fn real_arguments_replace_an_empty_object_that_comes_first() {
     let pieces = vec![piece(0, Some("a"), Some("f"), "{}"), piece(0, None, None, "{\"x\":1}")];
     assert_eq!(taken(pieces).unwrap(), [call("a", "f", "{\"x\":1}")]);
 }
 
 #[test]
-fn calls_with_one_id_are_told_apart_by_their_numbers() {
+fn calls_with_the_same_id_are_distinguished_by_their_index() {
     let pieces = vec![
         piece(0, Some("a"), Some("f"), "{\"x\":1}"),
         piece(1, Some("a"), Some("g"), "{\"y\":1}"),
@@ -100,7 +100,7 @@ fn calls_with_one_id_are_told_apart_by_their_numbers() {
 }
 
 #[test]
-fn late_pieces_without_text_are_nothing_and_others_are_malformed() {
+fn late_blank_pieces_are_ignored_and_others_are_malformed() {
     let begun =
         || vec![piece(0, Some("a"), Some("f"), "{}"), piece(1, Some("b"), Some("g"), "{\"y\":1}")];
     let with = |late| taken(begun().into_iter().chain([late]).collect());
@@ -114,7 +114,7 @@ fn late_pieces_without_text_are_nothing_and_others_are_malformed() {
 }
 
 #[test]
-fn what_is_held_and_remembered_is_bounded() {
+fn the_memory_for_held_and_remembered_calls_is_bounded() {
     let (mut calls, mut events) = (Calls::new(1), Vec::new());
     for index in 0..1000 {
         let whole = piece(index, None, Some("f"), "{\"x\":1}");
@@ -130,10 +130,11 @@ fn what_is_held_and_remembered_is_bounded() {
 
 proptest! {
     #[test]
-    fn however_the_pieces_alternate_every_call_has_its_own_text(
+    fn every_call_has_its_own_text_however_the_pieces_are_interleaved(
         order in proptest::collection::vec(0u64..4, 0..60),
     ) {
-        // Each call's text is a whole object, sent letter by letter; the names come first.
+        // The text of each call is a whole object, sent character by character; the names come
+        // first.
         let texts: Vec<String> = (0..4).map(|index| format!("{{\"k{index}\":[\"{{]\",{index}]}}")).collect();
         let mut sent = [0usize; 4];
         let mut pieces: Vec<Fragment> =

@@ -1,4 +1,4 @@
-//! What a chat and a bare prompt have in common on their way to Ollama: settings and pictures.
+//! What the calls for a chat and for a bare prompt have in common: settings and pictures.
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -10,7 +10,7 @@ use crate::wire::json;
 /// Top-level fields that are passed on.
 pub(super) type Passed<'a> = Vec<(&'a str, &'a Value)>;
 
-/// The picture itself, which is all that Ollama takes.
+/// The inline picture, the only kind that Ollama takes.
 pub(super) fn inline(source: &ImageSource) -> Result<&str, GatewayError> {
     match source {
         ImageSource::Inline { base64, .. } => Ok(base64),
@@ -37,7 +37,8 @@ pub(super) struct Settings<'a> {
     pub(super) passed: Passed<'a>,
 }
 
-/// The canonical sampling in Ollama's names, over what an Ollama client set itself.
+/// The canonical sampling under Ollama's names, added to the options that an Ollama client set
+/// itself.
 pub(super) struct Options<'a> {
     pub(super) sampling: &'a Sampling,
     pub(super) limit: Option<u32>,

@@ -1,4 +1,4 @@
-//! Reading the lines of an answer, or a whole one, from Ollama and from servers that imitate it.
+//! Reads the lines of an answer, or a whole answer, from Ollama and from servers that imitate it.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -16,14 +16,15 @@ use crate::wire::ndjson::Lines;
 pub(super) struct Answer {
     lines: Lines,
     state: State,
-    /// Whether what is JSON and makes no sense is passed over: somebody else reads it as it came.
+    /// Whether a line of valid JSON in an unknown shape is skipped: the client of a carried answer
+    /// reads it itself.
     is_lenient: bool,
 }
 
 struct State {
     calls: Calls,
     usage: Usage,
-    /// Whether all that the model writes is text: Ollama's own completions tell no thinking apart.
+    /// Whether all output is text: Ollama's own completions do not separate thinking.
     is_prompt: bool,
     done: bool,
 }
@@ -35,7 +36,7 @@ impl Answer {
         Self { lines: Lines::new(MAX_PIECE), state, is_lenient: false }
     }
 
-    /// One that only watches an answer.
+    /// A decoder that only watches an answer.
     pub(super) fn lenient(request: &ChatRequest, seed: u64) -> Self {
         Self { is_lenient: true, ..Self::new(request, seed) }
     }
@@ -57,7 +58,7 @@ impl Decoder for Answer {
     fn finish(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {
         let rest = self.lines.take_rest();
         if !rest.iter().all(u8::is_ascii_whitespace) {
-            // A last line without its end is whole when it parses, as a unary answer is.
+            // A last line without its line feed is whole if it parses, as a unary answer does.
             match self.state.read(&rest, events) {
                 Ok(()) => {}
                 Err(DecodeError::Malformed(_)) if !self.state.done => return Err(DecodeError::Cut),
@@ -102,7 +103,7 @@ impl State {
         }
         for call in message.tool_calls.into_iter().chain(parsed.tool_calls) {
             let LineFunction { name, arguments } = call.function.unwrap_or_default();
-            // Calls come whole.
+            // Every call comes whole.
             let call = Fragment { index: None, id: call.id, name, arguments, fallback: None };
             self.calls.whole(call, events)?;
         }
@@ -128,25 +129,25 @@ impl State {
             Some("unload") => return Ok(Finish::Unload),
             reason => finish_reason::finish(reason.unwrap_or_default(), None)?,
         };
-        // Some servers leave the reason out: the line says that it is the last.
+        // Some servers leave out the reason; `done` marks the last line.
         Ok(self.calls.finish(finish.unwrap_or(Finish::Stop)))
     }
 }
 
-/// The failure that a line tells of; `None` when it tells of none.
+/// The failure in a line; `None` if there is none.
 fn error_in(line: &[u8]) -> Option<DecodeError> {
     let body = serde_json::from_slice(line).ok()?;
     refusal::in_band(&body).map(DecodeError::Reported)
 }
 
-/// One line of an answer. Every field may miss or be `null`, and unknown ones are Ollama's to add.
+/// One line of an answer. Every field may be missing or `null`, and Ollama may add others.
 #[derive(Deserialize)]
 struct Line {
     #[serde(default, deserialize_with = "text")]
     model: Option<String>,
     #[serde(default)]
     message: Option<LineMessage>,
-    /// Instead of `message` where a gap was to be filled, `thinking` and `tool_calls` likewise.
+    /// Takes the place of `message` in an infill, as do `thinking` and `tool_calls`.
     #[serde(default)]
     response: Option<String>,
     #[serde(default, deserialize_with = "lenient::reasoning")]
@@ -159,7 +160,7 @@ struct Line {
     done_reason: Option<String>,
     #[serde(default, deserialize_with = "count")]
     prompt_eval_count: Option<u64>,
-    /// The part of the prompt that was in the runner's cache; since 0.34.
+    /// The part of the prompt that was in the runner's cache; since version 0.34.
     #[serde(default, deserialize_with = "count")]
     prompt_eval_cached_count: Option<u64>,
     #[serde(default, deserialize_with = "count")]
@@ -186,7 +187,7 @@ pub(super) struct Timings {
 }
 
 impl Timings {
-    /// What was told; `None` when nothing was.
+    /// The times of the answer; `None` if it tells none.
     pub(super) fn told(&self) -> Option<Durations> {
         let durations = Durations {
             total: self.total_duration.unwrap_or(0),
@@ -204,7 +205,7 @@ struct LineMessage {
     content: Vec<Said>,
     #[serde(default, deserialize_with = "lenient::reasoning")]
     thinking: String,
-    /// What imitators of two APIs at once may say instead.
+    /// Sent instead of `thinking` by servers that imitate two APIs at once.
     #[serde(default, deserialize_with = "lenient::reasoning")]
     reasoning: String,
     #[serde(default, deserialize_with = "list")]

@@ -1,4 +1,4 @@
-//! Writing a chat for Ollama.
+//! Writes a chat for Ollama.
 
 use std::collections::HashMap;
 
@@ -18,10 +18,10 @@ use crate::chat::{
     ToolChoice, ToolResult,
 };
 
-/// Fields of Ollama's own API that a client may set and that are passed on as they are.
+/// The fields of Ollama's own API that are passed on as the client sent them.
 const PASSED_ON: &[&str] = &["keep_alive", "truncate", "shift"];
 
-/// What the API can be told.
+/// The features of the API.
 const FEATURES: Features = Features {
     api: Api::Ollama,
     user_documents: Documents::None,
@@ -50,7 +50,7 @@ pub(super) fn chat(
     if request.tool_choice == ToolChoice::Required {
         dropped.push("tool_choice".to_owned());
     }
-    // A model that cannot think refuses to; not to think is fine with it.
+    // A model that cannot think refuses an effort, except an effort of none.
     let is_lost = |effort: &Effort| thinks == Some(false) && *effort != Effort::None;
     if request.effort.as_ref().is_some_and(is_lost) {
         dropped.push("reasoning_effort".to_owned());
@@ -61,7 +61,7 @@ pub(super) fn chat(
         Format::Schema { schema, .. } => Some(schema.clone()),
     };
     let think = request.effort.filter(|effort| !is_lost(effort)).map(think);
-    // An Ollama client may say that there is no limit, which no other API has a word for.
+    // An Ollama client may turn the limit off, which no other API can express.
     let limit = match options {
         Some(own) if own.contains_key("num_predict") => request.sampling.max_tokens,
         Some(_) | None => target.limit(request),
@@ -80,7 +80,7 @@ pub(super) fn chat(
     let body = Body {
         model,
         messages: messages(&request.messages)?,
-        // An empty conversation loads or unloads the model, which is answered by one document.
+        // An empty conversation loads or unloads the model; the answer is one document.
         stream: !request.messages.is_empty(),
         tools: offered(request).map(tool).collect(),
         settings,
@@ -88,7 +88,7 @@ pub(super) fn chat(
     Ok(UpstreamRequest::post("/api/chat", bearer(api_key), &body, dropped))
 }
 
-/// Splits the client's unknown fields into those passed on, those that are options, and those dropped.
+/// Splits the client's own fields into those passed on, the options, and those dropped.
 fn own_fields<'a>(
     request: &'a ChatRequest,
     dropped: &mut Vec<String>,
@@ -108,7 +108,8 @@ fn own_fields<'a>(
     (passed, options)
 }
 
-/// Ollama cannot force a call. One forced tool means that only that tool is offered, none that none is.
+/// Ollama cannot force a call. For one forced tool only that tool is offered, and for a choice of
+/// none no tool.
 fn offered(request: &ChatRequest) -> impl Iterator<Item = &Tool> {
     request.tools.iter().filter(|tool| match &request.tool_choice {
         ToolChoice::Auto | ToolChoice::Required => true,
@@ -138,7 +139,7 @@ fn think(effort: Effort) -> Value {
 }
 
 fn messages(messages: &[Message]) -> Result<Vec<WireMessage<'_>>, GatewayError> {
-    // Results name their call by id; Ollama wants the tool's name.
+    // Results refer to their call by id; Ollama requires the tool's name.
     let mut names: HashMap<&str, &str> = HashMap::new();
     let mut written = Vec::with_capacity(messages.len());
     for message in messages {
@@ -169,7 +170,7 @@ fn plain(message: &Message) -> Result<WireMessage<'_>, GatewayError> {
             Part::Image(image) => written.images.push(inline(&image.source)?),
             Part::Reasoning { text, .. } => written.thinking.push_str(text),
             Part::ToolCall(call) => written.tool_calls.push(tool_call(call)?),
-            Part::Foreign(foreign) => written.called(foreign),
+            Part::Foreign(foreign) => written.set_role(foreign),
             Part::ToolResult(_) | Part::CacheMark(_) | Part::Document(_) => {}
         }
     }
@@ -196,10 +197,10 @@ fn tool_result<'a>(
     if result.is_error {
         written.content.insert_str(0, "Error: ");
     }
-    let called = result.call_id.as_deref();
-    written.tool_call_id = called;
+    let set_role = result.call_id.as_deref();
+    written.tool_call_id = set_role;
     written.tool_name =
-        result.name.as_deref().or_else(|| called.and_then(|id| names.get(id).copied()));
+        result.name.as_deref().or_else(|| set_role.and_then(|id| names.get(id).copied()));
     Ok(written)
 }
 
@@ -208,13 +209,13 @@ fn tool_call(call: &ToolCall) -> Result<WireCall<'_>, GatewayError> {
     Ok(WireCall { id: call.id.as_deref(), function })
 }
 
-/// Whether a part of another API, or of none of the usual ones here, has its place in a message.
+/// Whether a part of another API, or a role of Ollama's own, can be sent.
 fn is_taken(foreign: &Foreign) -> bool {
-    // What was thought has a field of its own here, whatever it was called.
+    // Thinking has a field of its own here, whatever the client set_role it.
     own_role(foreign).is_some() || foreign.kind == REASONING
 }
 
-/// The role that an Ollama client gave, where it is none of the usual ones.
+/// The role that an Ollama client gave, if it is not a usual one.
 fn own_role(foreign: &Foreign) -> Option<&str> {
     let is_role = foreign.api == Api::Ollama && foreign.kind == "role";
     foreign.value.get("role").filter(|_| is_role)?.as_str()
@@ -260,14 +261,14 @@ impl<'a> WireMessage<'a> {
         }
     }
 
-    /// A role that is Ollama's own goes as it came: the model's template knows what it means.
-    fn called(&mut self, foreign: &'a Foreign) {
+    /// A role that only Ollama has is sent as it came: the model's template knows its meaning.
+    fn set_role(&mut self, foreign: &'a Foreign) {
         if let Some(role) = own_role(foreign) {
             self.role = role;
         }
     }
 
-    /// Ollama's content is one string: parts are joined by line feeds.
+    /// Appends a text: Ollama's content is one string, so parts are joined by line feeds.
     fn add_text(&mut self, text: &str) {
         if !self.content.is_empty() {
             self.content.push('\n');

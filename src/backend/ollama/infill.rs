@@ -1,7 +1,7 @@
-//! Bare prompts, and gaps to be filled: `/api/generate`, the latter with a `suffix`.
+//! Writes bare prompts, and infills (fill in the middle), which have a `suffix`: `/api/generate`.
 //!
-//! The one thing to know: a model without the capability `insert` is refused by Ollama itself, with 400. An empty prompt
-//! only loads the model here, so that one is put as a chat.
+//! The one thing to know: Ollama itself refuses a model without the capability `insert`, with 400.
+//! An empty prompt would only load the model here, so it is sent as a chat.
 
 use serde::Serialize;
 
@@ -10,13 +10,13 @@ use crate::backend::history::infill;
 use crate::backend::{Target, UpstreamRequest, bearer};
 use crate::chat::{ChatRequest, GatewayError, Part};
 
-/// Whether it is a bare prompt, which Ollama answers with all that the model writes.
+/// Whether it is a bare prompt, for which Ollama answers with all that the model writes.
 pub(super) fn is_bare(request: &ChatRequest) -> bool {
     let [only] = request.messages.as_slice() else { return false };
     request.is_prompt && !only.joined_text().trim().is_empty()
 }
 
-/// Builds the call that answers a prompt, or fills the gap before its `suffix`.
+/// Builds the call for a bare prompt, or for the text between the prompt and `suffix`.
 pub(super) fn prompt(
     request: &ChatRequest,
     Target { model, api_key, .. }: Target<'_>,
@@ -62,7 +62,7 @@ mod tests {
     use crate::chat::{Ask, ChatEvent, Finish, Role, Usage};
 
     #[test]
-    fn a_bare_prompt_is_put_as_one_unless_it_is_empty() {
+    fn a_bare_prompt_is_sent_as_one_unless_it_is_empty() {
         let mut request = user("Once upon");
         request.is_prompt = true;
         request.sampling.max_tokens = Some(16);
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_is_asked_for_and_read() {
+    fn an_infill_is_requested_and_read() {
         let mut request = user("def f(a, b):\n");
         request.suffix = Some("return c".into());
         request.messages.insert(0, message(Role::System, vec![text("python")]));

@@ -1,6 +1,7 @@
-//! What Ollama is asked beside chats: vectors, a model's description, the lists of models.
+//! The calls to Ollama other than chats: embeddings, a model's description, the lists of models.
 //!
-//! The one thing to know: `/api/tags` says what is installed, and only `/api/ps` what is loaded.
+//! The one thing to know: `/api/tags` lists the installed models, and only `/api/ps` the loaded
+//! ones.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -12,10 +13,10 @@ use crate::backend::model_list::{entries, facts_of, first_text, number, time};
 use crate::backend::{DecodeError, UpstreamRequest, bearer};
 use crate::chat::{Api, EmbedRequest, Listing, Model, ShowRequest, Usage, Whole};
 
-/// Fields of Ollama's own API that go on as they are.
+/// The fields of Ollama's own API that are passed on as the client sent them.
 const PASSED_ON: &[&str] = &["truncate", "options", "keep_alive"];
 
-/// The call for vectors.
+/// Builds the call for embeddings.
 pub(super) fn embed(request: &EmbedRequest, model: &str, key: Option<&str>) -> UpstreamRequest {
     let mut dropped = Vec::new();
     let mut passed = Map::new();
@@ -32,13 +33,13 @@ pub(super) fn embed(request: &EmbedRequest, model: &str, key: Option<&str>) -> U
     UpstreamRequest::post("/api/embed", bearer(key), &body, dropped)
 }
 
-/// The question about a model.
+/// Builds the call for a model's description.
 pub(super) fn show(request: &ShowRequest, model: &str, key: Option<&str>) -> UpstreamRequest {
     let body = Show { model, verbose: request.verbose.then_some(true) };
     UpstreamRequest::post("/api/show", bearer(key), &body, Vec::new())
 }
 
-/// The question which models there are.
+/// Builds the call for a list of models.
 pub(super) fn listing(listing: Listing, key: Option<&str>) -> UpstreamRequest {
     let path = match listing {
         Listing::Installed => "/api/tags",
@@ -47,7 +48,7 @@ pub(super) fn listing(listing: Listing, key: Option<&str>) -> UpstreamRequest {
     UpstreamRequest::get(path, bearer(key))
 }
 
-/// Reads vectors.
+/// Reads embeddings.
 pub(super) fn embeddings(body: &[u8]) -> Result<(Whole, Usage), DecodeError> {
     let answer: Embedded = parse(body)?;
     let usage = Usage {
@@ -63,12 +64,13 @@ pub(super) fn description(body: &[u8]) -> Result<(Whole, Usage), DecodeError> {
     Ok((Whole::Document(parse(body)?), Usage::default()))
 }
 
-/// Reads a list of models, entry by entry as they are.
+/// Reads a list of models and keeps each entry as it came.
 pub(super) fn models(body: &[u8]) -> Result<Vec<Model>, DecodeError> {
     let model = |entry: Map<String, Value>| {
         let name = first_text(&entry, &["name", "model", "id"])?.to_owned();
         let created = time(&entry, &["modified_at", "created"]);
-        // Ollama's own `/v1/models` names the namespace, which is `library` for models without one.
+        // Ollama's own `/v1/models` gives the namespace as the owner: `library` for models without
+        // one.
         let owner = name.rsplit_once('/').map_or("library", |(owner, _)| owner).to_owned();
         let context = number(&entry, &["/context_length", "/details/context_length"]);
         let facts = facts_of(context, entry.get("capabilities"));
@@ -109,7 +111,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn vectors_are_asked_for_and_read() {
+    fn embeddings_are_requested_and_read() {
         let fields = json!({"truncate": false, "user": "u"});
         let fields = fields.as_object().unwrap().clone();
         let extra = crate::chat::Extra { api: Api::Ollama, fields };
@@ -133,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_keep_each_entry_as_it_is() {
+    fn lists_keep_each_entry_as_it_came() {
         let golden = include_bytes!("../../../tests/fixtures/dialect/ollama/tags.json");
         let models = models(golden).unwrap();
         assert_eq!(models[0].name, "tiny-chat:1b");

@@ -1,4 +1,4 @@
-//! Reading Ollama's errors, and those of the runners and servers behind it.
+//! Reads Ollama's errors, and those of the runners and servers behind it.
 
 use serde_json::Value;
 
@@ -8,7 +8,8 @@ use crate::backend::stream::NO_REASON;
 use crate::backend::{Rejection, RejectionClass, blame, class_of_status, shorten};
 use crate::policy::Trust;
 
-/// What answers 404 without Ollama's own JSON is not Ollama's API: most often its address with `/v1` behind it.
+/// A 404 without Ollama's own JSON does not come from Ollama's API: most often base_url ends in
+/// `/v1`.
 const ELSEWHERE: &str = "status 404, which is not Ollama's: base_url is the server alone, as in \
                          `http://localhost:11434`, without `/v1` or `/api`";
 
@@ -22,7 +23,7 @@ pub(super) fn read(status: u16, body: &[u8], model: &str) -> Rejection {
         return classed(status, Some(status), &Report::default(), model);
     };
     let report = Report::find(&body).unwrap_or_default();
-    // Whoever is asked to sign in asked for a model that runs elsewhere, whatever it is called here.
+    // Ollama asks only for models that run elsewhere to sign in, whatever their names.
     let is_told = body.get("signin_url").is_some_and(|url| !url.is_null());
     if status == 401 && (is_told || is_remote(model)) {
         return signed_out(&report.message, model);
@@ -30,9 +31,10 @@ pub(super) fn read(status: u16, body: &[u8], model: &str) -> Rejection {
     classed(status, Some(status), &report, model)
 }
 
-/// Reads an error within an answer that began as a success; `None` when it is none.
+/// Reads an error within an answer that began as a success; `None` if there is none.
 pub(super) fn in_band(body: &Value) -> Option<Rejection> {
-    // Here `message` is what the model says: one of another shape is damaged, and no error's words.
+    // Here `message` holds the model's output: if it has another shape it is damaged, but not an
+    // error.
     let is_answer = body.get("message").is_some() && body.get("error").is_none();
     let report = Report::find(body).filter(|_| !is_answer)?;
     let rejection = classed(report.status(), None, &report, "");
@@ -41,11 +43,12 @@ pub(super) fn in_band(body: &Value) -> Option<Rejection> {
     Some(Rejection { message, ..rejection })
 }
 
-/// `status` is what counts where the error itself says nothing, `told` that of the answer.
+/// `status` counts if the error itself says nothing; `told` is the status of the answer, if it has
+/// one.
 fn classed(status: u16, told: Option<u16>, report: &Report, model: &str) -> Rejection {
     let class = match class_of_status(status) {
         _ if is_prompt_too_long(report, told) => RejectionClass::ContextTooLong,
-        // Cancelled while loading; somebody else's leaving may have caused it.
+        // Cancelled while loading, perhaps because another client disconnected.
         RejectionClass::BadRequest if status == 499 => RejectionClass::Broken,
         class => blame::refine(class, &report.message.to_ascii_lowercase()),
     };
@@ -62,12 +65,12 @@ fn classed(status: u16, told: Option<u16>, report: &Report, model: &str) -> Reje
     Rejection { class, message, retry_after: None }
 }
 
-/// Whether Ollama hands the model on to its makers' machines.
+/// Whether Ollama passes calls for the model on to its makers' servers.
 fn is_remote(model: &str) -> bool {
     Trust::Local.of_model(model) == Trust::Cloud
 }
 
-/// The account elsewhere is missing: that concerns the models that run there, and no other.
+/// The gateway is not signed in at ollama.com, which concerns only the models that run there.
 fn signed_out(said: &str, model: &str) -> Rejection {
     let said = if said.is_empty() { "unauthorized" } else { said };
     let message = format!(

@@ -1,4 +1,5 @@
-//! What is sent to Ollama, and what its refusals mean; decoding has a file of its own.
+//! Tests of what is sent to Ollama, and of how its errors are classified; decoding has a file of
+//! its own.
 
 mod decoding;
 
@@ -46,7 +47,7 @@ fn an_empty_conversation_is_not_streamed() {
 }
 
 #[test]
-fn parts_become_one_text_and_a_list_of_images() {
+fn parts_are_joined_to_one_text_and_a_list_of_images() {
     let mut request = user("look");
     let image = |source| Part::Image(Image { source, detail: None });
     request.messages[0].content.push(Part::Text("here".into()));
@@ -75,7 +76,7 @@ fn with_tools(choice: ToolChoice) -> Value {
 }
 
 #[test]
-fn a_forced_tool_is_the_only_one_offered_and_none_offers_none() {
+fn a_forced_tool_is_the_only_one_offered_and_a_choice_of_none_offers_no_tool() {
     assert_eq!(with_tools(ToolChoice::Auto).as_array().unwrap().len(), 2);
     assert_eq!(with_tools(ToolChoice::Required).as_array().unwrap().len(), 2);
     assert_eq!(with_tools(ToolChoice::None), Value::Null);
@@ -88,7 +89,7 @@ fn a_forced_tool_is_the_only_one_offered_and_none_offers_none() {
 }
 
 #[test]
-fn calls_carry_objects_and_results_the_tools_name() {
+fn calls_have_objects_as_arguments_and_results_have_the_tools_name() {
     let call = |arguments: &str| {
         Part::ToolCall(ToolCall {
             id: Some("call_1".into()),
@@ -123,7 +124,7 @@ fn calls_carry_objects_and_results_the_tools_name() {
 }
 
 #[test]
-fn a_role_of_ollamas_own_goes_as_it_came() {
+fn a_role_of_ollamas_own_is_sent_as_it_came() {
     let role = Part::Foreign(Foreign {
         api: Api::Ollama,
         kind: "role".into(),
@@ -143,7 +144,7 @@ fn a_role_of_ollamas_own_goes_as_it_came() {
 }
 
 #[test]
-fn several_answers_are_refused_and_one_is_not() {
+fn a_request_for_several_answers_is_refused() {
     let mut request = user("hi");
     request.n = Some(1);
     encode(&request);
@@ -158,7 +159,7 @@ fn several_answers_are_refused_and_one_is_not() {
 }
 
 #[test]
-fn an_ollama_clients_own_fields_pass_and_others_are_named_as_dropped() {
+fn an_ollama_clients_own_fields_are_passed_on_and_others_are_reported() {
     let fields = json!({"keep_alive": "5m", "options": {"num_ctx": 8192, "seed": 1}, "odd": 1});
     let Value::Object(fields) = fields else { panic!("an object") };
     let mut request = user("hi");
@@ -178,7 +179,7 @@ fn an_ollama_clients_own_fields_pass_and_others_are_named_as_dropped() {
 }
 
 #[test]
-fn refusals_are_classed_and_keep_ollamas_words() {
+fn errors_are_classified_and_keep_ollamas_message() {
     let table: &[(u16, &str, RejectionClass, &str)] = &[
         (404, "model 'x' not found", RejectionClass::UnknownModel, "ollama pull m"),
         (503, "server busy, please try again.", RejectionClass::NotBegun, "server busy"),
@@ -201,7 +202,7 @@ fn refusals_are_classed_and_keep_ollamas_words() {
         assert!(rejection.message.contains(part), "{}", rejection.message);
     }
     assert_eq!(Ollama.rejection(502, b"<html>", "m").message, "status 502");
-    // What runs elsewhere wants another key; nothing else is closed by that.
+    // Models that run elsewhere require another key; that says nothing about local models.
     let told = json!({"error": "unauthorized", "signin_url": "https://ollama.com"}).to_string();
     for (body, model) in [(told.as_str(), "mine"), (r#"{"error":"unauthorized"}"#, "x:1b-cloud")] {
         let rejection = Ollama.rejection(401, body.as_bytes(), model);
@@ -211,7 +212,7 @@ fn refusals_are_classed_and_keep_ollamas_words() {
 }
 
 #[test]
-fn what_a_runner_said_within_an_error_is_what_is_told() {
+fn the_message_of_a_runner_within_an_error_is_given() {
     let llama = json!({"error": {"code": 400, "type": "exceed_context_size_error",
         "message": "request (9 tokens) exceeds the available context size (8 tokens), try increasing it"}});
     let table = [
@@ -241,7 +242,7 @@ fn what_a_runner_said_within_an_error_is_what_is_told() {
 }
 
 #[test]
-fn an_address_where_ollama_s_api_is_not_is_told_from_a_model_that_is_missing() {
+fn a_wrong_address_is_distinguished_from_a_missing_model() {
     for body in ["404 page not found", "<html>", ""] {
         let rejection = Ollama.rejection(404, body.as_bytes(), "m");
         assert_eq!(rejection.class, RejectionClass::Broken, "{body}");
@@ -253,7 +254,7 @@ fn an_address_where_ollama_s_api_is_not_is_told_from_a_model_that_is_missing() {
 }
 
 #[test]
-fn the_operator_s_limit_gives_way_to_what_a_client_says() {
+fn a_client_s_limit_replaces_the_operator_s() {
     let limit = |request: &ChatRequest| {
         let quirks = Quirks { default_max_tokens: Some(5), ..Quirks::default() };
         let target = Target { quirks, ..Target::new("m", None) };
@@ -272,7 +273,7 @@ fn the_operator_s_limit_gives_way_to_what_a_client_says() {
 }
 
 #[test]
-fn results_stand_in_the_order_of_their_calls_since_ollama_knows_no_ids() {
+fn results_are_sorted_into_the_order_of_their_calls() {
     let mut request = user("hi");
     let two = ["1", "2"].map(|id| call(Some(id), "f", "{}"));
     request.messages.push(message(Role::Assistant, two.into()));

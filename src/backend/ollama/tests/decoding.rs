@@ -1,4 +1,5 @@
-//! What is read from Ollama, however it is cut, and what is not taken for an answer.
+//! Tests of reading answers from Ollama, wherever they are cut, and of what is not accepted as an
+//! answer.
 
 use proptest::prelude::*;
 
@@ -44,14 +45,14 @@ fn a_stream_becomes_events_and_usage() {
 }
 
 #[test]
-fn a_stream_without_its_end_is_cut_wherever_it_stops() {
+fn a_stream_that_stops_before_its_end_is_cut() {
     let bytes = STREAM.as_bytes();
     for end in 0..bytes.len() - 1 {
         let (events, ended) = decode(&[&bytes[..end]]);
         assert_eq!(ended, Err(DecodeError::Cut), "at {end}");
         assert!(!events.iter().any(|event| matches!(event, ChatEvent::Done(_))));
     }
-    // Only the last line's own line feed is missing: the line is whole.
+    // Only the line feed of the last line is missing: the line is whole.
     assert_eq!(decode(&[&bytes[..bytes.len() - 1]]), (stream_events(), Ok(())));
 }
 
@@ -66,7 +67,7 @@ fn an_error_line_inside_a_success_is_a_failure() {
 }
 
 #[test]
-fn what_ollama_never_answers_is_malformed() {
+fn an_answer_in_no_known_shape_is_malformed() {
     for body in
         ["<html>oops</html>\n", "[]\n", "{}\n", "{\"message\":{\"content\":1}}\n", "\u{1}\n"]
     {
@@ -78,7 +79,7 @@ fn what_ollama_never_answers_is_malformed() {
 }
 
 #[test]
-fn calls_without_ids_get_one_each_and_make_the_answer_a_call() {
+fn each_call_without_an_id_gets_one_and_the_answer_finishes_with_calls() {
     let line = concat!(
         "{\"message\":{\"content\":\"\",\"tool_calls\":[{\"function\":{\"name\":\"a\",\"arguments\":{\"x\":1}}},",
         "{\"id\":\"own\",\"function\":{\"name\":\"b\"}}]},\"done\":true,\"done_reason\":\"stop\"}\n"
@@ -100,7 +101,7 @@ fn calls_without_ids_get_one_each_and_make_the_answer_a_call() {
 }
 
 #[test]
-fn load_and_length_are_told_apart() {
+fn finish_reasons_of_load_and_length_are_distinguished() {
     let load = "{\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"\"},\"done\":true,\"done_reason\":\"load\"}";
     let (events, ended) = decode(&[load.as_bytes()]);
     assert_eq!(ended, Ok(()));
@@ -110,7 +111,7 @@ fn load_and_length_are_told_apart() {
 }
 
 #[test]
-fn null_is_nothing_in_every_field() {
+fn null_counts_as_missing_in_every_field() {
     let lines = concat!(
         "{\"model\":\"m\",\"message\":null,\"done\":null,\"error\":null}\n",
         "{\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"a\",\"tool_calls\":null,\"thinking\":null,\"images\":null},",
@@ -159,7 +160,7 @@ fn a_bare_prompt_is_answered_with_all_that_the_model_writes() {
 }
 
 #[test]
-fn what_came_from_the_cache_is_counted() {
+fn tokens_read_from_the_cache_are_counted() {
     let line = "{\"message\":{\"content\":\"\"},\"done\":true,\"done_reason\":\"stop\",\"prompt_eval_count\":100,\"prompt_eval_cached_count\":90,\"eval_count\":2.0}";
     let (events, _) = decode(&[line.as_bytes()]);
     let usage =
@@ -169,7 +170,7 @@ fn what_came_from_the_cache_is_counted() {
 }
 
 #[test]
-fn an_end_for_a_reason_that_is_not_known_is_a_failure() {
+fn an_unknown_finish_reason_is_a_failure() {
     for (reason, finish) in [("stop", Finish::Stop), ("eos", Finish::Stop), ("", Finish::Stop)] {
         let line = format!("{{\"message\":{{}},\"done\":true,\"done_reason\":\"{reason}\"}}\n");
         let (events, _) = decode(&[line.as_bytes()]);
@@ -205,7 +206,7 @@ fn an_error_within_a_success_is_found_in_every_shape() {
 
 proptest! {
     #[test]
-    fn cuts_never_matter(cuts in proptest::collection::vec(0..STREAM.len(), 0..6)) {
+    fn cuts_between_pieces_change_nothing(cuts in proptest::collection::vec(0..STREAM.len(), 0..6)) {
         let mut cuts = cuts;
         cuts.sort_unstable();
         let mut pieces = Vec::new();
@@ -219,7 +220,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_the_decoder_panic_or_succeed_without_an_end(body in proptest::collection::vec(any::<u8>(), 0..300)) {
+    fn arbitrary_bytes_neither_panic_nor_succeed_without_an_end(body in proptest::collection::vec(any::<u8>(), 0..300)) {
         let (events, ended) = decode(&[&body]);
         let has_end = matches!(events.last(), Some(ChatEvent::Done(_)));
         prop_assert_eq!(ended.is_ok(), has_end);
