@@ -1,11 +1,11 @@
-//! What providers speak.
+//! The APIs that providers speak.
 //!
-//! A [`Backend`] turns an [`Ask`] into the call its kind of provider understands, and whatever comes back
-//! into events. It is pure: it never sees a socket, a clock or a log, and it never decides what happens after a
-//! failure, only what the failure means.
+//! A [`Backend`] turns an [`Ask`] into a call that its kind of provider understands, and the answer
+//! into events. It is pure: it uses no socket, clock or log, and it never decides what happens
+//! after a failure, only what the failure means.
 //!
-//! The one thing to know: a transport that ends cleanly proves nothing. Only [`Decoder::finish`] tells whether the
-//! answer was whole.
+//! The one thing to know: a transport that ends cleanly does not prove a whole answer. Only
+//! [`Decoder::finish`] does.
 
 mod added_fields;
 mod anthropic;
@@ -54,87 +54,90 @@ use openai::has_newer_limit;
 pub use output_limit::allowed_output_tokens;
 pub use quirks::{ApiVersion, LimitField, Quirks, SystemPlace};
 
-/// The most that one undivided piece of an answer may hold: a line, an event or a unary body.
+/// The largest undivided piece of an answer, in bytes: a line, an event or a unary body.
 pub const MAX_PIECE: usize = 32 * 1024 * 1024;
 
 /// A kind of API that providers speak.
 pub trait Backend: Sync {
-    /// The API, to tell whether a client's unknown fields mean something here.
+    /// The API, which tells whether a client's own fields have a meaning here.
     fn api(&self) -> Api;
 
-    /// How its providers read the names of models.
+    /// The form of the names of its models.
     fn naming(&self) -> Naming {
         Naming::Plain
     }
 
-    /// What `ask` wants and the API has no word for at all; `None` when it can be asked.
+    /// The kind of result that `ask` wants and the API does not have; `None` if it can be asked
+    /// for.
     fn unsupported(&self, ask: &Ask) -> Option<&'static str>;
 
-    /// Where its providers answer what a client asks at `endpoint`, below their base address; `None` where they never do.
+    /// The path below the base address for what a client asks at `endpoint`; `None` if the API has
+    /// no such path.
     fn path(&self, _endpoint: Endpoint) -> Option<&'static str> {
         None
     }
 
-    /// The headers by which every call says who asks.
+    /// The headers that identify the gateway in every call.
     fn credentials(&self, _target: Target<'_>) -> Vec<(&'static str, String)> {
         Vec::new()
     }
 
-    /// Builds the call for `ask`, to be answered by `target`.
+    /// Builds the call for `ask`, to be sent to `target`.
     ///
     /// # Errors
     ///
-    /// `InvalidRequest` naming the field, when the API cannot express something that would change the result, or
-    /// [does not support](Backend::unsupported) the whole.
+    /// `InvalidRequest` naming the field, when the API cannot express something that would change
+    /// the result, or [does not support](Backend::unsupported) the request at all.
     fn encode(&self, ask: &Ask, target: Target<'_>) -> Result<UpstreamRequest, GatewayError>;
 
-    /// Whether `model` goes on where a last assistant message ends, instead of answering anew. `false` wherever that is
-    /// not known for certain.
+    /// Whether `model` continues a last assistant message instead of writing a new answer. `false`
+    /// unless that is known for certain.
     fn continues_prefill(&self, _request: &ChatRequest, _model: &str) -> bool {
         false
     }
 
-    /// Begins to read the answer to `ask`. `seed` makes ids that the provider did not give.
+    /// Begins to read the answer to `ask`. `seed` makes the ids that the provider does not give.
     fn decoder(&self, ask: &Ask, seed: u64) -> Box<dyn Decoder>;
 
-    /// The question which models there are; `None` when the API cannot be asked.
+    /// Builds the call for a list of models; `None` if the API has no such list.
     fn listing(&self, listing: Listing, api_key: Option<&str>) -> Option<UpstreamRequest>;
 
     /// Reads the whole answer to [`Backend::listing`].
     ///
     /// # Errors
     ///
-    /// [`DecodeError::Malformed`] when it is not what the API answers.
+    /// [`DecodeError::Malformed`] when it is not a list of models.
     fn read_listing(&self, body: &[u8]) -> Result<Vec<Model>, DecodeError>;
 
     /// Reads an answer whose status is not 2xx.
     fn rejection(&self, status: u16, body: &[u8], model: &str) -> Rejection;
 
-    /// What an operator can do when the provider cannot be reached: a clause for the error message.
+    /// What an operator can do if the provider cannot be reached, as a clause for the error
+    /// message.
     fn unreachable_hint(&self) -> &'static str;
 }
 
-/// Who answers a call.
+/// The provider's model that answers a call.
 #[derive(Debug, Clone, Copy)]
 pub struct Target<'a> {
     /// The model's name at the provider.
     pub model: &'a str,
     /// The gateway's own key.
     pub api_key: Option<&'a str>,
-    /// Whether the model can think; `None` when nobody knows.
+    /// Whether the model can think; `None` if that is unknown.
     pub thinks: Option<bool>,
-    /// What is particular to the provider.
+    /// The settings particular to the provider.
     pub quirks: Quirks,
 }
 
 impl<'a> Target<'a> {
-    /// A model of which nothing more is known.
+    /// A model about which nothing more is known.
     #[must_use]
     pub fn new(model: &'a str, api_key: Option<&'a str>) -> Self {
         Self { model, api_key, thinks: None, quirks: Quirks::default() }
     }
 
-    /// The limit of tokens that the client asks for, else the operator's.
+    /// The client's limit of tokens, else the operator's.
     fn limit(&self, request: &ChatRequest) -> Option<u32> {
         request.sampling.max_tokens.or(self.quirks.default_max_tokens)
     }
@@ -145,11 +148,11 @@ impl<'a> Target<'a> {
 pub struct UpstreamRequest {
     /// The path below the provider's base address, with its leading slash.
     pub path: String,
-    /// Headers beside the content type, names in lower case.
+    /// Headers other than the content type, with names in lower case.
     pub headers: Vec<(&'static str, String)>,
-    /// The JSON body, sent by POST; without one the call is a GET.
+    /// The JSON body, sent by POST; a call without a body is a GET.
     pub body: Vec<u8>,
-    /// What the client asked for and the API has no place for, by OpenAI's names where it has one.
+    /// The settings that the API cannot express, by OpenAI's names if it has them.
     pub dropped: Vec<String>,
 }
 
@@ -169,7 +172,8 @@ impl UpstreamRequest {
         Self { path: path.to_owned(), headers, body: Vec::new(), dropped: Vec::new() }
     }
 
-    /// Adds an operator's own fields to the body. What is there already stays; tables are filled in.
+    /// Adds an operator's own fields to the body. Values that are there stay; missing entries of
+    /// tables are added.
     pub fn add_fields(&mut self, fields: &Map<String, Value>) {
         if !fields.is_empty() {
             self.body = added_fields::add(std::mem::take(&mut self.body), fields);
@@ -179,14 +183,15 @@ impl UpstreamRequest {
 
 /// The state of reading one answer.
 pub trait Decoder: Send {
-    /// Takes what arrived, however it was cut, and appends the events it completes.
+    /// Takes what arrived, wherever it was cut, and appends the events that it completes.
     ///
     /// # Errors
     ///
-    /// What the bytes say or fail to say. Nothing may be fed afterwards.
+    /// When the bytes are not an answer, or report a failure. Nothing may be fed afterwards.
     fn feed(&mut self, bytes: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), DecodeError>;
 
-    /// Says that no more bytes come. Ends with [`ChatEvent::Done`] unless that was given before.
+    /// Ends the answer: no more bytes come. Appends [`ChatEvent::Done`] unless that was given
+    /// before.
     ///
     /// # Errors
     ///
@@ -199,16 +204,17 @@ pub trait Decoder: Send {
 pub enum DecodeError {
     /// It stopped before its end marker.
     Cut,
-    /// It is not what the API answers; for the log only.
+    /// It is not an answer of the API; the text is only for the log.
     Malformed(String),
     /// One piece was larger than [`MAX_PIECE`].
     TooLarge,
-    /// The provider said, within the answer, that it failed.
+    /// The provider reported, within the answer, that it failed.
     Reported(Rejection),
 }
 
 impl From<serde_json::Error> for DecodeError {
-    /// Says what is wrong and where, but not in serde's words: they quote the answer, which no log may hold.
+    /// Tells what is wrong and where, but not in serde's words, which quote the answer: no log may
+    /// hold that.
     fn from(error: serde_json::Error) -> Self {
         let what = if error.is_data() { "JSON of another shape" } else { "not JSON" };
         Self::Malformed(format!("{what} from line {} column {} on", error.line(), error.column()))
@@ -236,21 +242,21 @@ impl fmt::Display for DecodeError {
     }
 }
 
-/// What a provider's refusal means.
+/// What an error of a provider means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
-    /// The class, which decides about retries and the caller's status.
+    /// The class, which decides about retries and the status for the caller.
     pub class: RejectionClass,
-    /// The provider's own words, shortened, for the caller where they help, else for the log.
+    /// The provider's own message, shortened, for the caller if it helps, else for the log.
     pub message: String,
-    /// When the provider's body says to come back.
+    /// How long to wait before a retry, if the provider's body says so.
     pub retry_after: Option<Duration>,
 }
 
-/// The classes of refusals.
+/// The classes of errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RejectionClass {
-    /// The request is wrong, everywhere.
+    /// Every provider would refuse the request.
     BadRequest,
     /// The prompt does not fit this model.
     ContextTooLong,
@@ -258,30 +264,30 @@ pub enum RejectionClass {
     ContentFilter,
     /// The provider does not have the model.
     UnknownModel,
-    /// The provider may not accept the gateway's key: 401, which others than the key may be the reason for as well.
+    /// The provider may not accept the gateway's key: 401, which can have other reasons too.
     Auth,
-    /// The provider does not permit this request: 403, which says nothing about others.
+    /// The provider does not permit this request: 403, which says nothing about other requests.
     Forbidden,
-    /// The provider has not built what the request asks for: 501.
+    /// The provider does not implement what the request asks for: 501.
     NotImplemented,
-    /// Nothing was begun, because a model is still being loaded or the provider's own queue is full: the same request
-    /// may be asked again in a moment.
+    /// Nothing has begun, because a model is still being loaded or the provider's own queue is
+    /// full: the same request may be sent again in a moment.
     NotBegun,
-    /// Too many requests; a little later it works.
+    /// Too many requests; a retry will succeed later.
     RateLimited,
-    /// The account has nothing left; a little later it does not work.
+    /// The account has no credit left; a retry will not succeed soon.
     QuotaExhausted,
-    /// The process that runs the model died under the request.
+    /// The process that runs the model died during the request.
     Crashed,
-    /// Busy.
+    /// The provider is busy.
     Overloaded,
     /// The provider gave up waiting.
     Timeout,
-    /// Anything else that went wrong there.
+    /// Any other failure of the provider.
     Broken,
 }
 
-/// The class that a bare status says.
+/// The class of a status without an error that could be read.
 #[must_use]
 fn class_of_status(status: u16) -> RejectionClass {
     match status {
@@ -294,16 +300,19 @@ fn class_of_status(status: u16) -> RejectionClass {
         501 => RejectionClass::NotImplemented,
         503 | 529 => RejectionClass::Overloaded,
         400 | 405..=407 | 410..=428 | 430..=499 => RejectionClass::BadRequest,
-        // 409 among them: two of the provider's own steps met, which is not the request's fault.
+        // 409 among them: two steps within the provider conflicted, which is not the request's
+        // fault.
         _ => RejectionClass::Broken,
     }
 }
 
-/// Takes apart the fields that only the client's own API knows: all of them when the provider speaks `api`.
+/// Separates the fields that only the client's own API has: returns all of them if the provider
+/// speaks `api`.
 ///
 /// # Errors
 ///
-/// `InvalidRequest` naming a field that the provider has no place for and that would change the result.
+/// `InvalidRequest` naming a field that the provider does not have and that would change the
+/// result.
 fn foreign_fields<'a>(
     request: &'a ChatRequest,
     api: Api,
@@ -313,13 +322,13 @@ fn foreign_fields<'a>(
     own_fields(request.extra.as_ref(), api, dropped)
 }
 
-/// As [`foreign_fields`], of any request.
+/// As [`foreign_fields`], for any request.
 fn own_fields<'a>(
     extra: Option<&'a Extra>,
     api: Api,
     dropped: &mut Vec<String>,
 ) -> Result<Vec<(&'a str, &'a Value)>, GatewayError> {
-    /// They decide about the answer's shape or content rather than tune it.
+    /// These fields decide about the shape or the content of the answer rather than tune it.
     const DECISIVE: &[&str] = &["logit_bias", "modalities", "audio", "cachedContent"];
     let Some(extra) = extra else { return Ok(Vec::new()) };
     if extra.api == api {
@@ -342,7 +351,7 @@ fn own_fields<'a>(
     Ok(Vec::new())
 }
 
-/// Refuses a request for vectors of nothing, for APIs that need a text.
+/// Refuses a request for embeddings of nothing, for APIs that require a text.
 fn refuse_no_input(request: &EmbedRequest) -> Result<(), GatewayError> {
     match request.input.as_slice() {
         [] => Err(GatewayError::invalid("input: this provider needs a text")),
@@ -355,13 +364,13 @@ fn bearer(api_key: Option<&str>) -> Vec<(&'static str, String)> {
     api_key.map(|key| ("authorization", format!("Bearer {key}"))).into_iter().collect()
 }
 
-/// Refuses what an API has no word for.
+/// The error for a request that an API does not support.
 fn unsupported_error(what: Option<&'static str>) -> GatewayError {
     let what = what.unwrap_or("answer to this");
     GatewayError::invalid(format!("this provider has no {what}, name another's model"))
 }
 
-/// The first 300 characters of a provider's words, on one line.
+/// The first 300 characters of a provider's message, on one line.
 #[must_use]
 fn shorten(words: &str) -> String {
     const MOST: usize = 300;

@@ -1,7 +1,8 @@
-//! Fields that an operator adds to the body of every chat.
+//! Adds an operator's own fields to the body of every chat.
 //!
-//! It owns the one rule: what the body has already stays. A table in it is filled in, unless it says by a `type` of its
-//! own which of several things it is: half of one and half of another would be neither.
+//! It owns the one rule: values that are there stay. Missing entries of a table are added, unless
+//! the table has a `type` that says which of several things it is: a mixture of two of them would
+//! be neither.
 
 use indexmap::IndexMap;
 use serde_json::value::{RawValue, to_raw_value};
@@ -9,9 +10,9 @@ use serde_json::{Map, Value};
 
 use crate::wire::json;
 
-/// The body with the fields added. A body that is no JSON object comes back as it was.
+/// The body with the fields added. A body that is not a JSON object is returned as it was.
 pub(super) fn add(body: Vec<u8>, fields: &Map<String, Value>) -> Vec<u8> {
-    // Raw values: a prompt may have megabytes of pictures, and none of it is looked at.
+    // Values stay raw: a prompt may have megabytes of pictures, and none of it is parsed.
     let Ok(mut whole) = serde_json::from_slice::<IndexMap<String, Box<RawValue>>>(&body) else {
         return body;
     };
@@ -25,7 +26,7 @@ pub(super) fn add(body: Vec<u8>, fields: &Map<String, Value>) -> Vec<u8> {
             }
             (Some(_), _) => continue,
         };
-        // Values that were read or configured can be written.
+        // Every value that was parsed or configured can be written.
         let Ok(added) = added else { continue };
         whole.insert(name.clone(), added);
     }
@@ -60,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_stays_and_tables_are_filled_in() {
+    fn values_that_are_there_stay_and_missing_entries_are_added() {
         let body =
             json!({ "model": "m", "options": { "temperature": 0.5, "stop": [] }, "x": null });
         let fields = json!({ "keep_alive": "30m", "x": 1, "stop": ["a"],
@@ -71,14 +72,14 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_says_what_it_is_is_not_mixed_with_another() {
+    fn a_table_with_a_type_is_not_mixed_with_another() {
         let body = json!({ "response_format": { "type": "json_object" } });
         let schema = json!({ "response_format": { "type": "json_schema", "json_schema": {} } });
         assert_eq!(added(&body, &schema), body);
     }
 
     #[test]
-    fn what_is_no_object_comes_back() {
+    fn a_body_that_is_not_an_object_is_not_changed() {
         assert_eq!(add(b"[1]".to_vec(), &Map::new()), b"[1]");
     }
 }

@@ -1,14 +1,16 @@
-//! Whom the words of a refusal blame, where the status alone does not say.
+//! Decides by the words of an error whether the request or the server is to blame, if the status
+//! does not tell.
 //!
-//! It owns the words that servers use for "this request" under a status that means "this server". It refuses to guess:
-//! words that are not known leave the class that the status says.
+//! It owns the phrases by which servers mean "this request" under a status that means "this
+//! server". It does not guess: with unknown words the class of the status stays.
 //!
-//! The one thing to know: a word that is wrongly taken for the request's fault hides a broken model, one that is missed
-//! lets a caller's request count against it. The lists are therefore whole phrases, as servers write them.
+//! The one thing to know: a phrase that wrongly blames the request hides a broken model, and a
+//! missing phrase counts a caller's mistake against the model. The lists therefore hold whole
+//! phrases, as servers write them.
 
 use super::RejectionClass;
 
-/// Refines the class that a status says by the provider's words, in lower case.
+/// Refines the class of a status by the provider's words, in lower case.
 pub(super) fn refine(class: RejectionClass, words: &str) -> RejectionClass {
     match class {
         RejectionClass::BadRequest if is_lost_runner(words) => RejectionClass::Crashed,
@@ -24,9 +26,10 @@ pub(super) fn refine(class: RejectionClass, words: &str) -> RejectionClass {
     }
 }
 
-/// Whether the words of a 5xx name what the request asked for.
+/// Whether the words of a 5xx name something that the request asked for.
 fn blames_request(words: &str) -> bool {
-    /// Ollama (options, capabilities, images), llama.cpp (modalities, grammars, templates), vLLM, LocalAI.
+    /// Ollama (options, capabilities, images), llama.cpp (modalities, grammars, templates), vLLM,
+    /// LocalAI.
     const SAID: &[&str] = &[
         "not supported",
         "not support ",
@@ -54,18 +57,20 @@ fn blames_request(words: &str) -> bool {
         "type must be",
         "json.exception",
     ];
-    // What hardware or a build lacks is the server's trouble, whatever it was asked for.
+    // What the hardware or a build does not support is the server's fault, whatever the request
+    // asked for.
     const OF_THE_SERVER: &[&str] = &["cuda", "rocm", "metal", "vulkan", "driver", "ptx", "kernel"];
     says(words, SAID) && !says(words, OF_THE_SERVER)
 }
 
-/// Ollama's words when it cannot reach the process that runs the model, which it also says with 400.
+/// Whether Ollama says that it cannot reach the process that runs the model; it says so even with
+/// 400.
 fn is_lost_runner(words: &str) -> bool {
     words.contains("post \"http://127.0.0.1:")
         && says(words, &["eof", "connection refused", "connection reset", "broken pipe"])
 }
 
-/// Whether the process that runs the model died under the request: Ollama's runner, vLLM's engine.
+/// Whether the process that runs the model died during the request: Ollama's runner, vLLM's engine.
 fn tells_of_crash(words: &str) -> bool {
     const SAID: &[&str] = &[
         "unexpected eof",
@@ -88,13 +93,13 @@ fn tells_of_crash(words: &str) -> bool {
     words == "eof" || says(words, SAID)
 }
 
-/// llama.cpp's 500 for an input that its batch cannot hold.
+/// Whether it is llama.cpp's 500 for an input larger than its batch.
 fn is_too_large(words: &str) -> bool {
     says(words, &["too large to process", "increase the physical batch size"])
 }
 
-/// Whether a 503 says that the request was not even begun: Ollama's full queue, a model that llama.cpp, TGI or another
-/// server is still loading.
+/// Whether a 503 says that the request has not begun: Ollama's queue is full, or llama.cpp, TGI or
+/// another server is still loading a model.
 fn says_nothing_begun(words: &str) -> bool {
     /// TGI writes "is currently loading", others "still loading" or "being loaded".
     const SAID: &[&str] = &[
@@ -116,7 +121,7 @@ fn says_nothing_begun(words: &str) -> bool {
     says(words, SAID)
 }
 
-/// Whether a 403 is about the model that was named.
+/// Whether a 403 is about the requested model.
 fn is_about_model(words: &str) -> bool {
     words.contains("model")
         && says(
@@ -133,7 +138,7 @@ fn is_about_model(words: &str) -> bool {
         )
 }
 
-/// Whether a 403 is about what the request says.
+/// Whether a 403 is about the content of the request.
 fn is_about_content(words: &str) -> bool {
     const SAID: &[&str] = &[
         "flagged",
@@ -158,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_that_name_what_was_asked_for_blame_the_request() {
+    fn words_that_name_a_part_of_the_request_blame_the_request() {
         for words in [
             "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj",
             "option \"num_ctx\" must be of type integer",
@@ -179,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_a_broken_server_stay_its_own() {
+    fn words_of_a_broken_server_blame_the_server() {
         for words in [
             "cuda error: operation not supported on this device",
             "unsupported ptx version, update your driver",
@@ -191,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_died_is_told_from_one_that_failed() {
+    fn a_process_that_died_is_distinguished_from_one_that_failed() {
         for words in [
             "unexpected eof",
             "model runner has unexpectedly stopped, this may be due to resource limitations",
@@ -203,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_400_about_a_lost_process_is_not_the_request_s() {
+    fn a_400_about_a_lost_process_does_not_blame_the_request() {
         let words = "do embedding request: post \"http://127.0.0.1:35599/v1/embeddings\": eof";
         assert_eq!(refine(RejectionClass::BadRequest, words), RejectionClass::Crashed);
         let words = "cannot parse: unexpected eof";
@@ -211,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_503_is_of_the_moment_only_when_it_says_that_nothing_was_begun() {
+    fn a_503_means_not_begun_only_if_it_says_so() {
         for (words, class) in [
             (
                 "server busy, please try again.  maximum pending requests exceeded",
@@ -227,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_403_is_about_the_model_or_the_content_where_it_says_so() {
+    fn a_403_is_about_the_model_or_the_content_if_it_says_so() {
         for (words, class) in [
             ("project does not have access to model 'm2'", RejectionClass::UnknownModel),
             (

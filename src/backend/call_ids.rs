@@ -1,11 +1,11 @@
-//! Pairing tool calls with their results.
+//! Pairs tool calls with their results.
 //!
-//! Every call gets an id and every result the id and name of its call, whatever the client's own API leaves
-//! out. Results that answer nothing are refused.
+//! It gives every call an id, and every result the id and the name of its call, even if the
+//! client's own API leaves them out. It refuses results that answer no call.
 //!
-//! The one thing to know: ids are made in order, so the same conversation always yields the same ids, and a
-//! provider's prompt cache stays warm. They have nine letters and digits, since the templates of Mistral's models take
-//! no others.
+//! The one thing to know: ids are made in order, so that the same conversation always gets the same
+//! ids and matches a provider's prompt cache. They have nine letters and digits, because the
+//! templates of Mistral's models accept no others.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -20,7 +20,8 @@ pub(super) struct CallIds<'a> {
 }
 
 impl<'a> CallIds<'a> {
-    /// Pairs the calls and results of `request`. An id of which `fits` says no is replaced on both sides.
+    /// Pairs the calls and results of `request`. An id that `fits` rejects is replaced in the call
+    /// and in its results.
     ///
     /// # Errors
     ///
@@ -68,17 +69,18 @@ impl<'a> CallIds<'a> {
     }
 }
 
-/// The calls seen so far. Every lookup takes constant time, because clients decide how many there are.
+/// The calls so far. Every lookup takes constant time, because clients decide how many calls there
+/// are.
 #[derive(Debug, Default)]
 struct Seen<'a> {
     all: Vec<Call<'a>>,
-    /// The latest call of each of the client's own ids.
+    /// The latest call with each of the client's own ids.
     by_id: HashMap<&'a str, usize>,
     /// The calls of each tool, oldest first; some may be answered.
     by_name: HashMap<&'a str, VecDeque<usize>>,
     /// All calls, oldest first; some may be answered.
     waiting: VecDeque<usize>,
-    /// How many ids were made or found to be taken.
+    /// How many ids were made or found to be in use.
     made: usize,
 }
 
@@ -90,7 +92,7 @@ struct Call<'a> {
 }
 
 impl<'a> Seen<'a> {
-    /// The next id that is no client's own.
+    /// The next id that the client does not use itself.
     fn made_id(&mut self, taken: &HashSet<&str>) -> String {
         loop {
             let id = format!("call{:05}", self.made);
@@ -111,7 +113,8 @@ impl<'a> Seen<'a> {
         }
     }
 
-    /// The call that `result` answers: by id, else the oldest of that tool, else the oldest that waits.
+    /// The call that `result` answers: by id, else the oldest unanswered call of that tool, else
+    /// the oldest unanswered call.
     fn answered_by(&mut self, result: &ToolResult) -> Result<(String, &'a str), GatewayError> {
         let index = match (result.call_id.as_deref(), result.name.as_deref()) {
             (Some(id), _) => self.by_id.get(id).copied(),
@@ -131,7 +134,7 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// Takes the oldest call that waits.
+/// Takes the oldest unanswered call.
 fn oldest(queue: &mut VecDeque<usize>, all: &[Call<'_>]) -> Option<usize> {
     while let Some(index) = queue.pop_front() {
         if all.get(index).is_some_and(|call| !call.is_answered) {
@@ -141,12 +144,12 @@ fn oldest(queue: &mut VecDeque<usize>, all: &[Call<'_>]) -> Option<usize> {
     None
 }
 
-/// Whether an id has the form of those that are made here: nine letters and digits.
+/// Whether an id has the form of the ids that are made here: nine letters and digits.
 pub(super) fn is_made_like(id: &str) -> bool {
     id.len() == 9 && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// Whether an id is made of letters, digits, `_` and `-`, at most `longest` of them.
+/// Whether an id consists of letters, digits, `_` and `-`, at most `longest` of them.
 pub(super) fn fits_as_id(id: &str, longest: usize) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     !id.is_empty() && id.len() <= longest && id.bytes().all(is_allowed)
@@ -173,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn results_without_ids_go_to_the_tool_they_name_and_then_by_order() {
+    fn results_without_ids_are_paired_by_tool_name_and_then_by_order() {
         let calls = || vec![call(None, "f", ""), call(None, "g", ""), call(None, "f", "")];
         let pairs = |results| paired(calls(), results).unwrap();
         assert_eq!(
@@ -190,21 +193,21 @@ mod tests {
     }
 
     #[test]
-    fn a_made_id_is_nobodys_own_and_every_template_takes_it() {
+    fn a_made_id_is_unused_and_every_template_accepts_it() {
         let own = "call00000";
         let calls = || vec![call(Some(own), "f", ""), call(None, "g", ""), call(None, "h", "")];
         let answers = || vec![named("h"), result(Some(own), ""), named("g")];
         let ids = paired(calls(), answers()).unwrap();
         assert_eq!(ids, ["call00002", own, "call00001"]);
         assert!(ids.iter().all(|id| is_made_like(id)));
-        // What comes later changes no earlier id.
+        // Later calls change no earlier id.
         let mut more = calls();
         more.push(call(None, "f", ""));
         assert_eq!(paired(more, answers()).unwrap(), ids);
     }
 
     #[test]
-    fn an_id_used_twice_means_the_latest_call() {
+    fn an_id_that_is_used_twice_means_the_latest_call() {
         let calls = vec![call(Some("a"), "f", ""), call(Some("a"), "g", "")];
         let mut request = user("hi");
         request.messages.push(message(Role::Assistant, calls));

@@ -1,11 +1,12 @@
-//! Adapting a conversation to the features of an API.
+//! Adapts a conversation to the features of an API.
 //!
-//! It owns what becomes of documents, of what only the client's own API knows, of instructions amid a conversation,
-//! and of tools that only the client's own provider has. What only helps is left out and named, what has a text
-//! becomes it, and what the last question is about is refused. Nothing in a history ever is: a session could not go
-//! on because of one item in it.
+//! It owns the treatment of documents, of parts that only the client's own API has, of system
+//! messages amid a conversation, and of tools that only the client's own provider hosts. A part
+//! that only helps is dropped and reported, a part with a text is replaced by the text, and a part
+//! that the last question is about is refused. Nothing in the history is refused: one part in it
+//! would make the session unusable.
 //!
-//! The one thing to know: a conversation that has none of these is not copied.
+//! The one thing to know: a conversation without any of these is not copied.
 
 use std::borrow::Cow;
 
@@ -15,8 +16,8 @@ use crate::chat::{
 };
 use crate::wire::pdf;
 
-/// Opens the line that Claude Code puts first and that is another with every call, so that no prompt cache would ever
-/// match. It means something to Anthropic alone.
+/// The beginning of the line that Claude Code puts first and changes with every call, so that no
+/// prompt cache would match. Only Anthropic uses it.
 pub(super) const BILLING: &str = "x-anthropic-billing-header:";
 
 /// The features of an API.
@@ -24,24 +25,24 @@ pub(super) const BILLING: &str = "x-anthropic-billing-header:";
 pub(super) struct Features {
     /// The API whose own parts need no translation.
     pub(super) api: Api,
-    /// Which documents have a place in a user's message.
+    /// The documents that a user's message may hold.
     pub(super) user_documents: Documents,
-    /// Which have one in what a tool answers.
+    /// The documents that a tool result may hold.
     pub(super) tool_documents: Documents,
-    /// Whether instructions may stand amid the conversation.
+    /// Whether system messages may follow the first message of another role.
     pub(super) late_system: bool,
     /// Whether it is Anthropic's own service.
     pub(super) is_anthropic: bool,
 }
 
-/// Documents that have a place.
+/// Which documents an API takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Documents {
-    /// Texts only, which become text.
+    /// None; documents that are text become text.
     None,
-    /// Those in the request.
+    /// Documents within the request.
     Inline,
-    /// All.
+    /// All documents.
     Any,
 }
 
@@ -49,7 +50,8 @@ pub(super) enum Documents {
 ///
 /// # Errors
 ///
-/// `InvalidRequest` naming what the last question is about and has no place, or a forced tool that is not there.
+/// `InvalidRequest` naming the part that the last question is about and that the API does not have,
+/// or a forced tool that the provider does not have.
 pub(super) fn adapt<'a>(
     request: &'a ChatRequest,
     features: Features,
@@ -91,20 +93,20 @@ fn refuse_forced(request: &ChatRequest, api: Api) -> Result<(), GatewayError> {
     }
 }
 
-/// What is lost on the way.
+/// Adapts the messages and collects the names of parts that are lost.
 struct Lost<'a> {
     features: Features,
     names: &'a mut Vec<String>,
 }
 
-/// Where a part stands, which decides what becomes of one that has no place.
+/// The place of a part, which decides what happens to it if the API does not have it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// In the question that is to be answered now.
     Asked,
-    /// In what was said before.
+    /// In an earlier message.
     History,
-    /// In what a tool answered.
+    /// In a tool result.
     Answered,
 }
 
@@ -125,7 +127,7 @@ impl Lost<'_> {
         })
     }
 
-    /// Whether it is the backend's own, or one of OpenAI's parts, of which backends know best what they take.
+    /// Whether the backend handles the part itself: a part of its own API, or of OpenAI's.
     fn is_left(&self, foreign: &Foreign) -> bool {
         foreign.api == self.features.api || foreign.api == Api::OpenAi
     }
@@ -156,7 +158,8 @@ impl Lost<'_> {
         let asked = question(messages);
         let mut said: Vec<Message> = Vec::with_capacity(messages.len());
         let mut begun = false;
-        // Whether the last message is one that instructions made, so that the user's own goes on with it.
+        // Whether the last message was made from system messages, so that a user message that
+        // follows is joined with it.
         let mut is_made = false;
         for (index, message) in messages.iter().enumerate() {
             begun |= message.role != Role::System;
@@ -165,7 +168,8 @@ impl Lost<'_> {
             if !begun && !self.features.is_anthropic {
                 self.remove_billing(&mut content);
             }
-            // A message that lost all it said is none; one that never said anything is the backend's to judge.
+            // A message that lost all its parts is dropped; the backend decides about a message
+            // that never had any.
             if content.is_empty() && !message.content.is_empty() {
                 continue;
             }
@@ -255,7 +259,7 @@ impl Lost<'_> {
         Ok(Part::Text(titled(document, &format!("[{what} that this model cannot read]"))))
     }
 
-    /// Takes out the line that is another with every call.
+    /// Removes the line that changes with every call.
     fn remove_billing(&mut self, content: &mut Vec<Part>) {
         let Some(Part::Text(text)) = content.first_mut().filter(|part| is_billing_line(part))
         else {
@@ -264,7 +268,7 @@ impl Lost<'_> {
         let rest = text.split_once('\n').map_or("", |(_, rest)| rest).trim_start().to_owned();
         if rest.is_empty() {
             content.remove(0);
-            // What marked it for a cache marks nothing.
+            // Without its text a cache mark has no meaning.
             while matches!(content.first(), Some(Part::CacheMark(_))) {
                 content.remove(0);
             }
@@ -292,7 +296,7 @@ fn is_billing_line(part: &Part) -> bool {
     }
 }
 
-/// The message that is to be answered, where it is a question and no answer of a tool.
+/// The message that is to be answered, if it is a question of the user's rather than a tool result.
 fn question(messages: &[Message]) -> Option<usize> {
     let mut said = messages.iter().enumerate().filter(|(_, message)| message.role != Role::System);
     let (index, last) = said.next_back()?;
@@ -323,7 +327,7 @@ fn described(media_type: &str, base64: &str) -> String {
     }
 }
 
-/// A document's text, with what it is called and what is said about it.
+/// A document's text with its title and context.
 fn titled(document: &Document, text: &str) -> String {
     let mut said = String::new();
     for line in [&document.title, &document.context].into_iter().flatten() {
@@ -334,12 +338,13 @@ fn titled(document: &Document, text: &str) -> String {
     said
 }
 
-/// Instructions as text of the user's, for models that take no system message there.
+/// System text as a user's text, for models that take no system message there.
 pub(super) fn as_instructions(text: &str) -> String {
     format!("<system>\n{text}\n</system>")
 }
 
-/// Instructions amid a conversation, for models that know them in the first place only. Pictures follow the text.
+/// A system message as a user's, for models that take system messages only first. Pictures follow
+/// the text.
 fn marked(content: Vec<Part>) -> Vec<Part> {
     let message = Message { role: Role::System, content, name: None };
     let text = message.joined_text();

@@ -1,6 +1,6 @@
-//! Reading an answer that is one JSON document: the result of a request that is not a chat.
+//! Reads an answer that is one JSON document: the result of a request that is not a chat.
 //!
-//! It owns the gathering of the bytes, within [`MAX_PIECE`], and the parsing of them.
+//! It collects the bytes, up to [`MAX_PIECE`], and parses them.
 //!
 //! The one thing to know: no event is given before the end, since half a document means nothing.
 
@@ -16,7 +16,7 @@ pub(super) type Read = fn(&[u8]) -> Result<(Whole, Usage), DecodeError>;
 /// Reads the error in a document; `None` when there is none.
 pub(super) type Failed = fn(&Value) -> Option<Rejection>;
 
-/// A decoder that gathers the whole body and gives it to `read` at the end.
+/// A decoder that collects the whole body and gives it to `read` at the end.
 pub(super) fn read_at_end<F>(read: F) -> Box<dyn Decoder>
 where
     F: FnMut(&[u8], &mut Vec<ChatEvent>) -> Result<(), DecodeError> + Send + 'static,
@@ -24,8 +24,8 @@ where
     Box::new(Document { body: Vec::new(), read })
 }
 
-/// A decoder that gives the whole body to `read`, and to `failed` where it holds no result. A request for embeddings of
-/// `inputs` texts expects as many vectors.
+/// A decoder that gives the whole body to `read`, and to `failed` if it holds no result. `inputs`
+/// is the number of texts whose embeddings were requested.
 pub(super) fn read_result(read: Read, failed: Failed, inputs: usize) -> Box<dyn Decoder> {
     read_at_end(move |body, events| {
         let (result, usage) = result(body, read, failed, inputs)?;
@@ -38,7 +38,9 @@ pub(super) fn read_result(read: Read, failed: Failed, inputs: usize) -> Box<dyn 
 
 /// A decoder for a request that this API is never sent: it fails at the end.
 pub(super) fn unexpected() -> Box<dyn Decoder> {
-    read_at_end(|_, _| Err(DecodeError::Malformed("nothing was asked".to_owned())))
+    read_at_end(|_, _| {
+        Err(DecodeError::Malformed("the API has no answer to this request".to_owned()))
+    })
 }
 
 /// Appends what arrived to a document.
@@ -66,7 +68,7 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, DecodeE
     })
 }
 
-/// The error for a document with another number of vectors than there were texts.
+/// The error for a document whose number of vectors differs from the number of texts.
 pub(super) fn wrong_count(vectors: usize, texts: usize) -> DecodeError {
     DecodeError::Malformed(format!("{vectors} vectors for {texts} texts"))
 }
@@ -141,12 +143,12 @@ mod tests {
     }
 
     #[test]
-    fn a_document_is_read_at_its_end_however_it_was_cut() {
+    fn a_document_is_read_at_its_end_wherever_it_was_cut() {
         assert_eq!(decode(&[b"[[1.0,", b"2.0]]"], 1), (2, Ok(())));
     }
 
     #[test]
-    fn half_a_document_was_cut_off_and_another_number_of_vectors_is_nonsense() {
+    fn half_a_document_is_cut_and_a_wrong_number_of_vectors_is_malformed() {
         assert_eq!(decode(&[b"[[1.0,"], 1), (0, Err(DecodeError::Cut)));
         assert_eq!(decode(&[], 1), (0, Err(DecodeError::Cut)));
         assert!(matches!(decode(&[b"[[1.0]]"], 2), (0, Err(DecodeError::Malformed(_)))));
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_that_is_an_error_is_a_failure_in_its_words() {
+    fn a_document_that_is_an_error_is_a_failure_with_its_message() {
         let (_, ended) = decode(&[b"{\"error\": \"no\"}"], 1);
         assert!(matches!(ended, Err(DecodeError::Reported(told)) if told.message == "no"));
     }

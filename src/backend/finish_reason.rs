@@ -1,15 +1,16 @@
-//! Why an answer ended, in the words of every kind of provider.
+//! Tells why an answer ended, by the finish reasons of every kind of provider.
 //!
-//! It owns one table for all kinds, since servers that imitate an API keep words of their own or borrow another's. It
-//! refuses to guess: words are told apart by what they are known to mean, and letters' case and joints do not count.
+//! It owns one table for all kinds, because servers that imitate an API keep reasons of their own
+//! or use those of another. It does not guess: it knows a list of reasons, and ignores case and the
+//! kind of separators.
 //!
-//! The one thing to know: a word that is not in the table is a failure, whatever stands before it. Half an answer that
-//! is called whole is believed; one that is called broken is asked for again.
+//! The one thing to know: a reason that is not in the table is a failure, even after text. A client
+//! believes half an answer that is reported as whole; a failed answer can be requested again.
 
 use super::{DecodeError, Rejection, RejectionClass, shorten};
 use crate::chat::Finish;
 
-/// The answer is whole, or a stop text was hit.
+/// The answer is whole, or a stop text was reached.
 const COMPLETE: &[&str] = &[
     "stop",
     "stop_sequence",
@@ -34,7 +35,7 @@ const COMPLETE: &[&str] = &[
     "normal",
 ];
 
-/// A limit of tokens was reached: the request's, the model's or that of its context.
+/// A limit of tokens was reached: the request's, the model's or the context's.
 const LENGTH: &[&str] = &[
     "length",
     "limit",
@@ -57,7 +58,7 @@ const LENGTH: &[&str] = &[
     "error_limit",
 ];
 
-/// A filter of the provider's, or the model itself, refused to go on.
+/// A filter of the provider, or the model itself, refused to continue.
 const FILTERED: &[&str] = &[
     "content_filter",
     "content_filtered",
@@ -88,7 +89,7 @@ const FILTERED: &[&str] = &[
     "image_other",
 ];
 
-/// The client is to run tools.
+/// The client should run tools.
 const CALLS: &[&str] = &[
     "tool_calls",
     "tool_call",
@@ -100,7 +101,7 @@ const CALLS: &[&str] = &[
     "functioncall",
 ];
 
-/// Placeholders for a reason that is still to come.
+/// Placeholders for a reason that is not known yet.
 const NONE: &[&str] = &[
     "",
     "null",
@@ -111,7 +112,7 @@ const NONE: &[&str] = &[
     "in_progress",
 ];
 
-/// What a reason means: `None` when it is none yet. `told` is what the provider adds to it.
+/// The meaning of a reason: `None` if it is a placeholder. `told` is the provider's explanation.
 ///
 /// # Errors
 ///
@@ -134,7 +135,7 @@ pub(super) fn finish(reason: &str, told: Option<&str>) -> Result<Option<Finish>,
 
 fn failure(reason: &str, word: &str, told: Option<&str>) -> Rejection {
     let class = match word {
-        // DeepSeek's word for a server that ran out of room.
+        // DeepSeek's reason for a server without free capacity.
         "insufficient_system_resource" | "overloaded" => RejectionClass::Overloaded,
         "timeout" | "time_limit" => RejectionClass::Timeout,
         _ => RejectionClass::Broken,
@@ -156,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_of_all_kinds_mean_the_same_however_they_are_written() {
+    fn reasons_of_all_providers_are_understood_however_they_are_written() {
         for (words, meaning) in [
             (
                 &["stop", "STOP", "eos_token", "end_turn", "COMPLETE", "Stop Sequence"][..],
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_to_be_an_end_is_a_failure() {
+    fn an_unknown_reason_is_a_failure() {
         use RejectionClass as Class;
         for (word, class) in [
             ("abort", Class::Broken),
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn no_word_stands_in_two_lists() {
+    fn no_reason_is_in_two_lists() {
         let mut seen = std::collections::HashSet::new();
         for word in [COMPLETE, LENGTH, FILTERED, CALLS, NONE].into_iter().flatten() {
             assert!(seen.insert(word), "{word}");

@@ -1,7 +1,8 @@
-//! Reading a conversation for APIs that are stricter about it than the canonical model.
+//! Reads a conversation for APIs that are stricter than the canonical model.
 //!
-//! It owns what several backends need of messages: instructions, pictures, arguments and results in the shapes
-//! they take. [`call_ids`](super::call_ids) pairs calls with results, [`names`](super::names) fits tool names.
+//! It owns what several backends need of messages: instructions, pictures, arguments and results in
+//! the shapes that they take. [`call_ids`](super::call_ids) pairs calls with results,
+//! [`names`](super::names) adapts tool names.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -13,13 +14,13 @@ use crate::chat::{
     ToolCall, ToolResult,
 };
 
-/// What an assistant message's thinking is called where a client's own fields for it are kept.
+/// The kind of a part with a client's own fields for the thinking of an assistant message.
 pub(super) const REASONING: &str = "reasoning";
 
-/// What marks for a prompt cache are called where they are dropped.
+/// The name under which cache marks are reported as dropped.
 const CACHE_MARK: &str = "cache_control";
 
-/// Names what messages hold and most APIs have no place for.
+/// Reports fields of messages that most APIs do not have as dropped.
 pub(super) fn name_unsupported(request: &ChatRequest, dropped: &mut Vec<String>) {
     let messages = || request.messages.iter();
     let mut parts = messages().flat_map(|message| &message.content);
@@ -49,7 +50,7 @@ pub(super) fn stop_texts(request: &ChatRequest) -> Vec<&str> {
     stops.filter(|stop| !stop.is_empty()).collect()
 }
 
-/// Refuses an answer that is to be heard, which no answer is that goes through the canonical model.
+/// Refuses a request for an audio answer, which the canonical model cannot hold.
 ///
 /// # Errors
 ///
@@ -69,8 +70,9 @@ pub(super) fn refuse_sound(request: &ChatRequest) -> Result<(), GatewayError> {
     }
 }
 
-/// The conversation with the results of each turn in the order of its calls, for APIs that tell results apart by their
-/// order alone. Agents run calls side by side, and send what came of them as it came.
+/// The conversation with the results of each turn in the order of its calls, for APIs that match
+/// results to calls only by order. Agents run calls in parallel and send the results in the order
+/// in which they finish.
 pub(super) fn results_in_order(request: &ChatRequest) -> Cow<'_, ChatRequest> {
     let mut changed: Option<Vec<Message>> = None;
     let mut calls: HashMap<&str, usize> = HashMap::new();
@@ -87,7 +89,7 @@ pub(super) fn results_in_order(request: &ChatRequest) -> Cow<'_, ChatRequest> {
         let run = rest.iter().take_while(|message| message.role == Role::Tool).count();
         let turn = rest.get(..run).unwrap_or_default();
         let place = |result: &ToolResult| calls.get(result.call_id.as_deref()?).copied();
-        // A result without an id has the place where it stands.
+        // A result without an id belongs where it is.
         let are_known = results(turn).all(|result| place(result).is_some());
         if are_known && !results(turn).is_sorted_by_key(place) {
             let mut sorted: Vec<ToolResult> = results(turn).cloned().collect();
@@ -110,7 +112,7 @@ pub(super) fn results_in_order(request: &ChatRequest) -> Cow<'_, ChatRequest> {
     }
 }
 
-/// The calls of a turn by their ids, with their places.
+/// The calls of a turn by their ids, with their positions.
 fn called(message: &Message) -> HashMap<&str, usize> {
     let calls = message.content.iter().filter_map(Part::as_tool_call);
     calls.filter_map(|call| call.id.as_deref()).enumerate().map(|(place, id)| (id, place)).collect()
@@ -120,7 +122,7 @@ fn results(messages: &[Message]) -> impl Iterator<Item = &ToolResult> {
     messages.iter().flat_map(|message| &message.content).filter_map(Part::as_tool_result)
 }
 
-/// Names marks for a prompt cache, which only Anthropic's API can be given.
+/// Reports cache marks, which only Anthropic's API has, as dropped.
 pub(super) fn name_cache_marks(request: &ChatRequest, dropped: &mut Vec<String>) {
     fn marked(parts: &[Part]) -> bool {
         parts.iter().any(|part| match part {
@@ -141,8 +143,8 @@ pub(super) fn name_cache_marks(request: &ChatRequest, dropped: &mut Vec<String>)
     }
 }
 
-/// Names the parts for which a backend has no place, which `takes` says. One that is asked about now, and not long
-/// since, is refused instead: the answer would be about something else.
+/// Reports the parts that a backend does not take, as `takes` says, as dropped. Such a part in the
+/// current question is refused instead, because the answer would be about something else.
 ///
 /// # Errors
 ///
@@ -157,7 +159,7 @@ pub(super) fn name_foreign(
     for (index, message) in request.messages.iter().enumerate() {
         for (part, is_result) in with_results(&message.content) {
             let Part::Foreign(foreign) = part else { continue };
-            // Only Anthropic's results hold more than texts and pictures.
+            // Only Anthropic's results may hold more than texts and pictures.
             if takes(foreign) && (!is_result || foreign.api == Api::Anthropic) {
                 continue;
             }
@@ -175,7 +177,8 @@ pub(super) fn name_foreign(
     Ok(())
 }
 
-/// All parts, those within results of tools after their own; whether each is within one.
+/// All parts, each tool result followed by the parts within it; the flag tells whether a part is
+/// within a result.
 fn with_results(parts: &[Part]) -> impl Iterator<Item = (&Part, bool)> {
     parts.iter().flat_map(|part| {
         let within = match part {
@@ -192,11 +195,11 @@ fn with_results(parts: &[Part]) -> impl Iterator<Item = (&Part, bool)> {
     })
 }
 
-/// The arguments of a call, which all APIs but OpenAI's want as an object.
+/// The arguments of a call as an object, which all APIs but OpenAI's require.
 ///
 /// # Errors
 ///
-/// `InvalidRequest` when the text is no JSON object.
+/// `InvalidRequest` when the text is not a JSON object.
 pub(super) fn arguments(call: &ToolCall) -> Result<Value, GatewayError> {
     let arguments = match call.arguments.trim() {
         "" => Value::Object(Map::new()),
@@ -233,19 +236,19 @@ pub(super) fn opening(request: &ChatRequest) -> impl Iterator<Item = &Message> {
     request.messages.iter().take_while(|message| message.role == Role::System)
 }
 
-/// A gap to be filled.
+/// An infill (fill in the middle).
 pub(super) struct Infill<'a> {
-    /// What stands before it.
+    /// The message with the text before the suffix.
     pub(super) message: &'a Message,
-    /// What the operator or the application says about it.
+    /// The system text.
     pub(super) instructions: Option<String>,
 }
 
-/// The gap that a request with a `suffix` is about.
+/// The infill that a request with a `suffix` asks for.
 ///
 /// # Errors
 ///
-/// `InvalidRequest` when there is more than one text before it.
+/// `InvalidRequest` when there is not exactly one text before it.
 pub(super) fn infill(request: &ChatRequest) -> Result<Infill<'_>, GatewayError> {
     let mut said = request.messages.iter().filter(|message| message.role != Role::System);
     let instructions = instructions(request)?;
@@ -255,11 +258,11 @@ pub(super) fn infill(request: &ChatRequest) -> Result<Infill<'_>, GatewayError> 
     }
 }
 
-/// Refuses a gap to be filled, for APIs that only answer.
+/// Refuses an infill, for APIs that only answer.
 ///
 /// # Errors
 ///
-/// `InvalidRequest` when one is to be filled.
+/// `InvalidRequest` when the request has a suffix.
 pub(super) fn refuse_infill(request: &ChatRequest) -> Result<(), GatewayError> {
     match request.suffix {
         None => Ok(()),
@@ -267,11 +270,11 @@ pub(super) fn refuse_infill(request: &ChatRequest) -> Result<(), GatewayError> {
     }
 }
 
-/// Refuses pictures in a message whose role takes text only.
+/// Refuses pictures in a message whose role takes only text.
 ///
 /// # Errors
 ///
-/// `InvalidRequest` when it holds one.
+/// `InvalidRequest` when the message holds one.
 pub(super) fn refuse_images(message: &Message) -> Result<(), GatewayError> {
     if !message.content.iter().any(|part| matches!(part, Part::Image(_))) {
         return Ok(());
@@ -282,7 +285,8 @@ pub(super) fn refuse_images(message: &Message) -> Result<(), GatewayError> {
     )))
 }
 
-/// What an inline picture is: by its first bytes, since clients mislabel, else as declared.
+/// The media type of an inline picture: by its first bytes, since clients label pictures wrongly,
+/// else as declared.
 pub(super) fn media_type<'a>(declared: &'a str, base64: &str) -> &'a str {
     const SIGNS: &[(&str, &str)] = &[
         ("iVBORw0KGgo", "image/png"),
@@ -294,17 +298,17 @@ pub(super) fn media_type<'a>(declared: &'a str, base64: &str) -> &'a str {
     found.map_or(declared, |(_, media_type)| media_type)
 }
 
-/// The pictures of a tool's answer.
+/// The pictures in a tool result.
 pub(super) fn images(result: &ToolResult) -> impl Iterator<Item = &Image> {
     result.content.iter().filter_map(Part::as_image)
 }
 
-/// The documents of a tool's answer.
+/// The documents in a tool result.
 pub(super) fn documents(result: &ToolResult) -> impl Iterator<Item = &Document> {
     result.content.iter().filter_map(Part::as_document)
 }
 
-/// The picture as a `data:` URI, or the address it has.
+/// The picture as a `data:` URI, or its own URL.
 pub(super) fn address(image: &Image) -> String {
     match &image.source {
         ImageSource::Url(url) => url.clone(),
@@ -314,19 +318,20 @@ pub(super) fn address(image: &Image) -> String {
     }
 }
 
-/// The text of a tool's answer, marked when it failed, for APIs that have no field for that.
+/// The text of a tool result, with a prefix if the tool failed, for APIs that have no field for
+/// that.
 pub(super) fn result_text(result: &ToolResult) -> String {
     let text = plain_result_text(result);
     if result.is_error { format!("Error: {text}") } else { text }
 }
 
-/// The text of a tool's answer: its parts, joined by line feeds.
+/// The text of a tool result: its text parts, joined by line feeds.
 pub(super) fn plain_result_text(result: &ToolResult) -> String {
     let texts = result.content.iter().filter_map(Part::as_text);
     texts.collect::<Vec<_>>().join("\n")
 }
 
-/// The start of a client's own word, for an error message.
+/// The beginning of a client's own word, for an error message.
 pub(super) fn shown(text: &str) -> String {
     text.chars().take(64).collect()
 }

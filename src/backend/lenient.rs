@@ -1,22 +1,22 @@
-//! Reading fields as they come, not as they should.
+//! Reads the fields of answers as providers write them, even if they deviate from the API.
 //!
-//! It owns what all kinds of providers forgive: `null` for whatever is not set, counts as texts or with a fraction,
-//! arguments as JSON or as its text, content as a text or in parts. It refuses to forgive content that is neither, since
-//! what was said must not get lost.
+//! It owns the deviations of all kinds of providers: `null` for a missing value, counts as texts or
+//! with a fraction, arguments as JSON or as its text, content as a text or in parts. It rejects
+//! content that is neither, because output must not get lost.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// A part of what was said.
+/// A part of the output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Said {
     Text(String),
     Reasoning(String),
 }
 
-/// Reads a count however it is written; what is no count is unknown.
+/// Reads a count however it is written; any other value is unknown.
 pub(super) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     Ok(counted(&Value::deserialize(deserializer)?))
 }
@@ -24,20 +24,20 @@ pub(super) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
 /// A count however it is written.
 pub(super) fn counted(value: &Value) -> Option<u64> {
     match value {
-        // A float's decimal digits are parsed rather than cast, so that no number is bent to fit.
+        // A float's decimal digits are parsed rather than cast, so that no number is rounded.
         Value::Number(number) => number.as_u64().or_else(|| whole(&number.to_string())),
         Value::String(text) => whole(text.trim()),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     }
 }
 
-/// A number without a fraction, or with one of zeros.
+/// A number without a fraction, or with a fraction of zeros.
 fn whole(text: &str) -> Option<u64> {
     let (number, fraction) = text.split_once('.').unwrap_or((text, ""));
     fraction.bytes().all(|digit| digit == b'0').then(|| number.parse().ok()).flatten()
 }
 
-/// Reads a text; anything else is none, and so is an empty one.
+/// Reads a text; any other value, or an empty text, counts as missing.
 pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Ok(match Value::deserialize(deserializer)? {
         Value::String(text) if !text.is_empty() => Some(text),
@@ -45,7 +45,7 @@ pub(super) fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
     })
 }
 
-/// Reads a word, or an object whose `type` it is.
+/// Reads a word, or the `type` of an object.
 pub(super) fn word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     Ok(match Value::deserialize(deserializer)? {
         Value::String(text) if !text.is_empty() => Some(text),
@@ -57,7 +57,7 @@ pub(super) fn word<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
     })
 }
 
-/// Reads a list; `null` is an empty one, and a `null` in it is nothing.
+/// Reads a list; `null` counts as an empty one, and a `null` entry is skipped.
 pub(super) fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -67,7 +67,7 @@ where
     Ok(list.into_iter().flatten().flatten().collect())
 }
 
-/// Reads something that an answer is whole without; what has another shape is none.
+/// Reads an optional field; a value of another shape counts as missing.
 pub(super) fn loose<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -76,7 +76,8 @@ where
     Ok(serde_json::from_value(Value::deserialize(deserializer)?).ok())
 }
 
-/// Reads the arguments of a call as a text of JSON: they are one, or the JSON itself.
+/// Reads the arguments of a call as the text of JSON, whether they are that text or the JSON
+/// itself.
 pub(super) fn arguments<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let raw = Option::<Box<RawValue>>::deserialize(deserializer)?;
     let Some(raw) = raw else { return Ok(String::new()) };
@@ -87,7 +88,7 @@ pub(super) fn arguments<'de, D: Deserializer<'de>>(deserializer: D) -> Result<St
     serde_json::from_str(json).map_err(serde::de::Error::custom)
 }
 
-/// Reads content: a text, or parts of which some may be thinking.
+/// Reads content: a text, or parts, some of which may be thinking.
 pub(super) fn content<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Said>, D::Error> {
     let mut said = Vec::new();
     match Value::deserialize(deserializer)? {
@@ -102,7 +103,7 @@ pub(super) fn content<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<
     Ok(said)
 }
 
-/// Reads the thinking that stands beside the content: a text, or parts.
+/// Reads the thinking beside the content: a text, or parts.
 pub(super) fn reasoning<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let mut said = Vec::new();
     match Value::deserialize(deserializer)? {
@@ -117,7 +118,7 @@ pub(super) fn reasoning<'de, D: Deserializer<'de>>(deserializer: D) -> Result<St
     Ok(texts.collect())
 }
 
-/// Takes a part apart. Within thinking everything is thinking.
+/// Reads a part. Everything within thinking is thinking.
 fn part(value: Value, thinks: bool, said: &mut Vec<Said>) {
     let mut fields = match value {
         Value::Object(fields) => fields,
@@ -128,7 +129,8 @@ fn part(value: Value, thinks: bool, said: &mut Vec<Said>) {
     };
     let kind = fields.get("type").and_then(Value::as_str).unwrap_or_default();
     let thinks = thinks || kind.contains("think") || kind.contains("reason");
-    // By whom: Mistral thinks in parts of its own, OpenAI's newer API refuses in them, OpenRouter sums up.
+    // Mistral sends thinking in parts of its own, OpenAI's newer API sends refusals in parts,
+    // OpenRouter sends summaries.
     for key in ["thinking", "reasoning", "summary", "text", "refusal", "content"] {
         let thinks = thinks || matches!(key, "thinking" | "reasoning" | "summary");
         match fields.swap_remove(key) {
@@ -170,12 +172,12 @@ mod tests {
     }
 
     fn read(fields: Value) -> Fields {
-        // By way of a text, as from the wire.
+        // Parsed from a text, as on the wire.
         serde_json::from_str(&fields.to_string()).unwrap()
     }
 
     #[test]
-    fn null_is_nothing_everywhere() {
+    fn null_counts_as_missing_everywhere() {
         let fields = ["content", "arguments", "count", "list", "word", "reasoning"];
         let nulls = fields.into_iter().map(|name| (name.to_owned(), Value::Null)).collect();
         let read = read(Value::Object(nulls));
@@ -184,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn content_is_a_text_or_parts_and_thinking_is_told_apart() {
+    fn content_is_a_text_or_parts_and_thinking_is_separated() {
         let text = |text: &str| Said::Text(text.into());
         let thought = |text: &str| Said::Reasoning(text.into());
         let thinking = json!({"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]});
@@ -226,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_are_numbers_texts_or_have_a_fraction_of_zeros() {
+    fn counts_may_be_texts_or_have_a_fraction_of_zeros() {
         for (count, expected) in [
             (json!(3), Some(3)),
             (json!(3.0), Some(3)),

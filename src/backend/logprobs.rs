@@ -1,4 +1,4 @@
-//! Log probabilities of tokens in the shape that OpenAI gave them and Ollama took over.
+//! Log probabilities of tokens in OpenAI's shape, which Ollama uses too.
 
 use serde::Deserialize;
 
@@ -18,7 +18,7 @@ pub(super) struct Token {
     top_logprobs: Vec<Token>,
 }
 
-/// The tokens whose probability is told.
+/// The tokens with a known probability.
 pub(super) fn tokens(told: Vec<Token>) -> Vec<TokenLogprob> {
     let tokens = told.into_iter().filter_map(|token| {
         Some(TokenLogprob {

@@ -1,7 +1,7 @@
-//! What lists of models share: their outer shapes, names, and times however they are written.
+//! Reads what lists of models have in common: their outer shapes, names, and times in any notation.
 //!
-//! The one thing to know: one odd entry hides nothing. What has no name is passed over, and what is otherwise not as it
-//! should be is unknown.
+//! The one thing to know: one odd entry does not hide the others. An entry without a name is
+//! skipped, and a field in an unknown shape is unknown.
 
 use std::collections::HashMap;
 use std::time::{Duration, UNIX_EPOCH};
@@ -14,16 +14,16 @@ use super::lenient::counted;
 use super::report::Report;
 use crate::chat::Facts;
 
-/// The entries of a list: a bare one, or what stands under one of these keys. `null` is an empty one, since a server
-/// without any model may say that.
+/// The entries of a list: a bare list, or the one under one of these keys. `null` counts as an
+/// empty list, because servers without any model may send it.
 ///
 /// # Errors
 ///
-/// When it is no list.
+/// When it is not a list.
 pub(super) fn entries(body: &[u8], keys: &[&str]) -> Result<Vec<Map<String, Value>>, DecodeError> {
     let list = match parse::<Value>(body)? {
         Value::Array(list) => list,
-        // proto3 leaves an empty list out.
+        // proto3 leaves out an empty list.
         Value::Object(fields) if fields.is_empty() => Vec::new(),
         Value::Object(mut fields) => {
             let lists: Vec<Value> =
@@ -33,7 +33,8 @@ pub(super) fn entries(body: &[u8], keys: &[&str]) -> Result<Vec<Map<String, Valu
                 let said = said.unwrap_or_else(|| "no list of models".to_owned());
                 return Err(DecodeError::Malformed(said));
             }
-            // Some give the same list under several keys, and each tells what the others do not: llama.cpp.
+            // llama.cpp gives the same models under several keys, with different facts in each
+            // list.
             let mut lists = lists.into_iter().filter_map(|list| match list {
                 Value::Array(list) if !list.is_empty() => Some(list),
                 _ => None,
@@ -55,7 +56,7 @@ pub(super) fn entries(body: &[u8], keys: &[&str]) -> Result<Vec<Map<String, Valu
     Ok(entries.collect())
 }
 
-/// Adds to each entry what the other list says of the same model and the first does not.
+/// Adds to each entry the fields that only the other list has for the same model.
 fn fill(entries: &mut [Value], others: &[Value]) {
     let name =
         |entry: &Value| Some(first_text(entry.as_object()?, &["id", "name", "model"])?.to_owned());
@@ -72,7 +73,8 @@ fn fill(entries: &mut [Value], others: &[Value]) {
     }
 }
 
-/// A time in an entry, in seconds since 1970: a number, with a fraction or not, or a text of either kind.
+/// A time in an entry, in seconds since 1970: a number, perhaps with a fraction, or a text of a
+/// number or a date.
 pub(super) fn time(entry: &Map<String, Value>, keys: &[&str]) -> Option<u64> {
     keys.iter().find_map(|key| {
         let value = entry.get(*key)?;
@@ -91,12 +93,12 @@ pub(super) fn number(entry: &Map<String, Value>, pointers: &[&str]) -> Option<u6
     found.find(|number| *number > 0)
 }
 
-/// Whether a list of words has this one; `None` when it is no list.
+/// Whether a list of words contains this one; `None` if it is not a list.
 pub(super) fn has_word(list: Option<&Value>, word: &str) -> Option<bool> {
     Some(list?.as_array()?.iter().any(|one| one == word))
 }
 
-/// What Ollama's list of capabilities says, which names all that a model can do.
+/// The facts in Ollama's list of capabilities, which names all abilities of a model.
 pub(super) fn facts_of(context: Option<u64>, capabilities: Option<&Value>) -> Facts {
     match capabilities.and_then(Value::as_array) {
         Some(list) if !list.is_empty() => {
@@ -106,12 +108,13 @@ pub(super) fn facts_of(context: Option<u64>, capabilities: Option<&Value>) -> Fa
     }
 }
 
-/// The first of these texts that an entry has.
+/// The first of these texts in an entry.
 pub(super) fn first_text<'a>(entry: &'a Map<String, Value>, keys: &[&str]) -> Option<&'a str> {
     keys.iter().find_map(|key| text(entry, key))
 }
 
-/// The seconds since 1970 of an RFC 3339 time with any offset; `None` when it is none, or before 1970.
+/// The seconds since 1970 of an RFC 3339 time with any offset; `None` if it is invalid or before
+/// 1970.
 fn seconds(time: &str) -> Option<u64> {
     const DATE_TIME: usize = "1970-01-01T00:00:00".len();
     let (at, rest) = time.split_at_checked(DATE_TIME)?;
@@ -124,7 +127,7 @@ fn seconds(time: &str) -> Option<u64> {
     let (hours, minutes) = zone.split_once(':')?;
     let minutes = hours.parse::<u64>().ok()? * 60 + minutes.parse::<u64>().ok()?;
     let offset = Duration::from_secs(minutes * 60);
-    // A local time is ahead of UTC by a positive offset.
+    // A positive offset means that local time is ahead of UTC.
     let utc = match sign {
         "+" => at.checked_sub(offset)?,
         "-" => at.checked_add(offset)?,
@@ -150,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_found_in_every_shape_and_an_odd_entry_hides_nothing() {
+    fn a_list_is_found_in_every_shape_and_an_odd_entry_hides_no_other() {
         let list = json!([{"id": "a"}, {"created": 1}, null, 7, {"id": null}, {"id": ""}, {"name": "b"}, "c"]);
         for body in [
             list.clone(),
@@ -170,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_of_two_lists_says_is_added_to_the_other() {
+    fn facts_from_the_second_list_are_added_to_the_first() {
         let body = json!({
             "models": [{"name": "a", "type": "model", "capabilities": ["completion", "multimodal"]},
                 {"name": "c"}],
@@ -184,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_read_however_they_are_written() {
+    fn times_are_read_in_every_notation() {
         let seconds = |value: Value| {
             let entry = Map::from_iter([("created".to_owned(), value)]);
             time(&entry, &["created_at", "created"])
@@ -203,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn times_have_offsets_and_fractions() {
+    fn times_may_have_offsets_and_fractions() {
         assert_eq!(seconds("2026-11-22T10:00:00Z"), Some(1_795_341_600));
         assert_eq!(seconds("2026-11-22T11:00:00.123456789+01:00"), Some(1_795_341_600));
         assert_eq!(seconds("2026-11-22T04:30:00.5-05:30"), Some(1_795_341_600));

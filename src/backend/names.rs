@@ -1,16 +1,17 @@
-//! Tool names in the letters a provider allows, and back.
+//! Rewrites tool names in the characters that a provider allows, and back.
 //!
-//! OpenAI, Anthropic and Gemini take 64 letters, digits, `_` and `-`; names of MCP servers hold dots and slashes.
+//! OpenAI, Anthropic and Gemini allow 64 letters, digits, `_` and `-`; the names of MCP servers
+//! contain dots and slashes.
 //!
-//! The one thing to know: the table is built from the request alone, so that the decoder of an answer knows the
-//! same names as the encoder of its request, without anything being handed over.
+//! The one thing to know: the table is built from the request alone, so that the decoder of an
+//! answer has the same names as the encoder of its request, without passing anything on.
 
 use std::collections::{HashMap, HashSet};
 
 use super::call_ids::fits_as_id;
 use crate::chat::{ChatRequest, Part, ToolChoice};
 
-/// The longest name allowed, in letters.
+/// The longest allowed name, in characters.
 const LONGEST: usize = 64;
 
 /// The names that had to be changed.
@@ -31,7 +32,8 @@ impl ToolNames {
             return names;
         }
         let fit: HashSet<&str> = fit.into_iter().collect();
-        // Where to go on numbering each stem, so that many alike do not count from the start.
+        // The last number of each stem, so that many equal stems are not numbered from the start
+        // again.
         let mut numbers: HashMap<String, u32> = HashMap::new();
         for own in unfit {
             if names.outbound.contains_key(own) {
@@ -55,12 +57,12 @@ impl ToolNames {
         names
     }
 
-    /// The provider's name for the client's.
+    /// The provider's name for the client's name.
     pub(super) fn outbound<'a>(&'a self, name: &'a str) -> &'a str {
         self.outbound.get(name).map_or(name, String::as_str)
     }
 
-    /// The client's name for the provider's.
+    /// The client's name for the provider's name.
     pub(super) fn inbound(&self, name: String) -> String {
         self.inbound.get(&name).cloned().unwrap_or(name)
     }
@@ -93,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_fit_are_left_alone_and_others_avoid_them() {
+    fn names_that_fit_stay_and_others_avoid_them() {
         let names = names(&["a.b", "a/b", "a_b", "ok-1", "a.b", ""]);
         let told = ["a_b", "ok-1", "a.b", "a/b", ""].map(|name| names.outbound(name));
         assert_eq!(told, ["a_b", "ok-1", "a_b_2", "a_b_3", "_2"]);
@@ -103,7 +105,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_name_fits_and_finds_its_way_back(own in proptest::collection::vec("[a-c./_é]{0,3}|[a.]{60,70}", 0..12)) {
+        fn every_name_fits_and_is_translated_back(own in proptest::collection::vec("[a-c./_é]{0,3}|[a.]{60,70}", 0..12)) {
             let own: Vec<&str> = own.iter().map(String::as_str).collect();
             let names = names(&own);
             for name in own {

@@ -1,14 +1,15 @@
-//! How many tokens an answer may have, by the words of a server that refuses a larger limit.
+//! Tells how many tokens an answer may have, by the error of a server that refuses a larger limit.
 //!
-//! It owns the numbers in those words. It refuses to guess which limit a server would take when it does not say so.
+//! It owns the phrases around the numbers in these errors. It does not guess a limit that the
+//! server does not tell.
 //!
-//! The one thing to know: some servers stop counting a prompt as soon as it is too long for the limit beside it. What
-//! they then say of its length is the least that it can be.
+//! The one thing to know: some servers stop counting a prompt as soon as it is too long for the
+//! requested limit. The length that they then report is only a lower bound.
 
 use super::overflow::{ANSWER, PROMPT, number_before, numbers_of_sum};
 
-/// What stands before the number of tokens that prompt and answer may have together: vLLM and OpenAI, SGLang,
-/// text-generation-inference.
+/// Phrases before the number of tokens that prompt and answer may have together: vLLM and OpenAI,
+/// SGLang, text-generation-inference.
 const TOGETHER: &[&str] = &[
     "maximum context length is ",
     "maximum context length of ",
@@ -17,15 +18,15 @@ const TOGETHER: &[&str] = &[
     "must be <= ",
 ];
 
-/// What stands before the number of tokens that an answer may have: OpenAI, Groq.
+/// Phrases before the number of tokens that an answer may have: OpenAI, Groq.
 const ALONE: &[&str] = &["supports at most ", "must be less than or equal to "];
 
-/// The most tokens that an answer to a prompt of about `estimate` tokens may have, where the words say or imply it and
-/// something is left.
+/// The most tokens that an answer to a prompt of about `estimate` tokens may have, if the words
+/// tell or imply it and it is more than 0.
 #[must_use]
 pub fn allowed_output_tokens(words: &str, estimate: u64) -> Option<u64> {
     let said = words.to_ascii_lowercase();
-    // An estimate may be too low by a quarter and is not to cost another refusal.
+    // The estimate may be a quarter too low; a margin avoids another refusal.
     let estimate = estimate.saturating_add(estimate / 4);
     let both = || {
         let context = number_after(&said, TOGETHER)?;
@@ -41,20 +42,21 @@ pub fn allowed_output_tokens(words: &str, estimate: u64) -> Option<u64> {
     room.filter(|room| *room > 0)
 }
 
-/// What Anthropic's sum leaves for the answer.
+/// What is left for the answer by Anthropic's sum.
 fn sum(said: &str) -> Option<u64> {
     let mut numbers = numbers_of_sum(said)?;
     let (prompt, _, context) = (numbers.next()?, numbers.next()?, numbers.next()?);
     Some(context.saturating_sub(prompt))
 }
 
-/// Anthropic: "max_tokens: 100000 > 64000, which is the maximum allowed number of output tokens for this model".
+/// Anthropic: "max_tokens: 100000 > 64000, which is the maximum allowed number of output tokens for
+/// this model".
 fn most(said: &str) -> Option<u64> {
     let (_, rest) = said.split_once("max_tokens: ")?;
     rest.contains("output tokens").then(|| number_after(rest, &[" > "])).flatten()
 }
 
-/// The number that stands behind one of these words, in quotes or not.
+/// The number after one of these phrases, in quotes or not.
 fn number_after(said: &str, words: &[&str]) -> Option<u64> {
     words.iter().find_map(|words| {
         let (_, rest) = said.split_once(words)?;
@@ -69,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left_for_an_answer_is_read_from_every_servers_words() {
+    fn the_limit_of_an_answer_is_read_from_every_servers_error() {
         for (said, left) in [
             // vLLM.
             (
@@ -124,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn words_without_numbers_leave_nothing() {
+    fn errors_without_numbers_tell_no_limit() {
         for said in [
             "max_tokens is too large",
             "temperature must be at most 2",

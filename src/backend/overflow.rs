@@ -1,17 +1,18 @@
-//! Telling a prompt that is too long from an answer that is asked to be.
+//! Distinguishes a prompt that is too long from a requested limit that is too large.
 //!
-//! It owns the words in which servers say that tokens do not fit, which are many more than there are kinds of API.
+//! It owns the phrases by which servers say that tokens do not fit: far more phrases than there are
+//! APIs.
 //!
-//! The one thing to know: who is told that a prompt is too long shortens it, again and again if that was not the cause.
-//! Where a server counts prompt and answer together, the larger of the two is to blame, and where it names
-//! `max_tokens`, that is.
+//! The one thing to know: a client that is told that its prompt is too long shortens it, again and
+//! again if that was not the cause. If a server counts prompt and answer together, the larger of
+//! the two is to blame, and if it names `max_tokens`, that limit is.
 
 use super::report::Report;
 
-/// Whether an error with this status says that the prompt does not fit the model. A status of `None` is that of an error
-/// within an answer, which has none.
+/// Whether an error says that the prompt does not fit the model. The status is `None` for an error
+/// within an answer.
 pub(super) fn is_prompt_too_long(report: &Report, status: Option<u16>) -> bool {
-    /// Codes and types: OpenAI's and llama.cpp's, and those of others.
+    /// Codes and types of OpenAI, llama.cpp and others.
     const CODES: &[&str] = &[
         "context_length",
         "context_window",
@@ -20,7 +21,7 @@ pub(super) fn is_prompt_too_long(report: &Report, status: Option<u16>) -> bool {
         "input_too_long",
         "max_prompt_tokens",
     ];
-    // 500 among them: some servers have no other word for what happens while they read a prompt.
+    // Some servers answer 500 to every failure while they read a prompt.
     if !matches!(status, None | Some(400 | 413 | 422 | 500)) {
         return false;
     }
@@ -31,7 +32,7 @@ pub(super) fn is_prompt_too_long(report: &Report, status: Option<u16>) -> bool {
     report.is_coded(CODES) || is_about_length(&said) && is_prompt_larger(&said)
 }
 
-/// How the limit of an answer's tokens is called.
+/// The names of the limit of an answer's tokens.
 const LIMITS: &[&str] =
     &["max_tokens", "max_completion_tokens", "max_output_tokens", "max_new_tokens", "num_predict"];
 
@@ -39,14 +40,14 @@ const LIMITS: &[&str] =
 fn blames_limit(said: &str) -> bool {
     const WRONG: &[&str] = &["is too large", "is too high", "must be less", "must be at most"];
     let mut named = LIMITS.iter().filter_map(|limit| said.find(limit));
-    // What a sentence begins with, in quotes or not, it is about.
+    // A sentence that begins with the limit's name, in quotes or not, is about the limit.
     named.any(|at| at <= 1 || has(said, WRONG))
 }
 
-/// Whether the words are about the length of a prompt.
+/// Whether the words are about the length of the prompt.
 fn is_about_length(said: &str) -> bool {
-    /// Enough by themselves. By whom: Anthropic, Bedrock, Cohere, LM Studio, xAI, SGLang, Mistral, Qwen, Zhipu,
-    /// Moonshot, GitHub, text-generation-inference.
+    /// Phrases that suffice alone, from Anthropic, Bedrock, Cohere, LM Studio, xAI, SGLang,
+    /// Mistral, Qwen, Zhipu, Moonshot, GitHub and text-generation-inference.
     const SAID: &[&str] = &[
         "prompt is too long",
         "prompt too long",
@@ -69,7 +70,7 @@ fn is_about_length(said: &str) -> bool {
         "`inputs` must have less than",
         "max_new_tokens` must be <=",
     ];
-    /// What a prompt has to fit into, and what says that it does not.
+    /// Phrases for the room that a prompt must fit into, and for not fitting.
     const ROOM: &[&str] = &["context length", "context window", "context size", "context limit"];
     const MISFIT: &[&str] = &[
         "exceed",
@@ -89,7 +90,7 @@ fn is_about_length(said: &str) -> bool {
     has(said, SAID) || has(said, ROOM) && has(said, MISFIT) || said.contains("context overflow")
 }
 
-/// What stands behind the number of a prompt's tokens.
+/// Phrases after the number of the prompt's tokens.
 pub(super) const PROMPT: &[&str] = &[
     " in the messages",
     " in your prompt",
@@ -99,7 +100,7 @@ pub(super) const PROMPT: &[&str] = &[
     " `inputs` tokens",
 ];
 
-/// What stands behind the number of tokens that an answer may have.
+/// Phrases after the number of tokens that the answer may have.
 pub(super) const ANSWER: &[&str] = &[
     " in the completion",
     " for the completion",
@@ -109,8 +110,8 @@ pub(super) const ANSWER: &[&str] = &[
     " `max_new_tokens`",
 ];
 
-/// Whether the prompt is to blame where its tokens and the answer's are told apart, such as "8000 in the messages, 500
-/// in the completion".
+/// Whether the prompt is to blame if the words count its tokens and the answer's separately, as in
+/// "8000 in the messages, 500 in the completion".
 fn is_prompt_larger(said: &str) -> bool {
     let sum = || {
         let mut numbers = numbers_of_sum(said)?;
@@ -120,7 +121,7 @@ fn is_prompt_larger(said: &str) -> bool {
     told().or_else(sum).is_none_or(|(prompt, answer)| prompt >= answer || fills(said, prompt))
 }
 
-/// Whether the prompt alone is as long as the context that the words name.
+/// Whether the prompt alone fills the context that the words name.
 fn fills(said: &str, prompt: u64) -> bool {
     const BEFORE: &[&str] =
         &["context length is only ", "context length is ", "context length of ", "must be <= "];
@@ -132,15 +133,15 @@ fn fills(said: &str, prompt: u64) -> bool {
     context.is_some_and(|context| prompt >= context)
 }
 
-/// Anthropic's numbers of prompt, answer and context: "input length and `max_tokens` exceed context limit: 190000 + 21333
-/// > 200000".
+/// Anthropic's numbers of the prompt, the answer and the context, in this order, as in "exceed
+/// context limit: 190000 + 21333 > 200000".
 pub(super) fn numbers_of_sum(said: &str) -> Option<impl Iterator<Item = u64>> {
     let (_, rest) = said.split_once("exceed context limit: ")?;
     let words = rest.split(|letter: char| !letter.is_ascii_digit());
     Some(words.filter_map(|word| word.parse().ok()))
 }
 
-/// The number that stands before one of these words.
+/// The number before one of these phrases.
 pub(super) fn number_before(said: &str, words: &[&str]) -> Option<u64> {
     words.iter().find_map(|words| {
         said.match_indices(words).find_map(|(at, _)| {

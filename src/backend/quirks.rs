@@ -1,69 +1,71 @@
-//! What is particular to one provider of a kind, where its kind alone does not tell.
+//! Settings of one provider that differ from what is usual for its kind.
 //!
-//! It owns the words for it in the configuration. What needs no word, because an answer or a model's name tells it, is
-//! not here.
+//! It owns their words in the configuration. Differences that an answer or a model's name tells
+//! need no setting and are not here.
 
 use serde::{Deserialize, Serialize};
 
-/// What is particular to one provider. The default is what is usual for its kind.
+/// The settings particular to one provider. The default is what is usual for its kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Quirks {
-    /// Whether a server that speaks OpenAI's API is not asked to count the tokens of streams, because it refuses to be.
+    /// Whether a server with OpenAI's API refuses to count the tokens of streams, so that it is not
+    /// asked to.
     pub no_stream_usage: bool,
-    /// Whether such a server is given back what its model thought in earlier turns; `None`: by the model's name.
+    /// Whether such a server gets the thinking of earlier turns; `None` decides by the model's
+    /// name.
     pub reasoning_back: Option<bool>,
-    /// How such a server calls the limit of tokens.
+    /// The name of the limit of tokens at such a server.
     pub limit_field: LimitField,
-    /// The limit of tokens for requests without one; `None`: the API's own.
+    /// The limit of tokens for requests without one; `None` leaves it to the API.
     pub default_max_tokens: Option<u32>,
     /// The version of Anthropic's API.
     pub api_version: ApiVersion,
-    /// Where a server that speaks OpenAI's API takes system texts.
+    /// Where a server with OpenAI's API accepts system messages.
     pub system: SystemPlace,
-    /// Whether it is the service of the vendor whose API it is, and not one that speaks the same.
+    /// Whether it is the API's own vendor rather than a server that imitates the API.
     pub is_vendor: bool,
     /// Whether the operator runs it.
     pub is_local: bool,
 }
 
-/// Where a server takes system texts.
+/// Where a server accepts system messages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SystemPlace {
-    /// In any number, at any place.
+    /// Any number of them, anywhere.
     #[default]
     Anywhere,
-    /// One, at the beginning: what the templates of many models insist on.
+    /// One, as the first message: the templates of many models demand it.
     First,
 }
 
-/// How a server that speaks OpenAI's API calls the limit of tokens.
+/// The name of the limit of tokens at a server with OpenAI's API.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LimitField {
-    /// By the model's name: the newer word for OpenAI's own models, the older one for all others.
+    /// By the model's name: the newer name for OpenAI's own models, the older one for all others.
     #[default]
     Auto,
-    /// The older word, which every server knows, but not every model takes.
+    /// The older name, which every server knows but not every model accepts.
     MaxTokens,
-    /// The newer word.
+    /// The newer name.
     MaxCompletionTokens,
 }
 
 /// A version of Anthropic's API.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ApiVersion {
-    /// What nearly all clients speak.
+    /// The version that nearly all clients use.
     #[default]
     #[serde(rename = "2023-06-01")]
     V2023,
-    /// The later one, which has no `temperature`, `top_p` and `top_k`.
+    /// The later version, without `temperature`, `top_p` and `top_k`.
     #[serde(rename = "2026-10-21")]
     V2026,
 }
 
 impl ApiVersion {
-    /// As it stands in the header.
+    /// The version as written in the header.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -72,7 +74,7 @@ impl ApiVersion {
         }
     }
 
-    /// Whether answers can be tuned by temperature and its like.
+    /// Whether requests may set the temperature and other sampling.
     #[must_use]
     pub fn has_sampling(self) -> bool {
         match self {

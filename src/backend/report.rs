@@ -1,54 +1,56 @@
-//! What an error says, in whichever shape it comes.
+//! Finds the message and the codes of an error, in whatever shape it comes.
 //!
-//! It owns the search for a provider's words and codes, since every kind of API is also spoken by servers that keep the
-//! errors of another. What they mean is for each kind's own `refusal` to say.
+//! It owns the search, because every API is also spoken by servers that keep the errors of another.
+//! The `refusal` of each API decides what the codes mean.
 //!
-//! The one thing to know: servers that stand before others hand on what those said as a text within their own error.
-//! The innermost words are the ones that help, so JSON within a text is read as well, and every code on the way counts.
+//! The one thing to know: proxies pass on the error of the server behind them as a text within
+//! their own error. The innermost message helps most, so JSON within a text is read as well, and
+//! the codes of every level count.
 
 use serde_json::{Map, Value};
 
-/// How deep errors within errors are looked for; a text within a field is two steps.
+/// How many levels of nested errors are searched; a text within a field counts as two.
 const DEPTH: u8 = 6;
 
-/// What an error says. Kinds and codes are in lower case, numbers as text.
+/// The content of an error. Kinds and codes are in lower case, numbers as text.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Report {
-    /// The words, the innermost ones where errors stand within errors.
+    /// The message, the innermost one if errors are nested.
     pub(super) message: String,
-    /// The outermost `type`, or what stands for it.
+    /// The outermost `type`, or the field that replaces it.
     pub(super) kind: String,
     /// The outermost `code`.
     pub(super) code: String,
-    /// The field that is to blame.
+    /// The field of the request that is to blame.
     pub(super) param: String,
-    /// All kinds and codes, those of inner errors included.
+    /// All kinds and codes, including those of inner errors.
     words: String,
 }
 
 impl Report {
-    /// Reads a body that is an error because of its status; `None` when it says nothing that can be read.
+    /// Reads the body of an answer whose status is an error; `None` if it has no error that can be
+    /// read.
     pub(super) fn of_body(body: &[u8]) -> Option<Self> {
         Self::find(&serde_json::from_slice(body).ok()?)
     }
 
-    /// Finds the error in `{"error":{…}}`, `{"error":"…"}`, `{"errors":[…]}`, `{"detail":…}`, `{"message":…}` and their
-    /// like, or in a list of one; `None` when it is none.
+    /// Finds the error in `{"error":{…}}`, `{"error":"…"}`, `{"errors":[…]}`, `{"detail":…}`,
+    /// `{"message":…}` and similar shapes, or in a list of one; `None` if there is none.
     pub(super) fn find(body: &Value) -> Option<Self> {
         Self::at(body, DEPTH)
     }
 
-    /// Reads what stands in an `error` field; `None` when it is none.
+    /// Reads the value of an `error` field; `None` if it is not an error.
     pub(super) fn of_error(error: &Value) -> Option<Self> {
         Self::find(&wrapped(error))
     }
 
-    /// Whether one of the kinds and codes has one of these words in it.
+    /// Whether one of the kinds and codes contains one of these words.
     pub(super) fn is_coded(&self, words: &[&str]) -> bool {
         words.iter().any(|word| self.words.contains(word))
     }
 
-    /// Whether the message has one of these words, which are in lower case.
+    /// Whether the message contains one of these phrases, which are in lower case.
     pub(super) fn says(&self, words: &[&str]) -> bool {
         let message = self.message.to_ascii_lowercase();
         words.iter().any(|word| message.contains(word))
@@ -66,7 +68,7 @@ impl Report {
                 None | Some(Value::Null | Value::Bool(false)) => {}
                 Some(Value::String(text)) if text.is_empty() => {}
                 Some(Value::Array(problems)) if problems.is_empty() => {}
-                // Some put the kind beside the text.
+                // Some servers put the kind beside the text.
                 Some(Value::String(text)) => return Some(Self::of(fields, Some(text), depth)),
                 Some(Value::Object(inner)) => return Some(Self::of(inner, None, depth)),
                 Some(Value::Array(problems)) => return Some(Self::of_problems(problems, depth)),
@@ -78,13 +80,13 @@ impl Report {
                 }
             }
         }
-        // MiniMax answers 200 to everything and says here what went wrong; 0 is nothing.
+        // MiniMax answers 200 to everything and tells here what went wrong; 0 means success.
         if let Some(told) = fields.get("base_resp").and_then(Value::as_object)
             && told.get("status_code").and_then(Value::as_i64).is_some_and(|code| code != 0)
         {
             return Some(Self::of(told, None, depth));
         }
-        // A code of success is none of a failure.
+        // A code of success is not an error.
         if fields.get("code").and_then(Value::as_i64).is_some_and(|code| matches!(code, 0 | 200)) {
             return None;
         }
@@ -95,7 +97,7 @@ impl Report {
             .then(|| Self::of(fields, None, depth))
     }
 
-    /// Reads an error's own fields. `told` are its words, where they stand elsewhere.
+    /// Reads an error's own fields. `told` is its message, if that is in another field.
     fn of(fields: &Map<String, Value>, told: Option<&str>, depth: u8) -> Self {
         let text = |keys: &[&str]| {
             let mut found = keys.iter().filter_map(|key| match fields.get(*key)? {
@@ -107,13 +109,13 @@ impl Report {
         };
         const WORDS: [&str; 6] = ["message", "msg", "error_msg", "status_msg", "detail", "error"];
         let message = with_reasons(told.map_or_else(|| text(&WORDS), ToOwned::to_owned), fields);
-        // Google's endpoint says `status` where others say `type`.
+        // Google's endpoint has `status` instead of `type`.
         let kind = text(&["type", "status", "error_type"]).to_ascii_lowercase();
         let code = text(&["code", "error_code", "status_code"]).to_ascii_lowercase();
         let param = text(&["param"]).to_ascii_lowercase();
         let words = format!("{kind} {code}");
         let report = Self { message, kind, code, param, words };
-        // OpenRouter keeps what its provider said beside words of its own.
+        // OpenRouter keeps its provider's error beside a message of its own.
         let raw = fields.get("metadata").and_then(|metadata| metadata.get("raw"));
         let within = raw
             .or_else(|| fields.get("message").filter(|message| message.is_object()))
@@ -131,7 +133,7 @@ impl Report {
         }
     }
 
-    /// The error that stands as JSON in a text, and what stands before it.
+    /// The error that a text holds as JSON, and the text before it.
     fn within(text: &str, depth: u8) -> Option<(String, Self)> {
         const MOST: usize = 3;
         let depth = depth.checked_sub(1)?;
@@ -152,7 +154,7 @@ impl Report {
         })
     }
 
-    /// The same error in the words of the one within it.
+    /// This error with the message of the one within it.
     fn with(self, before: &str, inner: Self) -> Self {
         let message = match before {
             "" => inner.message,
@@ -190,9 +192,9 @@ impl Report {
         Self { message: told.collect::<Vec<_>>().join("; "), ..Self::default() }
     }
 
-    /// The status that an error without one deserves.
+    /// The status that fits an error without one.
     pub(super) fn status(&self) -> u16 {
-        // Problem documents say it where others say their kind.
+        // Problem documents have the status in place of the kind.
         let mut told = [&self.code, &self.kind].into_iter().filter_map(|word| word.parse().ok());
         if let Some(status) = told.find(|status| (400..600).contains(status)) {
             return status;
@@ -232,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_are_found_in_every_shape() {
+    fn the_message_is_found_in_every_shape() {
         for body in [
             json!({"error": {"message": "no", "code": null, "type": null}}),
             json!({"error": "no"}),
@@ -269,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn json_within_a_text_is_read_to_its_innermost_words() {
+    fn json_within_a_text_is_read_to_its_innermost_message() {
         let inner =
             json!({"error": {"code": 400, "type": "exceed_context_size_error", "message": "no"}});
         let twice = json!({"error": {"message": inner.to_string()}});
@@ -298,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn no_nesting_is_followed_without_an_end() {
+    fn nesting_is_followed_only_to_a_limit() {
         let mut text = "deep".to_owned();
         for _ in 0..12 {
             text = json!({"error": text}).to_string();

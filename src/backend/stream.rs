@@ -1,10 +1,12 @@
-//! What the event-streaming backends share: telling a stream of events from one document, and the end from a cut.
+//! Reads answers in server-sent events: distinguishes a stream from one document, and an end from a
+//! cut.
 //!
-//! It owns the framing of an answer; a [`Reader`] owns what the pieces mean. Providers are always asked for a
-//! stream, yet some answer with one JSON document all the same, so the first byte that is no white space
-//! decides: `{`, `[` and `<` begin a document, anything else a stream.
+//! It owns the framing of an answer; a [`Reader`] owns the meaning of the pieces. The gateway
+//! always asks for a stream, but some providers answer with one JSON document, so the first byte
+//! that is not white space decides: `{`, `[` and `<` begin a document, any other byte a stream.
 //!
-//! The one thing to know: a last event that nobody ended and that does not parse is a cut, not nonsense.
+//! The one thing to know: a last event without its blank line that does not parse was cut; it is
+//! not malformed.
 
 use serde_json::Value;
 
@@ -13,12 +15,12 @@ use super::{DecodeError, Decoder, MAX_PIECE, Rejection, RejectionClass, shorten}
 use crate::chat::ChatEvent;
 use crate::wire::sse::{Events, SplitError};
 
-/// What is said of a provider that says that it failed and not of what.
+/// The message for a provider that reports a failure without a reason.
 pub(super) const NO_REASON: &str = "the provider named no reason";
 
-/// What the pieces of one API's answers mean.
+/// Reads the pieces of one API's answers.
 pub(super) trait Reader: Send {
-    /// Takes one event's name and data, or a document without a name.
+    /// Reads one event with its name and data, or a document without a name.
     fn piece(
         &mut self,
         name: &[u8],
@@ -29,10 +31,10 @@ pub(super) trait Reader: Send {
     /// Whether [`ChatEvent::Done`] was given; nothing is read afterwards.
     fn is_done(&self) -> bool;
 
-    /// The failure that a document says which is no piece of an answer; `None` when it says none.
+    /// The failure in a document that is not a piece of an answer; `None` if it holds none.
     fn failed(&self, body: &Value) -> Option<DecodeError>;
 
-    /// Says that nothing more comes.
+    /// Ends the answer: nothing more comes.
     fn end(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), DecodeError>;
 }
 
@@ -40,7 +42,8 @@ pub(super) trait Reader: Send {
 pub(super) struct EventDecoder<R> {
     shape: Shape,
     reader: R,
-    /// Whether what is JSON and makes no sense is passed over: somebody else reads it as it came.
+    /// Whether a piece of valid JSON in an unknown shape is skipped: the client of a carried answer
+    /// reads it itself.
     is_lenient: bool,
 }
 
@@ -55,7 +58,7 @@ impl<R: Reader> EventDecoder<R> {
         Self { shape: Shape::Unknown, reader, is_lenient: false }
     }
 
-    /// One that only watches an answer.
+    /// A decoder that only watches an answer.
     pub(super) fn lenient(reader: R) -> Self {
         Self { is_lenient: true, ..Self::new(reader) }
     }
@@ -105,7 +108,7 @@ impl<R: Reader> Decoder for EventDecoder<R> {
     }
 }
 
-/// Has `reader` take a piece, and finds out what a piece says that is none.
+/// Has `reader` read a piece, and looks for a failure in a piece that it cannot read.
 fn read(
     reader: &mut impl Reader,
     is_lenient: bool,
@@ -130,7 +133,7 @@ fn read(
     })
 }
 
-/// What an event says that is named an error, with or without JSON.
+/// The failure in an event named `error`, with or without JSON.
 fn named_error(reader: &impl Reader, data: &[u8]) -> DecodeError {
     let plain = |words: &str| {
         let words = shorten(words);

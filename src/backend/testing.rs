@@ -1,4 +1,4 @@
-//! What the tests of the backends share: small chats to encode, and reading bytes cut anywhere.
+//! Helpers for the tests of the backends: small chats to encode, and answers cut anywhere.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use crate::chat::{
     Role, Tool, ToolCall, ToolCallPiece, ToolResult, Usage,
 };
 
-/// The events of an answer and how it ended.
+/// The events of an answer, and how it ended.
 pub(super) type Read = (Vec<ChatEvent>, Result<(), DecodeError>);
 
 pub(super) fn user(text: &str) -> ChatRequest {
@@ -31,7 +31,7 @@ pub(super) fn tool(name: &str) -> Tool {
     Tool { name: name.into(), ..Tool::default() }
 }
 
-/// A picture that says it is a PNG.
+/// A picture that is declared as a PNG.
 pub(super) fn inline(base64: &str) -> Part {
     let source = ImageSource::Inline { media_type: "image/png".into(), base64: base64.into() };
     Part::Image(Image { source, detail: Some("low".into()) })
@@ -60,7 +60,7 @@ pub(super) fn extra(api: Api, fields: Value) -> Option<Extra> {
     Some(Extra { api, fields })
 }
 
-/// The body that `backend` sends, and what it leaves out.
+/// The body that `backend` sends, and the names of what it drops.
 pub(super) fn encode(
     backend: &dyn Backend,
     request: &ChatRequest,
@@ -70,7 +70,7 @@ pub(super) fn encode(
     (serde_json::from_slice(&call.body).unwrap(), call.dropped)
 }
 
-/// The words in which `backend` refuses `user("hi")` after `change`.
+/// The message with which `backend` refuses `user("hi")` after `change`.
 pub(super) fn refusal(backend: &dyn Backend, change: impl FnOnce(&mut ChatRequest)) -> String {
     let mut request = user("hi");
     change(&mut request);
@@ -89,7 +89,7 @@ pub(super) fn decode(backend: &dyn Backend, request: &ChatRequest, pieces: &[&[u
     (events, ended)
 }
 
-/// `body` cut at these places.
+/// `body` cut at these positions.
 pub(super) fn cut(body: &str, mut cuts: Vec<usize>) -> Vec<&[u8]> {
     cuts.sort_unstable();
     let mut rest = body.as_bytes();

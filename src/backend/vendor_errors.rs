@@ -1,9 +1,10 @@
-//! Reading the errors of an API that hardly anybody but its vendor speaks: Anthropic's and Google's.
+//! Reads the errors of the two APIs that hardly anybody but their vendor speaks: Anthropic's and
+//! Google's.
 //!
-//! It owns the steps and the message; each API's own `refusal` says which class an error belongs to.
+//! It owns the steps and the message; the `refusal` of each API classifies the error.
 //!
-//! The one thing to know: an answer without an error in JSON does not come from the vendor's API, but from a server in
-//! front of it or from another address.
+//! The one thing to know: an answer without an error in JSON does not come from the vendor's API,
+//! but from a server in front of it or from another address.
 
 use std::time::Duration;
 
@@ -16,7 +17,8 @@ use super::{Rejection, RejectionClass, class_of_status, shorten};
 pub(super) struct VendorErrors {
     /// Tells the class of an error, and how long to wait before a retry if the body says so.
     pub(super) classify: fn(&VendorError<'_>) -> (RejectionClass, Option<Duration>),
-    /// What to check when nothing was found at the address: ends the message of a 404 without an error in JSON.
+    /// What to check when nothing was found at the address: ends the message of a 404 without an
+    /// error in JSON.
     pub(super) hint: &'static str,
 }
 

@@ -1,4 +1,4 @@
-//! What becomes of a conversation in an API of fewer words.
+//! Tests of adapting a conversation to an API with few features.
 
 use serde_json::json;
 
@@ -32,7 +32,7 @@ fn foreign(kind: &str, said: Option<&str>, is_decisive: bool) -> Part {
     Part::Foreign(Foreign { api: Api::Anthropic, kind, text, is_decisive, value })
 }
 
-fn in_few_words(request: &ChatRequest) -> (Vec<Message>, Vec<String>) {
+fn adapted(request: &ChatRequest) -> (Vec<Message>, Vec<String>) {
     let mut dropped = Vec::new();
     let said = adapt(request, FEW, &mut dropped).unwrap().into_owned();
     (said.messages, dropped)
@@ -43,7 +43,7 @@ fn refused(request: &ChatRequest, features: Features) -> String {
 }
 
 #[test]
-fn a_conversation_of_plain_words_is_not_copied() {
+fn a_conversation_of_texts_alone_is_not_copied() {
     let request = user("hi");
     let mut dropped = Vec::new();
     assert!(matches!(adapt(&request, FEW, &mut dropped), Ok(Cow::Borrowed(_))));
@@ -51,14 +51,14 @@ fn a_conversation_of_plain_words_is_not_copied() {
 }
 
 #[test]
-fn late_instructions_stay_where_they_are_as_text_of_the_user() {
+fn late_system_messages_keep_their_place_as_text_of_the_user() {
     let mut request = user("first");
     request.messages.insert(0, message(Role::System, vec![text("Be brief.")]));
     request.messages.push(message(Role::System, vec![text("late"), text("too")]));
     request.messages.push(message(Role::Assistant, vec![text("ok")]));
     request.messages.push(message(Role::System, vec![text("later")]));
     request.messages.push(message(Role::User, vec![text("second")]));
-    let (messages, dropped) = in_few_words(&request);
+    let (messages, dropped) = adapted(&request);
     let marked = |said: &str| text(&format!("<system>\n{said}\n</system>"));
     let expected = [
         message(Role::System, vec![text("Be brief.")]),
@@ -71,14 +71,14 @@ fn late_instructions_stay_where_they_are_as_text_of_the_user() {
 }
 
 #[test]
-fn a_document_that_a_tool_answered_becomes_a_note() {
+fn a_document_in_a_tool_result_becomes_a_note() {
     let mut request = user("read it");
     request.messages.push(message(Role::Assistant, vec![call(Some("1"), "read", "{}")]));
     let answer = answered(Some("1"), vec![text("read"), pdf()], false);
     request.messages.push(message(Role::Tool, vec![answer]));
-    // What stands beside the answers of tools is no question of the user's.
+    // A user message beside tool results is not a question.
     request.messages.push(message(Role::User, vec![pdf()]));
-    let (messages, dropped) = in_few_words(&request);
+    let (messages, dropped) = adapted(&request);
     let note = text("notes\n[a PDF of 2 pages that this model cannot read]");
     let answer = answered(Some("1"), vec![text("read"), note.clone()], false);
     assert_eq!(messages[2].content, [answer]);
@@ -87,13 +87,13 @@ fn a_document_that_a_tool_answered_becomes_a_note() {
 }
 
 #[test]
-fn a_document_that_is_asked_about_is_refused_unless_it_is_text() {
+fn a_document_in_the_question_is_refused_unless_it_is_text() {
     let asked = |source: Part| ChatRequest {
         messages: vec![message(Role::User, vec![source, text("what does it say?")])],
         ..ChatRequest::default()
     };
     let words = document(DocumentSource::Text("all is well".into()));
-    assert_eq!(in_few_words(&asked(words)).0[0].content[0], text("notes\nall is well"));
+    assert_eq!(adapted(&asked(words)).0[0].content[0], text("notes\nall is well"));
     let told = refused(&asked(pdf()), FEW);
     assert_eq!(told, "document: this provider cannot read a PDF of 2 pages, send its text");
     let inline = Features { user_documents: Documents::Inline, ..FEW };
@@ -104,11 +104,11 @@ fn a_document_that_is_asked_about_is_refused_unless_it_is_text() {
     history.messages.push(message(Role::Assistant, vec![text("well")]));
     history.messages.push(message(Role::User, vec![text("and now?")]));
     let note = "notes\n[the document at https://example.org/x.pdf that this model cannot read]";
-    assert_eq!(in_few_words(&history).0[0].content[0], text(note));
+    assert_eq!(adapted(&history).0[0].content[0], text(note));
 }
 
 #[test]
-fn what_is_foreign_is_its_text_or_named() {
+fn a_foreign_part_becomes_its_text_or_is_reported() {
     let mut request = user("hi");
     let searched = foreign("web_search_tool_result", Some("a title"), false);
     let silent = foreign("compaction_of_2030", None, false);
@@ -117,7 +117,7 @@ fn what_is_foreign_is_its_text_or_named() {
     request.messages.push(message(Role::Assistant, vec![searched, silent.clone()]));
     request.messages.push(message(Role::Assistant, vec![silent]));
     request.messages.push(message(Role::User, vec![text("go on")]));
-    let (messages, dropped) = in_few_words(&request);
+    let (messages, dropped) = adapted(&request);
     assert_eq!(messages[0].content[1], text("[`container_upload` that this model cannot read]"));
     assert_eq!(messages[1].content, [text("a title")]);
     assert_eq!(messages.len(), 3, "a message of nothing is none");
@@ -129,7 +129,7 @@ fn what_is_foreign_is_its_text_or_named() {
 }
 
 #[test]
-fn tools_of_another_provider_are_named_and_refused_only_when_forced() {
+fn tools_of_another_provider_are_reported_and_refused_only_if_forced() {
     let kind = "web_search_20250305".to_owned();
     let (name, value) = ("web_search".to_owned(), json!({}));
     let hosted = HostedTool { api: Api::Anthropic, at: 0, kind, name, value };
@@ -141,7 +141,7 @@ fn tools_of_another_provider_are_named_and_refused_only_when_forced() {
     request.tools = vec![own];
     for choice in [ToolChoice::Auto, ToolChoice::Required, ToolChoice::Named("own".into())] {
         request.tool_choice = choice;
-        assert_eq!(in_few_words(&request).1, ["web_search_20250305", "defer_loading"]);
+        assert_eq!(adapted(&request).1, ["web_search_20250305", "defer_loading"]);
     }
     request.tool_choice = ToolChoice::Named("web_search".into());
     assert!(refused(&request, FEW).contains("no `web_search_20250305`"));
@@ -151,7 +151,7 @@ fn tools_of_another_provider_are_named_and_refused_only_when_forced() {
 }
 
 #[test]
-fn the_line_that_changes_with_every_call_goes_to_anthropic_alone() {
+fn the_line_that_changes_with_every_call_is_sent_only_to_anthropic() {
     let line = "x-anthropic-billing-header: cc_version=2.1; cc_entrypoint=cli; cch=fa690;";
     let mark = Part::CacheMark(json!({"type": "ephemeral"}));
     for (told, left) in [
@@ -160,7 +160,7 @@ fn the_line_that_changes_with_every_call_goes_to_anthropic_alone() {
     ] {
         let mut request = user("hi");
         request.messages.insert(0, message(Role::System, told));
-        let (messages, dropped) = in_few_words(&request);
+        let (messages, dropped) = adapted(&request);
         assert_eq!(messages[0].content, [text(left)]);
         assert_eq!(dropped, ["x-anthropic-billing-header"]);
         let anthropic = Features { api: Api::Anthropic, is_anthropic: true, ..FEW };
@@ -168,5 +168,5 @@ fn the_line_that_changes_with_every_call_goes_to_anthropic_alone() {
     }
     let mut alone = user("hi");
     alone.messages.insert(0, message(Role::System, vec![text(line)]));
-    assert_eq!(in_few_words(&alone).0, user("hi").messages);
+    assert_eq!(adapted(&alone).0, user("hi").messages);
 }

@@ -1,4 +1,4 @@
-//! The words of servers of many kinds.
+//! Tests of the errors of many kinds of servers.
 
 use serde_json::{Value, json};
 
@@ -10,9 +10,9 @@ fn is_too_long(status: u16, error: &Value) -> bool {
 }
 
 #[test]
-fn a_prompt_that_is_too_long_is_recognised_in_every_server_s_words() {
+fn a_prompt_that_is_too_long_is_recognised_in_every_server_s_error() {
     for said in [
-        // OpenAI and many after it.
+        // OpenAI and many imitators.
         "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens (4500 in the messages, 500 in the completion). Please reduce the length of the messages or completion.",
         "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens.",
         "Your input exceeds the context window of this model. Please adjust your input and try again.",
@@ -76,7 +76,7 @@ fn a_prompt_that_is_too_long_is_recognised_by_code_and_type() {
 }
 
 #[test]
-fn a_limit_that_is_too_large_is_told_apart() {
+fn a_limit_that_is_too_large_is_distinguished() {
     for said in [
         // vLLM.
         "'max_tokens' or 'max_completion_tokens' is too large: 32000. This model's maximum context length is 32768 tokens and your request has 17000 input tokens (32000 > 32768 - 17000).",
@@ -101,13 +101,13 @@ fn a_limit_that_is_too_large_is_told_apart() {
 }
 
 #[test]
-fn a_prompt_that_fills_the_context_by_itself_is_to_blame_whatever_is_asked_beside_it() {
+fn a_prompt_that_fills_the_context_alone_is_to_blame_whatever_the_limit() {
     let said = "This model's maximum context length is 4096 tokens. However, you requested 9000 tokens (4100 in the messages, 4900 in the completion).";
     assert!(is_too_long(400, &json!({ "message": said })));
 }
 
 #[test]
-fn other_mistakes_are_no_overflow() {
+fn other_errors_are_not_overflows() {
     for said in [
         "option \"num_ctx\" must be of type integer",
         "stop: at most 4 texts",
