@@ -1,9 +1,10 @@
-//! What clients speak.
+//! The APIs that clients speak.
 //!
-//! A [`Dialect`] is one client-facing way to ask: it turns a body into an [`Ask`], the events of an answer into
-//! bytes, and an error into its own envelope. It is pure and knows neither HTTP nor providers.
+//! A [`Dialect`] is one route of a client API: it turns a body into an [`Ask`], the events of an
+//! answer into bytes, and an error into the API's own envelope. It is pure and knows neither HTTP
+//! nor providers.
 //!
-//! To add one, write a file here and add its line to [`DIALECTS`]; it names its own paths.
+//! To add one, write a file here and add its line to [`DIALECTS`]; it declares its own paths.
 
 mod anthropic;
 mod arguments;
@@ -37,7 +38,7 @@ pub use openai::{
     models as openai_models, response_not_found,
 };
 
-/// Every dialect, in the order in which paths are matched.
+/// All dialects, in the order in which paths are matched.
 pub const DIALECTS: &[&dyn Dialect] = &[
     &Native,
     &OpenAiChat,
@@ -58,17 +59,17 @@ pub const DIALECTS: &[&dyn Dialect] = &[
     &Gemini::BatchEmbed,
 ];
 
-/// The dialect in which everything at `path` is answered, errors about the path itself included.
+/// The dialect of all responses at `path`, including errors about the path itself.
 #[must_use]
 pub fn dialect_of(path: &str) -> &'static dyn Dialect {
     dialect_at(path).unwrap_or(&Native)
 }
 
-/// The dialect of those who ask at `path`, if it is anything like a path of one.
+/// The dialect of `path`, if the path is or resembles a path of one.
 #[must_use]
 pub fn dialect_at(path: &str) -> Option<&'static dyn Dialect> {
-    /// Where a vendor's clients ask, the longer beginnings first.
-    const BEGINNINGS: [(&str, &dyn Dialect); 5] = [
+    /// The prefixes of each vendor's paths, the longer ones first.
+    const PREFIXES: [(&str, &dyn Dialect); 5] = [
         ("/v1/messages", &Anthropic),
         ("/api/v1/", &Native),
         ("/v1beta/", &Gemini::Generate),
@@ -76,80 +77,84 @@ pub fn dialect_at(path: &str) -> Option<&'static dyn Dialect> {
         ("/api/", &Ollama::Chat),
     ];
     let exact = DIALECTS.iter().find(|dialect| dialect.paths().contains(&path)).copied();
-    let begins = || BEGINNINGS.iter().find(|(beginning, _)| path.starts_with(beginning));
+    let begins = || PREFIXES.iter().find(|(prefix, _)| path.starts_with(prefix));
     exact.or_else(|| begins().map(|(_, dialect)| *dialect))
 }
 
-/// One client-facing way to ask.
+/// One route of a client API.
 pub trait Dialect: Sync {
     /// The name in metrics and logs: one of a closed set.
     fn name(&self) -> &'static str;
 
-    /// The paths that are answered, all by POST. One that ends in a method has the model's name as `{model}`.
+    /// Its paths, all for POST. A path that ends in a method has the model's name as `{model}`.
     fn paths(&self) -> &'static [&'static str];
 
-    /// Whether a body is read as JSON whatever its content type says.
+    /// Whether a body is read as JSON whatever its content type is.
     fn ignores_content_type(&self) -> bool {
         false
     }
 
-    /// Whether the clients of a streamed answer understand signs of life, so that it may begin before the answer does.
+    /// Whether clients accept heartbeats in a streamed answer, so that it may begin before the
+    /// first event.
     fn shows_life(&self) -> bool {
         false
     }
 
-    /// The vendor's path that this is, where a provider may speak it as well and be handed requests as they came.
+    /// The vendor's endpoint, if providers may speak it too and then get requests unchanged.
     fn endpoint(&self) -> Option<Endpoint> {
         None
     }
 
-    /// Reads a request body.
+    /// Decodes a request body.
     ///
     /// # Errors
     ///
-    /// `InvalidRequest` or `SchemaMismatch`, naming what would be right.
+    /// `InvalidRequest` or `SchemaMismatch`, with what would be right.
     fn decode(&self, body: &[u8]) -> Result<Ask, GatewayError>;
 
-    /// The ids of answers given before that a body refers to.
+    /// The ids of earlier answers that a body refers to.
     fn refers(&self, _body: &[u8]) -> Vec<String> {
         Vec::new()
     }
 
-    /// Says of a body that goes on from an answer which is not remembered here that it is not; `None` when it stands for
-    /// itself. Where several callers share the gateway's account at a provider, that provider may not be asked whose it is.
+    /// The error for a body that continues an answer which is not stored here; `None` if the body
+    /// is complete by itself. If several callers share the gateway's account at a provider, that
+    /// provider must not be asked for the answer, since it cannot tell whose it is.
     fn refers_to_unknown(&self, _body: &[u8]) -> Option<GatewayError> {
         None
     }
 
-    /// As [`Dialect::decode`], of a body that refers to earlier turns, which are given by the ids of their answers as
-    /// far as they are remembered.
+    /// Like [`Dialect::decode`], for a body that refers to earlier turns. `turns` has those that
+    /// are stored, by the ids of their answers.
     ///
     /// # Errors
     ///
-    /// As [`Dialect::decode`], and `NotFound` where one is not there that is referred to.
+    /// As in [`Dialect::decode`], and `NotFound` if a turn that the body refers to is missing.
     fn decode_after(&self, body: &[u8], _turns: &Turns) -> Result<Ask, GatewayError> {
         self.decode(body)
     }
 
-    /// Takes in what the address of a request says beside its body. `ask` is what [`Dialect::decode`] gave.
+    /// Adds what the URL says beside the body. `ask` is the result of [`Dialect::decode`].
     fn address(&self, _ask: &mut Ask, _address: Address<'_>) {}
 
-    /// Begins to write one answer, streamed or whole as `ask` wants it. `ask` is what [`Dialect::decode`] gave.
+    /// Begins an answer, streamed or whole as `ask` requires. `ask` is the result of
+    /// [`Dialect::decode`].
     fn encoder(&self, ask: &Ask, head: AnswerHead) -> Box<dyn Encoder>;
 
-    /// Writes an error that comes instead of an answer.
+    /// Writes an error in place of an answer.
     fn error(&self, error: &GatewayError, request_id: &str) -> ErrorBody;
 
-    /// The header in which clients of this API look for the request's id, beside `x-request-id`.
+    /// The header in which clients of this API look for the request's id, in addition to
+    /// `x-request-id`.
     fn request_id_header(&self) -> Option<&'static str> {
         None
     }
 }
 
-/// What the address of a request says.
+/// The parts of a request's URL that say something about the request.
 #[derive(Debug, Clone, Copy)]
 pub struct Address<'a> {
-    /// The model that stands in the path; empty where none does.
+    /// The model in the path; empty if there is none.
     pub model: &'a str,
     /// The query, without the question mark.
     pub query: &'a str,
@@ -158,18 +163,18 @@ pub struct Address<'a> {
 /// Turns by the ids of their answers.
 pub type Turns = HashMap<String, Turn>;
 
-/// One turn of a conversation that a client need not send again, in the client's own form.
+/// One turn of a stored conversation, in the client's own form.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Turn {
     /// The answer.
     pub response: Map<String, Value>,
-    /// What was asked, without the turns before it.
+    /// The input, without the turns before it.
     pub input: Vec<Value>,
-    /// The answer of the turn before it.
+    /// The id of the previous turn's answer.
     pub previous: Option<String>,
 }
 
-/// What is known of an answer before its first event.
+/// What is known about an answer before its first event.
 #[derive(Debug, Clone)]
 pub struct AnswerHead {
     /// A random id of the answer.
@@ -182,29 +187,29 @@ pub struct AnswerHead {
     pub model: Arc<str>,
     /// Whether it is a fallback.
     pub fell_back: bool,
-    /// How much of the time since the request's arrival it waited in lines.
+    /// How long the request waited in lines since its arrival.
     pub waited: Duration,
 }
 
 impl AnswerHead {
-    /// The model's name for a client that asked for `asked`: that, unless a fallback answers.
+    /// The model's name for a client that asked for `asked`: that name, unless a fallback answers.
     fn model_for(&self, asked: Option<&str>) -> String {
         asked.filter(|_| !self.fell_back).unwrap_or(&self.model).to_owned()
     }
 }
 
-/// The state of writing one answer.
+/// Writes one answer.
 pub trait Encoder: Send {
     /// The answer's content type.
     fn content_type(&self) -> &'static str;
 
-    /// Appends what the client is to read of `event`, which came `at` after the request's arrival. The encoder of
-    /// a whole answer appends nothing before [`ChatEvent::Done`].
+    /// Appends the client's bytes for `event`, which arrived `at` after the request's arrival. The
+    /// encoder of a whole answer appends nothing before [`ChatEvent::Done`].
     ///
     /// # Errors
     ///
-    /// `BadUpstream` when the dialect cannot say what the model answered. Nothing may be given afterwards; a stream
-    /// is ended by [`Encoder::failure`], a whole answer becomes the error.
+    /// `BadUpstream` if the dialect cannot express the model's answer. No events may follow; a
+    /// stream is ended by [`Encoder::failure`], a whole answer is replaced by the error.
     fn event(
         &mut self,
         event: ChatEvent,
@@ -212,26 +217,26 @@ pub trait Encoder: Send {
         out: &mut Vec<u8>,
     ) -> Result<(), GatewayError>;
 
-    /// Appends what tells a client that a stream failed midway. Nothing follows it.
+    /// Appends the error of a stream that failed midway. Nothing follows it.
     fn failure(&mut self, error: &GatewayError, out: &mut Vec<u8>);
 
-    /// Appends a sign of life that changes nothing, saying how many wait ahead and for how long. What has no word for
-    /// one appends nothing; see [`Dialect::shows_life`].
+    /// Appends a heartbeat, with the number of requests ahead and the expected wait. Without
+    /// heartbeats in its API it appends nothing; see [`Dialect::shows_life`].
     fn heartbeat(&mut self, _waiting: Option<Waiting>, _out: &mut Vec<u8>) {}
 
-    /// Whether signs of life have begun the answer already, so that it must go on with this encoder even where it was
-    /// made before anybody was known to answer.
+    /// Whether heartbeats have already begun the answer, so that this encoder must continue it even
+    /// if it was made before a provider was chosen.
     fn has_begun(&self) -> bool {
         false
     }
 
-    /// The turn that is to be remembered, and the id of its answer, once the answer is whole.
+    /// The turn to store and the id of its answer, once the answer is complete.
     fn kept(&mut self) -> Option<(String, Turn)> {
         None
     }
 }
 
-/// An error as a client reads it.
+/// An error in the client's form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorBody {
     /// The HTTP status.
@@ -249,7 +254,7 @@ fn append(to: &mut String, text: String) {
     }
 }
 
-/// A server-sent comment that says where a waiting request stands.
+/// A server-sent comment with a waiting request's place in line.
 fn comment(waiting: Option<Waiting>, out: &mut Vec<u8>) {
     let text = match waiting {
         None => ": keep-alive\n\n".to_owned(),
@@ -268,7 +273,7 @@ fn comment(waiting: Option<Waiting>, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
-    /// A streamed request in terms of every dialect that has them.
+    /// A streamed request in the form of each dialect that streams.
     const STREAMED: [&str; 4] = [
         r#"{"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": true}"#,
         r#"{"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": true, "max_tokens": 9}"#,
@@ -277,7 +282,7 @@ mod tests {
     ];
 
     #[test]
-    fn a_dialect_that_shows_life_has_a_sign_for_it_and_no_other_has() {
+    fn exactly_the_dialects_that_declare_heartbeats_write_them() {
         let mut showing = 0;
         for dialect in DIALECTS {
             let asks = STREAMED.iter().filter_map(|body| dialect.decode(body.as_bytes()).ok());

@@ -1,11 +1,11 @@
 //! Anthropic's Messages API: `/v1/messages`.
 //!
-//! It owns the shapes of its requests, messages, events and errors. What only Anthropic's own
-//! servers can do, such as server tools, is kept for them and refused by nobody but a provider that cannot.
+//! It owns the shapes of its requests, messages, events and errors. Features of Anthropic's own
+//! servers, such as server tools, are kept for them and refused only by a provider that lacks them.
 //!
-//! The one thing to know: thinking is written only for clients that asked for it, by `thinking` or by
-//! `output_config.effort`. Its signature is empty unless the provider gave one, and an empty one that comes back
-//! is dropped.
+//! The one thing to know: thinking is written only for clients that asked for it, by `thinking` or
+//! by `output_config.effort`. Its signature is empty unless the provider sent one, and an empty one
+//! that comes back is dropped.
 
 mod count;
 mod foreign;
@@ -32,7 +32,7 @@ pub use models::{one as model, some as models};
 /// The name of both routes in metrics and logs.
 const NAME: &str = "anthropic";
 
-/// Where Anthropic's clients look for the request's id.
+/// The header in which Anthropic's clients look for the request's id.
 const REQUEST_ID: &str = "request-id";
 
 /// Anthropic's Messages API.
@@ -83,7 +83,7 @@ impl Dialect for Anthropic {
     }
 }
 
-/// Writes an error that comes instead of an answer.
+/// Writes an error in place of an answer.
 fn error_body(error: &GatewayError, request_id: &str) -> ErrorBody {
     let (status, _) = class(error.kind);
     let body = json!({"type": "error", "error": detail(error), "request_id": request_id});
@@ -106,7 +106,7 @@ fn class(kind: ErrorKind) -> (u16, &'static str) {
         ErrorKind::BodyTooLarge => (413, "request_too_large"),
         ErrorKind::RateLimited | ErrorKind::QuotaExhausted => (429, "rate_limit_error"),
         ErrorKind::BodyTimeout | ErrorKind::Timeout => (kind.status(), "timeout_error"),
-        // Anthropic's own status for "come back later", which its clients retry.
+        // Anthropic's own status for a temporary overload, which its clients retry.
         ErrorKind::Overloaded | ErrorKind::ProviderUnavailable | ErrorKind::Draining => {
             (529, "overloaded_error")
         }
@@ -116,12 +116,12 @@ fn class(kind: ErrorKind) -> (u16, &'static str) {
     }
 }
 
-/// What went wrong, as it stands in bodies and events alike.
+/// The error object in bodies and events.
 fn detail(error: &GatewayError) -> Value {
     let (_, kind) = class(error.kind);
     let mut message = error.message.to_string();
     if error.kind == ErrorKind::ContextTooLong {
-        // Agents look for these words to shorten a conversation.
+        // Agents look for this text in order to shorten a conversation.
         message.insert_str(0, "prompt is too long: ");
     }
     json!({"type": kind, "message": message})

@@ -1,4 +1,4 @@
-//! The arguments of a tool call, for dialects in which they are an object and not its JSON text.
+//! The arguments of a tool call, for dialects in which they are an object instead of its JSON text.
 
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};

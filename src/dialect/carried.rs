@@ -1,10 +1,11 @@
-//! Requests that are passed on as they came, on the client's side: what is read of them, and how the answer is written.
+//! The client's side of requests that are passed on unchanged: what the gateway reads of them, and
+//! how the answer is written.
 //!
-//! It owns the outline of a request, which is what the gateway decides by, and the encoder that writes what it is given.
-//! It refuses only what two parsers could read in two ways: a key that is written twice.
+//! It owns the parts of a request that the gateway decides by, and the encoder that writes carried
+//! bytes. It rejects only what two parsers could read differently: a duplicate key.
 //!
-//! The one thing to know: the encoder of the dialect stands behind it. What comes without bytes, because somebody else
-//! went on with the answer or it had another shape, is translated.
+//! The one thing to know: the dialect's encoder is behind it. Events that come without bytes,
+//! because another provider continued the answer or the bytes have another form, are translated.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
@@ -22,11 +23,11 @@ use crate::wire::splice::Outline;
 /// Fields that the gateway decides by.
 const OWN: &[&str] = &["model", "stream", "model_hint"];
 
-/// A longer text without a space is no text but a picture or another file.
+/// A longer text without a space is not text but an image or another file.
 const LONGEST_WORD: usize = 4096;
 
-/// The part of a request that the gateway decides by, however much else is not understood; `None` when not even that
-/// part can be read. The body [is clear](is_clear).
+/// The part of a request that the gateway decides by, even if the rest is unknown; `None` if that
+/// part cannot be read. The body [is clear](is_clear).
 #[must_use]
 pub fn ask_of(endpoint: Endpoint, body: &[u8]) -> Option<Ask> {
     let fields = &json::read_object(body).ok()?;
@@ -76,18 +77,18 @@ pub fn ask_of(endpoint: Endpoint, body: &[u8]) -> Option<Ask> {
     })
 }
 
-/// Whether the gateway's own reading of a request says all that it says, so that whoever asks the same in another form
-/// may share its answer: it has nothing but what is known to count, and no number that would be read less exactly than it
-/// is written. Reads the whole body.
+/// Whether the gateway's own decoding holds everything the request says, so that an identical
+/// request in another form may share its answer: it has only fields whose meaning is known, and no
+/// number that would lose precision. Reads the whole body.
 #[must_use]
 pub fn is_plain(carry: &Carry) -> bool {
-    // A prompt that is completed is not a chat, though both are read as one.
+    // A prompt for completion is not a chat, although both decode to one.
     carry.may_be_plain
         && carry.endpoint != Endpoint::OpenAiCompletions
         && json::read_object(&carry.body).is_ok_and(|fields| fields.iter().all(plain))
 }
 
-/// A digest of all that the bytes of an answer depend on beside what is asked.
+/// A digest of everything beside the question that the bytes of an answer depend on.
 #[must_use]
 pub fn form(endpoint: Endpoint, outline: &Outline<'_>) -> u64 {
     let parts = ["model", "stream", "stream_options", "encoding_format"];
@@ -138,8 +139,8 @@ fn plain_value(value: &Value) -> bool {
     }
 }
 
-/// Whether the request changes something at the provider, so that it is not the same when it is repeated: a turn of a
-/// conversation that the provider keeps, or work that goes on after the answer.
+/// Whether the request changes something at the provider, so that a repetition has another effect:
+/// a turn of a conversation that the provider stores, or work that continues after the answer.
 #[must_use]
 pub fn changes_state(endpoint: Endpoint, outline: &Outline<'_>) -> bool {
     let says = |name: &str, nothing: &[&[u8]]| {
@@ -149,7 +150,7 @@ pub fn changes_state(endpoint: Endpoint, outline: &Outline<'_>) -> bool {
         && (says("conversation", &[b"null"]) || says("background", &[b"null", b"false"]))
 }
 
-/// Whether every parser reads what the gateway decides by in the same way.
+/// Whether every parser reads the fields that the gateway decides by in the same way.
 #[must_use]
 pub fn is_clear(outline: &Outline<'_>) -> bool {
     !OWN.iter().any(|name| outline.is_ambiguous(name))
@@ -159,13 +160,13 @@ pub fn is_clear(outline: &Outline<'_>) -> bool {
 fn collect(value: &Value, out: &mut String) {
     match value {
         Value::String(text) => {
-            // Text without spaces is binary, unless it is in a script that has none.
+            // Text without spaces is binary, unless its script has none.
             if text.len() <= LONGEST_WORD || text.contains(' ') || !text.is_ascii() {
                 out.push_str(text);
                 out.push('\n');
             }
         }
-        // Token ids, each of which is one: as long as a token is on average.
+        // A token id counts as the average length of a token.
         Value::Number(_) => out.push_str("xxx "),
         Value::Array(items) => items.iter().for_each(|item| collect(item, out)),
         Value::Object(fields) => fields.values().for_each(|field| collect(field, out)),
@@ -173,24 +174,25 @@ fn collect(value: &Value, out: &mut String) {
     }
 }
 
-/// Writes an answer as it came.
+/// Writes carried bytes unchanged.
 pub struct Carrying {
     inner: Box<dyn Encoder>,
     endpoint: Endpoint,
-    /// Whether one of those who may answer is asked as the request came.
+    /// Whether a candidate gets the request unchanged.
     may_be_carried: bool,
-    /// Whether the encoder behind must know what was said to go on with it, or to say that it failed.
+    /// Whether the dialect's encoder must see all events, in order to continue the answer or to end
+    /// it with an error.
     is_told: bool,
     /// The form that the client reads.
     form: u64,
-    /// How many of the events to come are in the client's hands already.
+    /// How many of the next events the client already has as bytes.
     covered: u32,
     has_carried: bool,
     unread: Vec<u8>,
 }
 
 impl Carrying {
-    /// Writes what comes as bytes, in this form of an API, and lets `inner` write what does not.
+    /// Writes bytes in this form of an API, and lets `inner` write the events without bytes.
     #[must_use]
     pub fn new(
         (endpoint, form): (Endpoint, u64),
@@ -224,7 +226,7 @@ impl Encoder for Carrying {
         out: &mut Vec<u8>,
     ) -> Result<(), GatewayError> {
         if let ChatEvent::Carried(carried) = event {
-            // Somebody who asked the same reads it in another form.
+            // The bytes are for an identical request in another form.
             if carried.form != self.form {
                 return Ok(());
             }
@@ -238,7 +240,7 @@ impl Encoder for Carrying {
         };
         self.covered = covered;
         if self.is_told {
-            // What the dialect cannot say was said without it.
+            // The client has the bytes even if the dialect cannot express the event.
             drop(self.inner.event(event, at, &mut self.unread));
             self.unread.clear();
         }
@@ -247,18 +249,18 @@ impl Encoder for Carrying {
 
     fn failure(&mut self, error: &GatewayError, out: &mut Vec<u8>) {
         if self.has_carried && self.is_told && !self.inner.has_begun() {
-            // The answer has begun, though not by it.
+            // The carried bytes have begun the answer.
             self.inner.heartbeat(None, &mut self.unread);
         }
         self.inner.failure(error, out);
     }
 
-    /// Until it is known who writes the answer, a sign of life must not begin it.
+    /// Until it is known whether bytes or events begin the answer, a heartbeat must not begin it.
     fn heartbeat(&mut self, waiting: Option<Waiting>, out: &mut Vec<u8>) {
         let is_open = self.may_be_carried && !self.inner.has_begun();
         let sign: &[u8] = match self.endpoint {
             Endpoint::AnthropicMessages => b"event: ping\ndata: {\"type\":\"ping\"}\n\n",
-            // OpenAI's own word, which clients that do not know it pass over.
+            // OpenAI's own event, which clients that do not know it ignore.
             Endpoint::OpenAiResponses => b"event: keepalive\ndata: {\"type\":\"keepalive\"}\n\n",
             Endpoint::OpenAiChat
             | Endpoint::OpenAiCompletions
@@ -281,7 +283,7 @@ impl Encoder for Carrying {
     }
 
     fn kept(&mut self) -> Option<(String, Turn)> {
-        // What was carried is kept by whoever gave it its id.
+        // A provider that carried the answer stores it under its own id.
         self.inner.kept().filter(|_| !self.has_carried)
     }
 }
@@ -295,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outline_reads_what_the_gateway_decides_by_and_passes_over_the_rest() {
+    fn the_fields_that_decide_are_read_and_the_rest_is_ignored() {
         let body = br#"{"model":"m","stream":true,"max_tokens":9,"input":{"new":["thing"]},
             "image":"AAAA","stop":[1,2,3,4,5]}"#;
         let ask = outline(Endpoint::OpenAiChat, body).unwrap();
@@ -306,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn what_two_parsers_read_in_two_ways_has_no_outline() {
+    fn ambiguous_bodies_are_not_read() {
         for body in [
             r#"{"model":"a","model":"b"}"#,
             r#"{"model":"a","MODEL":"b"}"#,

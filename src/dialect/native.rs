@@ -1,9 +1,11 @@
-//! The gateway's own chat API: one route, a handful of fields, hints.
+//! The gateway's own chat API: one route, a few fields, hints.
 //!
-//! It owns the shapes of `POST /v1/chat` and its twin `/api/v1/chat`. Errors look as FastAPI's do, since clients
-//! of the first service with this API expect `detail`, a list of `{loc, msg, type}` for a body that does not fit.
+//! It owns the shapes of `POST /v1/chat` and its alias `/api/v1/chat`. Errors have FastAPI's form,
+//! since clients of the first service with this API expect `detail`, a list of `{loc, msg, type}`
+//! for a body that does not fit.
 //!
-//! The one thing to know: `model` here is the model that ran, not the name that was asked for.
+//! The one thing to know: `model` in the answer is the model that ran, not the name that the client
+//! sent.
 
 use std::time::Duration;
 
@@ -55,7 +57,7 @@ impl Dialect for Native {
             ..ChatRequest::default()
         };
         fields.finish()?;
-        // No provider is told what this API has no word for, and the client hears of that.
+        // No provider gets fields that this API does not have, and the client is informed of that.
         untold.extend(rest(&body));
         request.untold = untold;
         Ok(Ask::Chat(request))
@@ -72,7 +74,7 @@ impl Dialect for Native {
 
     fn error(&self, error: &GatewayError, request_id: &str) -> ErrorBody {
         let detail = match error.kind {
-            // The words that clients of the original service compare with.
+            // Clients of the original service compare with this text.
             ErrorKind::InvalidApiKey => json!("Invalid or missing API Key"),
             ErrorKind::SchemaMismatch => error.problems.iter().map(field_problem).collect(),
             ErrorKind::InvalidRequest
@@ -106,7 +108,7 @@ fn word(fields: &mut Fields, body: &mut Object, key: &str) -> Option<String> {
     fields.text(body, key).filter(|word| !word.is_empty())
 }
 
-/// The names of what nobody took, less what says nothing.
+/// The names of the fields that were not read and are not null.
 fn rest(object: &Object) -> impl Iterator<Item = String> {
     object.iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| name.clone())
 }
@@ -148,7 +150,7 @@ fn message(fields: &mut Fields, item: &mut Object) -> Option<Message> {
     Some(Message { role, content: vec![content], name: None })
 }
 
-/// FastAPI's form: the path starts at the body, indexes are numbers.
+/// FastAPI's form: the path begins with `body`, indexes are numbers.
 fn field_problem(problem: &FieldProblem) -> Value {
     let path = problem.path.iter().map(|segment| match segment.parse::<u64>() {
         Ok(index) => json!(index),
@@ -258,7 +260,7 @@ impl<'a> Answer<'a> {
     }
 }
 
-/// What is known at the end.
+/// The end of an answer.
 #[derive(Serialize)]
 struct End {
     finish_reason: &'static str,

@@ -1,10 +1,12 @@
-//! Ollama's own API: `/api/chat`, `/api/generate`, embeddings, and what it says about models.
+//! Ollama's own API: `/api/chat`, `/api/generate`, embeddings, and facts about models.
 //!
-//! It owns the shapes of requests and of their answers, lines of JSON or one document. It refuses by name
-//! what makes a generation something else than a chat: `raw`, `template` and `context`.
+//! It owns the shapes of requests and of their answers, which are lines of JSON or one document. It
+//! rejects by name the fields that make a generation something other than a chat: `raw`, `template`
+//! and `context`.
 //!
-//! The one thing to know: an answer is streamed unless the client says otherwise, and there is no sign of life
-//! that a waiting client would accept, because its Python client fails on a blank line.
+//! The one thing to know: an answer is streamed unless the client says otherwise. There is no
+//! heartbeat that a waiting client would accept, because Ollama's Python client fails on a blank
+//! line.
 
 mod answer;
 mod embed;
@@ -28,11 +30,11 @@ pub enum Ollama {
     Chat,
     /// `/api/generate`: one prompt.
     Generate,
-    /// `/api/embed`: vectors of texts.
+    /// `/api/embed`: embeddings of texts.
     Embed,
-    /// `/api/embeddings`: the vector of one text, as it was asked for before.
+    /// `/api/embeddings`: the embedding of one text, in the older form.
     Embeddings,
-    /// `/api/show`: what is known about a model.
+    /// `/api/show`: the facts about a model.
     Show,
 }
 
@@ -98,17 +100,17 @@ impl Dialect for Ollama {
     }
 
     fn error(&self, error: &GatewayError, _request_id: &str) -> ErrorBody {
-        // Ollama knows one status for every request that it cannot read.
+        // Ollama has one status for every invalid request.
         let is_unfit = error.kind == ErrorKind::SchemaMismatch;
         let status = if is_unfit { 400 } else { error.kind.status() };
         ErrorBody { status, body: json::to_vec(&json!({"error": words(error)})) }
     }
 }
 
-/// What a client reads of an error.
+/// The error message for a client.
 fn words(error: &GatewayError) -> &str {
     if error.kind == ErrorKind::Overloaded {
-        // Ollama's own, two spaces included: clients compare with them.
+        // Ollama's own text, two spaces included: clients compare with it.
         return "server busy, please try again.  maximum pending requests exceeded";
     }
     &error.message

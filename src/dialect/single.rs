@@ -17,7 +17,7 @@ pub(super) trait Collector: Send {
     fn write(&mut self, completion: &Completion, out: &mut Vec<u8>);
 }
 
-/// Writes what it collects as one document.
+/// Writes a collected answer as one document.
 pub(super) struct AtEnd<C>(pub(super) C);
 
 impl<C: Collector> Encoder for AtEnd<C> {

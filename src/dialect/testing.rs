@@ -1,8 +1,8 @@
-//! What the tests of the dialects share.
+//! Helpers for the tests of all dialects.
 
 use crate::chat::{Ask, ChatRequest};
 
-/// The chat that was read.
+/// The decoded chat.
 pub(super) fn chat(ask: Ask) -> ChatRequest {
     match ask {
         Ask::Chat(chat) => chat,

@@ -1,7 +1,7 @@
-//! `POST /v1/messages/count_tokens`: how long a prompt is, before it is sent.
+//! `POST /v1/messages/count_tokens`: the length of a prompt, before it is sent.
 //!
-//! The one thing to know: only Anthropic's and Google's own servers can be asked. For every other provider the
-//! count is the gateway's estimate, and the answer's header `x-gateway-estimate: true` says so.
+//! The one thing to know: only Anthropic's and Google's own servers can count. For every other
+//! provider the count is the gateway's estimate, marked by the header `x-gateway-estimate: true`.
 
 use serde_json::json;
 
@@ -12,7 +12,7 @@ use crate::dialect::{AnswerHead, Dialect, Encoder, ErrorBody};
 use crate::wire::fields::Fields;
 use crate::wire::json;
 
-/// Anthropic's counting of tokens.
+/// Anthropic's token counting.
 #[derive(Debug)]
 pub struct AnthropicCount;
 
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_count_needs_no_limit_of_tokens() {
+    fn a_count_needs_no_max_tokens() {
         let body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
         let ask = AnthropicCount.decode(body.to_string().as_bytes()).unwrap();
         assert!(matches!(ask, Ask::CountTokens(chat) if chat.messages.len() == 1));

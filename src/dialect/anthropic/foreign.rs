@@ -1,20 +1,20 @@
-//! Reading the blocks that have no word in the canonical model.
+//! Decodes the blocks that the canonical model does not know.
 //!
-//! It owns what they say to a model that does not know them: what an own tool of the provider was asked and answered,
-//! which tools come and go on the way, and whatever text any block holds. It refuses none: a block that does not exist
-//! yet is kept as sent for a provider of the same API, and is its text for all others.
+//! It owns their text for models that do not know them: calls and results of the provider's own
+//! tools, tools that are added or removed midway, and any other text of a block. It rejects none:
+//! an unknown block is kept as sent for a provider of the same API, and is its text for all others.
 //!
-//! The one thing to know: base64, signatures and encrypted contents are no texts.
+//! The one thing to know: base64, signatures and encrypted content are not text.
 
 use serde_json::Value;
 
 use crate::chat::{Api, Extra, Foreign, Tool};
 use crate::wire::fields::Object;
 
-/// The most of an unknown word that is repeated.
+/// The longest unknown type that is kept.
 const LONGEST: usize = 64;
 
-/// The block as sent, with what it says.
+/// The block as sent, with its text.
 pub(super) fn foreign(kind: &str, item: &Object) -> Foreign {
     let text = match kind {
         "tool_addition" => named(item).map(|name| format!("The tool `{name}` can be called now.")),
@@ -25,14 +25,14 @@ pub(super) fn foreign(kind: &str, item: &Object) -> Foreign {
         "server_tool_use" | "mcp_tool_use" => called(item),
         _ => said(item),
     };
-    // What is uploaded or linked is what a question is about; what else there may be nobody can tell.
+    // Uploads and links are the subject of a question; whether other blocks are is unknown.
     let is_decisive = matches!(kind, "image" | "document" | "container_upload");
     let kind: String = kind.chars().take(LONGEST).collect();
     let value = Value::Object(item.clone());
     Foreign { api: Api::Anthropic, kind, text, is_decisive, value }
 }
 
-/// The tool that a block declares on the way.
+/// The tool that a block adds midway.
 pub(super) fn late_tool(item: &Object) -> Option<Tool> {
     let tool = item.get("tool").and_then(|tool| tool.get("definition"))?.as_object()?;
     let mut fields = tool.clone();
@@ -53,13 +53,13 @@ pub(super) fn late_tool(item: &Object) -> Option<Tool> {
     })
 }
 
-/// Fields of the API that have no place in the canonical model.
+/// Fields of the API that the canonical model has no field for.
 pub(super) fn extra(mut fields: Object) -> Option<Extra> {
     fields.retain(|_, value| !value.is_null());
     (!fields.is_empty()).then_some(Extra { api: Api::Anthropic, fields })
 }
 
-/// The name of the tool that comes or goes.
+/// The name of the tool that is added or removed.
 fn named(item: &Object) -> Option<&str> {
     let tool = item.get("tool")?;
     let name = tool.get("name").or_else(|| tool.get("tool_name"));
@@ -80,7 +80,7 @@ fn text_of<'a>(item: &'a Object, key: &str) -> Option<&'a str> {
     item.get(key)?.as_str().filter(|text| !text.is_empty())
 }
 
-/// All that a block says in words.
+/// The whole text of a block.
 fn said(item: &Object) -> Option<String> {
     let mut lines = Vec::new();
     collect(item, &mut lines);
@@ -88,7 +88,7 @@ fn said(item: &Object) -> Option<String> {
 }
 
 fn collect<'a>(item: &'a Object, lines: &mut Vec<&'a str>) {
-    /// Fields that hold words, in the order in which they are read.
+    /// Fields that hold text, in the order in which they are read.
     const WORDS: &[&str] =
         &["title", "url", "text", "stdout", "stderr", "message", "error_code", "content", "source"];
     let is_text = |item: &Object| item.get("type").is_some_and(|kind| kind == "text");
@@ -96,7 +96,7 @@ fn collect<'a>(item: &'a Object, lines: &mut Vec<&'a str>) {
         match item.get(*key) {
             Some(Value::String(text)) if !text.is_empty() => lines.push(text),
             Some(Value::Object(inner)) => {
-                // A text as a document's source stands in `data`, where base64 stands otherwise.
+                // The text of a document's source is in `data`, which otherwise holds base64.
                 let data = inner.get("data").and_then(Value::as_str).filter(|_| is_text(inner));
                 lines.extend(data);
                 collect(inner, lines);

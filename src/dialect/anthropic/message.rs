@@ -1,7 +1,7 @@
-//! The shapes that whole and streamed messages share.
+//! The shapes of whole and streamed messages.
 //!
-//! The one thing to know: `input_tokens` counts what was neither read from a cache nor written to one, while the
-//! gateway's own count of the prompt holds all of it.
+//! The one thing to know: `input_tokens` excludes tokens that were read from a cache or written to
+//! one, while the gateway's own count of the prompt includes them.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -9,14 +9,14 @@ use serde_json::{Map, Value};
 use crate::chat::{ChatRequest, Completion, Effort, Finish, Usage};
 use crate::dialect::AnswerHead;
 
-/// What is known of a message before its first block.
+/// What is known about a message before its first block.
 pub(super) struct Head {
     pub(super) id: String,
-    /// The name that the client asked for.
+    /// The model's name for the client.
     pub(super) model: String,
-    /// Whether the client reads thinking at all.
+    /// Whether the client gets thinking at all.
     pub(super) wants_thinking: bool,
-    /// Whether it reads the text of it.
+    /// Whether the client gets its text.
     pub(super) shows_thinking: bool,
 }
 
@@ -49,7 +49,7 @@ impl Head {
         }
     }
 
-    /// An id for the call `index`, where the provider gave none.
+    /// An id for the call `index`, for a provider that sent none.
     pub(super) fn call_id(&self, index: u32) -> String {
         format!("toolu_{}_{index}", self.id.trim_start_matches("msg_"))
     }
@@ -68,7 +68,7 @@ pub(super) struct Message<'a> {
     usage: Counts,
 }
 
-/// One block of a message; empty as a stream announces it.
+/// One block of a message; empty in a stream's announcement.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Block {
@@ -78,7 +78,7 @@ pub(super) enum Block {
     ToolUse { id: String, name: String, input: Map<String, Value> },
 }
 
-/// Why a message ended; nothing yet at its start.
+/// Why a message ended; empty at its start.
 #[derive(Default, Serialize)]
 pub(super) struct Ending<'a> {
     stop_reason: Option<&'static str>,
@@ -86,7 +86,7 @@ pub(super) struct Ending<'a> {
 }
 
 impl<'a> Ending<'a> {
-    /// The ending of a message that calls a tool or not.
+    /// The ending of a message, which depends on whether it calls a tool.
     pub(super) fn new(done: &'a Completion, calls: bool) -> Self {
         let stop_sequence = done.stop_sequence.as_deref();
         let (stop_reason, stop_sequence) = match done.finish {
@@ -114,7 +114,7 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// The counts of a message, where the shape demands a number: an unknown one is 0.
+    /// The counts of a message, whose shape requires numbers: an unknown one is 0.
     pub(super) fn of_message(usage: &Usage) -> Self {
         let counts = Self::of_end(usage);
         Self {
@@ -125,7 +125,8 @@ impl Counts {
         }
     }
 
-    /// The counts at the end of a stream, where an unknown one leaves what was said at its start.
+    /// The counts at the end of a stream, where an unknown one does not replace the one at its
+    /// start.
     pub(super) fn of_end(usage: &Usage) -> Self {
         let through_cache =
             usage.cached.unwrap_or(0).saturating_add(usage.cache_written.unwrap_or(0));

@@ -1,11 +1,12 @@
-//! Reading the system prompt and the conversation, block by block.
+//! Decodes the system prompt and the conversation, block by block.
 //!
-//! Results of tools stand in user messages here; they become messages of their own, before the rest of theirs, as
-//! every other API wants them. Empty texts are dropped: they say nothing, and some providers refuse them.
+//! Results of tools are in user messages here; they become separate messages before the rest, as
+//! all other APIs expect. Empty texts are dropped: they have no meaning, and some providers reject
+//! them.
 //!
-//! The one thing to know: no kind of block is refused. One that has no word in the canonical model, or stands where
-//! it is not expected, is kept as sent beside what it says. An empty signature is dropped, which is what this gateway
-//! writes where it had none.
+//! The one thing to know: no kind of block is rejected. An unknown one, or one at an unexpected
+//! place, is kept as sent together with its text. An empty signature is dropped, since the gateway
+//! writes one if it has none.
 
 use std::collections::HashMap;
 
@@ -19,10 +20,10 @@ use crate::wire::fields::{Fields, Object, take};
 use crate::wire::signature::REDACTED;
 use crate::wire::{image, pdf};
 
-/// The types that the API takes.
+/// The image types that the API accepts.
 const PICTURES: [&str; 4] = ["image/jpeg", "image/png", "image/gif", "image/webp"];
 
-/// Where a block stands, which decides what it may be.
+/// The place of a block, which decides what it may be.
 #[derive(Clone, Copy)]
 enum Place {
     System,
@@ -31,13 +32,13 @@ enum Place {
     Result,
 }
 
-/// What is read of a conversation.
+/// A decoded conversation.
 #[derive(Default)]
 pub(super) struct Conversation {
     pub(super) messages: Vec<Message>,
-    /// The tools that it declares on its way.
+    /// The tools that it adds midway.
     pub(super) late_tools: Vec<Tool>,
-    /// Fields of known blocks that are read by nobody, by their names.
+    /// The names of fields in known blocks that are not read.
     pub(super) unread: Vec<String>,
     /// The names of the tools called so far, by the ids of the calls.
     called: HashMap<String, String>,
@@ -58,7 +59,7 @@ pub(super) fn read(fields: &mut Fields, body: &mut Object) -> Conversation {
 fn message(fields: &mut Fields, item: &mut Object, said: &mut Conversation) {
     let role = fields.required_text(item, "role");
     let (role, place) = match role.as_deref() {
-        // A role that is not there was noted; the content is read for more problems.
+        // A missing role was noted; the content is still checked for more problems.
         Some("user") | None => (Role::User, Place::User),
         Some("assistant") => (Role::Assistant, Place::Assistant),
         Some("system" | "developer") => (Role::System, Place::System),
@@ -74,7 +75,7 @@ fn message(fields: &mut Fields, item: &mut Object, said: &mut Conversation) {
     };
     let mut is_result = false;
     let (results, rest): (Vec<Part>, Vec<Part>) = content.into_iter().partition(|part| {
-        // A mark stays behind what it marks.
+        // A mark stays behind the part that it marks.
         is_result = match part {
             Part::ToolResult(_) => true,
             Part::CacheMark(_) => is_result,
@@ -91,14 +92,14 @@ fn message(fields: &mut Fields, item: &mut Object, said: &mut Conversation) {
     if has_results {
         said.messages.push(Message { role: Role::Tool, content: results, name: None });
     }
-    // Instructions that say nothing are none.
+    // Empty instructions are dropped.
     let is_void = rest.is_empty() && (has_results || role == Role::System);
     if !is_void {
         said.messages.push(Message { role, content: rest, name: None });
     }
 }
 
-/// Takes a text or a list of blocks. `None` when there is neither; only a wrong type is noted.
+/// Takes a text or a list of blocks. `None` if there is neither; only a wrong type is noted.
 fn content(
     fields: &mut Fields,
     item: &mut Object,
@@ -169,7 +170,7 @@ fn block(
 }
 
 impl Conversation {
-    /// Notes what was left in a block that was read.
+    /// Notes the fields of a known block that were not read.
     fn unread(&mut self, item: &Object) {
         for (name, value) in item {
             let is_void = match value {
@@ -185,7 +186,8 @@ impl Conversation {
     }
 }
 
-/// Whether the source is none, which is told, or of a known kind; all others are foreign.
+/// Whether the source is missing, which is noted later, or of a known kind; blocks with other
+/// sources are foreign.
 fn has_source(item: &Object, kinds: &[&str]) -> bool {
     match item.get("source").and_then(|source| source.get("type")) {
         Some(Value::String(kind)) => kinds.contains(&kind.as_str()),
@@ -193,7 +195,7 @@ fn has_source(item: &Object, kinds: &[&str]) -> bool {
     }
 }
 
-/// Takes the mark that the prompt is worth keeping up to here.
+/// Takes the mark that makes the prompt up to here worth caching.
 pub(super) fn cache_mark(item: &mut Object) -> Option<Value> {
     take(item, "cache_control").filter(|mark| !mark.is_null())
 }
@@ -230,7 +232,7 @@ fn document(fields: &mut Fields, item: &mut Object) -> Option<Part> {
     Some(Part::Document(Document { source, title, context, citations }))
 }
 
-/// A document in base64; one of text is its text.
+/// A document in base64; if its type is text, it becomes text.
 fn pages(fields: &mut Fields, source: &mut Object) -> Option<DocumentSource> {
     let (media_type, base64) = inline_data(fields, source)?;
     let text = pdf::text(&base64).filter(|_| media_type.starts_with("text/"));
@@ -239,7 +241,7 @@ fn pages(fields: &mut Fields, source: &mut Object) -> Option<DocumentSource> {
 
 fn inline(fields: &mut Fields, source: &mut Object) -> Option<ImageSource> {
     let (declared, base64) = inline_data(fields, source)?;
-    // What the bytes say counts: providers refuse a picture that is declared as another type.
+    // The bytes decide: providers reject an image that is declared as another type.
     let media_type = image::media_type(&base64).unwrap_or(&declared).to_owned();
     if !PICTURES.contains(&media_type.as_str()) {
         let expected = "Input should be 'image/jpeg', 'image/png', 'image/gif' or 'image/webp'";

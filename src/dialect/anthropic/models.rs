@@ -1,5 +1,5 @@
-//! `GET /v1/models` and `/v1/models/{id}`, as Anthropic's clients read them: the same paths as OpenAI's, told apart
-//! by the header `anthropic-version`.
+//! `GET /v1/models` and `/v1/models/{id}` for Anthropic's clients: the same paths as OpenAI's,
+//! distinguished by the header `anthropic-version`.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -18,11 +18,12 @@ pub fn some(offers: &[Offer]) -> Value {
     })
 }
 
-/// One model. `created_at` is required; Anthropic itself writes the beginning of 1970 where it does not know.
+/// One model. `created_at` is required; Anthropic itself writes the start of 1970 if the time is
+/// unknown.
 #[must_use]
 pub fn one(offer: &Offer) -> Value {
     let created = offer.model.as_ref().and_then(|model| model.created).unwrap_or(0);
-    // The last second that RFC 3339 can write.
+    // The last second that RFC 3339 can express.
     let created = UNIX_EPOCH + Duration::from_secs(created.min(253_402_300_799));
     let mut entry = json!({
         "type": "model",

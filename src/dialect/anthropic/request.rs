@@ -1,7 +1,7 @@
-//! Reading what a client of the Messages API asks.
+//! Decodes a request of the Messages API.
 //!
-//! The ranges are those of the API's older version, which most clients speak; sampling fields that its newer
-//! version refuses are read all the same. Fields without a place here go on to a provider of the same API.
+//! The ranges are those of the API's older version, which most clients speak; sampling fields that
+//! its newer version rejects are accepted too. Unknown fields go to a provider of the same API.
 
 use serde_json::Value;
 
@@ -9,16 +9,16 @@ use super::{foreign, messages, tools};
 use crate::chat::{ChatRequest, Effort, Format, Sampling, ToolChoice};
 use crate::wire::fields::{Fields, Object};
 
-/// Whether `max_tokens` must be there.
+/// Whether `max_tokens` is required.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Limit {
-    /// As in a request for a message.
+    /// In a request for a message.
     Required,
-    /// As in a request that only counts.
+    /// In a request that only counts.
     Optional,
 }
 
-/// Reads a request; problems are noted in `fields`.
+/// Decodes a request; problems are noted in `fields`.
 pub(super) fn read(fields: &mut Fields, body: &mut Object, limit: Limit) -> ChatRequest {
     let model = fields.required_text(body, "model");
     if model.as_ref().is_some_and(String::is_empty) {
@@ -28,7 +28,7 @@ pub(super) fn read(fields: &mut Fields, body: &mut Object, limit: Limit) -> Chat
     let (tool_choice, parallel_tool_calls) = tool_choice(fields, body);
     let mut untold = Vec::new();
     let (effort, format) = output_config(fields, body, &mut untold);
-    let wish = thinking(fields, body, sampling.max_tokens, &mut untold);
+    let thinking = thinking(fields, body, sampling.max_tokens, &mut untold);
     let said = messages::read(fields, body);
     let (mut tools, hosted) = tools::read(fields, body);
     tools.extend(said.late_tools);
@@ -42,8 +42,8 @@ pub(super) fn read(fields: &mut Fields, body: &mut Object, limit: Limit) -> Chat
         tool_choice,
         parallel_tool_calls,
         format,
-        effort: wish.effort(effort),
-        thinking_display: wish.display,
+        effort: thinking.effort(effort),
+        thinking_display: thinking.display,
         sampling,
         untold,
         ..ChatRequest::default()
@@ -57,7 +57,7 @@ fn sampling(fields: &mut Fields, body: &mut Object, limit: Limit) -> Sampling {
         fields.problem("max_tokens", "missing", "Field required");
     }
     Sampling {
-        // 0 is allowed: it only warms the provider's cache.
+        // 0 is allowed: it only fills the provider's cache.
         max_tokens: fields.unsigned(body, "max_tokens", 0),
         temperature: fields.number(body, "temperature", 0.0, 1.0),
         top_p: fields.number(body, "top_p", 0.0, 1.0),
@@ -70,7 +70,7 @@ fn sampling(fields: &mut Fields, body: &mut Object, limit: Limit) -> Sampling {
     }
 }
 
-/// The choice, and whether several calls in one answer are welcome.
+/// The choice, and whether one answer may hold several calls.
 fn tool_choice(fields: &mut Fields, body: &mut Object) -> (ToolChoice, Option<bool>) {
     let Some(mut choice) = fields.object(body, "tool_choice") else {
         return (ToolChoice::default(), None);
@@ -94,7 +94,8 @@ fn tool_choice(fields: &mut Fields, body: &mut Object) -> (ToolChoice, Option<bo
     })
 }
 
-/// The effort and the format. A word for effort and a kind of format that are not known are left out and named.
+/// The effort and the format. Unknown efforts and kinds of format are dropped, and their names
+/// noted.
 fn output_config(
     fields: &mut Fields,
     body: &mut Object,
@@ -135,16 +136,17 @@ fn output_config(
     read
 }
 
-/// What `thinking` says.
+/// The content of `thinking`.
 #[derive(Default)]
-struct CacheControl {
-    /// Whether to think, or at most how much; `None` where it says neither.
+struct Thinking {
+    /// Whether to think, or the token budget; `None` if neither is given.
     amount: Option<Effort>,
     display: Option<String>,
 }
 
-impl CacheControl {
-    /// How much to think, with the word of `output_config`: it counts unless thinking is off or has a budget.
+impl Thinking {
+    /// How much to think, together with the effort of `output_config`: that counts unless thinking
+    /// is off or has a budget.
     fn effort(&self, word: Option<Effort>) -> Option<Effort> {
         match self.amount {
             Some(Effort::On) | None => word.or(self.amount),
@@ -153,17 +155,18 @@ impl CacheControl {
     }
 }
 
-/// Whether to think, with a budget or left to the model. Kinds that are not known are left out and named.
+/// Whether to think, with a budget or with the amount left to the model. Unknown kinds are dropped,
+/// and their names noted.
 fn thinking(
     fields: &mut Fields,
     body: &mut Object,
     max_tokens: Option<u32>,
     untold: &mut Vec<String>,
-) -> CacheControl {
+) -> Thinking {
     let Some(mut thinking) = fields.object(body, "thinking") else {
-        return CacheControl::default();
+        return Thinking::default();
     };
-    let wish = fields.within("thinking", |fields| {
+    let thinking = fields.within("thinking", |fields| {
         let display = fields.text(&mut thinking, "display");
         let kind = fields.required_text(&mut thinking, "type");
         let amount = match kind.as_deref()? {
@@ -185,9 +188,9 @@ fn thinking(
                 None
             }
         };
-        Some(CacheControl { amount, display })
+        Some(Thinking { amount, display })
     });
-    wish.unwrap_or_default()
+    thinking.unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! Writing a message as server-sent events.
 //!
-//! Blocks follow one another: each is announced, filled and ended before the next, with indexes from 0. It owns
-//! the block that is open and what has to wait until a call's arguments are whole.
+//! Blocks follow one another: each is started, filled and stopped before the next, with indexes
+//! from 0. It owns the open block and the events that wait until a call's arguments are complete.
 //!
-//! The one thing to know: `message_start` comes before everything, also before a `ping`, so that a client that
-//! takes the API at its word never reads a stream out of order. What the prompt costs is not known by then; the
-//! true count comes with `message_delta`, which clients take over the first.
+//! The one thing to know: `message_start` precedes everything, even a `ping`, so that clients that
+//! follow the API strictly never read events out of order. The prompt's count is not known by then;
+//! the true count comes with `message_delta`, which clients prefer to the first.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::dialect::{Encoder, Waiting, arguments};
 use crate::wire::signature::REDACTED;
 use crate::wire::sse;
 
-/// Writes a message piece by piece.
+/// Writes a message as a stream.
 pub(super) struct Streamed {
     head: Head,
     has_begun: bool,
@@ -28,11 +28,11 @@ pub(super) struct Streamed {
     /// The index of the open block, or of the next.
     index: u32,
     open: Option<Open>,
-    /// What was said while a call was growing.
+    /// The events that arrived inside an incomplete call.
     held: Vec<ChatEvent>,
 }
 
-/// The block that is being filled.
+/// The open block.
 enum Open {
     Text,
     Thinking { is_signed: bool },
@@ -98,7 +98,7 @@ impl Streamed {
 
     fn think(&mut self, thinking: String, out: &mut Vec<u8>) {
         self.close_call(out);
-        // Signed thinking is complete; more of it is a block of its own.
+        // Signed thinking is complete; more thinking is a new block.
         if !matches!(self.open, Some(Open::Thinking { is_signed: false })) {
             self.announce_thinking(out);
         }
@@ -131,7 +131,7 @@ impl Streamed {
                 arguments.push_str(&more);
             }
             Some(Open::Text | Open::Thinking { .. } | Open::Call { .. }) | None => {
-                // Without a name it is more of a call that was whole: white space at best.
+                // A piece without a name belongs to a call that was complete: at most white space.
                 let Some(name) = name else { return };
                 self.calls = true;
                 let id = id.unwrap_or_else(|| self.head.call_id(index));
@@ -144,7 +144,7 @@ impl Streamed {
         }
     }
 
-    /// Ends the open block, says what had to wait for it, and announces another.
+    /// Stops the open block, writes the events that waited for it, and starts another.
     fn announce(&mut self, open: Open, content_block: Block, out: &mut Vec<u8>) {
         self.close(out);
         self.open = Some(open);
@@ -155,7 +155,7 @@ impl Streamed {
         Event::ContentBlockDelta { index: self.index, delta }.write(out);
     }
 
-    /// Ends a call, so that what had to wait for it comes before what follows.
+    /// Stops a call, so that the events that waited for it precede what follows.
     fn close_call(&mut self, out: &mut Vec<u8>) {
         if matches!(self.open, Some(Open::Call { .. })) {
             self.close_one(out);
@@ -168,7 +168,7 @@ impl Streamed {
         }
     }
 
-    /// Ends the open block; what had to wait for it may open another.
+    /// Stops the open block; the events that waited for it may open another.
     fn close_one(&mut self, out: &mut Vec<u8>) {
         self.open = None;
         Event::ContentBlockStop { index: self.index }.write(out);
@@ -241,7 +241,7 @@ enum Event<'a> {
 }
 
 impl Event<'_> {
-    /// Writes the event with its name: clients pass over events without one.
+    /// Writes the event with its name: clients ignore events without one.
     fn write(&self, out: &mut Vec<u8>) {
         let name = match self {
             Self::MessageStart { .. } => "message_start",

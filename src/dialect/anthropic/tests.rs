@@ -1,4 +1,4 @@
-//! What Anthropic clients read: golden answers, streams, errors.
+//! The output for Anthropic clients: golden answers, streams, errors.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -43,7 +43,7 @@ fn whole(effort: Option<Effort>, events: Vec<ChatEvent>) -> Value {
     serde_json::from_str(&written(false, effort, events)).unwrap()
 }
 
-/// The events of a stream, each checked to be named as its data say.
+/// The events of a stream, each with a check that its name matches its data.
 fn events(text: &str) -> Vec<Value> {
     let blocks = text.split("\n\n").filter(|block| !block.trim().is_empty());
     blocks
@@ -57,7 +57,7 @@ fn events(text: &str) -> Vec<Value> {
         .collect()
 }
 
-/// What a client makes of a stream: its blocks, filled, and the stop reason.
+/// A client's result of a stream: its complete blocks and the stop reason.
 fn assembled(text: &str) -> (Vec<Value>, Value) {
     let mut blocks: Vec<Value> = Vec::new();
     let mut arguments = String::new();
@@ -79,7 +79,7 @@ fn assembled(text: &str) -> (Vec<Value>, Value) {
                     match key.as_str() {
                         "type" => {}
                         "partial_json" => arguments.push_str(value),
-                        // Anthropic's own client takes a second signature for the first.
+                        // Anthropic's own client takes a second signature instead of the first.
                         "signature" => block["signature"] = json!(value),
                         key => {
                             block[key] = json!(format!("{}{value}", block[key].as_str().unwrap()))
@@ -102,8 +102,8 @@ fn assembled(text: &str) -> (Vec<Value>, Value) {
     (blocks, reason)
 }
 
-/// Without the id, which is random, the tier, which nobody knows here, and the counts of a stream's start, which
-/// nobody knows yet.
+/// Without the id, which is random, the tier, which is unknown here, and the counts at a stream's
+/// start, which are unknown yet.
 fn comparable(mut event: Value) -> Value {
     let is_start = event["type"] == "message_start";
     let message = if is_start { &mut event["message"] } else { &mut event };
@@ -203,7 +203,7 @@ fn a_waiting_client_reads_the_start_and_pings() {
 }
 
 #[test]
-fn thinking_is_written_only_for_those_who_asked() {
+fn thinking_is_written_only_for_clients_that_asked_for_it() {
     let thoughts = || {
         vec![
             ChatEvent::Reasoning("h".into()),
@@ -228,7 +228,7 @@ fn thinking_is_written_only_for_those_who_asked() {
 }
 
 #[test]
-fn text_amid_a_growing_call_comes_after_it() {
+fn text_inside_an_incomplete_call_comes_after_it() {
     let said = vec![
         call(0, Some("a"), Some("add"), "{\"x\":"),
         text("so"),
@@ -252,7 +252,7 @@ fn text_amid_a_growing_call_comes_after_it() {
 }
 
 #[test]
-fn arguments_that_are_no_object_are_handed_on_unless_they_were_cut() {
+fn arguments_that_are_not_an_object_are_passed_on_unless_cut_off() {
     for arguments in ["{\"x\":", "[1]", "nonsense"] {
         let said = |finish| vec![call(0, Some("a"), Some("add"), arguments), done(finish)];
         let message = whole(None, said(Finish::ToolCalls));
@@ -281,7 +281,7 @@ fn reasons_have_anthropics_names() {
 }
 
 #[test]
-fn input_tokens_leave_out_what_went_through_a_cache() {
+fn input_tokens_exclude_cached_tokens() {
     let usage = Usage {
         prompt: Some(100),
         completion: Some(7),

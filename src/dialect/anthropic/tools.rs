@@ -1,7 +1,8 @@
-//! Reading the tools: the client's own, and those that Anthropic runs or has trained its models for.
+//! Decodes the tools: the client's own, and those that Anthropic runs or has trained its models
+//! for.
 //!
-//! The one thing to know: no kind of tool is refused. One with a schema is a function whatever its kind, any other is
-//! kept as sent for a provider of the same API.
+//! The one thing to know: no kind of tool is rejected. One with a schema is a function whatever its
+//! kind, and any other is kept as sent for a provider of the same API.
 
 use serde_json::Value;
 
@@ -10,7 +11,7 @@ use super::messages::cache_mark;
 use crate::chat::{Api, HostedTool, Tool};
 use crate::wire::fields::{Fields, Object};
 
-/// The functions, and the tools that are none.
+/// The functions, and the hosted tools.
 pub(super) fn read(fields: &mut Fields, body: &mut Object) -> (Vec<Tool>, Vec<HostedTool>) {
     let list = fields.list(body, "tools").unwrap_or_default();
     let (mut tools, mut hosted) = (Vec::with_capacity(list.len()), Vec::new());
@@ -21,7 +22,7 @@ pub(super) fn read(fields: &mut Fields, body: &mut Object) -> (Vec<Tool>, Vec<Ho
     (tools, hosted)
 }
 
-/// The kind of a tool that is no function.
+/// The kind of a tool that is not a function.
 fn own_kind(item: &Object) -> Option<String> {
     let kind = item.get("type").and_then(Value::as_str).filter(|kind| *kind != "custom")?;
     let is_function = item.get("input_schema").is_some_and(Value::is_object);
@@ -39,7 +40,7 @@ fn tool(fields: &mut Fields, item: &mut Object) -> Option<Tool> {
     let schema = fields.required_object(item, "input_schema");
     let strict = fields.flag(item, "strict");
     let (parameters, cache_mark) = (Some(Value::Object(schema?)), cache_mark(item));
-    // What every function is.
+    // The kind of every function, which is redundant.
     if item.get("type").is_some_and(|kind| kind == "custom") {
         item.swap_remove("type");
     }

@@ -72,7 +72,7 @@ impl Whole {
     }
 }
 
-/// The finished block. A call that the token limit cut is nothing that could be run.
+/// The finished block. A call that the token limit cut off is dropped, since it cannot be run.
 fn block(said: Said, is_cut: bool) -> Option<Block> {
     match said {
         Said::Text(text) => Some(Block::Text { text }),

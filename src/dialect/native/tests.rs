@@ -1,4 +1,4 @@
-//! What native clients send and read.
+//! Requests of native clients, and the answers for them.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -79,7 +79,7 @@ fn nulls_are_absent() {
 }
 
 #[test]
-fn what_does_not_fit_is_named_by_field() {
+fn problems_are_named_by_field() {
     let message = json!({"role": "user", "content": "hi"});
     assert_eq!(problems(&json!({})), [("messages".to_owned(), "missing")]);
     assert_eq!(problems(&json!({"messages": []})), [("messages".to_owned(), "too_short")]);
@@ -166,13 +166,13 @@ fn a_failure_midway_is_an_error_event_without_done() {
 
 proptest! {
     #[test]
-    fn no_bytes_make_the_decoder_panic(body in proptest::collection::vec(any::<u8>(), 0..300)) {
+    fn no_bytes_cause_a_panic(body in proptest::collection::vec(any::<u8>(), 0..300)) {
         let _ = Native.decode(&body);
     }
 }
 
 #[test]
-fn what_came_from_a_cache_is_counted_where_anything_did() {
+fn cached_tokens_are_written_if_there_are_any() {
     let counted = |cached| {
         let usage = Usage { prompt: Some(15), cached, ..Usage::default() };
         let done = Completion { finish: Finish::Stop, stop_sequence: None, usage };

@@ -1,11 +1,12 @@
-//! Writing an answer as an Ollama client reads it.
+//! Writing an answer for an Ollama client.
 //!
-//! One writer serves both forms: it collects what was said, and a streamed answer hands out what was collected
-//! after every event, a whole one at the end. Tool calls are handed out complete, since their arguments are an
-//! object here and not the text of one.
+//! One encoder serves both forms: it collects content, which a streamed answer writes after every
+//! event and a whole one at the end. Tool calls are written complete, since their arguments are an
+//! object here instead of its JSON text.
 //!
-//! The one thing to know: how long the steps took is an Ollama's own to say, and goes out as it said. Only where the
-//! provider does not say are times measured here, from the request's arrival, without the wait in line.
+//! The one thing to know: the durations of an Ollama provider are passed on unchanged. If the
+//! provider sends none, times are measured here, from the request's arrival, without the wait in
+//! line.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -20,20 +21,20 @@ use crate::chat::{
 use crate::dialect::{AnswerHead, Encoder, append, arguments};
 use crate::wire::json;
 
-/// The state of writing one answer.
+/// Writes one answer.
 pub(super) struct Answer {
     route: Ollama,
     stream: bool,
-    /// The name that the client asked for.
+    /// The model's name for the client.
     model: String,
     created: SystemTime,
     waited: Duration,
     wants_logprobs: bool,
-    /// What was said and not handed out yet.
+    /// The content that was not written yet.
     said: Said,
     /// The call whose arguments may still grow.
     call: Option<GrowingCall>,
-    /// Calls completed so far, which numbers them.
+    /// Calls completed so far, which gives each its number.
     calls: u32,
     first: Option<Duration>,
     last: Duration,
@@ -88,7 +89,7 @@ impl Answer {
         Ok(())
     }
 
-    /// Takes more of a call; a new index completes the call before it.
+    /// Adds a piece of a call; a new index completes the previous call.
     fn grow_call(&mut self, piece: ToolCallPiece) -> Result<(), String> {
         match &mut self.call {
             Some(call) if call.index == piece.index => call.arguments.push_str(&piece.arguments),
@@ -122,7 +123,7 @@ impl Answer {
 
     fn finish(&mut self, done: &Completion, at: Duration, out: &mut Vec<u8>) -> Result<(), String> {
         match self.complete_call() {
-            // Cut by the limit: nobody could run it, and the reason says so.
+            // Cut off by the limit: it cannot be run, and the finish reason says so.
             Err(_) if done.finish == Finish::Length => {}
             completed => completed?,
         }
@@ -134,7 +135,7 @@ impl Answer {
         Ok(())
     }
 
-    /// Hands out what was said.
+    /// Writes the collected content.
     fn write(&mut self, done: Option<&Completion>, at: Duration, out: &mut Vec<u8>) {
         let said = std::mem::take(&mut self.said);
         let thinking = (!said.thinking.is_empty()).then_some(said.thinking.as_str());
@@ -166,9 +167,9 @@ impl Answer {
         }
     }
 
-    /// When something came that came `at` after the arrival.
+    /// The time of an event that came `at` after the arrival.
     fn time(&self, at: Duration) -> String {
-        // The last second that RFC 3339 can write; formatting fails beyond it.
+        // The last second that RFC 3339 can express; formatting fails beyond it.
         const LAST: Duration = Duration::from_secs(253_402_300_799);
         let begun = self.created.duration_since(UNIX_EPOCH).unwrap_or_default();
         let since_first = at.saturating_sub(self.first.unwrap_or(at));
@@ -331,7 +332,7 @@ impl<'a> From<&'a TokenLogprob> for LineLogprob<'a> {
     }
 }
 
-/// Ollama leaves out what is 0; so does this. All durations are whole nanoseconds.
+/// Ollama omits counts that are 0, and so does this. All durations are whole nanoseconds.
 #[derive(Serialize)]
 struct Counts {
     #[serde(skip_serializing_if = "is_zero")]

@@ -1,7 +1,7 @@
-//! `/api/embed` and the older `/api/embeddings`: reading texts, writing vectors.
+//! `/api/embed` and the older `/api/embeddings`: requests and answers.
 //!
-//! The one thing to know: the old route's vectors have length 1 here, like the new one's, whatever an old server
-//! made of them. Directions are the same, and so is every cosine.
+//! The one thing to know: the old route's vectors have length 1 here, like the new one's, although
+//! old servers did not normalise them. The directions are the same, and so is every cosine.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use crate::dialect::single::single;
 use crate::wire::fields::{Fields, Object, take};
 use crate::wire::json;
 
-/// The most texts of one request. Ollama has no bound, OpenAI this one.
+/// The most texts of one request. Ollama has no limit, OpenAI has this one.
 const MOST_TEXTS: usize = 2048;
 
-/// Reads a request of `/api/embed`.
+/// Decodes a request of `/api/embed`.
 pub(super) fn many(fields: &mut Fields, body: &mut Object) -> Result<EmbedRequest, GatewayError> {
     let model = Some(model_name(fields, body)?);
     let invalid = || GatewayError::invalid("invalid input type");
@@ -42,14 +42,14 @@ pub(super) fn many(fields: &mut Fields, body: &mut Object) -> Result<EmbedReques
     Ok(EmbedRequest { model, input, dimensions, extra: kept(body), ..EmbedRequest::default() })
 }
 
-/// Reads a request of `/api/embeddings`.
+/// Decodes a request of `/api/embeddings`.
 pub(super) fn one(fields: &mut Fields, body: &mut Object) -> Result<EmbedRequest, GatewayError> {
     let model = Some(model_name(fields, body)?);
     let input = fields.text(body, "prompt").map(some).unwrap_or_default();
     Ok(EmbedRequest { model, input, extra: kept(body), ..EmbedRequest::default() })
 }
 
-/// Begins to write the vectors.
+/// Begins to write the embeddings.
 pub(super) fn encoder(route: Ollama, model: String, waited: Duration) -> Box<dyn Encoder> {
     single(move |result, usage, took| {
         let Whole::Embeddings(vectors) = result else { return None };
@@ -66,7 +66,7 @@ pub(super) fn encoder(route: Ollama, model: String, waited: Duration) -> Box<dyn
     })
 }
 
-/// No text and an empty one ask for nothing but that the model be loaded.
+/// No text or an empty one only loads the model.
 fn some(text: String) -> Vec<String> {
     if text.is_empty() { Vec::new() } else { vec![text] }
 }

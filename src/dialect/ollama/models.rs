@@ -1,7 +1,8 @@
-//! `/api/tags`, `/api/ps`, `/api/version`, and `/api/show` of what no Ollama has, as Ollama's clients read them.
+//! `/api/tags`, `/api/ps`, `/api/version`, and `/api/show` for models of other providers, in the
+//! form of Ollama's API.
 //!
-//! The one thing to know: a model of another kind of provider gets an entry that looks like one of Ollama's, because
-//! clients insist on the fields; its size is 0 and its digest is that of its name.
+//! The one thing to know: a model of another kind of provider gets an entry in Ollama's form,
+//! because clients require its fields; its size is 0 and its digest is that of its name.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -10,16 +11,16 @@ use sha2::{Digest, Sha256};
 
 use crate::chat::{Model, Offer};
 
-/// The version of Ollama whose API is spoken. Editors ask for it and refuse one that is too old.
+/// The Ollama version whose API is implemented. Editors request it and refuse one that is too old.
 pub const VERSION: &str = "0.33.0";
 
-/// What can be asked for.
+/// The models that can be requested.
 #[must_use]
 pub fn installed(offers: &[Offer]) -> Value {
     json!({"models": offers.iter().map(entry).collect::<Vec<_>>()})
 }
 
-/// What is in memory: the entries of Ollama providers, as they are.
+/// The models in memory: the entries of Ollama providers, unchanged.
 #[must_use]
 pub fn loaded(offers: &[Offer]) -> Value {
     let entry = |offer: &Offer| {
@@ -49,7 +50,7 @@ fn entry(offer: &Offer) -> Value {
 
 fn modified_at(offer: &Offer) -> String {
     let created = offer.model.as_ref().and_then(|model| model.created).unwrap_or(0);
-    // The last second that RFC 3339 can write.
+    // The last second that RFC 3339 can express.
     let modified = UNIX_EPOCH + Duration::from_secs(created.min(253_402_300_799));
     humantime::format_rfc3339_seconds(modified).to_string()
 }
@@ -65,8 +66,8 @@ fn details(offer: &Offer) -> Value {
     details
 }
 
-/// What is known of a model that no Ollama describes. Editors hide a model that nobody describes, and take the number of
-/// tokens that it takes from the field that carries its architecture's name.
+/// The facts about a model of another kind of provider. Editors hide a model without them, and take
+/// its context length from the field with the name of its architecture.
 #[must_use]
 pub fn described(offer: &Offer) -> Value {
     let architecture = &*offer.provider;

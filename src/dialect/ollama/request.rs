@@ -1,8 +1,9 @@
-//! Reading what an Ollama client asks.
+//! Decodes a request of an Ollama client.
 //!
-//! The one thing to know: many of these clients know no ids for tool calls. A result without one belongs to the
-//! call of the same name, else to the first call that is still unanswered; calls without ids get some, made from
-//! their place in the conversation, so that the same conversation always reads the same.
+//! The one thing to know: many of these clients have no ids for tool calls. A result without one
+//! belongs to the call of the same name, else to the first call without a result. Calls without ids
+//! get ids made from their position in the conversation, so that the same conversation is always
+//! decoded in the same way.
 
 use serde_json::{Value, json};
 
@@ -13,7 +14,7 @@ use crate::chat::{
 use crate::wire::fields::{Fields, Object, take};
 use crate::wire::image;
 
-/// Reads a conversation.
+/// Decodes a conversation.
 pub(super) fn chat(fields: &mut Fields, body: &mut Object) -> Result<ChatRequest, GatewayError> {
     let mut request = shared(fields, body)?;
     request.tools = tools(fields, body);
@@ -22,7 +23,7 @@ pub(super) fn chat(fields: &mut Fields, body: &mut Object) -> Result<ChatRequest
     Ok(closed(request, body))
 }
 
-/// Reads a prompt as a conversation of one turn.
+/// Decodes a prompt as a conversation of one turn.
 pub(super) fn generate(
     fields: &mut Fields,
     body: &mut Object,
@@ -39,7 +40,7 @@ pub(super) fn generate(
     let prompt = some_text(fields, body, "prompt");
     let images = images(fields, body);
     let suffix = some_text(fields, body, "suffix");
-    // Without a prompt nothing is asked but that the model be loaded.
+    // Without a prompt, the request only loads the model.
     if let Some(prompt) = prompt {
         request.messages.extend(system.map(|system| Message::text(Role::System, system)));
         let mut message = Message::text(Role::User, prompt);
@@ -50,7 +51,7 @@ pub(super) fn generate(
     Ok(closed(request, body))
 }
 
-/// Reads the question about a model.
+/// Decodes a request for the facts about a model.
 pub(super) fn show(fields: &mut Fields, body: &mut Object) -> Result<ShowRequest, GatewayError> {
     // The old name of the field.
     if let Some(name) = body.swap_remove("name").filter(|_| body.get("model").is_none_or(is_empty))
@@ -61,7 +62,7 @@ pub(super) fn show(fields: &mut Fields, body: &mut Object) -> Result<ShowRequest
     Ok(ShowRequest { model, verbose: fields.flag(body, "verbose").unwrap_or(false) })
 }
 
-/// Takes the model's name, which must be there.
+/// Takes the model's name, which is required.
 pub(super) fn model_name(fields: &mut Fields, body: &mut Object) -> Result<String, GatewayError> {
     if body.get("model").is_none_or(is_empty) {
         return Err(GatewayError::invalid("model is required"));
@@ -69,7 +70,7 @@ pub(super) fn model_name(fields: &mut Fields, body: &mut Object) -> Result<Strin
     Ok(fields.text(body, "model").unwrap_or_default())
 }
 
-/// Reads what both routes share; the messages are still missing.
+/// Decodes what both routes have in common; the messages are still missing.
 fn shared(fields: &mut Fields, body: &mut Object) -> Result<ChatRequest, GatewayError> {
     Ok(ChatRequest {
         model: Some(model_name(fields, body)?),
@@ -82,7 +83,7 @@ fn shared(fields: &mut Fields, body: &mut Object) -> Result<ChatRequest, Gateway
     })
 }
 
-/// Whether a value says nothing.
+/// Whether a value is null or empty.
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
@@ -93,22 +94,22 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// Keeps what is left of `body` for a provider of the same API.
+/// Keeps the rest of `body` for a provider of the same API.
 fn closed(mut request: ChatRequest, body: &mut Object) -> ChatRequest {
     request.extra = kept(body);
-    // Loading a model is answered by one document, even to a client that streams.
+    // Loading a model is answered with one document, even for a client that streams.
     request.stream &= !request.messages.is_empty();
     request
 }
 
-/// What nobody took, for a provider of the same API.
+/// The fields that were not read, for a provider of the same API.
 pub(super) fn kept(body: &mut Object) -> Option<Extra> {
     body.retain(|_, value| !value.is_null());
     let fields = std::mem::take(body);
     (!fields.is_empty()).then_some(Extra { api: Api::Ollama, fields })
 }
 
-/// Takes the options that every provider knows; puts back the others.
+/// Takes the options that every provider knows; puts the others back.
 fn options(fields: &mut Fields, body: &mut Object) -> Sampling {
     let Some(mut options) = fields.object(body, "options") else { return Sampling::default() };
     let sampling = fields.within("options", |fields| sampling(fields, &mut options));
@@ -131,7 +132,7 @@ fn sampling(fields: &mut Fields, options: &mut Object) -> Sampling {
         max_tokens: whole(fields, options, "num_predict").and_then(|limit| limit.try_into().ok()),
         temperature: number(fields, options, "temperature"),
         top_p: number(fields, options, "top_p"),
-        // Below 0 means no limit, as 0 does.
+        // Values below 0 mean no limit, as 0 does.
         top_k: whole(fields, options, "top_k").map(|top| top.try_into().unwrap_or(0)),
         min_p: number(fields, options, "min_p"),
         presence_penalty: number(fields, options, "presence_penalty"),
@@ -221,7 +222,7 @@ fn conversation(fields: &mut Fields, list: Vec<Value>) -> Vec<Message> {
         .collect()
 }
 
-/// A call of the latest assistant message that no result has answered yet.
+/// A call of the latest assistant message that has no result yet.
 struct OpenCall {
     id: String,
     name: String,
@@ -256,7 +257,8 @@ fn message(
     Some(Message { role, content, name: None })
 }
 
-/// Who speaks, and the word for it where it is none of the usual ones: templates of models may know more of them.
+/// The role, and its name if it is not one of the usual ones: templates of models may know more
+/// roles.
 fn role(fields: &mut Fields, item: &mut Object) -> Option<(Role, Option<Part>)> {
     let word = fields.required_text(item, "role")?;
     let role = match word.to_ascii_lowercase().as_str() {
@@ -278,7 +280,7 @@ fn role(fields: &mut Fields, item: &mut Object) -> Option<(Role, Option<Part>)> 
     Some((role, None))
 }
 
-/// Takes a string that says something.
+/// Takes a string that is not empty.
 fn some_text(fields: &mut Fields, item: &mut Object, key: &str) -> Option<String> {
     fields.text(item, key).filter(|text| !text.is_empty())
 }
@@ -294,7 +296,7 @@ fn images(fields: &mut Fields, item: &mut Object) -> Vec<Part> {
                     fields.problem(&index.to_string(), "base64", expected);
                     return None;
                 };
-                // Audio travels here too, for models that listen.
+                // Audio is sent here too, for models that accept it.
                 let known = image::media_type(&base64).unwrap_or("application/octet-stream");
                 let source = ImageSource::Inline { media_type: known.to_owned(), base64 };
                 Some(Part::Image(Image { source, detail: None }))
@@ -311,8 +313,8 @@ fn tool_calls(fields: &mut Fields, item: &mut Object, message: usize) -> Vec<Too
             .filter_map(|(index, item)| {
                 let mut item = fields.item(index, item)?;
                 fields.within(index, |fields| {
-                    // By its place, so that it stays the same in every later request. Nine letters and digits are
-                    // what the templates of all models take.
+                    // From its position, so that it stays the same in every later request. The
+                    // templates of all models accept nine letters and digits.
                     let id = some_text(fields, &mut item, "id")
                         .unwrap_or_else(|| format!("c{message:05}{index:03}"));
                     let mut function = fields.required_object(&mut item, "function")?;
@@ -325,7 +327,7 @@ fn tool_calls(fields: &mut Fields, item: &mut Object, message: usize) -> Vec<Too
 
 fn tool_call(fields: &mut Fields, function: &mut Object, id: String) -> Option<ToolCall> {
     let name = fields.required_text(function, "name");
-    // OpenAI's clients send the text of an object.
+    // OpenAI's clients send the JSON text of an object.
     let text = function.get("arguments").and_then(Value::as_str);
     if let Some(parsed) = text.and_then(|text| serde_json::from_str::<Object>(text).ok()) {
         function.insert("arguments".to_owned(), Value::Object(parsed));
@@ -335,7 +337,7 @@ fn tool_call(fields: &mut Fields, function: &mut Object, id: String) -> Option<T
     Some(ToolCall { id: Some(id), name: name?, arguments })
 }
 
-/// Makes a result that says which call it answers.
+/// A result with the id of the call that it answers.
 fn linked(
     call_id: Option<String>,
     tool_name: Option<String>,

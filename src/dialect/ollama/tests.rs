@@ -1,4 +1,4 @@
-//! What Ollama clients read: golden answers, streams, errors.
+//! The output for Ollama clients: golden answers, streams, errors.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -22,7 +22,7 @@ fn asked(stream: bool) -> ChatRequest {
 fn encoder(route: Ollama, stream: bool) -> Box<dyn Encoder> {
     let head = AnswerHead {
         id: Uuid::nil(),
-        // 2026-11-22T10:00:00Z, where the golden answers begin.
+        // 2026-11-22T10:00:00Z, the start of the golden answers.
         created: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_341_600),
         provider: Arc::from("ollama"),
         model: Arc::from("other"),
@@ -32,7 +32,7 @@ fn encoder(route: Ollama, stream: bool) -> Box<dyn Encoder> {
     route.encoder(&Ask::Chat(asked(stream)), head)
 }
 
-/// What a client reads of `events`, one per second from the first second after the arrival.
+/// The output for `events`, one per second from the first second after the arrival.
 fn written(route: Ollama, stream: bool, events: Vec<ChatEvent>) -> String {
     let mut encoder = encoder(route, stream);
     let mut out = Vec::new();
@@ -46,7 +46,7 @@ fn lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Without what depends on time; that it has the right form is checked.
+/// Without the values that depend on time; their form is checked.
 fn timeless(mut answer: Value) -> Value {
     for (key, value) in answer.as_object_mut().unwrap() {
         if key.ends_with("_duration") {
@@ -58,7 +58,7 @@ fn timeless(mut answer: Value) -> Value {
         assert!(created.starts_with("2026-11-22T10:00:0") && created.ends_with('Z'));
         answer["created_at"] = json!("now");
     }
-    // Loading is the provider's affair; nobody measures it here.
+    // Only the provider can measure how long it loads.
     answer.as_object_mut().unwrap().remove("load_duration");
     answer
 }
@@ -142,7 +142,7 @@ fn a_failure_midway_is_an_error_line() {
 }
 
 #[test]
-fn calls_come_whole_on_lines_of_their_own() {
+fn calls_are_complete_and_on_separate_lines() {
     let events = vec![
         ChatEvent::Reasoning("hm".into()),
         call(0, Some("a"), Some("add"), ""),
@@ -166,7 +166,7 @@ fn calls_come_whole_on_lines_of_their_own() {
 }
 
 #[test]
-fn arguments_that_are_no_object_end_the_answer_with_an_error() {
+fn arguments_that_are_not_an_object_end_the_answer_with_an_error() {
     for arguments in ["{\"x\":", "[1]", "nonsense"] {
         for stream in [true, false] {
             let mut encoder = encoder(Ollama::Chat, stream);
@@ -183,7 +183,7 @@ fn arguments_that_are_no_object_end_the_answer_with_an_error() {
             assert!(found.iter().all(|line| line["error"].as_str().unwrap().contains("`add`")));
         }
     }
-    // Cut by the limit, which the reason tells.
+    // Cut off by the limit, as the finish reason says.
     let events = vec![call(0, Some("a"), Some("add"), "{\"x\":"), done(Finish::Length)];
     let found = lines(&written(Ollama::Chat, true, events));
     assert_eq!(found.len(), 1);
@@ -207,7 +207,7 @@ fn times_are_nanoseconds_from_the_arrival() {
 }
 
 #[test]
-fn unknown_counts_are_left_out() {
+fn unknown_counts_are_omitted() {
     let completion =
         Completion { finish: Finish::Stop, stop_sequence: None, usage: Usage::default() };
     let found = lines(&written(Ollama::Generate, true, vec![ChatEvent::Done(completion)]));
@@ -217,7 +217,7 @@ fn unknown_counts_are_left_out() {
 }
 
 #[test]
-fn log_probabilities_come_where_they_were_asked_for() {
+fn log_probabilities_are_written_if_requested() {
     let leaf =
         |token: &str| TokenLogprob { token: token.into(), logprob: -0.5, bytes: None, top: vec![] };
     let token = TokenLogprob { top: vec![leaf("b")], bytes: Some(vec![97]), ..leaf("a") };
@@ -231,7 +231,7 @@ fn log_probabilities_come_where_they_were_asked_for() {
 }
 
 #[test]
-fn errors_have_ollamas_statuses_and_words() {
+fn errors_have_ollamas_statuses_and_messages() {
     let table = [
         (ErrorKind::SchemaMismatch, 400, "said"),
         (ErrorKind::InvalidApiKey, 401, "said"),

@@ -1,4 +1,4 @@
-//! What Anthropic clients ask, field by field, and what is refused.
+//! Requests of Anthropic clients: each field, and each rejection.
 
 use serde_json::json;
 
@@ -66,7 +66,7 @@ fn a_full_request_is_read() {
 }
 
 #[test]
-fn marks_for_the_prompt_cache_stay_behind_what_they_mark() {
+fn prompt_cache_marks_stay_behind_the_part_they_mark() {
     let mark = json!({"type": "ephemeral", "ttl": "1h"});
     let used = json!({"type": "tool_use", "id": "1", "name": "f", "input": {}});
     let answered = json!({"type": "tool_result", "tool_use_id": "1", "cache_control": mark});
@@ -87,7 +87,7 @@ fn marks_for_the_prompt_cache_stay_behind_what_they_mark() {
 }
 
 #[test]
-fn how_much_to_think_is_read_from_both_places() {
+fn effort_is_read_from_both_fields() {
     let effort = |thinking: Value, effort: Value| {
         read(json!({"thinking": thinking, "output_config": {"effort": effort}})).effort
     };
@@ -100,7 +100,7 @@ fn how_much_to_think_is_read_from_both_places() {
 }
 
 #[test]
-fn choices_have_names_here() {
+fn tool_choices_have_anthropics_names() {
     let choice = |kind: &str| read(json!({"tool_choice": {"type": kind}})).tool_choice;
     assert_eq!(choice("auto"), ToolChoice::Auto);
     assert_eq!(choice("any"), ToolChoice::Required);
@@ -147,7 +147,7 @@ fn a_tool_loop_becomes_messages_of_calls_and_results() {
         ]
     );
     assert_eq!(request.messages[2].role, Role::Tool);
-    // The bytes say PNG, whatever was declared.
+    // The bytes are PNG, whatever was declared.
     let inline = ImageSource::Inline { media_type: "image/png".into(), base64: png.into() };
     let result = ToolResult {
         call_id: Some("toolu_1".into()),
@@ -197,7 +197,7 @@ fn no_kind_of_block_is_refused() {
 }
 
 #[test]
-fn documents_are_read_wherever_they_stand() {
+fn documents_are_read_at_any_place() {
     let pdf = json!({"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="});
     let text = json!({"type": "base64", "media_type": "text/plain", "data": "aGk="});
     let linked = json!({"type": "url", "url": "https://example.org/x.pdf"});
@@ -258,7 +258,7 @@ fn tools_of_every_kind_are_read() {
 }
 
 #[test]
-fn what_is_not_known_is_left_out_and_named() {
+fn unknown_settings_are_dropped_and_named() {
     let request = read(json!({
         "thinking": {"type": "deep", "display": "omitted"},
         "output_config": {"effort": "some", "format": {"type": "xml"}, "task_budget": 7},
@@ -349,7 +349,7 @@ fn every_refusal_names_its_block() {
 }
 
 #[test]
-fn what_is_no_object_is_malformed() {
+fn anything_but_an_object_is_malformed() {
     for body in ["", "[]", "{\"model\":", "{\"model\":\"a\",\"model\":\"b\"}"] {
         let error = Anthropic.decode(body.as_bytes()).unwrap_err();
         assert_eq!(error.kind, ErrorKind::InvalidRequest);
@@ -358,7 +358,7 @@ fn what_is_no_object_is_malformed() {
 
 proptest! {
     #[test]
-    fn no_bytes_make_the_decoder_panic(body in proptest::collection::vec(any::<u8>(), 0..300)) {
+    fn no_bytes_cause_a_panic(body in proptest::collection::vec(any::<u8>(), 0..300)) {
         let _ = Anthropic.decode(&body);
     }
 }

@@ -1,4 +1,4 @@
-//! What Ollama clients ask, field by field, and what is refused.
+//! Requests of Ollama clients: each field, and each rejection.
 
 use serde_json::json;
 
@@ -59,7 +59,7 @@ fn a_full_request_is_read() {
 }
 
 #[test]
-fn what_means_no_limit_is_absent() {
+fn values_for_no_limit_are_absent() {
     for unlimited in [json!(-1), json!(-2), Value::Null] {
         let options = json!({"num_predict": unlimited, "seed": -1, "num_keep": null});
         let request = chat(&json!({"model": "m", "messages": [], "options": options}));
@@ -69,7 +69,7 @@ fn what_means_no_limit_is_absent() {
 }
 
 #[test]
-fn nothing_to_answer_loads_the_model_and_is_never_streamed() {
+fn an_empty_prompt_loads_the_model_and_is_never_streamed() {
     let request = chat(&json!({"model": "m", "stream": true, "keep_alive": 0}));
     assert!(!request.stream && request.messages.is_empty());
     let request = testing::chat(
@@ -180,7 +180,7 @@ fn every_refusal_says_what_would_be_right() {
 }
 
 #[test]
-fn what_is_unknown_is_kept_or_named_and_never_in_the_way() {
+fn unknown_fields_are_kept_or_named_and_never_rejected() {
     let request = chat(&json!({"model": "m", "messages": [
         {"role": "control", "content": "thinking"},
         {"role": "assistant", "content": null, "tool_calls": [{"function": {"name": "f", "arguments": "{\"a\":1}"}}]},
@@ -194,7 +194,7 @@ fn what_is_unknown_is_kept_or_named_and_never_in_the_way() {
 
 proptest! {
     #[test]
-    fn no_bytes_make_the_decoders_panic(body in proptest::collection::vec(any::<u8>(), 0..300)) {
+    fn no_bytes_cause_a_panic(body in proptest::collection::vec(any::<u8>(), 0..300)) {
         let _ = Ollama::Chat.decode(&body);
         let _ = Ollama::Generate.decode(&body);
     }
