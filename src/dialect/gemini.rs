@@ -1,11 +1,12 @@
-//! Google's Gemini API, v1beta: `generateContent` and what stands beside it.
+//! Google's Gemini API, v1beta: `generateContent` and related methods.
 //!
-//! It owns the shapes of requests, answers and errors. It refuses by name what would make the answer one to another
-//! question, such as files and caches that are kept at Google; what merely tunes an answer goes on to a provider of the same
-//! API and is left out by all others.
+//! It owns the shapes of requests, answers and errors. It rejects by name what would change the
+//! question if it were dropped, such as files and caches that Google stores; settings that only
+//! tune an answer go to a provider of the same API, and are dropped for all others.
 //!
-//! The one thing to know: the model and whether the answer is streamed stand in the path, so a body says neither. There
-//! is no sign of life that a waiting client would accept, because Google's Python client fails on a comment.
+//! The one thing to know: the model and whether the answer is streamed are in the path, so a body
+//! has neither. There is no heartbeat that a waiting client would accept, because Google's Python
+//! client fails on a comment.
 
 mod answer;
 mod contents;
@@ -29,15 +30,15 @@ pub use models::{one as model, some as models};
 /// Google's Gemini API, one value per method of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gemini {
-    /// `:generateContent`: an answer in one piece.
+    /// `:generateContent`: a whole answer.
     Generate,
-    /// `:streamGenerateContent`: an answer piece by piece.
+    /// `:streamGenerateContent`: a streamed answer.
     Stream,
-    /// `:countTokens`: how long a prompt is.
+    /// `:countTokens`: the length of a prompt.
     Count,
-    /// `:embedContent`: the vector of one text.
+    /// `:embedContent`: the embedding of one text.
     Embed,
-    /// `:batchEmbedContents`: the vectors of several.
+    /// `:batchEmbedContents`: the embeddings of several texts.
     BatchEmbed,
 }
 
@@ -103,7 +104,7 @@ impl Dialect for Gemini {
     }
 }
 
-/// The HTTP status of an error and Google's word for it.
+/// The HTTP status and Google's status name of an error.
 fn class(kind: ErrorKind) -> (u16, &'static str) {
     match kind {
         ErrorKind::InvalidRequest | ErrorKind::SchemaMismatch | ErrorKind::ContextTooLong => {
@@ -128,12 +129,12 @@ fn class(kind: ErrorKind) -> (u16, &'static str) {
     }
 }
 
-/// What went wrong, as it stands in bodies and streams alike.
+/// The error object in bodies and streams.
 fn envelope(error: &GatewayError) -> Value {
     let (code, status) = class(error.kind);
     let mut message = error.message.to_string();
     if error.kind == ErrorKind::ContextTooLong {
-        // Google's words, by which clients know that a conversation is to be shortened.
+        // Google's message, by which clients detect that a conversation must be shortened.
         message.insert_str(0, "The input token count exceeds the maximum number of tokens: ");
     }
     let mut details = Vec::new();
@@ -144,7 +145,7 @@ fn envelope(error: &GatewayError) -> Value {
             "@type": "type.googleapis.com/google.rpc.BadRequest", "fieldViolations": violations,
         }));
     }
-    // Google's clients look here and not for the header.
+    // Google's clients look here instead of in the header.
     if let Some(after) = error.retry_after.filter(|_| matches!(code, 429 | 503)) {
         details.push(json!({
             "@type": "type.googleapis.com/google.rpc.RetryInfo",
@@ -158,7 +159,8 @@ fn envelope(error: &GatewayError) -> Value {
     json!({"error": inner})
 }
 
-/// An object whose fields are all named as Google writes them. It reads `snake_case` too, and its clients mix both.
+/// An object with all field names in Google's spelling. The API accepts `snake_case` too, and its
+/// clients mix both.
 fn camel(object: Object) -> Object {
     if object.keys().all(|name| !name.contains('_')) {
         return object;

@@ -1,12 +1,13 @@
 //! OpenAI's API: chat completions, legacy completions, responses, embeddings, lists of models.
 //!
-//! This file owns what the routes share when they answer: the error envelope, finish reasons, token counts,
-//! the shape of log probabilities. Each route has a file below, `request` and `tools` hold what they share when
-//! they read. Unknown request fields are kept for providers of the same API, never refused, because clients add
-//! fields every month.
+//! This file owns what the routes have in common in their answers: the error envelope, finish
+//! reasons, token counts, the shape of log probabilities. Each route has its own file, and
+//! `request` and `tools` have what the routes have in common in their requests. Unknown request
+//! fields are kept for providers of the same API and never rejected, because clients add fields
+//! every month.
 //!
-//! The one thing to know: SDKs switch on the status and on `code`, so a failure that OpenAI has a code for is
-//! written with that code and not with the gateway's own.
+//! The one thing to know: SDKs switch on the status and on `code`, so a failure for which OpenAI
+//! has a code gets that code instead of the gateway's own.
 
 mod chat;
 mod completion_object;
@@ -38,16 +39,16 @@ pub use responses::{OpenAiResponses, response_not_found};
 /// The name of all routes in metrics and logs.
 const NAME: &str = "openai";
 
-/// The rule of a field that is known and refused.
+/// The rule of a known field that is not supported.
 const UNSUPPORTED_PARAMETER: &str = "unsupported_parameter";
 
-/// The rule of a value that is known and refused, where others of its field are fine.
+/// The rule of a value that is not supported, although other values of its field are.
 const UNSUPPORTED_VALUE: &str = "unsupported_value";
 
-/// The rule of a value that is none of those allowed.
+/// The rule of a value that is not one of those allowed.
 const INVALID_VALUE: &str = "invalid_value";
 
-/// Writes an error that comes instead of an answer.
+/// Writes an error in place of an answer.
 fn error_body(error: &GatewayError) -> ErrorBody {
     let status = if error.kind == ErrorKind::SchemaMismatch { 400 } else { error.kind.status() };
     ErrorBody { status, body: json::to_vec(&envelope(error)) }
@@ -63,7 +64,7 @@ fn envelope(error: &GatewayError) -> Value {
     }})
 }
 
-/// Names every problem while they are few.
+/// Lists the problems, up to a limit.
 fn message(error: &GatewayError) -> Cow<'_, str> {
     const MOST: usize = 5;
     if error.problems.is_empty() {
@@ -106,7 +107,7 @@ fn error_type(kind: ErrorKind) -> &'static str {
     }
 }
 
-/// OpenAI's own code where it has one that clients compare with, else the gateway's.
+/// OpenAI's own code if it has one that clients compare with, else the gateway's.
 fn code(error: &GatewayError) -> &'static str {
     match error.kind {
         ErrorKind::InvalidRequest | ErrorKind::SchemaMismatch => {
@@ -144,7 +145,7 @@ fn problem_code(problem: &FieldProblem) -> &'static str {
     }
 }
 
-/// The field that an error is about.
+/// The field that caused an error.
 fn param(error: &GatewayError) -> Option<String> {
     if let Some(problem) = error.problems.first() {
         return Some(path(problem));
@@ -152,7 +153,7 @@ fn param(error: &GatewayError) -> Option<String> {
     if error.kind == ErrorKind::ModelNotFound {
         return Some("model".to_owned());
     }
-    // A backend that refuses a field begins with its name.
+    // A backend's message about a field begins with the field's name.
     if error.kind != ErrorKind::InvalidRequest || error.origin != Origin::Client {
         return None;
     }
@@ -161,7 +162,7 @@ fn param(error: &GatewayError) -> Option<String> {
     named.then(|| name.to_owned())
 }
 
-/// OpenAI's way to write a path: `messages[0].role`.
+/// A path in OpenAI's form: `messages[0].role`.
 fn path(problem: &FieldProblem) -> String {
     let mut path = String::new();
     for segment in &problem.path {
@@ -179,7 +180,7 @@ fn path(problem: &FieldProblem) -> String {
     path
 }
 
-/// Never another word than these: clients with typed enums fail on one they do not know.
+/// One of OpenAI's own values: clients with typed enums fail on others.
 pub(super) fn finish_reason(finish: Finish) -> &'static str {
     match finish {
         Finish::Stop | Finish::Paused | Finish::Load | Finish::Unload => "stop",
@@ -189,8 +190,8 @@ pub(super) fn finish_reason(finish: Finish) -> &'static str {
     }
 }
 
-/// Token counts of chat and legacy completions. The totals are required, so unknown is 0 there; details are
-/// written where they are known.
+/// Token counts of chat and legacy completions. The totals are required, so an unknown one is 0;
+/// details are written only if they are known.
 #[derive(Serialize)]
 pub(super) struct Counts {
     prompt_tokens: u64,
@@ -232,7 +233,7 @@ impl From<&Usage> for Counts {
     }
 }
 
-/// A token's log probability in OpenAI's names.
+/// A token's log probability with OpenAI's field names.
 #[derive(Serialize)]
 struct Logprob<'a> {
     token: &'a str,

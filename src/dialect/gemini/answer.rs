@@ -1,10 +1,11 @@
 //! Writing an answer: one document, server-sent events, or a JSON list that grows.
 //!
-//! It owns the parts that an answer is made of, the same ones whole and streamed; a whole answer joins what is of one
-//! kind. A call is written when its arguments are whole, since clients know no pieces of one.
+//! It owns the parts of an answer, which are the same whole and streamed; a whole answer joins
+//! adjacent parts of one kind. A call is written when its arguments are complete, since clients do
+//! not know partial calls.
 //!
-//! The one thing to know: there is no end marker. The last piece has the reason and the counts, and one empty text,
-//! since clients take a piece without parts for a broken answer.
+//! The one thing to know: there is no end marker. The last piece has the finish reason and the
+//! counts, and one empty text, since clients treat a piece without parts as a broken answer.
 
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::dialect::{AnswerHead, Encoder, arguments};
 use crate::wire::json;
 use crate::wire::signature::geminis;
 
-/// Parts one server-sent event, or one entry of a list, from the next.
+/// Separates server-sent events, or entries of a list.
 const LINE_END: &[u8] = b"\r\n";
 
 /// Writes one answer.
@@ -30,16 +31,16 @@ pub(super) struct Answer {
     form: Form,
     has_begun: bool,
     has_ended: bool,
-    /// The call whose arguments are not known to be whole.
+    /// The call whose arguments may be incomplete.
     growing: Option<Growing>,
-    /// Gemini's proof of the call that comes next.
+    /// Gemini's signature of the next call.
     proof: Option<String>,
-    /// What a whole answer holds so far.
+    /// The parts of a whole answer so far.
     parts: Vec<WirePart>,
     logprobs: Vec<TokenLogprob>,
 }
 
-/// How the answer is written.
+/// The form of the answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
     Whole,
@@ -99,7 +100,7 @@ impl Answer {
         }
     }
 
-    /// The parts that can be written once `event` is known.
+    /// The parts that can be written after `event`.
     fn said(&mut self, event: ChatEvent) -> Vec<WirePart> {
         let mut parts = Vec::new();
         match event {
@@ -112,7 +113,7 @@ impl Answer {
                 parts.push(WirePart::thought(text));
             }
             ChatEvent::Signature(proof) if geminis(&proof).is_some() => self.proof = Some(proof),
-            // It proves the thinking before it, and is void without.
+            // It signs the reasoning before it, and is void without it.
             ChatEvent::Signature(proof) if self.shows_thoughts => {
                 self.settle(&mut parts);
                 let thought_signature = Some(proof::write(&proof));
@@ -135,14 +136,14 @@ impl Answer {
             growing.arguments.push_str(&arguments);
             return;
         }
-        // Without a name it is more of a call that was whole: white space at best.
+        // A piece without a name belongs to a call that was complete: at most white space.
         let Some(name) = name else { return };
         parts.extend(self.grown(false));
         let proof = self.proof.take().as_deref().map(proof::write);
         self.growing = Some(Growing { index, id, name, arguments, proof });
     }
 
-    /// Writes the call before what comes next, if it is whole.
+    /// Writes the call before the next part, if it is complete.
     fn settle(&mut self, parts: &mut Vec<WirePart>) {
         let is_complete = |growing: &Growing| arguments::is_complete(&growing.arguments);
         if self.growing.as_ref().is_some_and(is_complete) {
@@ -150,8 +151,7 @@ impl Answer {
         }
     }
 
-    /// The call, now that it is whole. Arguments that are no JSON object are handed on as `{"_raw": "…"}`, so that the
-    /// tool refuses them and the model hears of it; a call that the token limit cut is nothing that could be run.
+    /// Takes the call. `None` if the token limit cut its arguments off.
     fn grown(&mut self, is_cut: bool) -> Option<WirePart> {
         let Growing { index, id, name, arguments, proof } = self.growing.take()?;
         let arguments = arguments::object_or_raw(arguments, is_cut)?;
@@ -160,7 +160,7 @@ impl Answer {
         Some(WirePart { function_call, thought_signature: proof, ..WirePart::default() })
     }
 
-    /// Adds a part to a whole answer; what goes on with the one before it becomes one with it.
+    /// Adds a part to a whole answer; a part that continues the one before is joined with it.
     fn add(&mut self, part: WirePart) {
         let goes_on = self.parts.last_mut().filter(|last| {
             last.thought == part.thought && last.thought_signature.is_none() && part.text.is_some()
@@ -275,7 +275,7 @@ impl Encoder for Answer {
     }
 }
 
-/// Google's word for why an answer ended; calls end like any other.
+/// Google's finish reason; an answer that ends with calls has the usual one.
 fn reason(finish: Finish) -> &'static str {
     match finish {
         Finish::Stop | Finish::ToolCalls | Finish::Paused | Finish::Load | Finish::Unload => "STOP",
@@ -336,7 +336,7 @@ struct Counts {
 }
 
 impl Counts {
-    /// Thinking is counted beside the rest of the answer here.
+    /// Reasoning is counted separately from the rest of the answer here.
     fn of(usage: &Usage) -> Self {
         let thought = usage.reasoning.filter(|count| *count > 0);
         let rest = |all: u64| all.saturating_sub(thought.unwrap_or(0));

@@ -1,10 +1,11 @@
-//! Reading instructions and conversation, part by part.
+//! Decodes instructions and conversation, part by part.
 //!
-//! Results of functions stand in the user's contents here; they become messages of their own, before the rest of theirs,
-//! as every other API wants them. It refuses files that were uploaded to Google, which nobody else can read.
+//! Results of functions are in the user's contents here; they become separate messages before the
+//! rest, as all other APIs expect. Files that were uploaded to Google are rejected, since only
+//! Google can read them.
 //!
-//! The one thing to know: clients keep a streamed answer as they got it, piece by piece, so contents of the model that
-//! follow each other are one message, and its texts are joined.
+//! The one thing to know: clients keep a streamed answer piece by piece, so consecutive contents of
+//! the model become one message, and their texts are joined.
 
 use serde_json::{Value, json};
 
@@ -16,7 +17,7 @@ use crate::chat::{
 use crate::wire::fields::{Fields, Object, take};
 use crate::wire::{image, pdf};
 
-/// Reads `systemInstruction` and `contents`.
+/// Decodes `systemInstruction` and `contents`.
 pub(super) fn read(fields: &mut Fields, body: &mut Object) -> Vec<Message> {
     let mut messages: Vec<Message> = instructions(fields, body).into_iter().collect();
     if let Some(one @ Value::Object(_)) = body.get_mut("contents") {
@@ -53,7 +54,7 @@ fn content(fields: &mut Fields, mut item: Object, messages: &mut Vec<Message>) {
     let said = parts(fields, &mut item, role);
     let is_result = |part: &Part| matches!(part, Part::ToolResult(_));
     let (results, rest): (Vec<Part>, Vec<Part>) = said.into_iter().partition(is_result);
-    // A user who says nothing has a turn all the same.
+    // An empty message of the user is still a turn.
     let is_turn = role == Role::User && results.is_empty();
     for (role, content) in [(Role::Tool, results), (role, rest)] {
         if content.is_empty() && !(is_turn && role == Role::User) {
@@ -88,7 +89,7 @@ fn parts(fields: &mut Fields, item: &mut Object, role: Role) -> Vec<Part> {
     said
 }
 
-/// Adds a part of the model's; what goes on with the part before it becomes one with it.
+/// Adds a part of the model; a part that continues the one before is joined with it.
 fn add(said: &mut Vec<Part>, part: Part) {
     match (said.last_mut(), part) {
         (Some(Part::Text(before)), Part::Text(text)) => before.push_str(&text),
@@ -103,7 +104,7 @@ fn add(said: &mut Vec<Part>, part: Part) {
     }
 }
 
-/// The parts that one of Google's is: a proof stands before what it proves.
+/// The parts for one of Google's parts: a signature precedes what it signs.
 fn part(fields: &mut Fields, mut item: Object, role: Role) -> Vec<Part> {
     let proof = fields.text(&mut item, "thoughtSignature").and_then(proof::read);
     let is_thought = fields.flag(&mut item, "thought") == Some(true);
@@ -114,7 +115,7 @@ fn part(fields: &mut Fields, mut item: Object, role: Role) -> Vec<Part> {
             let says_nothing = text.is_empty() && proof.is_none();
             said.extend((!says_nothing).then_some(Part::Reasoning { text, signature: proof }));
         } else if !text.is_empty() {
-            // Gemini needs no proof of a text.
+            // Gemini does not require the signature of a text.
             said.push(Part::Text(text));
         }
     } else if let Some(call) = fields.object(&mut item, "functionCall").filter(|_| is_models) {
@@ -145,7 +146,7 @@ fn called(fields: &mut Fields, mut call: Object) -> Option<Part> {
     Some(Part::ToolCall(ToolCall { id, name: name?, arguments }))
 }
 
-/// What a function answered: a text that is all it says is that text.
+/// The result of a function: if it is only a text, that text.
 fn answered(fields: &mut Fields, mut result: Object) -> Option<Part> {
     let call_id = fields.text(&mut result, "id").filter(|id| !id.is_empty());
     let name = fields.required_text(&mut result, "name");
@@ -175,7 +176,7 @@ fn inline(fields: &mut Fields, mut blob: Object) -> Option<Part> {
         return None;
     };
     let declared = declared?.to_ascii_lowercase();
-    // What the bytes say counts: providers refuse a picture that is declared as another type.
+    // The bytes decide: providers reject an image that is declared as another type.
     let media_type = image::media_type(&base64).map_or(declared, str::to_owned);
     match media_type.split_once('/') {
         Some(("image", _)) => {
@@ -197,7 +198,7 @@ fn inline(fields: &mut Fields, mut blob: Object) -> Option<Part> {
     }
 }
 
-/// Sound or film in OpenAI's form, which is the one that backends read.
+/// Audio or video in OpenAI's form, which backends read.
 fn sound(kind: &str, format: &str, base64: String) -> Foreign {
     let format = match format {
         "mpeg" | "mp3" => "mp3",
@@ -208,7 +209,8 @@ fn sound(kind: &str, format: &str, base64: String) -> Foreign {
     Foreign { api: Api::OpenAi, kind: kind.to_owned(), text: None, is_decisive: true, value }
 }
 
-/// A picture at a public address. What was uploaded to Google only Google's own clients can send there.
+/// An image at a public URL. Files that were uploaded to Google are available only to Google's own
+/// clients.
 fn linked(fields: &mut Fields, mut file: Object) -> Option<Part> {
     let media_type = fields.text(&mut file, "mimeType").unwrap_or_default();
     let uri = fields.required_text(&mut file, "fileUri")?;
@@ -221,7 +223,7 @@ fn linked(fields: &mut Fields, mut file: Object) -> Option<Part> {
     None
 }
 
-/// What Google's own tools ran and got, as text.
+/// The code that Google's own tools ran and its output, as text.
 fn code(item: &mut Object) -> Option<String> {
     let run = take(item, "executableCode").map(|run| ("code", run));
     let (word, said) = run.or_else(|| Some(("output", take(item, "codeExecutionResult")?)))?;

@@ -1,7 +1,7 @@
-//! `:embedContent` and `:batchEmbedContents`: reading texts, writing vectors.
+//! `:embedContent` and `:batchEmbedContents`: requests and answers.
 //!
-//! The one thing to know: Google's clients always ask for a batch, and each text of it may say for itself how it is to
-//! be read. Here all say the same, and a batch that does not is refused.
+//! The one thing to know: Google's clients always send a batch, in which each text may have its own
+//! settings. Here all texts must have the same settings; other batches are rejected.
 
 use serde_json::json;
 
@@ -12,10 +12,10 @@ use crate::dialect::single::single;
 use crate::wire::fields::{Fields, Object};
 use crate::wire::json;
 
-/// The most texts of one request, as for OpenAI's.
+/// The most texts of one request, as for OpenAI's route.
 const MOST_TEXTS: usize = 2048;
 
-/// Reads the request for one vector.
+/// Decodes the request for one embedding.
 pub(super) fn one(fields: &mut Fields, body: &mut Object) -> EmbedRequest {
     body.swap_remove("model");
     let text = text(fields, body);
@@ -26,7 +26,7 @@ pub(super) fn one(fields: &mut Fields, body: &mut Object) -> EmbedRequest {
     EmbedRequest { input: vec![text], dimensions, extra, ..EmbedRequest::default() }
 }
 
-/// Reads the request for several.
+/// Decodes the request for several.
 pub(super) fn many(fields: &mut Fields, body: &mut Object) -> EmbedRequest {
     let list = fields.required_list(body, "requests").unwrap_or_default();
     if list.len() > MOST_TEXTS {
@@ -67,7 +67,7 @@ fn text(fields: &mut Fields, body: &mut Object) -> String {
     })
 }
 
-/// Begins to write the vectors.
+/// Begins to write the embeddings.
 pub(super) fn encoder(is_batch: bool) -> Box<dyn Encoder> {
     single(move |result, usage, _| {
         let Whole::Embeddings(vectors) = result else { return None };

@@ -1,4 +1,4 @@
-//! `GET /v1beta/models` and `/v1beta/models/{model}`, as Google's clients read them.
+//! `GET /v1beta/models` and `/v1beta/models/{model}` for Google's clients.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ pub fn some(offers: &[Offer]) -> Value {
     json!({"models": offers.iter().map(one).collect::<Vec<_>>()})
 }
 
-/// One model, with what can be asked of it as far as is known.
+/// One model, with its known or likely methods.
 #[must_use]
 pub fn one(offer: &Offer) -> Value {
     let words = offer.facts.capabilities(&offer.name);

@@ -1,7 +1,8 @@
-//! Proofs of thinking as `thoughtSignature`.
+//! Signatures of reasoning as `thoughtSignature`.
 //!
-//! The one thing to know: Google's clients read the field as bytes and write them again, so it must be base64. Gemini's
-//! own proofs are; those of others go out wrapped, with their maker's mark inside.
+//! The one thing to know: Google's clients decode the field to bytes and encode it again, so it
+//! must be base64. Gemini's own signatures are base64; those of other providers are wrapped
+//! together with the mark of their provider.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,10 +10,10 @@ use base64::engine::general_purpose::STANDARD;
 use crate::wire::image::standard_base64;
 use crate::wire::signature::{geminis, of_gemini};
 
-/// Opens the proof of somebody else, before it is made base64.
+/// The prefix of another provider's signature, before it is encoded.
 const WRAPPED: &[u8] = b"llm-gateway:";
 
-/// The proof as a client of this API is given it.
+/// The signature in the form for clients of this API.
 pub(super) fn write(proof: &str) -> String {
     match geminis(proof) {
         Some(own) => own.to_owned(),
@@ -20,7 +21,7 @@ pub(super) fn write(proof: &str) -> String {
     }
 }
 
-/// The proof that a client gave back; `None` when it is none.
+/// The signature that a client sent back; `None` if it is invalid.
 pub(super) fn read(signature: String) -> Option<String> {
     let signature = standard_base64(signature)?;
     let wrapped = STANDARD.decode(&signature).ok();
@@ -36,11 +37,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn proofs_come_back_as_their_makers_gave_them() {
+    fn signatures_come_back_as_providers_sent_them() {
         for proof in ["gemini:Zml4dHVyZQ==", "EqQBCkgIARABGAIiQL8=", "redacted:abc"] {
             let written = write(proof);
             assert_eq!(standard_base64(written.clone()), Some(written.clone()));
-            // A client writes the bytes in the other alphabet and may leave out the padding.
+            // A client encodes the bytes in the other alphabet and may omit the padding.
             let again = written.replace('+', "-").replace('/', "_");
             let again = again.trim_end_matches('=').to_owned();
             assert_eq!(read(again).as_deref(), Some(proof));

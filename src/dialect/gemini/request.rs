@@ -1,7 +1,7 @@
-//! Reading what a client of `generateContent` asks.
+//! Decodes a request for `generateContent`.
 //!
-//! Fields without a place here go on to a provider of the same API, those of `generationConfig` under its name and a
-//! dot.
+//! Unknown fields go to a provider of the same API, those of `generationConfig` with that name and
+//! a dot as a prefix.
 
 use serde_json::Value;
 
@@ -9,11 +9,11 @@ use super::{camel, contents, schema, tools};
 use crate::chat::{Api, ChatRequest, Effort, Extra, Format, Sampling};
 use crate::wire::fields::{Fields, Object, take};
 
-/// Reads a request for an answer; problems are noted in `fields`.
+/// Decodes a request for an answer; problems are noted in `fields`.
 pub(super) fn read(fields: &mut Fields, body: &mut Object) -> ChatRequest {
-    // The path says it.
+    // The path has the model.
     body.swap_remove("model");
-    // Whoever named one of the account's caches would go on with what may be another caller's.
+    // A client that names one of the account's caches could read another caller's content.
     if take(body, "cachedContent").is_some() {
         let message = "caches are not kept here, send their contents";
         fields.problem("cachedContent", "unsupported", message);
@@ -37,7 +37,7 @@ pub(super) fn read(fields: &mut Fields, body: &mut Object) -> ChatRequest {
     request
 }
 
-/// Reads a request that only counts: contents, or a whole request for an answer.
+/// Decodes a request that only counts: contents, or a whole request for an answer.
 pub(super) fn counted(fields: &mut Fields, body: &mut Object) -> ChatRequest {
     match fields.object(body, "generateContentRequest").map(camel) {
         Some(mut inner) => {
@@ -47,7 +47,7 @@ pub(super) fn counted(fields: &mut Fields, body: &mut Object) -> ChatRequest {
     }
 }
 
-/// Whether a field says nothing.
+/// Whether a value is null or empty.
 fn is_void(value: &Value) -> bool {
     match value {
         Value::Null => true,
@@ -57,7 +57,7 @@ fn is_void(value: &Value) -> bool {
     }
 }
 
-/// Reads `generationConfig`; gives what of it has no place.
+/// Decodes `generationConfig`; returns its unknown fields.
 fn generation(fields: &mut Fields, mut config: Object, request: &mut ChatRequest) -> Object {
     let config = &mut config;
     request.sampling = Sampling {
@@ -111,7 +111,7 @@ fn format(fields: &mut Fields, config: &mut Object) -> Format {
     }
 }
 
-/// Reads `thinkingConfig`. A level says more than a budget, as models that know both take it.
+/// Decodes `thinkingConfig`. A level takes precedence over a budget, as in models that accept both.
 fn think(fields: &mut Fields, mut config: Object, request: &mut ChatRequest) {
     let shows = fields.flag(&mut config, "includeThoughts");
     let budget = fields.integer(&mut config, "thinkingBudget", -1, i64::from(u32::MAX));

@@ -1,13 +1,13 @@
-//! Google's own way to write schemas, made JSON Schema.
+//! Converts Google's form of schemas to JSON Schema.
 //!
-//! The one thing to know: types are in upper case there, and numbers that count are texts.
+//! The one thing to know: Google's type names are in upper case, and its counts are strings.
 
 use serde_json::{Value, json};
 
 use super::camel;
 use crate::wire::fields::Object;
 
-/// The schema as JSON Schema. What is no schema stays as it is.
+/// The schema as JSON Schema. Anything but an object stays unchanged.
 pub(super) fn json_schema(schema: Value) -> Value {
     match schema {
         Value::Object(fields) => Value::Object(read(fields)),
@@ -18,12 +18,12 @@ pub(super) fn json_schema(schema: Value) -> Value {
 fn read(fields: Object) -> Object {
     let mut fields = camel(fields);
     let is_nullable = fields.swap_remove("nullable") == Some(Value::Bool(true));
-    // The order of properties is nothing that JSON Schema knows.
+    // JSON Schema has no order of properties.
     fields.swap_remove("propertyOrdering");
     if let Some(example) = fields.swap_remove("example") {
         fields.insert("examples".to_owned(), json!([example]));
     }
-    // A text of given words says so by `enum` alone.
+    // A string with a list of values needs only `enum`.
     if fields.get("format") == Some(&json!("enum")) {
         fields.swap_remove("format");
     }
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_schema_of_googles_becomes_a_json_schema() {
+    fn googles_schema_becomes_a_json_schema() {
         let schema = json!({
             "type": "OBJECT",
             "properties": {

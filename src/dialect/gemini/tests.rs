@@ -1,4 +1,4 @@
-//! Requests as Google's clients write them, and answers and errors as they read them.
+//! Requests of Google's clients, and the answers and errors for them.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -71,12 +71,12 @@ fn a_conversation_is_read_part_by_part() {
 }
 
 #[test]
-fn what_travels_inline_is_a_picture_a_document_or_sound() {
+fn inline_data_is_an_image_a_document_or_audio() {
     let inline = |media_type: &str, data: &str| json!({"inlineData": {"mimeType": media_type, "data": data, "displayName": "a"}});
     let public =
         json!({"fileData": {"fileUri": "https://example.org/a.png", "mimeType": "image/png"}});
     let parts = json!([
-        // The bytes say another type.
+        // The bytes have another type.
         inline("image/png", "/9j/4AAQ"),
         inline("application/pdf", "JVBERi0x"),
         inline("text/plain", "aGVsbG8="),
@@ -99,7 +99,7 @@ fn what_travels_inline_is_a_picture_a_document_or_sound() {
     assert_eq!(said, expected);
 }
 
-/// What a part is, in one line.
+/// A part in one line.
 fn shown(part: &Part) -> String {
     match part {
         Part::Text(text) => text.clone(),
@@ -121,7 +121,7 @@ fn shown(part: &Part) -> String {
 }
 
 #[test]
-fn what_tunes_an_answer_is_read_in_both_spellings() {
+fn settings_are_read_in_both_spellings() {
     let chat = read(&asking(json!({
         "temperature": 0.5, "top_p": 0.9, "topK": 64.0, "max_output_tokens": 9, "seed": 7,
         "stopSequences": ["END"], "responseLogprobs": true, "logprobs": 2,
@@ -188,7 +188,7 @@ fn tools_are_functions_or_googles_own() {
 }
 
 #[test]
-fn what_cannot_be_served_is_refused_by_name() {
+fn unsupported_content_is_refused_by_name() {
     let file = json!({"fileData": {"fileUri": "https://generativelanguage.googleapis.com/v1beta/files/x", "mimeType": "video/mp4"}});
     let said = refused(Gemini::Generate, &json!({"contents": [{"parts": [file]}]}));
     assert!(said.starts_with("contents.0.parts.0.fileData.fileUri:"), "{said}");
@@ -210,7 +210,7 @@ fn what_cannot_be_served_is_refused_by_name() {
 }
 
 #[test]
-fn counts_and_vectors_are_read() {
+fn requests_for_counts_and_embeddings_are_read() {
     let inner = json!({"model": "models/m", "contents": [{"parts": [{"text": "hi"}]}]});
     for body in [inner.clone(), json!({"generateContentRequest": inner})] {
         let ask = Gemini::Count.decode(body.to_string().as_bytes()).unwrap();
@@ -226,7 +226,7 @@ fn counts_and_vectors_are_read() {
 }
 
 #[test]
-fn the_address_says_the_model_and_the_form() {
+fn the_url_has_the_model_and_the_form() {
     let body = asking(json!({})).to_string();
     for (query, is_list) in [("alt=sse", false), ("key=x&alt=sse", false), ("", true)] {
         let mut ask = Gemini::Stream.decode(body.as_bytes()).unwrap();
@@ -317,7 +317,7 @@ fn an_answer_has_texts_thoughts_and_calls() {
 }
 
 #[test]
-fn a_stream_is_events_without_an_end_mark_or_a_list() {
+fn a_stream_is_events_without_an_end_marker_or_a_list() {
     let events = || vec![ChatEvent::Text("a".to_owned()), done(Finish::Length)];
     let streamed = written(true, false, events());
     let pieces: Vec<&str> = streamed.split_terminator("\r\n\r\n").collect();
@@ -353,7 +353,7 @@ fn a_failure_midway_is_the_last_piece() {
 }
 
 #[test]
-fn errors_have_googles_statuses_and_words() {
+fn errors_have_googles_statuses_and_messages() {
     for (kind, status, word) in [
         (ErrorKind::SchemaMismatch, 400, "INVALID_ARGUMENT"),
         (ErrorKind::InvalidApiKey, 401, "UNAUTHENTICATED"),
@@ -386,7 +386,7 @@ fn any_event() -> impl Strategy<Value = ChatEvent> {
     ]
 }
 
-/// The parts of a stream's pieces, joined as far as they go on with each other.
+/// The parts of a stream's pieces, with adjacent ones joined.
 fn joined(pieces: &[Value]) -> Vec<Part> {
     let contents: Vec<Value> =
         pieces.iter().map(|piece| piece["candidates"][0]["content"].clone()).collect();
@@ -396,7 +396,7 @@ fn joined(pieces: &[Value]) -> Vec<Part> {
 
 proptest! {
     #[test]
-    fn a_stream_says_what_the_whole_answer_says(
+    fn a_stream_has_the_content_of_the_whole_answer(
         before in proptest::collection::vec(any_event(), 0..8),
         amid in proptest::collection::vec(any_event(), 0..4),
         after in proptest::collection::vec(any_event(), 0..4),

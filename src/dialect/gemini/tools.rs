@@ -1,7 +1,8 @@
-//! Reading the tools, and whether they must be called.
+//! Decodes the tools, and whether they must be called.
 //!
-//! The one thing to know: no kind of tool is refused. One that Google runs is kept as sent for a provider of the same
-//! API. Names of functions that alone are allowed become a shorter list, since offering only those means the same.
+//! The one thing to know: no kind of tool is rejected. One that Google runs is kept as sent for a
+//! provider of the same API. A list of allowed functions becomes a shorter list of tools, which has
+//! the same effect.
 
 use serde_json::json;
 
@@ -10,14 +11,14 @@ use super::schema::json_schema;
 use crate::chat::{Api, Extra, HostedTool, Tool, ToolChoice};
 use crate::wire::fields::{Fields, Object, take};
 
-/// What is read of the tools.
+/// The decoded tools.
 pub(super) struct Tools {
     pub(super) tools: Vec<Tool>,
     pub(super) hosted: Vec<HostedTool>,
     pub(super) choice: ToolChoice,
 }
 
-/// Reads `tools` and `toolConfig`.
+/// Decodes `tools` and `toolConfig`.
 pub(super) fn read(fields: &mut Fields, body: &mut Object) -> Tools {
     let (mut tools, mut hosted) = (Vec::new(), Vec::new());
     let list = fields.list(body, "tools").unwrap_or_default();
@@ -54,7 +55,7 @@ fn function(fields: &mut Fields, mut item: Object) -> Option<Tool> {
     Some(Tool { name: name?, description, parameters, extra, ..Tool::default() })
 }
 
-/// The choice, and the names of the functions that alone may be called; none where all may.
+/// The choice, and the names of the allowed functions; an empty list allows all.
 fn choice(fields: &mut Fields, body: &mut Object) -> (ToolChoice, Vec<String>) {
     let Some(config) = fields.object(body, "toolConfig") else {
         return (ToolChoice::default(), Vec::new());

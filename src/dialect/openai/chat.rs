@@ -1,11 +1,13 @@
 //! `POST /v1/chat/completions`.
 //!
-//! It owns the route and the answer as one document; `request` and `message` read, `stream` writes pieces. It
-//! refuses what no answer could fit, and leaves what only some providers know to them.
+//! It owns the route and the answer as one document; `request` and `message` decode, `stream`
+//! writes pieces. It rejects requests that no answer could satisfy, and leaves settings that only
+//! some providers know to them.
 //!
-//! The one thing to know: thinking goes out as `reasoning_content` and as `reasoning`. OpenAI has no such field, its SDKs
-//! keep it as an extra one, and clients of open models read the one or the other. Likewise `extra_content` carries Gemini's signature of a
-//! call, as Google's own OpenAI endpoint does: whoever sends the call back as it came brings it back too.
+//! The one thing to know: reasoning is written as `reasoning_content` and as `reasoning`. OpenAI
+//! has no such field, its SDKs keep it as an extra one, and clients of open models read one or the
+//! other. Likewise, `extra_content` has Gemini's signature of a call, as in Google's own OpenAI
+//! endpoint: a client that sends the call back unchanged sends the signature too.
 
 mod message;
 mod request;
@@ -33,7 +35,7 @@ impl Dialect for OpenAiChat {
     }
 
     fn paths(&self) -> &'static [&'static str] {
-        // The second is for base addresses given without `/v1`.
+        // The second is for base URLs without `/v1`.
         &["/v1/chat/completions", "/chat/completions"]
     }
 
@@ -73,7 +75,7 @@ struct Whole {
     reasoning: String,
     reasoning_field: ReasoningField,
     calls: Vec<ToolCall>,
-    /// The signature of each call that has one.
+    /// The signature of each call, if it has one.
     proofs: Vec<Option<String>>,
     /// The signature of the next call.
     proof: Option<String>,
@@ -166,7 +168,7 @@ fn call<'a>((call, proof): (&'a ToolCall, &'a Option<String>)) -> Call<'a> {
     Call { id, kind: "function", function: function(call), extra_content }
 }
 
-/// An empty text is no JSON, and breaks clients that parse the arguments.
+/// An empty text is not JSON, and breaks clients that parse the arguments.
 fn function(call: &ToolCall) -> Function<'_> {
     let arguments = if call.arguments.is_empty() { "{}" } else { &call.arguments };
     Function { name: &call.name, arguments }
@@ -187,7 +189,7 @@ struct Choice<'a> {
     finish_reason: &'static str,
 }
 
-/// `tool_calls` is left out when there are none: some clients test for its presence.
+/// `tool_calls` is omitted if there are none: some clients test for its presence.
 #[derive(Serialize)]
 struct Message<'a> {
     role: &'static str,
@@ -213,7 +215,7 @@ struct Call<'a> {
     extra_content: Option<ExtraContent<'a>>,
 }
 
-/// What Google's own OpenAI endpoint puts beside a call, and wants back with it.
+/// The field in which Google's own OpenAI endpoint sends a call's signature, and expects it back.
 #[derive(Serialize)]
 struct ExtraContent<'a> {
     google: Google<'a>,
@@ -225,7 +227,7 @@ struct Google<'a> {
 }
 
 impl<'a> ExtraContent<'a> {
-    /// A signature that is Gemini's; no other has a place in this API.
+    /// Only Gemini's signatures have a place in this API.
     fn of(proof: &'a str) -> Option<Self> {
         geminis(proof).map(|thought_signature| Self { google: Google { thought_signature } })
     }

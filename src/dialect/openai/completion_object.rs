@@ -1,6 +1,7 @@
-//! The object that chat and legacy completions write, as a whole answer or as one piece of a stream.
+//! The object that chat and legacy completions write, as a whole answer or as one piece of a
+//! stream.
 //!
-//! The one thing to know: when a stream's counts were asked for, every piece has `usage`: null
+//! The one thing to know: if a stream's counts were requested, every piece has `usage`: null
 //! everywhere but in the last piece, which has no choices.
 
 use std::time::UNIX_EPOCH;
@@ -12,7 +13,7 @@ use crate::chat::{ChatRequest, Usage};
 use crate::dialect::AnswerHead;
 use crate::wire::{json, sse};
 
-/// What all pieces of one answer have in common.
+/// The fields that all pieces of one answer have in common.
 pub(super) struct Identity {
     id: String,
     object: &'static str,
@@ -48,7 +49,7 @@ impl Identity {
         sse::write("", &self.completion(&[choice], self.with_usage.then_some(None)), out);
     }
 
-    /// Ends a stream, with the counts if they were asked for.
+    /// Ends a stream, with the counts if they were requested.
     pub(super) fn end(&self, usage: &Usage, out: &mut Vec<u8>) {
         if self.with_usage {
             let choices: [(); 0] = [];

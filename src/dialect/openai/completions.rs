@@ -1,10 +1,11 @@
-//! `POST /v1/completions`, the API before there were chats.
+//! `POST /v1/completions`, the API before chat completions.
 //!
-//! It owns the route both ways; `answer` writes. It refuses by name what a chat cannot give: several prompts or
-//! answers, tokens instead of text, the prompt repeated.
+//! It owns the route's requests; `answer` writes its answers. It rejects by name what a chat cannot
+//! provide: several prompts or answers, token ids instead of text, the prompt repeated.
 //!
-//! The one thing to know: the prompt is put to the model as a user's message, so the model's chat template applies
-//! to it, except where a `suffix` makes it a gap to be filled. And the default of `max_tokens` is 16, as OpenAI's is.
+//! The one thing to know: the model gets the prompt as a user's message, so its chat template
+//! applies, unless a `suffix` asks it to fill in the middle. The default of `max_tokens` is 16, as
+//! in OpenAI's API.
 
 mod answer;
 
@@ -18,7 +19,7 @@ use crate::dialect::{AnswerHead, Dialect, Encoder, ErrorBody};
 use crate::wire::fields::{Fields, Object, take};
 use crate::wire::json;
 
-/// What is generated when the client does not say how much.
+/// The most tokens of the answer if the client sets no limit.
 const DEFAULT_MAX_TOKENS: u32 = 16;
 
 /// OpenAI's legacy completions.
@@ -84,7 +85,7 @@ impl Dialect for OpenAiCompletions {
 }
 
 fn refuse_several(fields: &mut Fields, body: &mut Object, key: &str) {
-    // 128 is OpenAI's own bound.
+    // 128 is OpenAI's own limit.
     if fields.integer(body, key, 1, 128).is_some_and(|count| count > 1) {
         fields.problem(key, super::UNSUPPORTED_VALUE, "one answer is given, ask for 1");
     }

@@ -1,11 +1,12 @@
-//! The content of messages: texts, pictures, calls the model made.
+//! The content of messages: texts, images, the model's calls.
 //!
-//! It owns the parts of both chat completions and responses, whose names differ (`text` and `input_text`) and
-//! whose meaning does not; each route reads the other's names too. It refuses nothing because of its kind: files in
-//! the request are documents, sound, films and other files are kept as they came, for a provider that takes them, and of
-//! what is unknown the text is kept.
+//! It owns the parts of both chat completions and responses, whose names differ (`text` and
+//! `input_text`) while their meaning does not; each route accepts the other's names too. No part is
+//! rejected because of its kind: files in the request are documents; audio, video and other files
+//! are kept unchanged for a provider that accepts them; of unknown parts the text is kept.
 //!
-//! The one thing to know: every function notes problems and goes on, so that a caller learns of all of them.
+//! The one thing to know: every function notes problems and continues, so that a caller learns of
+//! all of them.
 
 use serde_json::Value;
 
@@ -17,20 +18,20 @@ use crate::wire::json;
 /// Which parts a content may hold.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Allowed {
-    /// Texts.
+    /// Only texts.
     Text,
-    /// Texts and pictures.
+    /// Texts and images.
     TextAndImages,
 }
 
-/// Takes the content under `key`, a string or a list of parts, which must be there.
+/// Takes the required content under `key`, a string or a list of parts.
 pub(super) fn required(
     fields: &mut Fields,
     item: &mut Object,
     key: &str,
     allowed: Allowed,
 ) -> Option<Vec<Part>> {
-    // `null` and an empty list say nothing, which one message of many may.
+    // `null` and an empty list are empty content, which one message of many may have.
     let nothing = item.contains_key(key);
     match take(item, key) {
         None if nothing => Some(Vec::new()),
@@ -42,7 +43,7 @@ pub(super) fn required(
     }
 }
 
-/// Takes the content under `key` where it may be absent.
+/// Takes the optional content under `key`.
 pub(super) fn optional(fields: &mut Fields, item: &mut Object, key: &str) -> Vec<Part> {
     let read = |value| read(fields, key, value, Allowed::TextAndImages);
     take(item, key).and_then(read).unwrap_or_default()
@@ -64,7 +65,8 @@ fn read(fields: &mut Fields, key: &str, value: Value, allowed: Allowed) -> Optio
     }
 }
 
-/// A part, and behind it the mark for a prompt cache that clients of Anthropic's models put on it in this API too.
+/// A part, followed by the mark for a prompt cache that clients of Anthropic's models set in this
+/// API too.
 fn marked(fields: &mut Fields, index: usize, mut value: Value, allowed: Allowed) -> Vec<Part> {
     let mark = value.as_object_mut().and_then(|part| take(part, "cache_control"));
     let part = part(fields, index, value, allowed);
@@ -78,7 +80,7 @@ fn part(fields: &mut Fields, index: usize, value: Value, allowed: Allowed) -> Op
     }
     let mut part = fields.item(index, value)?;
     fields.within(index, |fields| {
-        // Some leave out what kind of part a text is.
+        // Some clients omit the kind of a text part.
         let kind = match part.contains_key("text") {
             true => fields.text(&mut part, "type").unwrap_or_else(|| "text".to_owned()),
             false => fields.required_text(&mut part, "type")?,
@@ -98,7 +100,7 @@ fn part(fields: &mut Fields, index: usize, value: Value, allowed: Allowed) -> Op
             }
             kind => {
                 fields.leave_out(kind);
-                // Its text says what it is about.
+                // Of an unknown part, the text is kept.
                 let text =
                     fields.text(&mut part, "text").or_else(|| fields.text(&mut part, "thinking"));
                 text.map(Part::Text)
@@ -107,7 +109,7 @@ fn part(fields: &mut Fields, index: usize, value: Value, allowed: Allowed) -> Op
     })
 }
 
-/// What OpenAI, vLLM, llama.cpp and OpenRouter let users show to a model beside pictures.
+/// The kinds of media that OpenAI, vLLM, llama.cpp and OpenRouter accept in addition to images.
 pub(super) const MEDIA: &[&str] = &[
     "input_audio",
     "audio_url",
@@ -119,7 +121,7 @@ pub(super) const MEDIA: &[&str] = &[
     "input_file",
 ];
 
-/// A part as it came, in the words of chat completions.
+/// An unchanged part, with the names of chat completions.
 fn foreign(kind: &str, mut fields: Object) -> Part {
     let mut kind = kind;
     if kind == "input_file" {
@@ -132,7 +134,8 @@ fn foreign(kind: &str, mut fields: Object) -> Part {
     Part::Foreign(Foreign { api, kind, text: None, is_decisive: true, value })
 }
 
-/// `image_url` is an object in chat completions, a string in responses and in many other clients.
+/// `image_url` is an object in chat completions, and a string in responses and in many other
+/// clients.
 fn picture(fields: &mut Fields, part: &mut Object) -> Option<Part> {
     let mut detail = fields.text(part, "detail");
     let url = match take(part, "image_url") {
@@ -160,7 +163,7 @@ fn picture(fields: &mut Fields, part: &mut Object) -> Option<Part> {
     }
 }
 
-/// Reads `name` and `arguments` of a call that the model made earlier.
+/// Decodes `name` and `arguments` of an earlier call of the model.
 pub(super) fn call(
     fields: &mut Fields,
     function: &mut Object,

@@ -1,9 +1,9 @@
-//! Files in a message: those that travel in the request, or have an address, are documents.
+//! Files in a message: those with inline data or a URL are documents.
 //!
-//! It refuses nothing: what is no document, such as a file that was uploaded before, stays a part of this API, for a
-//! provider that knows it.
+//! It rejects nothing: a file that is not a document, such as one that was uploaded before, stays a
+//! part of this API, for a provider that knows it.
 //!
-//! The one thing to know: the type that the first bytes show wins over the type that was declared.
+//! The one thing to know: the type in the first bytes takes precedence over the declared one.
 
 use serde_json::Value;
 
@@ -12,10 +12,11 @@ use crate::wire::fields::Object;
 use crate::wire::image::standard_base64;
 use crate::wire::pdf;
 
-/// How every PDF begins, in base64: `%PDF-`.
+/// The start of every PDF, in base64: `%PDF-`.
 const PDF: &str = "JVBERi";
 
-/// The document in a `file` of chat completions or an `input_file` of responses; `None` when it is none.
+/// The document in a `file` of chat completions or an `input_file` of responses; `None` if it is
+/// not one.
 pub(super) fn read(kind: &str, part: &Object) -> Option<Document> {
     let file = match kind {
         "file" => part.get("file")?.as_object()?,
@@ -49,7 +50,7 @@ fn inline(data: &str) -> Option<DocumentSource> {
         || ["application/json", "application/xml", "application/yaml"].contains(&&*declared);
     match pdf::text(&base64).filter(|_| is_text) {
         Some(text) => Some(DocumentSource::Text(text)),
-        // Sound, films and pictures are no documents.
+        // Audio, video and images are not documents.
         None if declared.starts_with("application/") => {
             Some(DocumentSource::Inline { media_type: declared, base64 })
         }
@@ -71,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn files_in_the_request_are_documents_in_either_form() {
+    fn inline_files_are_documents_in_either_form() {
         let pdf = |base64: &str| DocumentSource::Inline {
             media_type: "application/pdf".to_owned(),
             base64: base64.to_owned(),
@@ -91,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_document_stays_what_it_is() {
+    fn other_files_stay_unchanged() {
         for file in [
             json!({ "file_id": "file-1" }),
             json!({ "file_data": "data:audio/wav;base64,AAAA" }),

@@ -1,10 +1,10 @@
 //! `POST /v1/embeddings`.
 //!
-//! It owns the route both ways. It refuses token ids, which nobody but the model's own tokeniser can read, and empty
-//! texts, as OpenAI does.
+//! It owns the route's requests and answers. It rejects token ids, which only the model's own
+//! tokeniser can interpret, and empty texts, as OpenAI does.
 //!
-//! The one thing to know: OpenAI's SDKs ask for base64 when their user said nothing, and one of them decodes without
-//! looking. A client that asked for base64 never gets a list of numbers.
+//! The one thing to know: OpenAI's SDKs request base64 if their user sets nothing, and one of them
+//! decodes without a check. A client that requested base64 never gets a list of numbers.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -19,7 +19,7 @@ use crate::dialect::{AnswerHead, Dialect, Encoder, ErrorBody};
 use crate::wire::fields::{Fields, Object, take};
 use crate::wire::json;
 
-/// The most texts of one request: OpenAI's own bound.
+/// The most texts of one request: OpenAI's own limit.
 const MOST_TEXTS: usize = 2048;
 
 /// OpenAI's embeddings.
@@ -81,7 +81,7 @@ impl Dialect for OpenAiEmbeddings {
     }
 }
 
-/// One text or a list of them.
+/// One text or a list of texts.
 fn input(fields: &mut Fields, body: &mut Object) -> Vec<String> {
     let list = match take(body, "input") {
         Some(Value::Array(list)) => list,

@@ -1,14 +1,14 @@
-//! Where a picture is: a `data:` URI or an address.
+//! The source of an image: a `data:` URI or a URL.
 //!
-//! It owns the repair of what clients send as base64: line breaks, the URL-safe alphabet, missing padding. It
-//! refuses what is no picture and every scheme but http, https and data; the gateway never fetches an address.
+//! It repairs clients' base64: line breaks, the URL-safe alphabet, missing padding. It rejects what
+//! is not an image and every scheme except http, https and data; the gateway never fetches a URL.
 //!
-//! The one thing to know: the type that the first bytes show wins over the type that was declared, because some
-//! providers compare the two.
+//! The one thing to know: the type in the first bytes takes precedence over the declared one,
+//! because some providers compare the two.
 
 use crate::chat::ImageSource;
 
-/// Reads the address of a picture.
+/// Decodes the URL of an image.
 ///
 /// # Errors
 ///
@@ -67,7 +67,7 @@ fn normalise(payload: &str) -> Option<String> {
     Some(clean)
 }
 
-/// The type that the first bytes show, read in their base64 form.
+/// The type in the first bytes, in base64.
 fn sniff(base64: &str) -> Option<&'static str> {
     const SIGNATURES: &[(&str, &str)] = &[
         ("iVBORw0KGgo", "image/png"),
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_bytes_tell_the_type() {
+    fn the_first_bytes_determine_the_type() {
         for (url, media_type) in [
             ("data:image/png;base64,/9j/4AAQ", "image/jpeg"),
             ("data:;base64,iVBORw0KGgoAAAAN", "image/png"),
@@ -115,13 +115,13 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_kept_as_they_are() {
+    fn urls_are_kept_unchanged() {
         let url = "https://example.org/a.png?x=1";
         assert_eq!(read(url), Ok(("url".to_owned(), url.to_owned())));
     }
 
     #[test]
-    fn what_is_no_picture_is_refused() {
+    fn anything_but_an_image_is_refused() {
         for url in [
             "",
             "AAAA",

@@ -1,4 +1,4 @@
-//! `GET /v1/models` and `/v1/models/{id}`, as OpenAI's clients read them.
+//! `GET /v1/models` and `/v1/models/{id}` for OpenAI's clients.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -11,7 +11,8 @@ pub fn some(offers: &[Offer]) -> Value {
     json!({"object": "list", "data": offers.iter().map(one).collect::<Vec<_>>()})
 }
 
-/// One model. `created` is required, so unknown is 0 here; the owner is the provider where it names none.
+/// One model. `created` is required, so an unknown one is 0; without an owner in the provider's
+/// list, the owner is the provider.
 #[must_use]
 pub fn one(offer: &Offer) -> Value {
     let model = offer.model.as_ref();
@@ -28,7 +29,8 @@ pub fn one(offer: &Offer) -> Value {
     })
 }
 
-/// The first four are all that OpenAI tells. OpenRouter's clients read the first number, vLLM's the second.
+/// OpenAI has only the first four fields. OpenRouter's clients read the first number, vLLM's the
+/// second.
 #[derive(Serialize)]
 struct Entry<'a> {
     id: &'a str,

@@ -1,7 +1,7 @@
-//! Request fields that several of OpenAI's routes share.
+//! Request fields that several of OpenAI's routes have in common.
 //!
-//! It owns the model's name, token selection, effort, and what is left over. It refuses by name what would change
-//! the answer and cannot be had.
+//! It owns the model's name, token selection, effort, and the unread rest. It rejects by name
+//! settings that would change the answer and are not supported.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use super::{INVALID_VALUE, UNSUPPORTED_PARAMETER};
 use crate::chat::{Api, Effort, Extra, Sampling};
 use crate::wire::fields::{Fields, Object, take};
 
-/// Takes the model's name, which must be there.
+/// Takes the model's name, which is required.
 pub(super) fn model(fields: &mut Fields, body: &mut Object) -> Option<String> {
     let model = fields.required_text(body, "model")?;
     if model.trim().is_empty() {
@@ -19,9 +19,10 @@ pub(super) fn model(fields: &mut Fields, body: &mut Object) -> Option<String> {
     Some(model)
 }
 
-/// Takes what the routes agree on about token selection; the bound of tokens has another name on each.
+/// Takes the settings for token selection that all routes have; the token limit has another name on
+/// each.
 pub(super) fn sampling(fields: &mut Fields, body: &mut Object) -> Sampling {
-    // The bounds are the provider's: models differ in them.
+    // The provider checks the ranges, which differ between models.
     let mut number = |key: &str| fields.number(body, key, f64::MIN, f64::MAX);
     Sampling {
         temperature: number("temperature"),
@@ -34,7 +35,7 @@ pub(super) fn sampling(fields: &mut Fields, body: &mut Object) -> Sampling {
     }
 }
 
-/// Takes a bound of tokens. Below 0 there is none, as LM Studio and llama.cpp have it.
+/// Takes a token limit. Below 0 there is none, as in LM Studio and llama.cpp.
 pub(super) fn limit(fields: &mut Fields, body: &mut Object, key: &str) -> Option<u32> {
     if body.get(key).and_then(Value::as_f64).is_some_and(|limit| limit < 0.0) {
         body.swap_remove(key);
@@ -42,8 +43,8 @@ pub(super) fn limit(fields: &mut Fields, body: &mut Object, key: &str) -> Option
     fields.unsigned(body, key, 1)
 }
 
-/// One text or a list. How many a provider takes is its own to say. Empty ones would end every answer at once, and are
-/// left out.
+/// One text or a list. The provider limits how many. Empty ones would end every answer at once, and
+/// are dropped.
 fn stop(fields: &mut Fields, body: &mut Object) -> Vec<String> {
     let list = match take(body, "stop") {
         None => return Vec::new(),
@@ -65,7 +66,8 @@ fn stop(fields: &mut Fields, body: &mut Object) -> Vec<String> {
     texts
 }
 
-/// Takes `stream_options`, which only a stream may have. Whether the counts are wanted at its end.
+/// Takes `stream_options`, which only a stream may have, and returns whether the counts are wanted
+/// at its end.
 pub(super) fn stream_usage(fields: &mut Fields, body: &mut Object, stream: bool) -> bool {
     let Some(mut options) = fields.object(body, "stream_options") else { return false };
     if !stream {
@@ -77,7 +79,7 @@ pub(super) fn stream_usage(fields: &mut Fields, body: &mut Object, stream: bool)
         .unwrap_or(false)
 }
 
-/// Takes how much the model is to think.
+/// Takes how much the model should think.
 pub(super) fn effort(fields: &mut Fields, object: &mut Object, key: &str) -> Option<Effort> {
     match fields.text(object, key)?.as_str() {
         "none" => Some(Effort::None),
@@ -93,16 +95,16 @@ pub(super) fn effort(fields: &mut Fields, object: &mut Object, key: &str) -> Opt
     }
 }
 
-/// Leaves a bias out that biases nothing. What it says otherwise depends on the model's own token ids, so it stays
-/// for a provider that knows them.
+/// Drops a bias without effect. Others depend on the model's own token ids, so they stay for a
+/// provider that knows these.
 pub(super) fn check_logit_bias(fields: &mut Fields, body: &mut Object) {
     if let Some(bias) = fields.object(body, "logit_bias").filter(|bias| !bias.is_empty()) {
         body.insert("logit_bias".to_owned(), Value::Object(bias));
     }
 }
 
-/// Refuses `key` when it asks for something. `null`, `false`, an empty text and an empty list ask for nothing; an
-/// empty object does ask, with every default (`web_search_options: {}` searches).
+/// Rejects `key` if it requests something. `null`, `false`, an empty text and an empty list request
+/// nothing; an empty object does, with all defaults (`web_search_options: {}` searches).
 pub(super) fn refuse(fields: &mut Fields, body: &mut Object, key: &str, instead: &str) {
     let asks = match take(body, key) {
         None | Some(Value::Null | Value::Bool(false)) => false,
@@ -115,13 +117,13 @@ pub(super) fn refuse(fields: &mut Fields, body: &mut Object, key: &str, instead:
     }
 }
 
-/// What nobody took, for a provider of the same API.
+/// The fields that were not read, for a provider of the same API.
 pub(super) fn rest(mut body: Object) -> Option<Extra> {
     body.retain(|_, value| !value.is_null());
     (!body.is_empty()).then_some(Extra { api: Api::OpenAi, fields: body })
 }
 
-/// The beginning of a client's own word, fit for a message.
+/// The beginning of a client's text, for a message.
 pub(super) fn shown(word: &str) -> String {
     const MOST: usize = 64;
     word.chars().take(MOST).collect()

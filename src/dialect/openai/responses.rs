@@ -1,11 +1,13 @@
 //! `POST /v1/responses`.
 //!
-//! It owns the route; `request`, `items` and `tools` read, `output` and `call` keep the items of the answer, `answer`
-//! writes them, streamed or whole; `free_text` and `proofs` translate what has no other word, `memory` puts earlier
-//! turns in their place. It refuses conversations, stored prompts and work in the background by name. Tools and items that are not known are no reason to refuse: they are left out and named.
+//! It owns the route. `request`, `items` and `tools` decode, `output` and `call` hold the items of
+//! the answer, `answer` writes them, streamed or whole; `free_text` and `proofs` translate
+//! free-form calls and signatures, `memory` inserts earlier turns. It rejects conversations, stored
+//! prompts and background work by name. Unknown tools and items are not rejected: they are dropped
+//! and named.
 //!
-//! The one thing to know: this file stores nothing. Earlier turns come in with the body, as far as they are
-//! remembered, and a turn to be remembered goes out with its answer.
+//! The one thing to know: this file stores nothing. Earlier turns come in with the body, as far as
+//! they are stored, and a turn that will be stored goes out with its answer.
 
 mod answer;
 mod call;

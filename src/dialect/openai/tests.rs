@@ -1,5 +1,5 @@
-//! The error envelope, and what the tests of the three routes share: golden events, random answers, bodies with
-//! one wrong value.
+//! The error envelope, and helpers for the tests of the routes: golden events, random answers,
+//! bodies with one wrong value.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -12,7 +12,7 @@ use super::*;
 use crate::chat::{Ask, ChatEvent, ChatRequest, Completion, ToolCallPiece};
 use crate::dialect::{AnswerHead, Dialect};
 
-/// Reads `body`, which must fit.
+/// Decodes `body`, which must be valid.
 pub(super) fn decode(dialect: &dyn Dialect, body: &Value) -> ChatRequest {
     chat(dialect.decode(body.to_string().as_bytes()).unwrap())
 }
@@ -29,7 +29,8 @@ pub(super) fn refusal(dialect: &dyn Dialect, body: &Value) -> (String, String) {
     (text("param"), text("code"))
 }
 
-/// Checks that each of `cases` — fields to merge into `base`, the field at fault, the code — is refused by name.
+/// Checks that each of `cases` — fields to merge into `base`, the field at fault, the code — is
+/// rejected by name.
 pub(super) fn refuses(dialect: &dyn Dialect, base: &Value, cases: &[(Value, &str, &str)]) {
     decode(dialect, base);
     for (fields, param, code) in cases {
@@ -41,7 +42,7 @@ pub(super) fn refuses(dialect: &dyn Dialect, base: &Value, cases: &[(Value, &str
     }
 }
 
-/// What a client reads of `events`.
+/// The output for `events`.
 pub(super) fn answer(dialect: &dyn Dialect, request: &ChatRequest, events: &[ChatEvent]) -> String {
     let mut encoder = dialect.encoder(&Ask::Chat(request.clone()), head());
     let mut out = Vec::new();
@@ -51,7 +52,7 @@ pub(super) fn answer(dialect: &dyn Dialect, request: &ChatRequest, events: &[Cha
     shortened(out)
 }
 
-/// What a client reads of `events` and of a failure after them.
+/// The output for `events` and a failure after them.
 pub(super) fn failed(
     dialect: &dyn Dialect,
     request: &ChatRequest,
@@ -88,7 +89,7 @@ pub(super) fn head() -> AnswerHead {
     }
 }
 
-/// The documents of a stream, its end marker as a string.
+/// The documents of a stream, with its end marker as a string.
 pub(super) fn events_of(stream: &str) -> Vec<Value> {
     let lines = stream.lines().filter_map(|line| line.strip_prefix("data: "));
     lines.map(|line| serde_json::from_str(line).unwrap_or_else(|_| json!(line))).collect()
@@ -143,13 +144,13 @@ pub(super) fn piece(index: u32, first: Option<(&str, &str)>, arguments: &str) ->
     })
 }
 
-/// The golden call, whole.
+/// The complete golden call.
 pub(super) fn tide_table() -> Vec<ChatEvent> {
     let arguments = r#"{"harbour":"Port Ésto","day":"2026-03-09"}"#;
     vec![piece(0, Some(("call_FxA1", "tide_table")), arguments), end(Finish::ToolCalls)]
 }
 
-/// Answers of every kind: thinking, text, calls in pieces, an end.
+/// Answers of every kind: reasoning, text, calls in pieces, an end.
 pub(super) fn any_answer() -> impl Strategy<Value = Vec<ChatEvent>> {
     let text = prop_oneof![
         "[a-z\u{e9}\u{2028} ]{1,6}".prop_map(ChatEvent::Text),

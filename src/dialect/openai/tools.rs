@@ -1,11 +1,11 @@
 //! Tools, the choice among them, and the format of the answer.
 //!
-//! It owns two forms of the same things: chat completions nest them (`function: {name}`), responses do not, and each is
-//! read where the other is usual. Tools that the provider would run itself are left out and named; it refuses the choice
-//! that forces one.
+//! It owns two forms of the same fields: chat completions nest them (`function: {name}`), responses
+//! do not, and each route accepts the other's form. Tools that the provider would run itself are
+//! dropped and named; a choice that forces one is rejected.
 //!
-//! The one thing to know: `allowed_tools` becomes a shorter list of tools, since offering only those means the
-//! same to every provider.
+//! The one thing to know: `allowed_tools` becomes a shorter list of tools, which has the same
+//! effect for every provider.
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ use super::{INVALID_VALUE, UNSUPPORTED_VALUE, request::shown};
 use crate::chat::{Format, Tool, ToolChoice};
 use crate::wire::fields::{Fields, Object, take};
 
-/// How a route writes tools.
+/// A route's form of tools.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     /// `{type, function: {name}}`: chat completions.
@@ -58,7 +58,7 @@ pub(super) fn check_choice(fields: &mut Fields, key: &str, choice: &ToolChoice, 
     }
 }
 
-/// Reads a function's own fields.
+/// Decodes a function's own fields.
 pub(super) fn function(fields: &mut Fields, function: &mut Object) -> Option<Tool> {
     let name = fields.required_text(function, "name");
     let description = fields.text(function, "description");
@@ -67,8 +67,9 @@ pub(super) fn function(fields: &mut Fields, function: &mut Object) -> Option<Too
     Some(Tool { name: name?, description, parameters, strict, ..Tool::default() })
 }
 
-/// Takes the format under `key`. A schema may stand in several places: OpenAI's clients of chats nest it, llama.cpp's put
-/// it beside the type, `json_object` or not, and some give nothing but the schema itself.
+/// Takes the format under `key`. A schema may be in several places: OpenAI's clients of chats nest
+/// it, llama.cpp's put it beside the type, even with `json_object`, and some send only the schema
+/// itself.
 pub(super) fn format(fields: &mut Fields, holder: &mut Object, key: &str, form: Form) -> Format {
     let Some(mut object) = fields.object(holder, key) else { return Format::Text };
     let format =
@@ -98,14 +99,14 @@ fn has_schema(format: &Object) -> bool {
     ["schema", "json_schema"].iter().any(|key| format.get(*key).is_some_and(Value::is_object))
 }
 
-/// What stands under `json_schema`.
+/// The object under `json_schema`.
 fn nested(format: &mut Object) -> Option<Object> {
     let is_there = format.get("json_schema").is_some_and(Value::is_object);
     let Some(Value::Object(mut inner)) = format.swap_remove("json_schema").filter(|_| is_there)
     else {
         return None;
     };
-    // The schema itself, where a schema has a name and is one member.
+    // The schema itself, at a place where a schema has a name and is one member.
     let is_bare = !inner.contains_key("schema");
     let looks_so = ["type", "properties", "$ref", "anyOf", "oneOf", "allOf", "enum", "$defs"];
     if is_bare && looks_so.iter().any(|key| inner.contains_key(*key)) {
@@ -124,7 +125,7 @@ fn schema(fields: &mut Fields, holder: &mut Object) -> Option<Format> {
     })
 }
 
-/// Takes an object that must be there.
+/// Takes a required object.
 pub(super) fn required_object(
     fields: &mut Fields,
     holder: &mut Object,
@@ -144,7 +145,7 @@ fn tool(fields: &mut Fields, index: usize, item: Value, form: Form) -> Option<To
         match kind.as_deref() {
             None | Some("function") => inner(fields, item, "function", form, function),
             Some("custom") => inner(fields, item, "custom", form, free),
-            // Some leave out what they are, or say it in a word of their own.
+            // Some clients omit the kind, or use their own name for it.
             Some(_) if item.contains_key("function") => {
                 inner(fields, item, "function", form, function)
             }
@@ -187,7 +188,7 @@ pub(super) fn mode(fields: &mut Fields, key: &str, word: &str, tools: &[Tool]) -
     match word {
         "auto" | "" => ToolChoice::Auto,
         "none" => ToolChoice::None,
-        // The first is OpenAI's word, the others are Mistral's and Gemini's.
+        // The first is OpenAI's name, the others are Mistral's and Gemini's.
         "required" | "any" | "ANY" => ToolChoice::Required,
         name if tools.iter().any(|tool| tool.name == name) => ToolChoice::Named(name.to_owned()),
         _ => {
@@ -205,7 +206,7 @@ fn object_choice(
     form: Form,
 ) -> Option<ToolChoice> {
     let kind = match ["function", "name"].iter().any(|key| object.contains_key(*key)) {
-        // Its kind may be missing then.
+        // The kind may be missing then.
         true => fields.text(&mut object, "type").unwrap_or_else(|| "function".to_owned()),
         false => fields.required_text(&mut object, "type")?,
     };
@@ -247,7 +248,7 @@ fn allowed_tools(
     word.map(|word| mode(fields, "mode", &word, tools))
 }
 
-/// Reads what a nested form keeps one level down.
+/// Decodes the fields that the nested form has one level down.
 fn inner<R>(
     fields: &mut Fields,
     mut object: Object,

@@ -1,7 +1,7 @@
-//! Reading the messages of a chat completion request.
+//! Decodes the messages of a chat completion request.
 //!
-//! The one thing to know: whether every call was answered is not checked. Only some providers mind, and those say
-//! so themselves.
+//! The one thing to know: whether every call has a result is not checked. Only some providers
+//! require it, and they report it themselves.
 
 use serde_json::{Value, json};
 
@@ -29,10 +29,10 @@ fn message(fields: &mut Fields, item: &mut Object) -> Option<Message> {
     message
 }
 
-/// Fields that clients write into messages whose role has no use for them.
+/// Fields that clients send even in messages whose role does not use them.
 const KNOWN: &[&str] = &["role", "name", "content", "type", "id", "tool_call_id"];
 
-/// Whether a value says nothing.
+/// Whether a value is false, null or empty.
 fn is_nothing(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => true,
@@ -59,7 +59,7 @@ fn known(fields: &mut Fields, item: &mut Object) -> Option<Message> {
             let result = result(fields, item, None, name)?;
             return Some(Message { role: Role::Tool, content: vec![result], name: None });
         }
-        // A template may know more roles than this API; what stands there is part of what the user shows.
+        // A template may know more roles than this API; the content is treated as the user's.
         word => {
             fields.leave_out(word);
             (Role::User, content::optional(fields, item, "content"))
@@ -68,7 +68,7 @@ fn known(fields: &mut Fields, item: &mut Object) -> Option<Message> {
     Some(Message { role, content, name })
 }
 
-/// What the model said earlier: thinking, text, calls, in the order in which they came about.
+/// The model's earlier output: reasoning, text and calls, in their original order.
 fn said(fields: &mut Fields, item: &mut Object) -> Vec<Part> {
     if take(item, "audio").is_some_and(|audio| !audio.is_boolean()) {
         fields.leave_out("audio");
@@ -91,8 +91,8 @@ fn said(fields: &mut Fields, item: &mut Object) -> Vec<Part> {
     parts
 }
 
-/// What the model thought, in the words of other servers' clients: the text, and all of it as it came, for a server that
-/// wants that back. Two names with a text mean the same text twice.
+/// The model's reasoning in the fields of other servers' clients: its text, and all fields
+/// unchanged for a server that needs them back. Two fields with a text hold the same text.
 fn thought(item: &mut Object) -> Vec<Part> {
     const NAMES: [&str; 3] = ["reasoning_content", "reasoning", "reasoning_details"];
     let mut fields = Object::new();
@@ -121,7 +121,7 @@ fn thought(item: &mut Object) -> Vec<Part> {
     parts
 }
 
-/// A call, and before it the signature of the thinking that led to it.
+/// A call, preceded by the signature of the reasoning that led to it.
 fn call(fields: &mut Fields, index: usize, value: Value) -> Option<Vec<Part>> {
     let mut call = fields.item(index, value)?;
     fields.within(index, |fields| {
@@ -139,7 +139,8 @@ fn call(fields: &mut Fields, index: usize, value: Value) -> Option<Vec<Part>> {
     })
 }
 
-/// A call whose input is free text, as one with that text as its argument. A call of another kind is left out.
+/// A call with free text as its input, converted to one with that text as its argument. A call of
+/// another kind is dropped.
 fn free_call(fields: &mut Fields, kind: &str, call: &mut Object) -> Option<Vec<Part>> {
     let id = fields.text(call, "id");
     let Some(mut inner) = fields.object(call, kind).filter(|inner| inner.contains_key("name"))
@@ -155,7 +156,8 @@ fn free_call(fields: &mut Fields, kind: &str, call: &mut Object) -> Option<Vec<P
     })
 }
 
-/// The signature where Google's own OpenAI endpoint puts it. Anything else there is nothing to go by.
+/// The signature in the field of Google's own OpenAI endpoint. Other contents of the field are
+/// ignored.
 fn proof(call: &mut Object) -> Option<String> {
     let extra = take(call, "extra_content")?;
     let signature = extra.pointer("/google/thought_signature")?.as_str()?;

@@ -1,8 +1,8 @@
-//! Reading a chat completion request.
+//! Decodes a chat completion request.
 //!
-//! The one thing to know: `functions` and `function_call` are what tools were called first. They are read as
-//! tools, and the answer is then written in the old form. What no other API than OpenAI's knows stays in the rest, where
-//! the backends name or refuse it.
+//! The one thing to know: `functions` and `function_call` are the older form of tools. They are
+//! decoded as tools, and the answer is then written in the old form. Fields that only OpenAI's API
+//! has remain in the rest, which backends name or reject.
 
 use serde_json::Value;
 
@@ -17,7 +17,7 @@ use crate::wire::json;
 
 use super::message::messages;
 
-/// Reads a request body.
+/// Decodes a request body.
 pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, GatewayError> {
     let mut body = json::read_object(body)?;
     let mut fields = Fields::new();

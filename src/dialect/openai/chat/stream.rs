@@ -1,11 +1,12 @@
-//! Writing a chat completion piece by piece.
+//! Writing a chat completion as a stream.
 //!
-//! It owns the order that SDKs rely on: the role once and first, id and name once per call, the finish reason
-//! always, the counts last and only when asked for, then `[DONE]`. After a failure neither a finish reason nor
-//! `[DONE]` is written, so that nobody takes the part for the whole.
+//! It owns the order that SDKs rely on: the role once and first, id and name once per call, the
+//! finish reason always, the counts last and only if requested, then `[DONE]`. After a failure
+//! neither a finish reason nor `[DONE]` is written, so that no client mistakes the part for the
+//! whole.
 //!
-//! The one thing to know: SDKs join strings of the same key. A role or a name that is sent twice becomes
-//! `assistantassistant`.
+//! The one thing to know: SDKs join strings of the same key. A role or a name that is sent twice
+//! becomes `assistantassistant`.
 
 use std::time::Duration;
 
@@ -32,10 +33,11 @@ pub(super) struct Streamed {
     proof: Option<String>,
 }
 
-/// The call being written.
+/// The call that is being written.
 struct OpenCall {
     index: u32,
-    /// Whether it has no arguments yet. A call must not end that way: an empty text is no JSON.
+    /// Whether it has no arguments yet. A call must not end without them: an empty text is not
+    /// JSON.
     is_empty: bool,
 }
 

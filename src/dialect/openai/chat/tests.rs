@@ -1,4 +1,5 @@
-//! Chat completions as clients read them: golden answers, order in a stream, old functions.
+//! The output for clients of chat completions: golden answers, the order in a stream, old
+//! functions.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -9,7 +10,7 @@ use crate::dialect::openai::tests::{
     answer, any_answer, decode, end, events_of, failed, piece, tide_table, village, without,
 };
 
-/// What the golden answers say beyond what a gateway knows.
+/// Fields of the golden answers that a gateway cannot know.
 const UNSAID: &[&str] = &[
     "service_tier",
     "system_fingerprint",
@@ -53,7 +54,7 @@ fn streams_equal_the_golden_ones() {
         (village(), include_str!("../../../../tests/fixtures/dialect/openai/chat.sse")),
         (tide_table(), include_str!("../../../../tests/fixtures/dialect/openai/chat-tool.sse")),
     ] {
-        // One of the two leaves the null refusal out.
+        // One of the two omits the null refusal.
         let unsaid = [UNSAID, &["refusal"]].concat();
         let comparable = |stream: &str| -> Vec<Value> {
             events_of(stream).into_iter().map(|event| without(event, &unsaid)).collect()
@@ -63,7 +64,7 @@ fn streams_equal_the_golden_ones() {
 }
 
 #[test]
-fn a_failure_midway_is_the_last_word() {
+fn nothing_follows_a_failure_midway() {
     let mut request = streamed_minimal();
     request.shape.stream_usage = true;
     let error = GatewayError::upstream(ErrorKind::BadUpstream, "upstream ended early");
@@ -95,7 +96,7 @@ fn a_stream_has_no_usage_unless_asked() {
 }
 
 #[test]
-fn a_stream_names_each_call_once_and_leaves_no_arguments_empty() {
+fn a_stream_names_each_call_once_and_never_leaves_its_arguments_empty() {
     let events = [
         piece(0, Some(("call_1", "f")), ""),
         piece(0, None, "{\"a\""),
@@ -144,7 +145,7 @@ fn a_call_carries_geminis_signature_and_brings_it_back() {
     assert_eq!(message["tool_calls"][1].get("extra_content"), None);
     let streamed = answer(&streamed_minimal(), "gemini:c2ln");
     assert_eq!(streamed.matches(&extra.to_string()).count(), 1, "{streamed}");
-    // Another provider's proof has no place here.
+    // Another provider's signature has no place here.
     assert!(!answer(&streamed_minimal(), "c2ln").contains("extra_content"));
     let mut back = minimal();
     back["messages"].as_array_mut().unwrap().push(message);
@@ -157,7 +158,7 @@ fn a_call_carries_geminis_signature_and_brings_it_back() {
 }
 
 #[test]
-fn log_probabilities_are_given_when_asked_for() {
+fn log_probabilities_are_written_if_requested() {
     let token = |text: &str, top| TokenLogprob {
         token: text.to_owned(),
         logprob: -0.5,
@@ -182,13 +183,13 @@ fn log_probabilities_are_given_when_asked_for() {
 }
 
 #[test]
-fn the_model_is_the_one_asked_for_or_else_the_one_that_ran() {
+fn the_model_is_the_requested_one_or_else_the_one_that_ran() {
     let request = ChatRequest::default();
     assert_eq!(read(&answer(&OpenAiChat, &request, &village()))["model"], "llama3.1");
 }
 
 #[test]
-fn functions_are_tools_and_are_answered_in_their_own_form() {
+fn functions_are_tools_and_are_answered_in_the_old_form() {
     let mut body = minimal();
     body["functions"] = json!([{"name": "tide_table", "parameters": {"type": "object"}}]);
     body["function_call"] = json!({"name": "tide_table"});
@@ -227,7 +228,7 @@ fn functions_are_tools_and_are_answered_in_their_own_form() {
     assert_eq!(written[3]["choices"][0]["finish_reason"], "function_call");
 }
 
-/// What a client makes of a stream's deltas: SDKs join strings of the same key.
+/// A client's result of a stream's deltas: SDKs join strings of the same key.
 fn joined(stream: &[Value]) -> (String, String, String, Vec<(Value, String, String)>) {
     let (mut role, mut content, mut reasoning) = Default::default();
     let add = |to: &mut String, text: &Value| to.push_str(text.as_str().unwrap_or_default());

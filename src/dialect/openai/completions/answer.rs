@@ -1,9 +1,10 @@
-//! Writing a legacy completion, whole or piece by piece: both are the same object.
+//! Writing a legacy completion, whole or streamed: both use the same object.
 //!
-//! It owns the old shape of log probabilities, four parallel lists. Thinking has no place in this API and is left
-//! out.
+//! It owns the old shape of log probabilities, four parallel lists. Reasoning has no place in this
+//! API and is dropped.
 //!
-//! The one thing to know: `text_offset` counts characters of the whole answer, not bytes, and not of one piece.
+//! The one thing to know: `text_offset` counts characters, not bytes, from the start of the whole
+//! answer, not of one piece.
 
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ pub(super) fn encoder(request: &ChatRequest, head: &AnswerHead) -> Box<dyn Encod
 struct Tokens {
     wanted: bool,
     pending: Vec<TokenLogprob>,
-    /// Characters of the tokens before the pending ones.
+    /// The number of characters before the pending tokens.
     offset: usize,
 }
 
@@ -150,7 +151,7 @@ impl Encoder for Streamed {
     }
 }
 
-/// This API knows no calls.
+/// This API has no calls.
 fn reason(finish: Finish) -> &'static str {
     if finish == Finish::ToolCalls { "stop" } else { finish_reason(finish) }
 }

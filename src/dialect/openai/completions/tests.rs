@@ -1,4 +1,5 @@
-//! Legacy completions: the default of 16 tokens, refusals by name, the old shape of log probabilities.
+//! Legacy completions: the default of 16 tokens, rejections by name, the old shape of log
+//! probabilities.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -26,7 +27,7 @@ fn minimal() -> Value {
 fn a_prompt_is_a_users_message() {
     let request = decode(&OpenAiCompletions, &full());
     assert_eq!(request.messages, [Message::text(Role::User, "Once")]);
-    assert_eq!(request.suffix, None, "an empty suffix is none");
+    assert_eq!(request.suffix, None, "an empty suffix counts as absent");
     let gap = json!({"model": "m", "prompt": "Once", "suffix": "end"});
     assert_eq!(decode(&OpenAiCompletions, &gap).suffix.as_deref(), Some("end"));
     assert_eq!(request.sampling.max_tokens, Some(9));
@@ -45,7 +46,7 @@ fn sixteen_tokens_are_the_default() {
 }
 
 #[test]
-fn what_a_chat_cannot_give_is_refused_by_name() {
+fn unsupported_fields_are_refused_by_name() {
     refuses(
         &OpenAiCompletions,
         &minimal(),
@@ -146,7 +147,7 @@ fn log_probabilities_are_parallel_lists_with_offsets_in_characters() {
 }
 
 #[test]
-fn a_failure_midway_is_the_last_word() {
+fn nothing_follows_a_failure_midway() {
     let request = decode(&OpenAiCompletions, &full());
     let error = GatewayError::upstream(ErrorKind::Timeout, "too late");
     let written = events_of(&failed(&OpenAiCompletions, &request, &village()[..1], &error));
@@ -156,12 +157,12 @@ fn a_failure_midway_is_the_last_word() {
 
 proptest! {
     #[test]
-    fn no_bytes_make_the_decoder_panic(body in proptest::collection::vec(any::<u8>(), 0..300)) {
+    fn no_bytes_cause_a_panic(body in proptest::collection::vec(any::<u8>(), 0..300)) {
         let _ = OpenAiCompletions.decode(&body);
     }
 
     #[test]
-    fn no_wrong_value_makes_the_decoder_panic(place in any::<usize>(), by in any_value()) {
+    fn no_wrong_value_causes_a_panic(place in any::<usize>(), by in any_value()) {
         let _ = OpenAiCompletions.decode(altered(&full(), place, by).to_string().as_bytes());
     }
 

@@ -1,4 +1,4 @@
-//! What clients of `/v1/embeddings` send and read.
+//! Requests of clients of `/v1/embeddings`, and the answers for them.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ fn one_text_and_a_list_of_texts_are_read() {
 }
 
 #[test]
-fn what_cannot_be_embedded_is_refused_by_name() {
+fn input_that_cannot_be_embedded_is_refused_by_name() {
     for (input, code) in [
         (json!([1, 2]), "unsupported_value"),
         (json!([[1, 2], [3]]), "unsupported_value"),

@@ -1,10 +1,11 @@
 //! Writing a response, streamed or whole.
 //!
-//! It owns the sequence of events: every item is added, grows and is done, every event has its number, and the
-//! last one holds the whole response. A whole answer runs through the same steps and writes only that response,
-//! so the two cannot differ.
+//! It owns the sequence of events: every item is added, grows and is done, every event has its
+//! number, and the last one has the whole response. A whole answer takes the same steps and writes
+//! only that response, so the two cannot differ.
 //!
-//! The one thing to know: there is no `[DONE]`. `response.completed`, `.incomplete` or `.failed` is the end.
+//! The one thing to know: there is no `[DONE]`. `response.completed`, `.incomplete` or `.failed` is
+//! the end.
 
 use std::time::Duration;
 
@@ -31,15 +32,15 @@ pub(super) struct Answer {
     with_logprobs: bool,
     with_proofs: bool,
     forms: Vec<(String, CallForm)>,
-    /// What was asked, while the answer may be one to remember.
+    /// The input, if the answer may be stored.
     input: Option<Vec<Value>>,
-    /// The whole response, where it is to be remembered.
+    /// The whole response, if it will be stored.
     whole: Option<Object>,
     events: Events,
     items: Vec<Item>,
-    /// The message or the thinking that grows.
+    /// The position of the open message or reasoning.
     text: Option<usize>,
-    /// The call that grows, and its index among the calls.
+    /// The position of the open call, and its index among the calls.
     call: Option<(usize, u32)>,
 }
 
@@ -59,7 +60,7 @@ impl Answer {
         }
     }
 
-    /// Writes the two events that come before everything.
+    /// Writes the two events that come first.
     fn begin(&mut self, out: &mut Vec<u8>) {
         if self.events.streamed && self.events.next == 0 {
             let payload = json!({"response": self.response.object(Status::InProgress, &[])});
@@ -101,7 +102,7 @@ impl Answer {
         }
     }
 
-    /// They belong to the text before them. A stream tells them when the text is done.
+    /// Adds them to the text before them. A stream writes them when the text is done.
     fn add_logprobs(&mut self, tokens: Vec<TokenLogprob>) {
         let open = self.text.and_then(|position| self.items.get_mut(position));
         if let Some(Item { kind: Kind::Message { logprobs, .. }, .. }) = open {
@@ -109,7 +110,7 @@ impl Answer {
         }
     }
 
-    /// A proof may come without any thinking that is shown.
+    /// A signature may come without visible reasoning.
     fn add_proof(&mut self, signature: String, out: &mut Vec<u8>) {
         self.begin(out);
         let position = self.open_text(true, out);
@@ -120,7 +121,8 @@ impl Answer {
         }
     }
 
-    /// Where the message or the thinking is that grows; begins one where the other, or none, grew before.
+    /// The position of the open message or reasoning; opens a new one if the other kind, or none,
+    /// is open.
     fn open_text(&mut self, thinking: bool, out: &mut Vec<u8>) -> usize {
         if let Some(position) = self.text
             && let Some(item) = self.items.get(position)
@@ -136,7 +138,7 @@ impl Answer {
         };
         let position = self.add(prefix, kind, out);
         self.text = Some(position);
-        // Thinking has a part as soon as there is any, a message at once.
+        // Reasoning gets a part with its first text, a message at once.
         if let Some(item) = self.items.get(position).filter(|_| !thinking) {
             let added = json!({"content_index": 0, "part": item.part()});
             self.events.emit_of(position, item, "response.content_part.added", added, out);
@@ -166,7 +168,7 @@ impl Answer {
         }
     }
 
-    /// Adds an item and tells so. Returns where it is.
+    /// Adds an item, writes its event and returns its position.
     fn add(&mut self, prefix: &str, kind: Kind, out: &mut Vec<u8>) -> usize {
         let position = self.items.len();
         let id = format!("{prefix}_{}{position}", self.response.id);
@@ -237,7 +239,7 @@ impl Answer {
             }
         };
         if self.items.is_empty() {
-            // Clients look for a message, be it an empty one.
+            // Clients look for a message, even an empty one.
             self.open_text(false, out);
         }
         self.close_text(status, out);
@@ -295,8 +297,8 @@ impl Encoder for Answer {
         self.events.emit("response.failed", json!({"response": response}), out);
     }
 
-    /// Clients that give up on a silent stream count events only, so there is one beside the comment: the one that
-    /// says again that the response is in progress.
+    /// Clients that time out on a silent stream count only events, so there is one in addition to
+    /// the comment: it repeats that the response is in progress.
     fn heartbeat(&mut self, waiting: Option<Waiting>, out: &mut Vec<u8>) {
         if !self.events.streamed {
             return;
@@ -321,7 +323,7 @@ impl Encoder for Answer {
     }
 }
 
-/// The API's codes of failed responses are a closed list, unlike those of errors.
+/// The API has a closed list of codes for failed responses, unlike for errors.
 fn failure_code(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::RateLimited | ErrorKind::QuotaExhausted => "rate_limit_exceeded",
@@ -348,7 +350,7 @@ fn failure_code(kind: ErrorKind) -> &'static str {
     }
 }
 
-/// Numbers and writes events; writes nothing of a whole answer.
+/// Numbers and writes events; writes none of a whole answer.
 struct Events {
     streamed: bool,
     next: u64,
@@ -389,7 +391,7 @@ struct Event<P: Serialize> {
     sequence_number: u64,
 }
 
-/// The event that there are most of.
+/// The most frequent event.
 #[derive(Serialize)]
 struct TextDelta<'a> {
     item_id: &'a str,

@@ -1,9 +1,10 @@
-//! A call of a tool while it grows, in the form in which the client knows that tool.
+//! A tool call while it grows, in the client's form of that tool.
 //!
-//! It owns the three forms: arguments in JSON, a free text, a command for the client's shell. Each has its kind of
-//! item, and the first two have events of their own.
+//! It owns the three forms: JSON arguments, free text, a command for the client's shell. Each has
+//! its own kind of item, and the first two have their own events.
 //!
-//! The one thing to know: a model calls functions only; [`CallForm`] says what a call of one is to the client.
+//! The one thing to know: a model calls only functions; [`CallForm`] has the client's form of a
+//! call.
 
 use serde_json::{Map, Value, json};
 
@@ -18,14 +19,14 @@ pub(super) struct Call {
     said: Said,
 }
 
-/// What a call says, so far.
+/// The content of a call so far.
 enum Said {
     Arguments(String),
     Text(FreeText),
     Command(String),
 }
 
-/// An event about a call, without what all events have.
+/// An event about a call, without the fields that all events have.
 pub(super) type Event = (&'static str, Value);
 
 impl Call {
@@ -43,7 +44,7 @@ impl Call {
         Self { call_id, name, namespace, said }
     }
 
-    /// How the ids of such items begin.
+    /// The prefix of such items' ids.
     pub(super) fn prefix(&self) -> &'static str {
         match &self.said {
             Said::Arguments(_) => "fc",
@@ -52,7 +53,7 @@ impl Call {
         }
     }
 
-    /// Takes more of the arguments; gives the event that tells it.
+    /// Adds more of the arguments; returns the event for it.
     pub(super) fn add(&mut self, more: &str) -> Option<Event> {
         match &mut self.said {
             Said::Arguments(arguments) => {
@@ -67,11 +68,11 @@ impl Call {
         }
     }
 
-    /// Ends the call; gives the events that tell it.
+    /// Ends the call; returns the events for it.
     pub(super) fn end(&mut self) -> Vec<Event> {
         match &mut self.said {
             Said::Arguments(arguments) => {
-                // An empty text is no JSON, and breaks clients that parse it.
+                // An empty text is not JSON, and breaks clients that parse it.
                 let rest = if arguments.is_empty() { "{}" } else { "" };
                 arguments.push_str(rest);
                 let done = json!({"name": self.name, "arguments": arguments});
@@ -125,8 +126,8 @@ fn told(event: &'static str, delta: &str) -> Option<Event> {
     (!delta.is_empty()).then(|| (event, json!({"delta": delta})))
 }
 
-/// The command of the arguments, with the fields that the specification requires. A command in one text is one for
-/// a shell.
+/// The command in the arguments, with the fields that the specification requires. A command that is
+/// one text is for a shell.
 fn action(arguments: &str) -> Value {
     let fields: Map<String, Value> = serde_json::from_str(arguments).unwrap_or_default();
     let command = match fields.get("command") {

@@ -1,15 +1,16 @@
-//! The text of a free-form call, out of the arguments of the function that stands for its tool.
+//! The text of a free-form call, extracted from the arguments of the function that replaces its
+//! tool.
 //!
-//! A tool that takes text is offered as a function with one string, [`FIELD`]. Its arguments come as JSON in pieces,
-//! and a client wants the text itself in pieces. [`FreeText`] reads both ways of a model: the object it was asked for,
-//! and the bare text that some models write instead.
+//! A tool that takes text is offered as a function with one string, [`FIELD`]. Its arguments come
+//! as JSON in pieces, and a client expects the text itself in pieces. [`FreeText`] accepts both
+//! outputs of models: the requested object, and the bare text that some models write instead.
 //!
-//! The one thing to know: what has been said cannot be taken back. Text goes out early only once the arguments have
-//! begun as they should; everything else is looked at when it is whole.
+//! The one thing to know: text that was written cannot be withdrawn. Text is written early only if
+//! the arguments begin as expected; otherwise they are evaluated when they are complete.
 
 use serde_json::{Value, json};
 
-/// The only parameter of a function that stands for a free-form tool.
+/// The only parameter of a function that replaces a free-form tool.
 pub(super) const FIELD: &str = "input";
 
 /// The arguments of a call whose text is known.
@@ -17,33 +18,33 @@ pub(super) fn arguments(text: &str) -> String {
     json!({ FIELD: text }).to_string()
 }
 
-/// Reads the text out of arguments as they come.
+/// Extracts the text from arguments as they arrive.
 #[derive(Debug, Default)]
 pub(super) struct FreeText {
-    /// All that came.
+    /// Everything that arrived.
     raw: String,
-    /// How much of it has been read.
+    /// How much of it was read.
     read: usize,
-    /// The text that went out.
+    /// The text that was written.
     said: String,
     state: State,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Not enough came to tell.
+    /// Too little arrived to decide.
     #[default]
     Before,
-    /// Within the text.
+    /// Inside the text.
     Within,
-    /// Behind it.
+    /// After the text.
     Behind,
-    /// They did not begin as they should.
+    /// The arguments do not begin as expected.
     Odd,
 }
 
 impl FreeText {
-    /// Takes more of the arguments and gives what they add to the text.
+    /// Takes more of the arguments and returns the text that they add.
     pub(super) fn add(&mut self, more: &str) -> String {
         self.raw.push_str(more);
         if self.state == State::Before {
@@ -66,7 +67,7 @@ impl FreeText {
         text
     }
 
-    /// Gives what is left of the text when nothing more comes.
+    /// Returns the rest of the text when the arguments are complete.
     pub(super) fn end(&mut self) -> String {
         match self.state {
             State::Within | State::Behind => String::new(),
@@ -84,13 +85,13 @@ impl FreeText {
     }
 }
 
-/// How arguments begin.
+/// The beginning of arguments.
 enum Beginning {
-    /// With the text, from this byte on.
+    /// The text begins at this byte.
     Text(usize),
-    /// As they should, so far.
+    /// As expected, so far.
     Open,
-    /// Otherwise.
+    /// Not as expected.
     Other,
 }
 
@@ -107,8 +108,8 @@ fn beginning(raw: &str) -> Beginning {
     Beginning::Text(raw.len() - rest.len())
 }
 
-/// The text of a JSON string's inside up to its end or to an escape that is not whole, how many bytes that is, and
-/// whether the string ends there.
+/// Unescapes the inside of a JSON string up to its end or to an incomplete escape. Returns the
+/// text, how many bytes were read, and whether the string ends there.
 fn unescape(raw: &str) -> (String, usize, bool) {
     let mut text = String::new();
     let mut read = 0;
@@ -131,8 +132,8 @@ fn unescape(raw: &str) -> (String, usize, bool) {
     }
 }
 
-/// The letter of the escape that `rest` begins with, and its length; `None` while it is not whole. What is no escape
-/// stands for itself.
+/// The character of the escape that `rest` begins with, and its length; `None` while it is
+/// incomplete. An invalid escape stands for itself.
 fn escape(rest: &str) -> Option<(char, usize)> {
     let kind = rest.chars().nth(1)?;
     let letter = match kind {
@@ -147,7 +148,7 @@ fn escape(rest: &str) -> Option<(char, usize)> {
     Some((letter, 1 + kind.len_utf8()))
 }
 
-/// A `\uXXXX`, or two of them that are one letter (RFC 8259 section 7).
+/// A `\uXXXX`, or two of them that are one character (RFC 8259 section 7).
 fn unicode(rest: &str) -> Option<(char, usize)> {
     const ONE: usize = 6;
     let unit = |at: usize| -> Option<Option<u32>> {
@@ -171,7 +172,8 @@ fn unicode(rest: &str) -> Option<(char, usize)> {
     Some((char::from_u32(letter).unwrap_or('\u{fffd}'), 2 * ONE))
 }
 
-/// The text of arguments that did not begin as they should: the value that is meant, else all of them.
+/// The text of arguments with an unexpected beginning: the value of [`FIELD`] or a single text, else
+/// all of them.
 fn whole(raw: &str) -> String {
     let text_of = |value: &Value| match value {
         Value::String(text) => text.clone(),
@@ -195,7 +197,7 @@ mod tests {
 
     use super::*;
 
-    /// The text of arguments that come whole.
+    /// The text of arguments that arrive at once.
     fn text(raw: &str) -> String {
         let mut reader = FreeText::default();
         reader.add(raw);
@@ -204,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_is_found_however_a_model_writes_it() {
+    fn the_text_is_found_in_every_output_of_models() {
         let cases = [
             (r#"{"input": "a\nb"}"#, "a\nb"),
             (r#" { "input" : "\ud83d\ude00\u00e9" , "x": 1}"#, "😀é"),
@@ -227,7 +229,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_comes_back_however_its_arguments_are_cut(wanted in ".*", cut in 1..9usize, ascii in any::<bool>()) {
+        fn any_text_comes_back_for_any_cut_of_its_arguments(wanted in ".*", cut in 1..9usize, ascii in any::<bool>()) {
             let raw = arguments(&wanted);
             let raw: String = if ascii {
                 let mut units = [0; 2];
@@ -248,7 +250,7 @@ mod tests {
         }
 
         #[test]
-        fn no_arguments_make_it_panic(raw in r#"(\{"input": ")?[\\u"a-f0-9{}é]*"#) {
+        fn no_arguments_cause_a_panic(raw in r#"(\{"input": ")?[\\u"a-f0-9{}é]*"#) {
             let mut reader = FreeText::default();
             for letter in raw.chars() {
                 reader.add(&letter.to_string());

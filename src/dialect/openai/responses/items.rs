@@ -1,11 +1,12 @@
-//! Reading the input of a responses request: instructions, messages, calls, results, thinking.
+//! Decodes the input of a responses request: instructions, messages, calls, results, reasoning.
 //!
-//! It owns what becomes of every kind of item, those included that do not exist yet: a conversation must not become
-//! unusable because of one item in its history. What is not known here gives its text, if it has any, else it is left
-//! out and named.
+//! It handles every kind of item, even unknown ones: one item in its history must not make a
+//! conversation unusable. Of an unknown item the text is kept; without text it is dropped and
+//! named.
 //!
-//! The one thing to know: what the model did in one turn comes as several items here, and becomes one message. What
-//! stands between a call and its result comes after the result, because most providers want the two together.
+//! The one thing to know: the model's output of one turn comes as several items here, and becomes
+//! one message. Items between a call and its result come after the result, because most providers
+//! expect the two together.
 
 use std::collections::HashSet;
 
@@ -24,9 +25,9 @@ use crate::wire::fields::{Fields, Object};
 pub(super) struct Input {
     /// The conversation.
     pub(super) messages: Vec<Message>,
-    /// The kinds of what was left out.
+    /// The kinds of the dropped items.
     pub(super) untold: Vec<String>,
-    /// What waits for the results of open calls.
+    /// The messages that wait for the results of open calls.
     held: Vec<Message>,
     /// The calls of the last turn that have no result yet.
     open: HashSet<String>,
@@ -50,7 +51,7 @@ pub(super) fn list(fields: &mut Fields, body: &mut Object) -> Vec<Value> {
     fields.required_list(body, "input").unwrap_or_default()
 }
 
-/// Adds the tools that items bring along. They count as the request's.
+/// Adds the tools in items. They count as the request's.
 pub(super) fn tools(fields: &mut Fields, list: &mut [Value], offer: &mut Offer) {
     fields.within("input", |fields| {
         for (index, item) in list.iter_mut().enumerate() {
@@ -68,7 +69,7 @@ pub(super) fn tools(fields: &mut Fields, list: &mut [Value], offer: &mut Offer) 
 }
 
 impl Input {
-    /// Adds the items of a list, whose calls are of the tools offered.
+    /// Adds the items of a list; their calls are of the offered tools.
     pub(super) fn read(&mut self, fields: &mut Fields, list: Vec<Value>, offer: &Offer) {
         fields.each("input", list, |fields, mut item| self.item(fields, &mut item, offer));
         self.release();
@@ -120,7 +121,7 @@ impl Input {
                     self.add(Message { role: Role::Assistant, content, name: None });
                 }
             }
-            // Their tools have been taken.
+            // Their tools were already taken.
             Some("additional_tools" | "tool_search_output") => {}
             Some(kind) => self.unknown(kind, item),
         }
@@ -138,7 +139,7 @@ impl Input {
             }
         };
         let content = self.content(fields, item, "content", allowed)?;
-        // An answer that was cut before its first word comes back as an empty list.
+        // An answer that was cut off before its first token comes back as an empty list.
         (!content.is_empty() || role == Role::Assistant).then_some(Message {
             role,
             content,
@@ -146,7 +147,7 @@ impl Input {
         })
     }
 
-    /// Takes the content under `key`, without the parts that are not known here.
+    /// Takes the content under `key`, without the parts that are unknown.
     fn content(
         &mut self,
         fields: &mut Fields,
@@ -164,7 +165,8 @@ impl Input {
         content::required(fields, item, key, allowed)
     }
 
-    /// Takes the answer of a tool. One to a call that is not there is told as text, since no provider takes it.
+    /// Takes the result of a tool. If its call is missing, it becomes text, since no provider
+    /// accepts it.
     fn result(&mut self, fields: &mut Fields, item: &mut Object, call_id: Option<String>) {
         let Some(mut content) = self.content(fields, item, "output", Allowed::TextAndImages) else {
             return;
@@ -185,8 +187,8 @@ impl Input {
         }
     }
 
-    /// Takes the text of an item that is not known here. What came from outside is the user's, so that no such item
-    /// makes the model go on with a text that is not its own.
+    /// Takes the text of an unknown item. Without a role it becomes the user's unless the item is a
+    /// call, so that the model never continues a text that is not its own.
     fn unknown(&mut self, kind: &str, item: &Object) {
         let text = text_of(item);
         if text.is_empty() {
@@ -202,7 +204,7 @@ impl Input {
         self.add(Message::text(role, text));
     }
 
-    /// Adds a message. What the model says after it thought or called belongs to the same turn.
+    /// Adds a message. The model's output after reasoning or calls belongs to the same turn.
     fn add(&mut self, message: Message) {
         if message.role != Role::Assistant {
             match self.open.is_empty() {
@@ -243,7 +245,7 @@ impl Input {
         }
     }
 
-    /// Adds what waited; whatever call is still open stays without a result.
+    /// Adds the messages that waited; calls that are still open stay without a result.
     fn release(&mut self) {
         self.open.clear();
         self.messages.append(&mut self.held);
@@ -254,7 +256,7 @@ fn is_thinking(message: &Message) -> bool {
     message.content.iter().all(|part| matches!(part, Part::Reasoning { .. }))
 }
 
-/// Whether a part can be read; one that is not known and has a text becomes that.
+/// Whether a part is known; an unknown one with a text becomes that text.
 fn keep_part(part: &mut Value, untold: &mut Vec<String>) -> bool {
     const KNOWN: &[&str] =
         &["text", "input_text", "output_text", "refusal", "image_url", "input_image"];
@@ -274,8 +276,8 @@ fn keep_part(part: &mut Value, untold: &mut Vec<String>) -> bool {
     true
 }
 
-/// The thinking itself where it is given, else its summary. What this gateway sealed brings the provider's proofs
-/// back; what others encrypted means something only to them.
+/// The reasoning itself if the item has it, else its summary. Content that this gateway sealed
+/// restores the provider's signatures; other encrypted content is for its own provider only.
 fn thinking(fields: &mut Fields, item: &mut Object) -> Vec<Part> {
     let sealed = fields.text(item, "encrypted_content").and_then(|sealed| proofs::open(&sealed));
     if let Some(parts) = sealed {
@@ -287,7 +289,7 @@ fn thinking(fields: &mut Fields, item: &mut Object) -> Vec<Part> {
     if text.is_empty() { Vec::new() } else { vec![Part::Reasoning { text, signature: None }] }
 }
 
-/// The text of something unknown, under any of the names that texts go by.
+/// The text of an unknown item, in any of the usual fields.
 fn text_of(item: &Object) -> String {
     const NAMES: &[&str] =
         &["content", "text", "output", "outputs", "summary", "message", "result", "stdout"];

@@ -1,9 +1,10 @@
-//! Earlier turns in the place of what refers to them.
+//! Replaces references to earlier turns by their content.
 //!
-//! It owns `previous_response_id` and items of the kind `item_reference`: what they stand for is put in their place
-//! before anything else is read, so that a conversation told by references is read as one that was sent whole.
+//! It owns `previous_response_id` and items of the kind `item_reference`: they are replaced by what
+//! they refer to before anything else is decoded, so that a conversation by references is decoded
+//! like one that was sent in full.
 //!
-//! The one thing to know: the id of an item holds that of its response, so that no index is needed.
+//! The one thing to know: the id of an item contains that of its response, so no index is needed.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -11,16 +12,16 @@ use serde_json::Value;
 use crate::chat::{ErrorKind, GatewayError, Origin};
 use crate::dialect::{Turn, Turns};
 
-/// How the ids of responses begin.
+/// The prefix of the ids of responses.
 const PREFIX: &str = "resp_";
 
 /// The digits of an answer's random id.
 const DIGITS: usize = 32;
 
-/// The field that names the turn before.
+/// The field with the id of the previous turn.
 pub(super) const PREVIOUS: &str = "previous_response_id";
 
-/// Says that a response or an item is not remembered, and how to go on.
+/// The error for a response or an item that is not stored, with the remedy.
 #[must_use]
 pub fn not_found(what: &str, id: &str) -> GatewayError {
     let shown: String = id.chars().take(128).collect();
@@ -31,7 +32,7 @@ pub fn not_found(what: &str, id: &str) -> GatewayError {
     GatewayError::new(ErrorKind::NotFound, message).from(Origin::Client)
 }
 
-/// What of a body may refer to what was answered before.
+/// The parts of a body that may refer to earlier answers.
 #[derive(Deserialize)]
 struct Body {
     previous_response_id: Option<Value>,
@@ -40,7 +41,7 @@ struct Body {
 }
 
 impl Body {
-    /// The ids of the items that are only referred to.
+    /// The ids of the items that are only references.
     fn references(&self) -> impl Iterator<Item = &str> {
         let items = self.input.as_ref().and_then(Value::as_array);
         items.into_iter().flatten().filter_map(reference)
@@ -49,7 +50,7 @@ impl Body {
 
 /// The ids of the responses that a body refers to.
 pub(super) fn refers(body: &[u8]) -> Vec<String> {
-    // Bodies that cannot are read once. A reference may be an id and nothing else.
+    // Bodies without references are parsed only once, later. A reference may be just an id.
     let holds = |word: &str| body.windows(word.len()).any(|window| window == word.as_bytes());
     if !holds(PREVIOUS) && !holds("\"id\"") {
         return Vec::new();
@@ -60,8 +61,8 @@ pub(super) fn refers(body: &[u8]) -> Vec<String> {
     previous.map(str::to_owned).into_iter().chain(referred).collect()
 }
 
-/// Says of a body that goes on from what only a provider may know (a response, an item, a conversation) that it is not
-/// remembered here; `None` when the body stands for itself.
+/// The error for a body that continues something which only a provider may know (a response, an
+/// item, a conversation); `None` if the body is complete by itself.
 pub(super) fn refers_to_unknown(body: &[u8]) -> Option<GatewayError> {
     fn id(value: &Value) -> Option<&str> {
         value.get("id").unwrap_or(value).as_str()
@@ -74,7 +75,7 @@ pub(super) fn refers_to_unknown(body: &[u8]) -> Option<GatewayError> {
     Some(not_found(what, id))
 }
 
-/// The id that an item refers to, if it does nothing else. The kind may be left out.
+/// The id that an item refers to, if it is only a reference. The kind may be missing.
 fn reference(item: &Value) -> Option<&str> {
     let id = item.get("id")?.as_str()?;
     match item.get("type") {
@@ -84,14 +85,14 @@ fn reference(item: &Value) -> Option<&str> {
     }
 }
 
-/// The id of the response that an item with this id is of.
+/// The id of the response to which the item with this id belongs.
 fn response_of(item: &str) -> Option<String> {
     let (_, rest) = item.split_once('_')?;
     let digits = rest.get(..DIGITS)?;
     digits.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| format!("{PREFIX}{digits}"))
 }
 
-/// The items of the turns up to and with `previous`, the oldest first.
+/// The items of the turns up to and including `previous`, oldest first.
 pub(super) fn before(previous: &str, turns: &Turns) -> Result<Vec<Value>, GatewayError> {
     let mut chain: Vec<&Turn> = Vec::new();
     let mut next = Some(previous);
@@ -105,7 +106,7 @@ pub(super) fn before(previous: &str, turns: &Turns) -> Result<Vec<Value>, Gatewa
     Ok(items.cloned().collect())
 }
 
-/// Puts items in the place of references to them.
+/// Replaces references by the items they refer to.
 pub(super) fn resolve(items: &mut [Value], turns: &Turns) -> Result<(), GatewayError> {
     for item in items {
         let Some(id) = reference(item) else { continue };

@@ -1,7 +1,7 @@
-//! The response object: everything that is true of an answer beside its items.
+//! The response object: all fields of an answer beside its items.
 //!
-//! It owns the fields that the specification requires, with their defaults. What the client sent is repeated as it
-//! was sent.
+//! It owns the fields that the specification requires, with their defaults. The client's values are
+//! repeated unchanged.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -12,9 +12,9 @@ use crate::dialect::AnswerHead;
 use crate::dialect::openai::completion_object::created;
 use crate::wire::fields::Object;
 
-/// What is known of a response from its beginning.
+/// The fields that are known from the beginning.
 pub(super) struct Response {
-    /// The answer's random id, which the ids of its items repeat.
+    /// The answer's random id, which the ids of its items contain.
     pub(super) id: String,
     created: u64,
     model: String,
@@ -33,7 +33,7 @@ impl Response {
         }
     }
 
-    /// The response as far as it has come, without its counts.
+    /// The response so far, without its counts.
     pub(super) fn object(&self, status: Status, items: &[Item]) -> Object {
         let fields = [
             ("id", json!(format!("resp_{}", self.id))),
@@ -65,7 +65,7 @@ impl Response {
         self.echo.get(key).cloned().unwrap_or(default)
     }
 
-    /// What was sent over what is there without it.
+    /// The default with the client's fields on top.
     fn filled(&self, key: &str, mut default: Value) -> Value {
         if let (Value::Object(default), Some(Value::Object(sent))) =
             (&mut default, self.echo.get(key))
@@ -75,7 +75,7 @@ impl Response {
         default
     }
 
-    /// Typed clients insist on both fields of functions, which requests may leave out.
+    /// Typed clients require both fields of functions, which requests may omit.
     fn tools(&self) -> Value {
         let mut tools = self.echoed("tools", json!([]));
         for tool in tools.as_array_mut().into_iter().flatten() {
@@ -90,7 +90,7 @@ impl Response {
     }
 }
 
-/// Token counts. The specification requires every field, so unknown is 0.
+/// Token counts. The specification requires every field, so an unknown one is 0.
 #[derive(Serialize)]
 pub(super) struct Counts {
     input_tokens: u64,

@@ -1,9 +1,10 @@
 //! The items of a response while it grows.
 //!
-//! It owns the order of items and their JSON form. An item is written three times, when it is added, when it is
-//! done and within the whole response, and always by the same function.
+//! It owns the order of items and their JSON form. An item is written three times, when it is
+//! added, when it is done and within the whole response, always by the same function.
 //!
-//! The one thing to know: an item's own id and a call's `call_id` differ. Results name the latter.
+//! The one thing to know: an item's own id and a call's `call_id` differ. Results refer to the
+//! latter.
 
 use serde_json::{Value, json};
 
@@ -12,21 +13,21 @@ use super::proofs::{Proof, seal};
 use crate::chat::TokenLogprob;
 use crate::dialect::openai::Logprob;
 
-/// How far an item or a response has come.
+/// The status of an item or a response.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Status {
-    /// More of it comes.
+    /// It grows.
     InProgress,
-    /// All of it is there.
+    /// It is complete.
     Completed,
-    /// It was cut at the token limit or by a filter.
+    /// It was cut off at the token limit or by a filter.
     Incomplete,
     /// It failed midway.
     Failed,
 }
 
 impl Status {
-    /// The API's word.
+    /// The API's name.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::InProgress => "in_progress",
@@ -41,26 +42,26 @@ impl Status {
 pub(super) struct Item {
     /// Its id, unique within the response.
     pub(super) id: String,
-    /// How far it has come.
+    /// Its status.
     pub(super) status: Status,
-    /// What it is.
+    /// Its content.
     pub(super) kind: Kind,
 }
 
-/// What an item is.
+/// The content of an item.
 pub(super) enum Kind {
     /// Visible text.
     Message {
-        /// So far.
+        /// The text so far.
         text: String,
-        /// Of its tokens.
+        /// The log probabilities of its tokens.
         logprobs: Vec<TokenLogprob>,
     },
-    /// Thinking, given as a summary, which is what clients show.
+    /// Reasoning, written as a summary, which clients show.
     Reasoning {
-        /// So far.
+        /// The text so far.
         text: String,
-        /// The provider's, so far; only where the client brings them back.
+        /// The provider's signatures so far; only for clients that send them back.
         proofs: Vec<Proof>,
     },
     /// A call of a tool.
@@ -73,7 +74,7 @@ impl Item {
         let status = self.status.as_str();
         match &self.kind {
             Kind::Message { .. } => {
-                // A message begins without parts; its only part is announced after it.
+                // A message begins without parts; its only part is added afterwards.
                 let begins = self.status == Status::InProgress;
                 let content = if begins { json!([]) } else { json!([self.part()]) };
                 json!({
@@ -104,7 +105,7 @@ impl Item {
         }
     }
 
-    /// Log probabilities in the API's form; a list even when there are none.
+    /// Log probabilities in the API's form; a list even if there are none.
     pub(super) fn logprobs(&self) -> Value {
         match &self.kind {
             Kind::Message { logprobs, .. } => {

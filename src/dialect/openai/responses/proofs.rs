@@ -1,11 +1,11 @@
-//! Thinking with its proofs, sealed for the way through a client.
+//! Reasoning with its signatures, sealed for the way through a client.
 //!
-//! Anthropic and Gemini want a model's thinking back with the signature that they gave for it, and clients of this API
-//! bring back `encrypted_content` as they got it. It is sealed against mistakes only: whoever opens it finds what the
-//! client was shown anyway, and a provider checks its own signature.
+//! Anthropic and Gemini need a model's reasoning back with their signature, and clients of this API
+//! send back `encrypted_content` unchanged. It is sealed only against mistakes: its content is what
+//! the client was shown anyway, and a provider checks its own signature.
 //!
-//! The one thing to know: only what begins with [`MARK`] is this gateway's. What OpenAI or others encrypted is not
-//! opened.
+//! The one thing to know: only content that begins with [`MARK`] is this gateway's. What OpenAI or
+//! others encrypted is not opened.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::chat::Part;
 
-/// What this gateway sealed begins with it; it names the form.
+/// The prefix of everything that this gateway sealed; it names the form.
 const MARK: &str = "gateway-1.";
 
-/// A piece of thinking up to its proof.
+/// A piece of reasoning up to its signature.
 #[derive(Serialize, Deserialize)]
 struct Thought<'a> {
     text: std::borrow::Cow<'a, str>,
@@ -24,15 +24,15 @@ struct Thought<'a> {
     signature: Option<std::borrow::Cow<'a, str>>,
 }
 
-/// A provider's proof of thinking.
+/// A provider's signature of reasoning.
 pub(super) struct Proof {
-    /// How many bytes of the thinking it proves, those of the proofs before it included.
+    /// How many bytes of the reasoning it signs, including those of earlier signatures.
     pub(super) until: usize,
-    /// As the provider gave it.
+    /// As the provider sent it.
     pub(super) signature: String,
 }
 
-/// Seals the thinking with its proofs.
+/// Seals the reasoning with its signatures.
 pub(super) fn seal(text: &str, proofs: &[Proof]) -> String {
     let mut thoughts = Vec::with_capacity(proofs.len() + 1);
     let mut from = 0;
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_sealed_is_opened_and_nothing_else_is() {
+    fn only_sealed_content_is_opened() {
         let proof = |until, signature: &str| Proof { until, signature: signature.to_owned() };
         let sealed = seal("héy you", &[proof(4, "sig=="), proof(4, "redacted:x")]);
         let part = |text: &str, signature: Option<&str>| Part::Reasoning {

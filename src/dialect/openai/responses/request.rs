@@ -1,8 +1,8 @@
-//! Reading a responses request.
+//! Decodes a responses request.
 //!
-//! The one thing to know: what is left over is not kept for the provider, unlike elsewhere, because providers are
-//! asked for chat completions and would refuse fields of another route. The few that both routes share are; of the
-//! others the names are kept, to be told as dropped.
+//! The one thing to know: unlike elsewhere, unknown fields are not kept for the provider, because
+//! providers get chat completions and would reject fields of another route. Only the few that both
+//! routes have are kept; the names of the others are reported as dropped.
 
 use serde_json::Value;
 
@@ -18,7 +18,7 @@ use crate::dialect::openai::tools::{self, Form};
 use crate::wire::fields::{Fields, Object, take};
 use crate::wire::json;
 
-/// What the answer repeats, as it was sent.
+/// The fields that the answer repeats unchanged.
 const ECHOED: &[&str] = &[
     "instructions",
     "max_output_tokens",
@@ -34,7 +34,7 @@ const ECHOED: &[&str] = &[
     "truncation",
 ];
 
-/// What chat completions know by the same name.
+/// The fields that chat completions have with the same name.
 const SHARED: &[&str] = &[
     "metadata",
     "prompt_cache_key",
@@ -46,17 +46,18 @@ const SHARED: &[&str] = &[
     "verbosity",
 ];
 
-/// What an answer can hold beside the usual. More is OpenAI's own tools', which are not here.
+/// Additional output that an answer can have. The rest belongs to OpenAI's own tools, which are not
+/// available here.
 const INCLUDED: &[&str] = &["message.output_text.logprobs", "reasoning.encrypted_content"];
 
-/// What would need a memory between calls.
+/// Fields that need a store between calls.
 const REFUSED: &[(&str, &str)] = &[
     ("conversation", "send the whole conversation as `input`, or go on by `previous_response_id`"),
     ("background", "wait for the answer or stream it"),
     ("prompt", "no prompts are stored, send `instructions` and `input`"),
 ];
 
-/// Reads a request body.
+/// Decodes a request body.
 pub(super) fn decode(body: &[u8], turns: &Turns) -> Result<ChatRequest, GatewayError> {
     let mut body = json::read_object(body)?;
     let mut fields = Fields::new();
@@ -110,7 +111,7 @@ pub(super) fn decode(body: &[u8], turns: &Turns) -> Result<ChatRequest, GatewayE
     }
     body.retain(|key, value| {
         let is_shared = SHARED.contains(&key.as_str());
-        // What is switched off is not missed.
+        // A disabled setting is not reported as dropped.
         if !is_shared && !matches!(value, Value::Null | Value::Bool(false)) {
             request.untold.push(key.clone());
         }
@@ -130,7 +131,8 @@ fn echo(body: &Object) -> Object {
     echo
 }
 
-/// Checks what is only repeated, so that an answer never repeats what its reader cannot read.
+/// Checks the fields that are only repeated, so that an answer never holds a value that its client
+/// cannot parse.
 fn check_echoed(fields: &mut Fields, body: &mut Object) {
     if let Some(metadata) = fields.object(body, "metadata") {
         body.insert("metadata".to_owned(), Value::Object(metadata));
@@ -138,13 +140,13 @@ fn check_echoed(fields: &mut Fields, body: &mut Object) {
     let _ = fields.text(body, "truncation");
 }
 
-/// The conversation and the tools for it.
+/// The conversation and its tools.
 struct Said {
     messages: Vec<Message>,
     tools: Vec<Tool>,
     tool_choice: ToolChoice,
     forms: Vec<(String, CallForm)>,
-    /// What was said in this turn, where it is to be remembered.
+    /// The input of this turn, if it will be stored.
     input: Option<Vec<Value>>,
     untold: Vec<String>,
 }
@@ -169,7 +171,7 @@ fn said(fields: &mut Fields, body: &mut Object, turns: &Turns) -> Result<Said, G
     Ok(Said { messages, tools, tool_choice, forms, input: said, untold })
 }
 
-/// All tools: those of the request, and those that its items bring along.
+/// All tools: those of the request, and those in its items.
 fn offer(fields: &mut Fields, body: &mut Object, list: &mut [Value]) -> Offer {
     let mut offer = Offer::default();
     let tools = fields.list(body, "tools").unwrap_or_default();
@@ -179,7 +181,7 @@ fn offer(fields: &mut Fields, body: &mut Object, list: &mut [Value]) -> Offer {
     offer
 }
 
-/// Wanted when the number of alternatives is given or `include` asks for them.
+/// Wanted if the number of alternatives is given or `include` asks for them.
 fn logprobs(fields: &mut Fields, body: &mut Object, is_included: bool) -> Option<u8> {
     let top = fields.integer(body, "top_logprobs", 0, 20).unwrap_or(0);
     let wanted = top > 0 || is_included;

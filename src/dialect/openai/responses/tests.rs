@@ -1,4 +1,4 @@
-//! Responses as clients read them: golden answers, the sequence of events, failures midway.
+//! The output for clients of responses: golden answers, the sequence of events, failures midway.
 
 use std::collections::HashSet;
 
@@ -51,7 +51,7 @@ fn streams_equal_the_golden_ones() {
 }
 
 #[test]
-fn thinking_comes_as_the_summary_of_an_item_of_its_own() {
+fn reasoning_is_the_summary_of_a_separate_item() {
     let events = [
         ChatEvent::Reasoning("h".into()),
         ChatEvent::Reasoning("m".into()),
@@ -104,7 +104,7 @@ fn a_call_without_arguments_gets_an_empty_object() {
     assert_eq!(call(1), (json!("call_2"), json!("{\"a\":1}")));
 }
 
-/// An answer to one who offered tools of every kind.
+/// The answer for a client that offered tools of every kind.
 fn called(events: &[ChatEvent]) -> Vec<Value> {
     let body = json!({
         "model": "m", "input": "hi", "stream": true, "include": ["reasoning.encrypted_content"],
@@ -123,7 +123,7 @@ fn called(events: &[ChatEvent]) -> Vec<Value> {
 }
 
 #[test]
-fn a_call_of_a_free_form_tool_comes_as_its_text() {
+fn a_call_of_a_free_form_tool_is_its_text() {
     let stream = called(&[
         piece(0, Some(("call_1", "apply_patch")), "{\"inp"),
         piece(0, None, "ut\": \"*** \\"),
@@ -159,7 +159,7 @@ fn a_call_of_a_free_form_tool_comes_as_its_text() {
 }
 
 #[test]
-fn a_text_that_a_model_writes_without_json_is_the_text() {
+fn bare_text_of_a_model_is_the_text_of_the_call() {
     let patch = "*** Begin Patch";
     let first = piece(0, Some(("call_1", "apply_patch")), patch);
     let stream = called(&[first, end(Finish::ToolCalls)]);
@@ -192,7 +192,7 @@ fn calls_come_back_under_their_namespace_and_as_commands() {
 }
 
 #[test]
-fn proofs_of_thinking_go_out_sealed_where_they_come_back() {
+fn signatures_are_written_sealed_for_clients_that_send_them_back() {
     let signature = |text: &str| ChatEvent::Signature(text.to_owned());
     let events = [
         ChatEvent::Reasoning("h".into()),
@@ -221,7 +221,7 @@ fn proofs_of_thinking_go_out_sealed_where_they_come_back() {
 }
 
 #[test]
-fn a_sign_of_life_is_an_event_that_begins_the_response_or_repeats_that_it_is_in_progress() {
+fn a_heartbeat_is_an_event_that_begins_the_response_or_repeats_that_it_is_in_progress() {
     let mut encoder = OpenAiResponses.encoder(&Ask::Chat(request(true)), head());
     assert!(!encoder.has_begun());
     let mut out = Vec::new();
@@ -243,7 +243,7 @@ fn a_sign_of_life_is_an_event_that_begins_the_response_or_repeats_that_it_is_in_
 }
 
 #[test]
-fn a_conversation_told_by_references_is_read_as_one_that_is_sent_whole() {
+fn a_conversation_by_references_is_decoded_like_one_sent_in_full() {
     let asked = decode(&OpenAiResponses, &json!({"model": "m", "input": "hi"}));
     let mut encoder = OpenAiResponses.encoder(&Ask::Chat(asked), head());
     assert!(encoder.kept().is_none());
@@ -297,7 +297,7 @@ fn an_empty_answer_is_an_empty_message() {
 }
 
 #[test]
-fn a_failure_midway_ends_with_the_failed_response_and_what_there_was() {
+fn a_failure_midway_ends_with_the_failed_response_and_its_items() {
     let error = GatewayError::upstream(ErrorKind::BadUpstream, "cut off");
     let written = failed(&OpenAiResponses, &request(true), &village()[..2], &error);
     let stream = events_of(&written);
@@ -313,7 +313,7 @@ fn a_failure_midway_ends_with_the_failed_response_and_what_there_was() {
 }
 
 #[test]
-fn a_failure_before_everything_still_begins_the_response() {
+fn a_failure_before_any_event_still_begins_the_response() {
     let error = GatewayError::upstream(ErrorKind::RateLimited, "slow down");
     let stream = events_of(&failed(&OpenAiResponses, &request(true), &[], &error));
     assert_eq!(kinds(&stream), ["response.created", "response.in_progress", "response.failed"]);
@@ -321,7 +321,7 @@ fn a_failure_before_everything_still_begins_the_response() {
 }
 
 #[test]
-fn what_was_asked_is_repeated() {
+fn settings_of_the_request_are_repeated() {
     let tool = json!({"type": "function", "name": "f"});
     let body = json!({
         "model": "m", "input": "hi", "instructions": "Be brief.", "max_output_tokens": 9,
@@ -352,7 +352,7 @@ fn what_was_asked_is_repeated() {
 }
 
 #[test]
-fn log_probabilities_are_given_with_the_done_text() {
+fn log_probabilities_are_written_when_the_text_is_done() {
     let token = TokenLogprob { token: "a".into(), logprob: -0.5, bytes: None, top: Vec::new() };
     let events = [ChatEvent::Text("a".into()), ChatEvent::Logprobs(vec![token]), end(Finish::Stop)];
     let mut asked = request(true);

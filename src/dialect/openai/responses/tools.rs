@@ -1,11 +1,13 @@
-//! The tools of a responses request: what a model is offered of them, and how their calls are told apart again.
+//! The tools of a responses request: their form for the model, and the mapping of calls back to the
+//! client's tools.
 //!
-//! Models behind a gateway know functions only. A free-form tool becomes a function with one string, the client's
-//! shell one with a command, and a namespace's tools stand beside the others. What OpenAI runs on its own servers is
-//! left out and named, and so is every kind that is not known yet; only a choice that insists on one is refused.
+//! Models behind a gateway know only functions. A free-form tool becomes a function with one
+//! string, the client's shell one with a command, and a namespace's tools are listed with the
+//! others. Tools that OpenAI runs on its own servers are dropped and named, and so is every unknown
+//! kind; only a choice that forces one is rejected.
 //!
-//! The one thing to know: a name that two namespaces use gets its namespace in front. [`Offer::given`] finds what the
-//! model knows a tool by, [`Offer::forms`] the way back.
+//! The one thing to know: a name that two namespaces use gets its namespace as a prefix.
+//! [`Offer::given`] returns the model's name of a tool, [`Offer::forms`] maps it back.
 
 use std::collections::{HashMap, HashSet};
 
@@ -18,27 +20,27 @@ use crate::dialect::openai::request::shown;
 use crate::dialect::openai::tools::{check_choice, function, mode};
 use crate::wire::fields::{Fields, Object, take};
 
-/// The name of the function that stands for the client's shell.
+/// The name of the function that replaces the client's shell.
 pub(super) const SHELL: &str = "local_shell";
 
-/// What a model is offered.
+/// The tools that the model is offered.
 #[derive(Default)]
 pub(super) struct Offer {
     entries: Vec<Entry>,
-    /// Where each is, by the client's names.
+    /// The position of each, by the client's names.
     places: HashMap<(Option<String>, String), usize>,
-    /// The kinds that were left out.
+    /// The kinds of the dropped tools.
     pub(super) untold: Vec<String>,
 }
 
 struct Entry {
-    /// Under the name that the model knows.
+    /// With the name that the model knows.
     tool: Tool,
     form: CallForm,
 }
 
 impl Offer {
-    /// Adds the tools of a list that stands where `fields` is. One that is there already is replaced.
+    /// Adds the tools of the list at the current path. A tool that is there already is replaced.
     pub(super) fn add(&mut self, fields: &mut Fields, list: Vec<Value>) {
         for (index, item) in list.into_iter().enumerate() {
             if let Some(item) = fields.item(index, item) {
@@ -84,7 +86,7 @@ impl Offer {
         fields.each("tools", list, |fields, item| self.add_one(fields, item, Some(&group)));
     }
 
-    /// Gives every tool a name of its own, when all have been added.
+    /// Gives every tool a unique name, when all have been added.
     pub(super) fn settle(&mut self) {
         let mut taken: HashSet<String> = HashSet::new();
         let mut shared: HashSet<String> = HashSet::new();
@@ -103,14 +105,14 @@ impl Offer {
         }
     }
 
-    /// What the model knows a tool by.
+    /// The model's name of a tool.
     pub(super) fn given<'a>(&'a self, namespace: Option<&str>, name: &'a str) -> &'a str {
         let place = self.places.get(&(namespace.map(str::to_owned), name.to_owned()));
         let entry = place.and_then(|place| self.entries.get(*place));
         entry.map_or(name, |entry| &entry.tool.name)
     }
 
-    /// Takes `tool_choice`, which may leave tools out.
+    /// Takes `tool_choice`, which may exclude tools.
     pub(super) fn choice(&mut self, fields: &mut Fields, body: &mut Object) -> ToolChoice {
         const KEY: &str = "tool_choice";
         let choice = match take(body, KEY) {
@@ -145,7 +147,7 @@ impl Offer {
                 let name = fields.required_text(&mut object, "name")?;
                 let namespace = fields.text(&mut object, "namespace");
                 let given = self.given(namespace.as_deref(), &name);
-                // Its namespace may be left unsaid where the name alone tells.
+                // The namespace may be omitted if the name is unique.
                 let alone = self.entries.iter().find(|entry| entry.form.name == name);
                 let is_known = self.entries.iter().any(|entry| entry.tool.name == given);
                 let found = alone.filter(|_| !is_known && namespace.is_none());
@@ -172,7 +174,7 @@ impl Offer {
         }
     }
 
-    /// What the model is offered, and how the calls of the tools are told that are no plain functions.
+    /// The tools for the model, and the client's forms of those that are not plain functions.
     pub(super) fn parts(self) -> (Vec<Tool>, Vec<(String, CallForm)>) {
         let is_plain =
             |entry: &Entry| entry.form.kind == CallKind::Function && entry.form.namespace.is_none();
@@ -189,7 +191,7 @@ struct Group {
 }
 
 impl Group {
-    /// What a model is to know of it, since it sees its tools one by one.
+    /// The description for the model, which sees the tools of the namespace one by one.
     fn about(&self) -> Option<String> {
         let description = self.description.as_ref().filter(|text| !text.trim().is_empty())?;
         Some(format!("Part of {}: {description}", self.name))
@@ -250,7 +252,7 @@ fn free_text(fields: &mut Fields, item: &mut Object) -> Option<Tool> {
     })
 }
 
-/// The client's shell, as a function of the fields that its calls have.
+/// The client's shell, as a function with the fields of its calls.
 fn shell() -> Tool {
     let parameters = json!({
         "type": "object",
@@ -278,7 +280,7 @@ fn shell() -> Tool {
     }
 }
 
-/// A client's own word in the letters that a header may tell.
+/// A client's text, limited to characters that a header allows.
 pub(super) fn plain(word: &str) -> String {
     const MOST: usize = 64;
     let letter = |letter: char| {

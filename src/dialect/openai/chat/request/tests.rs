@@ -1,4 +1,4 @@
-//! Chat completion requests: every field, every refusal by name, wrong values at any place.
+//! Chat completion requests: every field, every rejection by name, wrong values at any place.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -154,7 +154,7 @@ fn allowed_tools_become_the_tools() {
 }
 
 #[test]
-fn what_cannot_be_had_is_refused_by_name() {
+fn unsupported_values_are_refused_by_name() {
     let said = |content: Value| json!({"messages": [{"role": "user", "content": content}]});
     let picture = |url: &str| said(json!([{"type": "image_url", "image_url": {"url": url}}]));
     refuses(
@@ -182,7 +182,7 @@ fn what_cannot_be_had_is_refused_by_name() {
 }
 
 #[test]
-fn a_message_that_does_not_fit_is_refused_by_name() {
+fn an_invalid_message_is_refused_by_name() {
     let message = |message: Value| json!({"messages": [message]});
     refuses(
         &OpenAiChat,
@@ -236,7 +236,7 @@ fn a_setting_out_of_bounds_is_refused_by_name() {
 }
 
 #[test]
-fn a_combination_that_means_nothing_is_refused_by_name() {
+fn a_contradictory_combination_is_refused_by_name() {
     refuses(
         &OpenAiChat,
         &minimal(),
@@ -273,12 +273,12 @@ mod lenience;
 
 proptest! {
     #[test]
-    fn no_bytes_make_the_decoder_panic(body in proptest::collection::vec(any::<u8>(), 0..300)) {
+    fn no_bytes_cause_a_panic(body in proptest::collection::vec(any::<u8>(), 0..300)) {
         let _ = OpenAiChat.decode(&body);
     }
 
     #[test]
-    fn no_wrong_value_makes_the_decoder_panic(place in any::<usize>(), by in any_value()) {
+    fn no_wrong_value_causes_a_panic(place in any::<usize>(), by in any_value()) {
         let _ = OpenAiChat.decode(altered(&full(), place, by).to_string().as_bytes());
     }
 }

@@ -1,4 +1,4 @@
-//! Responses requests: items and turns, every refusal by name, wrong values at any place.
+//! Responses requests: items and turns, every rejection by name, wrong values at any place.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -46,7 +46,7 @@ fn full() -> Value {
 }
 
 #[test]
-fn settings_are_read_and_what_chat_shares_is_kept() {
+fn settings_are_read_and_fields_of_chat_are_kept() {
     let request = decode(&OpenAiResponses, &full());
     assert_eq!(request.sampling.max_tokens, Some(9));
     assert_eq!((request.sampling.temperature, request.sampling.top_p), (Some(0.5), Some(0.9)));
@@ -129,7 +129,7 @@ fn a_text_is_a_users_message() {
 }
 
 #[test]
-fn what_needs_a_memory_is_refused_by_name() {
+fn settings_that_need_a_store_are_refused_by_name() {
     refuses(
         &OpenAiResponses,
         &minimal(),
@@ -152,7 +152,7 @@ fn what_needs_a_memory_is_refused_by_name() {
     );
 }
 
-/// Everything that Codex has sent, and what nobody has sent yet.
+/// Everything that Codex has sent, and unknown items and tools.
 fn agents() -> Value {
     json!({
         "model": "m", "instructions": "S", "store": false, "include": ["reasoning.encrypted_content"],
@@ -223,7 +223,7 @@ fn tools_of_every_kind_are_offered_as_functions_or_named() {
 }
 
 #[test]
-fn an_item_of_any_kind_leaves_the_conversation_usable() {
+fn no_kind_of_item_makes_the_conversation_unusable() {
     let messages = decode(&OpenAiResponses, &agents()).messages;
     let call = |id: &str, name: &str, arguments: &str| {
         let (name, arguments) = (name.to_owned(), arguments.to_owned());
@@ -236,7 +236,7 @@ fn an_item_of_any_kind_leaves_the_conversation_usable() {
     ];
     let roles: Vec<Role> = messages.iter().map(|message| message.role).collect();
     use Role::{Assistant, System, Tool, User};
-    // What stood between calls and results comes after them.
+    // Items between calls and results come after these.
     assert_eq!(roles, [System, User, User, Assistant, Tool, Tool, Tool, System, User]);
     assert_eq!(messages[1].content, [Part::Text("go".into())]);
     assert_eq!(messages[2].content, [Part::Text("so far".into())]);
@@ -274,7 +274,7 @@ fn a_choice_names_the_tool_that_the_model_knows() {
 }
 
 #[test]
-fn a_call_follows_the_text_of_its_turn_and_the_thinking_its_proof() {
+fn a_call_follows_its_turns_text_and_reasoning_has_its_signature() {
     let sealed = seal("hm", &[Proof { until: 2, signature: "sig".to_owned() }]);
     let mut body = minimal();
     body["input"] = json!([
@@ -294,7 +294,7 @@ fn a_call_follows_the_text_of_its_turn_and_the_thinking_its_proof() {
 }
 
 #[test]
-fn what_does_not_fit_is_refused_by_name() {
+fn invalid_values_are_refused_by_name() {
     let item = |item: Value| json!({"input": [item]});
     refuses(
         &OpenAiResponses,
@@ -349,17 +349,17 @@ fn what_does_not_fit_is_refused_by_name() {
 
 proptest! {
     #[test]
-    fn no_wrong_value_of_an_agent_makes_the_decoder_panic(place in any::<usize>(), by in any_value()) {
+    fn no_wrong_value_of_an_agent_causes_a_panic(place in any::<usize>(), by in any_value()) {
         let _ = OpenAiResponses.decode(altered(&agents(), place, by).to_string().as_bytes());
     }
 
     #[test]
-    fn no_bytes_make_the_decoder_panic(body in proptest::collection::vec(any::<u8>(), 0..300)) {
+    fn no_bytes_cause_a_panic(body in proptest::collection::vec(any::<u8>(), 0..300)) {
         let _ = OpenAiResponses.decode(&body);
     }
 
     #[test]
-    fn no_wrong_value_makes_the_decoder_panic(place in any::<usize>(), by in any_value()) {
+    fn no_wrong_value_causes_a_panic(place in any::<usize>(), by in any_value()) {
         let _ = OpenAiResponses.decode(altered(&full(), place, by).to_string().as_bytes());
     }
 }

@@ -1,4 +1,4 @@
-//! What clients of other servers of this API send, and what nobody knows yet.
+//! Requests of clients of other servers with this API, and unknown fields and values.
 
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ fn functions() -> Value {
 }
 
 #[test]
-fn no_limit_is_said_in_several_ways() {
+fn no_limit_has_several_spellings() {
     for limit in [json!(-1), json!(-1.0), json!(-2), Value::Null] {
         let request = with(json!({"max_tokens": limit, "max_completion_tokens": limit}));
         assert_eq!(request.sampling.max_tokens, None, "{limit}");
@@ -30,7 +30,7 @@ fn no_limit_is_said_in_several_ways() {
 }
 
 #[test]
-fn bounds_are_the_providers() {
+fn bounds_are_left_to_the_provider() {
     let stops: Vec<String> = (0..12).map(|number| format!("<{number}>")).collect();
     let request =
         with(json!({"stop": stops, "temperature": 3.5, "top_p": 1.5, "presence_penalty": -9,
@@ -41,7 +41,7 @@ fn bounds_are_the_providers() {
 }
 
 #[test]
-fn nothing_may_be_said_beside_calls_and_in_results() {
+fn content_may_be_empty_beside_calls_and_in_results() {
     let call = json!([{"id": "a", "type": "function", "function": {"name": "f", "arguments": {}}}]);
     for nothing in [json!([]), Value::Null, json!("")] {
         let request = with(json!({"messages": [
@@ -75,7 +75,7 @@ fn a_choice_of_tools_has_many_spellings() {
 }
 
 #[test]
-fn tools_that_a_provider_runs_are_left_out_and_named() {
+fn hosted_tools_are_dropped_and_named() {
     let mut tools = functions();
     let tools = tools.as_array_mut().unwrap();
     tools.push(json!({"type": "web_search", "filters": {}}));
@@ -90,7 +90,7 @@ fn tools_that_a_provider_runs_are_left_out_and_named() {
 }
 
 #[test]
-fn a_schema_is_found_wherever_it_stands() {
+fn a_schema_is_found_at_any_place() {
     let schema = json!({"type": "object", "properties": {"a": {"type": "string"}}});
     for format in [
         json!({"type": "json_object", "schema": schema}),
@@ -111,7 +111,7 @@ fn a_schema_is_found_wherever_it_stands() {
 }
 
 #[test]
-fn parts_are_kept_as_they_came_or_by_their_text_or_are_named() {
+fn parts_are_kept_unchanged_or_as_text_or_are_named() {
     let sound = json!({"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}});
     let request = with(json!({"messages": [{"role": "critic", "content": [
         sound, "bare", {"type": "thing", "text": "told"}, {"type": "odd", "data": 1}, {"text": "kindless"},
@@ -125,7 +125,7 @@ fn parts_are_kept_as_they_came_or_by_their_text_or_are_named() {
 }
 
 #[test]
-fn thinking_comes_back_under_any_name() {
+fn reasoning_comes_back_under_any_name() {
     let details = json!([{"type": "reasoning.text", "text": "hm", "signature": "s"}, {"type": "reasoning.encrypted", "data": "x"}]);
     for fields in [
         json!({"reasoning_content": "hm"}),
@@ -143,7 +143,7 @@ fn thinking_comes_back_under_any_name() {
 }
 
 #[test]
-fn what_a_message_says_beside_is_named() {
+fn unknown_fields_of_a_message_are_named() {
     let request = with(json!({"messages": [
         {"role": "user", "content": [{"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}], "weight": 1},
         {"role": "assistant", "content": "b", "prefix": true, "annotations": [], "refusal": null},
