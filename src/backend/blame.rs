@@ -30,7 +30,7 @@ pub(super) fn refine(class: RejectionClass, words: &str) -> RejectionClass {
 fn blames_request(words: &str) -> bool {
     /// Ollama (options, capabilities, images), llama.cpp (modalities, grammars, templates), vLLM,
     /// LocalAI.
-    const SAID: &[&str] = &[
+    const PHRASES: &[&str] = &[
         "not supported",
         "not support ",
         "does not support",
@@ -60,19 +60,19 @@ fn blames_request(words: &str) -> bool {
     // What the hardware or a build does not support is the server's fault, whatever the request
     // asked for.
     const OF_THE_SERVER: &[&str] = &["cuda", "rocm", "metal", "vulkan", "driver", "ptx", "kernel"];
-    says(words, SAID) && !says(words, OF_THE_SERVER)
+    contains_any(words, PHRASES) && !contains_any(words, OF_THE_SERVER)
 }
 
 /// Whether Ollama says that it cannot reach the process that runs the model; it says so even with
 /// 400.
 fn is_lost_runner(words: &str) -> bool {
     words.contains("post \"http://127.0.0.1:")
-        && says(words, &["eof", "connection refused", "connection reset", "broken pipe"])
+        && contains_any(words, &["eof", "connection refused", "connection reset", "broken pipe"])
 }
 
 /// Whether the process that runs the model died during the request: Ollama's runner, vLLM's engine.
 fn tells_of_crash(words: &str) -> bool {
-    const SAID: &[&str] = &[
+    const PHRASES: &[&str] = &[
         "unexpected eof",
         ": eof",
         "runner has unexpectedly stopped",
@@ -90,19 +90,19 @@ fn tells_of_crash(words: &str) -> bool {
         "worker died",
         "exit status",
     ];
-    words == "eof" || says(words, SAID)
+    words == "eof" || contains_any(words, PHRASES)
 }
 
 /// Whether it is llama.cpp's 500 for an input larger than its batch.
 fn is_too_large(words: &str) -> bool {
-    says(words, &["too large to process", "increase the physical batch size"])
+    contains_any(words, &["too large to process", "increase the physical batch size"])
 }
 
 /// Whether a 503 says that the request has not begun: Ollama's queue is full, or llama.cpp, TGI or
 /// another server is still loading a model.
 fn says_nothing_begun(words: &str) -> bool {
     /// TGI writes "is currently loading", others "still loading" or "being loaded".
-    const SAID: &[&str] = &[
+    const PHRASES: &[&str] = &[
         "server busy",
         "maximum pending requests",
         "loading model",
@@ -118,13 +118,13 @@ fn says_nothing_begun(words: &str) -> bool {
         "model not ready",
         "warming up",
     ];
-    says(words, SAID)
+    contains_any(words, PHRASES)
 }
 
 /// Whether a 403 is about the requested model.
 fn is_about_model(words: &str) -> bool {
     words.contains("model")
-        && says(
+        && contains_any(
             words,
             &[
                 "access",
@@ -140,7 +140,7 @@ fn is_about_model(words: &str) -> bool {
 
 /// Whether a 403 is about the content of the request.
 fn is_about_content(words: &str) -> bool {
-    const SAID: &[&str] = &[
+    const PHRASES: &[&str] = &[
         "flagged",
         "moderation",
         "content policy",
@@ -151,10 +151,10 @@ fn is_about_content(words: &str) -> bool {
         "usage policies",
         "usage policy",
     ];
-    says(words, SAID)
+    contains_any(words, PHRASES)
 }
 
-fn says(words: &str, phrases: &[&str]) -> bool {
+fn contains_any(words: &str, phrases: &[&str]) -> bool {
     phrases.iter().any(|phrase| words.contains(phrase))
 }
 

@@ -9,7 +9,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use super::history::shown;
+use super::history::excerpt;
 use crate::chat::{ChatRequest, GatewayError, Part, ToolResult};
 
 /// The ids of a conversation's calls and results, in the order in which they appear.
@@ -125,7 +125,7 @@ impl<'a> Seen<'a> {
         };
         let Some(call) = index.and_then(|index| self.all.get_mut(index)) else {
             return Err(GatewayError::invalid(match result.call_id.as_deref() {
-                Some(id) => format!("tool_call_id: no earlier message calls `{}`", shown(id)),
+                Some(id) => format!("tool_call_id: no earlier message calls `{}`", excerpt(id)),
                 None => "messages: a tool message must follow the call that it answers".to_owned(),
             }));
         };

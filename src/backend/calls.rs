@@ -19,7 +19,7 @@ use crate::chat::{ChatEvent, Finish, ToolCallPiece};
 use json_scan::JsonScan;
 
 /// How many complete calls are remembered, to recognise late pieces of them.
-const REMEMBERED: usize = 64;
+const MAX_REMEMBERED: usize = 64;
 
 /// The memory that a held call takes beside its text, in bytes.
 const OVERHEAD: usize = 128;
@@ -75,7 +75,7 @@ impl Calls {
     }
 
     /// Whether the answer has a call.
-    fn any(&self) -> bool {
+    fn has_calls(&self) -> bool {
         self.begun > 0
     }
 
@@ -83,7 +83,7 @@ impl Calls {
     /// calls by `stop`, and some an answer without calls by `tool_calls`.
     pub(super) fn finish(&self, told: Finish) -> Finish {
         match told {
-            Finish::Stop | Finish::ToolCalls if self.any() => Finish::ToolCalls,
+            Finish::Stop | Finish::ToolCalls if self.has_calls() => Finish::ToolCalls,
             Finish::ToolCalls => Finish::Stop,
             // The limit may have cut the arguments of a call, so it counts more than the call.
             told => told,
@@ -100,7 +100,7 @@ impl Calls {
     /// # Errors
     ///
     /// `Malformed` without a name, `TooLarge` when too much is held.
-    pub(super) fn whole(
+    pub(super) fn take_whole(
         &mut self,
         fragment: Fragment,
         events: &mut Vec<ChatEvent>,
@@ -118,7 +118,7 @@ impl Calls {
     /// # Errors
     ///
     /// `Malformed` when it continues a call that is complete, `TooLarge` when too much is held.
-    pub(super) fn take(
+    pub(super) fn take_piece(
         &mut self,
         fragment: Fragment,
         is_first: bool,
@@ -260,7 +260,7 @@ impl Calls {
             call.end(events);
             call.fallback = None;
             self.head += 1;
-            if self.head > REMEMBERED {
+            if self.head > MAX_REMEMBERED {
                 self.calls.pop_front();
                 self.head -= 1;
             }
@@ -326,7 +326,7 @@ impl Call {
     fn write(&mut self, seed: u64, events: &mut Vec<ChatEvent>) {
         let arguments = std::mem::take(&mut self.held);
         if self.is_written {
-            return self.more(arguments, events);
+            return self.append(arguments, events);
         }
         self.is_written = true;
         let id = self.id.clone().filter(|id| !id.is_empty());
@@ -338,7 +338,7 @@ impl Call {
         }));
     }
 
-    fn more(&self, arguments: String, events: &mut Vec<ChatEvent>) {
+    fn append(&self, arguments: String, events: &mut Vec<ChatEvent>) {
         if arguments.is_empty() {
             return;
         }
@@ -368,7 +368,7 @@ impl Call {
     fn end(&mut self, events: &mut Vec<ChatEvent>) {
         if !self.scan.has_text {
             let arguments = self.fallback.take().unwrap_or_else(|| "{}".to_owned());
-            self.more(arguments, events);
+            self.append(arguments, events);
         }
     }
 }

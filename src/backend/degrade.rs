@@ -58,18 +58,18 @@ pub(super) fn adapt<'a>(
     dropped: &mut Vec<String>,
 ) -> Result<Cow<'a, ChatRequest>, GatewayError> {
     refuse_forced(request, features.api)?;
-    let mut lost = Lost { features, names: dropped };
+    let mut adapter = Adapter { features, names: dropped };
     for hosted in request.hosted.iter().filter(|hosted| hosted.api != features.api) {
-        lost.name(&hosted.kind);
+        adapter.report(&hosted.kind);
     }
     let extras = request.tools.iter().filter_map(|tool| tool.extra.as_ref());
     for extra in extras.filter(|extra| extra.api != features.api) {
-        extra.fields.keys().for_each(|name| lost.name(name));
+        extra.fields.keys().for_each(|name| adapter.report(name));
     }
-    if lost.needs_nothing(&request.messages) {
+    if adapter.needs_no_change(&request.messages) {
         return Ok(Cow::Borrowed(request));
     }
-    let messages = lost.messages(&request.messages)?;
+    let messages = adapter.messages(&request.messages)?;
     Ok(Cow::Owned(ChatRequest { messages, ..request.clone() }))
 }
 
@@ -94,7 +94,7 @@ fn refuse_forced(request: &ChatRequest, api: Api) -> Result<(), GatewayError> {
 }
 
 /// Adapts the messages and collects the names of parts that are lost.
-struct Lost<'a> {
+struct Adapter<'a> {
     features: Features,
     names: &'a mut Vec<String>,
 }
@@ -110,14 +110,14 @@ enum Place {
     Answered,
 }
 
-impl Lost<'_> {
-    fn name(&mut self, name: &str) {
+impl Adapter<'_> {
+    fn report(&mut self, name: &str) {
         if !self.names.iter().any(|known| known == name) {
             self.names.push(name.to_owned());
         }
     }
 
-    fn needs_nothing(&self, messages: &[Message]) -> bool {
+    fn needs_no_change(&self, messages: &[Message]) -> bool {
         let mut begun = false;
         messages.iter().all(|message| {
             begun |= message.role != Role::System;
@@ -128,7 +128,7 @@ impl Lost<'_> {
     }
 
     /// Whether the backend handles the part itself: a part of its own API, or of OpenAI's.
-    fn is_left(&self, foreign: &Foreign) -> bool {
+    fn is_handled_by_backend(&self, foreign: &Foreign) -> bool {
         foreign.api == self.features.api || foreign.api == Api::OpenAi
     }
 
@@ -142,7 +142,7 @@ impl Lost<'_> {
             Part::ToolResult(result) => {
                 result.content.iter().all(|part| self.has_place(part, true))
             }
-            Part::Foreign(foreign) => self.is_left(foreign),
+            Part::Foreign(foreign) => self.is_handled_by_backend(foreign),
             Part::Document(document) => {
                 let taken = if is_answer {
                     self.features.tool_documents
@@ -175,7 +175,7 @@ impl Lost<'_> {
             }
             let is_late = begun && message.role == Role::System && !self.features.late_system;
             if is_late {
-                content = marked(content);
+                content = as_user_text(content);
             }
             let role = if is_late { Role::User } else { message.role };
             let goes_on = role == Role::User && (is_late || is_made);
@@ -209,7 +209,7 @@ impl Lost<'_> {
                 let content = self.parts(&result.content, Place::Answered)?;
                 Ok(Some(Part::ToolResult(ToolResult { content, ..result.clone() })))
             }
-            Part::Foreign(foreign) if self.is_left(foreign) => Ok(Some(part.clone())),
+            Part::Foreign(foreign) if self.is_handled_by_backend(foreign) => Ok(Some(part.clone())),
             Part::Foreign(foreign) => self.foreign(foreign, place),
             Part::Document(document) => self.document(document, place).map(Some),
         }
@@ -222,7 +222,7 @@ impl Lost<'_> {
                 foreign.kind
             )));
         }
-        self.name(&foreign.kind);
+        self.report(&foreign.kind);
         let note = || {
             foreign.is_decisive.then(|| format!("[`{}` that this model cannot read]", foreign.kind))
         };
@@ -235,14 +235,14 @@ impl Lost<'_> {
             Place::Answered => self.features.tool_documents,
         };
         if taken != Documents::Any && document.citations.is_some() {
-            self.name("citations");
+            self.report("citations");
         }
         if takes(taken, &document.source) {
             return Ok(Part::Document(document.clone()));
         }
         let what = match &document.source {
             DocumentSource::Text(text) => return Ok(Part::Text(titled(document, text))),
-            DocumentSource::Inline { media_type, base64 } => described(media_type, base64),
+            DocumentSource::Inline { media_type, base64 } => description(media_type, base64),
             DocumentSource::Url(url) => format!("the document at {url}"),
             DocumentSource::Upload(_) => "an uploaded document".to_owned(),
         };
@@ -255,7 +255,7 @@ impl Lost<'_> {
                 "document: this provider cannot read {what}, {way}"
             )));
         }
-        self.name("document");
+        self.report("document");
         Ok(Part::Text(titled(document, &format!("[{what} that this model cannot read]"))))
     }
 
@@ -275,7 +275,7 @@ impl Lost<'_> {
         } else {
             *text = rest;
         }
-        self.name(BILLING.trim_end_matches(':'));
+        self.report(BILLING.trim_end_matches(':'));
     }
 }
 
@@ -316,7 +316,7 @@ fn takes(taken: Documents, source: &DocumentSource) -> bool {
 }
 
 /// A description of a document, such as `a PDF of 3 pages`.
-fn described(media_type: &str, base64: &str) -> String {
+fn description(media_type: &str, base64: &str) -> String {
     if media_type != pdf::MEDIA_TYPE {
         return format!("a document of type {media_type}");
     }
@@ -345,7 +345,7 @@ pub(super) fn as_instructions(text: &str) -> String {
 
 /// A system message as a user's, for models that take system messages only first. Pictures follow
 /// the text.
-fn marked(content: Vec<Part>) -> Vec<Part> {
+fn as_user_text(content: Vec<Part>) -> Vec<Part> {
     let message = Message { role: Role::System, content, name: None };
     let text = message.joined_text();
     let mut said = Vec::new();

@@ -11,10 +11,10 @@ use super::{DecodeError, Decoder, MAX_PIECE, Rejection};
 use crate::chat::{ChatEvent, Completion, Finish, Usage, Whole};
 
 /// Reads the result in a document.
-pub(super) type Read = fn(&[u8]) -> Result<(Whole, Usage), DecodeError>;
+pub(super) type ReadResult = fn(&[u8]) -> Result<(Whole, Usage), DecodeError>;
 
 /// Reads the error in a document; `None` when there is none.
-pub(super) type Failed = fn(&Value) -> Option<Rejection>;
+pub(super) type ReadError = fn(&Value) -> Option<Rejection>;
 
 /// A decoder that collects the whole body and gives it to `read` at the end.
 pub(super) fn read_at_end<F>(read: F) -> Box<dyn Decoder>
@@ -26,7 +26,7 @@ where
 
 /// A decoder that gives the whole body to `read`, and to `failed` if it holds no result. `inputs`
 /// is the number of texts whose embeddings were requested.
-pub(super) fn read_result(read: Read, failed: Failed, inputs: usize) -> Box<dyn Decoder> {
+pub(super) fn read_result(read: ReadResult, failed: ReadError, inputs: usize) -> Box<dyn Decoder> {
     read_at_end(move |body, events| {
         let (result, usage) = result(body, read, failed, inputs)?;
         events.push(ChatEvent::Whole(result));
@@ -94,8 +94,8 @@ where
 /// The result in a document, unless it is an error instead.
 fn result(
     body: &[u8],
-    read: Read,
-    failed: Failed,
+    read: ReadResult,
+    failed: ReadError,
     inputs: usize,
 ) -> Result<(Whole, Usage), DecodeError> {
     let error = || failed(&serde_json::from_slice(body).ok()?).map(DecodeError::Reported);

@@ -118,7 +118,7 @@ const NONE: &[&str] = &[
 ///
 /// [`DecodeError::Reported`] for every reason that is not known to end an answer well.
 pub(super) fn finish(reason: &str, told: Option<&str>) -> Result<Option<Finish>, DecodeError> {
-    let word: String = reason.trim().chars().map(plain).collect();
+    let word: String = reason.trim().chars().map(normalized).collect();
     // Google's compatible endpoint adds its own word: `content_filter: RECITATION`.
     let (word, _) = word.split_once(':').unwrap_or((&word, ""));
     let is_one_of = |words: &[&str]| words.contains(&word);
@@ -145,7 +145,7 @@ fn failure(reason: &str, word: &str, told: Option<&str>) -> Rejection {
     Rejection { class, message, retry_after: None }
 }
 
-fn plain(letter: char) -> char {
+fn normalized(letter: char) -> char {
     match letter {
         '-' | ' ' => '_',
         letter => letter.to_ascii_lowercase(),
@@ -208,7 +208,7 @@ mod tests {
         let mut seen = std::collections::HashSet::new();
         for word in [COMPLETE, LENGTH, FILTERED, CALLS, NONE].into_iter().flatten() {
             assert!(seen.insert(word), "{word}");
-            assert_eq!(word.chars().map(plain).collect::<String>(), **word);
+            assert_eq!(word.chars().map(normalized).collect::<String>(), **word);
         }
     }
 }

@@ -55,7 +55,7 @@ pub(super) fn stop_texts(request: &ChatRequest) -> Vec<&str> {
 /// # Errors
 ///
 /// `InvalidRequest` naming the field.
-pub(super) fn refuse_sound(request: &ChatRequest) -> Result<(), GatewayError> {
+pub(super) fn refuse_audio(request: &ChatRequest) -> Result<(), GatewayError> {
     let fields = request.extra.as_ref().filter(|extra| extra.api == Api::OpenAi);
     let asks = |name: &str| match fields.and_then(|extra| extra.fields.get(name)) {
         None | Some(Value::Null | Value::Bool(false)) => false,
@@ -80,7 +80,7 @@ pub(super) fn results_in_order(request: &ChatRequest) -> Cow<'_, ChatRequest> {
     while let Some(message) = request.messages.get(at) {
         if message.role != Role::Tool {
             if message.role == Role::Assistant {
-                calls = called(message);
+                calls = call_positions(message);
             }
             at += 1;
             continue;
@@ -88,12 +88,12 @@ pub(super) fn results_in_order(request: &ChatRequest) -> Cow<'_, ChatRequest> {
         let rest = request.messages.get(at..).unwrap_or_default();
         let run = rest.iter().take_while(|message| message.role == Role::Tool).count();
         let turn = rest.get(..run).unwrap_or_default();
-        let place = |result: &ToolResult| calls.get(result.call_id.as_deref()?).copied();
+        let position = |result: &ToolResult| calls.get(result.call_id.as_deref()?).copied();
         // A result without an id belongs where it is.
-        let are_known = results(turn).all(|result| place(result).is_some());
-        if are_known && !results(turn).is_sorted_by_key(place) {
+        let are_known = results(turn).all(|result| position(result).is_some());
+        if are_known && !results(turn).is_sorted_by_key(position) {
             let mut sorted: Vec<ToolResult> = results(turn).cloned().collect();
-            sorted.sort_by_key(place);
+            sorted.sort_by_key(position);
             let messages = changed.get_or_insert_with(|| request.messages.clone());
             let mut sorted = sorted.into_iter();
             for part in messages.iter_mut().skip(at).take(run).flat_map(|it| &mut it.content) {
@@ -113,9 +113,13 @@ pub(super) fn results_in_order(request: &ChatRequest) -> Cow<'_, ChatRequest> {
 }
 
 /// The calls of a turn by their ids, with their positions.
-fn called(message: &Message) -> HashMap<&str, usize> {
+fn call_positions(message: &Message) -> HashMap<&str, usize> {
     let calls = message.content.iter().filter_map(Part::as_tool_call);
-    calls.filter_map(|call| call.id.as_deref()).enumerate().map(|(place, id)| (id, place)).collect()
+    calls
+        .filter_map(|call| call.id.as_deref())
+        .enumerate()
+        .map(|(position, id)| (id, position))
+        .collect()
 }
 
 fn results(messages: &[Message]) -> impl Iterator<Item = &ToolResult> {
@@ -164,13 +168,13 @@ pub(super) fn name_foreign(
                 continue;
             }
             if index >= since && !is_result && foreign.is_decisive {
-                let kind = shown(&foreign.kind);
+                let kind = excerpt(&foreign.kind);
                 return Err(GatewayError::invalid(format!(
                     "{kind}: this provider takes no such parts, send text or name another's model"
                 )));
             }
             if !dropped.contains(&foreign.kind) {
-                dropped.push(shown(&foreign.kind));
+                dropped.push(excerpt(&foreign.kind));
             }
         }
     }
@@ -206,7 +210,7 @@ pub(super) fn arguments(call: &ToolCall) -> Result<Value, GatewayError> {
         text => serde_json::from_str(text).unwrap_or(Value::Null),
     };
     if !arguments.is_object() {
-        let name = shown(&call.name);
+        let name = excerpt(&call.name);
         return Err(GatewayError::invalid(format!(
             "tool_calls: the arguments of `{name}` must be a JSON object"
         )));
@@ -221,7 +225,7 @@ pub(super) fn arguments(call: &ToolCall) -> Result<Value, GatewayError> {
 /// `InvalidRequest` when one holds a picture.
 pub(super) fn instructions(request: &ChatRequest) -> Result<Option<String>, GatewayError> {
     let mut texts = Vec::new();
-    for message in opening(request) {
+    for message in leading_system(request) {
         refuse_images(message)?;
         let text = message.joined_text();
         if !text.trim().is_empty() {
@@ -232,7 +236,7 @@ pub(super) fn instructions(request: &ChatRequest) -> Result<Option<String>, Gate
 }
 
 /// The system messages that open the conversation.
-pub(super) fn opening(request: &ChatRequest) -> impl Iterator<Item = &Message> {
+pub(super) fn leading_system(request: &ChatRequest) -> impl Iterator<Item = &Message> {
     request.messages.iter().take_while(|message| message.role == Role::System)
 }
 
@@ -332,6 +336,6 @@ pub(super) fn plain_result_text(result: &ToolResult) -> String {
 }
 
 /// The beginning of a client's own word, for an error message.
-pub(super) fn shown(text: &str) -> String {
+pub(super) fn excerpt(text: &str) -> String {
     text.chars().take(64).collect()
 }

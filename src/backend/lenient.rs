@@ -11,18 +11,18 @@ use serde_json::value::RawValue;
 
 /// A part of the output.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Said {
+pub(super) enum OutputPart {
     Text(String),
     Reasoning(String),
 }
 
 /// Reads a count however it is written; any other value is unknown.
 pub(super) fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    Ok(counted(&Value::deserialize(deserializer)?))
+    Ok(as_count(&Value::deserialize(deserializer)?))
 }
 
 /// A count however it is written.
-pub(super) fn counted(value: &Value) -> Option<u64> {
+pub(super) fn as_count(value: &Value) -> Option<u64> {
     match value {
         // A float's decimal digits are parsed rather than cast, so that no number is rounded.
         Value::Number(number) => number.as_u64().or_else(|| whole(&number.to_string())),
@@ -68,7 +68,7 @@ where
 }
 
 /// Reads an optional field; a value of another shape counts as missing.
-pub(super) fn loose<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+pub(super) fn optional<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: DeserializeOwned,
@@ -89,11 +89,13 @@ pub(super) fn arguments<'de, D: Deserializer<'de>>(deserializer: D) -> Result<St
 }
 
 /// Reads content: a text, or parts, some of which may be thinking.
-pub(super) fn content<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Said>, D::Error> {
+pub(super) fn content<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<OutputPart>, D::Error> {
     let mut said = Vec::new();
     match Value::deserialize(deserializer)? {
         Value::Null => {}
-        Value::String(text) => push(Said::Text(text), &mut said),
+        Value::String(text) => push(OutputPart::Text(text), &mut said),
         Value::Array(parts) => parts.into_iter().for_each(|each| part(each, false, &mut said)),
         one @ Value::Object(_) => part(one, false, &mut said),
         Value::Bool(_) | Value::Number(_) => {
@@ -113,17 +115,20 @@ pub(super) fn reasoning<'de, D: Deserializer<'de>>(deserializer: D) -> Result<St
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
     let texts = said.into_iter().map(|said| match said {
-        Said::Text(text) | Said::Reasoning(text) => text,
+        OutputPart::Text(text) | OutputPart::Reasoning(text) => text,
     });
     Ok(texts.collect())
 }
 
 /// Reads a part. Everything within thinking is thinking.
-fn part(value: Value, thinks: bool, said: &mut Vec<Said>) {
+fn part(value: Value, thinks: bool, said: &mut Vec<OutputPart>) {
     let mut fields = match value {
         Value::Object(fields) => fields,
         Value::String(text) => {
-            return push(if thinks { Said::Reasoning(text) } else { Said::Text(text) }, said);
+            return push(
+                if thinks { OutputPart::Reasoning(text) } else { OutputPart::Text(text) },
+                said,
+            );
         }
         Value::Array(_) | Value::Null | Value::Bool(_) | Value::Number(_) => return,
     };
@@ -143,8 +148,8 @@ fn part(value: Value, thinks: bool, said: &mut Vec<Said>) {
     }
 }
 
-fn push(part: Said, said: &mut Vec<Said>) {
-    let (Said::Text(text) | Said::Reasoning(text)) = &part;
+fn push(part: OutputPart, said: &mut Vec<OutputPart>) {
+    let (OutputPart::Text(text) | OutputPart::Reasoning(text)) = &part;
     if !text.is_empty() {
         said.push(part);
     }
@@ -158,7 +163,7 @@ mod tests {
     #[derive(Deserialize)]
     struct Fields {
         #[serde(default, deserialize_with = "content")]
-        content: Vec<Said>,
+        content: Vec<OutputPart>,
         #[serde(default, deserialize_with = "arguments")]
         arguments: String,
         #[serde(default, deserialize_with = "count")]
@@ -187,8 +192,8 @@ mod tests {
 
     #[test]
     fn content_is_a_text_or_parts_and_thinking_is_separated() {
-        let text = |text: &str| Said::Text(text.into());
-        let thought = |text: &str| Said::Reasoning(text.into());
+        let text = |text: &str| OutputPart::Text(text.into());
+        let thought = |text: &str| OutputPart::Reasoning(text.into());
         let thinking = json!({"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]});
         for (content, expected) in [
             (json!("a"), vec![text("a")]),

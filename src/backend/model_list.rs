@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::DecodeError;
 use super::document::parse;
-use super::lenient::counted;
+use super::lenient::as_count;
 use super::report::Report;
 use crate::chat::Facts;
 
@@ -79,7 +79,7 @@ pub(super) fn time(entry: &Map<String, Value>, keys: &[&str]) -> Option<u64> {
     keys.iter().find_map(|key| {
         let value = entry.get(*key)?;
         let rounded = || Some(Duration::try_from_secs_f64(value.as_f64()?).ok()?.as_secs());
-        counted(value).or_else(rounded).or_else(|| seconds(value.as_str()?.trim()))
+        as_count(value).or_else(rounded).or_else(|| seconds(value.as_str()?.trim()))
     })
 }
 
@@ -88,7 +88,7 @@ pub(super) fn number(entry: &Map<String, Value>, pointers: &[&str]) -> Option<u6
     let mut found = pointers.iter().filter_map(|pointer| {
         let mut names = pointer.split('/').skip(1);
         let first = entry.get(names.next()?)?;
-        counted(names.try_fold(first, |value, name| value.get(name))?)
+        as_count(names.try_fold(first, |value, name| value.get(name))?)
     });
     found.find(|number| *number > 0)
 }

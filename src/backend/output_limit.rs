@@ -37,13 +37,15 @@ pub fn allowed_output_tokens(words: &str, estimate: u64) -> Option<u64> {
         };
         Some(context.saturating_sub(prompt))
     };
-    let room =
-        sum(&said).or_else(both).or_else(|| number_after(&said, ALONE)).or_else(|| most(&said));
+    let room = left_by_sum(&said)
+        .or_else(both)
+        .or_else(|| number_after(&said, ALONE))
+        .or_else(|| stated_maximum(&said));
     room.filter(|room| *room > 0)
 }
 
 /// What is left for the answer by Anthropic's sum.
-fn sum(said: &str) -> Option<u64> {
+fn left_by_sum(said: &str) -> Option<u64> {
     let mut numbers = numbers_of_sum(said)?;
     let (prompt, _, context) = (numbers.next()?, numbers.next()?, numbers.next()?);
     Some(context.saturating_sub(prompt))
@@ -51,7 +53,7 @@ fn sum(said: &str) -> Option<u64> {
 
 /// Anthropic: "max_tokens: 100000 > 64000, which is the maximum allowed number of output tokens for
 /// this model".
-fn most(said: &str) -> Option<u64> {
+fn stated_maximum(said: &str) -> Option<u64> {
     let (_, rest) = said.split_once("max_tokens: ")?;
     rest.contains("output tokens").then(|| number_after(rest, &[" > "])).flatten()
 }

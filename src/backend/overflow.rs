@@ -29,7 +29,7 @@ pub(super) fn is_prompt_too_long(report: &Report, status: Option<u16>) -> bool {
     if LIMITS.contains(&report.param.as_str()) || blames_limit(&said) {
         return false;
     }
-    report.is_coded(CODES) || is_about_length(&said) && is_prompt_larger(&said)
+    report.has_code(CODES) || is_about_length(&said) && is_prompt_larger(&said)
 }
 
 /// The names of the limit of an answer's tokens.
@@ -41,14 +41,14 @@ fn blames_limit(said: &str) -> bool {
     const WRONG: &[&str] = &["is too large", "is too high", "must be less", "must be at most"];
     let mut named = LIMITS.iter().filter_map(|limit| said.find(limit));
     // A sentence that begins with the limit's name, in quotes or not, is about the limit.
-    named.any(|at| at <= 1 || has(said, WRONG))
+    named.any(|at| at <= 1 || contains_any(said, WRONG))
 }
 
 /// Whether the words are about the length of the prompt.
 fn is_about_length(said: &str) -> bool {
     /// Phrases that suffice alone, from Anthropic, Bedrock, Cohere, LM Studio, xAI, SGLang,
     /// Mistral, Qwen, Zhipu, Moonshot, GitHub and text-generation-inference.
-    const SAID: &[&str] = &[
+    const PHRASES: &[&str] = &[
         "prompt is too long",
         "prompt too long",
         "input is too long",
@@ -87,7 +87,9 @@ fn is_about_length(said: &str) -> bool {
         "only",
         "reached",
     ];
-    has(said, SAID) || has(said, ROOM) && has(said, MISFIT) || said.contains("context overflow")
+    contains_any(said, PHRASES)
+        || contains_any(said, ROOM) && contains_any(said, MISFIT)
+        || said.contains("context overflow")
 }
 
 /// Phrases after the number of the prompt's tokens.
@@ -152,7 +154,7 @@ pub(super) fn number_before(said: &str, words: &[&str]) -> Option<u64> {
     })
 }
 
-fn has(said: &str, words: &[&str]) -> bool {
+fn contains_any(said: &str, words: &[&str]) -> bool {
     words.iter().any(|words| said.contains(words))
 }
 

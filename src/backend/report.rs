@@ -46,12 +46,12 @@ impl Report {
     }
 
     /// Whether one of the kinds and codes contains one of these words.
-    pub(super) fn is_coded(&self, words: &[&str]) -> bool {
+    pub(super) fn has_code(&self, words: &[&str]) -> bool {
         words.iter().any(|word| self.words.contains(word))
     }
 
     /// Whether the message contains one of these phrases, which are in lower case.
-    pub(super) fn says(&self, words: &[&str]) -> bool {
+    pub(super) fn mentions(&self, words: &[&str]) -> bool {
         let message = self.message.to_ascii_lowercase();
         words.iter().any(|word| message.contains(word))
     }
@@ -200,13 +200,13 @@ impl Report {
             return status;
         }
         match () {
-            () if self.is_coded(&["rate_limit", "resource_exhausted"]) => 429,
-            () if self.is_coded(&["overloaded", "unavailable"]) => 503,
-            () if self.is_coded(&["timeout"]) => 504,
-            () if self.is_coded(&["authentication", "invalid_api_key"]) => 401,
-            () if self.is_coded(&["permission"]) => 403,
-            () if self.is_coded(&["not_found", "notfound"]) => 404,
-            () if self.is_coded(&["invalid_request", "invalid_argument", "badrequest"]) => 400,
+            () if self.has_code(&["rate_limit", "resource_exhausted"]) => 429,
+            () if self.has_code(&["overloaded", "unavailable"]) => 503,
+            () if self.has_code(&["timeout"]) => 504,
+            () if self.has_code(&["authentication", "invalid_api_key"]) => 401,
+            () if self.has_code(&["permission"]) => 403,
+            () if self.has_code(&["not_found", "notfound"]) => 404,
+            () if self.has_code(&["invalid_request", "invalid_argument", "badrequest"]) => 400,
             () => 500,
         }
     }
@@ -292,7 +292,7 @@ mod tests {
         ] {
             let report = Report::find(&body).unwrap();
             assert_eq!(report.message, words, "{body}");
-            assert!(report.is_coded(&["exceed_context_size"]), "{body}: {report:?}");
+            assert!(report.has_code(&["exceed_context_size"]), "{body}: {report:?}");
         }
         for plain in ["a {brace} and a [b", "{}", "{\"x\": 1}", "[1, 2]", "{\"error\""] {
             assert_eq!(said(&json!({"error": plain})).as_deref(), Some(plain));

@@ -32,7 +32,7 @@ pub(super) trait Reader: Send {
     fn is_done(&self) -> bool;
 
     /// The failure in a document that is not a piece of an answer; `None` if it holds none.
-    fn failed(&self, body: &Value) -> Option<DecodeError>;
+    fn failure_in(&self, body: &Value) -> Option<DecodeError>;
 
     /// Ends the answer: nothing more comes.
     fn end(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), DecodeError>;
@@ -123,7 +123,7 @@ fn read(
         DecodeError::Malformed(_) => {
             let said: Option<Value> = serde_json::from_slice(data).ok();
             let is_json = said.is_some() || data.trim_ascii() == b"[DONE]";
-            match said.and_then(|body| reader.failed(&body)) {
+            match said.and_then(|body| reader.failure_in(&body)) {
                 Some(failed) => Err(failed),
                 None if is_lenient && is_json => Ok(()),
                 None => Err(error),
@@ -142,7 +142,7 @@ fn named_error(reader: &impl Reader, data: &[u8]) -> DecodeError {
         DecodeError::Reported(Rejection { class, message, retry_after: None })
     };
     match parse::<Value>(data) {
-        Ok(body) => reader.failed(&body).unwrap_or_else(|| plain("")),
+        Ok(body) => reader.failure_in(&body).unwrap_or_else(|| plain("")),
         Err(DecodeError::Cut) if !data.trim_ascii().is_empty() => DecodeError::Cut,
         Err(_) => plain(&String::from_utf8_lossy(data)),
     }

@@ -10,7 +10,7 @@ use crate::backend::DecodeError;
 use crate::backend::calls::{Calls, Fragment};
 use crate::backend::document::parse;
 use crate::backend::finish_reason::finish;
-use crate::backend::lenient::{arguments, count, loose, text};
+use crate::backend::lenient::{arguments, count, optional, text};
 use crate::backend::names::ToolNames;
 use crate::backend::stream::Reader;
 use crate::chat::{ChatEvent, ChatRequest, Completion, Finish, Usage, later_of};
@@ -135,7 +135,7 @@ impl Messages {
             && self.is_call(index)
         {
             let piece = Fragment { index, arguments, ..Fragment::default() };
-            self.calls.take(piece, true, events)?;
+            self.calls.take_piece(piece, true, events)?;
         }
         Ok(())
     }
@@ -207,7 +207,7 @@ impl Reader for Messages {
         let kind = event.kind.take();
         // Only an event that may be an error is parsed a second time.
         let is_odd = event.error.is_some() || kind.as_deref().is_none_or(|kind| kind == "error");
-        if is_odd && let Some(error) = self.failed(&parse(data)?) {
+        if is_odd && let Some(error) = self.failure_in(&parse(data)?) {
             return Err(error);
         }
         let kind = kind.unwrap_or_else(|| String::from_utf8_lossy(name).into_owned());
@@ -218,7 +218,7 @@ impl Reader for Messages {
         self.done
     }
 
-    fn failed(&self, body: &Value) -> Option<DecodeError> {
+    fn failure_in(&self, body: &Value) -> Option<DecodeError> {
         refusal::ERRORS.in_band(body).map(DecodeError::Reported)
     }
 
@@ -234,13 +234,13 @@ struct Event {
     kind: Option<String>,
     #[serde(default, deserialize_with = "count")]
     index: Option<u64>,
-    #[serde(default, deserialize_with = "loose")]
+    #[serde(default, deserialize_with = "optional")]
     message: Option<Start>,
     #[serde(default)]
     content_block: Option<Block>,
     #[serde(default)]
     delta: Option<Delta>,
-    #[serde(default, deserialize_with = "loose")]
+    #[serde(default, deserialize_with = "optional")]
     usage: Option<Counts>,
     #[serde(default)]
     error: Option<Box<RawValue>>,
@@ -254,7 +254,7 @@ struct Event {
 
 #[derive(Deserialize)]
 struct Start {
-    #[serde(default, deserialize_with = "loose")]
+    #[serde(default, deserialize_with = "optional")]
     usage: Option<Counts>,
 }
 
@@ -321,7 +321,7 @@ struct Counts {
     cache_creation_input_tokens: Option<u64>,
     #[serde(default, deserialize_with = "count")]
     output_tokens: Option<u64>,
-    #[serde(default, deserialize_with = "loose")]
+    #[serde(default, deserialize_with = "optional")]
     output_tokens_details: Option<OutputDetails>,
 }
 

@@ -8,7 +8,7 @@ use super::thinking_style::ThinkingStyle;
 use crate::backend::call_ids::{CallIds, fits_as_id};
 use crate::backend::degrade::{self, Documents, Features};
 use crate::backend::history::{
-    self, arguments, instructions, opening, refuse_images, refuse_infill,
+    self, arguments, instructions, leading_system, refuse_images, refuse_infill,
 };
 use crate::backend::names::ToolNames;
 use crate::backend::{ApiVersion, Target, UpstreamRequest, foreign_fields};
@@ -148,11 +148,11 @@ fn name_unsupported(
 
 fn system(request: &ChatRequest) -> Result<Option<System<'_>>, GatewayError> {
     let told = instructions(request)?;
-    let messages = || opening(request);
+    let messages = || leading_system(request);
     let is_mark = |part: &Part| matches!(part, Part::CacheMark(_) | Part::Foreign(_));
     if messages().any(|message| message.content.iter().any(is_mark)) {
         let mut blocks: Vec<Block<'_>> =
-            messages().flat_map(|message| shown(&message.content)).collect();
+            messages().flat_map(|message| blocks_of(&message.content)).collect();
         if request.format == Format::Json {
             blocks.push(Kind::Text { text: JSON_MODE }.into());
         }
@@ -187,9 +187,9 @@ fn messages<'a>(
     let mut call_ids = CallIds::new(request, |id| fits_as_id(id, LONGEST_ID))?;
     let mut turns: Vec<Turn<'a>> = Vec::with_capacity(request.messages.len());
     // The system messages that open the conversation have a field of their own.
-    for message in request.messages.iter().skip(opening(request).count()) {
+    for message in request.messages.iter().skip(leading_system(request).count()) {
         let (role, content) = match message.role {
-            Role::System => ("system", shown(&message.content)),
+            Role::System => ("system", blocks_of(&message.content)),
             Role::User => ("user", user(message)),
             Role::Assistant => ("assistant", assistant(message, &mut call_ids, names, dropped)?),
             Role::Tool => ("user", results(message, &mut call_ids)),
@@ -226,7 +226,7 @@ fn trim_prefill(turns: &mut Vec<Turn<'_>>) {
 
 /// The API refuses an empty message, so a user message without content becomes a space.
 fn user(message: &Message) -> Vec<Block<'_>> {
-    let mut blocks = shown(&message.content);
+    let mut blocks = blocks_of(&message.content);
     if blocks.is_empty() {
         blocks.push(Kind::Text { text: " " }.into());
     }
@@ -234,7 +234,7 @@ fn user(message: &Message) -> Vec<Block<'_>> {
 }
 
 /// The texts, pictures and documents. The API refuses empty texts, so they are left out.
-fn shown(parts: &[Part]) -> Vec<Block<'_>> {
+fn blocks_of(parts: &[Part]) -> Vec<Block<'_>> {
     let mut blocks = Vec::with_capacity(parts.len());
     for part in parts {
         match part {
@@ -242,7 +242,7 @@ fn shown(parts: &[Part]) -> Vec<Block<'_>> {
             Part::Image(image) => blocks.push(Kind::image(image).into()),
             Part::Document(document) => blocks.push(Kind::document(document).into()),
             Part::Foreign(foreign) => blocks.push(Kind::Foreign(&foreign.value).into()),
-            Part::CacheMark(mark) => put_mark(mark, &mut blocks),
+            Part::CacheMark(mark) => set_cache_mark(mark, &mut blocks),
             Part::Text(_) | Part::Reasoning { .. } | Part::ToolCall(_) | Part::ToolResult(_) => {}
         }
     }
@@ -250,7 +250,7 @@ fn shown(parts: &[Part]) -> Vec<Block<'_>> {
 }
 
 /// Puts the cache mark on the last block.
-fn put_mark<'a>(mark: &'a Value, blocks: &mut [Block<'a>]) {
+fn set_cache_mark<'a>(mark: &'a Value, blocks: &mut [Block<'a>]) {
     if let Some(last) = blocks.last_mut() {
         last.cache_control = Some(mark);
     }
@@ -267,7 +267,7 @@ fn assistant<'a>(
     for part in &message.content {
         match part {
             Part::Text(text) if !text.is_empty() => blocks.push(Kind::Text { text }.into()),
-            Part::CacheMark(mark) => put_mark(mark, &mut blocks),
+            Part::CacheMark(mark) => set_cache_mark(mark, &mut blocks),
             Part::Foreign(foreign) => blocks.push(Kind::Foreign(&foreign.value).into()),
             Part::Document(document) => blocks.push(Kind::document(document).into()),
             Part::Text(_) | Part::Image(_) | Part::ToolResult(_) => {}
@@ -297,11 +297,11 @@ fn results<'a>(message: &'a Message, call_ids: &mut CallIds<'a>) -> Vec<Block<'a
     for part in &message.content {
         match part {
             Part::ToolResult(result) => {
-                let (content, is_error) = (shown(&result.content), result.is_error);
+                let (content, is_error) = (blocks_of(&result.content), result.is_error);
                 let tool_use_id = call_ids.result().0;
                 blocks.push(Kind::ToolResult { tool_use_id, content, is_error }.into());
             }
-            Part::CacheMark(mark) => put_mark(mark, &mut blocks),
+            Part::CacheMark(mark) => set_cache_mark(mark, &mut blocks),
             Part::Text(_)
             | Part::Image(_)
             | Part::Document(_)

@@ -19,11 +19,11 @@ fn classify(error: &VendorError<'_>) -> (RejectionClass, Option<Duration>) {
     let class = match report.kind.as_str() {
         // A spending limit set by the account's owner, or an account without credit.
         "invalid_request_error"
-            if report.says(&["usage limit", "spending limit", "credit balance"]) =>
+            if report.mentions(&["usage limit", "spending limit", "credit balance"]) =>
         {
             RejectionClass::QuotaExhausted
         }
-        "invalid_request_error" if report.says(&["content filtering"]) => {
+        "invalid_request_error" if report.mentions(&["content filtering"]) => {
             RejectionClass::ContentFilter
         }
         _ if is_prompt_too_long(report, *answer_status) => RejectionClass::ContextTooLong,

@@ -12,12 +12,12 @@ use crate::chat::{ChatRequest, Effort, Message, Part, Role, ToolChoice};
 use crate::wire::signature::REDACTED;
 
 /// The smallest budget that the API accepts, in tokens.
-const LEAST: u32 = 1024;
+const MIN_BUDGET: u32 = 1024;
 
 /// The decision.
 #[derive(Debug, Clone)]
 pub(super) struct Thinking {
-    how: How,
+    mode: Mode,
     /// Whether the answer shows the thinking, as the client asked.
     display: Option<String>,
     /// The limit of the whole answer, including thinking.
@@ -27,7 +27,7 @@ pub(super) struct Thinking {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum How {
+enum Mode {
     /// The field is left out.
     Unset,
     Off,
@@ -43,7 +43,7 @@ impl Thinking {
         let usual = usual.unwrap_or(DEFAULT_MAX_TOKENS);
         let limit = request.sampling.max_tokens;
         let unset = Self {
-            how: How::Unset,
+            mode: Mode::Unset,
             display: None,
             max_tokens: limit.unwrap_or(usual),
             is_dropped: false,
@@ -54,47 +54,47 @@ impl Thinking {
         let wanted = match effort {
             // A model without thinking needs no field to turn it off.
             Effort::None if style == ThinkingStyle::Plain => return unset,
-            Effort::None => return Self { how: How::Off, ..unset },
-            Effort::Minimal | Effort::Low => LEAST,
+            Effort::None => return Self { mode: Mode::Off, ..unset },
+            Effort::Minimal | Effort::Low => MIN_BUDGET,
             Effort::On | Effort::Medium => 8192,
             Effort::High | Effort::XHigh | Effort::Max => 24_576,
-            Effort::Budget(tokens) => tokens.max(LEAST),
+            Effort::Budget(tokens) => tokens.max(MIN_BUDGET),
         };
         let is_forced = match request.tool_choice {
             ToolChoice::Auto | ToolChoice::None => false,
             ToolChoice::Required | ToolChoice::Named(_) => true,
         };
         let max_tokens = limit.unwrap_or_else(|| usual.saturating_add(wanted));
-        let how = match style {
+        let mode = match style {
             _ if is_forced => return dropped,
             ThinkingStyle::Plain => return dropped,
             ThinkingStyle::Budget => {
                 let budget = wanted.min(max_tokens.saturating_sub(1));
-                if budget < LEAST || is_in_unsigned_loop(&request.messages) {
+                if budget < MIN_BUDGET || is_in_unsigned_loop(&request.messages) {
                     return dropped;
                 }
-                How::Budget(budget)
+                Mode::Budget(budget)
             }
-            ThinkingStyle::Adaptive => How::Adaptive(word(effort)),
+            ThinkingStyle::Adaptive => Mode::Adaptive(effort_word(effort)),
         };
         let display = request.thinking_display.clone();
-        Self { how, display, max_tokens, is_dropped: false }
+        Self { mode, display, max_tokens, is_dropped: false }
     }
 
     pub(super) fn is_on(&self) -> bool {
-        match self.how {
-            How::Unset | How::Off => false,
-            How::Budget(_) | How::Adaptive(_) => true,
+        match self.mode {
+            Mode::Unset | Mode::Off => false,
+            Mode::Budget(_) | Mode::Adaptive(_) => true,
         }
     }
 
     /// The field `thinking` of the request.
     pub(super) fn field(&self) -> Option<Value> {
-        let mut field = match self.how {
-            How::Unset => return None,
-            How::Off => return Some(json!({"type": "disabled"})),
-            How::Budget(budget) => json!({"type": "enabled", "budget_tokens": budget}),
-            How::Adaptive(_) => json!({"type": "adaptive"}),
+        let mut field = match self.mode {
+            Mode::Unset => return None,
+            Mode::Off => return Some(json!({"type": "disabled"})),
+            Mode::Budget(budget) => json!({"type": "enabled", "budget_tokens": budget}),
+            Mode::Adaptive(_) => json!({"type": "adaptive"}),
         };
         if let (Some(display), Some(fields)) = (&self.display, field.as_object_mut()) {
             fields.insert("display".to_owned(), json!(display));
@@ -104,15 +104,15 @@ impl Thinking {
 
     /// The field `effort`, for models that think adaptively.
     pub(super) fn effort(&self) -> Option<&'static str> {
-        match self.how {
-            How::Unset | How::Off | How::Budget(_) => None,
-            How::Adaptive(effort) => effort,
+        match self.mode {
+            Mode::Unset | Mode::Off | Mode::Budget(_) => None,
+            Mode::Adaptive(effort) => effort,
         }
     }
 }
 
 /// The API's word for an effort; `None` lets the model decide.
-fn word(effort: Effort) -> Option<&'static str> {
+fn effort_word(effort: Effort) -> Option<&'static str> {
     match effort {
         Effort::None | Effort::On => None,
         Effort::Minimal | Effort::Low | Effort::Budget(..=1024) => Some("low"),

@@ -26,7 +26,7 @@ fn joined(events: &[ChatEvent]) -> Vec<(String, String, String)> {
 fn taken(pieces: Vec<Fragment>) -> Result<Vec<(String, String, String)>, DecodeError> {
     let (mut calls, mut events) = (Calls::new(1), Vec::new());
     for piece in pieces {
-        calls.take(piece, true, &mut events)?;
+        calls.take_piece(piece, true, &mut events)?;
     }
     calls.end(&mut events)?;
     Ok(joined(&events))
@@ -72,7 +72,7 @@ fn interleaved_pieces_become_whole_calls() {
 fn the_first_call_is_written_as_it_comes_and_the_next_when_the_first_is_complete() {
     let (mut calls, mut events) = (Calls::new(1), Vec::new());
     let mut take = |piece| {
-        calls.take(piece, true, &mut events).unwrap();
+        calls.take_piece(piece, true, &mut events).unwrap();
         std::mem::take(&mut events).len()
     };
     assert_eq!(take(piece(0, Some("a"), Some("f"), "{")), 1);
@@ -118,11 +118,12 @@ fn the_memory_for_held_and_remembered_calls_is_bounded() {
     let (mut calls, mut events) = (Calls::new(1), Vec::new());
     for index in 0..1000 {
         let whole = piece(index, None, Some("f"), "{\"x\":1}");
-        calls.take(whole, true, &mut events).unwrap();
-        assert!(calls.calls.len() <= REMEMBERED + 2);
+        calls.take_piece(whole, true, &mut events).unwrap();
+        assert!(calls.calls.len() <= MAX_REMEMBERED + 2);
     }
     let large = "x".repeat(1 << 20);
-    let mut take = |index| calls.take(piece(index, None, Some("f"), &large), true, &mut Vec::new());
+    let mut take =
+        |index| calls.take_piece(piece(index, None, Some("f"), &large), true, &mut Vec::new());
     assert_eq!(take(5000), Ok(()));
     let ended = (5001..5040).map(take).find(Result::is_err);
     assert_eq!(ended, Some(Err(DecodeError::TooLarge)));

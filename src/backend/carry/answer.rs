@@ -51,7 +51,7 @@ pub(super) struct Carrier {
 }
 
 /// The most bytes that are held back until the answer begins.
-const HELD: usize = 64 * 1024;
+const MAX_HELD: usize = 64 * 1024;
 
 enum Shape {
     Unknown,
@@ -81,7 +81,7 @@ impl Carrier {
     fn hand_on(&mut self, said: Vec<ChatEvent>, events: &mut Vec<ChatEvent>) {
         self.is_done |= said.last().is_some_and(|last| last.done().is_some());
         self.has_begun |=
-            !said.is_empty() || self.kind > FrameKind::Empty || self.ready.len() > HELD;
+            !said.is_empty() || self.kind > FrameKind::Empty || self.ready.len() > MAX_HELD;
         if !self.has_begun {
             return;
         }

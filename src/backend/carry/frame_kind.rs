@@ -58,12 +58,13 @@ fn of_chunk(chunk: &Map<String, Value>) -> FrameKind {
     let Some(choices) = chunk.get("choices").and_then(Value::as_array) else {
         return FrameKind::Content;
     };
-    let mut kind = beside(chunk, &USUAL);
+    let mut kind = metadata_or_empty(chunk, &USUAL);
     for choice in choices.iter().filter_map(Value::as_object) {
         let delta = choice.get("delta").and_then(Value::as_object);
         let says = delta.is_some_and(|delta| has_more(delta, &["role"]))
             || choice.get("text").is_some_and(|text| !is_empty(text));
-        kind = kind.max(if says { FrameKind::Content } else { beside(choice, &OF_CHOICE) });
+        kind =
+            kind.max(if says { FrameKind::Content } else { metadata_or_empty(choice, &OF_CHOICE) });
     }
     kind
 }
@@ -114,7 +115,7 @@ fn of_line(line: &Map<String, Value>) -> FrameKind {
     let message = line.get("message").and_then(Value::as_object);
     match message {
         Some(message) if has_more(message, &["role"]) => FrameKind::Content,
-        Some(_) | None => beside(line, &USUAL),
+        Some(_) | None => metadata_or_empty(line, &USUAL),
     }
 }
 
@@ -122,7 +123,7 @@ fn kind(object: &Map<String, Value>) -> &str {
     object.get("type").and_then(Value::as_str).unwrap_or_default()
 }
 
-fn beside(object: &Map<String, Value>, usual: &[&str]) -> FrameKind {
+fn metadata_or_empty(object: &Map<String, Value>, usual: &[&str]) -> FrameKind {
     if has_more(object, usual) { FrameKind::Metadata } else { FrameKind::Empty }
 }
 

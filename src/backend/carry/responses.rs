@@ -19,7 +19,7 @@ pub(super) struct Responses {
 
 impl Responses {
     /// A response that has ended.
-    fn ended(&mut self, response: &Value, events: &mut Vec<ChatEvent>) {
+    fn complete(&mut self, response: &Value, events: &mut Vec<ChatEvent>) {
         let output = response.get("output").and_then(Value::as_array);
         let calls = |item: &Value| {
             let kind = item.get("type").and_then(Value::as_str).unwrap_or_default();
@@ -76,24 +76,24 @@ impl Reader for Responses {
                 events.extend(delta.map(|delta| ChatEvent::Reasoning(delta.to_owned())));
             }
             b"response.completed" | b"response.incomplete" => {
-                self.ended(event.get("response").unwrap_or(&event), events);
+                self.complete(event.get("response").unwrap_or(&event), events);
             }
             b"response.failed" | b"error" => {
-                return Err(self.failed(&event).unwrap_or(DecodeError::Cut));
+                return Err(self.failure_in(&event).unwrap_or(DecodeError::Cut));
             }
             _ => {
                 let status = event.get("status").and_then(Value::as_str);
                 if event.get("object").and_then(Value::as_str) == Some("response") {
-                    if let Some(error) = self.failed(&event) {
+                    if let Some(error) = self.failure_in(&event) {
                         return Err(error);
                     }
                     Self::texts(&event, events);
                     // A response that runs in the background is answered by its state so far.
                     if status != Some("failed") {
-                        self.ended(&event, events);
+                        self.complete(&event, events);
                     }
                 } else if event.get("type").is_none() && event.get("error").is_some() {
-                    return Err(self.failed(&event).unwrap_or(DecodeError::Cut));
+                    return Err(self.failure_in(&event).unwrap_or(DecodeError::Cut));
                 }
             }
         }
@@ -104,7 +104,7 @@ impl Reader for Responses {
         self.done
     }
 
-    fn failed(&self, body: &Value) -> Option<DecodeError> {
+    fn failure_in(&self, body: &Value) -> Option<DecodeError> {
         let error = body.pointer("/response/error").or(body.get("error"));
         let own = || body.get("message").map(|_| body);
         error.or_else(own).and_then(failure).map(DecodeError::Reported)

@@ -49,7 +49,7 @@ fn read(
     decoder: Option<(Box<dyn Decoder>, usize)>,
     events: &mut Vec<ChatEvent>,
 ) -> Result<(), DecodeError> {
-    let said: Said = parse(body)?;
+    let said: Fields = parse(body)?;
     if let Some(error) = said.error.as_ref().and_then(failure) {
         return Err(DecodeError::Reported(error));
     }
@@ -77,7 +77,7 @@ fn read(
 
 /// The fields that are read of such a document; vectors are skipped.
 #[derive(serde::Deserialize)]
-struct Said {
+struct Fields {
     #[serde(default)]
     error: Option<Value>,
     #[serde(default)]

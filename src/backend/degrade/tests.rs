@@ -120,7 +120,7 @@ fn a_foreign_part_becomes_its_text_or_is_reported() {
     let (messages, dropped) = adapted(&request);
     assert_eq!(messages[0].content[1], text("[`container_upload` that this model cannot read]"));
     assert_eq!(messages[1].content, [text("a title")]);
-    assert_eq!(messages.len(), 3, "a message of nothing is none");
+    assert_eq!(messages.len(), 3, "a message without parts is dropped");
     assert_eq!(dropped, ["container_upload", "web_search_tool_result", "compaction_of_2030"]);
     request.messages.truncate(1);
     assert!(refused(&request, FEW).starts_with("container_upload: "));

@@ -80,7 +80,7 @@ pub(super) fn generation(
         ("maxOutputTokens", limit.map(|value| json!(value))),
         ("presencePenalty", presence),
         ("frequencyPenalty", frequency),
-        ("seed", sampling.seed.map(|seed| json!(fold_seed(seed)))),
+        ("seed", sampling.seed.map(|seed| json!(to_32_bits(seed)))),
         ("stopSequences", (!stops.is_empty()).then(|| json!(stops))),
         ("responseMimeType", media_type),
         ("responseJsonSchema", schema),
@@ -93,7 +93,7 @@ pub(super) fn generation(
 }
 
 /// Seeds have 32 bits here: of larger ones the low 31 bits are kept.
-fn fold_seed(seed: i64) -> i64 {
+fn to_32_bits(seed: i64) -> i64 {
     if i32::try_from(seed).is_ok() { seed } else { seed & i64::from(i32::MAX) }
 }
 

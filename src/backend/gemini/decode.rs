@@ -9,7 +9,7 @@ use crate::backend::DecodeError;
 use crate::backend::calls::{Calls, Fragment};
 use crate::backend::document::parse;
 use crate::backend::finish_reason::finish;
-use crate::backend::lenient::{arguments, count, list, loose, text};
+use crate::backend::lenient::{arguments, count, list, optional, text};
 use crate::backend::names::ToolNames;
 use crate::backend::stream::Reader;
 use crate::chat::{ChatEvent, ChatRequest, Completion, Finish, TokenLogprob, Usage, later_of};
@@ -40,7 +40,7 @@ impl Responses {
         let Some(response) = parse::<Option<Response>>(data)? else { return Ok(()) };
         // Only a response that may hold no answer is parsed a second time.
         let is_odd = response.error.is_some() || response.candidates.is_empty();
-        if is_odd && let Some(error) = self.failed(&parse(data)?) {
+        if is_odd && let Some(error) = self.failure_in(&parse(data)?) {
             return Err(error);
         }
         if let Some(later) = &response.usage_metadata {
@@ -97,7 +97,7 @@ impl Responses {
         // Every call comes whole.
         let name = call.name.map(|name| self.names.inbound(name));
         let call = Fragment { index: None, id, name, arguments: call.args, fallback: None };
-        self.calls.whole(call, events)
+        self.calls.take_whole(call, events)
     }
 }
 
@@ -124,7 +124,7 @@ impl Reader for Responses {
         self.done
     }
 
-    fn failed(&self, body: &Value) -> Option<DecodeError> {
+    fn failure_in(&self, body: &Value) -> Option<DecodeError> {
         refusal::ERRORS.in_band(body).map(DecodeError::Reported)
     }
 
@@ -147,7 +147,7 @@ struct Response {
     candidates: Vec<Candidate>,
     #[serde(default)]
     prompt_feedback: Option<Feedback>,
-    #[serde(default, deserialize_with = "loose")]
+    #[serde(default, deserialize_with = "optional")]
     usage_metadata: Option<Counts>,
     #[serde(default)]
     error: Option<Box<RawValue>>,
@@ -171,7 +171,7 @@ struct Candidate {
     finish_reason: Option<String>,
     #[serde(default, deserialize_with = "text")]
     finish_message: Option<String>,
-    #[serde(default, deserialize_with = "loose")]
+    #[serde(default, deserialize_with = "optional")]
     logprobs_result: Option<Logprobs>,
 }
 

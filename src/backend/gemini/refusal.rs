@@ -20,17 +20,17 @@ fn classify(error: &VendorError<'_>) -> (RejectionClass, Option<Duration>) {
     let class = match class_of_status(*status) {
         _ if is_prompt_too_long(report, *answer_status) => RejectionClass::ContextTooLong,
         RejectionClass::BadRequest
-            if is_key(error) || report.says(&["api key not valid", "api key expired"]) =>
+            if is_key(error) || report.mentions(&["api key not valid", "api key expired"]) =>
         {
             RejectionClass::Auth
         }
         RejectionClass::BadRequest
-            if state == "FAILED_PRECONDITION" && report.says(&["billing"]) =>
+            if state == "FAILED_PRECONDITION" && report.mentions(&["billing"]) =>
         {
             RejectionClass::QuotaExhausted
         }
         RejectionClass::BadRequest
-            if state == "FAILED_PRECONDITION" && report.says(&["location"]) =>
+            if state == "FAILED_PRECONDITION" && report.mentions(&["location"]) =>
         {
             RejectionClass::Forbidden
         }
@@ -39,7 +39,7 @@ fn classify(error: &VendorError<'_>) -> (RejectionClass, Option<Duration>) {
         // Google adds a delay of seconds to an exhausted daily quota as well, and lists both limits
         // together.
         RejectionClass::RateLimited
-            if is_daily(error) || report.says(&["spending cap", "spend limit"]) =>
+            if is_daily(error) || report.mentions(&["spending cap", "spend limit"]) =>
         {
             RejectionClass::QuotaExhausted
         }
@@ -47,7 +47,7 @@ fn classify(error: &VendorError<'_>) -> (RejectionClass, Option<Duration>) {
     };
     let passes = matches!(class, RejectionClass::RateLimited | RejectionClass::Overloaded);
     let retry_after =
-        passes.then(|| delay(error).or_else(|| told_delay(&report.message))).flatten();
+        passes.then(|| delay(error).or_else(|| delay_in_message(&report.message))).flatten();
     (class, retry_after)
 }
 
@@ -82,7 +82,7 @@ fn delay(error: &Value) -> Option<Duration> {
 }
 
 /// The delay in `… Please retry in 45.57s.`
-fn told_delay(said: &str) -> Option<Duration> {
+fn delay_in_message(said: &str) -> Option<Duration> {
     let (_, rest) = said.split_once("retry in ")?;
     let end = rest.find('s')?;
     seconds(rest.get(..=end)?)

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::refusal;
 use crate::backend::calls::{Calls, Fragment};
-use crate::backend::lenient::{self, Said, count, list, loose, text};
+use crate::backend::lenient::{self, OutputPart, count, list, optional, text};
 use crate::backend::logprobs::{Token, tokens};
 use crate::backend::{DecodeError, Decoder, MAX_PIECE, finish_reason};
 use crate::chat::{ChatEvent, ChatRequest, Completion, Durations, Finish, Usage};
@@ -91,10 +91,10 @@ impl State {
         let message = parsed.message.unwrap_or_default();
         let thought = [message.thinking, parsed.thinking, message.reasoning];
         let thought = thought.into_iter().find(|thought| !thought.is_empty());
-        let thought = thought.map(Said::Reasoning);
+        let thought = thought.map(OutputPart::Reasoning);
         events.extend(thought.into_iter().chain(message.content).map(|said| match said {
-            Said::Reasoning(text) if !self.is_prompt => ChatEvent::Reasoning(text),
-            Said::Text(text) | Said::Reasoning(text) => ChatEvent::Text(text),
+            OutputPart::Reasoning(text) if !self.is_prompt => ChatEvent::Reasoning(text),
+            OutputPart::Text(text) | OutputPart::Reasoning(text) => ChatEvent::Text(text),
         }));
         events.extend(parsed.response.filter(|text| !text.is_empty()).map(ChatEvent::Text));
         let told = tokens(parsed.logprobs.unwrap_or_default());
@@ -105,13 +105,13 @@ impl State {
             let LineFunction { name, arguments } = call.function.unwrap_or_default();
             // Every call comes whole.
             let call = Fragment { index: None, id: call.id, name, arguments, fallback: None };
-            self.calls.whole(call, events)?;
+            self.calls.take_whole(call, events)?;
         }
         self.usage.update(Usage {
             prompt: parsed.prompt_eval_count,
             completion: parsed.eval_count,
             cached: parsed.prompt_eval_cached_count,
-            durations: parsed.timings.told(),
+            durations: parsed.timings.durations(),
             ..Usage::default()
         });
         if parsed.done == Some(true) {
@@ -167,7 +167,7 @@ struct Line {
     eval_count: Option<u64>,
     #[serde(flatten)]
     timings: Timings,
-    #[serde(default, deserialize_with = "loose")]
+    #[serde(default, deserialize_with = "optional")]
     logprobs: Option<Vec<Token>>,
     #[serde(default)]
     error: Option<Box<RawValue>>,
@@ -188,7 +188,7 @@ pub(super) struct Timings {
 
 impl Timings {
     /// The times of the answer; `None` if it tells none.
-    pub(super) fn told(&self) -> Option<Durations> {
+    pub(super) fn durations(&self) -> Option<Durations> {
         let durations = Durations {
             total: self.total_duration.unwrap_or(0),
             load: self.load_duration.unwrap_or(0),
@@ -202,7 +202,7 @@ impl Timings {
 #[derive(Deserialize, Default)]
 struct LineMessage {
     #[serde(default, deserialize_with = "lenient::content")]
-    content: Vec<Said>,
+    content: Vec<OutputPart>,
     #[serde(default, deserialize_with = "lenient::reasoning")]
     thinking: String,
     /// Sent instead of `thinking` by servers that imitate two APIs at once.

@@ -9,7 +9,7 @@ use super::common::{Options, Passed, Settings, inline};
 use super::infill;
 use crate::backend::degrade::{self, Documents, Features};
 use crate::backend::history::{
-    REASONING, arguments, name_cache_marks, name_foreign, refuse_several, refuse_sound,
+    REASONING, arguments, name_cache_marks, name_foreign, refuse_audio, refuse_several,
     results_in_order,
 };
 use crate::backend::{Target, UpstreamRequest, bearer};
@@ -37,7 +37,7 @@ pub(super) fn chat(
 ) -> Result<UpstreamRequest, GatewayError> {
     let Target { model, api_key, thinks, .. } = target;
     refuse_several(request)?;
-    refuse_sound(request)?;
+    refuse_audio(request)?;
     let mut dropped = Vec::new();
     let request = &*degrade::adapt(request, FEATURES, &mut dropped)?;
     let request = &*results_in_order(request);
@@ -197,10 +197,10 @@ fn tool_result<'a>(
     if result.is_error {
         written.content.insert_str(0, "Error: ");
     }
-    let set_role = result.call_id.as_deref();
-    written.tool_call_id = set_role;
+    let call_id = result.call_id.as_deref();
+    written.tool_call_id = call_id;
     written.tool_name =
-        result.name.as_deref().or_else(|| set_role.and_then(|id| names.get(id).copied()));
+        result.name.as_deref().or_else(|| call_id.and_then(|id| names.get(id).copied()));
     Ok(written)
 }
 
@@ -211,7 +211,7 @@ fn tool_call(call: &ToolCall) -> Result<WireCall<'_>, GatewayError> {
 
 /// Whether a part of another API, or a role of Ollama's own, can be sent.
 fn is_taken(foreign: &Foreign) -> bool {
-    // Thinking has a field of its own here, whatever the client set_role it.
+    // Thinking has a field of its own here, whatever the client called it.
     own_role(foreign).is_some() || foreign.kind == REASONING
 }
 

@@ -53,7 +53,7 @@ pub(super) fn embeddings(body: &[u8]) -> Result<(Whole, Usage), DecodeError> {
     let answer: Embedded = parse(body)?;
     let usage = Usage {
         prompt: answer.prompt_eval_count,
-        durations: answer.timings.told(),
+        durations: answer.timings.durations(),
         ..Usage::default()
     };
     Ok((Whole::Embeddings(answer.embeddings), usage))

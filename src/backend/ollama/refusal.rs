@@ -10,7 +10,7 @@ use crate::policy::Trust;
 
 /// A 404 without Ollama's own JSON does not come from Ollama's API: most often base_url ends in
 /// `/v1`.
-const ELSEWHERE: &str = "status 404, which is not Ollama's: base_url is the server alone, as in \
+const WRONG_ADDRESS: &str = "status 404, which is not Ollama's: base_url is the server alone, as in \
                          `http://localhost:11434`, without `/v1` or `/api`";
 
 /// Reads an answer whose status is not 2xx.
@@ -18,9 +18,9 @@ pub(super) fn read(status: u16, body: &[u8], model: &str) -> Rejection {
     let Ok(body) = serde_json::from_slice::<Value>(body) else {
         if status == 404 {
             let class = RejectionClass::Broken;
-            return Rejection { class, message: ELSEWHERE.to_owned(), retry_after: None };
+            return Rejection { class, message: WRONG_ADDRESS.to_owned(), retry_after: None };
         }
-        return classed(status, Some(status), &Report::default(), model);
+        return classify(status, Some(status), &Report::default(), model);
     };
     let report = Report::find(&body).unwrap_or_default();
     // Ollama asks only for models that run elsewhere to sign in, whatever their names.
@@ -28,7 +28,7 @@ pub(super) fn read(status: u16, body: &[u8], model: &str) -> Rejection {
     if status == 401 && (is_told || is_remote(model)) {
         return signed_out(&report.message, model);
     }
-    classed(status, Some(status), &report, model)
+    classify(status, Some(status), &report, model)
 }
 
 /// Reads an error within an answer that began as a success; `None` if there is none.
@@ -37,17 +37,17 @@ pub(super) fn in_band(body: &Value) -> Option<Rejection> {
     // error.
     let is_answer = body.get("message").is_some() && body.get("error").is_none();
     let report = Report::find(body).filter(|_| !is_answer)?;
-    let rejection = classed(report.status(), None, &report, "");
+    let rejection = classify(report.status(), None, &report, "");
     let has_words = !report.message.is_empty();
     let message = if has_words { rejection.message } else { NO_REASON.to_owned() };
     Some(Rejection { message, ..rejection })
 }
 
-/// `status` counts if the error itself says nothing; `told` is the status of the answer, if it has
-/// one.
-fn classed(status: u16, told: Option<u16>, report: &Report, model: &str) -> Rejection {
+/// `status` counts if the error itself says nothing; `answer_status` is the status of the answer,
+/// if it has one.
+fn classify(status: u16, answer_status: Option<u16>, report: &Report, model: &str) -> Rejection {
     let class = match class_of_status(status) {
-        _ if is_prompt_too_long(report, told) => RejectionClass::ContextTooLong,
+        _ if is_prompt_too_long(report, answer_status) => RejectionClass::ContextTooLong,
         // Cancelled while loading, perhaps because another client disconnected.
         RejectionClass::BadRequest if status == 499 => RejectionClass::Broken,
         class => blame::refine(class, &report.message.to_ascii_lowercase()),

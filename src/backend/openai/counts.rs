@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::backend::lenient::counted;
+use crate::backend::lenient::as_count;
 use crate::chat::Usage;
 
 /// The counts in a chunk's `usage`; a count that is missing is unknown.
@@ -14,7 +14,7 @@ pub(super) fn usage(counts: &Map<String, Value>) -> Usage {
             for name in before {
                 fields = fields.get(*name)?.as_object()?;
             }
-            counted(fields.get(*last)?)
+            as_count(fields.get(*last)?)
         })
     };
     Usage {

@@ -13,7 +13,7 @@ use crate::backend::DecodeError;
 use crate::backend::calls::{Calls, Fragment};
 use crate::backend::document::parse;
 use crate::backend::finish_reason::finish;
-use crate::backend::lenient::{self, Said, count, list, loose, reasoning, text, word};
+use crate::backend::lenient::{self, OutputPart, count, list, optional, reasoning, text, word};
 use crate::backend::logprobs::{Token, tokens};
 use crate::backend::names::ToolNames;
 use crate::backend::stream::Reader;
@@ -76,8 +76,8 @@ impl Chunks {
         let thought = thoughts.into_iter().find(|thought| !thought.is_empty());
         events.extend(thought.map(ChatEvent::Reasoning));
         events.extend(delta.content.into_iter().map(|said| match said {
-            Said::Text(text) => ChatEvent::Text(text),
-            Said::Reasoning(text) => ChatEvent::Reasoning(text),
+            OutputPart::Text(text) => ChatEvent::Text(text),
+            OutputPart::Reasoning(text) => ChatEvent::Reasoning(text),
         }));
         // Clients show a refusal as text, and the canonical model has no other place for it.
         events.extend(delta.refusal.map(ChatEvent::Text));
@@ -92,7 +92,7 @@ impl Chunks {
                 arguments: function.arguments,
                 fallback: None,
             };
-            self.calls.take(fragment, position == 0, events)?;
+            self.calls.take_piece(fragment, position == 0, events)?;
         }
         Ok(())
     }
@@ -148,7 +148,7 @@ impl Reader for Chunks {
         self.done
     }
 
-    fn failed(&self, body: &Value) -> Option<DecodeError> {
+    fn failure_in(&self, body: &Value) -> Option<DecodeError> {
         let of_choice = || refusal::of_choice(body.pointer("/choices/0/error")?);
         refusal::in_band(body).or_else(of_choice).map(DecodeError::Reported)
     }
@@ -172,10 +172,10 @@ impl Reader for Chunks {
 struct Chunk {
     #[serde(default, deserialize_with = "list")]
     choices: Vec<Choice>,
-    #[serde(default, deserialize_with = "loose")]
+    #[serde(default, deserialize_with = "optional")]
     usage: Option<Map<String, Value>>,
     /// The place where Groq puts the counts of a stream.
-    #[serde(default, deserialize_with = "loose")]
+    #[serde(default, deserialize_with = "optional")]
     x_groq: Option<Counted>,
     #[serde(default)]
     error: Option<Box<RawValue>>,
@@ -183,7 +183,7 @@ struct Chunk {
 
 #[derive(Deserialize)]
 struct Counted {
-    #[serde(default, deserialize_with = "loose")]
+    #[serde(default, deserialize_with = "optional")]
     usage: Option<Map<String, Value>>,
 }
 
@@ -198,12 +198,12 @@ struct Choice {
     /// Takes the place of both in an infill.
     #[serde(default, deserialize_with = "text")]
     text: Option<String>,
-    #[serde(default, deserialize_with = "loose")]
+    #[serde(default, deserialize_with = "optional")]
     logprobs: Option<Logprobs>,
     #[serde(default, deserialize_with = "word")]
     finish_reason: Option<String>,
     /// The place where Moonshot puts the counts of a stream.
-    #[serde(default, deserialize_with = "loose")]
+    #[serde(default, deserialize_with = "optional")]
     usage: Option<Map<String, Value>>,
     /// The error of OpenRouter's provider.
     #[serde(default)]
@@ -220,7 +220,7 @@ impl Choice {
 #[derive(Deserialize)]
 struct Delta {
     #[serde(default, deserialize_with = "lenient::content")]
-    content: Vec<Said>,
+    content: Vec<OutputPart>,
     #[serde(default, deserialize_with = "text")]
     refusal: Option<String>,
     #[serde(default, deserialize_with = "reasoning")]

@@ -11,7 +11,7 @@ use super::{infill, system};
 use crate::backend::call_ids::{CallIds, is_made_like};
 use crate::backend::degrade;
 use crate::backend::history::{
-    REASONING, address, documents, images, name_cache_marks, name_foreign, refuse_sound,
+    REASONING, address, documents, images, name_cache_marks, name_foreign, refuse_audio,
     result_text,
 };
 use crate::backend::names::ToolNames;
@@ -31,7 +31,7 @@ pub(super) fn chat(
     target: Target<'_>,
 ) -> Result<UpstreamRequest, GatewayError> {
     let Target { model, api_key, quirks, .. } = target;
-    refuse_sound(request)?;
+    refuse_audio(request)?;
     let mut dropped = Vec::new();
     let family = Family::of(model);
     let request = &*degrade::adapt(request, features(family, model), &mut dropped)?;
@@ -119,7 +119,7 @@ fn messages(
             Role::Tool => {
                 for part in &message.content {
                     if let Part::ToolResult(result) = part {
-                        written.push(answered(result, &mut call_ids));
+                        written.push(tool_result(result, &mut call_ids));
                         pictures.extend(images(result).map(picture));
                         pictures.extend(documents(result).filter_map(file));
                     }
@@ -204,7 +204,7 @@ fn assistant(
     written
 }
 
-fn answered(result: &ToolResult, call_ids: &mut CallIds<'_>) -> WireMessage {
+fn tool_result(result: &ToolResult, call_ids: &mut CallIds<'_>) -> WireMessage {
     let (id, _) = call_ids.result();
     let content = Content::Text(result_text(result));
     WireMessage { content, tool_call_id: Some(id), ..WireMessage::new(Role::Tool) }

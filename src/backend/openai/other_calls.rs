@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::counts;
 use crate::backend::document::parse;
-use crate::backend::lenient::{count, loose};
+use crate::backend::lenient::{count, optional};
 use crate::backend::model_list::{entries, facts_of, first_text, has_word, number, time};
 use crate::backend::{DecodeError, UpstreamRequest, bearer, own_fields, refuse_no_input};
 use crate::chat::{Ability, Api, EmbedRequest, Facts, GatewayError, Model, Usage, Whole};
@@ -118,7 +118,7 @@ struct Embed<'a> {
 #[derive(Deserialize)]
 struct Embedded {
     data: Vec<EmbeddedEntry>,
-    #[serde(default, deserialize_with = "loose")]
+    #[serde(default, deserialize_with = "optional")]
     usage: Option<Map<String, Value>>,
 }
 

@@ -11,7 +11,7 @@ use crate::backend::{Rejection, RejectionClass, blame, class_of_status, shorten}
 pub(super) fn read(status: u16, body: &[u8], model: &str) -> Rejection {
     let found = Report::of_body(body);
     let class = match &found {
-        Some(report) => class(report, status, Some(status)),
+        Some(report) => classify(report, status, Some(status)),
         // Every server that has the path answers with an error in JSON; only a wrong base_url does
         // not.
         None if status == 404 => RejectionClass::Broken,
@@ -42,7 +42,7 @@ pub(super) fn of_choice(error: &Value) -> Option<Rejection> {
 
 /// The rejection for an error within an answer.
 fn rejection(report: &Report) -> Rejection {
-    let class = class(report, report.status(), None);
+    let class = classify(report, report.status(), None);
     let said = shorten(&report.message);
     let message = if said.is_empty() { NO_REASON.to_owned() } else { said };
     Rejection { class, message, retry_after: None }
@@ -50,30 +50,30 @@ fn rejection(report: &Report) -> Rejection {
 
 /// Classifies an error. `status` counts if the error itself says nothing; `told` is the status of
 /// the answer, if it has one.
-fn class(report: &Report, status: u16, told: Option<u16>) -> RejectionClass {
-    if report.is_coded(&["insufficient_quota", "credit_balance_exhausted", "billing"]) {
+fn classify(report: &Report, status: u16, answer_status: Option<u16>) -> RejectionClass {
+    if report.has_code(&["insufficient_quota", "credit_balance_exhausted", "billing"]) {
         return RejectionClass::QuotaExhausted;
     }
-    if report.is_coded(&["content_filter", "content_policy", "responsibleaipolicy", "moderation"]) {
+    if report.has_code(&["content_filter", "content_policy", "responsibleaipolicy", "moderation"]) {
         return RejectionClass::ContentFilter;
     }
-    if report.is_coded(&["overloaded", "slow_down"]) {
+    if report.has_code(&["overloaded", "slow_down"]) {
         return RejectionClass::Overloaded;
     }
-    if is_prompt_too_long(report, told) {
+    if is_prompt_too_long(report, answer_status) {
         return RejectionClass::ContextTooLong;
     }
     match class_of_status(status) {
         RejectionClass::BadRequest | RejectionClass::Forbidden
-            if report.is_coded(&["model_not_found"]) =>
+            if report.has_code(&["model_not_found"]) =>
         {
             RejectionClass::UnknownModel
         }
         // Google's compatible endpoint answers this to a wrong key, which is the gateway's and not
         // the caller's.
         RejectionClass::BadRequest
-            if report.is_coded(&["invalid_api_key"])
-                || report.says(&["api key not valid", "api key expired"]) =>
+            if report.has_code(&["invalid_api_key"])
+                || report.mentions(&["api key not valid", "api key expired"]) =>
         {
             RejectionClass::Auth
         }
