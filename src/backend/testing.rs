@@ -89,6 +89,22 @@ pub(super) fn decode(backend: &dyn Backend, request: &ChatRequest, pieces: &[&[u
     (events, ended)
 }
 
+/// The answer in `body` to a default chat.
+pub(super) fn read(backend: &dyn Backend, body: &[u8]) -> Read {
+    decode(backend, &ChatRequest::default(), &[body])
+}
+
+/// Whether the answer in `body` succeeds if, and only if, its last event is the end.
+pub(super) fn succeeds_only_with_an_end(backend: &dyn Backend, body: &[u8]) -> bool {
+    let (events, ended) = read(backend, body);
+    ended.is_ok() == matches!(events.last(), Some(ChatEvent::Done(_)))
+}
+
+/// The event of a piece of text.
+pub(super) fn said(text: &str) -> ChatEvent {
+    ChatEvent::Text(text.into())
+}
+
 /// `body` cut at these positions.
 pub(super) fn cut(body: &str, mut cuts: Vec<usize>) -> Vec<&[u8]> {
     cuts.sort_unstable();

@@ -1,8 +1,8 @@
 //! Passes an answer on as it comes, while the decoder of its API watches it.
 //!
 //! It owns the bytes between the provider and the client: whole frames of a stream, or all of an
-//! answer that is one document. It holds back the first bytes until the decoder gives an event:
-//! until then another provider can be asked.
+//! answer that is one document. It holds back the first bytes until the answer begins: until then
+//! another provider can be asked.
 //!
 //! The one thing to know: an answer is carried only if it has the shape that the client asked for.
 //! A stream for a client that asked for a document, or the reverse, becomes events alone, and the
@@ -41,7 +41,7 @@ pub(super) struct Carrier {
     watch: Box<dyn Decoder>,
     options: AnswerOptions,
     shape: Shape,
-    /// Bytes for the client that wait for the first event.
+    /// Bytes for the client that wait until the answer begins.
     ready: Vec<u8>,
     has_looked: bool,
     has_begun: bool,

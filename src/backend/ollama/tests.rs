@@ -6,7 +6,7 @@ mod decoding;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::backend::testing::{call, extra, message, result};
+use crate::backend::testing::{call, extra, message, result, user};
 use crate::backend::{Quirks, RejectionClass};
 use crate::chat::{
     ChatRequest, Extra, Foreign, Format, Image, ImageSource, Message, Part, Role, Sampling, Tool,
@@ -17,10 +17,6 @@ fn encode(request: &ChatRequest) -> Value {
     let call = Ollama.encode(&Ask::Chat(request.clone()), Target::new("llama3.1", None)).unwrap();
     assert_eq!(call.path, "/api/chat");
     serde_json::from_slice(&call.body).unwrap()
-}
-
-fn user(text: &str) -> ChatRequest {
-    ChatRequest { messages: vec![Message::text(Role::User, text)], ..ChatRequest::default() }
 }
 
 #[test]

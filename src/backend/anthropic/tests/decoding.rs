@@ -5,19 +5,17 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::backend::DecodeError;
-use crate::backend::testing::{Read, calls, cut, done, stream, tool};
+use crate::backend::testing::{
+    self, Read, calls, cut, done, said as text, stream, succeeds_only_with_an_end, tool,
+};
 use crate::chat::{ChatEvent, ChatRequest, Finish, Usage};
 
 fn decode_for(request: &ChatRequest, pieces: &[&[u8]]) -> Read {
-    crate::backend::testing::decode(&Anthropic, request, pieces)
+    testing::decode(&Anthropic, request, pieces)
 }
 
 fn decode(body: &str) -> Read {
-    decode_for(&ChatRequest::default(), &[body.as_bytes()])
-}
-
-fn text(text: &str) -> ChatEvent {
-    ChatEvent::Text(text.into())
+    testing::read(&Anthropic, body.as_bytes())
 }
 
 /// A text block, and the end with this stop reason.
@@ -292,8 +290,6 @@ proptest! {
         opening in "(event: message|data: |\\{|data: \\{\"type\":\"message)?",
     ) {
         body.splice(0..0, opening.into_bytes());
-        let (events, ended) = decode_for(&ChatRequest::default(), &[&body]);
-        let has_end = matches!(events.last(), Some(ChatEvent::Done(_)));
-        prop_assert_eq!(ended.is_ok(), has_end);
+        prop_assert!(succeeds_only_with_an_end(&Anthropic, &body));
     }
 }

@@ -7,19 +7,17 @@ use serde_json::json;
 use super::*;
 use crate::backend::DecodeError;
 use crate::backend::call_ids::is_made_like;
-use crate::backend::testing::{Read, calls, cut, done, stream, tool};
+use crate::backend::testing::{
+    self, Read, calls, cut, done, said as text, stream, succeeds_only_with_an_end, tool,
+};
 use crate::chat::{ChatEvent, ChatRequest, Finish, Usage};
 
 fn decode_for(request: &ChatRequest, pieces: &[&[u8]]) -> Read {
-    crate::backend::testing::decode(&Gemini, request, pieces)
+    testing::decode(&Gemini, request, pieces)
 }
 
 fn decode(body: &str) -> Read {
-    decode_for(&ChatRequest::default(), &[body.as_bytes()])
-}
-
-fn text(text: &str) -> ChatEvent {
-    ChatEvent::Text(text.into())
+    testing::read(&Gemini, body.as_bytes())
 }
 
 fn candidate(candidate: serde_json::Value) -> String {
@@ -266,8 +264,6 @@ proptest! {
         opening in "(data: |\\[|\\{|data: \\{\"candidates\":\\[\\{)?",
     ) {
         body.splice(0..0, opening.into_bytes());
-        let (events, ended) = decode_for(&ChatRequest::default(), &[&body]);
-        let has_end = matches!(events.last(), Some(ChatEvent::Done(_)));
-        prop_assert_eq!(ended.is_ok(), has_end);
+        prop_assert!(succeeds_only_with_an_end(&Gemini, &body));
     }
 }

@@ -6,18 +6,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::backend::DecodeError;
 use crate::backend::call_ids::is_made_like;
+use crate::backend::testing::{Read, cut, succeeds_only_with_an_end};
 use crate::chat::{ChatEvent, Completion, Finish, Usage};
 
-fn decode(pieces: &[&[u8]]) -> (Vec<ChatEvent>, Result<(), DecodeError>) {
-    let mut decoder = Ollama.decoder(&Ask::Chat(ChatRequest::default()), 7);
-    let mut events = Vec::new();
-    for piece in pieces {
-        if let Err(error) = decoder.feed(piece, &mut events) {
-            return (events, Err(error));
-        }
-    }
-    let ended = decoder.finish(&mut events);
-    (events, ended)
+fn decode(pieces: &[&[u8]]) -> Read {
+    crate::backend::testing::decode(&Ollama, &ChatRequest::default(), pieces)
 }
 
 const STREAM: &str = concat!(
@@ -207,22 +200,11 @@ fn an_error_within_a_success_is_found_in_every_shape() {
 proptest! {
     #[test]
     fn cuts_between_pieces_change_nothing(cuts in proptest::collection::vec(0..STREAM.len(), 0..6)) {
-        let mut cuts = cuts;
-        cuts.sort_unstable();
-        let mut pieces = Vec::new();
-        let mut from = 0;
-        for cut in cuts {
-            pieces.push(&STREAM.as_bytes()[from..cut]);
-            from = cut;
-        }
-        pieces.push(&STREAM.as_bytes()[from..]);
-        prop_assert_eq!(decode(&pieces), (stream_events(), Ok(())));
+        prop_assert_eq!(decode(&cut(STREAM, cuts)), (stream_events(), Ok(())));
     }
 
     #[test]
     fn arbitrary_bytes_neither_panic_nor_succeed_without_an_end(body in proptest::collection::vec(any::<u8>(), 0..300)) {
-        let (events, ended) = decode(&[&body]);
-        let has_end = matches!(events.last(), Some(ChatEvent::Done(_)));
-        prop_assert_eq!(ended.is_ok(), has_end);
+        prop_assert!(succeeds_only_with_an_end(&Ollama, &body));
     }
 }

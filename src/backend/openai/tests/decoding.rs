@@ -5,20 +5,18 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::backend::call_ids::is_made_like;
-use crate::backend::testing::{Read, calls, cut, done, stream, tool};
+use crate::backend::testing::{
+    self, Read, calls, cut, done, said as text, stream, succeeds_only_with_an_end, tool,
+};
 use crate::backend::{DecodeError, RejectionClass};
 use crate::chat::{ChatEvent, ChatRequest, Finish, Usage};
 
 fn decode_for(request: &ChatRequest, pieces: &[&[u8]]) -> Read {
-    crate::backend::testing::decode(&OpenAi, request, pieces)
+    testing::decode(&OpenAi, request, pieces)
 }
 
 pub(super) fn decode(body: &str) -> Read {
-    decode_for(&ChatRequest::default(), &[body.as_bytes()])
-}
-
-pub(super) fn text(text: &str) -> ChatEvent {
-    ChatEvent::Text(text.into())
+    testing::read(&OpenAi, body.as_bytes())
 }
 
 pub(super) const STOP: &str = r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#;
@@ -287,8 +285,6 @@ proptest! {
         opening in "(data: |\\{|data: \\{\"choices\":\\[\\{)?",
     ) {
         body.splice(0..0, opening.into_bytes());
-        let (events, ended) = decode_for(&ChatRequest::default(), &[&body]);
-        let has_end = matches!(events.last(), Some(ChatEvent::Done(_)));
-        prop_assert_eq!(ended.is_ok(), has_end);
+        prop_assert!(succeeds_only_with_an_end(&OpenAi, &body));
     }
 }

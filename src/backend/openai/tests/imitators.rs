@@ -1,7 +1,7 @@
 //! Tests of answers of OpenAI's imitators in shapes of their own.
 
-use super::decoding::{STOP, decode, text};
-use crate::backend::testing::{calls, done, stream};
+use super::decoding::{STOP, decode};
+use crate::backend::testing::{calls, done, said as text, stream};
 use crate::backend::{DecodeError, RejectionClass};
 use crate::chat::{ChatEvent, Finish, Usage};
 
