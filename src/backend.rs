@@ -71,10 +71,16 @@ pub trait Backend: Sync {
     /// for.
     fn unsupported(&self, ask: &Ask) -> Option<&'static str>;
 
-    /// The path below the base address for what a client asks at `endpoint`; `None` if the API has
-    /// no such path.
+    /// The path below the base address for what a client asks at `endpoint`, or what follows the
+    /// model in it if the path names the model; `None` if the API has no such path.
     fn path(&self, _endpoint: Endpoint) -> Option<&'static str> {
         None
+    }
+
+    /// The whole path for asking `model` at `endpoint`; `None` if the API has no such path, or this
+    /// cannot be a model's name.
+    fn path_for(&self, endpoint: Endpoint, _model: &str) -> Option<String> {
+        self.path(endpoint).map(str::to_owned)
     }
 
     /// The headers that identify the gateway in every call.

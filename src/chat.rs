@@ -22,7 +22,7 @@ mod request;
 mod shape;
 
 pub use ask::{Ask, EmbedRequest, ShowRequest};
-pub use carry::{ApiWord, Carried, Carry, Endpoint};
+pub use carry::{ApiWord, Carried, Carry, Endpoint, is_list};
 pub use error::{ErrorKind, FieldProblem, GatewayError, Origin};
 pub use event::{
     ChatEvent, Completion, Durations, Finish, TokenLogprob, ToolCallPiece, Usage, Waiting, Whole,

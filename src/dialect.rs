@@ -230,6 +230,9 @@ pub trait Encoder: Send {
         false
     }
 
+    /// Says that the answer begins with bytes of another encoder, which it may have to continue.
+    fn begun_by_another(&mut self) {}
+
     /// The turn to store and the id of its answer, once the answer is complete.
     fn kept(&mut self) -> Option<(String, Turn)> {
         None

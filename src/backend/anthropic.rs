@@ -69,7 +69,12 @@ impl Backend for Anthropic {
             | Endpoint::OpenAiResponses
             | Endpoint::OllamaChat
             | Endpoint::OllamaGenerate
-            | Endpoint::OllamaEmbed => None,
+            | Endpoint::OllamaEmbed
+            | Endpoint::GeminiGenerate
+            | Endpoint::GeminiStream
+            | Endpoint::GeminiCount
+            | Endpoint::GeminiEmbed
+            | Endpoint::GeminiBatchEmbed => None,
         }
     }
 

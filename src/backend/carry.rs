@@ -12,6 +12,7 @@ mod billing;
 mod failure;
 mod frame_kind;
 mod frames;
+mod gemini;
 mod responses;
 mod watch;
 
@@ -34,10 +35,10 @@ pub fn encode(
     fields: &Map<String, Value>,
     target: Target<'_>,
 ) -> Option<UpstreamRequest> {
-    let path = backend.path(carry.endpoint)?;
+    let path = backend.path_for(carry.endpoint, target.model)?;
     let mut dropped = Vec::new();
     let path = match carry.query.as_str() {
-        "" => path.to_owned(),
+        "" => path,
         query => format!("{path}?{query}"),
     };
     let mut headers = backend.credentials(target);
@@ -56,13 +57,15 @@ pub fn encode(
     {
         dropped.push(BILLING.trim_end_matches(':').to_owned());
     }
-    let model = quoted(target.model);
-    if asked_model(&outline).as_deref() != Some(target.model) {
-        edits.set("model", model);
+    if carry.endpoint.is_gemini() {
+        gemini::name(&outline, &mut edits, target.model);
+    } else if asked_model(&outline).as_deref() != Some(target.model) {
+        edits.set("model", quoted(target.model));
     }
     if carry.endpoint.generates() {
         limit(carry.endpoint, &outline, &mut edits, target);
-        add(&outline, &mut edits, &with_limit(carry.endpoint, fields, target));
+        let alike = if carry.endpoint.is_gemini() { gemini::alike } else { str::eq };
+        add(&outline, &mut edits, &with_limit(carry.endpoint, fields, target), alike);
         let is_openai =
             matches!(carry.endpoint, Endpoint::OpenAiChat | Endpoint::OpenAiCompletions);
         if is_openai && target.quirks.no_stream_usage {
@@ -91,7 +94,10 @@ pub fn decoder(
     seed: u64,
 ) -> Box<dyn Decoder> {
     let outline = Outline::read(&carry.body);
-    let asked = outline.as_ref().and_then(asked_model);
+    let asked = match carry.endpoint.is_gemini() {
+        true => ask.model().map(str::to_owned),
+        false => outline.as_ref().and_then(asked_model),
+    };
     let hides_usage = counts_usage(carry, target)
         && outline.as_ref().is_some_and(|outline| !wants_usage(outline));
     let options = answer::AnswerOptions {
@@ -100,6 +106,7 @@ pub fn decoder(
         as_base64: matches!(ask, Ask::Embed(embed) if embed.as_base64)
             || outline.as_ref().and_then(|it| it.get("encoding_format")) == Some(b"\"base64\""),
         stream: carry.stream,
+        is_list: carry.is_list(),
         // A client that asked by an alias reads that alias again.
         model: asked
             .filter(|asked| asked != target.model)
@@ -177,7 +184,14 @@ fn limit(endpoint: Endpoint, outline: &Outline<'_>, edits: &mut Edits<'_, '_>, t
         }
         // Ollama has the limit among its options: see `with_limit`.
         Endpoint::OllamaChat | Endpoint::OllamaGenerate => {}
-        Endpoint::OpenAiEmbeddings | Endpoint::AnthropicCount | Endpoint::OllamaEmbed => {}
+        // So has Gemini.
+        Endpoint::GeminiGenerate | Endpoint::GeminiStream => {}
+        Endpoint::OpenAiEmbeddings
+        | Endpoint::AnthropicCount
+        | Endpoint::OllamaEmbed
+        | Endpoint::GeminiCount
+        | Endpoint::GeminiEmbed
+        | Endpoint::GeminiBatchEmbed => {}
     }
 }
 
@@ -193,32 +207,57 @@ fn rename(outline: &Outline<'_>, edits: &mut Edits<'_, '_>, name: &str, other: &
     }
 }
 
-/// The operator's fields; for Ollama, with the limit of tokens among the options.
+/// The operator's fields; for Ollama and Gemini, with the limit of tokens among the options.
 fn with_limit<'a>(
     endpoint: Endpoint,
     fields: &'a Map<String, Value>,
     target: Target<'_>,
 ) -> Cow<'a, Map<String, Value>> {
-    let is_ollamas = matches!(endpoint, Endpoint::OllamaChat | Endpoint::OllamaGenerate);
-    let Some(default) = target.quirks.default_max_tokens.filter(|_| is_ollamas) else {
+    let place = match endpoint {
+        Endpoint::OllamaChat | Endpoint::OllamaGenerate => Some(("options", "num_predict")),
+        Endpoint::GeminiGenerate | Endpoint::GeminiStream => {
+            Some(("generationConfig", "maxOutputTokens"))
+        }
+        Endpoint::OpenAiChat
+        | Endpoint::OpenAiCompletions
+        | Endpoint::OpenAiEmbeddings
+        | Endpoint::OpenAiResponses
+        | Endpoint::AnthropicMessages
+        | Endpoint::AnthropicCount
+        | Endpoint::OllamaEmbed
+        | Endpoint::GeminiCount
+        | Endpoint::GeminiEmbed
+        | Endpoint::GeminiBatchEmbed => None,
+    };
+    let (Some((table, name)), Some(default)) = (place, target.quirks.default_max_tokens) else {
         return Cow::Borrowed(fields);
     };
     let mut fields = fields.clone();
-    let options = fields.entry("options").or_insert_with(|| Value::Object(Map::new()));
+    let options = fields.entry(table).or_insert_with(|| Value::Object(Map::new()));
     if let Some(options) = options.as_object_mut() {
-        options.entry("num_predict").or_insert_with(|| Value::from(default));
+        options.entry(name).or_insert_with(|| Value::from(default));
     }
     Cow::Owned(fields)
 }
 
+/// Whether two names mean the same field.
+type Alike = fn(&str, &str) -> bool;
+
 /// Adds fields as [`super::added_fields`] does: values that are there stay, and missing entries of
 /// tables are added.
-fn add(outline: &Outline<'_>, edits: &mut Edits<'_, '_>, fields: &Map<String, Value>) {
+fn add(
+    outline: &Outline<'_>,
+    edits: &mut Edits<'_, '_>,
+    fields: &Map<String, Value>,
+    alike: Alike,
+) {
     for (name, value) in fields {
-        match (outline.get(name), value) {
+        let there = outline.names().find(|other| alike(other, name));
+        match (there, value) {
             (None, _) => edits.set(name, json::to_vec(value)),
-            (Some(there), Value::Object(fields)) => {
-                if let Some(filled) = filled(there, fields) {
+            (Some(name), Value::Object(fields)) => {
+                let there = outline.get(name).unwrap_or_default();
+                if let Some(filled) = filled(there, fields, alike) {
                     edits.set(name, filled);
                 }
             }
@@ -229,13 +268,13 @@ fn add(outline: &Outline<'_>, edits: &mut Edits<'_, '_>, fields: &Map<String, Va
 
 /// A table with fields added; `None` if it is not a table, or has a `type` that says which of
 /// several tables it is.
-fn filled(there: &[u8], fields: &Map<String, Value>) -> Option<Vec<u8>> {
+fn filled(there: &[u8], fields: &Map<String, Value>, alike: Alike) -> Option<Vec<u8>> {
     let table = Outline::read(there)?;
     if table.get("type").is_some() {
         return None;
     }
     let mut edits = table.edit();
-    add(&table, &mut edits, fields);
+    add(&table, &mut edits, fields, alike);
     Some(edits.apply())
 }
 

@@ -22,11 +22,18 @@ use serde_json::Value;
 use super::document::{read_result, unexpected};
 use super::stream::EventDecoder;
 use super::{Backend, DecodeError, Decoder, Rejection, Target, UpstreamRequest, unsupported_error};
-use crate::chat::{Api, Ask, GatewayError, Listing, Model};
+use crate::chat::{Api, Ask, ChatRequest, Endpoint, GatewayError, Listing, Model};
 
 /// Google's Gemini; the provider's base address has no path.
 #[derive(Debug)]
 pub struct Gemini;
+
+impl Gemini {
+    /// Watches an answer that is carried.
+    pub(super) fn watch(request: &ChatRequest, seed: u64) -> Box<dyn Decoder> {
+        Box::new(EventDecoder::lenient(decode::Responses::watching(request, seed)))
+    }
+}
 
 /// Reads an error within an answer.
 fn in_band(body: &Value) -> Option<Rejection> {
@@ -43,6 +50,31 @@ impl Backend for Gemini {
             Ask::Chat(_) | Ask::Embed(_) | Ask::CountTokens(_) => None,
             Ask::Show(_) => Some("description of models"),
         }
+    }
+
+    fn path(&self, endpoint: Endpoint) -> Option<&'static str> {
+        match endpoint {
+            Endpoint::GeminiGenerate => Some(":generateContent"),
+            Endpoint::GeminiStream => Some(":streamGenerateContent"),
+            Endpoint::GeminiCount => Some(":countTokens"),
+            Endpoint::GeminiEmbed => Some(":embedContent"),
+            Endpoint::GeminiBatchEmbed => Some(":batchEmbedContents"),
+            Endpoint::OpenAiChat
+            | Endpoint::OpenAiCompletions
+            | Endpoint::OpenAiEmbeddings
+            | Endpoint::OpenAiResponses
+            | Endpoint::AnthropicMessages
+            | Endpoint::AnthropicCount
+            | Endpoint::OllamaChat
+            | Endpoint::OllamaGenerate
+            | Endpoint::OllamaEmbed => None,
+        }
+    }
+
+    fn path_for(&self, endpoint: Endpoint, model: &str) -> Option<String> {
+        let method = self.path(endpoint)?;
+        let model = encode::path_of(model.strip_prefix("models/").unwrap_or(model)).ok()?;
+        Some(format!("/v1beta/{model}{method}"))
     }
 
     fn credentials(&self, target: Target<'_>) -> Vec<(&'static str, String)> {

@@ -60,7 +60,12 @@ impl Backend for Ollama {
             | Endpoint::OpenAiEmbeddings
             | Endpoint::OpenAiResponses
             | Endpoint::AnthropicMessages
-            | Endpoint::AnthropicCount => None,
+            | Endpoint::AnthropicCount
+            | Endpoint::GeminiGenerate
+            | Endpoint::GeminiStream
+            | Endpoint::GeminiCount
+            | Endpoint::GeminiEmbed
+            | Endpoint::GeminiBatchEmbed => None,
         }
     }
 

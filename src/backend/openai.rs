@@ -67,7 +67,14 @@ impl Backend for OpenAi {
             Endpoint::OpenAiResponses => Some("/responses"),
             Endpoint::AnthropicMessages => Some("/messages"),
             Endpoint::AnthropicCount => Some("/messages/count_tokens"),
-            Endpoint::OllamaChat | Endpoint::OllamaGenerate | Endpoint::OllamaEmbed => None,
+            Endpoint::OllamaChat
+            | Endpoint::OllamaGenerate
+            | Endpoint::OllamaEmbed
+            | Endpoint::GeminiGenerate
+            | Endpoint::GeminiStream
+            | Endpoint::GeminiCount
+            | Endpoint::GeminiEmbed
+            | Endpoint::GeminiBatchEmbed => None,
         }
     }
 

@@ -33,6 +33,16 @@ pub enum Endpoint {
     OllamaGenerate,
     /// Ollama's `/api/embed`.
     OllamaEmbed,
+    /// Gemini's `:generateContent`.
+    GeminiGenerate,
+    /// Gemini's `:streamGenerateContent`.
+    GeminiStream,
+    /// Gemini's `:countTokens`.
+    GeminiCount,
+    /// Gemini's `:embedContent`.
+    GeminiEmbed,
+    /// Gemini's `:batchEmbedContents`.
+    GeminiBatchEmbed,
 }
 
 /// The names of such paths in the configuration.
@@ -49,17 +59,21 @@ pub enum ApiWord {
     Responses,
     /// Anthropic's messages.
     Messages,
-    /// Anthropic's count of tokens.
+    /// Anthropic's count of tokens, or Gemini's.
     CountTokens,
     /// Ollama's `/api/generate`.
     Generate,
     /// Ollama's `/api/embed`.
     Embed,
+    /// Gemini's `:generateContent` and `:streamGenerateContent`.
+    GenerateContent,
+    /// Gemini's `:embedContent` and `:batchEmbedContents`.
+    EmbedContent,
 }
 
 impl Endpoint {
     /// All endpoints.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 14] = [
         Self::OpenAiChat,
         Self::OpenAiCompletions,
         Self::OpenAiEmbeddings,
@@ -69,6 +83,11 @@ impl Endpoint {
         Self::OllamaChat,
         Self::OllamaGenerate,
         Self::OllamaEmbed,
+        Self::GeminiGenerate,
+        Self::GeminiStream,
+        Self::GeminiCount,
+        Self::GeminiEmbed,
+        Self::GeminiBatchEmbed,
     ];
 
     /// Its name in the configuration.
@@ -80,9 +99,11 @@ impl Endpoint {
             Self::OpenAiEmbeddings => ApiWord::Embeddings,
             Self::OpenAiResponses => ApiWord::Responses,
             Self::AnthropicMessages => ApiWord::Messages,
-            Self::AnthropicCount => ApiWord::CountTokens,
+            Self::AnthropicCount | Self::GeminiCount => ApiWord::CountTokens,
             Self::OllamaGenerate => ApiWord::Generate,
             Self::OllamaEmbed => ApiWord::Embed,
+            Self::GeminiGenerate | Self::GeminiStream => ApiWord::GenerateContent,
+            Self::GeminiEmbed | Self::GeminiBatchEmbed => ApiWord::EmbedContent,
         }
     }
 
@@ -90,14 +111,18 @@ impl Endpoint {
     #[must_use]
     pub fn streams_by_default(self) -> bool {
         match self {
-            Self::OllamaChat | Self::OllamaGenerate => true,
+            Self::OllamaChat | Self::OllamaGenerate | Self::GeminiStream => true,
             Self::OpenAiChat
             | Self::OpenAiCompletions
             | Self::OpenAiEmbeddings
             | Self::OpenAiResponses
             | Self::AnthropicMessages
             | Self::AnthropicCount
-            | Self::OllamaEmbed => false,
+            | Self::OllamaEmbed
+            | Self::GeminiGenerate
+            | Self::GeminiCount
+            | Self::GeminiEmbed
+            | Self::GeminiBatchEmbed => false,
         }
     }
 
@@ -110,15 +135,43 @@ impl Endpoint {
             | Self::OpenAiResponses
             | Self::AnthropicMessages
             | Self::OllamaChat
-            | Self::OllamaGenerate => true,
-            Self::OpenAiEmbeddings | Self::AnthropicCount | Self::OllamaEmbed => false,
+            | Self::OllamaGenerate
+            | Self::GeminiGenerate
+            | Self::GeminiStream => true,
+            Self::OpenAiEmbeddings
+            | Self::AnthropicCount
+            | Self::OllamaEmbed
+            | Self::GeminiCount
+            | Self::GeminiEmbed
+            | Self::GeminiBatchEmbed => false,
+        }
+    }
+
+    /// Whether it is one of Gemini's, where the address says the model and the method, and the body neither.
+    #[must_use]
+    pub fn is_gemini(self) -> bool {
+        match self {
+            Self::GeminiGenerate
+            | Self::GeminiStream
+            | Self::GeminiCount
+            | Self::GeminiEmbed
+            | Self::GeminiBatchEmbed => true,
+            Self::OpenAiChat
+            | Self::OpenAiCompletions
+            | Self::OpenAiEmbeddings
+            | Self::OpenAiResponses
+            | Self::AnthropicMessages
+            | Self::AnthropicCount
+            | Self::OllamaChat
+            | Self::OllamaGenerate
+            | Self::OllamaEmbed => false,
         }
     }
 }
 
 impl ApiWord {
     /// All names.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Chat,
         Self::Completions,
         Self::Embeddings,
@@ -127,6 +180,8 @@ impl ApiWord {
         Self::CountTokens,
         Self::Generate,
         Self::Embed,
+        Self::GenerateContent,
+        Self::EmbedContent,
     ];
 
     /// The name as written in the configuration.
@@ -141,6 +196,8 @@ impl ApiWord {
             Self::CountTokens => "count_tokens",
             Self::Generate => "generate",
             Self::Embed => "embed",
+            Self::GenerateContent => "generate_content",
+            Self::EmbedContent => "embed_content",
         }
     }
 }
@@ -182,6 +239,20 @@ pub struct Carried {
     pub form: u64,
     /// Whether the bytes may hold a part of the answer that those events lack.
     pub has_more: bool,
+}
+
+impl Carry {
+    /// Whether its stream is a list of pieces and no events.
+    #[must_use]
+    pub fn is_list(&self) -> bool {
+        self.endpoint == Endpoint::GeminiStream && is_list(&self.query)
+    }
+}
+
+/// Whether a client of Gemini's reads a stream as a list that grows, as the query of its address says.
+#[must_use]
+pub fn is_list(query: &str) -> bool {
+    !query.split('&').any(|pair| pair == "alt=sse")
 }
 
 impl std::fmt::Debug for Carried {

@@ -10,12 +10,12 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::{Encoder, Turn};
+use super::{Address, Encoder, Turn};
 use crate::chat::{
     Ask, Carry, ChatEvent, ChatRequest, EmbedRequest, Endpoint, GatewayError, Message, Role,
-    Sampling, Waiting,
+    Sampling, Waiting, is_list,
 };
 use crate::wire::json;
 use crate::wire::splice::Outline;
@@ -36,7 +36,7 @@ pub fn ask_of(endpoint: Endpoint, body: &[u8]) -> Option<Ask> {
         Some(Value::String(text)) => Some(Some(text.clone()).filter(|text| !text.is_empty())),
         Some(_) => None,
     };
-    let stream = match fields.get("stream") {
+    let stream = match fields.get("stream").filter(|_| !endpoint.is_gemini()) {
         None | Some(Value::Null) => endpoint.streams_by_default(),
         Some(value) => value.as_bool()?,
     };
@@ -47,25 +47,21 @@ pub fn ask_of(endpoint: Endpoint, body: &[u8]) -> Option<Ask> {
             collect(value, &mut said);
         }
     }
-    if matches!(endpoint, Endpoint::OpenAiEmbeddings | Endpoint::OllamaEmbed) {
+    if matches!(
+        endpoint,
+        Endpoint::OpenAiEmbeddings
+            | Endpoint::OllamaEmbed
+            | Endpoint::GeminiEmbed
+            | Endpoint::GeminiBatchEmbed
+    ) {
         let input = vec![said];
         return Some(Ask::Embed(EmbedRequest { model, hint, input, ..EmbedRequest::default() }));
     }
-    let options = fields.get("options");
-    let number = |name: &str| {
-        fields.get(name).or_else(|| options?.get(name)).filter(|value| !value.is_null())
-    };
-    let limits = ["max_completion_tokens", "max_tokens", "max_output_tokens", "num_predict"];
-    let limit = limits.iter().find_map(|name| number(name)?.as_u64());
-    let sampling = Sampling {
-        max_tokens: limit.and_then(|limit| u32::try_from(limit).ok()),
-        temperature: number("temperature").and_then(Value::as_f64),
-        ..Sampling::default()
-    };
+    let sampling = sampling(fields);
     let messages = vec![Message::text(Role::User, said)];
     let chat = ChatRequest { model, hint, messages, stream, sampling, ..ChatRequest::default() };
     Some(match endpoint {
-        Endpoint::AnthropicCount => Ask::CountTokens(chat),
+        Endpoint::AnthropicCount | Endpoint::GeminiCount => Ask::CountTokens(chat),
         Endpoint::OpenAiChat
         | Endpoint::OpenAiCompletions
         | Endpoint::OpenAiEmbeddings
@@ -73,8 +69,34 @@ pub fn ask_of(endpoint: Endpoint, body: &[u8]) -> Option<Ask> {
         | Endpoint::AnthropicMessages
         | Endpoint::OllamaChat
         | Endpoint::OllamaGenerate
-        | Endpoint::OllamaEmbed => Ask::Chat(chat),
+        | Endpoint::OllamaEmbed
+        | Endpoint::GeminiGenerate
+        | Endpoint::GeminiStream
+        | Endpoint::GeminiEmbed
+        | Endpoint::GeminiBatchEmbed => Ask::Chat(chat),
     })
+}
+
+/// The sampling options that the gateway decides by, wherever the API has them.
+fn sampling(fields: &Map<String, Value>) -> Sampling {
+    let tables = ["options", "generationConfig", "generation_config"];
+    let options = tables.iter().find_map(|table| fields.get(*table));
+    let number = |name: &str| {
+        fields.get(name).or_else(|| options?.get(name)).filter(|value| !value.is_null())
+    };
+    let limits = [
+        "max_completion_tokens",
+        "max_tokens",
+        "max_output_tokens",
+        "num_predict",
+        "maxOutputTokens",
+    ];
+    let limit = limits.iter().find_map(|name| number(name)?.as_u64());
+    Sampling {
+        max_tokens: limit.and_then(|limit| u32::try_from(limit).ok()),
+        temperature: number("temperature").and_then(Value::as_f64),
+        ..Sampling::default()
+    }
 }
 
 /// Whether the gateway's own decoding holds everything the request says, so that an identical
@@ -90,11 +112,14 @@ pub fn is_plain(carry: &Carry) -> bool {
 
 /// A digest of everything beside the question that the bytes of an answer depend on.
 #[must_use]
-pub fn form(endpoint: Endpoint, outline: &Outline<'_>) -> u64 {
+pub fn form(endpoint: Endpoint, outline: &Outline<'_>, address: Address<'_>) -> u64 {
     let parts = ["model", "stream", "stream_options", "encoding_format"];
     let parts = parts.map(|name| outline.get(name));
     let mut digest = DefaultHasher::new();
     (endpoint, parts).hash(&mut digest);
+    if endpoint.is_gemini() {
+        (address.model, is_list(address.query)).hash(&mut digest);
+    }
     digest.finish()
 }
 
@@ -200,7 +225,10 @@ impl Carrying {
         ask: &Ask,
         inner: Box<dyn Encoder>,
     ) -> Self {
-        let has_state = matches!(endpoint, Endpoint::AnthropicMessages | Endpoint::OpenAiResponses);
+        let has_state = matches!(
+            endpoint,
+            Endpoint::AnthropicMessages | Endpoint::OpenAiResponses | Endpoint::GeminiStream
+        );
         Self {
             inner,
             endpoint,
@@ -230,7 +258,9 @@ impl Encoder for Carrying {
             if carried.form != self.form {
                 return Ok(());
             }
-            self.has_carried = true;
+            if !std::mem::replace(&mut self.has_carried, true) {
+                self.inner.begun_by_another();
+            }
             self.covered = self.covered.saturating_add(carried.covers);
             out.extend_from_slice(&carried.bytes);
             return Ok(());
@@ -268,7 +298,12 @@ impl Encoder for Carrying {
             | Endpoint::AnthropicCount
             | Endpoint::OllamaChat
             | Endpoint::OllamaGenerate
-            | Endpoint::OllamaEmbed => return self.inner.heartbeat(waiting, out),
+            | Endpoint::OllamaEmbed
+            | Endpoint::GeminiGenerate
+            | Endpoint::GeminiStream
+            | Endpoint::GeminiCount
+            | Endpoint::GeminiEmbed
+            | Endpoint::GeminiBatchEmbed => return self.inner.heartbeat(waiting, out),
         };
         if self.has_carried || is_open {
             super::comment(waiting, out);

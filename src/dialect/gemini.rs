@@ -1,13 +1,14 @@
 //! Google's Gemini API, v1beta: `generateContent` and related methods.
 //!
 //! It owns the shapes of requests, answers and errors. It rejects by name what would change the
-//! question if it were dropped, such as files and caches that Google stores; settings that only
-//! tune an answer go to a provider of the same API, and are dropped for all others.
+//! question if it were dropped, such as files and caches that Google stores, unless the request is
+//! carried there; settings that only tune an answer are dropped for providers of other APIs.
 //!
 //! The one thing to know: the model and whether the answer is streamed are in the path, so a body
 //! has neither. There is no heartbeat that a waiting client would accept, because Google's Python
 //! client fails on a comment.
 
+mod account;
 mod answer;
 mod contents;
 mod embed;
@@ -21,7 +22,7 @@ use serde_json::{Value, json};
 
 use super::single::{misdirected, single};
 use super::{Address, AnswerHead, Dialect, Encoder, ErrorBody};
-use crate::chat::{Ask, ErrorKind, GatewayError, Whole};
+use crate::chat::{Ask, Endpoint, ErrorKind, GatewayError, Whole, is_list};
 use crate::wire::fields::{Fields, Object};
 use crate::wire::json;
 
@@ -57,6 +58,20 @@ impl Dialect for Gemini {
         }
     }
 
+    fn endpoint(&self) -> Option<Endpoint> {
+        Some(match self {
+            Self::Generate => Endpoint::GeminiGenerate,
+            Self::Stream => Endpoint::GeminiStream,
+            Self::Count => Endpoint::GeminiCount,
+            Self::Embed => Endpoint::GeminiEmbed,
+            Self::BatchEmbed => Endpoint::GeminiBatchEmbed,
+        })
+    }
+
+    fn refers_to_unknown(&self, body: &[u8]) -> Option<GatewayError> {
+        account::refers_to_unknown(body)
+    }
+
     fn decode(&self, body: &[u8]) -> Result<Ask, GatewayError> {
         let mut body = camel(json::read_object(body)?);
         let mut fields = Fields::new();
@@ -79,7 +94,7 @@ impl Dialect for Gemini {
         match ask {
             Ask::Chat(chat) | Ask::CountTokens(chat) => {
                 chat.model = model;
-                chat.shape.is_list = !address.query.split('&').any(|pair| pair == "alt=sse");
+                chat.shape.is_list = is_list(address.query);
             }
             Ask::Embed(embed) => embed.model = model,
             Ask::Show(_) => {}

@@ -13,7 +13,7 @@ use actix_web::http::header::HeaderValue;
 use bytes::Bytes;
 
 use super::models::unescaped;
-use crate::chat::{Ask, Carry, GatewayError};
+use crate::chat::{Ask, Carry, Endpoint, GatewayError};
 use crate::dialect::carried::{ask_of, changes_state, form, is_clear};
 use crate::dialect::{Address, Dialect, Turns};
 use crate::wire::splice::Outline;
@@ -39,10 +39,11 @@ pub(super) fn read(
 ) -> Result<(Ask, Option<Arc<Carry>>), GatewayError> {
     let model = unescaped(request.match_info().get("model").unwrap_or_default());
     let address = Address { model: &model, query: request.query_string() };
-    let decoded = dialect.decode_after(&body, turns).map(|mut ask| {
+    let addressed = |mut ask: Ask| {
         dialect.address(&mut ask, address);
         ask
-    });
+    };
+    let decoded = dialect.decode_after(&body, turns).map(addressed);
     // Turns that are stored here are unknown to providers.
     let endpoint = dialect.endpoint().filter(|_| turns.is_empty());
     let Some(endpoint) = endpoint else { return Ok((decoded?, None)) };
@@ -50,11 +51,12 @@ pub(super) fn read(
         return Err(unknown);
     }
     let Some(fields) = Outline::read(&body).filter(is_clear) else { return Ok((decoded?, None)) };
-    let (form, changes_state) = (form(endpoint, &fields), changes_state(endpoint, &fields));
+    let (form, changes_state) =
+        (form(endpoint, &fields, address), changes_state(endpoint, &fields));
     let (ask, refusal) = match decoded {
         Ok(ask) => (ask, None),
         Err(refusal) => match ask_of(endpoint, &body) {
-            Some(ask) => (ask, Some(refusal)),
+            Some(ask) => (addressed(ask), Some(refusal)),
             None => return Err(refusal),
         },
     };
@@ -64,7 +66,8 @@ pub(super) fn read(
         let said = values.collect::<Vec<_>>().join(",");
         (!said.is_empty()).then_some((name, said))
     });
-    let (headers, query) = (headers.collect::<Vec<_>>(), query(request.query_string()));
+    let headers = headers.collect::<Vec<_>>();
+    let query = query(endpoint, request.query_string());
     let is_usual = |(name, said): &(&str, String)| *name == VERSION.0 && said == VERSION.1;
     let carry = Carry {
         endpoint,
@@ -80,9 +83,15 @@ pub(super) fn read(
     Ok((ask, Some(Arc::new(carry))))
 }
 
+/// What a query of Gemini's may say. More would be the shape of the answer, or an account.
+const GEMINIS: [&str; 4] = ["alt=json", "alt=sse", "prettyPrint=false", "prettyPrint=true"];
+
 /// The query without parameters that may be credentials.
-fn query(whole: &str) -> String {
+fn query(endpoint: Endpoint, whole: &str) -> String {
     let is_harmless = |pair: &&str| {
+        if endpoint.is_gemini() {
+            return GEMINIS.contains(pair);
+        }
         let name = pair.split('=').next().unwrap_or_default().to_ascii_lowercase();
         !name.is_empty()
             && !["key", "token", "secret", "auth"].iter().any(|word| name.contains(word))
@@ -96,8 +105,11 @@ mod tests {
 
     #[test]
     fn a_query_is_passed_on_without_credentials() {
+        let query = |whole| query(Endpoint::AnthropicMessages, whole);
         assert_eq!(query("beta=true&key=sk-1&x=%20&api_key=2"), "beta=true&x=%20");
         assert_eq!(query("access_token=1"), "");
         assert_eq!(query(""), "");
+        let geminis = super::query(Endpoint::GeminiStream, "key=k&alt=sse&fields=a&$alt=proto");
+        assert_eq!(geminis, "alt=sse");
     }
 }

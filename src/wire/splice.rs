@@ -54,6 +54,11 @@ impl<'a> Outline<'a> {
         self.body.get(member.value.clone())
     }
 
+    /// The names of the members, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.members.iter().map(|member| member.name.as_str())
+    }
+
     /// Whether two members have this name. Some parsers accept `Model` for `model`, so the
     /// comparison ignores case.
     #[must_use]
@@ -157,6 +162,18 @@ impl Edits<'_, '_> {
 #[must_use]
 pub fn quoted(text: &str) -> Vec<u8> {
     super::json::to_vec(&text)
+}
+
+/// Where the items of a JSON list are; `None` when it is none.
+#[must_use]
+pub fn items(list: &[u8]) -> Option<Vec<Range<usize>>> {
+    let found: Vec<&RawValue> = serde_json::from_slice(list).ok()?;
+    let start = list.as_ptr().addr();
+    let place = |item: &RawValue| {
+        let at = item.get().as_ptr().addr().saturating_sub(start);
+        at..at + item.get().len()
+    };
+    Some(found.into_iter().map(place).collect())
 }
 
 /// JSON without the white space between its parts.

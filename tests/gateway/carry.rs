@@ -3,6 +3,7 @@
 mod answers;
 mod bounds;
 mod endings;
+mod gemini;
 mod ways;
 
 use serde_json::json;
@@ -12,7 +13,7 @@ use crate::harness::{provider, spawn_gateway};
 use crate::upstream::{Call, Script, Upstream, ollama};
 
 /// Bodies with everything that no gateway knows or would write itself, by their path.
-const BODIES: [(&str, &str); 11] = [
+const BODIES: [(&str, &str); 16] = [
     (
         "/v1/chat/completions",
         "{ \"z_new\" : {\"b\":1.0e+2,\"a\":[ ]},\n\t\"model\":\"m\",\"stream\":false , \"seed\":12345678901234567890123, \"messages\":[{\"content\":[{\"type\":\"text\",\"text\":\"caf\\u00e9 \\/\"},{\"type\":\"input_audio\",\"input_audio\":{\"data\":\"AAAA\",\"format\":\"wav\"}},{\"type\":\"video_url\",\"video_url\":{\"url\":\"data:,\"}},{\"type\":\"hologram\",\"x\":null}],\"role\":\"user\",\"new\":1}],\"temperature\":0.10}\n",
@@ -51,6 +52,26 @@ const BODIES: [(&str, &str); 11] = [
         r#"{"model":"m","stream":false,"raw":true,"prompt":"<|fim|>","suffix":"}","context":[1,2,3],"template":"{{ .Prompt }}","images":["AAAA"]}"#,
     ),
     ("/api/embed", r#"{"model":"m","input":["a"],"options":{"num_ctx":4},"later":[1.0]}"#),
+    (
+        "/v1beta/models/m:generateContent",
+        "{ \"contents\" : [{\"parts\":[{\"text\":\"caf\\u00e9 \\/\"},{\"hologram\":{\"x\":null}},{\"fileData\":{\"fileUri\":\"files/a\",\"mime_type\":\"video/mp4\"},\"videoMetadata\":{\"fps\":1.50}},{\"inline_data\":{\"mimeType\":\"model/new\",\"data\":\"AAAA\"}}],\"role\":\"narrator\"}],\n\t\"cachedContent\":\"cachedContents/a\", \"tools\":[{\"googleSearch\":{}},{\"fileSearch\":{\"fileSearchStoreNames\":[\"s\"]}},{\"tomorrow\":{\"a\":1e2}}],\"toolConfig\":{\"retrievalConfig\":{\"languageCode\":\"en\"}},\"generation_config\":{\"candidateCount\":3,\"topK\":12345678901234567890123,\"speechConfig\":{}},\"safetySettings\":[],\"serviceTier\":\"flex\"}\n",
+    ),
+    (
+        "/v1beta/models/m:generateContent",
+        r#"{"contents":[{"role":"user","parts":[{"functionResponse":{"id":"c","name":"f","response":{"fileUri":1.0},"parts":[{"inlineData":{"mimeType":"image/png","data":"AA"}}],"willContinue":true}}]},{"role":"model","parts":[{"functionCall":{"name":"f","args":{"a":1.0}},"thoughtSignature":"c2ln"},{"executableCode":{"language":"PYTHON","code":"1"}}]}],"model":"models/m"}"#,
+    ),
+    (
+        "/v1beta/models/m:countTokens",
+        r#"{"generateContentRequest":{"model":"models/m","contents":[{"parts":[{"text":"a","new":1.0}]}]}}"#,
+    ),
+    (
+        "/v1beta/models/m:embedContent",
+        r#"{"content":{"parts":[{"text":"a"},{"inlineData":{"mimeType":"image/png","data":"AA"}}]},"taskType":"NEW","title":"t"}"#,
+    ),
+    (
+        "/v1beta/models/m:batchEmbedContents",
+        r#"{"requests":[{"model":"models/m","content":{"parts":[{"text":"a"}]},"taskType":"A"},{"model":"m","content":{"parts":[{"text":"b"}]},"taskType":"B"}]}"#,
+    ),
 ];
 
 /// One answer for each path, each with things that no gateway knows or would write so itself.
@@ -76,6 +97,16 @@ fn answer_at(path: &str) -> &'static str {
             r#"{"model":"m","response":"x","done":true,"done_reason":"stop","context":[1,2,3,4],"prompt_eval_count":3,"eval_count":1}"#
         }
         "/api/embed" => r#"{"model":"m","embeddings":[[0.10,1e-3]],"prompt_eval_count":3,"new":1}"#,
+        path if path.ends_with(":generateContent") => {
+            "{\n  \"candidates\" : [{\"content\":{\"parts\":[{\"text\":\"caf\\u00e9\",\"partMetadata\":{}},{\"hologram\":1.0}],\"role\":\"model\"},\"finishReason\":\"STOP\",\"groundingMetadata\":{\"x\":[1e2]}},{\"index\":1,\"content\":{},\"finishReason\":\"MAX_TOKENS\"}],\n \"usageMetadata\":{\"promptTokenCount\":3,\"candidatesTokenCount\":2,\"big\":12345678901234567890123},\"modelVersion\":\"m-2026\"}\n"
+        }
+        path if path.ends_with(":countTokens") => r#"{ "totalTokens": 3, "new": 1.0 }"#,
+        path if path.ends_with(":embedContent") => {
+            r#"{"embedding":{"values":[0.10,1e-3],"shape":[2]},"usageMetadata":{"promptTokenCount":3}}"#
+        }
+        path if path.ends_with(":batchEmbedContents") => {
+            r#"{"embeddings":[{"values":[0.10]},{"values":[1e-3],"new":1}],"usageMetadata":{"promptTokenCount":3}}"#
+        }
         path => panic!("nobody asks at {path}"),
     }
 }
@@ -89,6 +120,7 @@ fn answered(call: &Call) -> Script {
 fn kind_of(path: &str) -> &'static str {
     match path {
         path if path.starts_with("/v1/messages") => "anthropic",
+        path if path.starts_with("/v1beta/") => "gemini",
         path if path.starts_with("/v1/") => "openai",
         _ => "ollama",
     }
@@ -111,7 +143,7 @@ async fn any_request_arrives_as_it_was_sent_and_any_answer_comes_back_as_it_was_
         gateway.settled().await;
         let tokens = gateway.metrics().await;
         let prompt = tokens.sum("llm_gateway_tokens_total", &[("kind", "prompt")]);
-        let is_counted = path != "/v1/messages/count_tokens";
+        let is_counted = path != "/v1/messages/count_tokens" && !path.ends_with(":countTokens");
         assert_eq!(prompt, if is_counted { 3.0 } else { 0.0 }, "{path}");
         gateway.end(1).await;
     }

@@ -17,16 +17,22 @@ fn path(method: &str) -> String {
     format!("/v1beta/models/llama3.1:{method}")
 }
 
-/// A provider of this kind that says `Hello!` in two pieces, and a gateway before it.
+/// A provider of this kind that says `Hello!` in two pieces, and a gateway before it. To `translated` one requests of
+/// its own API are translated too.
 async fn before(backend: &str) -> (Upstream, Gateway) {
     let say = || ["Hel", "lo!"];
     let upstream = match backend {
         "ollama" => Upstream::spawn(ollama::reply),
         "openai" => Upstream::spawn(move |_| openai::answer(&say())),
         "anthropic" => Upstream::spawn(move |_| anthropic::answer(&say())),
+        "gemini" => Upstream::spawn(move |call| gemini::reply(call, &say())),
         _ => Upstream::spawn(move |_| gemini::answer(&say())),
     };
-    let gateway = spawn_gateway(&provider("p", backend, &upstream.url(), "")).await;
+    let (backend, more) = match backend {
+        "translated" => ("gemini", "apis = []"),
+        backend => (backend, ""),
+    };
+    let gateway = spawn_gateway(&provider("p", backend, &upstream.url(), more)).await;
     (upstream, gateway)
 }
 
@@ -40,13 +46,14 @@ fn joined(pieces: &[Value]) -> String {
 
 #[tokio::test]
 async fn every_kind_of_provider_answers_whole_as_events_and_as_a_list() {
-    for backend in ["ollama", "openai", "anthropic", "gemini"] {
+    for backend in ["ollama", "openai", "anthropic", "gemini", "translated"] {
         let (upstream, gateway) = before(backend).await;
         let whole = post_json(&gateway.url(&path("generateContent")), &question()).await;
         assert_eq!(whole.status, 200, "{backend}: {}", whole.text());
         assert_eq!(text_of(&whole.json()), "Hello!", "{backend}");
         assert_eq!(whole.json()["candidates"][0]["finishReason"], "STOP", "{backend}");
-        assert_eq!(whole.json()["modelVersion"], "llama3.1", "{backend}");
+        let version = if backend == "gemini" { "gemini-scripted" } else { "llama3.1" };
+        assert_eq!(whole.json()["modelVersion"], version, "{backend}");
         assert!(whole.json()["usageMetadata"]["totalTokenCount"].as_u64() > Some(0), "{backend}");
 
         let url = gateway.url(&path("streamGenerateContent?alt=sse"));
@@ -78,7 +85,7 @@ async fn every_kind_of_provider_answers_whole_as_events_and_as_a_list() {
 
 #[tokio::test]
 async fn functions_go_both_ways_on_every_kind_of_provider() {
-    for backend in ["ollama", "openai", "anthropic", "gemini"] {
+    for backend in ["ollama", "openai", "anthropic", "translated"] {
         let (upstream, gateway) = before(backend).await;
         let mut body = question();
         let place = json!({ "type": "OBJECT", "properties": { "city": { "type": "STRING" } } });
@@ -100,11 +107,11 @@ async fn functions_go_both_ways_on_every_kind_of_provider() {
         assert!(text.contains("rain") && text.contains("Rome"), "{backend}: {text}");
         let schema = match backend {
             "anthropic" => &sent["tools"][0]["input_schema"],
-            "gemini" => &sent["tools"][0]["functionDeclarations"][0]["parametersJsonSchema"],
+            "translated" => &sent["tools"][0]["functionDeclarations"][0]["parametersJsonSchema"],
             _ => &sent["tools"][0]["function"]["parameters"],
         };
         assert_eq!(schema["properties"]["city"]["type"], "string", "{backend}: {sent}");
-        if backend == "gemini" {
+        if backend == "translated" {
             assert_eq!(sent["tools"][1], json!({ "googleSearch": {} }), "{sent}");
             assert_eq!(sent["safetySettings"], body["safetySettings"], "{sent}");
             assert_eq!(sent["generationConfig"], body["generationConfig"], "{sent}");
@@ -131,7 +138,7 @@ async fn a_call_and_its_proof_come_and_go_unchanged() {
             .chunked()
             .piece(format!("data: {said}\r\n\r\n"))
     });
-    let gateway = spawn_gateway(&provider("p", "gemini", &upstream.url(), "")).await;
+    let gateway = spawn_gateway(&provider("p", "gemini", &upstream.url(), "apis = []")).await;
     let url = gateway.url("/v1beta/models/gemini-3-pro:generateContent");
     let answer = post_json(&url, &question()).await.json();
     let content = answer["candidates"][0]["content"].clone();
@@ -234,7 +241,7 @@ async fn gemini_is_told_what_a_vector_is_for() {
     let upstream = Upstream::spawn(|_| {
         Script::json(200, &json!({ "embeddings": [{ "values": [0.5] }, { "values": [1.0] }] }))
     });
-    let gateway = spawn_gateway(&provider("p", "gemini", &upstream.url(), "")).await;
+    let gateway = spawn_gateway(&provider("p", "gemini", &upstream.url(), "apis = []")).await;
     let text = |text: &str| {
         json!({ "model": "models/other", "content": { "parts": [{ "text": text }] },
             "taskType": "CLUSTERING", "output_dimensionality": 8 })

@@ -8,6 +8,8 @@
 //! A stream for a client that asked for a document, or the reverse, becomes events alone, and the
 //! client's dialect translates them.
 
+use std::borrow::Cow;
+
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
@@ -16,7 +18,7 @@ use super::frames::{Frames, Framing, object};
 use crate::backend::document::append;
 use crate::backend::{DecodeError, Decoder};
 use crate::chat::{Carried, ChatEvent, Endpoint};
-use crate::wire::splice::Outline;
+use crate::wire::splice::{Outline, compact};
 
 /// What one carried answer depends on.
 pub(super) struct AnswerOptions {
@@ -27,6 +29,8 @@ pub(super) struct AnswerOptions {
     pub as_base64: bool,
     /// Whether the client asked for a stream.
     pub stream: bool,
+    /// Whether that stream is a list that grows.
+    pub is_list: bool,
     /// The model's name that the client reads, as JSON, if it differs from the provider's.
     pub model: Option<Vec<u8>>,
     /// Whether the gateway asked for the count of tokens, so that the client does not get it.
@@ -86,7 +90,9 @@ impl Carrier {
             return;
         }
         let bytes = std::mem::take(&mut self.ready);
-        if !bytes.is_empty() {
+        // The end of a stream may have no bytes of its own.
+        let ends = matches!(self.shape, Shape::Stream(_)) && !said.is_empty();
+        if !bytes.is_empty() || ends {
             let covers = u32::try_from(said.len()).unwrap_or(u32::MAX);
             let has_more =
                 std::mem::replace(&mut self.kind, FrameKind::Empty) == FrameKind::Content;
@@ -140,13 +146,16 @@ impl Decoder for Carrier {
             Shape::Stream(frames) => {
                 let fed = frames.feed(bytes, |frame| {
                     let before = said.len();
-                    if let Err(error) = watch.feed(frame, &mut said) {
+                    if let Err(error) = watch.feed(&options.event(frame), &mut said) {
                         // The bytes of events before the failure have not reached the client.
                         said.truncate(before);
                         return Err(error);
                     }
-                    if said.len() == before {
-                        *kind = (*kind).max(FrameKind::of(options.endpoint, frame));
+                    let is_told = said.len() > before;
+                    // A frame of Gemini may have several parts, of which the decoder knows some.
+                    if !is_told || options.endpoint == Endpoint::GeminiStream {
+                        let more = FrameKind::of(options.endpoint, frame);
+                        *kind = (*kind).max(if is_told { more.untold() } else { more });
                     }
                     options.frame(frame, ready);
                     Ok(())
@@ -159,20 +168,21 @@ impl Decoder for Carrier {
 
     fn finish(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {
         let Self { watch, options, ready, .. } = self;
-        match std::mem::replace(&mut self.shape, Shape::Other) {
+        match &mut self.shape {
             Shape::Unknown | Shape::Other => self.watch.finish(events),
-            Shape::Document(body, mut said) => {
+            Shape::Document(body, said) => {
+                let (body, mut said) = (std::mem::take(body), std::mem::take(said));
                 self.watch.finish(&mut said)?;
                 self.hand_on_whole(body, said, events);
                 Ok(())
             }
-            Shape::Stream(mut frames) => {
+            Shape::Stream(frames) => {
                 if self.is_done {
                     return Ok(());
                 }
                 let mut said = Vec::new();
                 let rest = frames.take_rest();
-                watch.feed(&rest, &mut said)?;
+                watch.feed(&options.event(&rest), &mut said)?;
                 watch.finish(&mut said)?;
                 if !rest.is_empty() {
                     options.frame(&rest, ready);
@@ -194,6 +204,10 @@ impl AnswerOptions {
                 Shape::Stream(Frames::new(Framing::Lines))
             }
             (Endpoint::OllamaChat | Endpoint::OllamaGenerate, true, false) => Shape::Other,
+            (Endpoint::GeminiStream, true, _) if self.is_list => match first {
+                b'[' => Shape::Stream(Frames::new(Framing::Items)),
+                _ => Shape::Other,
+            },
             (_, true, false) => Shape::Stream(Frames::new(Framing::Events)),
             (_, false, true) => Shape::Document(Vec::new(), Vec::new()),
             (_, true, true) | (_, false, false) => Shape::Other,
@@ -228,8 +242,25 @@ impl AnswerOptions {
             | Endpoint::AnthropicMessages
             | Endpoint::AnthropicCount
             | Endpoint::OllamaChat
-            | Endpoint::OllamaEmbed => true,
+            | Endpoint::OllamaEmbed
+            | Endpoint::GeminiGenerate
+            | Endpoint::GeminiStream
+            | Endpoint::GeminiCount
+            | Endpoint::GeminiEmbed
+            | Endpoint::GeminiBatchEmbed => true,
         }
+    }
+
+    /// A frame in the form that the decoder reads: an item of a list becomes an event.
+    fn event<'a>(&self, frame: &'a [u8]) -> Cow<'a, [u8]> {
+        if !self.is_list {
+            return Cow::Borrowed(frame);
+        }
+        let stands_between = |byte: &u8| byte.is_ascii_whitespace() || b"[,]".contains(byte);
+        let start = frame.iter().position(|byte| !stands_between(byte));
+        let item = start.and_then(|start| frame.get(start..)).map(compact);
+        let event = |item: Vec<u8>| [b"data: ", item.as_slice(), b"\n\n"].concat();
+        Cow::Owned(item.map(event).unwrap_or_default())
     }
 
     /// Appends a frame of a stream in the form that the client reads.
@@ -259,8 +290,9 @@ impl AnswerOptions {
         let outline = Outline::read(object)?;
         let mut edits = outline.edit();
         let names = |value: &[u8]| value.starts_with(b"\"");
-        if outline.get("model").is_some_and(names) {
-            edits.set("model", model);
+        let field = if self.endpoint.is_gemini() { "modelVersion" } else { "model" };
+        if outline.get(field).is_some_and(names) {
+            edits.set(field, model);
         }
         let within = match self.endpoint {
             Endpoint::AnthropicMessages => Some("message"),
@@ -271,7 +303,12 @@ impl AnswerOptions {
             | Endpoint::AnthropicCount
             | Endpoint::OllamaChat
             | Endpoint::OllamaGenerate
-            | Endpoint::OllamaEmbed => None,
+            | Endpoint::OllamaEmbed
+            | Endpoint::GeminiGenerate
+            | Endpoint::GeminiStream
+            | Endpoint::GeminiCount
+            | Endpoint::GeminiEmbed
+            | Endpoint::GeminiBatchEmbed => None,
         };
         let inner = within.and_then(|name| Some((name, Outline::read(outline.get(name)?)?)));
         if let Some((name, inner)) = inner
@@ -286,6 +323,10 @@ impl AnswerOptions {
 
     /// Appends the end of the stream if the provider left it out.
     fn end(&self, rest: &[u8], out: &mut Vec<u8>) {
+        if self.is_list {
+            out.extend_from_slice(if contains(rest, b"]") { b"" } else { b"]" });
+            return;
+        }
         let marks = matches!(self.endpoint, Endpoint::OpenAiChat | Endpoint::OpenAiCompletions);
         if !rest.is_empty()
             && !matches!(self.endpoint, Endpoint::OllamaChat | Endpoint::OllamaGenerate)

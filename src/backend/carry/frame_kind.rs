@@ -36,10 +36,20 @@ impl FrameKind {
             Endpoint::OpenAiResponses => of_response(&said),
             Endpoint::AnthropicMessages => of_message(&said),
             Endpoint::OllamaChat | Endpoint::OllamaGenerate => of_line(&said),
-            Endpoint::OpenAiEmbeddings | Endpoint::AnthropicCount | Endpoint::OllamaEmbed => {
-                Self::Content
-            }
+            Endpoint::GeminiStream => of_candidates(&said),
+            Endpoint::OpenAiEmbeddings
+            | Endpoint::AnthropicCount
+            | Endpoint::OllamaEmbed
+            | Endpoint::GeminiGenerate
+            | Endpoint::GeminiCount
+            | Endpoint::GeminiEmbed
+            | Endpoint::GeminiBatchEmbed => Self::Content,
         }
+    }
+
+    /// The kind of what a frame has beside the events that the decoder made of it.
+    pub(super) fn untold(self) -> Self {
+        if self == Self::Content { self } else { Self::Empty }
     }
 }
 
@@ -108,6 +118,46 @@ fn of_response(event: &Map<String, Value>) -> FrameKind {
         },
         _ => FrameKind::Content,
     }
+}
+
+fn of_candidates(response: &Map<String, Value>) -> FrameKind {
+    const USUAL: [&str; 7] = [
+        "candidates",
+        "createTime",
+        "modelStatus",
+        "modelVersion",
+        "promptFeedback",
+        "responseId",
+        "usageMetadata",
+    ];
+    const OF_CANDIDATE: [&str; 8] = [
+        "avgLogprobs",
+        "content",
+        "finishMessage",
+        "finishReason",
+        "index",
+        "logprobsResult",
+        "safetyRatings",
+        "tokenCount",
+    ];
+    const OF_PART: [&str; 4] = ["functionCall", "text", "thought", "thoughtSignature"];
+    let mut kind = metadata_or_empty(response, &USUAL);
+    let candidates = response.get("candidates").and_then(Value::as_array).into_iter().flatten();
+    for candidate in candidates.filter_map(Value::as_object) {
+        let is_first = candidate.get("index").is_none_or(|index| index.is_null() || *index == 0);
+        let parts = candidate.get("content").and_then(|content| content.get("parts"));
+        let mut parts = parts.and_then(Value::as_array).into_iter().flatten();
+        let says = parts.any(|part| match part.as_object() {
+            Some(part) => has_more(part, if is_first { &OF_PART } else { &[] }),
+            None => true,
+        });
+        kind = kind.max(if says {
+            FrameKind::Content
+        } else {
+            metadata_or_empty(candidate, &OF_CANDIDATE)
+        });
+    }
+    kind
 }
 
 fn of_line(line: &Map<String, Value>) -> FrameKind {

@@ -1,5 +1,5 @@
-//! Cuts a carried stream into frames, which are events or lines, with every byte that belongs to
-//! them.
+//! Cuts a carried stream into frames, which are events, lines or items of a list, with every byte
+//! that belongs to them.
 //!
 //! It owns the bytes of one unfinished frame. It never reads what a frame says.
 //!
@@ -15,6 +15,8 @@ pub(super) enum Framing {
     Events,
     /// Lines.
     Lines,
+    /// The items of a list, each with the bytes before it. The end of the list is not a frame.
+    Items,
 }
 
 /// Cuts a stream into frames.
@@ -26,11 +28,43 @@ pub(super) struct Frames {
     seen: usize,
     /// Whether the line under examination has any text.
     has_text: bool,
+    /// The place of `seen` within a list.
+    nest: Nest,
+}
+
+/// A place within JSON.
+#[derive(Debug, Default)]
+struct Nest {
+    depth: usize,
+    in_text: bool,
+    is_escaped: bool,
+}
+
+impl Nest {
+    /// Takes the next byte. Returns whether it ends an item of the outermost list.
+    fn ends_item(&mut self, byte: u8) -> bool {
+        if self.in_text {
+            self.in_text = self.is_escaped || byte != b'"';
+            self.is_escaped = !self.is_escaped && byte == b'\\';
+            return false;
+        }
+        match byte {
+            b'"' => self.in_text = true,
+            b'{' | b'[' => self.depth += 1,
+            b'}' | b']' => {
+                self.depth = self.depth.saturating_sub(1);
+                return self.depth == 1;
+            }
+            _ => {}
+        }
+        false
+    }
 }
 
 impl Frames {
     pub(super) fn new(framing: Framing) -> Self {
-        Self { framing, held: Vec::new(), seen: 0, has_text: false }
+        let nest = Nest::default();
+        Self { framing, held: Vec::new(), seen: 0, has_text: false, nest }
     }
 
     /// Takes what arrived and hands every frame that is now whole to `frame`. Stops at its first
@@ -62,6 +96,12 @@ impl Frames {
 
     /// The end of the next frame.
     fn end(&mut self, held: &[u8]) -> Option<usize> {
+        if self.framing == Framing::Items {
+            let rest = held.get(self.seen..).unwrap_or_default();
+            let ended = rest.iter().position(|byte| self.nest.ends_item(*byte));
+            self.seen = ended.map_or(held.len(), |at| self.seen + at + 1);
+            return ended.map(|_| self.seen);
+        }
         while let Some(byte) = held.get(self.seen) {
             let follows = held.get(self.seen + 1);
             match byte {
@@ -135,10 +175,18 @@ mod tests {
         assert_eq!(rest, "{");
     }
 
+    #[test]
+    fn items_of_a_list_come_with_what_stands_before_them() {
+        let list = "[{\"a\":[{\"}\\\"]\":1}]}\r\n,\r\n{\"b\":2} ]\n";
+        let (found, rest) = cut(Framing::Items, &[list.as_bytes()]);
+        assert_eq!(found, ["[{\"a\":[{\"}\\\"]\":1}]}", "\r\n,\r\n{\"b\":2}"]);
+        assert_eq!(rest, " ]\n");
+    }
+
     proptest! {
         #[test]
         fn no_byte_is_lost_wherever_a_stream_is_cut(
-            stream in "[a:\r\n]{0,40}",
+            stream in "[a:\r\n{}\\[\\],\"\\\\]{0,40}",
             cuts in proptest::collection::vec(0usize..40, 0..6),
         ) {
             let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(stream.len())).collect();
@@ -150,7 +198,7 @@ mod tests {
                 from = cut;
             }
             pieces.push(&stream.as_bytes()[from..]);
-            for framing in [Framing::Events, Framing::Lines] {
+            for framing in [Framing::Events, Framing::Lines, Framing::Items] {
                 let (found, rest) = cut(framing, &pieces);
                 prop_assert_eq!(found.concat() + &rest, stream.as_str());
             }

@@ -8,10 +8,14 @@ use super::*;
 use crate::backend::{Ollama, OpenAi, Quirks};
 use crate::chat::{ChatEvent, ChatRequest};
 
+/// The request of a Gemini client that reads events; with any other request it reads a list.
+const EVENTS: &str = r#"{"contents":["events"]}"#;
+
 fn carry(endpoint: Endpoint, body: &str) -> Carry {
     let outline = Outline::read(body.as_bytes()).unwrap();
     let stream = outline.get("stream").map_or(endpoint.streams_by_default(), |it| it == b"true");
-    let (headers, query) = (Vec::new(), String::new());
+    let query = if body == EVENTS { "alt=sse" } else { "" };
+    let (headers, query) = (Vec::new(), query.to_owned());
     let body = Bytes::copy_from_slice(body.as_bytes());
     let (form, may_be_plain, refusal, changes_state) = (0, false, None, false);
     Carry { endpoint, body, headers, query, stream, form, may_be_plain, refusal, changes_state }
@@ -156,7 +160,7 @@ fn invalid_json_fails_the_answer_and_unknown_json_does_not() {
 }
 
 /// An API, its request, a short stream, and the text that ends its end marker.
-const STREAMS: [(Endpoint, &str, &str, &str); 4] = [
+const STREAMS: [(Endpoint, &str, &str, &str); 6] = [
     (
         Endpoint::OpenAiChat,
         r#"{"model":"m","stream":true,"stream_options":{"include_usage":true}}"#,
@@ -190,6 +194,20 @@ const STREAMS: [(Endpoint, &str, &str, &str); 4] = [
         "{\"message\":{\"content\":\"Hel\"}}\n{\"new\":1}\n{\"message\":{\"content\":\"lo\"},\"done\":true}\n",
         "\"done\":true}",
     ),
+    (
+        Endpoint::GeminiStream,
+        EVENTS,
+        "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"Hel\"}]}}]}\n\ndata: {\"new\":1}\n\n\
+         data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"lo\"}]},\"finishReason\":\"STOP\"}]}\n\n",
+        "\"finishReason\":\"STOP\"}]}",
+    ),
+    (
+        Endpoint::GeminiStream,
+        "{}",
+        "[{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"Hel\"}]}}]}\r\n,\r\n{\"new\":[1]}\r\n,\r\n\
+         {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"lo\"}]},\"finishReason\":\"STOP\"}]}\r\n]",
+        "\"finishReason\":\"STOP\"}]}",
+    ),
 ];
 
 #[test]
@@ -197,7 +215,11 @@ fn a_cut_at_any_byte_is_no_end_and_no_half_frame_reaches_the_client() {
     for (endpoint, request, body, marker) in STREAMS {
         let carry = carry(endpoint, request);
         let end = body.find(marker).unwrap() + marker.len();
-        let piece_ends = if endpoint == Endpoint::OllamaChat { "\n" } else { "\n\n" };
+        let piece_ends = match endpoint {
+            Endpoint::OllamaChat => "\n",
+            Endpoint::GeminiStream if request != EVENTS => "}",
+            _ => "\n\n",
+        };
         for at in 0..=body.len() {
             let cut = &body[..at];
             let (bytes, events, ended) = answered(&carry, &[cut]);
@@ -214,6 +236,40 @@ fn a_cut_at_any_byte_is_no_end_and_no_half_frame_reaches_the_client() {
                 let is_whole = bytes.is_empty() || bytes.ends_with(piece_ends);
                 assert!(cut.starts_with(&bytes) && is_whole, "{endpoint:?} at {at}: {bytes}");
             }
+        }
+    }
+}
+
+#[test]
+fn a_stream_of_several_candidates_is_whole_when_each_is() {
+    let first = "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]},\"finishReason\":\"STOP\"},{\"index\":1,\"content\":{\"parts\":[{\"text\":\"b\"}]}}]}\n\n";
+    let ended = "data: {\"candidates\":[{\"index\":1,\"finishReason\":\"MAX_TOKENS\"}]}\n\n";
+    let carry = carry(Endpoint::GeminiStream, EVENTS);
+    assert_eq!(answered(&carry, &[first]).2, Err(()));
+    let (_, events, whole) = answered(&carry, &[first, ended]);
+    assert_eq!(whole, Ok(()));
+    let untold = |event: &ChatEvent| matches!(event, ChatEvent::Carried(it) if it.has_more);
+    assert!(untold(&events[0]) && events.iter().filter(|event| untold(event)).count() == 1);
+}
+
+#[test]
+fn a_list_with_something_else_between_its_items_is_broken() {
+    let item =
+        "{\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"a\"}]},\"finishReason\":\"STOP\"}]}";
+    let carry = carry(Endpoint::GeminiStream, "{}");
+    for (list, is_whole) in [
+        (format!("[{item}\r\n]"), true),
+        (format!(" [\n{item} , {item}\n] \n"), true),
+        (format!("[{item}"), true),
+        (format!("[{item} x {item}]"), false),
+        (format!("[{item}] x"), false),
+        ("[1, 2]".to_owned(), false),
+        ("[]".to_owned(), false),
+    ] {
+        let (bytes, _, ended) = answered(&carry, &[&list]);
+        assert_eq!(ended.is_ok(), is_whole, "{list}");
+        if is_whole {
+            assert!(serde_json::from_str::<Vec<Value>>(&bytes).is_ok(), "{bytes}");
         }
     }
 }

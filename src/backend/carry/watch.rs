@@ -12,7 +12,7 @@ use super::failure::failure;
 use super::responses::Responses;
 use crate::backend::document::{parse, read_at_end, wrong_count};
 use crate::backend::stream::EventDecoder;
-use crate::backend::{Anthropic, Backend, DecodeError, Decoder, Ollama, OpenAi};
+use crate::backend::{Anthropic, Backend, DecodeError, Decoder, Gemini, Ollama, OpenAi};
 use crate::chat::{Ask, Carry, ChatEvent, ChatRequest, Completion, Endpoint, Finish, Usage};
 
 /// The decoder that watches the answer to a request at this endpoint.
@@ -24,9 +24,13 @@ pub(super) fn decoder(carry: &Carry, ask: &Ask, seed: u64) -> Box<dyn Decoder> {
         Endpoint::OpenAiResponses => Box::new(EventDecoder::lenient(Responses::default())),
         Endpoint::AnthropicMessages => Anthropic::watch(request, seed),
         Endpoint::OllamaChat | Endpoint::OllamaGenerate => Ollama::watch(request, seed),
-        Endpoint::AnthropicCount => read_at_end(|body, events| read(body, None, events)),
+        Endpoint::GeminiGenerate | Endpoint::GeminiStream => Gemini::watch(request, seed),
+        Endpoint::AnthropicCount | Endpoint::GeminiCount | Endpoint::GeminiEmbed => {
+            read_at_end(|body, events| read(body, None, events))
+        }
         Endpoint::OpenAiEmbeddings => embeddings(&OpenAi, carry, ask, seed),
         Endpoint::OllamaEmbed => embeddings(&Ollama, carry, ask, seed),
+        Endpoint::GeminiBatchEmbed => embeddings(&Gemini, carry, ask, seed),
     }
 }
 
@@ -69,7 +73,9 @@ fn read(
     }
     let (finish, stop_sequence) = (Finish::Stop, None);
     let prompt = said.usage.as_ref().and_then(|usage| usage.get("prompt_tokens")?.as_u64());
-    let prompt = prompt.or(said.prompt_eval_count);
+    let geminis = said.gemini_usage.as_ref();
+    let geminis = geminis.and_then(|usage| usage.get("promptTokenCount")?.as_u64());
+    let prompt = prompt.or(said.prompt_eval_count).or(geminis);
     let usage = Usage { prompt, ..Usage::default() };
     events.push(ChatEvent::Done(Completion { finish, stop_sequence, usage }));
     Ok(())
@@ -82,6 +88,8 @@ struct Fields {
     error: Option<Value>,
     #[serde(default)]
     usage: Option<Value>,
+    #[serde(default, rename = "usageMetadata")]
+    gemini_usage: Option<Value>,
     #[serde(default)]
     prompt_eval_count: Option<u64>,
     #[serde(default)]

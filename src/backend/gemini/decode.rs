@@ -1,5 +1,7 @@
 //! Reads Gemini's answers.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -23,7 +25,14 @@ pub(super) struct Responses {
     /// The counts so far, each of which is cumulative.
     counts: Option<Counts>,
     done: bool,
+    /// Whether every candidate counts, since all of them are handed on.
+    follows_all: bool,
+    /// The other candidates that have begun, and whether they have ended.
+    others: BTreeMap<u64, bool>,
 }
+
+/// More candidates of one request are not followed.
+const MOST_CANDIDATES: usize = 128;
 
 impl Responses {
     pub(super) fn new(request: &ChatRequest, seed: u64) -> Self {
@@ -33,7 +42,14 @@ impl Responses {
             finish: None,
             counts: None,
             done: false,
+            follows_all: false,
+            others: BTreeMap::new(),
         }
+    }
+
+    /// One that reads what is handed on as it came.
+    pub(super) fn watching(request: &ChatRequest, seed: u64) -> Self {
+        Self { follows_all: true, ..Self::new(request, seed) }
     }
 
     fn response(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {
@@ -50,8 +66,12 @@ impl Responses {
             response.prompt_feedback.is_some_and(|told| told.block_reason.is_some());
         for candidate in response.candidates {
             is_blocked = false;
-            if candidate.index.unwrap_or(0) == 0 {
-                self.candidate(candidate, events)?;
+            match candidate.index.unwrap_or(0) {
+                0 => self.candidate(candidate, events)?,
+                other if self.follows_all && self.others.len() < MOST_CANDIDATES => {
+                    *self.others.entry(other).or_default() |= candidate.finish_reason.is_some();
+                }
+                _ => {}
             }
         }
         if is_blocked {
@@ -132,6 +152,9 @@ impl Reader for Responses {
     /// reason.
     fn end(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {
         let finish = self.calls.finish(self.finish.ok_or(DecodeError::Cut)?);
+        if self.others.values().any(|has_ended| !has_ended) {
+            return Err(DecodeError::Cut);
+        }
         self.done = true;
         let usage = self.counts.as_ref().map(Usage::from).unwrap_or_default();
         events.push(ChatEvent::Done(Completion { finish, stop_sequence: None, usage }));

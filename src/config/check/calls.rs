@@ -140,14 +140,9 @@ impl Review<'_> {
                 ApiWord::ALL.into_iter().filter(|word| backend.may_speak(*word)).collect();
             let usual = usual.into_iter().map(ApiWord::as_str).collect::<Vec<_>>().join(", ");
             let word = word.as_str();
-            let message = match usual.as_str() {
-                "" => format!(
-                    "nothing is passed on to backend = \"{backend}\" as it came: leave it out"
-                ),
-                usual => format!(
-                    "backend = \"{backend}\" has no `{word}` that requests could be passed on to; it has {usual}"
-                ),
-            };
+            let message = format!(
+                "backend = \"{backend}\" has no `{word}` that requests could be passed on to; it has {usual}"
+            );
             self.problem(&path_to_apis, message);
         }
         if provider.default_max_tokens == Some(0) {

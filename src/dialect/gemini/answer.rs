@@ -262,6 +262,10 @@ impl Encoder for Answer {
         Ok(())
     }
 
+    fn begun_by_another(&mut self) {
+        self.has_begun = true;
+    }
+
     fn failure(&mut self, error: &GatewayError, out: &mut Vec<u8>) {
         if self.has_ended {
             return;

@@ -86,7 +86,8 @@ impl BackendName {
     /// more.
     pub fn apis(self, base_url: &str) -> &'static [ApiWord] {
         use ApiWord::{
-            Chat, Completions, CountTokens, Embed, Embeddings, Generate, Messages, Responses,
+            Chat, Completions, CountTokens, Embed, EmbedContent, Embeddings, Generate,
+            GenerateContent, Messages, Responses,
         };
         let is_openai = base_url.starts_with("https://api.openai.com/");
         match self {
@@ -94,7 +95,7 @@ impl BackendName {
             Self::Openai if is_openai => &[Chat, Completions, Embeddings, Responses],
             Self::Openai => &[Chat, Completions, Embeddings],
             Self::Anthropic => &[Messages, CountTokens],
-            Self::Gemini => &[],
+            Self::Gemini => &[GenerateContent, CountTokens, EmbedContent],
         }
     }
 

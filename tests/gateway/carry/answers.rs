@@ -6,7 +6,7 @@ use crate::patience::eventually;
 use crate::upstream::{Gate, Script, Upstream, openai};
 
 /// The path of a client, its request, the provider's kind, and the pieces of an answer with many unknown fields.
-const STREAMS: [(&str, &str, &str, &[&str]); 6] = [
+const STREAMS: [(&str, &str, &str, &[&str]); 8] = [
     (
         "openai",
         "/v1/chat/completions",
@@ -67,6 +67,27 @@ const STREAMS: [(&str, &str, &str, &[&str]); 6] = [
         &[
             "{\"model\":\"m\",\"response\":\"a\",\"done\":false}\n",
             "{\"model\":\"m\",\"response\":\"\",\"done\":true,\"context\":[1,2],\"eval_count\":1}\n",
+        ],
+    ),
+    (
+        "gemini",
+        "/v1beta/models/m:streamGenerateContent?alt=sse",
+        r#"{"contents":[{"role":"new","parts":[{"tomorrow":1.0}]}],"generationConfig":{"candidateCount":2}}"#,
+        &[
+            "data: {\"candidates\": [{\"content\": {\"parts\": [{\"text\": \"a\"}],\"role\": \"model\"},\"index\": 0}],\"usageMetadata\": {\"promptTokenCount\": 3},\"modelVersion\": \"m\"}\r\n\r\n",
+            "data: {\"candidates\": [{\"content\": {\"parts\": [{\"hologram\": 1.50}],\"role\": \"model\"},\"index\": 1}]}\r\n\r\n",
+            "data: {\"tomorrow\": {\"x\": 1e2}}\r\n\r\n",
+            "data: {\"candidates\": [{\"finishReason\": \"STOP\",\"groundingMetadata\": {}},{\"index\": 1,\"finishReason\": \"MAX_TOKENS\"}],\"usageMetadata\": {\"promptTokenCount\": 3,\"candidatesTokenCount\": 1,\"x\": 12345678901234567890123}}\r\n\r\n",
+        ],
+    ),
+    (
+        "gemini",
+        "/v1beta/models/m:streamGenerateContent",
+        r#"{"contents":[{"role":"new","parts":[{"tomorrow":1.0}]}]}"#,
+        &[
+            "[{\n  \"candidates\": [\n    {\n      \"content\": {\n        \"parts\": [ { \"text\": \"a]}\\\"\" } ]\n      }\n    }\n  ]\n}",
+            "\r\n,\r\n{\n  \"tomorrow\": [[1.50]]\n}",
+            "\r\n,\r\n{\"candidates\": [{\"content\": {\"role\": \"model\"},\"finishReason\": \"STOP\"}],\"usageMetadata\": {\"promptTokenCount\": 3}}\r\n]\r\n",
         ],
     ),
 ];

@@ -85,7 +85,7 @@ async fn a_whole_answer_is_not_bound_by_the_wait_for_a_first_piece() {
 }
 
 /// Streams of which the gateway knows nothing but how they end: path, provider, request, its pieces, their end.
-const UNKNOWN: [(&str, &str, &str, &str, &str); 4] = [
+const UNKNOWN: [(&str, &str, &str, &str, &str); 5] = [
     (
         "/v1/chat/completions",
         "openai",
@@ -113,6 +113,13 @@ const UNKNOWN: [(&str, &str, &str, &str, &str); 4] = [
         r#"{"model":"m","messages":[{"role":"user","content":"a"}]}"#,
         "{\"message\":{\"hologram\":1.0}}\n",
         "{\"model\":\"m\",\"message\":{\"content\":\"\"},\"done\":true,\"done_reason\":\"stop\"}\n",
+    ),
+    (
+        "/v1beta/models/m:streamGenerateContent?alt=sse",
+        "gemini",
+        r#"{"contents":[{"parts":[{"text":"a"}]}]}"#,
+        "data: {\"candidates\": [{\"content\": {\"parts\": [{\"hologram\": 1.0}]}}]}\r\n\r\n",
+        "data: {\"candidates\": [{\"finishReason\": \"STOP\"}]}\r\n\r\n",
     ),
 ];
 

@@ -3,12 +3,39 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use super::Call;
 use super::script::Script;
 
 /// A streamed answer whose last piece carries the finish reason and the counts.
 pub fn answer(pieces: &[&str]) -> Script {
     let (last, before) = pieces.split_last().unwrap();
     opened(before).piece(event(&finished(last, pieces.len())))
+}
+
+/// An answer as it was asked for: whole, as events, or as a list that grows.
+pub fn reply(call: &Call, pieces: &[&str]) -> Script {
+    match call.path.as_str() {
+        path if path.ends_with("?alt=sse") => answer(pieces),
+        path if path.ends_with(":streamGenerateContent") => list(pieces),
+        _ => whole(pieces),
+    }
+}
+
+/// A streamed answer as a list that grows, written as Google writes it.
+pub fn list(pieces: &[&str]) -> Script {
+    let (last, before) = pieces.split_last().unwrap();
+    listed(before).piece(format!(",\r\n{:#}\r\n]\r\n", finished(last, pieces.len())))
+}
+
+/// A list without its end; more pieces may be added.
+pub fn listed(pieces: &[&str]) -> Script {
+    let item = |(index, piece): (usize, &&str)| {
+        format!("{}{:#}\r\n", if index == 0 { "[" } else { "," }, part(piece))
+    };
+    Script::status(200)
+        .header("content-type", "application/json")
+        .chunked()
+        .pieces(pieces.iter().enumerate().map(item))
 }
 
 /// A streamed answer without its end; more pieces may be added.
