@@ -248,7 +248,7 @@ impl fmt::Display for DecodeError {
     }
 }
 
-/// What an error of a provider means.
+/// The meaning of a provider's error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
     /// The class, which decides about retries and the status for the caller.

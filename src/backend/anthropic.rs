@@ -5,7 +5,7 @@
 //! probabilities, blank stop texts. Penalties, `seed`, `min_p` and `repeat_penalty` are left out
 //! and reported as dropped.
 //!
-//! The one thing to know: the API allows thinking only without much else, and if two settings
+//! The one thing to know: thinking excludes several other settings, and of two settings that
 //! exclude each other, the one that decides the shape of the answer wins. A forced tool call, a
 //! limit below 1025 tokens, or a tool loop that began without thinking turns thinking off, which is
 //! then reported as dropped.

@@ -147,8 +147,8 @@ pub(super) fn name_cache_marks(request: &ChatRequest, dropped: &mut Vec<String>)
     }
 }
 
-/// Reports the parts that a backend does not take, as `takes` says, as dropped. Such a part in the
-/// current question is refused instead, because the answer would be about something else.
+/// Reports parts that a backend does not take as dropped; `takes` says which it takes. Such a part
+/// in the current question is refused instead, because the answer would be about something else.
 ///
 /// # Errors
 ///

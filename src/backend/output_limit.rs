@@ -44,7 +44,7 @@ pub fn allowed_output_tokens(words: &str, estimate: u64) -> Option<u64> {
     room.filter(|room| *room > 0)
 }
 
-/// What is left for the answer by Anthropic's sum.
+/// The tokens that Anthropic's sum leaves for the answer.
 fn left_by_sum(said: &str) -> Option<u64> {
     let mut numbers = numbers_of_sum(said)?;
     let (prompt, _, context) = (numbers.next()?, numbers.next()?, numbers.next()?);

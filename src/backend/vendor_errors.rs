@@ -13,12 +13,11 @@ use serde_json::Value;
 use super::report::Report;
 use super::{Rejection, RejectionClass, class_of_status, shorten};
 
-/// What is particular to the errors of one API.
+/// The rules for the errors of one API.
 pub(super) struct VendorErrors {
     /// Tells the class of an error, and how long to wait before a retry if the body says so.
     pub(super) classify: fn(&VendorError<'_>) -> (RejectionClass, Option<Duration>),
-    /// What to check when nothing was found at the address: ends the message of a 404 without an
-    /// error in JSON.
+    /// The end of the message of a 404 without an error in JSON: what the operator should check.
     pub(super) hint: &'static str,
 }
 

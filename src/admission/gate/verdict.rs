@@ -96,8 +96,9 @@ impl<W> Gate<W> {
         if closed { Transition::Closed } else { Transition::None }
     }
 
-    /// A failure of the whole provider, which `fail` records in its breaker: no connection, or refused credentials. The
-    /// model's probe ends without a result. If the breaker opens, all waiting jobs are refused for `reason`.
+    /// A failure of the whole provider, which `fail` records in its breaker: no connection, or
+    /// refused credentials. The model's probe ends without a result. If the breaker opens, all
+    /// waiting jobs are refused for `reason`.
     fn fail_provider(
         &mut self,
         permit: &Permit,

@@ -127,7 +127,7 @@ impl<'a> From<Kind<'a>> for Block<'a> {
     }
 }
 
-/// What a part of a message is.
+/// The content of a part of a message.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(super) enum Kind<'a> {

@@ -20,7 +20,7 @@ use crate::backend::{DecodeError, Decoder};
 use crate::chat::{Carried, ChatEvent, Endpoint};
 use crate::wire::splice::{Outline, compact};
 
-/// What one carried answer depends on.
+/// The properties of one carried answer.
 pub(super) struct AnswerOptions {
     pub endpoint: Endpoint,
     /// A digest of the form that the client reads.

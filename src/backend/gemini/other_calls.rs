@@ -54,8 +54,9 @@ pub(super) fn count(
 ) -> Result<UpstreamRequest, GatewayError> {
     let mut call = encode::chat(request, target)?;
     let path = path_of(short_name(target.model))?;
-    let mut wrapped: Map<String, Value> = serde_json::from_slice(&call.body)
-        .map_err(|error| GatewayError::internal(format!("a body of our own: {error}")))?;
+    let mut wrapped: Map<String, Value> = serde_json::from_slice(&call.body).map_err(|error| {
+        GatewayError::internal(format!("the body of a chat that was just written: {error}"))
+    })?;
     wrapped.insert("model".to_owned(), json!(path));
     call.body = json::to_vec(&json!({"generateContentRequest": wrapped}));
     call.path = format!("/v1beta/{path}:countTokens");

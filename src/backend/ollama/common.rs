@@ -1,4 +1,4 @@
-//! What the calls for a chat and for a bare prompt have in common: settings and pictures.
+//! The parts that the calls for a chat and for a bare prompt have in common: settings and pictures.
 
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};

@@ -1,4 +1,4 @@
-//! What the calls for a chat and for an infill have in common.
+//! The parts that the calls for a chat and for an infill have in common.
 
 use serde::Serialize;
 

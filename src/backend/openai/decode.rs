@@ -33,7 +33,7 @@ pub(super) struct Chunks {
     others: BTreeMap<u64, bool>,
 }
 
-/// The most other answers to one request that are followed.
+/// How many other answers to one request are followed at most.
 const MOST_ANSWERS: usize = 128;
 
 impl Chunks {

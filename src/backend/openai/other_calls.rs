@@ -129,8 +129,8 @@ struct EmbeddedEntry {
     embedding: Vector,
 }
 
-/// The gateway asks for numbers; some servers send base64, which OpenAI's own clients ask for, all
-/// the same.
+/// The gateway asks for numbers; some servers send base64 all the same, because OpenAI's own
+/// clients ask for it.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Vector {

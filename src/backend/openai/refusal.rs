@@ -48,8 +48,8 @@ fn rejection(report: &Report) -> Rejection {
     Rejection { class, message, retry_after: None }
 }
 
-/// Classifies an error. `status` counts if the error itself says nothing; `told` is the status of
-/// the answer, if it has one.
+/// Classifies an error. `status` counts if the error itself says nothing; `answer_status` is the
+/// status of the answer, if it has one.
 fn classify(report: &Report, status: u16, answer_status: Option<u16>) -> RejectionClass {
     if report.has_code(&["insufficient_quota", "credit_balance_exhausted", "billing"]) {
         return RejectionClass::QuotaExhausted;
