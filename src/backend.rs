@@ -41,7 +41,7 @@ use serde_json::{Map, Value};
 
 use crate::chat::{
     Api, Ask, ChatEvent, ChatRequest, EmbedRequest, Endpoint, Extra, GatewayError, Listing, Model,
-    Naming,
+    Naming, RawHead,
 };
 use crate::wire::json;
 use crate::wire::ndjson::LineTooLong;
@@ -83,6 +83,11 @@ pub trait Backend: Sync {
         self.path(endpoint).map(str::to_owned)
     }
 
+    /// The place of a path that is passed on: below the provider's base address, or beside it.
+    fn below<'a>(&self, path: &'a str) -> Below<'a> {
+        Below::Base(path)
+    }
+
     /// The headers that identify the gateway in every call.
     fn credentials(&self, _target: Target<'_>) -> Vec<(&'static str, String)> {
         Vec::new()
@@ -121,6 +126,15 @@ pub trait Backend: Sync {
     /// What an operator can do if the provider cannot be reached, as a clause for the error
     /// message.
     fn unreachable_hint(&self) -> &'static str;
+}
+
+/// The place of a path that is passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Below<'a> {
+    /// Below the provider's base address, with its leading slash.
+    Base(&'a str),
+    /// Below that address without the version at its end.
+    Root(&'a str),
 }
 
 /// The provider's model that answers a call.
@@ -189,6 +203,10 @@ impl UpstreamRequest {
 
 /// The state of reading one answer.
 pub trait Decoder: Send {
+    /// Takes the head of the answer, before its first byte. Only an answer that is passed on
+    /// depends on it.
+    fn head(&mut self, _head: &RawHead) {}
+
     /// Takes what arrived, wherever it was cut, and appends the events that it completes.
     ///
     /// # Errors
@@ -203,7 +221,20 @@ pub trait Decoder: Send {
     ///
     /// [`DecodeError::Cut`] when the answer was not whole.
     fn finish(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), DecodeError>;
+
+    /// As [`Decoder::finish`], where the bytes stop because the connection broke. An answer that has a mark at its end
+    /// is whole with that mark.
+    ///
+    /// # Errors
+    ///
+    /// As [`Decoder::finish`].
+    fn broken(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {
+        self.finish(events)
+    }
 }
+
+/// What no kind of provider has of its own: a path that is only passed on.
+const NO_PATH: &str = "such path in its `passthrough`";
 
 /// Why an answer could not be read to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -16,6 +16,8 @@ mod event;
 mod facts;
 mod model;
 mod part;
+mod paths;
+mod raw;
 mod reason;
 mod reasoning_field;
 mod request;
@@ -30,6 +32,8 @@ pub use event::{
 };
 pub use facts::{Ability, Facts};
 pub use model::{Listing, Model, Naming, Offer, untagged};
+pub use paths::{CleanPath, PathPattern};
+pub use raw::{Lane, Method, ModelAt, RawHead, RawRequest};
 pub use reason::{Reason, RefusalReason};
 pub use reasoning_field::ReasoningField;
 pub use request::{

@@ -13,6 +13,7 @@ mod gemini;
 mod native;
 mod ollama;
 mod openai;
+pub mod raw;
 mod single;
 #[cfg(test)]
 mod testing;

@@ -19,15 +19,19 @@ mod drain;
 mod exchange;
 mod heads;
 mod health;
+mod manage;
 mod models;
 mod openapi;
 mod panics;
 mod quota;
+mod raw;
 mod request_options;
 mod responses;
 mod rest;
+pub mod served;
 pub mod settings;
 mod shard;
+mod submit;
 mod transport;
 mod upgrade;
 
@@ -53,7 +57,7 @@ use crate::admission::leases::Leases;
 use crate::cache::Cache;
 use crate::cache::responses::Responses;
 use crate::cache::settings::{CacheSettings, ResponsesSettings};
-use crate::chat::{ErrorKind, GatewayError, Origin};
+use crate::chat::{ErrorKind, GatewayError, Method, Origin};
 use crate::dialect::DIALECTS;
 use crate::limit::{Failures, Limits};
 use crate::redis::Link;
@@ -246,7 +250,7 @@ pub fn serve(listener: TcpListener, front: Data<Front>) -> std::io::Result<Serve
             .wrap(middleware::from_fn(panics::catch))
             .wrap(middleware::from_fn(transport::carry))
             .configure(routes)
-            .default_service(web::to(nowhere));
+            .default_service(web::to(elsewhere));
         // The host and address are for links that an application generates; this one generates
         // none.
         let stopping = stopping.clone();
@@ -290,8 +294,20 @@ fn routes(config: &mut web::ServiceConfig) {
     }
     responses::routes(config);
     models::routes(config);
+    manage::routes(config);
     health::routes(config);
     openapi::routes(config);
+}
+
+/// What no path of the gateway's own takes: passed on if a provider lists the path.
+async fn elsewhere(request: HttpRequest, payload: Payload, front: Data<Front>) -> HttpResponse {
+    let Some(path) = raw::listed(&request, &front) else { return nowhere(request, front).await };
+    match Method::of(request.method().as_str()) {
+        Some(method @ (Method::Get | Method::Post)) => {
+            raw::pass_on((method, path), request, payload, front).await
+        }
+        Some(Method::Head | Method::Delete) | None => wrong_method(&request, &front, "GET, POST"),
+    }
 }
 
 async fn nowhere(request: HttpRequest, front: Data<Front>) -> HttpResponse {

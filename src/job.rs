@@ -12,6 +12,7 @@ mod carried;
 mod continuation;
 mod place;
 mod reply;
+mod upload;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
@@ -21,7 +22,9 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 use wildmatch::WildMatch;
 
-use crate::chat::{Ask, Carry, ChatEvent, Completion, Finish, GatewayError, Naming, Usage, Whole};
+use crate::chat::{
+    Ask, Carry, ChatEvent, Completion, Finish, GatewayError, Naming, RawHead, Usage, Whole,
+};
 use crate::policy::{DataPolicy, OnCut, Priority, Trust};
 use crate::telemetry::CacheResult;
 use crate::telemetry::journal::Track;
@@ -31,10 +34,14 @@ pub use candidate::{Candidate, RoutePart};
 pub use continuation::{Continuation, Differs};
 pub use place::{Place, Stay};
 pub use reply::{Answer, EventStream, Reply};
+pub use upload::{BrokeOff, Upload, UploadSender};
 
 /// Events that may wait between a provider and a slow client. With 16 pieces of at most one read
 /// each, a stalled client holds far less than the 256 KiB allowed to it.
 pub const EVENTS: usize = 16;
+
+/// How long a request that manages models may take, whatever the provider's `total`.
+pub const MANAGING: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The authenticated client.
 #[derive(Debug, Clone)]
@@ -51,6 +58,8 @@ pub struct Caller {
     pub models: Globs,
     /// The providers it may use.
     pub providers: Globs,
+    /// Whether it may install and remove models.
+    pub manages_models: bool,
 }
 
 /// Patterns with `*` and `?`, one of which must match.
@@ -94,6 +103,8 @@ pub struct Job {
     pub request: Arc<Ask>,
     /// The request as it came, if it can be carried.
     pub carry: Option<Arc<Carry>>,
+    /// The body that is streamed to the provider, if it is not held.
+    pub upload: Option<Upload>,
     /// The trace that it belongs to, if any.
     pub trace: Option<Trace>,
     /// The caller.
@@ -173,6 +184,8 @@ pub struct Tried {
     pub upstream: Duration,
     /// The requested features that the last provider does not support.
     pub dropped: Vec<String>,
+    /// The head of an answer that is passed on as it came.
+    pub head: Option<Arc<RawHead>>,
     /// Whether the answer is the gateway's own estimate.
     pub is_estimate: bool,
     /// The failure that cut a partly delivered answer.
@@ -198,6 +211,7 @@ impl Job {
             id: Uuid::new_v4(),
             request,
             carry: None,
+            upload: None,
             trace: None,
             caller,
             policy: None,
@@ -222,10 +236,11 @@ impl Job {
         self.policy.is_none_or(|policy| policy.allows(trust))
     }
 
-    /// When the job must have ended at a provider that allows `total` for everything.
+    /// When the job must have ended at a provider that allows `total` for everything. A model takes
+    /// as long to install as its size and the line demand.
     #[must_use]
     pub fn deadline(&self, total: Duration) -> Instant {
-        let end = self.arrived + total;
+        let end = self.arrived + if self.request.manages() { MANAGING } else { total };
         self.deadline.map_or(end, |deadline| deadline.min(end))
     }
 
@@ -252,8 +267,9 @@ impl Job {
     /// only when another answer can be joined to that; if nothing was, always.
     #[must_use]
     pub fn may_resume(&self) -> bool {
-        let is_joinable =
-            !self.request.stream() || self.refusal().is_none() && self.continuation.is_joinable();
+        let is_joinable = self.request.raw().is_none()
+            && (!self.request.stream()
+                || self.refusal().is_none() && self.continuation.is_joinable());
         self.on_cut == OnCut::Resume && !self.candidates.is_empty() && is_joinable
     }
 
@@ -336,6 +352,7 @@ impl Tried {
             queued: self.queued,
             upstream: self.upstream,
             dropped: self.dropped.clone(),
+            head: self.head.clone(),
             is_estimate: self.is_estimate,
             is_resumed: self.is_resumed,
             cache: self.cache,
@@ -358,6 +375,8 @@ pub struct Served {
     pub upstream: Duration,
     /// The requested features that the provider does not support.
     pub dropped: Vec<String>,
+    /// The head of an answer that is passed on as it came.
+    pub head: Option<Arc<RawHead>>,
     /// Whether the answer is the gateway's own estimate.
     pub is_estimate: bool,
     /// Whether it continues an answer that another provider began.

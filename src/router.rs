@@ -22,14 +22,14 @@ use actix::dev::SendError;
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 
 use crate::chat::estimate::prompt_tokens;
-use crate::chat::{Ask, ErrorKind, GatewayError, Listing, Origin};
+use crate::chat::{Ask, ErrorKind, GatewayError, Lane, Listing, Origin};
 use crate::job::{Candidate, Job};
 use crate::policy::OnCut;
 use crate::provider::way::Way;
 use crate::provider::{Bounce, Discover, Dispatch, Provider, ProviderActor};
 use crate::telemetry::{ActorKind, FellBack, Restarted};
 use route::explanation::Explanation;
-use route::{Asked, Routes};
+use route::{Asked, Routes, Wants};
 
 /// How many messages may wait for a worker's router. Its handlers take microseconds.
 const MAILBOX: usize = 1024;
@@ -107,6 +107,7 @@ impl RouterActor {
             hint: job.request.hint(),
             policy: job.policy,
             caller: &job.caller,
+            wants: wants(&job.request),
         };
         let unheard = RefCell::new(Vec::new());
         let wait = |name: &str| {
@@ -206,9 +207,11 @@ impl RouterActor {
                         format!("model '{}' not found at any Ollama", show.model),
                     )
                     .from(Origin::Client),
-                    Ask::Chat(_) | Ask::Embed(_) | Ask::CountTokens(_) => GatewayError::invalid(
-                        format!("provider `{provider}` has no {what}, name another's model"),
-                    ),
+                    Ask::Chat(_) | Ask::Embed(_) | Ask::CountTokens(_) | Ask::Raw(_) => {
+                        GatewayError::invalid(format!(
+                            "provider `{provider}` has no {what}, name another's model"
+                        ))
+                    }
                 };
                 job.fail(error);
             }
@@ -218,7 +221,8 @@ impl RouterActor {
 
     /// Records how the job would be sent to each candidate, if it could be carried.
     fn note_ways(&self, job: &Job, mut explanation: Option<&mut Explanation>) {
-        for candidate in job.candidates.iter().filter(|_| job.carry.is_some()) {
+        let is_told = job.carry.is_some() || job.request.raw().is_some();
+        for candidate in job.candidates.iter().filter(|_| is_told) {
             let Some(provider) = self.routing.provider(&candidate.provider) else { continue };
             let way = provider.way(job);
             if matches!(way, Way::Carried(_)) {
@@ -378,6 +382,17 @@ async fn hear(mut job: Job, providers: Vec<Arc<Provider>>, router: Addr<RouterAc
     {
         let message = "the gateway has more requests than it can take in";
         job.fail(GatewayError::new(ErrorKind::Overloaded, message));
+    }
+}
+
+/// What a request wants of a provider.
+fn wants(ask: &Ask) -> Wants<'_> {
+    let Some(raw) = ask.raw() else { return Wants::Model };
+    match &raw.lane {
+        Lane::Listed => Wants::Path(&raw.path),
+        Lane::Management { provider, models } => {
+            Wants::Management { provider: provider.as_deref(), models }
+        }
     }
 }
 

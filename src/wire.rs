@@ -8,6 +8,7 @@ pub mod fields;
 pub mod http1;
 pub mod image;
 pub mod json;
+pub mod multipart;
 pub mod ndjson;
 pub mod pdf;
 pub mod signature;

@@ -121,6 +121,11 @@ impl SharedGate {
         }
     }
 
+    /// A slot that is none of the limit's, for what runs no model: it says nothing to the gate.
+    pub fn beside(self: &Arc<Self>) -> Slot {
+        Slot { gate: Arc::clone(self), permit: None, ended: Ended::Neutral }
+    }
+
     /// Takes a retry from the budget, or returns `None` when it is used up: then the original
     /// failure is the answer. A request's `previous` permit is given back first, so that its first
     /// retry does not block its second.

@@ -75,6 +75,8 @@ pub fn routes(config: &Config) -> Routes {
         default_model: Arc::from(settings.default_model()),
         models: settings.models.clone(),
         naming: settings.backend.spoken().naming(),
+        passthrough: settings.passthrough.clone(),
+        installs_models: settings.backend.installs_models(),
     };
     let providers = config.providers.iter().map(routed).collect();
     Routes::new(providers, &config.routes, &config.hints, &config.default)

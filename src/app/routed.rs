@@ -7,13 +7,14 @@
 use std::time::Duration;
 
 use super::providers::routes;
+use crate::chat::CleanPath;
 use crate::config::Config;
 use crate::dialect::DIALECTS;
 use crate::http::auth::{anonymous, caller};
 use crate::job::Caller;
 use crate::policy::DataPolicy;
 use crate::router::route::explanation::Explanation;
-use crate::router::route::{Asked, Plan, Routes};
+use crate::router::route::{Asked, Plan, Routes, Wants};
 
 /// A request to be explained.
 #[derive(Debug, Clone, Default)]
@@ -50,7 +51,7 @@ pub fn table(config: &Config) -> String {
         "# Who answers to which name (`...` is any text), for a caller that may use everything:\n#\n",
     );
     let mut line = |name: &str, model: Option<&str>, hint: Option<&str>| {
-        let asked = Asked { model, hint, policy: None, caller: &anyone };
+        let asked = Asked { model, hint, policy: None, caller: &anyone, wants: Wants::Model };
         let (_, explanation) = decide(&routes, asked);
         let policy = explanation.policy.as_ref();
         let policy = policy.map_or_else(String::new, |(policy, _)| format!(" ({policy} only)"));
@@ -92,9 +93,18 @@ pub fn explain(config: &Config, question: &Question) -> Result<Explained, String
     let policy = question.local.then_some(DataPolicy::Local);
     let (model, hint) = (question.model.as_deref(), question.hint.as_deref());
     let routes = routes(config);
-    let (plan, mut explanation) = decide(&routes, Asked { model, hint, policy, caller: &caller });
-    if let Some(path) = &question.path {
-        tell_ways(config, path, &mut explanation)?;
+    let listed = question.path.as_deref().and_then(CleanPath::read);
+    let listed = listed.filter(|path| routes.list(path));
+    let wants = listed.as_ref().map_or(Wants::Model, Wants::Path);
+    let asked = Asked { model, hint, policy, caller: &caller, wants };
+    let (plan, mut explanation) = decide(&routes, asked);
+    match (&question.path, listed) {
+        (Some(_), Some(_)) => {
+            let providers = routes.providers();
+            providers.for_each(|it| explanation.goes(&it.name, "passed on: it lists the path"));
+        }
+        (Some(path), None) => tell_ways(config, path, &mut explanation)?,
+        (None, _) => {}
     }
     let mut text = format!("model: {}\n", model.unwrap_or("none"));
     text.push_str(&format!("hint: {}\nkey: {}\n", hint.unwrap_or("none"), caller.name));

@@ -22,7 +22,9 @@ use serde_json::Value;
 
 use super::document::{read_result, unexpected};
 use super::stream::EventDecoder;
-use super::{Backend, DecodeError, Decoder, Rejection, Target, UpstreamRequest, unsupported_error};
+use super::{
+    Backend, DecodeError, Decoder, NO_PATH, Rejection, Target, UpstreamRequest, unsupported_error,
+};
 use crate::chat::{Api, Ask, ChatRequest, Endpoint, GatewayError, Listing, Model};
 
 /// The limit of tokens for requests without one, since the API requires one: the largest that all
@@ -56,6 +58,7 @@ impl Backend for Anthropic {
             Ask::Chat(_) | Ask::CountTokens(_) => None,
             Ask::Embed(_) => Some("embeddings"),
             Ask::Show(_) => Some("description of models"),
+            Ask::Raw(_) => Some(NO_PATH),
         }
     }
 
@@ -86,7 +89,9 @@ impl Backend for Anthropic {
         match ask {
             Ask::Chat(request) => encode::chat(request, target),
             Ask::CountTokens(request) => other_calls::count(request, target),
-            Ask::Embed(_) | Ask::Show(_) => Err(unsupported_error(self.unsupported(ask))),
+            Ask::Embed(_) | Ask::Show(_) | Ask::Raw(_) => {
+                Err(unsupported_error(self.unsupported(ask)))
+            }
         }
     }
 
@@ -102,7 +107,7 @@ impl Backend for Anthropic {
         match ask {
             Ask::Chat(request) => Box::new(EventDecoder::new(decode::Messages::new(request, seed))),
             Ask::CountTokens(_) => read_result(other_calls::tokens, in_band, 0),
-            Ask::Embed(_) | Ask::Show(_) => unexpected(),
+            Ask::Embed(_) | Ask::Show(_) | Ask::Raw(_) => unexpected(),
         }
     }
 

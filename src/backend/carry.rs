@@ -13,6 +13,7 @@ mod failure;
 mod frame_kind;
 mod frames;
 mod gemini;
+pub mod raw;
 mod responses;
 mod watch;
 

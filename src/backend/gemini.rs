@@ -21,7 +21,9 @@ use serde_json::Value;
 
 use super::document::{read_result, unexpected};
 use super::stream::EventDecoder;
-use super::{Backend, DecodeError, Decoder, Rejection, Target, UpstreamRequest, unsupported_error};
+use super::{
+    Backend, DecodeError, Decoder, NO_PATH, Rejection, Target, UpstreamRequest, unsupported_error,
+};
 use crate::chat::{Api, Ask, ChatRequest, Endpoint, GatewayError, Listing, Model};
 
 /// Google's Gemini; the provider's base address has no path.
@@ -49,6 +51,7 @@ impl Backend for Gemini {
         match ask {
             Ask::Chat(_) | Ask::Embed(_) | Ask::CountTokens(_) => None,
             Ask::Show(_) => Some("description of models"),
+            Ask::Raw(_) => Some(NO_PATH),
         }
     }
 
@@ -87,7 +90,7 @@ impl Backend for Gemini {
             Ask::Chat(request) => encode::chat(request, target),
             Ask::Embed(request) => other_calls::embed(request, model, api_key),
             Ask::CountTokens(request) => other_calls::count(request, target),
-            Ask::Show(_) => Err(unsupported_error(self.unsupported(ask))),
+            Ask::Show(_) | Ask::Raw(_) => Err(unsupported_error(self.unsupported(ask))),
         }
     }
 
@@ -100,7 +103,7 @@ impl Backend for Gemini {
                 read_result(other_calls::embeddings, in_band, request.input.len())
             }
             Ask::CountTokens(_) => read_result(other_calls::tokens, in_band, 0),
-            Ask::Show(_) => unexpected(),
+            Ask::Show(_) | Ask::Raw(_) => unexpected(),
         }
     }
 

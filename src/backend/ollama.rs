@@ -18,7 +18,8 @@ mod refusal;
 
 use super::document::{read_result, unexpected};
 use super::{
-    Backend, DecodeError, Decoder, Rejection, Target, UpstreamRequest, bearer, unsupported_error,
+    Backend, DecodeError, Decoder, NO_PATH, Rejection, Target, UpstreamRequest, bearer,
+    unsupported_error,
 };
 use crate::chat::{Api, Ask, ChatRequest, Endpoint, GatewayError, Listing, Model, Naming};
 
@@ -46,6 +47,7 @@ impl Backend for Ollama {
         match ask {
             Ask::Chat(_) | Ask::Embed(_) | Ask::Show(_) => None,
             Ask::CountTokens(_) => Some("count of tokens"),
+            Ask::Raw(_) => Some(NO_PATH),
         }
     }
 
@@ -79,7 +81,7 @@ impl Backend for Ollama {
             Ask::Chat(request) => encode::chat(request, target),
             Ask::Embed(request) => Ok(other_calls::embed(request, model, api_key)),
             Ask::Show(request) => Ok(other_calls::show(request, model, api_key)),
-            Ask::CountTokens(_) => Err(unsupported_error(self.unsupported(ask))),
+            Ask::CountTokens(_) | Ask::Raw(_) => Err(unsupported_error(self.unsupported(ask))),
         }
     }
 
@@ -96,7 +98,7 @@ impl Backend for Ollama {
                 read_result(other_calls::embeddings, refusal::in_band, request.input.len())
             }
             Ask::Show(_) => read_result(other_calls::description, refusal::in_band, 0),
-            Ask::CountTokens(_) => unexpected(),
+            Ask::CountTokens(_) | Ask::Raw(_) => unexpected(),
         }
     }
 

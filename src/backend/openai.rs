@@ -11,7 +11,7 @@
 //! without `[DONE]`; if it has one, `[DONE]` may be missing.
 
 mod common;
-mod counts;
+pub(super) mod counts;
 mod decode;
 mod encode;
 mod family;
@@ -25,8 +25,8 @@ mod system;
 use super::document::{read_result, unexpected};
 use super::stream::EventDecoder;
 use super::{
-    Backend, DecodeError, Decoder, LimitField, Rejection, Target, UpstreamRequest, bearer,
-    unsupported_error,
+    Backend, Below, DecodeError, Decoder, LimitField, NO_PATH, Rejection, Target, UpstreamRequest,
+    bearer, unsupported_error,
 };
 use crate::chat::{Api, Ask, ChatRequest, Endpoint, GatewayError, Listing, Model};
 
@@ -56,6 +56,7 @@ impl Backend for OpenAi {
             Ask::Chat(_) | Ask::Embed(_) => None,
             Ask::Show(_) => Some("description of models"),
             Ask::CountTokens(_) => Some("count of tokens"),
+            Ask::Raw(_) => Some(NO_PATH),
         }
     }
 
@@ -78,6 +79,14 @@ impl Backend for OpenAi {
         }
     }
 
+    /// The base address ends in `/v1`, as its own clients write it; what servers have beside that is beside it.
+    fn below<'a>(&self, path: &'a str) -> Below<'a> {
+        match path.strip_prefix("/v1").filter(|rest| rest.starts_with('/')) {
+            Some(rest) => Below::Base(rest),
+            None => Below::Root(path),
+        }
+    }
+
     fn credentials(&self, target: Target<'_>) -> Vec<(&'static str, String)> {
         bearer(target.api_key)
     }
@@ -87,7 +96,9 @@ impl Backend for OpenAi {
         match ask {
             Ask::Chat(request) => encode::chat(request, target),
             Ask::Embed(request) => other_calls::embed(request, model, api_key),
-            Ask::Show(_) | Ask::CountTokens(_) => Err(unsupported_error(self.unsupported(ask))),
+            Ask::Show(_) | Ask::CountTokens(_) | Ask::Raw(_) => {
+                Err(unsupported_error(self.unsupported(ask)))
+            }
         }
     }
 
@@ -97,7 +108,7 @@ impl Backend for OpenAi {
             Ask::Embed(request) => {
                 read_result(other_calls::embeddings, refusal::in_band, request.input.len())
             }
-            Ask::Show(_) | Ask::CountTokens(_) => unexpected(),
+            Ask::Show(_) | Ask::CountTokens(_) | Ask::Raw(_) => unexpected(),
         }
     }
 

@@ -28,7 +28,7 @@ pub fn repeats(ask: &Ask) -> Repeats {
         Ask::Chat(_) => Repeats::Sampled,
         Ask::Embed(embed) if embed.input.is_empty() => Repeats::Never,
         Ask::Embed(_) => Repeats::Yes,
-        Ask::Show(_) | Ask::CountTokens(_) => Repeats::Never,
+        Ask::Show(_) | Ask::CountTokens(_) | Ask::Raw(_) => Repeats::Never,
     }
 }
 

@@ -59,7 +59,7 @@ impl Key {
         match ask {
             Ask::Chat(chat) => Self::chat(chat, scope),
             Ask::Embed(embed) => Self::embed(embed, scope),
-            Ask::Show(_) | Ask::CountTokens(_) => None,
+            Ask::Show(_) | Ask::CountTokens(_) | Ask::Raw(_) => None,
         }
     }
 

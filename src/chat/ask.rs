@@ -9,7 +9,7 @@
 
 use serde::Serialize;
 
-use super::{ChatRequest, Extra, ReasoningField};
+use super::{ChatRequest, Extra, RawRequest, ReasoningField};
 
 /// What a client asks for.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -22,6 +22,8 @@ pub enum Ask {
     Show(ShowRequest),
     /// The number of tokens in the prompt of a conversation.
     CountTokens(ChatRequest),
+    /// Whatever a path that is passed on means.
+    Raw(RawRequest),
 }
 
 /// A request for the embeddings of texts.
@@ -60,6 +62,7 @@ impl Ask {
             Self::Chat(chat) | Self::CountTokens(chat) => chat.model.as_deref(),
             Self::Embed(embed) => embed.model.as_deref(),
             Self::Show(show) => Some(&show.model),
+            Self::Raw(raw) => raw.model.as_deref(),
         }
     }
 
@@ -69,7 +72,7 @@ impl Ask {
         match self {
             Self::Chat(chat) | Self::CountTokens(chat) => chat.hint.as_deref(),
             Self::Embed(embed) => embed.hint.as_deref(),
-            Self::Show(_) => None,
+            Self::Show(_) | Self::Raw(_) => None,
         }
     }
 
@@ -78,6 +81,7 @@ impl Ask {
     pub fn stream(&self) -> bool {
         match self {
             Self::Chat(chat) => chat.stream,
+            Self::Raw(_) => true,
             Self::Embed(_) | Self::Show(_) | Self::CountTokens(_) => false,
         }
     }
@@ -86,7 +90,7 @@ impl Ask {
     pub fn tell_reasoning(&mut self, field: ReasoningField) {
         match self {
             Self::Chat(chat) => chat.shape.reasoning = field,
-            Self::Embed(_) | Self::Show(_) | Self::CountTokens(_) => {}
+            Self::Embed(_) | Self::Show(_) | Self::CountTokens(_) | Self::Raw(_) => {}
         }
     }
 
@@ -95,7 +99,22 @@ impl Ask {
     pub fn chat(&self) -> Option<&ChatRequest> {
         match self {
             Self::Chat(chat) => Some(chat),
-            Self::Embed(_) | Self::Show(_) | Self::CountTokens(_) => None,
+            Self::Embed(_) | Self::Show(_) | Self::CountTokens(_) | Self::Raw(_) => None,
         }
+    }
+
+    /// The request that is passed on without being understood, where it is one.
+    #[must_use]
+    pub fn raw(&self) -> Option<&RawRequest> {
+        match self {
+            Self::Raw(raw) => Some(raw),
+            Self::Chat(_) | Self::Embed(_) | Self::Show(_) | Self::CountTokens(_) => None,
+        }
+    }
+
+    /// Whether it manages models.
+    #[must_use]
+    pub fn manages(&self) -> bool {
+        self.raw().is_some_and(RawRequest::manages)
     }
 }

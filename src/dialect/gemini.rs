@@ -97,7 +97,7 @@ impl Dialect for Gemini {
                 chat.shape.is_list = is_list(address.query);
             }
             Ask::Embed(embed) => embed.model = model,
-            Ask::Show(_) => {}
+            Ask::Show(_) | Ask::Raw(_) => {}
         }
     }
 
@@ -109,7 +109,7 @@ impl Dialect for Gemini {
                 Whole::Embeddings(_) | Whole::Document(_) => None,
             }),
             Ask::Embed(_) => embed::encoder(*self == Self::BatchEmbed),
-            Ask::Show(_) => misdirected(),
+            Ask::Show(_) | Ask::Raw(_) => misdirected(),
         }
     }
 

@@ -95,7 +95,7 @@ impl Dialect for Ollama {
                 Whole::Document(document) => Some(json::to_vec(&document)),
                 Whole::Embeddings(_) | Whole::Tokens(_) => None,
             }),
-            Ask::CountTokens(_) => misdirected(),
+            Ask::CountTokens(_) | Ask::Raw(_) => misdirected(),
         }
     }
 

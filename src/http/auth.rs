@@ -100,6 +100,18 @@ impl Callers {
         })
     }
 
+    /// The caller of a request, if its key is valid. Nothing is counted.
+    #[must_use]
+    pub fn known(&self, request: &HttpRequest) -> Option<Known> {
+        self.identify(request.headers(), &google_keys(request), SystemTime::now()).ok()
+    }
+
+    /// Whether some key may manage models.
+    #[must_use]
+    pub fn has_manager(&self) -> bool {
+        self.by_digest.values().any(|entry| entry.known.caller.manages_models)
+    }
+
     /// Whether more than one key is configured.
     #[must_use]
     pub fn are_several(&self) -> bool {
@@ -154,6 +166,7 @@ pub fn caller(key: &KeySettings) -> Caller {
         policy: key.data_policy,
         models: Globs::new(&key.models),
         providers: Globs::new(&key.providers),
+        manages_models: key.manage_models,
     }
 }
 
@@ -168,6 +181,7 @@ pub fn anonymous() -> Caller {
         policy: None,
         models: Globs::new(&everything),
         providers: Globs::new(&everything),
+        manages_models: false,
     }
 }
 

@@ -239,6 +239,10 @@ impl MessageBody for AnswerBody {
                 let mut out = Vec::new();
                 if this.poll_stopped(context).is_ready() {
                     this.fail(&draining(), &mut out);
+                    if out.is_empty() {
+                        // An empty piece would be the last chunk: a proper end.
+                        return Poll::Ready(Some(Err(CutOff)));
+                    }
                 } else {
                     ready!(this.heartbeat.poll(context));
                     let waiting = this.exchange.as_ref().and_then(|exchange| exchange.place.get());

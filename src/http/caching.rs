@@ -22,7 +22,7 @@ use crate::dialect::carried::is_plain;
 use crate::job::{Candidate, Job};
 use crate::provider::way::Way;
 use crate::router::Routing;
-use crate::router::route::{Asked, Plan};
+use crate::router::route::{Asked, Plan, Wants};
 use crate::telemetry::CacheResult;
 
 /// The header with which a client accepts a reused answer although a new one would differ.
@@ -129,6 +129,7 @@ fn plan(job: &Job, routing: &Routing) -> Result<Plan, GatewayError> {
         hint: job.request.hint(),
         policy: job.policy,
         caller: &job.caller,
+        wants: Wants::Model,
     };
     let model = asked.model.unwrap_or_default();
     let wait = |name: &str| {

@@ -86,12 +86,17 @@ pub(super) fn read(
 /// What a query of Gemini's may say. More would be the shape of the answer, or an account.
 const GEMINIS: [&str; 4] = ["alt=json", "alt=sse", "prettyPrint=false", "prettyPrint=true"];
 
-/// The query without parameters that may be credentials.
+/// The part of the query that is passed on.
 fn query(endpoint: Endpoint, whole: &str) -> String {
+    if !endpoint.is_gemini() {
+        return without_credentials(whole);
+    }
+    whole.split('&').filter(|pair| GEMINIS.contains(pair)).collect::<Vec<_>>().join("&")
+}
+
+/// The query without parameters that may be credentials.
+pub(super) fn without_credentials(whole: &str) -> String {
     let is_harmless = |pair: &&str| {
-        if endpoint.is_gemini() {
-            return GEMINIS.contains(pair);
-        }
         let name = pair.split('=').next().unwrap_or_default().to_ascii_lowercase();
         !name.is_empty()
             && !["key", "token", "secret", "auth"].iter().any(|word| name.contains(word))

@@ -19,11 +19,11 @@ use super::drain::draining;
 use super::exchange::Exchange;
 use super::models;
 use super::request_options::RequestOptions;
+use super::submit::Order;
 use crate::backend::MAX_PIECE;
 use crate::chat::{Ask, ErrorKind, GatewayError, Origin};
 use crate::dialect::{Dialect, Encoder};
-use crate::job::{Answer, EventStream, Job, RouteNote};
-use crate::policy::DataPolicy;
+use crate::job::{Answer, EventStream, RouteNote};
 use crate::telemetry::Outcome;
 use crate::wire::coding::NAMES;
 
@@ -90,22 +90,10 @@ async fn submit(
     let ask = Arc::new(ask);
     exchange.carried = carry.as_ref().map(|carry| (carry.endpoint, carry.form));
     exchange.quota.reserve(&ask).await?;
-    let track = exchange.begun(&ask);
-    let request_id = Arc::clone(&exchange.request_id);
-    let (job, answer) = Job::new(request_id, Arc::clone(&ask), options.ranked(caller));
-    let job = Job {
-        id: exchange.id,
-        carry,
-        trace: exchange.trace.clone(),
-        // A request that continues a local-only response stays local.
-        policy: (options.local || recalled.is_local).then_some(DataPolicy::Local),
-        arrived: exchange.arrived,
-        deadline: options.timeout.map(|timeout| exchange.arrived + timeout),
-        place: exchange.place.clone(),
-        route: exchange.route.clone(),
-        track,
-        ..job
-    };
+    // A request that continues a local-only response stays local.
+    let is_local = recalled.is_local;
+    let order = Order { ask: Arc::clone(&ask), carry, upload: None, caller, options, is_local };
+    let (job, answer) = order.into_job(exchange);
     if keeps {
         exchange.memory = Some((front.clone(), caching::stays_local(&job, front)));
     }

@@ -122,6 +122,15 @@ impl Exchange {
         exchange
     }
 
+    /// Begins an exchange of a request that is passed on, in the dialect of similar paths.
+    #[must_use]
+    pub fn labelled(label: &'static str, request: &HttpRequest, active: Active) -> Self {
+        let dialect = dialect_at(request.path()).unwrap_or(&Native);
+        let mut exchange = Self::begin(dialect, request, active);
+        exchange.label = label;
+        exchange
+    }
+
     /// The request of a known caller was read and is being processed.
     pub fn begun(&mut self, ask: &Ask) -> Track {
         let Some(caller) = &self.caller else { return Track::default() };
@@ -245,7 +254,7 @@ impl Exchange {
             caller: self.caller.as_ref().map(|caller| &caller.name),
             dialect: self.label,
             provider: candidate.map(|candidate| &candidate.provider),
-            model: candidate.map(|candidate| &candidate.model),
+            model: candidate.map(|candidate| &candidate.model).filter(|model| !model.is_empty()),
             attempts: served
                 .map_or(stay.as_ref().map_or(0, |stay| stay.attempts), |served| served.attempts),
             is_resumed: served.is_some_and(|served| served.is_resumed),
@@ -340,8 +349,9 @@ fn headers(
     }
     if let Some(served) = served {
         response.insert_header(("x-gateway-provider", &*served.candidate.provider));
-        // A model's name is the client's text; a name that is not a valid header value is left out.
-        if let Ok(model) = HeaderValue::from_str(&served.candidate.model) {
+        // A model's name is the client's text; one that is empty or no header value is left out.
+        let model = HeaderValue::from_str(&served.candidate.model);
+        if let Some(model) = model.ok().filter(|model| !model.is_empty()) {
             response.insert_header(("x-gateway-model", model));
         }
         response.insert_header(("x-gateway-attempts", served.attempts.to_string()));

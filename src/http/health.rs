@@ -7,14 +7,18 @@ use serde_json::{Map, json};
 use super::{Front, not_get};
 use crate::telemetry::journal::JOURNAL;
 
+/// The paths, readiness first.
+pub(super) const PATHS: [&str; 4] = ["/readyz", "/api/v1/health", "/livez", "/healthz"];
+
 /// `GET` and `HEAD` of the health paths.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
-    for path in ["/api/v1/health", "/livez", "/healthz"] {
+    let [ready_path, alive_paths @ ..] = PATHS;
+    for path in alive_paths {
         let resource = web::resource(path).route(web::get().to(alive)).route(web::head().to(alive));
         config.service(resource.default_service(web::to(not_get)));
     }
     let resource =
-        web::resource("/readyz").route(web::get().to(ready)).route(web::head().to(ready));
+        web::resource(ready_path).route(web::get().to(ready)).route(web::head().to(ready));
     config.service(resource.default_service(web::to(not_get)));
 }
 

@@ -1,9 +1,7 @@
-//! The lists of models, in every vendor's form, and the paths that would manage a model server.
+//! The lists of models, in every vendor's form.
 //!
-//! It owns the lists and the refusal of management: nothing here is ever passed on to a provider. A
-//! refusal says whether its model is available, and where it could be installed. A list is built
-//! from the providers' latest lists; a request that finds them stale has them refreshed and waits a
-//! little.
+//! It owns the lists: nothing here is ever passed on to a provider. A list is built from the
+//! providers' latest lists; a request that finds them stale has them refreshed and waits a little.
 //!
 //! The one thing to know: no request waits longer than [`PATIENCE`], and only one in a while waits
 //! for a provider that does not answer.
@@ -12,12 +10,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::http::StatusCode;
-use actix_web::web::{self, Data, Payload};
+use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::body_reader::{self, Bounds, Buffered};
 use super::drain::draining;
 use super::exchange::Exchange;
 use super::request_options::RequestOptions;
@@ -31,27 +27,22 @@ use crate::router::model_list::ModelList;
 use crate::telemetry::Outcome;
 use crate::wire::json;
 
-/// How long a request for a list waits for the providers, and a refusal for the model's name in the
-/// body.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a request for a list waits for the providers.
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How much of a management request is read to find its model's name.
-const MANAGEMENT_BODY: u64 = 16 * 1024;
-
-/// The paths that would change a provider's models.
-const MANAGEMENT: [&str; 9] = [
-    "/api/pull",
-    "/api/push",
-    "/api/create",
-    "/api/copy",
-    "/api/delete",
-    "/api/blobs/{digest:.*}",
-    "/api/me",
-    "/api/signout",
-    "/api/experimental/{rest:.*}",
+/// What begins as every path of lists and liveness does.
+pub(super) const PATHS: [&str; 8] = [
+    "/v1/models",
+    "/models",
+    "/v1/models/{id:.*}",
+    "/v1beta/models",
+    "/v1beta/models/{id:.*}",
+    "/api/tags",
+    "/api/ps",
+    "/api/version",
 ];
 
-/// The paths of lists, liveness and management.
+/// The paths of lists and liveness.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     for path in ["/v1/models", "/models"] {
         readable(config, path, web::get().to(models), web::head().to(models));
@@ -68,9 +59,6 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
     readable(config, "/api/ps", web::get().to(loaded), web::head().to(loaded));
     readable(config, "/api/version", web::get().to(version), web::head().to(version));
     readable(config, "/", web::get().to(alive), web::head().to(alive));
-    for path in MANAGEMENT {
-        config.service(web::resource(path).default_service(web::to(unmanageable)));
-    }
 }
 
 fn readable(
@@ -151,67 +139,6 @@ async fn alive() -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("Ollama is running")
 }
 
-/// Refuses a request that would change a provider's models: `ollama run` also sends one when it
-/// finds no model of the name. The body is read for that name alone.
-async fn unmanageable(
-    request: HttpRequest,
-    payload: Payload,
-    front: Data<Front>,
-) -> Result<HttpResponse, std::convert::Infallible> {
-    let mut exchange = Exchange::stray(&request, front.drain.enter());
-    let error = match front.identify(&request) {
-        Err(error) => error,
-        Ok(_) => {
-            let name = managed(&request, payload, &front).await;
-            let refusal = |models: &ModelList<'_>| Ok(not_managed(name.as_deref(), models));
-            let listing = Listing::Installed;
-            listed(&mut exchange, listing, &request, &front, refusal)
-                .await
-                .unwrap_or_else(|error| error)
-        }
-    };
-    Ok(exchange.fail(&error))
-}
-
-/// The model of a management request, if its body is small and names one.
-async fn managed(request: &HttpRequest, mut payload: Payload, front: &Front) -> Option<String> {
-    /// Ollama's own client also sends an empty `name`.
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Named {
-        model: String,
-        name: String,
-        source: String,
-    }
-    let bounds = Bounds { size: MANAGEMENT_BODY, time: PATIENCE };
-    let mut buffered = Buffered::new(&front.budget);
-    let body =
-        body_reader::read(request.headers(), &mut payload, bounds, &mut buffered).await.ok()?;
-    let Named { model, name, source } = serde_json::from_slice(&body).ok()?;
-    let name = [model, name, source].into_iter().find(|name| !name.is_empty())?;
-    Some(name.chars().take(128).collect())
-}
-
-fn not_managed(name: Option<&str>, models: &ModelList<'_>) -> GatewayError {
-    const REFUSED: &str = "models are not managed through this gateway";
-    let message = match name {
-        Some(name) if models.offer(name).is_none() => {
-            let ollamas: Vec<String> = models.ollamas().map(|name| format!("`{name}`")).collect();
-            let who = match ollamas.as_slice() {
-                [] => "whoever runs its providers can add it".to_owned(),
-                ollamas => format!(
-                    "whoever runs {} can install it there with `ollama pull {name}`",
-                    ollamas.join(" or ")
-                ),
-            };
-            format!("no provider here has the model `{name}`, and {REFUSED}: {who}")
-        }
-        Some(name) => format!("{REFUSED}, ask whoever runs the provider of `{name}`"),
-        None => format!("{REFUSED}, ask whoever runs the provider"),
-    };
-    GatewayError::new(ErrorKind::NotAllowed, message).from(Origin::Client)
-}
-
 /// Answers a request that failed with `error`. A request to describe a model that is listed but
 /// that no provider describes gets what is known of it.
 pub(super) async fn unanswered(
@@ -255,7 +182,7 @@ async fn answer(
     }
 }
 
-async fn listed<T>(
+pub(super) async fn listed<T>(
     exchange: &mut Exchange,
     listing: Listing,
     request: &HttpRequest,

@@ -11,11 +11,14 @@ use super::not_get;
 /// The document.
 const DOCUMENT: &str = include_str!("openapi.json");
 
+/// The path.
+pub(super) const PATHS: [&str; 1] = ["/openapi.json"];
+
 /// `GET` and `HEAD` of the document. No key, nothing counted.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
-    let resource = web::resource("/openapi.json")
-        .route(web::get().to(document))
-        .route(web::head().to(document));
+    let [path] = PATHS;
+    let resource =
+        web::resource(path).route(web::get().to(document)).route(web::head().to(document));
     config.service(resource.default_service(web::to(not_get)));
 }
 

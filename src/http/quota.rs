@@ -138,7 +138,8 @@ fn span(time: Duration) -> String {
     }
 }
 
-/// The tokens that a request may need. A request that runs no model needs none.
+/// The tokens that a request may need. A request that runs no model needs none, and what one that
+/// is passed on needs is not known before the provider has counted it.
 fn need(ask: &Ask) -> Need {
     match ask {
         Ask::Chat(chat) => {
@@ -148,7 +149,7 @@ fn need(ask: &Ask) -> Need {
             Need { prompt: prompt_tokens(chat), answer }
         }
         Ask::Embed(embed) => Need { prompt: embed_tokens(embed), answer: Some(0) },
-        Ask::Show(_) | Ask::CountTokens(_) => Need { prompt: 0, answer: Some(0) },
+        Ask::Show(_) | Ask::CountTokens(_) | Ask::Raw(_) => Need { prompt: 0, answer: Some(0) },
     }
 }
 

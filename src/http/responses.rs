@@ -18,9 +18,12 @@ use crate::dialect::{OpenAiResponses, Turn, response_not_found};
 use crate::telemetry::Outcome;
 use crate::wire::json;
 
+/// What begins as every path of a response does.
+pub(super) const PATHS: [&str; 2] = ["/v1/responses/{id}", "/responses/{id}"];
+
 /// The paths.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
-    for path in ["/v1/responses/{id}", "/responses/{id}"] {
+    for path in PATHS {
         let resource =
             web::resource(path).route(web::get().to(one)).route(web::delete().to(forget));
         config.service(resource.default_service(web::to(not_allowed)));

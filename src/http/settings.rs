@@ -108,6 +108,9 @@ pub struct KeySettings {
     pub models: Vec<String>,
     /// Globs of the providers it may use. Default `["*"]`.
     pub providers: Vec<String>,
+    /// Whether it may install and remove the models that it may use, at those of its providers that
+    /// can: Ollamas. Default false.
+    pub manage_models: bool,
     /// `local` keeps everything this key sends on local providers. Default: no policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_policy: Option<DataPolicy>,
@@ -173,6 +176,7 @@ impl Default for KeySettings {
             priority: Priority::default(),
             models: vec!["*".to_owned()],
             providers: vec!["*".to_owned()],
+            manage_models: false,
             data_policy: None,
             expires: None,
             rate: None,

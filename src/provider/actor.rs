@@ -142,6 +142,10 @@ impl ProviderActor {
             return;
         };
         let caller = &turn.job.caller;
+        if turn.job.request.manages() {
+            let (station, slot) = (Rc::clone(&self.station), provider.gate.beside());
+            return drop(actix::spawn(manage(station, turn, slot, address)));
+        }
         let admission = provider.gate.admit(Arrival {
             share: Share {
                 caller: Arc::clone(&caller.name),
@@ -180,6 +184,10 @@ impl ProviderActor {
 
     /// Decides what follows a failed attempt.
     fn decide(&self, mut turn: Turn, failed: Failed, address: Addr<Self>) {
+        if turn.job.request.manages() {
+            // It may have begun, and nobody else has its models.
+            return stop(turn.job, failed.error);
+        }
         let provider = &self.station.provider;
         let Job { tried, candidates, reserve, .. } = &mut turn.job;
         fallback::narrow(&failed.failure, tried.candidate.as_ref(), candidates, reserve);
@@ -245,7 +253,10 @@ impl Handler<Dispatch> for ProviderActor {
         let Dispatch { job, depth } = message;
         drop(depth);
         let (permit, again, is_not_begun) = (None, false, false);
-        let turn = Turn { job, connection: Connection::Pooled, permit, again, is_not_begun };
+        // What manages models is not tried again, so that it must not meet a stale connection.
+        let manages = job.request.manages();
+        let connection = if manages { Connection::Fresh } else { Connection::Pooled };
+        let turn = Turn { job, connection, permit, again, is_not_begun };
         self.admit(turn, context.address());
     }
 }
@@ -313,6 +324,13 @@ async fn run(station: Rc<Station>, turn: Turn, slot: Slot, address: Addr<Provide
         // Bounded by the slots: every attempt reports once.
         address.do_send(Finished { turn, failed });
     }
+}
+
+/// Runs a request that manages models, and looks at the list of models again.
+async fn manage(station: Rc<Station>, turn: Turn, slot: Slot, address: Addr<ProviderActor>) {
+    Box::pin(run(Rc::clone(&station), turn, slot, address)).await;
+    station.provider.catalogue.outdate();
+    discovery::look(station, Listing::Installed).await;
 }
 
 /// Waits without a slot, then sends the job again. Gives up when the client disconnects.

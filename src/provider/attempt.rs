@@ -8,6 +8,7 @@
 //! to the actor with the job, whose client still needs the rest: from another provider or as an
 //! error event, never as a silent end.
 
+mod prepare;
 mod pump;
 
 use std::sync::Arc;
@@ -19,24 +20,19 @@ use tokio::sync::mpsc;
 use tokio::time::timeout_at;
 
 use super::Provider;
-use super::client::{Body, BodyError, Connection, Head};
+use super::client::{Body, BodyError, Call, Connection, Head};
 use super::credentials::{self, Credentials};
-use super::discovery;
 use super::failed::Failed;
 use super::fault;
 use super::fit;
-use super::resume;
 use super::retry::Failure;
 use super::retry_after::retry_after;
-use super::scope;
 use super::station::Station;
-use super::urgency;
-use super::way::Way;
 use crate::admission::evidence::Fault;
 use crate::admission::slot::Slot;
 use crate::admission::{Ended, Transition};
-use crate::backend::{DecodeError, Decoder, UpstreamRequest, carry};
-use crate::chat::{ChatEvent, ErrorKind, GatewayError, Usage};
+use crate::backend::{DecodeError, Decoder};
+use crate::chat::{ChatEvent, ErrorKind, GatewayError, RawHead, Usage};
 use crate::job::{EVENTS, Job};
 use crate::telemetry::otel::{CallSpan, Calling};
 use crate::telemetry::{
@@ -44,7 +40,8 @@ use crate::telemetry::{
     UpstreamCancelled,
 };
 
-use pump::Pump;
+use prepare::{can_think, prepare};
+use pump::{Bounds, Pump};
 
 /// How much of a rejection's body is read.
 const MAX_REJECTION: usize = 64 * 1024;
@@ -70,7 +67,7 @@ pub(super) async fn run(
         // Nothing was sent, so no attempt is counted.
         Err(failed) => return Some((job, failed)),
     };
-    job.tried.dropped = fit::applied(&mut call, &job.tried);
+    job.tried.dropped = fit::applied(&mut call.request, &job.tried);
     job.tried.attempts += 1;
     job.tried.is_resumed |= job.tried.cut.is_some();
     job.place.call(&job.tried);
@@ -87,7 +84,7 @@ pub(super) async fn run(
     // counted here.
     job.tried.here += u32::from(connection == Connection::Pooled || !job.tried.free_used);
     let mut span = span(provider, &job, &model);
-    call.headers.extend(span.headers());
+    call.request.headers.extend(span.headers());
     let ended = exchange(station, &mut job, &mut slot, &mut span, (call, &model), connection).await;
     let failed = match ended {
         Ok(usage) => {
@@ -182,7 +179,7 @@ async fn exchange(
     job: &mut Job,
     slot: &mut Slot,
     span: &mut CallSpan,
-    (call, model): (UpstreamRequest, &str),
+    (call, model): (Call, &str),
     connection: Connection,
 ) -> Result<Usage, Failed> {
     let provider = &*station.provider;
@@ -191,6 +188,7 @@ async fn exchange(
     let (decoder, first) = provider.reading(job, model);
     let (due, late) = provider.first(first);
     let opening = Opening { station, model, deadline, due: started + due, late };
+    let silence = provider.silence(job);
     let opened = tokio::select! {
         biased;
         left = async { job.reply.closed().await; Instant::now() } => {
@@ -206,8 +204,10 @@ async fn exchange(
     shifted(provider, slot.answering(), AttemptOutcome::Ok);
     provider.counts.first_event(started.elapsed());
     let (sender, events) = mpsc::channel(EVENTS);
+    job.tried.head.clone_from(&answering.head);
     job.answer(events);
-    Pump::new(provider, deadline, sender, &mut job.continuation).run(answering).await
+    let bounds = Bounds { deadline, silence, changes_models: job.request.manages() };
+    Pump::new(provider, bounds, sender, &mut job.continuation).run(answering).await
 }
 
 /// Reports what the end of an attempt did to a breaker.
@@ -218,73 +218,6 @@ fn shifted(provider: &Provider, shift: Transition, outcome: AttemptOutcome) {
         Transition::Opened => BreakerOpened { provider: &provider.name, outcome }.emit(),
         Transition::Closed => BreakerClosed { provider: &provider.name }.emit(),
     }
-}
-
-/// Whether the model can think, where that decides how it is asked. Waits no longer than the client
-/// and the deadline allow; `prepare` checks both again.
-async fn can_think(station: &Station, job: &mut Job) -> Option<bool> {
-    let deadline = job.deadline(station.provider.settings.timeouts.total);
-    let candidate = job.tried.candidate.as_ref()?;
-    let is_carried = matches!(station.provider.way(job), Way::Carried(_));
-    if is_carried || !job.may_go_to(station.provider.trust) {
-        return None;
-    }
-    let asked = discovery::thinks(station, &job.request, &candidate.model);
-    tokio::select! {
-        biased;
-        () = job.reply.closed() => None,
-        known = timeout_at(deadline.into(), asked) => known.ok().flatten(),
-    }
-}
-
-/// The call to make, unless the job may not go to this provider or the provider's API cannot
-/// express it.
-fn prepare(
-    provider: &Provider,
-    job: &mut Job,
-    thinks: Option<bool>,
-) -> Result<(UpstreamRequest, Arc<str>), Failed> {
-    let Some(candidate) = &job.tried.candidate else {
-        let error = GatewayError::internal("an attempt without a candidate");
-        return Err(Failed::new(Failure::LocalResource, error));
-    };
-    // A slot granted just as the client disconnected or the deadline passed is not used.
-    if job.reply.is_closed() {
-        return Err(Failed::client_gone());
-    }
-    if job.deadline(provider.settings.timeouts.total) <= Instant::now() {
-        return Err(Failed::deadline(&provider.name));
-    }
-    // The router has filtered by policy already. This is the last place before bytes are written.
-    if !job.may_go_to(provider.trust.of_model(&candidate.model)) {
-        let error = GatewayError::no_provider_for_policy();
-        return Err(Failed::new(Failure::LocalResource, error));
-    }
-    let model = Arc::clone(&candidate.model);
-    let target = provider.target(&model, thinks);
-    let carried = match provider.way(job) {
-        Way::Carried(carry) => carry::encode(carry, provider.backend, &provider.added, target),
-        Way::Translated(_) => None,
-    };
-    let refusal = job.refusal().cloned();
-    // Another provider may have to continue even a request that is passed on as it came.
-    let asked = resume::asked(job, provider.backend, &model);
-    let mut call = match (carried, refusal) {
-        (Some(call), _) => call,
-        (None, Some(refusal)) => return Err(Failed::new(Failure::Rejected, refusal)),
-        (None, None) => {
-            let call = provider.backend.encode(&asked, target);
-            let mut call = call.map_err(|error| Failed::new(Failure::Rejected, error))?;
-            if asked.chat().is_some() {
-                call.add_fields(&provider.added);
-            }
-            call
-        }
-    };
-    drop(asked);
-    scope::keep(provider, &mut call, job);
-    urgency::tell(provider, &mut call, job);
-    Ok((call, model))
 }
 
 /// An attempt before its first event.
@@ -305,13 +238,15 @@ struct Answering {
     events: Vec<ChatEvent>,
     /// The error right after these events in the same piece.
     broken: Option<DecodeError>,
+    /// Its head, if it is passed on as it came.
+    head: Option<Arc<RawHead>>,
 }
 
 impl Opening<'_> {
     /// Sends the call and waits for the first event.
     async fn open(
         &self,
-        call: UpstreamRequest,
+        call: Call,
         mut decoder: Box<dyn Decoder>,
         request_id: &str,
         connection: Connection,
@@ -329,7 +264,10 @@ impl Opening<'_> {
             let error = GatewayError::upstream(ErrorKind::BadUpstream, message);
             return Err(Failed::new(Failure::DiedBeforeFirstEvent, error));
         }
-        let mut body = head.body;
+        let (mut body, head) = (head.body, head.kept.map(Arc::new));
+        if let Some(head) = &head {
+            decoder.head(head);
+        }
         let (mut events, mut broken) = (Vec::new(), None);
         while events.is_empty() {
             let piece = self.in_time(body.next()).await?;
@@ -343,7 +281,7 @@ impl Opening<'_> {
                 Err(error) => broken = Some(error),
             }
         }
-        Ok(Answering { body, decoder, events, broken })
+        Ok(Answering { body, decoder, events, broken, head })
     }
 
     /// Waits for `step`, but not past the time for the first event or the deadline.
@@ -408,11 +346,15 @@ fn decode(
 ) -> Result<(), DecodeError> {
     match piece {
         Some(Ok(piece)) => decoder.feed(&piece, events),
-        // A transport error and a plain end count the same: the decoder knows whether the answer
-        // was complete.
-        Some(Err(_)) | None => {
+        // To most a transport error and a plain end are the same: the decoder knows whether the
+        // answer was complete.
+        end @ (Some(Err(_)) | None) => {
             let had = events.len();
-            decoder.finish(events)?;
+            if end.is_some() {
+                decoder.broken(events)?
+            } else {
+                decoder.finish(events)?
+            }
             // No events and no error would loop for ever.
             if events.len() == had { Err(DecodeError::Cut) } else { Ok(()) }
         }

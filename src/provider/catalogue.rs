@@ -63,6 +63,8 @@ struct State {
     /// Whether the last look failed.
     failed: bool,
     is_looking: bool,
+    /// Whether the models have changed since the look in progress began.
+    is_outdated: bool,
 }
 
 /// The one look in progress. Dropping it ends it.
@@ -105,6 +107,14 @@ impl Catalogue {
         let described = self.described.lock();
         let told = described.get(model)?;
         (now.saturating_duration_since(told.since) < BELIEVED).then(|| told.facts.clone())
+    }
+
+    /// The models have changed: the next look is due, and nothing that was told of them is believed.
+    pub fn outdate(&self) {
+        let mut state = self.installed.state.lock();
+        (state.looked, state.is_outdated) = (None, true);
+        drop(state);
+        self.described.lock().clear();
     }
 
     /// Keeps a model's description.
@@ -185,6 +195,7 @@ impl CachedList {
             return None;
         }
         state.is_looking = true;
+        state.is_outdated = false;
         Some(Look { shelf: self, found: None })
     }
 
@@ -226,7 +237,7 @@ impl Drop for Look<'_> {
         if let Some(models) = self.found.take() {
             state.models = Some(models.into());
         }
-        state.looked = Some(Instant::now());
+        state.looked = Some(Instant::now()).filter(|_| !state.is_outdated);
         state.is_looking = false;
         drop(state);
         self.shelf.changed.notify_waiters();

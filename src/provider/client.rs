@@ -10,6 +10,7 @@
 //! connection.
 
 mod body;
+mod call;
 mod connect;
 mod exchange_io;
 mod pool;
@@ -28,11 +29,11 @@ use bytes::Bytes;
 use super::Provider;
 use super::failed::Failed;
 use super::retry::Failure;
-use crate::backend::UpstreamRequest;
-use crate::chat::{ErrorKind, GatewayError};
+use crate::chat::{ErrorKind, GatewayError, RawHead};
 use crate::secret::Secret;
 use crate::wire::http1::FramingError;
 pub(super) use body::{Body, BodyError};
+pub(super) use call::Call;
 use connect::{ConnectFailure, Connector, Origin, ProxyError};
 use exchange_io::WireError;
 use pool::Pool;
@@ -55,6 +56,8 @@ pub(in crate::provider) struct Client {
     pooled: awc::Client,
     fresh: awc::Client,
     base: Rc<str>,
+    /// The same without the version at its end.
+    root: Rc<str>,
     origin: Rc<Origin>,
     /// The operator's headers, which replace the gateway's.
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -66,6 +69,8 @@ pub(in crate::provider) struct Head {
     pub retry_after: Option<String>,
     pub retry_after_ms: Option<String>,
     pub should_retry: Option<bool>,
+    /// What of it goes back to a client that gets the answer as it came.
+    pub kept: Option<RawHead>,
     pub body: Body,
 }
 
@@ -96,7 +101,8 @@ impl Client {
         };
         let headers = settings.headers.iter().filter_map(|(name, value)| header(name, value));
         let (pooled, fresh) = (build(Some(&pool)), build(None));
-        Self { pooled, fresh, base: Rc::from(base), origin, headers: headers.collect() }
+        let root = Rc::from(call::without_version(&base));
+        Self { pooled, fresh, base: Rc::from(base), root, origin, headers: headers.collect() }
     }
 
     /// Sends a call and waits for the head of the answer.
@@ -110,7 +116,7 @@ impl Client {
     /// Dropping it closes the connection.
     pub async fn send(
         &self,
-        call: UpstreamRequest,
+        call: impl Into<Call>,
         request_id: &str,
         connection: Connection,
     ) -> Result<Head, SendError> {
@@ -118,12 +124,13 @@ impl Client {
             Connection::Pooled => &self.pooled,
             Connection::Fresh => &self.fresh,
         };
-        let address = format!("{}{}", self.base, call.path);
-        let mut request = if call.body.is_empty() {
-            client.get(address)
-        } else {
-            client.post(address).insert_header(("content-type", "application/json"))
-        };
+        let call: Call = call.into();
+        let base = if call.at_root { &self.root } else { &self.base };
+        let address = format!("{base}{}", call.request.path);
+        let mut request = client.request(call.method(), address);
+        if call.is_json() {
+            request = request.insert_header(("content-type", "application/json"));
+        }
         request = request
             .insert_header(("user-agent", concat!("llm-gateway/", env!("CARGO_PKG_VERSION"))))
             .insert_header(("x-request-id", request_id))
@@ -133,8 +140,8 @@ impl Client {
         if let Some(value) = self.origin.proxy_authorization() {
             request = request.insert_header(("proxy-authorization", value.expose()));
         }
-        for (name, value) in call.headers {
-            request = request.insert_header((name, value));
+        for (name, value) in &call.request.headers {
+            request = request.insert_header((*name, value.as_str()));
         }
         for (name, value) in &self.headers {
             request = request.insert_header((name.clone(), value.clone()));
@@ -142,8 +149,12 @@ impl Client {
         if connection == Connection::Fresh {
             request = request.force_close();
         }
-        let body = Bytes::from(call.body);
-        let response = request.send_body(body).await.map_err(SendError)?;
+        let is_passed_on = call.is_passed_on();
+        let sent = match call.upload {
+            None => request.send_body(Bytes::from(call.request.body)),
+            Some(upload) => request.send_body(call::Uploading(upload)),
+        };
+        let response = sent.await.map_err(SendError)?;
         let header = |name: &str| {
             response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
         };
@@ -152,6 +163,7 @@ impl Client {
             retry_after: header("retry-after"),
             retry_after_ms: header("retry-after-ms"),
             should_retry: header("x-should-retry").and_then(|value| value.parse().ok()),
+            kept: is_passed_on.then(|| call::kept(&response)),
             body: Body::new(response),
         })
     }

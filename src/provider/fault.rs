@@ -10,7 +10,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::sync::LazyLock;
 
-use crate::chat::Ask;
+use crate::chat::{Ask, RawRequest};
 use crate::job::Job;
 
 static KEYS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
@@ -28,7 +28,24 @@ pub(super) fn request(job: &mut Job) -> u64 {
         if let Some(carry) = carry.as_ref().filter(|carry| carry.refusal.is_some()) {
             digest.0.write(&carry.body);
         }
+        if let Some(raw) = request.raw() {
+            pieces(raw).for_each(|piece| digest.0.write(piece));
+        }
         digest.0.finish()
+    })
+}
+
+/// The body of a request that is passed on, without the boundary that is another whenever a form is
+/// sent.
+fn pieces(raw: &RawRequest) -> impl Iterator<Item = &[u8]> {
+    let boundary = raw.boundary.as_deref().unwrap_or_default().as_bytes();
+    let mut at = 0;
+    let is_form = !boundary.is_empty();
+    let places = memchr::memmem::find_iter(&raw.body, boundary).take_while(move |_| is_form);
+    places.chain([raw.body.len()]).map(move |place| {
+        let piece = raw.body.get(at..place).unwrap_or_default();
+        at = place + boundary.len();
+        piece
     })
 }
 
@@ -48,7 +65,9 @@ pub(super) fn quotes(said: &str, ask: &Ask) -> bool {
     /// Searching a larger request would block the thread for too long.
     const LONGEST: usize = 1024 * 1024;
     let mut asked = Bounded { bytes: Vec::new(), most: LONGEST };
-    if serde_json::to_writer(&mut asked, ask).is_err() {
+    let has_body = |raw: &RawRequest| io::Write::write_all(&mut asked, &raw.body);
+    let is_too_long = ask.raw().map(has_body).is_some_and(|written| written.is_err());
+    if is_too_long || serde_json::to_writer(&mut asked, ask).is_err() {
         return true;
     }
     let asked = String::from_utf8_lossy(&asked.bytes).to_lowercase();

@@ -18,7 +18,7 @@ mod tls;
 use crate::admission::backoff::RetryPolicy;
 use crate::admission::breaker::BreakerPolicy;
 use crate::backend::{ApiVersion, LimitField, Quirks, SystemPlace};
-use crate::chat::{ApiWord, Endpoint};
+use crate::chat::{ApiWord, Endpoint, PathPattern};
 use crate::policy::Trust;
 use crate::secret::Secret;
 use serde::{Deserialize, Serialize};
@@ -89,6 +89,9 @@ pub struct ProviderSettings {
     /// all others are translated. Default by backend: [`BackendName::apis`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub apis: Option<Vec<ApiWord>>,
+    /// The paths below which requests are passed on to it without being understood, as in
+    /// `/v1/audio/*`; never those that the gateway serves itself. Default none.
+    pub passthrough: Vec<PathPattern>,
     /// Calls at one time, all workers together: 1 to 100 000, or `"auto"`. Default 4, a loaded
     /// Ollama's usual number of parallel requests.
     pub max_concurrency: MaxConcurrency,
@@ -318,6 +321,7 @@ impl Default for ProviderSettings {
             max_tokens_field: None,
             system: None,
             apis: None,
+            passthrough: Vec::new(),
             max_concurrency: MaxConcurrency::Fixed(4),
             auto_concurrency: AutoConcurrency::default(),
             max_queue: 64,

@@ -11,14 +11,16 @@ use std::time::Duration;
 
 use super::Provider;
 use crate::backend::{Decoder, SystemPlace, Target, carry};
-use crate::chat::{Ask, Carry, ChatRequest, Endpoint, Role};
-use crate::job::Job;
+use crate::chat::{Ask, Carry, ChatRequest, Endpoint, Lane, RawRequest, Role};
+use crate::job::{Job, MANAGING};
 
 /// The way of one request at one provider.
 #[derive(Debug, Clone, Copy)]
 pub enum Way<'a> {
     /// The request is carried as it came.
     Carried(&'a Carry),
+    /// The request is passed on without being understood.
+    Raw(&'a RawRequest),
     /// The request is translated.
     Translated(Why),
 }
@@ -45,6 +47,10 @@ pub(super) enum First {
     Piece,
     /// All of it: the request is carried, and the client wants no stream.
     Whole,
+    /// A piece of what is passed on without being understood: nobody knows whether it is streamed.
+    Raw,
+    /// A piece of what a provider says that installs a model, which may be silent for long.
+    Managed,
 }
 
 impl Way<'_> {
@@ -53,6 +59,7 @@ impl Way<'_> {
     pub fn told(self) -> &'static str {
         match self {
             Self::Carried(_) => "carried",
+            Self::Raw(_) => "passed on",
             Self::Translated(Why::Own) => "translated (own)",
             Self::Translated(Why::Api) => "translated (apis)",
             Self::Translated(Why::System) => "translated (system)",
@@ -65,6 +72,9 @@ impl Provider {
     /// How the job is sent to this provider.
     #[must_use]
     pub fn way<'a>(&self, job: &'a Job) -> Way<'a> {
+        if let Some(raw) = job.request.raw() {
+            return if self.takes(raw) { Way::Raw(raw) } else { Way::Translated(Why::Api) };
+        }
         let Some(carry) = job.carry.as_deref() else { return Way::Translated(Why::Own) };
         if !self.settings.speaks(carry.endpoint) {
             return Way::Translated(Why::Api);
@@ -82,11 +92,21 @@ impl Provider {
         }
     }
 
+    /// Whether requests of this lane may be passed on to it.
+    fn takes(&self, raw: &RawRequest) -> bool {
+        match raw.lane {
+            Lane::Listed => {
+                self.settings.passthrough.iter().any(|pattern| pattern.matches(&raw.path))
+            }
+            Lane::Management { .. } => self.settings.backend.installs_models(),
+        }
+    }
+
     /// The features that the job wants and this kind of provider cannot express.
     #[must_use]
     pub fn lacks(&self, job: &Job) -> Option<&'static str> {
         match self.way(job) {
-            Way::Carried(_) => None,
+            Way::Carried(_) | Way::Raw(_) => None,
             Way::Translated(_) => {
                 // Tokens can be estimated even for content that the provider does not support.
                 let is_counted = matches!(&*job.request, Ask::CountTokens(_));
@@ -102,6 +122,8 @@ impl Provider {
         let seed = u64::from_le_bytes(*job.id.as_bytes().first_chunk().unwrap_or(&[0; 8]));
         match self.way(job) {
             Way::Translated(_) => (self.backend.decoder(&job.request, seed), First::Piece),
+            Way::Raw(raw) if raw.manages() => (carry::raw::decoder(), First::Managed),
+            Way::Raw(_) => (carry::raw::decoder(), First::Raw),
             Way::Carried(carry) => {
                 let is_whole = carry.endpoint.generates() && !carry.stream;
                 let first = if is_whole { First::Whole } else { First::Piece };
@@ -115,8 +137,15 @@ impl Provider {
     pub(super) fn first(&self, first: First) -> (Duration, &'static str) {
         match first {
             First::Piece => (self.settings.first_event(), "did not begin to answer in time"),
+            First::Raw => (self.settings.whole(), "did not begin to answer in time"),
+            First::Managed => (MANAGING, "did not begin to answer in time"),
             First::Whole => (self.settings.whole(), "did not finish a whole answer in time"),
         }
+    }
+
+    /// How long it may be silent within the answer to this job.
+    pub(super) fn silence(&self, job: &Job) -> Duration {
+        if job.request.manages() { self.settings.timeouts.total } else { self.settings.idle() }
     }
 
     /// The model at this provider, and how it is asked.

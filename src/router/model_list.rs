@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Routing;
-use super::route::Asked;
+use super::route::{Asked, Wants};
 use crate::chat::{Facts, Listing, Model, Offer, untagged};
 use crate::job::{Caller, Candidate, Globs};
 use crate::policy::DataPolicy;
@@ -148,7 +148,7 @@ impl ModelList<'_> {
     /// The candidates for the name, in order.
     fn plan(&self, name: &str) -> Vec<Candidate> {
         let (policy, caller) = (self.policy, self.caller);
-        let asked = Asked { model: Some(name), hint: None, policy, caller };
+        let asked = Asked { model: Some(name), hint: None, policy, caller, wants: Wants::Model };
         let plan = self.routing.routes.plan(asked, &mut |_| 0, &|_| Some(Duration::ZERO));
         plan.map(|plan| plan.candidates.into()).unwrap_or_default()
     }

@@ -17,7 +17,7 @@ use std::time::Duration;
 use wildmatch::WildMatch;
 
 use super::settings::{DefaultSettings, Hints, LOCAL_HINTS, RouteSettings, TargetSettings};
-use crate::chat::{ErrorKind, GatewayError, Naming, Origin};
+use crate::chat::{CleanPath, ErrorKind, GatewayError, Naming, Origin, PathPattern};
 use crate::job::{Caller, Candidate};
 use crate::policy::{DataPolicy, OnCut, Trust};
 use choice::Choice;
@@ -47,6 +47,26 @@ pub struct RoutedProvider {
     pub models: Vec<String>,
     /// How it reads their names.
     pub naming: Naming,
+    /// The paths that are passed on to it.
+    pub passthrough: Vec<PathPattern>,
+    /// Whether it installs models when it is asked to.
+    pub installs_models: bool,
+}
+
+/// What a request wants of a provider beside the right to be asked.
+#[derive(Debug, Clone, Copy)]
+pub enum Wants<'a> {
+    /// A model.
+    Model,
+    /// That it lists this path. A request that names no model has none there.
+    Path(&'a CleanPath),
+    /// That it installs or removes models.
+    Management {
+        /// The one that is to do it; `None`: whichever has the model or would serve it.
+        provider: Option<&'a str>,
+        /// All models that are named.
+        models: &'a [String],
+    },
 }
 
 #[derive(Debug)]
@@ -74,6 +94,8 @@ pub struct Asked<'a> {
     pub policy: Option<DataPolicy>,
     /// The caller.
     pub caller: &'a Caller,
+    /// What it wants of a provider.
+    pub wants: Wants<'a>,
 }
 
 /// The providers that a request may go to.
@@ -172,6 +194,12 @@ impl Routes {
         self.providers.iter()
     }
 
+    /// Whether a provider lists this path.
+    #[must_use]
+    pub fn list(&self, path: &CleanPath) -> bool {
+        self.providers.iter().any(|provider| provider.lists(path))
+    }
+
     fn decide(
         &self,
         asked: Asked<'_>,
@@ -229,6 +257,12 @@ impl Routes {
     }
 }
 
+impl RoutedProvider {
+    fn lists(&self, path: &CleanPath) -> bool {
+        self.passthrough.iter().any(|pattern| pattern.matches(path))
+    }
+}
+
 impl Route {
     fn matches(&self, model: &str) -> bool {
         self.naming.any(model, |name| self.model.matches(name))
@@ -251,7 +285,11 @@ fn specificity(glob: &str) -> usize {
 
 fn not_found(asked: Asked<'_>) -> GatewayError {
     let name: String = asked.model.or(asked.hint).unwrap_or_default().chars().take(128).collect();
-    let message = format!("no configured provider serves `{name}`");
+    let message = match asked.wants {
+        Wants::Model => format!("no configured provider serves `{name}`"),
+        Wants::Path(_) => format!("no provider that has this path serves `{name}`"),
+        Wants::Management { .. } => format!("no Ollama here would serve `{name}`"),
+    };
     GatewayError::new(ErrorKind::ModelNotFound, message).from(Origin::Client)
 }
 

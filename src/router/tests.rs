@@ -52,6 +52,8 @@ fn routing() -> Arc<Routing> {
         default_model: Arc::from("m"),
         models: vec!["*".to_owned()],
         naming: crate::chat::Naming::Tagged,
+        passthrough: Vec::new(),
+        installs_models: true,
     };
     let default = DefaultSettings { providers: vec!["ollama".to_owned()] };
     Arc::new(Routing {
@@ -69,6 +71,7 @@ fn job() -> (Job, oneshot::Receiver<Answer>) {
         policy: None,
         models: all.clone(),
         providers: all,
+        manages_models: false,
     };
     let request = Arc::new(Ask::Chat(ChatRequest::default()));
     Job::new(Arc::from("1"), request, Arc::new(caller))

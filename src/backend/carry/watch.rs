@@ -39,7 +39,7 @@ pub(super) fn decoder(carry: &Carry, ask: &Ask, seed: u64) -> Box<dyn Decoder> {
 fn embeddings(backend: &dyn Backend, carry: &Carry, ask: &Ask, seed: u64) -> Box<dyn Decoder> {
     let texts = match ask {
         Ask::Embed(embed) if carry.refusal.is_none() => embed.input.len(),
-        Ask::Embed(_) | Ask::Chat(_) | Ask::Show(_) | Ask::CountTokens(_) => {
+        Ask::Embed(_) | Ask::Chat(_) | Ask::Show(_) | Ask::CountTokens(_) | Ask::Raw(_) => {
             return read_at_end(|body, events| read(body, None, events));
         }
     };

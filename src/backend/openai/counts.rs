@@ -6,7 +6,7 @@ use crate::backend::lenient::as_count;
 use crate::chat::Usage;
 
 /// The counts in a chunk's `usage`; a count that is missing is unknown.
-pub(super) fn usage(counts: &Map<String, Value>) -> Usage {
+pub(in crate::backend) fn usage(counts: &Map<String, Value>) -> Usage {
     let first = |paths: &[&[&str]]| {
         paths.iter().find_map(|path| {
             let (last, before) = path.split_last()?;

@@ -21,6 +21,7 @@ fn head() -> Head {
         queued: Duration::ZERO,
         upstream: Duration::ZERO,
         dropped: Vec::new(),
+        head: None,
         is_estimate: false,
         is_resumed: false,
         cache: None,

@@ -19,6 +19,7 @@ fn job(caller: &str, deadline: Option<Duration>) -> (Job, oneshot::Receiver<Answ
         policy: None,
         models: everything.clone(),
         providers: everything,
+        manages_models: false,
     };
     let candidate =
         Candidate { provider: Arc::from("p"), model: Arc::from("m"), context: None, part: None };

@@ -13,6 +13,7 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use super::Review;
 use crate::chat::ApiWord;
 use crate::config::key_path::KeyPath;
+use crate::http::served;
 use crate::provider::settings::{BackendName, ProviderSettings, TlsSettings, json_of};
 
 /// Headers that belong to the connection or the body, or that determine how the gateway reads the
@@ -144,6 +145,14 @@ impl Review<'_> {
                 "backend = \"{backend}\" has no `{word}` that requests could be passed on to; it has {usual}"
             );
             self.problem(&path_to_apis, message);
+        }
+        for pattern in &provider.passthrough {
+            if let Some(served) = served::at(pattern) {
+                let message = format!(
+                    "`{pattern}` covers {served}, which the gateway serves itself: list other paths only"
+                );
+                self.problem(&path.key("passthrough"), message);
+            }
         }
         if provider.default_max_tokens == Some(0) {
             let message = "write how many tokens, as in 8192, or leave it out";

@@ -24,10 +24,20 @@ use crate::telemetry::UpstreamCancelled;
 /// closed.
 const END_TIME: Duration = Duration::from_millis(250);
 
+/// How long an answer may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    pub deadline: Instant,
+    /// Between two pieces.
+    pub silence: Duration,
+    /// Whether the provider has other models when it has ended.
+    pub changes_models: bool,
+}
+
 /// Carries the events of one answer.
 pub(super) struct Pump<'a> {
     provider: &'a Provider,
-    deadline: Instant,
+    bounds: Bounds,
     sender: mpsc::Sender<ChatEvent>,
     continuation: &'a mut Continuation,
     /// When the client's disconnect was noticed.
@@ -37,11 +47,11 @@ pub(super) struct Pump<'a> {
 impl<'a> Pump<'a> {
     pub(super) fn new(
         provider: &'a Provider,
-        deadline: Instant,
+        bounds: Bounds,
         sender: mpsc::Sender<ChatEvent>,
         continuation: &'a mut Continuation,
     ) -> Self {
-        Self { provider, deadline, sender, continuation, left: None }
+        Self { provider, bounds, sender, continuation, left: None }
     }
 
     /// Carries events until the answer ends, and returns its usage. The body is dropped in any
@@ -56,7 +66,7 @@ impl<'a> Pump<'a> {
     }
 
     async fn carry(&mut self, answering: Answering) -> Result<Usage, Failed> {
-        let Answering { mut body, mut decoder, mut events, broken } = answering;
+        let Answering { mut body, mut decoder, mut events, broken, head: _ } = answering;
         loop {
             if let Some(usage) = self.deliver(&mut events).await? {
                 body.end(END_TIME).await;
@@ -83,8 +93,12 @@ impl<'a> Pump<'a> {
             let usage = event.done().map(|completion| completion.usage);
             let joined = self.continuation.join(event);
             let joined = joined.map_err(|Differs| Failed::differs(&self.provider.name))?;
+            if usage.is_some() && self.bounds.changes_models {
+                // The client may ask for the list at once.
+                self.provider.catalogue.outdate();
+            }
             if let Some(event) = joined {
-                match timeout_at(self.deadline.into(), self.sender.send(event)).await {
+                match timeout_at(self.bounds.deadline.into(), self.sender.send(event)).await {
                     Ok(Ok(())) => {}
                     Ok(Err(_)) => return Err(self.client_left()),
                     Err(_) => return Err(Failed::deadline(&self.provider.name)),
@@ -103,13 +117,13 @@ impl<'a> Pump<'a> {
         &mut self,
         body: &mut Body,
     ) -> Result<Option<Result<bytes::Bytes, BodyError>>, Failed> {
-        let due = Instant::now() + self.provider.settings.idle();
+        let due = Instant::now() + self.bounds.silence;
         tokio::select! {
             biased;
             () = self.sender.closed() => Err(self.client_left()),
-            piece = timeout_at(due.min(self.deadline).into(), body.next()) => match piece {
+            piece = timeout_at(due.min(self.bounds.deadline).into(), body.next()) => match piece {
                 Ok(piece) => Ok(piece),
-                Err(_) if self.deadline <= due => Err(Failed::deadline(&self.provider.name)),
+                Err(_) if self.bounds.deadline <= due => Err(Failed::deadline(&self.provider.name)),
                 Err(_) => Err(Failed::stalled(&self.provider.name)),
             },
         }

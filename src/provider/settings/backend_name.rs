@@ -105,6 +105,14 @@ impl BackendName {
         Endpoint::ALL.iter().any(|one| one.word() == word && spoken.path(*one).is_some())
     }
 
+    /// Whether its providers install models when they are asked to.
+    pub fn installs_models(self) -> bool {
+        match self {
+            Self::Ollama => true,
+            Self::Openai | Self::Gemini | Self::Anthropic => false,
+        }
+    }
+
     /// The usual trust: the operator runs Ollama, other companies run the rest.
     pub fn trust(self) -> Trust {
         match self {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use wildmatch::WildMatch;
 
 use super::explanation::{Considered, Explanation, Pick, Rule, Verdict};
-use super::{Asked, Route, Routes};
+use super::{Asked, Route, RoutedProvider, Routes, Wants};
 use crate::chat::{ErrorKind, GatewayError, Naming, Origin};
 use crate::job::{Candidate, RoutePart};
 use crate::policy::{DataPolicy, OnCut};
@@ -55,6 +55,15 @@ impl Choice<'_> {
         wait: &dyn Fn(&str) -> Option<Duration>,
     ) -> Result<(), GatewayError> {
         let routes = self.routes;
+        match self.asked.wants {
+            Wants::Management { provider, .. } => return self.managing(provider, wait),
+            Wants::Path(_) if self.asked.model.is_none() => {
+                self.matched(|| Rule::Path);
+                self.listing();
+                return Ok(());
+            }
+            Wants::Path(_) | Wants::Model => {}
+        }
         if let Some(hint) = self.asked.hint {
             let Some(providers) = routes.hints.get(hint) else {
                 return Err(unknown_hint(hint, &routes.hints));
@@ -97,6 +106,69 @@ impl Choice<'_> {
                 self.one(provider, name);
             }
             Some(_) | None => self.each(providers, name, Pick::Next),
+        }
+    }
+
+    /// All that list the path of a request that names no model.
+    fn listing(&mut self) {
+        let routes = self.routes;
+        for provider in &routes.providers {
+            if self.suits(provider) {
+                self.one(&provider.name, "");
+            }
+        }
+    }
+
+    /// The one that installs or removes a model: the one that is named, else the first that has it,
+    /// else the first that would serve it.
+    fn managing(
+        &mut self,
+        named: Option<&str>,
+        wait: &dyn Fn(&str) -> Option<Duration>,
+    ) -> Result<(), GatewayError> {
+        let routes = self.routes;
+        self.matched(|| Rule::Management);
+        let model = self.asked.model.unwrap_or_default();
+        let managed = routes.providers.iter().filter(|provider| provider.installs_models);
+        let mut managed: Vec<&RoutedProvider> = managed.collect();
+        match named {
+            Some(name) => {
+                managed.retain(|provider| *provider.name == *name);
+                if managed.is_empty() {
+                    let shown: String = name.chars().take(64).collect();
+                    let message =
+                        format!("x-gateway-provider: no Ollama is configured as `{shown}`");
+                    return Err(GatewayError::invalid(message));
+                }
+            }
+            None => {
+                let serves = |provider: &&RoutedProvider| {
+                    let globs = provider.models.iter().map(|glob| WildMatch::new(glob));
+                    let globs: Vec<WildMatch> = globs.collect();
+                    model.is_empty()
+                        || provider
+                            .naming
+                            .any(model, |name| globs.iter().any(|it| it.matches(name)))
+                };
+                managed.retain(serves);
+                // The sort is stable.
+                managed.sort_by_key(|provider| wait(&provider.name).is_none());
+            }
+        }
+        for provider in managed {
+            if self.candidates.is_empty() {
+                self.one(&provider.name, model);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a provider has what the request wants beside a model.
+    fn suits(&self, provider: &RoutedProvider) -> bool {
+        match self.asked.wants {
+            Wants::Model => true,
+            Wants::Path(path) => provider.lists(path),
+            Wants::Management { .. } => provider.installs_models,
         }
     }
 
@@ -151,7 +223,8 @@ impl Choice<'_> {
         };
         let mut best = None;
         let mut equals = Vec::new();
-        for (provider, patterns) in self.routes.providers.iter().zip(&self.routes.patterns) {
+        let known = self.routes.providers.iter().zip(&self.routes.patterns);
+        for (provider, patterns) in known.filter(|(provider, _)| self.suits(provider)) {
             let fits = fit(patterns, provider.naming);
             if fits > best {
                 best = fits;
@@ -204,7 +277,11 @@ impl Choice<'_> {
     fn add(&mut self, named: Named<'_>) {
         let Some(provider) = self.routes.provider(named.provider) else { return };
         let runs = named.model.map_or_else(|| Arc::clone(&provider.default_model), Arc::from);
-        let verdict = self.verdict(provider, &runs);
+        let verdict = if self.suits(provider) {
+            self.verdict(provider, &runs)
+        } else {
+            Verdict::Unable("such path in its `passthrough`")
+        };
         self.considered(&provider.name, &runs, named.pick, verdict);
         match verdict {
             Verdict::Candidate => {
@@ -214,7 +291,13 @@ impl Choice<'_> {
             }
             Verdict::DataPolicy => self.barred = Some(GatewayError::no_provider_for_policy()),
             Verdict::Key => {
-                let message = "this key may not use that model or provider";
+                let message = match self.asked.wants {
+                    Wants::Path(_) if runs.is_empty() => {
+                        "this key may not use every model: name one that it may use"
+                    }
+                    Wants::Management { .. } => "this key may not manage that model or provider",
+                    Wants::Path(_) | Wants::Model => "this key may not use that model or provider",
+                };
                 let error = GatewayError::new(ErrorKind::NotAllowed, message);
                 self.barred = Some(error.from(Origin::Client));
             }
@@ -224,17 +307,28 @@ impl Choice<'_> {
 
     /// The verdict on a provider that a rule names, where it would run the model `runs`.
     fn verdict(&self, provider: &super::RoutedProvider, runs: &str) -> Verdict {
-        let trust = provider.trust.of_model(runs);
-        if self.policy.is_some_and(|policy| !policy.allows(trust)) {
+        let caller = self.asked.caller;
+        let managed = match self.asked.wants {
+            Wants::Management { models, .. } => models,
+            Wants::Model | Wants::Path(_) => &[],
+        };
+        let is_barred = |model: &str| {
+            let trust = provider.trust.of_model(model);
+            self.policy.is_some_and(|policy| !policy.allows(trust))
+        };
+        if is_barred(runs) || managed.iter().any(|model| is_barred(model)) {
             return Verdict::DataPolicy;
         }
-        let caller = self.asked.caller;
+        let may_use = |model: &str| caller.models.matches_model(model, provider.naming);
+        // A file for a model that is still to be made is none.
+        let is_file = matches!(self.asked.wants, Wants::Management { .. }) && runs.is_empty();
         let asks_for = self.asked.model.unwrap_or(runs);
         // A name that a route matches is a model's, even if a hint has the same name.
         let is_hint = self.on_cut.is_none() && self.routes.hints.contains_key(asks_for);
         let allowed = caller.providers.matches(&provider.name)
-            && caller.models.matches_model(runs, provider.naming)
-            && (is_hint || caller.models.matches_model(asks_for, provider.naming));
+            && (is_file || may_use(runs))
+            && (is_file || is_hint || may_use(asks_for))
+            && managed.iter().all(|model| may_use(model));
         let is_known = |known: &Candidate| known.provider == provider.name && *known.model == *runs;
         if !allowed {
             Verdict::Key

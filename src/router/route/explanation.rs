@@ -54,6 +54,10 @@ pub enum Rule {
     Models,
     /// `[default]`.
     Default,
+    /// The path, of a request that names no model.
+    Path,
+    /// Models are managed.
+    Management,
 }
 
 /// A provider that a rule named.
@@ -197,6 +201,8 @@ impl Explanation {
             Some(Rule::Generic(hint)) => format!("`{hint}` as a model means the hint"),
             Some(Rule::Models) => "the providers whose `models` fit best".to_owned(),
             Some(Rule::Default) => "[default], because nothing else matches".to_owned(),
+            Some(Rule::Path) => "the providers whose `passthrough` lists the path".to_owned(),
+            Some(Rule::Management) => "the first that installs models and may".to_owned(),
         };
         let mut steps = vec![format!("data policy: {policy}"), format!("rule: {rule}")];
         for one in &self.considered {
@@ -241,6 +247,8 @@ impl Rule {
             Self::Route { .. } => "route",
             Self::Models => "models",
             Self::Default => "default",
+            Self::Path => "path",
+            Self::Management => "management",
         }
     }
 }
@@ -248,7 +256,7 @@ impl Rule {
 impl Considered {
     fn name(&self) -> String {
         if self.model.is_empty() {
-            format!("{}/(no default model)", self.provider)
+            format!("{}/(no model)", self.provider)
         } else {
             format!("{}/{}", self.provider, self.model)
         }

@@ -19,6 +19,7 @@ fn caller(models: &[&str], providers: &[&str], policy: Option<DataPolicy>) -> Ca
         policy,
         models: globs(models),
         providers: globs(providers),
+        manages_models: false,
     }
 }
 
@@ -29,6 +30,8 @@ fn provider(name: &str, trust: Trust, default_model: &str, models: &[&str]) -> R
         default_model: Arc::from(default_model),
         models: models.iter().map(|glob| (*glob).to_owned()).collect(),
         naming: if name == "cloud" { Naming::Plain } else { Naming::Tagged },
+        passthrough: Vec::new(),
+        installs_models: name != "cloud",
     }
 }
 
@@ -82,7 +85,7 @@ fn plan_as(
     policy: Option<DataPolicy>,
 ) -> Result<Vec<String>, ErrorKind> {
     let wait = |name: &str| Some(Duration::from_secs(u64::from(name == "cloud")));
-    let asked = Asked { model, hint, policy, caller };
+    let asked = Asked { model, hint, policy, caller, wants: Wants::Model };
     match routes().plan(asked, &mut |_| 0, &wait) {
         Ok(plan) => Ok(plan
             .candidates
@@ -171,7 +174,13 @@ fn ollamas_implicit_tag_is_the_same_name_to_every_pattern() {
 #[test]
 fn an_unknown_hint_is_refused_with_the_known_ones() {
     let asker = caller(&["*"], &["*"], None);
-    let asked = Asked { model: None, hint: Some("quick"), policy: None, caller: &asker };
+    let asked = Asked {
+        model: None,
+        hint: Some("quick"),
+        policy: None,
+        caller: &asker,
+        wants: Wants::Model,
+    };
     let error = routes().plan(asked, &mut |_| 0, &|_| Some(Duration::ZERO)).unwrap_err();
     assert_eq!(error.kind, ErrorKind::InvalidRequest);
     assert_eq!(error.message, "unknown model_hint `quick`; known are fast, local, nobody, secure");
@@ -181,7 +190,13 @@ fn an_unknown_hint_is_refused_with_the_known_ones() {
 #[test]
 fn weights_are_honoured_over_all_draws() {
     let asker = caller(&["*"], &["*"], None);
-    let asked = Asked { model: Some("chat-1"), hint: None, policy: None, caller: &asker };
+    let asked = Asked {
+        model: Some("chat-1"),
+        hint: None,
+        policy: None,
+        caller: &asker,
+        wants: Wants::Model,
+    };
     let first = |ticket: u32| {
         let plan =
             routes().plan(asked, &mut |below| ticket.min(below - 1), &|_| Some(Duration::ZERO));
@@ -192,7 +207,7 @@ fn weights_are_honoured_over_all_draws() {
 }
 
 fn explained(asker: &Caller, model: Option<&str>, hint: Option<&str>) -> Explanation {
-    let asked = Asked { model, hint, policy: None, caller: asker };
+    let asked = Asked { model, hint, policy: None, caller: asker, wants: Wants::Model };
     let wait = |name: &str| (name != "twin").then(|| Duration::from_secs(1));
     let (plan, explanation) = routes().explain(asked, &mut |_| 0, &wait);
     let plan = plan.map(|plan| plan.candidates).unwrap_or_default();
@@ -210,7 +225,13 @@ fn equals_known_to_lack_the_model_are_not_asked_unless_all_lack_it() {
     let explanation = explained(&asker, Some("big-2"), None);
     assert_eq!(explanation.summary(), "cloud/big-2");
     assert_eq!(explanation.considered[0].verdict, Verdict::NotInstalled);
-    let asked = Asked { model: Some("big-2"), hint: None, policy: None, caller: &asker };
+    let asked = Asked {
+        model: Some("big-2"),
+        hint: None,
+        policy: None,
+        caller: &asker,
+        wants: Wants::Model,
+    };
     let plan = routes().plan(asked, &mut |_| 0, &|_| None).unwrap();
     let asked: Vec<&str> = plan.candidates.iter().map(|one| &*one.provider).collect();
     assert_eq!(asked, ["cloud", "twin"], "the lists may be old");
@@ -274,6 +295,7 @@ proptest! {
             hint: hint.as_deref(),
             policy: Some(DataPolicy::Local),
             caller: &asker,
+            wants: Wants::Model,
         };
         if let Ok(plan) = routes().plan(asked, &mut |below| ticket % below, &|_| Some(Duration::ZERO)) {
             prop_assert_eq!(plan.policy, Some(DataPolicy::Local));

@@ -125,6 +125,8 @@ fn operation(ask: &Ask) -> &'static str {
         Ask::Embed(_) => "embeddings",
         Ask::Show(_) => "show_model",
         Ask::CountTokens(_) => "count_tokens",
+        Ask::Raw(raw) if raw.manages() => "manage_models",
+        Ask::Raw(_) => "passthrough",
     }
 }
 

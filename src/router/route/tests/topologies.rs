@@ -48,6 +48,8 @@ fn topology(dice: &mut Rng) -> Topology {
             naming: if dice.bool() { Naming::Tagged } else { Naming::Plain },
             default_model: Arc::from(pick(dice, &MODELS)),
             models: some(dice, 3, |dice| pick(dice, &GLOBS).to_owned()),
+            passthrough: Vec::new(),
+            installs_models: false,
         })
         .collect();
     let trust = providers.iter().map(|one| (Arc::clone(&one.name), one.trust)).collect();
@@ -130,7 +132,7 @@ fn ten_thousand_random_topologies_call_no_cloud_for_a_local_only_request() {
                 || names.into_iter().flatten().any(|name| name == "local" || name == "secure");
             let asker = caller(&["*"], &["*"], key.then_some(DataPolicy::Local));
             let policy = header.then_some(DataPolicy::Local);
-            let asked = Asked { model, hint, policy, caller: &asker };
+            let asked = Asked { model, hint, policy, caller: &asker, wants: Wants::Model };
             let mut draws = dice.fork();
             let waits = dice.u64(..);
             let wait = |name: &str| {
