@@ -10,6 +10,7 @@ import types
 
 import pytest
 
+from media import media_server
 from running import running
 from scripted import scripted_ollama
 
@@ -56,6 +57,15 @@ retry = {{ max_retries = 0 }}
 backend = "ollama"
 base_url = "{failing}"
 models = ["fail-401"]
+[providers.media]
+backend = "openai"
+base_url = "{media}/v1"
+trust = "local"
+models = ["whisper-1", "tts-1", "cut", "image-1"]
+passthrough = ["/v1/audio/*", "/v1/images/*"]
+[[routes]]
+model = "dictation"
+targets = [{{ provider = "media", model = "whisper-1" }}]
 """
 
 
@@ -65,10 +75,10 @@ def gateway(tmp_path_factory):
     folder = tmp_path_factory.mktemp("gateway")
     # Fast, with slots enough for whatever tests run at a time.
     fast = ["--slots", 8, "--load-ms", 0, "--first-token-ms", 1, "--tokens-per-second", 100000]
-    with running(["sim", "--listen", "127.0.0.1:0", *fast], folder) as sim, scripted_ollama() as failing:
+    with running(["sim", "--listen", "127.0.0.1:0", *fast], folder) as sim, scripted_ollama() as failing, media_server() as media:
         text = CONFIGURATION.format(
             max_body=MAX_BODY, key=KEY, narrow_key=NARROW_KEY, limited_key=LIMITED_KEY,
-            sim=sim.address("listening on"), failing=failing,
+            sim=sim.address("listening on"), failing=failing, media=media,
         )
         file = folder / "gateway.toml"
         file.write_text(text)

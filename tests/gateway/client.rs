@@ -93,6 +93,30 @@ pub async fn ask(method: &str, url: &str, headers: &[(&str, &str)]) -> Answer {
         .await
 }
 
+/// Sends these very bytes by this method, with exactly these headers, and reads the whole answer.
+pub async fn send(
+    method: &str,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Bytes>,
+) -> Answer {
+    whole(bare(method, url, headers, body.into())).await
+}
+
+/// Like [`send`], and returns once the head of the answer is there.
+pub async fn send_stream(
+    method: &str,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Bytes>,
+) -> Streamed {
+    let sent = Instant::now();
+    let request = bare(method, url, headers, body.into());
+    let response = within("a head from the gateway", request.send()).await.unwrap();
+    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    Streamed { status, headers, sent, response }
+}
+
 /// Sends `body` and returns once the head of the answer is there.
 pub async fn stream(url: &str, body: &Value) -> Streamed {
     stream_with(url, &[], body).await
@@ -231,6 +255,11 @@ fn request(url: &str, headers: &[(&str, &str)], body: &Value) -> reqwest::Reques
 fn as_written(url: &str, headers: &[(&str, &str)], body: &str) -> reqwest::RequestBuilder {
     let request = CLIENT.post(url).header("content-type", "application/json");
     let request = request.body(body.to_owned());
+    headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))
+}
+
+fn bare(method: &str, url: &str, headers: &[(&str, &str)], body: Bytes) -> reqwest::RequestBuilder {
+    let request = CLIENT.request(method.parse().unwrap(), url).body(body);
     headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))
 }
 

@@ -71,7 +71,7 @@ async fn check_shows_which_provider_answers_to_which_name() {
         "# no model -> ollama/llama3.1",
         "# `gpt-4o` -> openai/gpt-4o, then ollama/llama3.1",
         "# `fast-...` -> gpu/small (weight 3) or ollama/small (weight 1)",
-        "# hint `online` -> openai/(no default model)",
+        "# hint `online` -> openai/(no model)",
         "# hint `secure` -> ollama/llama3.1 (local only)",
         "# hint `gemini` -> nobody",
         "# `gpu/...` -> gpu/...",

@@ -46,6 +46,7 @@ mod ledger;
 mod limits;
 mod line;
 mod live;
+mod manage;
 mod memory;
 mod models;
 mod native;
@@ -53,6 +54,7 @@ mod offsets;
 mod panics;
 mod patience;
 mod priority;
+mod raw;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod redis;
 mod reload;

@@ -109,6 +109,8 @@ fn routing(upstream: &Upstream) -> Arc<Routing> {
         default_model: Arc::from("llama3.1"),
         models: vec!["*".to_owned()],
         naming: llm_gateway::chat::Naming::Tagged,
+        passthrough: Vec::new(),
+        installs_models: true,
     };
     let default = DefaultSettings { providers: vec!["ollama".to_owned()] };
     Arc::new(Routing {
@@ -132,6 +134,7 @@ fn job(model: &str) -> (Job, oneshot::Receiver<Answer>) {
         policy: None,
         models: all.clone(),
         providers: all,
+        manages_models: false,
     };
     Job::new(Arc::from(model), Arc::new(Ask::Chat(request)), Arc::new(caller))
 }

@@ -1,0 +1,77 @@
+"""A server for speech, transcriptions and images, which says what it was sent.
+
+Its sound is longer than one read and is written piece by piece; a model named `cut` ends in the middle of it.
+"""
+
+import contextlib
+import email.parser
+import email.policy
+import http.server
+import json
+import threading
+
+PIECE = bytes(range(256)) * 64
+PIECES = 8
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["content-length"]))
+        if self.path == "/v1/audio/speech":
+            self._speak(json.loads(body))
+        elif self.path == "/v1/audio/transcriptions":
+            fields = self._form(body)
+            text = f"{fields['model'].decode()} heard {len(fields['file'])} bytes, the last {fields['file'][-1]}"
+            self._answer({"text": text, "usage": {"type": "tokens", "input_tokens": 9, "output_tokens": 4, "total_tokens": 13}})
+        elif self.path == "/v1/images/generations":
+            asked = json.loads(body)
+            self._answer({"created": 1_790_000_000, "data": [{"b64_json": "AAAA", "revised_prompt": asked["prompt"]}] * asked["n"]})
+        elif self.path == "/v1/images/edits":
+            fields = self._form(body)
+            self._answer({"created": 1_790_000_000, "data": [{"b64_json": str(len(fields["image"]))}]})
+        else:
+            self._answer({"error": {"message": f"nobody asks at {self.path}", "type": "invalid_request_error"}}, 404)
+
+    def log_message(self, *_):
+        pass
+
+    def _speak(self, asked):
+        self.send_response(200)
+        self.send_header("content-type", "audio/mpeg")
+        self.send_header("transfer-encoding", "chunked")
+        self.end_headers()
+        for number in range(PIECES):
+            if asked["model"] == "cut" and number == 2:
+                self.close_connection = True
+                return
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(PIECE), PIECE))
+            self.wfile.flush()
+        self.wfile.write(b"0\r\n\r\n")
+
+    def _form(self, body):
+        head = f"content-type: {self.headers['content-type']}\r\n\r\n".encode()
+        form = email.parser.BytesParser(policy=email.policy.HTTP).parsebytes(head + body)
+        return {part.get_param("name", header="content-disposition"): part.get_payload(decode=True) for part in form.iter_parts()}
+
+    def _answer(self, answer, status=200):
+        text = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+
+@contextlib.contextmanager
+def media_server():
+    """Serves for the length of the block, on a port of the kernel's choice; yields the URL."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
