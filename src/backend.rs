@@ -355,7 +355,7 @@ fn foreign_fields<'a>(
     api: Api,
     dropped: &mut Vec<String>,
 ) -> Result<Vec<(&'a str, &'a Value)>, GatewayError> {
-    dropped.extend(request.untold.iter().cloned());
+    dropped.extend(request.dropped.iter().cloned());
     own_fields(request.extra.as_ref(), api, dropped)
 }
 

@@ -97,7 +97,7 @@ pub trait Dialect: Sync {
 
     /// Whether clients accept heartbeats in a streamed answer, so that it may begin before the
     /// first event.
-    fn shows_life(&self) -> bool {
+    fn has_heartbeat(&self) -> bool {
         false
     }
 
@@ -114,14 +114,14 @@ pub trait Dialect: Sync {
     fn decode(&self, body: &[u8]) -> Result<Ask, GatewayError>;
 
     /// The ids of earlier answers that a body refers to.
-    fn refers(&self, _body: &[u8]) -> Vec<String> {
+    fn referenced_ids(&self, _body: &[u8]) -> Vec<String> {
         Vec::new()
     }
 
     /// The error for a body that continues an answer which is not stored here; `None` if the body
     /// is complete by itself. If several callers share the gateway's account at a provider, that
     /// provider must not be asked for the answer, since it cannot tell whose it is.
-    fn refers_to_unknown(&self, _body: &[u8]) -> Option<GatewayError> {
+    fn unknown_reference(&self, _body: &[u8]) -> Option<GatewayError> {
         None
     }
 
@@ -222,7 +222,7 @@ pub trait Encoder: Send {
     fn failure(&mut self, error: &GatewayError, out: &mut Vec<u8>);
 
     /// Appends a heartbeat, with the number of requests ahead and the expected wait. Without
-    /// heartbeats in its API it appends nothing; see [`Dialect::shows_life`].
+    /// heartbeats in its API it appends nothing; see [`Dialect::has_heartbeat`].
     fn heartbeat(&mut self, _waiting: Option<Waiting>, _out: &mut Vec<u8>) {}
 
     /// Whether heartbeats have already begun the answer, so that this encoder must continue it even
@@ -235,7 +235,7 @@ pub trait Encoder: Send {
     fn begun_by_another(&mut self) {}
 
     /// The turn to store and the id of its answer, once the answer is complete.
-    fn kept(&mut self) -> Option<(String, Turn)> {
+    fn take_turn(&mut self) -> Option<(String, Turn)> {
         None
     }
 }
@@ -291,7 +291,7 @@ mod tests {
         for dialect in DIALECTS {
             let asks = STREAMED.iter().filter_map(|body| dialect.decode(body.as_bytes()).ok());
             let Some(ask) = asks.into_iter().find(Ask::stream) else {
-                assert!(!dialect.shows_life(), "{:?}", dialect.paths());
+                assert!(!dialect.has_heartbeat(), "{:?}", dialect.paths());
                 continue;
             };
             let head = AnswerHead {
@@ -304,8 +304,8 @@ mod tests {
             };
             let mut out = Vec::new();
             dialect.encoder(&ask, head).heartbeat(None, &mut out);
-            assert_eq!(dialect.shows_life(), !out.is_empty(), "{:?}", dialect.paths());
-            showing += usize::from(dialect.shows_life());
+            assert_eq!(dialect.has_heartbeat(), !out.is_empty(), "{:?}", dialect.paths());
+            showing += usize::from(dialect.has_heartbeat());
         }
         assert_eq!(showing, 5);
     }

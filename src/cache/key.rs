@@ -127,7 +127,7 @@ impl Key {
             n,
             extra,
             // It changes no request, but the client is told about it.
-            untold,
+            dropped,
         } = chat;
         let answers = (format, effort, thinking_display, logprobs, n);
         let tools = (tools, hosted, tool_choice, parallel_tool_calls);
@@ -139,7 +139,7 @@ impl Key {
             sampling,
             tools,
             answers,
-            (extra, untold),
+            (extra, dropped),
         ))
     }
 

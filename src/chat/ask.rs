@@ -87,7 +87,7 @@ impl Ask {
     }
 
     /// Sets the names of the fields in which the answer has the model's reasoning.
-    pub fn tell_reasoning(&mut self, field: ReasoningField) {
+    pub fn set_reasoning_field(&mut self, field: ReasoningField) {
         match self {
             Self::Chat(chat) => chat.shape.reasoning = field,
             Self::Embed(_) | Self::Show(_) | Self::CountTokens(_) | Self::Raw(_) => {}

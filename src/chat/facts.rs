@@ -101,7 +101,7 @@ impl Facts {
 
     /// Whether no capability is known.
     #[must_use]
-    pub fn says_no_ability(&self) -> bool {
+    pub fn has_no_known_ability(&self) -> bool {
         self.abilities.is_empty()
     }
 

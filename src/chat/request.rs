@@ -55,7 +55,7 @@ pub struct ChatRequest {
     /// Fields of the client's own API that the canonical model has no field for.
     pub extra: Option<Extra>,
     /// Names of fields that were read but cannot be sent to any provider.
-    pub untold: Vec<String>,
+    pub dropped: Vec<String>,
     /// What the client's dialect needs to write the answer. It is not part of the question, so no
     /// backend reads it and it is not serialised.
     #[serde(skip)]

@@ -26,7 +26,7 @@ pub struct AnswerShape {
     pub input: Option<Vec<Value>>,
     /// Whether the signatures of reasoning are included so that they come back: OpenAI's
     /// `include: ["reasoning.encrypted_content"]`.
-    pub with_proofs: bool,
+    pub with_signatures: bool,
     /// Whether the client reads the model's reasoning: Gemini's `includeThoughts`.
     pub shows_thoughts: bool,
     /// Whether a stream is a JSON list instead of server-sent events: Gemini's without `alt=sse`.

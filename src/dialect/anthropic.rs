@@ -48,7 +48,7 @@ impl Dialect for Anthropic {
         &["/v1/messages"]
     }
 
-    fn shows_life(&self) -> bool {
+    fn has_heartbeat(&self) -> bool {
         true
     }
 

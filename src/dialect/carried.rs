@@ -41,10 +41,10 @@ pub fn ask_of(endpoint: Endpoint, body: &[u8]) -> Option<Ask> {
         Some(value) => value.as_bool()?,
     };
     let (model, hint) = (text("model")?, text("model_hint")?);
-    let mut said = String::new();
+    let mut texts = String::new();
     for (name, value) in fields {
         if !OWN.contains(&name.as_str()) {
-            collect(value, &mut said);
+            collect(value, &mut texts);
         }
     }
     if matches!(
@@ -54,11 +54,11 @@ pub fn ask_of(endpoint: Endpoint, body: &[u8]) -> Option<Ask> {
             | Endpoint::GeminiEmbed
             | Endpoint::GeminiBatchEmbed
     ) {
-        let input = vec![said];
+        let input = vec![texts];
         return Some(Ask::Embed(EmbedRequest { model, hint, input, ..EmbedRequest::default() }));
     }
     let sampling = sampling(fields);
-    let messages = vec![Message::text(Role::User, said)];
+    let messages = vec![Message::text(Role::User, texts)];
     let chat = ChatRequest { model, hint, messages, stream, sampling, ..ChatRequest::default() };
     Some(match endpoint {
         Endpoint::AnthropicCount | Endpoint::GeminiCount => Ask::CountTokens(chat),
@@ -200,14 +200,14 @@ fn collect(value: &Value, out: &mut String) {
 }
 
 /// Writes carried bytes unchanged.
-pub struct Carrying {
+pub struct CarryEncoder {
     inner: Box<dyn Encoder>,
     endpoint: Endpoint,
     /// Whether a candidate gets the request unchanged.
     may_be_carried: bool,
     /// Whether the dialect's encoder must see all events, in order to continue the answer or to end
     /// it with an error.
-    is_told: bool,
+    tracks_events: bool,
     /// The form that the client reads.
     form: u64,
     /// How many of the next events the client already has as bytes.
@@ -216,7 +216,7 @@ pub struct Carrying {
     unread: Vec<u8>,
 }
 
-impl Carrying {
+impl CarryEncoder {
     /// Writes bytes in this form of an API, and lets `inner` write the events without bytes.
     #[must_use]
     pub fn new(
@@ -233,7 +233,7 @@ impl Carrying {
             inner,
             endpoint,
             may_be_carried,
-            is_told: has_state && ask.stream(),
+            tracks_events: has_state && ask.stream(),
             form,
             covered: 0,
             has_carried: false,
@@ -242,7 +242,7 @@ impl Carrying {
     }
 }
 
-impl Encoder for Carrying {
+impl Encoder for CarryEncoder {
     fn content_type(&self) -> &'static str {
         self.inner.content_type()
     }
@@ -269,7 +269,7 @@ impl Encoder for Carrying {
             return self.inner.event(event, at, out);
         };
         self.covered = covered;
-        if self.is_told {
+        if self.tracks_events {
             // The client has the bytes even if the dialect cannot express the event.
             drop(self.inner.event(event, at, &mut self.unread));
             self.unread.clear();
@@ -278,7 +278,7 @@ impl Encoder for Carrying {
     }
 
     fn failure(&mut self, error: &GatewayError, out: &mut Vec<u8>) {
-        if self.has_carried && self.is_told && !self.inner.has_begun() {
+        if self.has_carried && self.tracks_events && !self.inner.has_begun() {
             // The carried bytes have begun the answer.
             self.inner.heartbeat(None, &mut self.unread);
         }
@@ -317,9 +317,9 @@ impl Encoder for Carrying {
         self.inner.has_begun()
     }
 
-    fn kept(&mut self) -> Option<(String, Turn)> {
+    fn take_turn(&mut self) -> Option<(String, Turn)> {
         // A provider that carried the answer stores it under its own id.
-        self.inner.kept().filter(|_| !self.has_carried)
+        self.inner.take_turn().filter(|_| !self.has_carried)
     }
 }
 

@@ -13,9 +13,9 @@ mod answer;
 mod contents;
 mod embed;
 mod models;
-mod proof;
 mod request;
 mod schema;
+mod thought_signature;
 mod tools;
 
 use serde_json::{Value, json};

@@ -36,16 +36,16 @@ impl Dialect for Native {
         &["/v1/chat", "/api/v1/chat"]
     }
 
-    fn shows_life(&self) -> bool {
+    fn has_heartbeat(&self) -> bool {
         true
     }
 
     fn decode(&self, body: &[u8]) -> Result<Ask, GatewayError> {
         let mut body = json::read_object(body)?;
         let mut fields = Fields::new();
-        let mut untold = Vec::new();
+        let mut dropped = Vec::new();
         let mut request = ChatRequest {
-            messages: messages(&mut fields, &mut body, &mut untold),
+            messages: messages(&mut fields, &mut body, &mut dropped),
             model: word(&mut fields, &mut body, "model"),
             hint: word(&mut fields, &mut body, "model_hint"),
             sampling: Sampling {
@@ -58,8 +58,8 @@ impl Dialect for Native {
         };
         fields.finish()?;
         // No provider gets fields that this API does not have, and the client is informed of that.
-        untold.extend(rest(&body));
-        request.untold = untold;
+        dropped.extend(rest(&body));
+        request.dropped = dropped;
         Ok(Ask::Chat(request))
     }
 
@@ -113,12 +113,12 @@ fn rest(object: &Object) -> impl Iterator<Item = String> {
     object.iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| name.clone())
 }
 
-fn messages(fields: &mut Fields, body: &mut Object, untold: &mut Vec<String>) -> Vec<Message> {
+fn messages(fields: &mut Fields, body: &mut Object, dropped: &mut Vec<String>) -> Vec<Message> {
     let list = fields.required_list(body, "messages").unwrap_or_default();
     let mut messages = Vec::with_capacity(list.len());
     fields.each("messages", list, |fields, mut item| {
         messages.extend(message(fields, &mut item));
-        untold.extend(rest(&item));
+        dropped.extend(rest(&item));
     });
     messages
 }

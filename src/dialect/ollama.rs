@@ -79,10 +79,10 @@ impl Dialect for Ollama {
             Self::Embeddings => Ask::Embed(embed::one(&mut fields, &mut body)?),
             Self::Show => Ask::Show(request::show(&mut fields, &mut body)?),
         };
-        let left_out = fields.left_out();
+        let take_dropped = fields.take_dropped();
         fields.finish()?;
         if let Ask::Chat(request) = &mut ask {
-            request.untold = left_out;
+            request.dropped = take_dropped;
         }
         Ok(ask)
     }

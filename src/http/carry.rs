@@ -47,7 +47,7 @@ pub(super) fn read(
     // Turns that are stored here are unknown to providers.
     let endpoint = dialect.endpoint().filter(|_| turns.is_empty());
     let Some(endpoint) = endpoint else { return Ok((decoded?, None)) };
-    if are_several && let Some(unknown) = dialect.refers_to_unknown(&body) {
+    if are_several && let Some(unknown) = dialect.unknown_reference(&body) {
         return Err(unknown);
     }
     let Some(fields) = Outline::read(&body).filter(is_clear) else { return Ok((decoded?, None)) };

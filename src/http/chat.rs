@@ -81,11 +81,12 @@ async fn submit(
     let settings = front.settings.load();
     let bounds = Bounds { size: settings.max_body, time: settings.body_timeout };
     let body = body_reader::read(request.headers(), &mut payload, bounds, buffered).await?;
-    let recalled = front.responses.recall(&caller.name, exchange.dialect.refers(&body)).await;
+    let recalled =
+        front.responses.recall(&caller.name, exchange.dialect.referenced_ids(&body)).await;
     let (body, are_several) = (body.freeze(), front.callers.load().are_several());
     let (mut ask, carry) =
         carry::read(exchange.dialect, request, body, &recalled.turns, are_several)?;
-    ask.tell_reasoning(settings.reasoning_field);
+    ask.set_reasoning_field(settings.reasoning_field);
     let keeps = remembers(&mut ask, front);
     let ask = Arc::new(ask);
     exchange.carried = carry.as_ref().map(|carry| (carry.endpoint, carry.form));
@@ -118,7 +119,7 @@ async fn answer_with(
     front: &Front,
 ) -> HttpResponse {
     let heartbeat = front.settings.load().heartbeat_after;
-    let early = request.stream() && exchange.dialect.shows_life();
+    let early = request.stream() && exchange.dialect.has_heartbeat();
     let answered = tokio::select! {
         answered = &mut answer => answered,
         () = exchange.stopped() => return exchange.fail(&draining()),

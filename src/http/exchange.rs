@@ -19,7 +19,7 @@ use super::drain::Active;
 use super::quota::Quota;
 use super::request_options::traced;
 use crate::chat::{Ask, Endpoint, ErrorKind, GatewayError, Usage};
-use crate::dialect::carried::Carrying;
+use crate::dialect::carried::CarryEncoder;
 use crate::dialect::{AnswerHead, Dialect, Encoder, Native, dialect_at};
 use crate::job::{Caller, Place, RouteNote, Served, Stay};
 use crate::telemetry::journal::Track;
@@ -154,7 +154,7 @@ impl Exchange {
     /// The answer is complete: stores it if its encoder says so.
     pub fn remember(&mut self, encoder: &mut dyn Encoder) {
         if let (Some((front, is_local)), Some(caller)) = (self.memory.take(), &self.caller)
-            && let Some((id, turn)) = encoder.kept()
+            && let Some((id, turn)) = encoder.take_turn()
         {
             front.responses.keep(&caller.name, &id, turn, is_local);
         }
@@ -183,7 +183,9 @@ impl Exchange {
         };
         let encoder = self.dialect.encoder(ask, head);
         match self.carried {
-            Some(api) => Box::new(Carrying::new(api, self.place.may_be_carried(), ask, encoder)),
+            Some(api) => {
+                Box::new(CarryEncoder::new(api, self.place.may_be_carried(), ask, encoder))
+            }
             None => encoder,
         }
     }

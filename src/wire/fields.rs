@@ -19,7 +19,7 @@ pub type Object = Map<String, Value>;
 pub struct Fields {
     path: Vec<String>,
     problems: Vec<FieldProblem>,
-    untold: Vec<String>,
+    dropped: Vec<String>,
 }
 
 impl Fields {
@@ -50,18 +50,18 @@ impl Fields {
     }
 
     /// Notes the name of something that is dropped because no provider can get it.
-    pub fn leave_out(&mut self, name: &str) {
+    pub fn note_dropped(&mut self, name: &str) {
         // A client's own text goes into a header.
         const MOST: usize = 64;
         let name: String = name.chars().take(MOST).collect();
-        if !self.untold.contains(&name) {
-            self.untold.push(name);
+        if !self.dropped.contains(&name) {
+            self.dropped.push(name);
         }
     }
 
     /// Takes the names of what was dropped.
-    pub fn left_out(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.untold)
+    pub fn take_dropped(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.dropped)
     }
 
     /// Reads something below `segment`, so that its problems carry the longer path.

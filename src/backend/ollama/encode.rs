@@ -93,7 +93,7 @@ fn own_fields<'a>(
     request: &'a ChatRequest,
     dropped: &mut Vec<String>,
 ) -> (Passed<'a>, Option<&'a Map<String, Value>>) {
-    dropped.extend(request.untold.iter().cloned());
+    dropped.extend(request.dropped.iter().cloned());
     let Some(extra) = &request.extra else { return (Vec::new(), None) };
     let own = extra.api == Api::Ollama;
     let mut passed = Vec::new();

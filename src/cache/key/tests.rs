@@ -35,7 +35,7 @@ const CHANGES: [Change; 33] = [
     |chat| chat.messages.push(of(call("1", "{ }"))),
     |chat| chat.messages.push(of(result(false))),
     |chat| chat.messages.push(of(result(true))),
-    |chat| chat.untold.push("mirostat".into()),
+    |chat| chat.dropped.push("mirostat".into()),
     |chat| chat.suffix = some("end"),
     |chat| chat.is_prompt = true,
     |chat| chat.sampling.max_tokens = Some(77),

@@ -23,7 +23,7 @@ pub(super) fn foreign(kind: &str, item: &Object) -> Foreign {
             text_of(item, "tool_name").map(|name| format!("The tool `{name}` can be called now."))
         }
         "server_tool_use" | "mcp_tool_use" => called(item),
-        _ => said(item),
+        _ => whole_text(item),
     };
     // Uploads and links are the subject of a question; whether other blocks are is unknown.
     let is_decisive = matches!(kind, "image" | "document" | "container_upload");
@@ -81,7 +81,7 @@ fn text_of<'a>(item: &'a Object, key: &str) -> Option<&'a str> {
 }
 
 /// The whole text of a block.
-fn said(item: &Object) -> Option<String> {
+fn whole_text(item: &Object) -> Option<String> {
     let mut lines = Vec::new();
     collect(item, &mut lines);
     (!lines.is_empty()).then(|| lines.join("\n"))

@@ -46,17 +46,18 @@ pub(super) struct Conversation {
 
 /// Reads `system` and `messages`.
 pub(super) fn read(fields: &mut Fields, body: &mut Object) -> Conversation {
-    let mut said = Conversation::default();
-    let system = content(fields, body, "system", Place::System, &mut said).unwrap_or_default();
+    let mut conversation = Conversation::default();
+    let system =
+        content(fields, body, "system", Place::System, &mut conversation).unwrap_or_default();
     if !system.is_empty() {
-        said.messages.push(Message { role: Role::System, content: system, name: None });
+        conversation.messages.push(Message { role: Role::System, content: system, name: None });
     }
     let list = fields.required_list(body, "messages").unwrap_or_default();
-    fields.each("messages", list, |fields, mut item| message(fields, &mut item, &mut said));
-    said
+    fields.each("messages", list, |fields, mut item| message(fields, &mut item, &mut conversation));
+    conversation
 }
 
-fn message(fields: &mut Fields, item: &mut Object, said: &mut Conversation) {
+fn message(fields: &mut Fields, item: &mut Object, conversation: &mut Conversation) {
     let role = fields.required_text(item, "role");
     let (role, place) = match role.as_deref() {
         // A missing role was noted; the content is still checked for more problems.
@@ -69,7 +70,7 @@ fn message(fields: &mut Fields, item: &mut Object, said: &mut Conversation) {
             return;
         }
     };
-    let Some(content) = content(fields, item, "content", place, said) else {
+    let Some(content) = content(fields, item, "content", place, conversation) else {
         fields.problem("content", "missing", "Field required");
         return;
     };
@@ -90,12 +91,12 @@ fn message(fields: &mut Fields, item: &mut Object, said: &mut Conversation) {
     });
     let has_results = !results.is_empty();
     if has_results {
-        said.messages.push(Message { role: Role::Tool, content: results, name: None });
+        conversation.messages.push(Message { role: Role::Tool, content: results, name: None });
     }
     // Empty instructions are dropped.
     let is_void = rest.is_empty() && (has_results || role == Role::System);
     if !is_void {
-        said.messages.push(Message { role, content: rest, name: None });
+        conversation.messages.push(Message { role, content: rest, name: None });
     }
 }
 
@@ -105,7 +106,7 @@ fn content(
     item: &mut Object,
     key: &str,
     place: Place,
-    said: &mut Conversation,
+    conversation: &mut Conversation,
 ) -> Option<Vec<Part>> {
     match take(item, key)? {
         Value::String(text) => Some(some_text(text).into_iter().collect()),
@@ -113,7 +114,7 @@ fn content(
             let mut parts = Vec::with_capacity(list.len());
             fields.each(key, list, |fields, mut item| {
                 let mark = cache_mark(&mut item).map(Part::CacheMark);
-                if let Some(part) = block(fields, &mut item, place, said) {
+                if let Some(part) = block(fields, &mut item, place, conversation) {
                     parts.push(part);
                     parts.extend(mark);
                 }
@@ -132,7 +133,7 @@ fn block(
     fields: &mut Fields,
     item: &mut Object,
     place: Place,
-    said: &mut Conversation,
+    conversation: &mut Conversation,
 ) -> Option<Part> {
     let kind = match item.get("type") {
         Some(Value::String(kind)) => kind.clone(),
@@ -148,11 +149,11 @@ fn block(
         {
             document(fields, item)
         }
-        ("tool_result", Place::User) => tool_result(fields, item, said),
-        ("tool_use", Place::Assistant) => tool_use(fields, item, said),
+        ("tool_result", Place::User) => tool_result(fields, item, conversation),
+        ("tool_use", Place::Assistant) => tool_use(fields, item, conversation),
         ("thinking", Place::Assistant) => {
             let text = fields.text(item, "thinking").unwrap_or_default();
-            let signature = fields.text(item, "signature").filter(|proof| !proof.is_empty());
+            let signature = fields.text(item, "signature").filter(|text| !text.is_empty());
             let says_nothing = text.is_empty() && signature.is_none();
             (!says_nothing).then_some(Part::Reasoning { text, signature })
         }
@@ -160,12 +161,12 @@ fn block(
             Part::Reasoning { text: String::new(), signature: Some(format!("{REDACTED}{data}")) }
         }),
         _ => {
-            said.late_tools.extend(late_tool(item).filter(|_| kind == "tool_addition"));
+            conversation.late_tools.extend(late_tool(item).filter(|_| kind == "tool_addition"));
             return Some(Part::Foreign(foreign(&kind, item)));
         }
     };
     item.swap_remove("type");
-    said.unread(item);
+    conversation.unread(item);
     part
 }
 
@@ -261,20 +262,28 @@ fn inline_data(fields: &mut Fields, source: &mut Object) -> Option<(String, Stri
     Some((declared?, base64))
 }
 
-fn tool_use(fields: &mut Fields, item: &mut Object, said: &mut Conversation) -> Option<Part> {
+fn tool_use(
+    fields: &mut Fields,
+    item: &mut Object,
+    conversation: &mut Conversation,
+) -> Option<Part> {
     let id = fields.required_text(item, "id");
     let name = fields.required_text(item, "name");
     let input = Value::Object(fields.required_object(item, "input")?);
     let (id, name) = (id?, name?);
-    said.called.insert(id.clone(), name.clone());
+    conversation.called.insert(id.clone(), name.clone());
     Some(Part::ToolCall(ToolCall { id: Some(id), name, arguments: input.to_string() }))
 }
 
-fn tool_result(fields: &mut Fields, item: &mut Object, said: &mut Conversation) -> Option<Part> {
+fn tool_result(
+    fields: &mut Fields,
+    item: &mut Object,
+    conversation: &mut Conversation,
+) -> Option<Part> {
     let id = fields.required_text(item, "tool_use_id");
     let is_error = fields.flag(item, "is_error").unwrap_or(false);
-    let content = content(fields, item, "content", Place::Result, said).unwrap_or_default();
+    let content = content(fields, item, "content", Place::Result, conversation).unwrap_or_default();
     let id = id?;
-    let name = said.called.get(&id).cloned();
+    let name = conversation.called.get(&id).cloned();
     Some(Part::ToolResult(ToolResult { call_id: Some(id), name, content, is_error }))
 }

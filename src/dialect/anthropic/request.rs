@@ -26,16 +26,16 @@ pub(super) fn read(fields: &mut Fields, body: &mut Object, limit: Limit) -> Chat
     }
     let sampling = sampling(fields, body, limit);
     let (tool_choice, parallel_tool_calls) = tool_choice(fields, body);
-    let mut untold = Vec::new();
-    let (effort, format) = output_config(fields, body, &mut untold);
-    let thinking = thinking(fields, body, sampling.max_tokens, &mut untold);
-    let said = messages::read(fields, body);
+    let mut dropped = Vec::new();
+    let (effort, format) = output_config(fields, body, &mut dropped);
+    let thinking = thinking(fields, body, sampling.max_tokens, &mut dropped);
+    let conversation = messages::read(fields, body);
     let (mut tools, hosted) = tools::read(fields, body);
-    tools.extend(said.late_tools);
-    untold.extend(said.unread);
+    tools.extend(conversation.late_tools);
+    dropped.extend(conversation.unread);
     let mut request = ChatRequest {
         model,
-        messages: said.messages,
+        messages: conversation.messages,
         stream: fields.flag(body, "stream").unwrap_or(false),
         tools,
         hosted,
@@ -45,7 +45,7 @@ pub(super) fn read(fields: &mut Fields, body: &mut Object, limit: Limit) -> Chat
         effort: thinking.effort(effort),
         thinking_display: thinking.display,
         sampling,
-        untold,
+        dropped,
         ..ChatRequest::default()
     };
     request.extra = foreign::extra(std::mem::take(body));
@@ -99,12 +99,12 @@ fn tool_choice(fields: &mut Fields, body: &mut Object) -> (ToolChoice, Option<bo
 fn output_config(
     fields: &mut Fields,
     body: &mut Object,
-    untold: &mut Vec<String>,
+    dropped: &mut Vec<String>,
 ) -> (Option<Effort>, Format) {
     let Some(mut config) = fields.object(body, "output_config") else {
         return (None, Format::Text);
     };
-    let mut unknown = |name: &str| untold.push(format!("output_config.{name}"));
+    let mut unknown = |name: &str| dropped.push(format!("output_config.{name}"));
     let read = fields.within("output_config", |fields| {
         let effort = fields.text(&mut config, "effort").and_then(|level| match level.as_str() {
             "minimal" => Some(Effort::Minimal),
@@ -161,7 +161,7 @@ fn thinking(
     fields: &mut Fields,
     body: &mut Object,
     max_tokens: Option<u32>,
-    untold: &mut Vec<String>,
+    dropped: &mut Vec<String>,
 ) -> Thinking {
     let Some(mut thinking) = fields.object(body, "thinking") else {
         return Thinking::default();
@@ -184,7 +184,7 @@ fn thinking(
                 Some(Effort::Budget(budget))
             }
             _ => {
-                untold.push("thinking".to_owned());
+                dropped.push("thinking".to_owned());
                 None
             }
         };

@@ -29,7 +29,7 @@ pub(super) struct Streamed {
     index: u32,
     open: Option<Open>,
     /// The events that arrived inside an incomplete call.
-    held: Vec<ChatEvent>,
+    waiting_events: Vec<ChatEvent>,
 }
 
 /// The open block.
@@ -48,7 +48,7 @@ impl Streamed {
             calls: false,
             index: 0,
             open: None,
-            held: Vec::new(),
+            waiting_events: Vec::new(),
         }
     }
 
@@ -61,16 +61,18 @@ impl Streamed {
         }
     }
 
-    fn say(&mut self, event: ChatEvent, out: &mut Vec<u8>) {
+    fn write_event(&mut self, event: ChatEvent, out: &mut Vec<u8>) {
         match event {
             ChatEvent::Text(_) | ChatEvent::Reasoning(_) | ChatEvent::Signature(_)
                 if self.is_call_growing() =>
             {
-                self.held.push(event);
+                self.waiting_events.push(event);
             }
             ChatEvent::Text(text) => self.text(text, out),
             ChatEvent::Reasoning(text) if self.head.shows_thinking => self.think(text, out),
-            ChatEvent::Signature(proof) if self.head.wants_thinking => self.sign(proof, out),
+            ChatEvent::Signature(signature) if self.head.wants_thinking => {
+                self.sign(signature, out)
+            }
             ChatEvent::Reasoning(_)
             | ChatEvent::Signature(_)
             | ChatEvent::Logprobs(_)
@@ -173,8 +175,8 @@ impl Streamed {
         self.open = None;
         Event::ContentBlockStop { index: self.index }.write(out);
         self.index = self.index.saturating_add(1);
-        for event in std::mem::take(&mut self.held) {
-            self.say(event, out);
+        for event in std::mem::take(&mut self.waiting_events) {
+            self.write_event(event, out);
         }
     }
 
@@ -200,7 +202,7 @@ impl Encoder for Streamed {
     ) -> Result<(), GatewayError> {
         if !self.has_ended {
             self.begin(out);
-            self.say(event, out);
+            self.write_event(event, out);
         }
         Ok(())
     }

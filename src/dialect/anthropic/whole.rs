@@ -10,11 +10,11 @@ use crate::wire::signature::REDACTED;
 /// Writes a message at its end.
 pub(super) struct Whole {
     head: Head,
-    parts: Vec<Said>,
+    parts: Vec<OpenBlock>,
 }
 
 /// A block that may still grow.
-enum Said {
+enum OpenBlock {
     Text(String),
     Thinking { text: String, signature: String },
     Call { index: u32, id: String, name: String, arguments: String },
@@ -27,60 +27,62 @@ impl Whole {
 
     fn text(&mut self, text: String) {
         match self.parts.last_mut() {
-            Some(Said::Text(before)) => before.push_str(&text),
-            Some(Said::Thinking { .. } | Said::Call { .. }) | None => {
-                self.parts.push(Said::Text(text));
+            Some(OpenBlock::Text(before)) => before.push_str(&text),
+            Some(OpenBlock::Thinking { .. } | OpenBlock::Call { .. }) | None => {
+                self.parts.push(OpenBlock::Text(text));
             }
         }
     }
 
     fn think(&mut self, text: String) {
         match self.parts.last_mut() {
-            Some(Said::Thinking { text: before, signature }) if signature.is_empty() => {
+            Some(OpenBlock::Thinking { text: before, signature }) if signature.is_empty() => {
                 before.push_str(&text);
             }
-            Some(Said::Text(_) | Said::Thinking { .. } | Said::Call { .. }) | None => {
-                self.parts.push(Said::Thinking { text, signature: String::new() });
+            Some(OpenBlock::Text(_) | OpenBlock::Thinking { .. } | OpenBlock::Call { .. })
+            | None => {
+                self.parts.push(OpenBlock::Thinking { text, signature: String::new() });
             }
         }
     }
 
-    fn sign(&mut self, proof: String) {
+    fn sign(&mut self, new: String) {
         match self.parts.last_mut() {
-            Some(Said::Thinking { signature, .. })
-                if signature.is_empty() && !proof.starts_with(REDACTED) =>
+            Some(OpenBlock::Thinking { signature, .. })
+                if signature.is_empty() && !new.starts_with(REDACTED) =>
             {
-                *signature = proof;
+                *signature = new;
             }
-            Some(Said::Thinking { .. } | Said::Text(_) | Said::Call { .. }) | None => {
-                self.parts.push(Said::Thinking { text: String::new(), signature: proof });
+            Some(OpenBlock::Thinking { .. } | OpenBlock::Text(_) | OpenBlock::Call { .. })
+            | None => {
+                self.parts.push(OpenBlock::Thinking { text: String::new(), signature: new });
             }
         }
     }
 
     fn call(&mut self, piece: ToolCallPiece) {
         let known = self.parts.iter_mut().rev().find_map(|part| match part {
-            Said::Call { index, arguments, .. } if *index == piece.index => Some(arguments),
-            Said::Call { .. } | Said::Text(_) | Said::Thinking { .. } => None,
+            OpenBlock::Call { index, arguments, .. } if *index == piece.index => Some(arguments),
+            OpenBlock::Call { .. } | OpenBlock::Text(_) | OpenBlock::Thinking { .. } => None,
         });
         if let Some(arguments) = known {
             arguments.push_str(&piece.arguments);
         } else if let ToolCallPiece { index, id, name: Some(name), arguments } = piece {
             let id = id.unwrap_or_else(|| self.head.call_id(index));
-            self.parts.push(Said::Call { index, id, name, arguments });
+            self.parts.push(OpenBlock::Call { index, id, name, arguments });
         }
     }
 }
 
 /// The finished block. A call that the token limit cut off is dropped, since it cannot be run.
-fn block(said: Said, is_cut: bool) -> Option<Block> {
-    match said {
-        Said::Text(text) => Some(Block::Text { text }),
-        Said::Thinking { text, signature } => Some(match signature.strip_prefix(REDACTED) {
+fn block(open: OpenBlock, is_cut: bool) -> Option<Block> {
+    match open {
+        OpenBlock::Text(text) => Some(Block::Text { text }),
+        OpenBlock::Thinking { text, signature } => Some(match signature.strip_prefix(REDACTED) {
             Some(data) if text.is_empty() => Block::RedactedThinking { data: data.to_owned() },
             Some(_) | None => Block::Thinking { thinking: text, signature },
         }),
-        Said::Call { id, name, arguments, .. } => {
+        OpenBlock::Call { id, name, arguments, .. } => {
             let input = arguments::object_or_raw(arguments, is_cut)?;
             Some(Block::ToolUse { id, name, input })
         }
@@ -92,7 +94,7 @@ impl Collector for Whole {
         match event {
             ChatEvent::Text(text) => self.text(text),
             ChatEvent::Reasoning(text) if self.head.shows_thinking => self.think(text),
-            ChatEvent::Signature(proof) if self.head.wants_thinking => self.sign(proof),
+            ChatEvent::Signature(signature) if self.head.wants_thinking => self.sign(signature),
             ChatEvent::ToolCall(piece) => self.call(piece),
             ChatEvent::Reasoning(_)
             | ChatEvent::Signature(_)

@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::proof;
+use super::thought_signature;
 use crate::chat::{
     ChatEvent, ChatRequest, Completion, Finish, GatewayError, TokenLogprob, ToolCallPiece, Usage,
 };
@@ -34,7 +34,7 @@ pub(super) struct Answer {
     /// The call whose arguments may be incomplete.
     growing: Option<Growing>,
     /// Gemini's signature of the next call.
-    proof: Option<String>,
+    signature: Option<String>,
     /// The parts of a whole answer so far.
     parts: Vec<WirePart>,
     logprobs: Vec<TokenLogprob>,
@@ -53,7 +53,7 @@ struct Growing {
     id: Option<String>,
     name: String,
     arguments: String,
-    proof: Option<String>,
+    signature: Option<String>,
 }
 
 /// One part: a text, a thought or a call.
@@ -94,29 +94,31 @@ impl Answer {
             has_begun: false,
             has_ended: false,
             growing: None,
-            proof: None,
+            signature: None,
             parts: Vec::new(),
             logprobs: Vec::new(),
         }
     }
 
     /// The parts that can be written after `event`.
-    fn said(&mut self, event: ChatEvent) -> Vec<WirePart> {
+    fn parts_of(&mut self, event: ChatEvent) -> Vec<WirePart> {
         let mut parts = Vec::new();
         match event {
             ChatEvent::Text(text) => {
-                self.settle(&mut parts);
+                self.finish_complete_call(&mut parts);
                 parts.push(WirePart::text(text));
             }
             ChatEvent::Reasoning(text) if self.shows_thoughts => {
-                self.settle(&mut parts);
+                self.finish_complete_call(&mut parts);
                 parts.push(WirePart::thought(text));
             }
-            ChatEvent::Signature(proof) if geminis(&proof).is_some() => self.proof = Some(proof),
+            ChatEvent::Signature(signature) if geminis(&signature).is_some() => {
+                self.signature = Some(signature)
+            }
             // It signs the reasoning before it, and is void without it.
-            ChatEvent::Signature(proof) if self.shows_thoughts => {
-                self.settle(&mut parts);
-                let thought_signature = Some(proof::write(&proof));
+            ChatEvent::Signature(signature) if self.shows_thoughts => {
+                self.finish_complete_call(&mut parts);
+                let thought_signature = Some(thought_signature::write(&signature));
                 parts.push(WirePart { thought_signature, ..WirePart::thought(String::new()) });
             }
             ChatEvent::ToolCall(piece) => self.call(piece, &mut parts),
@@ -138,26 +140,26 @@ impl Answer {
         }
         // A piece without a name belongs to a call that was complete: at most white space.
         let Some(name) = name else { return };
-        parts.extend(self.grown(false));
-        let proof = self.proof.take().as_deref().map(proof::write);
-        self.growing = Some(Growing { index, id, name, arguments, proof });
+        parts.extend(self.finish_call(false));
+        let signature = self.signature.take().as_deref().map(thought_signature::write);
+        self.growing = Some(Growing { index, id, name, arguments, signature });
     }
 
     /// Writes the call before the next part, if it is complete.
-    fn settle(&mut self, parts: &mut Vec<WirePart>) {
+    fn finish_complete_call(&mut self, parts: &mut Vec<WirePart>) {
         let is_complete = |growing: &Growing| arguments::is_complete(&growing.arguments);
         if self.growing.as_ref().is_some_and(is_complete) {
-            parts.extend(self.grown(false));
+            parts.extend(self.finish_call(false));
         }
     }
 
     /// Takes the call. `None` if the token limit cut its arguments off.
-    fn grown(&mut self, is_cut: bool) -> Option<WirePart> {
-        let Growing { index, id, name, arguments, proof } = self.growing.take()?;
+    fn finish_call(&mut self, is_cut: bool) -> Option<WirePart> {
+        let Growing { index, id, name, arguments, signature } = self.growing.take()?;
         let arguments = arguments::object_or_raw(arguments, is_cut)?;
         let id = id.unwrap_or_else(|| format!("call_{}_{index}", self.id));
         let function_call = Some(json!({"id": id, "name": name, "args": arguments}));
-        Some(WirePart { function_call, thought_signature: proof, ..WirePart::default() })
+        Some(WirePart { function_call, thought_signature: signature, ..WirePart::default() })
     }
 
     /// Adds a part to a whole answer; a part that continues the one before is joined with it.
@@ -166,9 +168,9 @@ impl Answer {
             last.thought == part.thought && last.thought_signature.is_none() && part.text.is_some()
         });
         match goes_on.and_then(|last| Some((last.text.as_mut()?, &mut last.thought_signature))) {
-            Some((text, proof)) => {
+            Some((text, signature)) => {
                 text.push_str(part.text.as_deref().unwrap_or_default());
-                *proof = part.thought_signature;
+                *signature = part.thought_signature;
             }
             None => self.parts.push(part),
         }
@@ -176,7 +178,7 @@ impl Answer {
 
     fn end(&mut self, done: &Completion, out: &mut Vec<u8>) {
         let mut parts: Vec<WirePart> =
-            self.grown(done.finish == Finish::Length).into_iter().collect();
+            self.finish_call(done.finish == Finish::Length).into_iter().collect();
         if self.form == Form::Whole {
             parts.into_iter().for_each(|part| self.add(part));
             parts = std::mem::take(&mut self.parts);
@@ -253,7 +255,7 @@ impl Encoder for Answer {
             self.end(done, out);
             return Ok(());
         }
-        let parts = self.said(event);
+        let parts = self.parts_of(event);
         match self.form {
             Form::Whole => parts.into_iter().for_each(|part| self.add(part)),
             Form::Events | Form::List if parts.is_empty() => {}

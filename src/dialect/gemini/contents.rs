@@ -9,7 +9,7 @@
 
 use serde_json::{Value, json};
 
-use super::{camel, proof};
+use super::{camel, thought_signature};
 use crate::chat::{
     Api, Document, DocumentSource, Foreign, Image, ImageSource, Message, Part, Role, ToolCall,
     ToolResult,
@@ -29,7 +29,7 @@ pub(super) fn read(fields: &mut Fields, body: &mut Object) -> Vec<Message> {
 }
 
 fn instructions(fields: &mut Fields, body: &mut Object) -> Option<Message> {
-    let said = match take(body, "systemInstruction")? {
+    let content = match take(body, "systemInstruction")? {
         Value::String(text) => vec![Part::Text(text)],
         Value::Object(item) => fields
             .within("systemInstruction", |fields| parts(fields, &mut camel(item), Role::System)),
@@ -38,7 +38,7 @@ fn instructions(fields: &mut Fields, body: &mut Object) -> Option<Message> {
             return None;
         }
     };
-    (!said.is_empty()).then_some(Message { role: Role::System, content: said, name: None })
+    (!content.is_empty()).then_some(Message { role: Role::System, content, name: None })
 }
 
 fn content(fields: &mut Fields, mut item: Object, messages: &mut Vec<Message>) {
@@ -51,9 +51,9 @@ fn content(fields: &mut Fields, mut item: Object, messages: &mut Vec<Message>) {
             return;
         }
     };
-    let said = parts(fields, &mut item, role);
+    let content = parts(fields, &mut item, role);
     let is_result = |part: &Part| matches!(part, Part::ToolResult(_));
-    let (results, rest): (Vec<Part>, Vec<Part>) = said.into_iter().partition(is_result);
+    let (results, rest): (Vec<Part>, Vec<Part>) = content.into_iter().partition(is_result);
     // An empty message of the user is still a turn.
     let is_turn = role == Role::User && results.is_empty();
     for (role, content) in [(Role::Tool, results), (role, rest)] {
@@ -74,68 +74,68 @@ fn parts(fields: &mut Fields, item: &mut Object, role: Role) -> Vec<Part> {
         *one = json!([one.take()]);
     }
     let list = fields.list(item, "parts").unwrap_or_default();
-    let mut said = Vec::with_capacity(list.len());
+    let mut read = Vec::with_capacity(list.len());
     fields.within("parts", |fields| {
         for (index, item) in list.into_iter().enumerate() {
             let Some(item) = fields.item(index, item) else { continue };
             for part in fields.within(index, |fields| part(fields, camel(item), role)) {
                 match role {
-                    Role::Assistant => add(&mut said, part),
-                    Role::System | Role::User | Role::Tool => said.push(part),
+                    Role::Assistant => add(&mut read, part),
+                    Role::System | Role::User | Role::Tool => read.push(part),
                 }
             }
         }
     });
-    said
+    read
 }
 
 /// Adds a part of the model; a part that continues the one before is joined with it.
-fn add(said: &mut Vec<Part>, part: Part) {
-    match (said.last_mut(), part) {
+fn add(read: &mut Vec<Part>, part: Part) {
+    match (read.last_mut(), part) {
         (Some(Part::Text(before)), Part::Text(text)) => before.push_str(&text),
         (
-            Some(Part::Reasoning { text: before, signature: proof @ None }),
+            Some(Part::Reasoning { text: before, signature: unsigned @ None }),
             Part::Reasoning { text, signature },
         ) => {
             before.push_str(&text);
-            *proof = signature;
+            *unsigned = signature;
         }
-        (_, part) => said.push(part),
+        (_, part) => read.push(part),
     }
 }
 
 /// The parts for one of Google's parts: a signature precedes what it signs.
 fn part(fields: &mut Fields, mut item: Object, role: Role) -> Vec<Part> {
-    let proof = fields.text(&mut item, "thoughtSignature").and_then(proof::read);
+    let signature = fields.text(&mut item, "thoughtSignature").and_then(thought_signature::read);
     let is_thought = fields.flag(&mut item, "thought") == Some(true);
     let is_models = role == Role::Assistant;
-    let mut said = Vec::new();
+    let mut read = Vec::new();
     if let Some(text) = fields.text(&mut item, "text") {
         if is_models && is_thought {
-            let says_nothing = text.is_empty() && proof.is_none();
-            said.extend((!says_nothing).then_some(Part::Reasoning { text, signature: proof }));
+            let says_nothing = text.is_empty() && signature.is_none();
+            read.extend((!says_nothing).then_some(Part::Reasoning { text, signature }));
         } else if !text.is_empty() {
             // Gemini does not require the signature of a text.
-            said.push(Part::Text(text));
+            read.push(Part::Text(text));
         }
     } else if let Some(call) = fields.object(&mut item, "functionCall").filter(|_| is_models) {
-        let signature =
-            proof.map(|proof| Part::Reasoning { text: String::new(), signature: Some(proof) });
-        said.extend(signature);
-        said.extend(fields.within("functionCall", |fields| called(fields, call)));
+        let signed = signature
+            .map(|signature| Part::Reasoning { text: String::new(), signature: Some(signature) });
+        read.extend(signed);
+        read.extend(fields.within("functionCall", |fields| called(fields, call)));
     } else if let Some(result) = fields.object(&mut item, "functionResponse") {
-        said.extend(fields.within("functionResponse", |fields| answered(fields, camel(result))));
+        read.extend(fields.within("functionResponse", |fields| answered(fields, camel(result))));
     } else if let Some(blob) = fields.object(&mut item, "inlineData") {
-        said.extend(fields.within("inlineData", |fields| inline(fields, camel(blob))));
+        read.extend(fields.within("inlineData", |fields| inline(fields, camel(blob))));
     } else if let Some(file) = fields.object(&mut item, "fileData") {
-        said.extend(fields.within("fileData", |fields| linked(fields, camel(file))));
+        read.extend(fields.within("fileData", |fields| linked(fields, camel(file))));
     } else {
-        said.extend(code(&mut item).map(Part::Text));
+        read.extend(code(&mut item).map(Part::Text));
     }
     for (name, _) in item.iter().filter(|(_, value)| !value.is_null()) {
-        fields.leave_out(name);
+        fields.note_dropped(name);
     }
-    said
+    read
 }
 
 fn called(fields: &mut Fields, mut call: Object) -> Option<Part> {
@@ -226,7 +226,7 @@ fn linked(fields: &mut Fields, mut file: Object) -> Option<Part> {
 /// The code that Google's own tools ran and its output, as text.
 fn code(item: &mut Object) -> Option<String> {
     let run = take(item, "executableCode").map(|run| ("code", run));
-    let (word, said) = run.or_else(|| Some(("output", take(item, "codeExecutionResult")?)))?;
-    let text = said.get(word).and_then(Value::as_str).filter(|text| !text.is_empty())?;
+    let (word, result) = run.or_else(|| Some(("output", take(item, "codeExecutionResult")?)))?;
+    let text = result.get(word).and_then(Value::as_str).filter(|text| !text.is_empty())?;
     Some(format!("```\n{text}\n```"))
 }

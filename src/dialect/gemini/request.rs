@@ -32,7 +32,7 @@ pub(super) fn read(fields: &mut Fields, body: &mut Object) -> ChatRequest {
     let mut extra = std::mem::take(body);
     extra.extend(rest.into_iter().map(|(name, value)| (format!("generationConfig.{name}"), value)));
     extra.retain(|_, value| !is_void(value));
-    request.untold = fields.left_out();
+    request.dropped = fields.take_dropped();
     request.extra = (!extra.is_empty()).then_some(Extra { api: Api::Gemini, fields: extra });
     request
 }
@@ -105,7 +105,7 @@ fn format(fields: &mut Fields, config: &mut Object) -> Format {
             Some(schema) => Format::Schema { name: None, description: None, schema, strict: None },
         },
         Some(_) => {
-            fields.leave_out("generationConfig.responseMimeType");
+            fields.note_dropped("generationConfig.responseMimeType");
             Format::Text
         }
     }
@@ -129,12 +129,12 @@ fn think(fields: &mut Fields, mut config: Object, request: &mut ChatRequest) {
         "HIGH" => Some(Effort::High),
         "" | "THINKING_LEVEL_UNSPECIFIED" => None,
         _ => {
-            fields.leave_out("generationConfig.thinkingConfig.thinkingLevel");
+            fields.note_dropped("generationConfig.thinkingConfig.thinkingLevel");
             None
         }
     };
     for name in config.iter().filter(|(_, value)| !value.is_null()).map(|(name, _)| name) {
-        fields.leave_out(&format!("generationConfig.thinkingConfig.{name}"));
+        fields.note_dropped(&format!("generationConfig.thinkingConfig.{name}"));
     }
     let shows = shows == Some(true);
     request.shape.shows_thoughts = shows;

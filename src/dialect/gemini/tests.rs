@@ -51,7 +51,7 @@ fn a_conversation_is_read_part_by_part() {
     assert_eq!(roles, [Role::System, Role::User, Role::Assistant, Role::Tool, Role::User]);
     assert_eq!(chat.messages[0], Message::text(Role::System, "be brief"));
     assert!(matches!(chat.messages[1].content[1], Part::Image(_)));
-    let [thought, text, proof, Part::ToolCall(one), Part::ToolCall(two)] =
+    let [thought, text, signed, Part::ToolCall(one), Part::ToolCall(two)] =
         chat.messages[2].content.as_slice()
     else {
         panic!("{:?}", chat.messages[2])
@@ -59,7 +59,7 @@ fn a_conversation_is_read_part_by_part() {
     assert_eq!(*thought, Part::Reasoning { text: "hm".to_owned(), signature: None });
     assert_eq!(*text, Part::Text("I see".to_owned()));
     let signature = Some("gemini:AAAA".to_owned());
-    assert_eq!(*proof, Part::Reasoning { text: String::new(), signature });
+    assert_eq!(*signed, Part::Reasoning { text: String::new(), signature });
     assert_eq!((one.id.as_deref(), one.arguments.as_str()), (None, "{\"a\":1}"));
     assert_eq!((two.id.as_deref(), two.arguments.as_str()), (Some("c-2"), "{}"));
     let [Part::ToolResult(one), Part::ToolResult(two)] = chat.messages[3].content.as_slice() else {
@@ -297,7 +297,7 @@ fn an_answer_has_texts_thoughts_and_calls() {
     let answer: Value = serde_json::from_str(&written(false, false, events)).unwrap();
     let id = Uuid::nil().simple();
     let parts = json!([
-        {"text": "hm", "thought": true, "thoughtSignature": proof::write("abc=")},
+        {"text": "hm", "thought": true, "thoughtSignature": thought_signature::write("abc=")},
         {"text": "ab"},
         {"functionCall": {"id": "c-1", "name": "f", "args": {"a": 1}}, "thoughtSignature": "AAAA"},
         {"functionCall": {"id": format!("call_{id}_1"), "name": "g", "args": {}}},

@@ -64,7 +64,7 @@ fn choice(fields: &mut Fields, body: &mut Object) -> (ToolChoice, Vec<String>) {
     fields.within("toolConfig", |fields| {
         let calling = fields.object(&mut config, "functionCallingConfig").map(camel);
         for name in config.keys() {
-            fields.leave_out(&format!("toolConfig.{name}"));
+            fields.note_dropped(&format!("toolConfig.{name}"));
         }
         let Some(mut calling) = calling else { return (ToolChoice::default(), Vec::new()) };
         fields.within("functionCallingConfig", |fields| {

@@ -56,7 +56,7 @@ fn a_full_request_is_read() {
     assert!(request.stream);
     assert_eq!(request.messages[0], Message::text(Role::System, "Be brief."));
     assert_eq!(request.messages[1].role, Role::Tool);
-    assert_eq!(request.untold, ["name", "unknown"]);
+    assert_eq!(request.dropped, ["name", "unknown"]);
 }
 
 #[test]

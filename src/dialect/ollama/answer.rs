@@ -31,7 +31,7 @@ pub(super) struct Answer {
     waited: Duration,
     wants_logprobs: bool,
     /// The content that was not written yet.
-    said: Said,
+    pending: Pending,
     /// The call whose arguments may still grow.
     call: Option<GrowingCall>,
     /// Calls completed so far, which gives each its number.
@@ -42,7 +42,7 @@ pub(super) struct Answer {
 }
 
 #[derive(Default)]
-struct Said {
+struct Pending {
     content: String,
     thinking: String,
     calls: Vec<LineCall>,
@@ -65,7 +65,7 @@ impl Answer {
             created: head.created,
             waited: head.waited,
             wants_logprobs: request.logprobs.is_some(),
-            said: Said::default(),
+            pending: Pending::default(),
             call: None,
             calls: 0,
             first: None,
@@ -76,9 +76,11 @@ impl Answer {
 
     fn take(&mut self, event: ChatEvent, at: Duration, out: &mut Vec<u8>) -> Result<(), String> {
         match event {
-            ChatEvent::Text(text) => append(&mut self.said.content, text),
-            ChatEvent::Reasoning(text) => append(&mut self.said.thinking, text),
-            ChatEvent::Logprobs(tokens) if self.wants_logprobs => self.said.logprobs.extend(tokens),
+            ChatEvent::Text(text) => append(&mut self.pending.content, text),
+            ChatEvent::Reasoning(text) => append(&mut self.pending.thinking, text),
+            ChatEvent::Logprobs(tokens) if self.wants_logprobs => {
+                self.pending.logprobs.extend(tokens)
+            }
             ChatEvent::Logprobs(_)
             | ChatEvent::Signature(_)
             | ChatEvent::Whole(_)
@@ -117,7 +119,7 @@ impl Answer {
         let index = self.calls;
         self.calls = self.calls.saturating_add(1);
         let function = LineFunction { index, name: call.name, arguments };
-        self.said.calls.push(LineCall { id: call.id, function });
+        self.pending.calls.push(LineCall { id: call.id, function });
         Ok(())
     }
 
@@ -127,7 +129,7 @@ impl Answer {
             Err(_) if done.finish == Finish::Length => {}
             completed => completed?,
         }
-        if self.stream && !self.said.is_empty() {
+        if self.stream && !self.pending.is_empty() {
             self.write(None, at, out);
         }
         self.write(Some(done), at, out);
@@ -137,17 +139,17 @@ impl Answer {
 
     /// Writes the collected content.
     fn write(&mut self, done: Option<&Completion>, at: Duration, out: &mut Vec<u8>) {
-        let said = std::mem::take(&mut self.said);
-        let thinking = (!said.thinking.is_empty()).then_some(said.thinking.as_str());
+        let pending = std::mem::take(&mut self.pending);
+        let thinking = (!pending.thinking.is_empty()).then_some(pending.thinking.as_str());
         let (message, response, thinking) = match self.route {
             Ollama::Chat => {
-                let calls = &said.calls;
-                let content = &said.content;
+                let calls = &pending.calls;
+                let content = &pending.content;
                 let message = LineMessage { role: "assistant", content, thinking, calls };
                 (Some(message), None, None)
             }
             Ollama::Generate | Ollama::Embed | Ollama::Embeddings | Ollama::Show => {
-                (None, Some(said.content.as_str()), thinking)
+                (None, Some(pending.content.as_str()), thinking)
             }
         };
         let line = Line {
@@ -158,7 +160,7 @@ impl Answer {
             thinking,
             done: done.is_some(),
             done_reason: done.map(|done| reason(done.finish)),
-            logprobs: said.logprobs.iter().map(LineLogprob::from).collect(),
+            logprobs: pending.logprobs.iter().map(LineLogprob::from).collect(),
             counts: done.and_then(|done| self.counts(done, at)),
         };
         json::write(out, &line);
@@ -226,7 +228,7 @@ impl Encoder for Answer {
         }
         let taken = self.take(event, at, out);
         taken.map_err(|message| GatewayError::upstream(ErrorKind::BadUpstream, message))?;
-        if self.stream && !self.said.is_empty() {
+        if self.stream && !self.pending.is_empty() {
             self.write(None, at, out);
         }
         Ok(())
@@ -240,7 +242,7 @@ impl Encoder for Answer {
     }
 }
 
-impl Said {
+impl Pending {
     fn is_empty(&self) -> bool {
         self.content.is_empty()
             && self.thinking.is_empty()

@@ -81,8 +81,8 @@ fn answer<'a>(
     Answer {
         model,
         embeddings: vectors,
-        total_duration: usage.durations.map_or(measured, |told| told.total),
-        load_duration: usage.durations.map_or(0, |told| told.load),
+        total_duration: usage.durations.map_or(measured, |durations| durations.total),
+        load_duration: usage.durations.map_or(0, |durations| durations.load),
         prompt_eval_count: usage.prompt.filter(|count| *count > 0),
     }
 }

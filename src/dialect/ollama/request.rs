@@ -199,7 +199,7 @@ fn tools(fields: &mut Fields, body: &mut Object) -> Vec<Tool> {
 fn tool(fields: &mut Fields, item: &mut Object) -> Option<Tool> {
     let kind = fields.text(item, "type").filter(|kind| kind != "function");
     if let Some(kind) = kind.filter(|_| !item.contains_key("function")) {
-        fields.leave_out(&kind);
+        fields.note_dropped(&kind);
         return None;
     }
     let mut function = fields.required_object(item, "function")?;

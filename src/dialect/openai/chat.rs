@@ -39,7 +39,7 @@ impl Dialect for OpenAiChat {
         &["/v1/chat/completions", "/chat/completions"]
     }
 
-    fn shows_life(&self) -> bool {
+    fn has_heartbeat(&self) -> bool {
         true
     }
 
@@ -76,9 +76,9 @@ struct Whole {
     reasoning_field: ReasoningField,
     calls: Vec<ToolCall>,
     /// The signature of each call, if it has one.
-    proofs: Vec<Option<String>>,
+    signatures: Vec<Option<String>>,
     /// The signature of the next call.
-    proof: Option<String>,
+    signature: Option<String>,
     logprobs: Vec<TokenLogprob>,
 }
 
@@ -92,8 +92,8 @@ impl Whole {
             reasoning: String::new(),
             reasoning_field: request.shape.reasoning,
             calls: Vec::new(),
-            proofs: Vec::new(),
-            proof: None,
+            signatures: Vec::new(),
+            signature: None,
             logprobs: Vec::new(),
         }
     }
@@ -104,7 +104,7 @@ impl Whole {
             call.arguments.push_str(&piece.arguments);
         } else {
             let name = piece.name.unwrap_or_default();
-            self.proofs.push(self.proof.take());
+            self.signatures.push(self.signature.take());
             self.calls.push(ToolCall { id: piece.id, name, arguments: piece.arguments });
         }
     }
@@ -123,7 +123,7 @@ impl Whole {
             refusal: (),
             reasoning_content,
             reasoning,
-            tool_calls: calls.iter().zip(&self.proofs).map(call).collect(),
+            tool_calls: calls.iter().zip(&self.signatures).map(call).collect(),
             function_call: old_call,
         }
     }
@@ -133,13 +133,13 @@ impl Collector for Whole {
     fn add(&mut self, event: ChatEvent) {
         match event {
             ChatEvent::Text(text) => {
-                self.proof = None;
+                self.signature = None;
                 append(&mut self.content, text);
             }
             ChatEvent::Reasoning(text) => self.reasoning.push_str(&text),
             ChatEvent::ToolCall(piece) => self.add_call(piece),
             ChatEvent::Logprobs(tokens) if self.with_logprobs => self.logprobs.extend(tokens),
-            ChatEvent::Signature(proof) => self.proof = Some(proof),
+            ChatEvent::Signature(signature) => self.signature = Some(signature),
             ChatEvent::Logprobs(_)
             | ChatEvent::Whole(_)
             | ChatEvent::Carried(_)
@@ -162,9 +162,9 @@ fn finish_reason(finish: Finish, old_functions: bool) -> &'static str {
     super::finish_reason(finish)
 }
 
-fn call<'a>((call, proof): (&'a ToolCall, &'a Option<String>)) -> Call<'a> {
+fn call<'a>((call, signature): (&'a ToolCall, &'a Option<String>)) -> Call<'a> {
     let id = call.id.as_deref().unwrap_or_default();
-    let extra_content = proof.as_deref().and_then(ExtraContent::of);
+    let extra_content = signature.as_deref().and_then(ExtraContent::of);
     Call { id, kind: "function", function: function(call), extra_content }
 }
 
@@ -228,8 +228,8 @@ struct Google<'a> {
 
 impl<'a> ExtraContent<'a> {
     /// Only Gemini's signatures have a place in this API.
-    fn of(proof: &'a str) -> Option<Self> {
-        geminis(proof).map(|thought_signature| Self { google: Google { thought_signature } })
+    fn of(signature: &'a str) -> Option<Self> {
+        geminis(signature).map(|thought_signature| Self { google: Google { thought_signature } })
     }
 }
 

@@ -35,7 +35,7 @@ impl Dialect for OpenAiCompletions {
         &["/v1/completions", "/completions"]
     }
 
-    fn shows_life(&self) -> bool {
+    fn has_heartbeat(&self) -> bool {
         true
     }
 

@@ -99,7 +99,7 @@ fn part(fields: &mut Fields, index: usize, value: Value, allowed: Allowed) -> Op
                 Some(document.map_or_else(|| foreign(kind, part), Part::Document))
             }
             kind => {
-                fields.leave_out(kind);
+                fields.note_dropped(kind);
                 // Of an unknown part, the text is kept.
                 let text =
                     fields.text(&mut part, "text").or_else(|| fields.text(&mut part, "thinking"));

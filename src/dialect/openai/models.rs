@@ -17,7 +17,7 @@ pub fn some(offers: &[Offer]) -> Value {
 pub fn one(offer: &Offer) -> Value {
     let model = offer.model.as_ref();
     let owner = model.and_then(|model| model.owner.as_deref()).unwrap_or(&offer.provider);
-    let is_told = !offer.facts.says_no_ability();
+    let is_told = !offer.facts.has_no_known_ability();
     json!(Entry {
         id: &offer.name,
         object: "model",

@@ -1,7 +1,7 @@
 //! `POST /v1/responses`.
 //!
 //! It owns the route. `request`, `items` and `tools` decode, `output` and `call` hold the items of
-//! the answer, `answer` writes them, streamed or whole; `free_text` and `proofs` translate
+//! the answer, `answer` writes them, streamed or whole; `free_text` and `sealed` translate
 //! free-form calls and signatures, `memory` inserts earlier turns. It rejects conversations, stored
 //! prompts and background work by name. Unknown tools and items are not rejected: they are dropped
 //! and named.
@@ -16,8 +16,8 @@ mod items;
 mod memory;
 mod object;
 mod output;
-mod proofs;
 mod request;
+mod sealed;
 mod tools;
 
 use crate::chat::{Ask, Endpoint, GatewayError};
@@ -39,7 +39,7 @@ impl Dialect for OpenAiResponses {
         &["/v1/responses", "/responses"]
     }
 
-    fn shows_life(&self) -> bool {
+    fn has_heartbeat(&self) -> bool {
         true
     }
 
@@ -51,12 +51,12 @@ impl Dialect for OpenAiResponses {
         self.decode_after(body, &Turns::new())
     }
 
-    fn refers(&self, body: &[u8]) -> Vec<String> {
-        memory::refers(body)
+    fn referenced_ids(&self, body: &[u8]) -> Vec<String> {
+        memory::referenced_ids(body)
     }
 
-    fn refers_to_unknown(&self, body: &[u8]) -> Option<GatewayError> {
-        memory::refers_to_unknown(body)
+    fn unknown_reference(&self, body: &[u8]) -> Option<GatewayError> {
+        memory::unknown_reference(body)
     }
 
     fn decode_after(&self, body: &[u8], turns: &Turns) -> Result<Ask, GatewayError> {

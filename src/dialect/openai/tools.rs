@@ -150,7 +150,7 @@ fn tool(fields: &mut Fields, index: usize, item: Value, form: Form) -> Option<To
                 inner(fields, item, "function", form, function)
             }
             Some(kind) => {
-                fields.leave_out(kind);
+                fields.note_dropped(kind);
                 None
             }
         }

@@ -276,7 +276,7 @@ fn unknown_settings_are_dropped_and_named() {
         "thinking",
         "citations",
     ];
-    assert_eq!(request.untold, expected);
+    assert_eq!(request.dropped, expected);
     assert!(request.extra.unwrap().fields.contains_key("context_management"));
 }
 

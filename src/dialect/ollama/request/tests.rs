@@ -189,7 +189,7 @@ fn unknown_fields_are_kept_or_named_and_never_rejected() {
     assert_eq!((role.api, &role.value), (Api::Ollama, &json!({"role": "control"})));
     let Part::ToolCall(call) = &request.messages[1].content[0] else { panic!("a call") };
     assert_eq!(call.arguments, "{\"a\":1}");
-    assert_eq!((request.tools.len(), request.untold), (1, vec!["web_search".to_owned()]));
+    assert_eq!((request.tools.len(), request.dropped), (1, vec!["web_search".to_owned()]));
 }
 
 proptest! {

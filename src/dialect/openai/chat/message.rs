@@ -23,7 +23,7 @@ fn message(fields: &mut Fields, item: &mut Object) -> Option<Message> {
     let message = known(fields, item);
     for (name, _) in item.iter().filter(|(_, value)| !is_nothing(value)) {
         if !KNOWN.contains(&name.as_str()) {
-            fields.leave_out(name);
+            fields.note_dropped(name);
         }
     }
     message
@@ -50,7 +50,7 @@ fn known(fields: &mut Fields, item: &mut Object) -> Option<Message> {
             (Role::System, content::required(fields, item, "content", Allowed::TextAndImages)?)
         }
         "user" => (Role::User, content::required(fields, item, "content", Allowed::TextAndImages)?),
-        "assistant" => (Role::Assistant, said(fields, item)),
+        "assistant" => (Role::Assistant, assistant_parts(fields, item)),
         "tool" => {
             let call_id = fields.required_text(item, "tool_call_id");
             (Role::Tool, vec![result(fields, item, call_id, None)?])
@@ -61,7 +61,7 @@ fn known(fields: &mut Fields, item: &mut Object) -> Option<Message> {
         }
         // A template may know more roles than this API; the content is treated as the user's.
         word => {
-            fields.leave_out(word);
+            fields.note_dropped(word);
             (Role::User, content::optional(fields, item, "content"))
         }
     };
@@ -69,12 +69,12 @@ fn known(fields: &mut Fields, item: &mut Object) -> Option<Message> {
 }
 
 /// The model's earlier output: reasoning, text and calls, in their original order.
-fn said(fields: &mut Fields, item: &mut Object) -> Vec<Part> {
+fn assistant_parts(fields: &mut Fields, item: &mut Object) -> Vec<Part> {
     if take(item, "audio").is_some_and(|audio| !audio.is_boolean()) {
-        fields.leave_out("audio");
+        fields.note_dropped("audio");
     }
     let mut parts = Vec::new();
-    parts.extend(thought(item));
+    parts.extend(reasoning(item));
     parts.extend(content::optional(fields, item, "content"));
     parts.extend(fields.text(item, "refusal").map(Part::Text));
     let calls = fields.list(item, "tool_calls").unwrap_or_default();
@@ -93,7 +93,7 @@ fn said(fields: &mut Fields, item: &mut Object) -> Vec<Part> {
 
 /// The model's reasoning in the fields of other servers' clients: its text, and all fields
 /// unchanged for a server that needs them back. Two fields with a text hold the same text.
-fn thought(item: &mut Object) -> Vec<Part> {
+fn reasoning(item: &mut Object) -> Vec<Part> {
     const NAMES: [&str; 3] = ["reasoning_content", "reasoning", "reasoning_details"];
     let mut fields = Object::new();
     for name in NAMES {
@@ -130,12 +130,12 @@ fn call(fields: &mut Fields, index: usize, value: Value) -> Option<Vec<Part>> {
             return free_call(fields, &kind, &mut call);
         }
         let id = fields.text(&mut call, "id");
-        let proof = proof(&mut call)
+        let signature = signature(&mut call)
             .map(|signature| Part::Reasoning { text: String::new(), signature: Some(signature) });
         let mut function = required_object(fields, &mut call, "function")?;
         fields
             .within("function", |fields| content::call(fields, &mut function, id))
-            .map(|call| proof.into_iter().chain([Part::ToolCall(call)]).collect())
+            .map(|call| signature.into_iter().chain([Part::ToolCall(call)]).collect())
     })
 }
 
@@ -145,7 +145,7 @@ fn free_call(fields: &mut Fields, kind: &str, call: &mut Object) -> Option<Vec<P
     let id = fields.text(call, "id");
     let Some(mut inner) = fields.object(call, kind).filter(|inner| inner.contains_key("name"))
     else {
-        fields.leave_out(kind);
+        fields.note_dropped(kind);
         return None;
     };
     fields.within(kind, |fields| {
@@ -158,7 +158,7 @@ fn free_call(fields: &mut Fields, kind: &str, call: &mut Object) -> Option<Vec<P
 
 /// The signature in the field of Google's own OpenAI endpoint. Other contents of the field are
 /// ignored.
-fn proof(call: &mut Object) -> Option<String> {
+fn signature(call: &mut Object) -> Option<String> {
     let extra = take(call, "extra_content")?;
     let signature = extra.pointer("/google/thought_signature")?.as_str()?;
     Some(of_gemini(signature))

@@ -47,7 +47,7 @@ pub(super) fn decode(body: &[u8]) -> Result<ChatRequest, GatewayError> {
         (request.tools, request.tool_choice) = tools::tools(noted, &mut body, Form::Nested);
     }
     check_logit_bias(noted, &mut body);
-    request.untold = fields.left_out();
+    request.dropped = fields.take_dropped();
     fields.finish()?;
     request.extra = rest(body);
     Ok(request)

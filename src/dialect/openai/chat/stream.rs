@@ -30,7 +30,7 @@ pub(super) struct Streamed {
     begun: bool,
     call: Option<OpenCall>,
     /// The signature of the next call.
-    proof: Option<String>,
+    signature: Option<String>,
 }
 
 /// The call that is being written.
@@ -50,7 +50,7 @@ impl Streamed {
             reasoning: request.shape.reasoning,
             begun: false,
             call: None,
-            proof: None,
+            signature: None,
         }
     }
 
@@ -82,8 +82,8 @@ impl Streamed {
         } else {
             (Some(piece.id.as_deref().unwrap_or_default()), piece.name.as_deref())
         };
-        let proof = if is_open { None } else { self.proof.take() };
-        let extra = proof.as_deref().and_then(ExtraContent::of);
+        let signature = if is_open { None } else { self.signature.take() };
+        let extra = signature.as_deref().and_then(ExtraContent::of);
         self.fragment(piece.index, id, name, &piece.arguments, extra, out);
     }
 
@@ -148,7 +148,7 @@ impl Encoder for Streamed {
     ) -> Result<(), GatewayError> {
         match event {
             ChatEvent::Text(text) => {
-                self.proof = None;
+                self.signature = None;
                 self.begin(Some(""), out);
                 self.delta(Delta::Text { content: &text }, out);
             }
@@ -163,7 +163,7 @@ impl Encoder for Streamed {
                 self.choice(Delta::Nothing {}, logprobs(&tokens), None, out);
             }
             ChatEvent::Done(completion) => self.end(&completion, out),
-            ChatEvent::Signature(proof) => self.proof = Some(proof),
+            ChatEvent::Signature(signature) => self.signature = Some(signature),
             ChatEvent::Logprobs(_) | ChatEvent::Whole(_) | ChatEvent::Carried(_) => {}
         }
         Ok(())

@@ -129,9 +129,9 @@ fn a_stream_names_each_call_once_and_never_leaves_its_arguments_empty() {
 
 #[test]
 fn a_call_carries_geminis_signature_and_brings_it_back() {
-    let answer = |request: &ChatRequest, proof: &str| {
+    let answer = |request: &ChatRequest, signature: &str| {
         let events = vec![
-            ChatEvent::Signature(proof.to_owned()),
+            ChatEvent::Signature(signature.to_owned()),
             piece(0, Some(("g-1", "f")), "{}"),
             piece(1, Some(("g-2", "f")), "{}"),
             end(Finish::ToolCalls),

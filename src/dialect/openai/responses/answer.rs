@@ -16,7 +16,7 @@ use super::call::Call;
 use super::memory::PREVIOUS;
 use super::object::{Counts, Response};
 use super::output::{Item, Kind, Status};
-use super::proofs::Proof;
+use super::sealed::Signature;
 use crate::chat::{
     CallForm, ChatEvent, ChatRequest, Completion, ErrorKind, Finish, GatewayError, TokenLogprob,
     ToolCallPiece,
@@ -30,7 +30,7 @@ use crate::wire::{json, sse};
 pub(super) struct Answer {
     response: Response,
     with_logprobs: bool,
-    with_proofs: bool,
+    with_signatures: bool,
     forms: Vec<(String, CallForm)>,
     /// The input, if the answer may be stored.
     input: Option<Vec<Value>>,
@@ -49,7 +49,7 @@ impl Answer {
         Self {
             response: Response::new(request, head),
             with_logprobs: request.logprobs.is_some(),
-            with_proofs: request.shape.with_proofs,
+            with_signatures: request.shape.with_signatures,
             forms: request.shape.forms.clone(),
             input: request.shape.input.clone(),
             whole: None,
@@ -111,13 +111,13 @@ impl Answer {
     }
 
     /// A signature may come without visible reasoning.
-    fn add_proof(&mut self, signature: String, out: &mut Vec<u8>) {
+    fn add_signature(&mut self, signature: String, out: &mut Vec<u8>) {
         self.begin(out);
         let position = self.open_text(true, out);
-        if let Some(Item { kind: Kind::Reasoning { text, proofs }, .. }) =
+        if let Some(Item { kind: Kind::Reasoning { text, signatures }, .. }) =
             self.items.get_mut(position)
         {
-            proofs.push(Proof { until: text.len(), signature });
+            signatures.push(Signature { until: text.len(), signature });
         }
     }
 
@@ -132,7 +132,7 @@ impl Answer {
         }
         self.close_text(Status::Completed, out);
         let (prefix, kind) = if thinking {
-            ("rs", Kind::Reasoning { text: String::new(), proofs: Vec::new() })
+            ("rs", Kind::Reasoning { text: String::new(), signatures: Vec::new() })
         } else {
             ("msg", Kind::Message { text: String::new(), logprobs: Vec::new() })
         };
@@ -275,7 +275,9 @@ impl Encoder for Answer {
             ChatEvent::ToolCall(piece) => self.add_call(piece, out),
             ChatEvent::Logprobs(tokens) if self.with_logprobs => self.add_logprobs(tokens),
             ChatEvent::Done(completion) => self.end(&completion, out),
-            ChatEvent::Signature(proof) if self.with_proofs => self.add_proof(proof, out),
+            ChatEvent::Signature(signature) if self.with_signatures => {
+                self.add_signature(signature, out)
+            }
             ChatEvent::Logprobs(_)
             | ChatEvent::Signature(_)
             | ChatEvent::Whole(_)
@@ -292,8 +294,8 @@ impl Encoder for Answer {
             }
         }
         let mut response = self.response.object(Status::Failed, &self.items);
-        let said = json!({"code": failure_code(error.kind), "message": message(error)});
-        response.insert("error".to_owned(), said);
+        let error_object = json!({"code": failure_code(error.kind), "message": message(error)});
+        response.insert("error".to_owned(), error_object);
         self.events.emit("response.failed", json!({"response": response}), out);
     }
 
@@ -315,7 +317,7 @@ impl Encoder for Answer {
         self.events.next > 0
     }
 
-    fn kept(&mut self) -> Option<(String, Turn)> {
+    fn take_turn(&mut self) -> Option<(String, Turn)> {
         let (response, input) = (self.whole.take()?, self.input.take()?);
         let text = |key: &str| Some(response.get(key)?.as_str()?.to_owned());
         let (id, previous) = (text("id")?, text(PREVIOUS));

@@ -16,11 +16,11 @@ pub(super) struct Call {
     call_id: String,
     name: String,
     namespace: Option<String>,
-    said: Said,
+    content: Content,
 }
 
 /// The content of a call so far.
-enum Said {
+enum Content {
     Arguments(String),
     Text(FreeText),
     Command(String),
@@ -34,34 +34,36 @@ impl Call {
     pub(super) fn new(call_id: String, name: String, forms: &[(String, CallForm)]) -> Self {
         let form = form_of(&name, forms);
         let kind = form.map_or(CallKind::Function, |form| form.kind);
-        let said = match kind {
-            CallKind::Function => Said::Arguments(String::new()),
-            CallKind::FreeText => Said::Text(FreeText::default()),
-            CallKind::LocalShell => Said::Command(String::new()),
+        let content = match kind {
+            CallKind::Function => Content::Arguments(String::new()),
+            CallKind::FreeText => Content::Text(FreeText::default()),
+            CallKind::LocalShell => Content::Command(String::new()),
         };
         let namespace = form.and_then(|form| form.namespace.clone());
         let name = form.map_or(name, |form| form.name.clone());
-        Self { call_id, name, namespace, said }
+        Self { call_id, name, namespace, content }
     }
 
     /// The prefix of such items' ids.
     pub(super) fn prefix(&self) -> &'static str {
-        match &self.said {
-            Said::Arguments(_) => "fc",
-            Said::Text(_) => "ctc",
-            Said::Command(_) => "lsh",
+        match &self.content {
+            Content::Arguments(_) => "fc",
+            Content::Text(_) => "ctc",
+            Content::Command(_) => "lsh",
         }
     }
 
     /// Adds more of the arguments; returns the event for it.
     pub(super) fn add(&mut self, more: &str) -> Option<Event> {
-        match &mut self.said {
-            Said::Arguments(arguments) => {
+        match &mut self.content {
+            Content::Arguments(arguments) => {
                 arguments.push_str(more);
-                told("response.function_call_arguments.delta", more)
+                delta_event("response.function_call_arguments.delta", more)
             }
-            Said::Text(text) => told("response.custom_tool_call_input.delta", &text.add(more)),
-            Said::Command(arguments) => {
+            Content::Text(text) => {
+                delta_event("response.custom_tool_call_input.delta", &text.add(more))
+            }
+            Content::Command(arguments) => {
                 arguments.push_str(more);
                 None
             }
@@ -70,30 +72,30 @@ impl Call {
 
     /// Ends the call; returns the events for it.
     pub(super) fn end(&mut self) -> Vec<Event> {
-        match &mut self.said {
-            Said::Arguments(arguments) => {
+        match &mut self.content {
+            Content::Arguments(arguments) => {
                 // An empty text is not JSON, and breaks clients that parse it.
                 let rest = if arguments.is_empty() { "{}" } else { "" };
                 arguments.push_str(rest);
                 let done = json!({"name": self.name, "arguments": arguments});
-                let delta = told("response.function_call_arguments.delta", rest);
+                let delta = delta_event("response.function_call_arguments.delta", rest);
                 delta.into_iter().chain([("response.function_call_arguments.done", done)]).collect()
             }
-            Said::Text(text) => {
-                let delta = told("response.custom_tool_call_input.delta", &text.end());
+            Content::Text(text) => {
+                let delta = delta_event("response.custom_tool_call_input.delta", &text.end());
                 let done = ("response.custom_tool_call_input.done", json!({"input": text.text()}));
                 delta.into_iter().chain([done]).collect()
             }
-            Said::Command(_) => Vec::new(),
+            Content::Command(_) => Vec::new(),
         }
     }
 
     /// The item in the API's form.
     pub(super) fn value(&self, id: &str, status: &str) -> Value {
-        let (kind, field, said) = match &self.said {
-            Said::Arguments(arguments) => ("function_call", "arguments", json!(arguments)),
-            Said::Text(text) => ("custom_tool_call", "input", json!(text.text())),
-            Said::Command(arguments) => {
+        let (kind, field, content) = match &self.content {
+            Content::Arguments(arguments) => ("function_call", "arguments", json!(arguments)),
+            Content::Text(text) => ("custom_tool_call", "input", json!(text.text())),
+            Content::Command(arguments) => {
                 return json!({
                     "id": id, "type": "local_shell_call", "call_id": self.call_id,
                     "action": action(arguments), "status": status,
@@ -102,7 +104,7 @@ impl Call {
         };
         let mut item = json!({
             "id": id, "type": kind, "call_id": self.call_id, "name": self.name,
-            field: said, "status": status,
+            field: content, "status": status,
         });
         if let (Some(namespace), Some(item)) = (&self.namespace, item.as_object_mut()) {
             item.insert("namespace".to_owned(), json!(namespace));
@@ -122,7 +124,7 @@ fn form_of<'a>(name: &str, forms: &'a [(String, CallForm)]) -> Option<&'a CallFo
     named.or_else(|| forms.iter().find(|(_, form)| is_long(form))).map(|(_, form)| form)
 }
 
-fn told(event: &'static str, delta: &str) -> Option<Event> {
+fn delta_event(event: &'static str, delta: &str) -> Option<Event> {
     (!delta.is_empty()).then(|| (event, json!({"delta": delta})))
 }
 

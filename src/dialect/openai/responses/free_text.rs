@@ -26,7 +26,7 @@ pub(super) struct FreeText {
     /// How much of it was read.
     read: usize,
     /// The text that was written.
-    said: String,
+    written: String,
     state: State,
 }
 
@@ -38,9 +38,9 @@ enum State {
     /// Inside the text.
     Within,
     /// After the text.
-    Behind,
+    After,
     /// The arguments do not begin as expected.
-    Odd,
+    Unexpected,
 }
 
 impl FreeText {
@@ -51,7 +51,7 @@ impl FreeText {
             match beginning(&self.raw) {
                 Beginning::Text(read) => (self.read, self.state) = (read, State::Within),
                 Beginning::Open => {}
-                Beginning::Other => self.state = State::Odd,
+                Beginning::Other => self.state = State::Unexpected,
             }
         }
         if self.state != State::Within {
@@ -61,19 +61,19 @@ impl FreeText {
         let (text, read, ends) = unescape(rest);
         self.read += read;
         if ends {
-            self.state = State::Behind;
+            self.state = State::After;
         }
-        self.said.push_str(&text);
+        self.written.push_str(&text);
         text
     }
 
     /// Returns the rest of the text when the arguments are complete.
     pub(super) fn end(&mut self) -> String {
         match self.state {
-            State::Within | State::Behind => String::new(),
-            State::Before | State::Odd => {
+            State::Within | State::After => String::new(),
+            State::Before | State::Unexpected => {
                 let text = whole(&self.raw);
-                self.said.push_str(&text);
+                self.written.push_str(&text);
                 text
             }
         }
@@ -81,7 +81,7 @@ impl FreeText {
 
     /// The text so far.
     pub(super) fn text(&self) -> &str {
-        &self.said
+        &self.written
     }
 }
 
@@ -240,12 +240,12 @@ mod tests {
             } else { raw };
             let letters: Vec<char> = raw.chars().collect();
             let mut reader = FreeText::default();
-            let mut said = String::new();
+            let mut written = String::new();
             for piece in letters.chunks(cut) {
-                said.push_str(&reader.add(&piece.iter().collect::<String>()));
+                written.push_str(&reader.add(&piece.iter().collect::<String>()));
             }
-            said.push_str(&reader.end());
-            prop_assert_eq!(&said, &wanted);
+            written.push_str(&reader.end());
+            prop_assert_eq!(&written, &wanted);
             prop_assert_eq!(reader.text(), wanted);
         }
 

@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use serde_json::{Value, json};
 
 use super::free_text;
-use super::proofs;
+use super::sealed;
 use super::tools::{Offer, SHELL, plain};
 use crate::chat::{Message, Part, Role, ToolCall, ToolResult};
 use crate::dialect::openai::INVALID_VALUE;
@@ -26,7 +26,7 @@ pub(super) struct Input {
     /// The conversation.
     pub(super) messages: Vec<Message>,
     /// The kinds of the dropped items.
-    pub(super) untold: Vec<String>,
+    pub(super) dropped: Vec<String>,
     /// The messages that wait for the results of open calls.
     held: Vec<Message>,
     /// The calls of the last turn that have no result yet.
@@ -156,8 +156,8 @@ impl Input {
         allowed: Allowed,
     ) -> Option<Vec<Part>> {
         if let Some(Value::Array(parts)) = item.get_mut(key) {
-            let untold = &mut self.untold;
-            parts.retain_mut(|part| keep_part(part, untold));
+            let dropped = &mut self.dropped;
+            parts.retain_mut(|part| keep_part(part, dropped));
             if parts.is_empty() {
                 return Some(Vec::new());
             }
@@ -192,7 +192,7 @@ impl Input {
     fn unknown(&mut self, kind: &str, item: &Object) {
         let text = text_of(item);
         if text.is_empty() {
-            return self.untold.push(plain(kind));
+            return self.dropped.push(plain(kind));
         }
         let role = match item.get("role").and_then(Value::as_str) {
             Some("assistant") => Role::Assistant,
@@ -257,7 +257,7 @@ fn is_thinking(message: &Message) -> bool {
 }
 
 /// Whether a part is known; an unknown one with a text becomes that text.
-fn keep_part(part: &mut Value, untold: &mut Vec<String>) -> bool {
+fn keep_part(part: &mut Value, dropped: &mut Vec<String>) -> bool {
     const KNOWN: &[&str] =
         &["text", "input_text", "output_text", "refusal", "image_url", "input_image"];
     let Some(kind) = part.get("type").and_then(Value::as_str) else { return true };
@@ -269,7 +269,7 @@ fn keep_part(part: &mut Value, untold: &mut Vec<String>) -> bool {
     match text {
         Some(text) => *part = json!({"type": "text", "text": text}),
         None => {
-            untold.push(kind);
+            dropped.push(kind);
             return false;
         }
     }
@@ -279,7 +279,7 @@ fn keep_part(part: &mut Value, untold: &mut Vec<String>) -> bool {
 /// The reasoning itself if the item has it, else its summary. Content that this gateway sealed
 /// restores the provider's signatures; other encrypted content is for its own provider only.
 fn thinking(fields: &mut Fields, item: &mut Object) -> Vec<Part> {
-    let sealed = fields.text(item, "encrypted_content").and_then(|sealed| proofs::open(&sealed));
+    let sealed = fields.text(item, "encrypted_content").and_then(|sealed| sealed::open(&sealed));
     if let Some(parts) = sealed {
         return parts;
     }

@@ -49,7 +49,7 @@ impl Body {
 }
 
 /// The ids of the responses that a body refers to.
-pub(super) fn refers(body: &[u8]) -> Vec<String> {
+pub(super) fn referenced_ids(body: &[u8]) -> Vec<String> {
     // Bodies without references are parsed only once, later. A reference may be just an id.
     let holds = |word: &str| body.windows(word.len()).any(|window| window == word.as_bytes());
     if !holds(PREVIOUS) && !holds("\"id\"") {
@@ -63,7 +63,7 @@ pub(super) fn refers(body: &[u8]) -> Vec<String> {
 
 /// The error for a body that continues something which only a provider may know (a response, an
 /// item, a conversation); `None` if the body is complete by itself.
-pub(super) fn refers_to_unknown(body: &[u8]) -> Option<GatewayError> {
+pub(super) fn unknown_reference(body: &[u8]) -> Option<GatewayError> {
     fn id(value: &Value) -> Option<&str> {
         value.get("id").unwrap_or(value).as_str()
     }

@@ -9,7 +9,7 @@
 use serde_json::{Value, json};
 
 use super::call::Call;
-use super::proofs::{Proof, seal};
+use super::sealed::{Signature, seal};
 use crate::chat::TokenLogprob;
 use crate::dialect::openai::Logprob;
 
@@ -62,7 +62,7 @@ pub(super) enum Kind {
         /// The text so far.
         text: String,
         /// The provider's signatures so far; only for clients that send them back.
-        proofs: Vec<Proof>,
+        signatures: Vec<Signature>,
     },
     /// A call of a tool.
     Call(Call),
@@ -82,11 +82,11 @@ impl Item {
                     "content": content,
                 })
             }
-            Kind::Reasoning { text, proofs } => {
+            Kind::Reasoning { text, signatures } => {
                 let summary = if text.is_empty() { json!([]) } else { json!([self.part()]) };
                 let mut item = json!({"id": self.id, "type": "reasoning", "summary": summary});
-                if let Some(item) = item.as_object_mut().filter(|_| !proofs.is_empty()) {
-                    item.insert("encrypted_content".to_owned(), json!(seal(text, proofs)));
+                if let Some(item) = item.as_object_mut().filter(|_| !signatures.is_empty()) {
+                    item.insert("encrypted_content".to_owned(), json!(seal(text, signatures)));
                 }
                 item
             }

@@ -66,13 +66,13 @@ pub(super) fn decode(body: &[u8], turns: &Turns) -> Result<ChatRequest, GatewayE
     for (key, instead) in REFUSED {
         refuse(noted, &mut body, key, instead);
     }
-    let said = said(noted, &mut body, turns)?;
-    let Said { messages, tools, tool_choice, forms, input, mut untold } = said;
+    let conversation = conversation(noted, &mut body, turns)?;
+    let Conversation { messages, tools, tool_choice, forms, input, mut dropped } = conversation;
     let include = noted.list(&mut body, "include").unwrap_or_default();
     let includes = |word: &str| include.iter().any(|item| item == word);
     let is_had = |item: &Value| item.as_str().is_some_and(|item| INCLUDED.contains(&item));
     if !include.iter().all(is_had) {
-        untold.push("include".to_owned());
+        dropped.push("include".to_owned());
     }
     let mut text = noted.object(&mut body, "text").unwrap_or_default();
     let format =
@@ -93,18 +93,18 @@ pub(super) fn decode(body: &[u8], turns: &Turns) -> Result<ChatRequest, GatewayE
         format,
         effort: noted.within("reasoning", |fields| effort(fields, &mut reasoning, "effort")),
         logprobs: logprobs(noted, &mut body, includes("message.output_text.logprobs")),
-        untold,
+        dropped,
         shape: AnswerShape {
             echo,
             forms,
-            with_proofs: input.is_some() || includes("reasoning.encrypted_content"),
+            with_signatures: input.is_some() || includes("reasoning.encrypted_content"),
             input,
             ..AnswerShape::default()
         },
         ..ChatRequest::default()
     };
     check_echoed(noted, &mut body);
-    request.untold.extend(fields.left_out());
+    request.dropped.extend(fields.take_dropped());
     fields.finish()?;
     if let Some(verbosity) = take(&mut text, "verbosity") {
         body.insert("verbosity".to_owned(), verbosity);
@@ -113,7 +113,7 @@ pub(super) fn decode(body: &[u8], turns: &Turns) -> Result<ChatRequest, GatewayE
         let is_shared = SHARED.contains(&key.as_str());
         // A disabled setting is not reported as dropped.
         if !is_shared && !matches!(value, Value::Null | Value::Bool(false)) {
-            request.untold.push(key.clone());
+            request.dropped.push(key.clone());
         }
         is_shared
     });
@@ -141,22 +141,26 @@ fn check_echoed(fields: &mut Fields, body: &mut Object) {
 }
 
 /// The conversation and its tools.
-struct Said {
+struct Conversation {
     messages: Vec<Message>,
     tools: Vec<Tool>,
     tool_choice: ToolChoice,
     forms: Vec<(String, CallForm)>,
     /// The input of this turn, if it will be stored.
     input: Option<Vec<Value>>,
-    untold: Vec<String>,
+    dropped: Vec<String>,
 }
 
-fn said(fields: &mut Fields, body: &mut Object, turns: &Turns) -> Result<Said, GatewayError> {
+fn conversation(
+    fields: &mut Fields,
+    body: &mut Object,
+    turns: &Turns,
+) -> Result<Conversation, GatewayError> {
     let previous = fields.text(body, memory::PREVIOUS).filter(|id| !id.is_empty());
     let is_kept = fields.flag(body, "store").unwrap_or(true);
     let mut list = items::list(fields, body);
     memory::resolve(&mut list, turns)?;
-    let said = is_kept.then(|| list.clone());
+    let stored_input = is_kept.then(|| list.clone());
     if let Some(previous) = &previous {
         list.splice(..0, memory::before(previous, turns)?);
     }
@@ -165,10 +169,10 @@ fn said(fields: &mut Fields, body: &mut Object, turns: &Turns) -> Result<Said, G
     let mut input = Input::default();
     input.messages.extend(instructions(fields, body));
     input.read(fields, list, &offer);
-    let Input { messages, mut untold, .. } = input;
-    untold.append(&mut offer.untold);
+    let Input { messages, mut dropped, .. } = input;
+    dropped.append(&mut offer.dropped);
     let (tools, forms) = offer.parts();
-    Ok(Said { messages, tools, tool_choice, forms, input: said, untold })
+    Ok(Conversation { messages, tools, tool_choice, forms, input: stored_input, dropped })
 }
 
 /// All tools: those of the request, and those in its items.

@@ -246,11 +246,11 @@ fn a_heartbeat_is_an_event_that_begins_the_response_or_repeats_that_it_is_in_pro
 fn a_conversation_by_references_is_decoded_like_one_sent_in_full() {
     let asked = decode(&OpenAiResponses, &json!({"model": "m", "input": "hi"}));
     let mut encoder = OpenAiResponses.encoder(&Ask::Chat(asked), head());
-    assert!(encoder.kept().is_none());
+    assert!(encoder.take_turn().is_none());
     for event in [ChatEvent::Text("yes".into()), end(Finish::Stop)] {
         encoder.event(event, std::time::Duration::ZERO, &mut Vec::new()).unwrap();
     }
-    let (id, turn) = encoder.kept().unwrap();
+    let (id, turn) = encoder.take_turn().unwrap();
     let item = turn.response["output"][0]["id"].clone();
     let turns = crate::dialect::Turns::from([(id.clone(), turn)]);
     let user = |text: &str| json!({"role": "user", "content": text});
@@ -261,7 +261,7 @@ fn a_conversation_by_references_is_decoded_like_one_sent_in_full() {
     ];
     for body in bodies {
         let body = body.to_string();
-        assert_eq!(OpenAiResponses.refers(body.as_bytes()), [id.as_str()]);
+        assert_eq!(OpenAiResponses.referenced_ids(body.as_bytes()), [id.as_str()]);
         let read = OpenAiResponses.decode_after(body.as_bytes(), &turns).unwrap();
         let said: Vec<String> =
             read.chat().unwrap().messages.iter().map(crate::chat::Message::joined_text).collect();

@@ -30,7 +30,7 @@ pub(super) struct Offer {
     /// The position of each, by the client's names.
     places: HashMap<(Option<String>, String), usize>,
     /// The kinds of the dropped tools.
-    pub(super) untold: Vec<String>,
+    pub(super) dropped: Vec<String>,
 }
 
 struct Entry {
@@ -58,7 +58,7 @@ impl Offer {
             Some("custom") => free_text(fields, &mut item).map(|tool| (tool, CallKind::FreeText)),
             Some("local_shell") => Some((shell(), CallKind::LocalShell)),
             Some("namespace") if group.is_none() => return self.add_group(fields, item),
-            Some(kind) => return self.untold.push(plain(kind)),
+            Some(kind) => return self.dropped.push(plain(kind)),
         };
         let Some((mut tool, kind)) = entry else { return };
         let form = CallForm {
@@ -126,10 +126,10 @@ impl Offer {
                 ToolChoice::Auto
             }
         };
-        if choice == ToolChoice::Required && self.entries.is_empty() && !self.untold.is_empty() {
-            let left_out = self.untold.join(", ");
+        if choice == ToolChoice::Required && self.entries.is_empty() && !self.dropped.is_empty() {
+            let take_dropped = self.dropped.join(", ");
             let message = format!(
-                "insists on a call, and this gateway runs none of the tools ({left_out}); \
+                "insists on a call, and this gateway runs none of the tools ({take_dropped}); \
                  leave it out or add a function"
             );
             fields.problem(KEY, UNSUPPORTED_VALUE, message);

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::chat::{
     Effort, Format, Image, ImageSource, Message, Part, Role, Tool, ToolCall, ToolChoice, ToolResult,
 };
-use crate::dialect::openai::responses::proofs::{Proof, seal};
+use crate::dialect::openai::responses::sealed::{Signature, seal};
 use crate::dialect::openai::tests::{altered, any_value, decode, refuses};
 use crate::dialect::{Dialect, OpenAiResponses};
 
@@ -218,7 +218,7 @@ fn tools_of_every_kind_are_offered_as_functions_or_named() {
         "web_search_call",
         "compaction",
     ] {
-        assert!(request.untold.iter().any(|name| name == kind), "{kind}: {:?}", request.untold);
+        assert!(request.dropped.iter().any(|name| name == kind), "{kind}: {:?}", request.dropped);
     }
 }
 
@@ -275,7 +275,7 @@ fn a_choice_names_the_tool_that_the_model_knows() {
 
 #[test]
 fn a_call_follows_its_turns_text_and_reasoning_has_its_signature() {
-    let sealed = seal("hm", &[Proof { until: 2, signature: "sig".to_owned() }]);
+    let sealed = seal("hm", &[Signature { until: 2, signature: "sig".to_owned() }]);
     let mut body = minimal();
     body["input"] = json!([
         {"role": "user", "content": "go"},

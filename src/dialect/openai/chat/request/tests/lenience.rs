@@ -86,7 +86,7 @@ fn hosted_tools_are_dropped_and_named() {
     let names: Vec<&str> = request.tools.iter().map(|tool| tool.name.as_str()).collect();
     assert_eq!(names, ["add", "now", "flat", "patch"]);
     assert_eq!(request.tools[3].parameters.as_ref().unwrap()["required"], json!(["input"]));
-    assert_eq!(request.untold, ["web_search", "mcp"]);
+    assert_eq!(request.dropped, ["web_search", "mcp"]);
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn parts_are_kept_unchanged_or_as_text_or_are_named() {
     let Part::Foreign(part) = &message.content[0] else { panic!("{message:?}") };
     assert_eq!((part.api, &part.value, part.is_decisive), (Api::OpenAi, &sound, true));
     assert_eq!(message.joined_text(), "bare\ntold\nkindless");
-    assert_eq!(request.untold, ["critic", "thing", "odd"]);
+    assert_eq!(request.dropped, ["critic", "thing", "odd"]);
 }
 
 #[test]
@@ -148,6 +148,6 @@ fn unknown_fields_of_a_message_are_named() {
         {"role": "user", "content": [{"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}], "weight": 1},
         {"role": "assistant", "content": "b", "prefix": true, "annotations": [], "refusal": null},
     ]}));
-    assert_eq!(request.untold, ["weight", "prefix"]);
+    assert_eq!(request.dropped, ["weight", "prefix"]);
     assert_eq!(request.messages[0].content[1], Part::CacheMark(json!({"type": "ephemeral"})));
 }

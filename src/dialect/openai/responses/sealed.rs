@@ -25,7 +25,7 @@ struct Thought<'a> {
 }
 
 /// A provider's signature of reasoning.
-pub(super) struct Proof {
+pub(super) struct Signature {
     /// How many bytes of the reasoning it signs, including those of earlier signatures.
     pub(super) until: usize,
     /// As the provider sent it.
@@ -33,10 +33,10 @@ pub(super) struct Proof {
 }
 
 /// Seals the reasoning with its signatures.
-pub(super) fn seal(text: &str, proofs: &[Proof]) -> String {
-    let mut thoughts = Vec::with_capacity(proofs.len() + 1);
+pub(super) fn seal(text: &str, signatures: &[Signature]) -> String {
+    let mut thoughts = Vec::with_capacity(signatures.len() + 1);
     let mut from = 0;
-    for Proof { until, signature } in proofs {
+    for Signature { until, signature } in signatures {
         let text = text.get(from..*until).unwrap_or_default().into();
         thoughts.push(Thought { text, signature: Some(signature.into()) });
         from = *until;
@@ -66,8 +66,9 @@ mod tests {
 
     #[test]
     fn only_sealed_content_is_opened() {
-        let proof = |until, signature: &str| Proof { until, signature: signature.to_owned() };
-        let sealed = seal("héy you", &[proof(4, "sig=="), proof(4, "redacted:x")]);
+        let signature =
+            |until, signature: &str| Signature { until, signature: signature.to_owned() };
+        let sealed = seal("héy you", &[signature(4, "sig=="), signature(4, "redacted:x")]);
         let part = |text: &str, signature: Option<&str>| Part::Reasoning {
             text: text.to_owned(),
             signature: signature.map(str::to_owned),

@@ -14,10 +14,10 @@ use crate::wire::signature::{geminis, of_gemini};
 const WRAPPED: &[u8] = b"llm-gateway:";
 
 /// The signature in the form for clients of this API.
-pub(super) fn write(proof: &str) -> String {
-    match geminis(proof) {
+pub(super) fn write(signature: &str) -> String {
+    match geminis(signature) {
         Some(own) => own.to_owned(),
-        None => STANDARD.encode([WRAPPED, proof.as_bytes()].concat()),
+        None => STANDARD.encode([WRAPPED, signature.as_bytes()].concat()),
     }
 }
 
@@ -38,13 +38,13 @@ mod tests {
 
     #[test]
     fn signatures_come_back_as_providers_sent_them() {
-        for proof in ["gemini:Zml4dHVyZQ==", "EqQBCkgIARABGAIiQL8=", "redacted:abc"] {
-            let written = write(proof);
+        for signature in ["gemini:Zml4dHVyZQ==", "EqQBCkgIARABGAIiQL8=", "redacted:abc"] {
+            let written = write(signature);
             assert_eq!(standard_base64(written.clone()), Some(written.clone()));
             // A client encodes the bytes in the other alphabet and may omit the padding.
             let again = written.replace('+', "-").replace('/', "_");
             let again = again.trim_end_matches('=').to_owned();
-            assert_eq!(read(again).as_deref(), Some(proof));
+            assert_eq!(read(again).as_deref(), Some(signature));
         }
         assert_eq!(read("no base64!".to_owned()), None);
     }
