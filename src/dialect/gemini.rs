@@ -68,8 +68,8 @@ impl Dialect for Gemini {
         })
     }
 
-    fn refers_to_unknown(&self, body: &[u8]) -> Option<GatewayError> {
-        account::refers_to_unknown(body)
+    fn unknown_reference(&self, body: &[u8]) -> Option<GatewayError> {
+        account::unknown_reference(body)
     }
 
     fn decode(&self, body: &[u8]) -> Result<Ask, GatewayError> {

@@ -31,7 +31,7 @@ const OWN: [&str; 9] = [
 ];
 
 /// Says of a body that names what only the account knows that it is not there; `None` when it names nothing such.
-pub(super) fn refers_to_unknown(body: &[u8]) -> Option<GatewayError> {
+pub(super) fn unknown_reference(body: &[u8]) -> Option<GatewayError> {
     let holds = |word: &str| body.windows(word.len()).any(|window| window == word.as_bytes());
     // A name may be spelled with escapes. Most bodies have neither and are not read once more.
     if !holds("\\u") && !WORDS.iter().any(|word| holds(word)) {
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     fn refused(body: &str) -> bool {
-        refers_to_unknown(body.as_bytes()).is_some()
+        unknown_reference(body.as_bytes()).is_some()
     }
 
     #[test]
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn the_refusal_names_it_and_says_what_to_do() {
-        let error = refers_to_unknown(br#"{"cachedContent": "cachedContents/a"}"#).unwrap();
+        let error = unknown_reference(br#"{"cachedContent": "cachedContents/a"}"#).unwrap();
         assert_eq!(error.kind, ErrorKind::NotFound);
         assert!(error.message.contains("the cache `cachedContents/a`"), "{}", error.message);
         assert!(error.message.contains("inlineData"), "{}", error.message);
