@@ -25,6 +25,8 @@ pub struct Log {
     held: usize,
     /// The bound in bytes.
     most: usize,
+    /// How many of the next events repeat carried bytes, which are the same answer.
+    covered: u32,
     readers: BTreeMap<ReaderId, Cursor>,
     /// How often the answer has begun anew.
     round: u32,
@@ -75,6 +77,7 @@ impl Log {
             forgotten: 0,
             held: 0,
             most,
+            covered: 0,
             readers: BTreeMap::new(),
             round: 0,
             next_reader: 0,
@@ -121,7 +124,10 @@ impl Log {
     /// Adds an event, and forgets events or cuts readers loose as the bound requires. Returns
     /// whether a reader was cut loose.
     pub fn append(&mut self, event: ChatEvent) -> bool {
-        let size = event.size().saturating_add(FRAME);
+        let is_covered = self.covered > 0;
+        self.covered = event.covers().unwrap_or(self.covered.saturating_sub(1));
+        let said = if is_covered { 0 } else { event.size() };
+        let size = said.saturating_add(FRAME);
         self.held = self.held.saturating_add(size);
         self.events.push_back(Held { event: Arc::new(event), size });
         let before = self.readers.len();
@@ -140,7 +146,7 @@ impl Log {
     /// Begins the answer anew for every reader.
     pub fn restart(&mut self) {
         self.events.clear();
-        (self.forgotten, self.held) = (0, 0);
+        (self.forgotten, self.held, self.covered) = (0, 0, 0);
         self.round += 1;
         for cursor in self.readers.values_mut() {
             cursor.at = 0;

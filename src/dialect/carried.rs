@@ -213,6 +213,8 @@ pub struct CarryEncoder {
     /// How many of the next events the client already has as bytes.
     covered: u32,
     has_carried: bool,
+    /// Whether the last carried byte is the first half of a line end.
+    is_half_line_end: bool,
     unread: Vec<u8>,
 }
 
@@ -237,7 +239,17 @@ impl CarryEncoder {
             form,
             covered: 0,
             has_carried: false,
+            is_half_line_end: false,
             unread: Vec::new(),
+        }
+    }
+}
+
+impl CarryEncoder {
+    /// Ends a line that broke off between the two bytes of its end: many clients take only both.
+    fn end_line(&mut self, out: &mut Vec<u8>) {
+        if std::mem::take(&mut self.is_half_line_end) {
+            out.push(b'\n');
         }
     }
 }
@@ -262,10 +274,12 @@ impl Encoder for CarryEncoder {
                 self.inner.begun_by_another();
             }
             self.covered = self.covered.saturating_add(carried.covers);
+            self.is_half_line_end = carried.bytes.ends_with(b"\r");
             out.extend_from_slice(&carried.bytes);
             return Ok(());
         }
         let Some(covered) = self.covered.checked_sub(1) else {
+            self.end_line(out);
             return self.inner.event(event, at, out);
         };
         self.covered = covered;
@@ -282,6 +296,7 @@ impl Encoder for CarryEncoder {
             // The carried bytes have begun the answer.
             self.inner.heartbeat(None, &mut self.unread);
         }
+        self.end_line(out);
         self.inner.failure(error, out);
     }
 

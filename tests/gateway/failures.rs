@@ -47,6 +47,16 @@ fn streamed_with(model: &str) -> Value {
     chat
 }
 
+/// Where an Ollama's answer is translated, and where it is carried.
+const BOTH: [&str; 2] = ["/v1/chat", "/api/chat"];
+
+/// The same request for this path. One that fails again and again is not tried any more, so each path has its own.
+fn at(path: &str, mut chat: Value) -> Value {
+    chat["messages"][0]["content"] = path.into();
+    chat["stream"] = (chat["stream"] == true).into();
+    chat
+}
+
 /// The model that a call asks for.
 fn model_of(call: &Call) -> String {
     call.json()["model"].as_str().unwrap().to_owned()
@@ -54,13 +64,22 @@ fn model_of(call: &Call) -> String {
 
 /// Checks the status, the code and the envelope of an error, and returns its words.
 fn check_error(answer: &Answer, status: u16, code: &str) -> String {
+    check_error_at("/v1/chat", answer, status, code)
+}
+
+/// The same in the envelope of this path; Ollama's has no code.
+fn check_error_at(path: &str, answer: &Answer, status: u16, code: &str) -> String {
     let body = answer.json();
-    assert_eq!((answer.status, body["code"].as_str()), (status, Some(code)), "{body}");
-    assert_eq!(body["request_id"].as_str(), answer.header("x-request-id"), "{body}");
+    assert_eq!(answer.status, status, "{body}");
+    let words = if path == "/api/chat" { "error" } else { "detail" };
+    if words == "detail" {
+        assert_eq!(body["code"].as_str(), Some(code), "{body}");
+        assert_eq!(body["request_id"].as_str(), answer.header("x-request-id"), "{body}");
+    }
     assert_eq!(answer.header("x-gateway-provider"), Some("ollama"));
     let comes_back = [429, 503].contains(&status);
     assert_eq!(answer.header("retry-after").is_some(), comes_back, "{:?}", answer.headers);
-    body["detail"].as_str().unwrap().to_owned()
+    body[words].as_str().unwrap().to_owned()
 }
 
 /// `Retry-After` in whole seconds, within the bounds that are promised.

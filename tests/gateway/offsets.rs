@@ -5,6 +5,8 @@
 //! recorded answer without them. The corrupting byte is 0xFF, which no UTF-8 text contains. It can still hit ignored
 //! bytes, such as the name of an unknown field: then the answer may be complete, but only the original one.
 
+mod carried;
+
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -25,6 +27,7 @@ const CLIENTS: usize = 128;
 const MODELS: usize = 240;
 
 /// A backend, the path of its providers' addresses, its short answer, and what ends the end marker.
+#[derive(Clone, Copy)]
 struct Sample {
     backend: &'static str,
     path: &'static str,
@@ -115,11 +118,12 @@ fn play(body: &'static str, call: &Call) -> Script {
 /// Two providers of the sample's backend: one that is given time, and one whose stalls are noticed soon.
 fn config(sample: &Sample, upstream: &Upstream) -> String {
     let url = format!("{}{}", upstream.url(), sample.path);
+    let apis = if sample.backend == "openai" { "apis = ['chat', 'responses']\n" } else { "" };
     let lines = format!(
-        "max_concurrency = {CLIENTS}\nretry = {{ max_retries = 0 }}\n\
+        "{apis}max_concurrency = {CLIENTS}\nretry = {{ max_retries = 0 }}\n\
          breaker = {{ failures = 1000 }}\nmodels = [\"*\"]\n"
     );
-    let soon = "timeouts = { first_event = '400ms', idle = '400ms' }\n";
+    let soon = "timeouts = { first_event = '400ms', idle = '400ms', whole = '400ms' }\n";
     let patient = provider("patient", sample.backend, &url, &lines);
     patient + &provider("hasty", sample.backend, &url, &format!("{lines}{soon}"))
 }

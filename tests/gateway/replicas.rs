@@ -7,4 +7,5 @@ mod leases;
 mod limits;
 mod link;
 mod outage;
+mod responses;
 mod sharing;

@@ -115,7 +115,10 @@ impl Carrier {
     /// Hands on a document and its events, or the events alone if it is not JSON or not in the
     /// client's form.
     fn hand_on_whole(&mut self, body: Vec<u8>, said: Vec<ChatEvent>, events: &mut Vec<ChatEvent>) {
-        if serde_json::from_slice::<IgnoredAny>(&body).is_ok() && self.options.fits(&body) {
+        // A parser that skips a text does not see whether it is UTF-8.
+        let text = std::str::from_utf8(&body).ok();
+        let is_json = text.is_some_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok());
+        if is_json && self.options.fits(&body) {
             self.ready = self.options.document(body);
         }
         self.hand_on(said, events);

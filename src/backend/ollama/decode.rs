@@ -42,15 +42,16 @@ impl Answer {
     }
 }
 
+/// Whether a line is valid JSON. A parser that skips a text does not see whether it is UTF-8.
+fn is_json(line: &[u8]) -> bool {
+    std::str::from_utf8(line).is_ok_and(|line| serde_json::from_str::<IgnoredAny>(line).is_ok())
+}
+
 impl Decoder for Answer {
     fn feed(&mut self, bytes: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {
         let Self { lines, state, is_lenient } = self;
         lines.feed(bytes, |line| match state.read(line, events) {
-            Err(DecodeError::Malformed(_))
-                if *is_lenient && serde_json::from_slice::<IgnoredAny>(line).is_ok() =>
-            {
-                Ok(())
-            }
+            Err(DecodeError::Malformed(_)) if *is_lenient && is_json(line) => Ok(()),
             read => read,
         })
     }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::chat::ErrorKind;
+use crate::chat::{Carried, ErrorKind};
 
 /// A log with room for about this many events of one letter.
 fn log(events: usize) -> Log {
@@ -39,6 +39,30 @@ fn a_late_reader_gets_the_earlier_events_and_then_the_new_ones() {
     log.append(event(2));
     assert_eq!(text(&log.read(late)), Some("c"));
     assert_eq!(text(&log.read(first)), Some("b"));
+}
+
+#[test]
+fn a_carried_answer_counts_once() {
+    let carried = |covers| {
+        ChatEvent::Carried(Carried {
+            bytes: b"{\"text\":\"ab\"}".to_vec(),
+            covers,
+            form: 0,
+            has_more: false,
+        })
+    };
+    let mut log = log(1000);
+    log.append(carried(2));
+    let bytes = log.held;
+    log.append(ChatEvent::Text("a".repeat(100)));
+    log.append(ChatEvent::Text("b".repeat(100)));
+    assert_eq!(log.held, bytes + 2 * FRAME);
+    log.append(ChatEvent::Text("c".repeat(100)));
+    assert_eq!(log.held, bytes + 3 * FRAME + 100);
+    log.append(carried(1));
+    log.restart();
+    log.append(ChatEvent::Text("d".repeat(100)));
+    assert_eq!(log.held, FRAME + 100, "another answer is not covered by the one before");
 }
 
 #[test]

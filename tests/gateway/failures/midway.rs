@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{chat_with, check_error, model_of, once, streamed_with};
+use super::{BOTH, at, chat_with, check_error, check_error_at, model_of, once, streamed_with};
 use crate::client::{post_json, stream};
 use crate::harness::spawn_gateway;
 use crate::upstream::{Script, Upstream, ollama};
@@ -62,17 +62,49 @@ async fn a_stream_that_breaks_midway_ends_with_one_error_event_and_abnormally() 
     gateway.end(CASES.len()).await;
 }
 
+/// Where answers are carried, JSON that nobody knows is a part of one.
+fn is_broken_at(path: &str, name: &str) -> bool {
+    path == "/v1/chat" || name != "bad-shape"
+}
+
+#[tokio::test]
+async fn a_carried_stream_that_breaks_midway_ends_with_one_error_and_abnormally() {
+    let upstream = Upstream::spawn(|call| play(&model_of(call)));
+    let gateway = spawn_gateway(&once(&upstream.url(), "timeouts = { idle = \"2s\" }")).await;
+    let cases: Vec<_> =
+        CASES.into_iter().filter(|(name, ..)| is_broken_at("/api/chat", name)).collect();
+    for (name, ..) in &cases {
+        let asked = at("/api/chat", streamed_with(name));
+        let streamed = stream(&gateway.url("/api/chat"), &asked).await;
+        assert_eq!(streamed.status, 200, "{name}");
+        let pieces = streamed.rest().await;
+        let all = pieces.text();
+        assert!(!pieces.ended_properly && !all.contains("PLANTED"), "{name}: {all}");
+        let lines: Vec<Value> =
+            all.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let (error, said) = lines.split_last().unwrap();
+        assert!(error["error"].is_string() && error["done"].is_null(), "{name}: {all}");
+        let text = said.iter().map(|line| line["message"]["content"].as_str().unwrap());
+        assert_eq!(text.collect::<String>(), "Hello", "{name}");
+    }
+    assert_eq!(upstream.calls_so_far().len(), cases.len());
+    gateway.end(cases.len()).await;
+}
+
 #[tokio::test]
 async fn a_whole_answer_that_breaks_midway_is_the_failure_alone() {
     let upstream = Upstream::spawn(|call| play(&model_of(call)));
-    let gateway = spawn_gateway(&once(&upstream.url(), "timeouts = { idle = \"2s\" }")).await;
-    for (name, code, _) in CASES {
-        let answer = post_json(&gateway.url("/v1/chat"), &chat_with(name)).await;
-        let status = if code == "timeout" { 504 } else { 502 };
-        let said = check_error(&answer, status, code);
-        assert!(!said.contains("PLANTED") && !said.contains("Hel"), "{name}: {said}");
+    let timeouts = "timeouts = { idle = \"2s\", whole = \"2s\" }";
+    let gateway = spawn_gateway(&once(&upstream.url(), timeouts)).await;
+    for path in BOTH {
+        for (name, code, _) in CASES {
+            let answer = post_json(&gateway.url(path), &at(path, chat_with(name))).await;
+            let status = if code == "timeout" { 504 } else { 502 };
+            let said = check_error_at(path, &answer, status, code);
+            assert!(!said.contains("PLANTED") && !said.contains("Hel"), "{name}: {said}");
+        }
     }
-    gateway.end(CASES.len()).await;
+    gateway.end(2 * CASES.len()).await;
 }
 
 #[tokio::test]

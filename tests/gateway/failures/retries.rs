@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{chat_with, check_error, model_of, quick, retry_after};
+use super::{
+    BOTH, at, chat_with, check_error, check_error_at, model_of, quick, retry_after, streamed_with,
+};
 use crate::client::post_json;
 use crate::harness::{provider, spawn_gateway};
 use crate::upstream::{Script, Upstream, ollama};
@@ -48,14 +50,18 @@ async fn a_provider_that_has_not_begun_is_asked_again_at_the_same_place_of_the_l
 
 #[tokio::test]
 async fn a_provider_that_fails_is_502_after_three_attempts() {
-    let upstream = Upstream::spawn(|_| ollama::error(500, "model runner has unexpectedly stopped"));
-    let gateway = spawn_gateway(&quick(&upstream.url(), "")).await;
-    let answer = post_json(&gateway.url("/v1/chat"), &chat_with("llama3.1")).await;
-    check_error(&answer, 502, "bad_upstream");
-    assert_eq!(answer.header("x-gateway-attempts"), Some("3"));
-    assert_eq!(answer.header("x-should-retry"), Some("false"));
-    assert_eq!(upstream.calls_so_far().len(), 3);
-    gateway.end(1).await;
+    for path in BOTH {
+        let upstream =
+            Upstream::spawn(|_| ollama::error(500, "model runner has unexpectedly stopped"));
+        let gateway = spawn_gateway(&quick(&upstream.url(), "")).await;
+        let asked = at(path, chat_with("llama3.1"));
+        let answer = post_json(&gateway.url(path), &asked).await;
+        check_error_at(path, &answer, 502, "bad_upstream");
+        assert_eq!(answer.header("x-gateway-attempts"), Some("3"));
+        assert_eq!(answer.header("x-should-retry"), Some("false"));
+        assert_eq!(upstream.calls_so_far().len(), 3);
+        gateway.end(1).await;
+    }
 }
 
 #[tokio::test]
@@ -155,8 +161,9 @@ async fn a_kept_connection_that_died_meanwhile_fails_no_request() {
         let more = "retry = { max_retries = 0 }\nbreaker = { failures = 1 }";
         let config = provider("ollama", "ollama", &upstream.url(), more);
         let gateway = spawn_gateway(&format!("{config}[server]\nworkers = 1")).await;
-        for _ in 0..4 {
-            let answer = post_json(&gateway.url("/v1/chat"), &chat_with("llama3.1")).await;
+        for path in [BOTH, BOTH].concat() {
+            let asked = at(path, streamed_with("llama3.1"));
+            let answer = post_json(&gateway.url(path), &asked).await;
             assert_eq!(answer.status, 200, "{}", answer.text());
         }
         let calls = upstream.calls_so_far();

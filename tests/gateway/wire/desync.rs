@@ -49,6 +49,7 @@ const PROVIDERS: [(&str, Api); 5] = [
 /// What one client saw.
 struct Seen {
     plan: Plan,
+    is_carried: bool,
     status: u16,
     text: String,
     marker: String,
@@ -133,20 +134,28 @@ async fn one_round(gateway: &Arc<Gateway>, seed: u64, round: usize) -> Vec<Seen>
 async fn one_exchange(gateway: &Gateway, seed: u64, marker: String) -> Seen {
     let plan = Plan::of(seed, &marker);
     let filling = if plan.is_large { LARGE } else { 0 };
-    let mut body = chat(&format!("{marker}{}", "x".repeat(filling)));
-    let (name, _) = PROVIDERS[plan.provider];
+    let words = format!("{marker}{}", "x".repeat(filling));
+    let (name, api) = PROVIDERS[plan.provider];
     // A breaker is kept for each model, and some of these fail often.
-    body["model"] = json!(format!("{name}/m{}", fastrand::u16(..300)));
-    let (url, headers) = (gateway.url("/v1/chat"), [("x-request-id", marker.as_str())]);
+    let model = format!("{name}/m{}", fastrand::u16(..300));
+    let is_carried = fastrand::bool();
+    let (path, mut body) = match is_carried {
+        true => bodies::asked(api, &model, &words, plan.is_streamed),
+        false => ("/v1/chat".to_owned(), chat(&words)),
+    };
+    if !is_carried {
+        body["model"] = json!(model);
+        body["stream"] = plan.is_streamed.into();
+    }
+    let (url, headers) = (gateway.url(&path), [("x-request-id", marker.as_str())]);
     let (status, text) = if plan.is_streamed {
-        body["stream"] = true.into();
         let streamed = stream_with(&url, &headers, &body).await;
         (streamed.status, read(streamed, plan.leaves).await)
     } else {
         let answer = post_json_with(&url, &headers, &body).await;
         (answer.status, answer.text())
     };
-    Seen { plan, status, text, marker }
+    Seen { plan, is_carried, status, text, marker }
 }
 
 /// Reads to the end, or disconnects after the first piece.
@@ -163,17 +172,22 @@ async fn read(mut streamed: Streamed, leaves: bool) -> String {
 
 /// Fails the test if the client saw what is not its own, or not its own what it should have seen.
 fn check(seen: &Seen, tally: &mut BTreeMap<String, usize>) {
-    let Seen { plan, status, text, marker } = seen;
+    let Seen { plan, is_carried, status, text, marker } = seen;
     let foreign =
         text.match_indices("mk").find(|(at, _)| !text[*at..].starts_with(marker.as_str()));
     assert_eq!(foreign, None, "{marker} read what is not its own, {plan:?}: {text}");
+    let (_, api) = PROVIDERS[plan.provider];
     let is_own = *status == 200
         && match plan.is_streamed {
+            _ if *is_carried => {
+                text.contains(marker) && text.contains(bodies::end(api, plan.is_streamed))
+            }
             true => text.contains(&format!("\"delta\":\"{marker}\"")) && text.contains("[DONE]"),
             false => text.contains(&format!("\"content\":\"say {marker}\"")),
         };
     // Of the few requests that a model gets in a minute more than half can fail by chance.
-    let is_left_alone = *status == 503 && text.contains("\"code\":\"provider_unavailable\"");
+    let is_left_alone =
+        *status == 503 && (*is_carried || text.contains("\"code\":\"provider_unavailable\""));
     match plan.expected() {
         Expected::Own if is_left_alone => {}
         Expected::Own if plan.leaves && plan.is_streamed => {}

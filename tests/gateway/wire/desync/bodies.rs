@@ -33,6 +33,36 @@ impl Api {
     }
 }
 
+/// Where a client asks this model in the provider's own API, so that the answer is carried, and what it asks.
+pub fn asked(api: Api, model: &str, text: &str, is_streamed: bool) -> (String, Value) {
+    let mut body = json!({ "model": model, "max_tokens": 9, "stream": is_streamed,
+        "messages": [{ "role": "user", "content": text }] });
+    let path = match api {
+        Api::Ollama => "/api/chat".to_owned(),
+        Api::OpenAi => "/v1/chat/completions".to_owned(),
+        Api::Anthropic => "/v1/messages".to_owned(),
+        Api::Gemini => {
+            body = json!({ "contents": [{ "parts": [{ "text": text }] }] });
+            let method =
+                if is_streamed { "streamGenerateContent?alt=sse" } else { "generateContent" };
+            format!("/v1beta/models/{model}:{method}")
+        }
+    };
+    (path, body)
+}
+
+/// What a whole answer has at its end, carried or not.
+pub fn end(api: Api, is_streamed: bool) -> &'static str {
+    match (api, is_streamed) {
+        (Api::Ollama, _) => "\"done\":true",
+        (Api::OpenAi, true) => "[DONE]",
+        (Api::OpenAi, false) => "\"finish_reason\":\"stop\"",
+        (Api::Gemini, _) => "\"STOP\"",
+        (Api::Anthropic, true) => "\"message_stop\"",
+        (Api::Anthropic, false) => "\"end_turn\"",
+    }
+}
+
 /// An answer in one object.
 pub fn whole(api: Api, text: &str) -> String {
     let text = format!("say {text}");
