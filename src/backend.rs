@@ -21,7 +21,6 @@ mod history;
 mod lenient;
 mod logprobs;
 mod model_list;
-mod names;
 mod ollama;
 mod openai;
 mod output_limit;
@@ -31,6 +30,7 @@ mod report;
 mod stream;
 #[cfg(test)]
 mod testing;
+mod tool_names;
 mod vendor_errors;
 
 use std::fmt;

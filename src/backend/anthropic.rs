@@ -12,8 +12,8 @@
 
 mod decode;
 mod encode;
+mod errors;
 mod other_calls;
-mod refusal;
 mod request_body;
 mod thinking;
 mod thinking_style;
@@ -45,7 +45,7 @@ impl Anthropic {
 
 /// Reads an error within an answer.
 fn in_band(body: &Value) -> Option<Rejection> {
-    refusal::ERRORS.in_band(body)
+    errors::ERRORS.in_band(body)
 }
 
 impl Backend for Anthropic {
@@ -123,7 +123,7 @@ impl Backend for Anthropic {
     }
 
     fn rejection(&self, status: u16, body: &[u8], model: &str) -> Rejection {
-        refusal::ERRORS.read(status, body, model)
+        errors::ERRORS.read(status, body, model)
     }
 
     fn unreachable_hint(&self) -> &'static str {

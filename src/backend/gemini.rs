@@ -12,9 +12,9 @@
 mod config;
 mod decode;
 mod encode;
+mod errors;
 mod media;
 mod other_calls;
-mod refusal;
 mod signature;
 
 use serde_json::Value;
@@ -39,7 +39,7 @@ impl Gemini {
 
 /// Reads an error within an answer.
 fn in_band(body: &Value) -> Option<Rejection> {
-    refusal::ERRORS.in_band(body)
+    errors::ERRORS.in_band(body)
 }
 
 impl Backend for Gemini {
@@ -119,7 +119,7 @@ impl Backend for Gemini {
     }
 
     fn rejection(&self, status: u16, body: &[u8], model: &str) -> Rejection {
-        refusal::ERRORS.read(status, body, model)
+        errors::ERRORS.read(status, body, model)
     }
 
     fn unreachable_hint(&self) -> &'static str {

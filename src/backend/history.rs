@@ -2,7 +2,7 @@
 //!
 //! It owns what several backends need of messages: instructions, pictures, arguments and results in
 //! the shapes that they take. [`call_ids`](super::call_ids) pairs calls with results,
-//! [`names`](super::names) adapts tool names.
+//! [`tool_names`](super::tool_names) adapts tool names.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -12,9 +12,9 @@
 mod common;
 mod decode;
 mod encode;
+mod errors;
 mod infill;
 mod other_calls;
-mod refusal;
 
 use super::document::{read_result, unexpected};
 use super::{
@@ -95,9 +95,9 @@ impl Backend for Ollama {
         match ask {
             Ask::Chat(request) => Box::new(decode::Answer::new(request, seed)),
             Ask::Embed(request) => {
-                read_result(other_calls::embeddings, refusal::in_band, request.input.len())
+                read_result(other_calls::embeddings, errors::in_band, request.input.len())
             }
-            Ask::Show(_) => read_result(other_calls::description, refusal::in_band, 0),
+            Ask::Show(_) => read_result(other_calls::description, errors::in_band, 0),
             Ask::CountTokens(_) | Ask::Raw(_) => unexpected(),
         }
     }
@@ -111,7 +111,7 @@ impl Backend for Ollama {
     }
 
     fn rejection(&self, status: u16, body: &[u8], model: &str) -> Rejection {
-        refusal::read(status, body, model)
+        errors::read(status, body, model)
     }
 
     fn unreachable_hint(&self) -> &'static str {

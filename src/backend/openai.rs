@@ -11,16 +11,16 @@
 //! without `[DONE]`; if it has one, `[DONE]` may be missing.
 
 mod common;
-pub(super) mod counts;
 mod decode;
 mod encode;
+mod errors;
 mod family;
 mod features;
 mod infill;
 mod other_calls;
 mod reasoning;
-mod refusal;
 mod system;
+pub(super) mod usage;
 
 use super::document::{read_result, unexpected};
 use super::stream::EventDecoder;
@@ -106,7 +106,7 @@ impl Backend for OpenAi {
         match ask {
             Ask::Chat(request) => Box::new(EventDecoder::new(decode::Chunks::new(request, seed))),
             Ask::Embed(request) => {
-                read_result(other_calls::embeddings, refusal::in_band, request.input.len())
+                read_result(other_calls::embeddings, errors::in_band, request.input.len())
             }
             Ask::Show(_) | Ask::CountTokens(_) | Ask::Raw(_) => unexpected(),
         }
@@ -124,7 +124,7 @@ impl Backend for OpenAi {
     }
 
     fn rejection(&self, status: u16, body: &[u8], model: &str) -> Rejection {
-        refusal::read(status, body, model)
+        errors::read(status, body, model)
     }
 
     fn unreachable_hint(&self) -> &'static str {

@@ -1,7 +1,7 @@
 //! Finds the message and the codes of an error, in whatever shape it comes.
 //!
 //! It owns the search, because every API is also spoken by servers that keep the errors of another.
-//! The `refusal` of each API decides what the codes mean.
+//! The `errors` module of each API decides what the codes mean.
 //!
 //! The one thing to know: proxies pass on the error of the server behind them as a text within
 //! their own error. The innermost message helps most, so JSON within a text is read as well, and

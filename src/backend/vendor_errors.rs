@@ -1,7 +1,7 @@
 //! Reads the errors of the two APIs that hardly anybody but their vendor speaks: Anthropic's and
 //! Google's.
 //!
-//! It owns the steps and the message; the `refusal` of each API classifies the error.
+//! It owns the steps and the message; the `errors` module of each API classifies the error.
 //!
 //! The one thing to know: an answer without an error in JSON does not come from the vendor's API,
 //! but from a server in front of it or from another address.

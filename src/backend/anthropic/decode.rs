@@ -5,14 +5,14 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::refusal;
+use super::errors;
 use crate::backend::DecodeError;
 use crate::backend::calls::{Calls, Fragment};
 use crate::backend::document::parse;
 use crate::backend::finish_reason::finish;
 use crate::backend::lenient::{arguments, count, optional, text};
-use crate::backend::names::ToolNames;
 use crate::backend::stream::Reader;
+use crate::backend::tool_names::ToolNames;
 use crate::chat::{ChatEvent, ChatRequest, Completion, Finish, Usage, later_of};
 use crate::wire::signature::REDACTED;
 
@@ -219,7 +219,7 @@ impl Reader for Messages {
     }
 
     fn failure_in(&self, body: &Value) -> Option<DecodeError> {
-        refusal::ERRORS.in_band(body).map(DecodeError::Reported)
+        errors::ERRORS.in_band(body).map(DecodeError::Reported)
     }
 
     fn end(&mut self, _events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {

@@ -10,7 +10,7 @@ use crate::backend::degrade::{self, Documents, Features};
 use crate::backend::history::{
     self, arguments, instructions, leading_system, refuse_images, refuse_infill,
 };
-use crate::backend::names::ToolNames;
+use crate::backend::tool_names::ToolNames;
 use crate::backend::{ApiVersion, Target, UpstreamRequest, foreign_fields};
 use crate::chat::{
     Api, ChatRequest, Foreign, Format, GatewayError, HostedTool, Message, Part, Role, Tool,

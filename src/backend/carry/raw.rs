@@ -10,7 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::backend::openai::counts;
+use crate::backend::openai::usage;
 use crate::backend::{Backend, Below, DecodeError, Decoder, Target, UpstreamRequest};
 use crate::chat::{Carried, ChatEvent, Completion, Finish, ModelAt, RawHead, RawRequest, Usage};
 use crate::wire::splice::{Outline, quoted};
@@ -92,7 +92,7 @@ impl Pieces {
     fn usage(&self) -> Usage {
         let Some(seen) = &self.seen else { return Usage::default() };
         let counts = if self.is_end { counts_at_end(seen) } else { counts_of(seen) };
-        counts.map(|counts| counts::usage(&counts)).unwrap_or_default()
+        counts.map(|counts| usage::read(&counts)).unwrap_or_default()
     }
 }
 

@@ -6,14 +6,14 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{refusal, signature};
+use super::{errors, signature};
 use crate::backend::DecodeError;
 use crate::backend::calls::{Calls, Fragment};
 use crate::backend::document::parse;
 use crate::backend::finish_reason::finish;
 use crate::backend::lenient::{arguments, count, list, optional, text};
-use crate::backend::names::ToolNames;
 use crate::backend::stream::Reader;
+use crate::backend::tool_names::ToolNames;
 use crate::chat::{ChatEvent, ChatRequest, Completion, Finish, TokenLogprob, Usage, later_of};
 
 /// The state of reading one answer.
@@ -145,7 +145,7 @@ impl Reader for Responses {
     }
 
     fn failure_in(&self, body: &Value) -> Option<DecodeError> {
-        refusal::ERRORS.in_band(body).map(DecodeError::Reported)
+        errors::ERRORS.in_band(body).map(DecodeError::Reported)
     }
 
     /// The finish reason is the only end marker: the body just ends, and events may follow the

@@ -15,7 +15,7 @@ use crate::backend::history::{
     name_unsupported, plain_result_text, refuse_images, refuse_infill, refuse_several,
     results_in_order,
 };
-use crate::backend::names::ToolNames;
+use crate::backend::tool_names::ToolNames;
 use crate::backend::{Target, UpstreamRequest, foreign_fields};
 use crate::chat::{
     Api, ChatRequest, Document, DocumentSource, GatewayError, Image, ImageSource, Message, Part,

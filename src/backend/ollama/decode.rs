@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::refusal;
+use super::errors;
 use crate::backend::calls::{Calls, Fragment};
 use crate::backend::lenient::{self, OutputPart, count, list, optional, text};
 use crate::backend::logprobs::{Token, tokens};
@@ -138,7 +138,7 @@ impl State {
 /// The failure in a line; `None` if there is none.
 fn error_in(line: &[u8]) -> Option<DecodeError> {
     let body = serde_json::from_slice(line).ok()?;
-    refusal::in_band(&body).map(DecodeError::Reported)
+    errors::in_band(&body).map(DecodeError::Reported)
 }
 
 /// One line of an answer. Every field may be missing or `null`, and Ollama may add others.

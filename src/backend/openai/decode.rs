@@ -6,17 +6,17 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::counts;
+use super::errors;
 use super::infill::Lists;
-use super::refusal;
+use super::usage;
 use crate::backend::DecodeError;
 use crate::backend::calls::{Calls, Fragment};
 use crate::backend::document::parse;
 use crate::backend::finish_reason::finish;
 use crate::backend::lenient::{self, OutputPart, count, list, optional, reasoning, text, word};
 use crate::backend::logprobs::{Token, tokens};
-use crate::backend::names::ToolNames;
 use crate::backend::stream::Reader;
+use crate::backend::tool_names::ToolNames;
 use crate::chat::{ChatEvent, ChatRequest, Completion, Finish, Usage};
 
 /// The state of reading one answer.
@@ -99,7 +99,7 @@ impl Chunks {
 
     fn count(&mut self, counts: Option<Map<String, Value>>) {
         if let Some(counts) = counts {
-            self.usage.update(counts::usage(&counts));
+            self.usage.update(usage::read(&counts));
         }
     }
 }
@@ -122,14 +122,14 @@ impl Reader for Chunks {
         let chunk: Chunk = parse(data)?;
         // Only a chunk that may hold no answer is parsed a second time.
         let is_odd = chunk.error.is_some() || chunk.choices.is_empty();
-        if is_odd && let Some(rejection) = refusal::in_band(&parse(data)?) {
+        if is_odd && let Some(rejection) = errors::in_band(&parse(data)?) {
             return Err(DecodeError::Reported(rejection));
         }
         self.count(chunk.usage);
         self.count(chunk.x_groq.and_then(|own| own.usage));
         // The gateway asks for one answer; if a server gives several, it reads the first.
         for choice in chunk.choices {
-            if let Some(error) = choice.error.as_ref().and_then(refusal::of_choice) {
+            if let Some(error) = choice.error.as_ref().and_then(errors::of_choice) {
                 return Err(DecodeError::Reported(error));
             }
             match choice.index.unwrap_or(0) {
@@ -149,8 +149,8 @@ impl Reader for Chunks {
     }
 
     fn failure_in(&self, body: &Value) -> Option<DecodeError> {
-        let of_choice = || refusal::of_choice(body.pointer("/choices/0/error")?);
-        refusal::in_band(body).or_else(of_choice).map(DecodeError::Reported)
+        let of_choice = || errors::of_choice(body.pointer("/choices/0/error")?);
+        errors::in_band(body).or_else(of_choice).map(DecodeError::Reported)
     }
 
     fn end(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), DecodeError> {

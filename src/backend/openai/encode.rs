@@ -14,7 +14,7 @@ use crate::backend::history::{
     REASONING, address, documents, images, name_cache_marks, name_foreign, refuse_audio,
     result_text,
 };
-use crate::backend::names::ToolNames;
+use crate::backend::tool_names::ToolNames;
 use crate::backend::{Target, UpstreamRequest, bearer, foreign_fields};
 use crate::chat::{
     Api, ChatRequest, Foreign, Format, GatewayError, Image, Message, Part, Role, Tool, ToolChoice,

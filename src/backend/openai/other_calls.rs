@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::counts;
+use super::usage;
 use crate::backend::document::parse;
 use crate::backend::lenient::{count, optional};
 use crate::backend::model_list::{entries, facts_of, first_text, has_word, number, time};
@@ -39,7 +39,7 @@ pub(super) fn embeddings(body: &[u8]) -> Result<(Whole, Usage), DecodeError> {
     answer.data.sort_by_key(|entry| entry.index);
     let vectors = answer.data.into_iter().map(|entry| entry.embedding.into_numbers());
     let vectors = vectors.collect::<Result<_, _>>()?;
-    let prompt = answer.usage.and_then(|counts| counts::usage(&counts).prompt);
+    let prompt = answer.usage.and_then(|counts| usage::read(&counts).prompt);
     Ok((Whole::Embeddings(vectors), Usage { prompt, ..Usage::default() }))
 }
 

@@ -6,7 +6,7 @@ use crate::backend::lenient::as_count;
 use crate::chat::Usage;
 
 /// The counts in a chunk's `usage`; a count that is missing is unknown.
-pub(in crate::backend) fn usage(counts: &Map<String, Value>) -> Usage {
+pub(in crate::backend) fn read(counts: &Map<String, Value>) -> Usage {
     let first = |paths: &[&[&str]]| {
         paths.iter().find_map(|path| {
             let (last, before) = path.split_last()?;
@@ -64,9 +64,9 @@ mod tests {
             json!({"prompt_tokens": 9, "completion_tokens": 3, "prompt_cache_hit_tokens": 4,
                 "prompt_tokens_details": null, "reasoning_tokens": 2, "completion_tokens_details": []}),
         ] {
-            assert_eq!(usage(counts.as_object().unwrap()), expected, "{counts}");
+            assert_eq!(read(counts.as_object().unwrap()), expected, "{counts}");
         }
         let nothing = json!({"prompt_tokens": null, "prompt_tokens_details": 1});
-        assert_eq!(usage(nothing.as_object().unwrap()), Usage::default());
+        assert_eq!(read(nothing.as_object().unwrap()), Usage::default());
     }
 }
