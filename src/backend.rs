@@ -71,8 +71,8 @@ pub trait Backend: Sync {
     /// for.
     fn unsupported(&self, ask: &Ask) -> Option<&'static str>;
 
-    /// The path below the base address for what a client asks at `endpoint`, or what follows the
-    /// model in it if the path names the model; `None` if the API has no such path.
+    /// The path below the base address for what a client asks at `endpoint`, or the part of it
+    /// after the model if the path names the model; `None` if the API has no such path.
     fn path(&self, _endpoint: Endpoint) -> Option<&'static str> {
         None
     }
@@ -83,7 +83,8 @@ pub trait Backend: Sync {
         self.path(endpoint).map(str::to_owned)
     }
 
-    /// The place of a path that is passed on: below the provider's base address, or beside it.
+    /// Where a path that is passed on belongs: below the provider's base address, or below its
+    /// root.
     fn below<'a>(&self, path: &'a str) -> Below<'a> {
         Below::Base(path)
     }
@@ -128,12 +129,12 @@ pub trait Backend: Sync {
     fn unreachable_hint(&self) -> &'static str;
 }
 
-/// The place of a path that is passed on.
+/// Where a path that is passed on belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Below<'a> {
     /// Below the provider's base address, with its leading slash.
     Base(&'a str),
-    /// Below that address without the version at its end.
+    /// Below the base address without the version at its end.
     Root(&'a str),
 }
 
@@ -203,8 +204,8 @@ impl UpstreamRequest {
 
 /// The state of reading one answer.
 pub trait Decoder: Send {
-    /// Takes the head of the answer, before its first byte. Only an answer that is passed on
-    /// depends on it.
+    /// Takes the head of the answer, before its first byte. Only the decoder of an answer that is
+    /// passed on needs it.
     fn head(&mut self, _head: &RawHead) {}
 
     /// Takes what arrived, wherever it was cut, and appends the events that it completes.
@@ -222,8 +223,8 @@ pub trait Decoder: Send {
     /// [`DecodeError::Cut`] when the answer was not whole.
     fn finish(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), DecodeError>;
 
-    /// As [`Decoder::finish`], where the bytes stop because the connection broke. An answer that has a mark at its end
-    /// is whole with that mark.
+    /// As [`Decoder::finish`], for an answer whose connection broke. An answer with an end marker
+    /// is whole if the marker has arrived.
     ///
     /// # Errors
     ///
@@ -233,7 +234,7 @@ pub trait Decoder: Send {
     }
 }
 
-/// What no kind of provider has of its own: a path that is only passed on.
+/// Every kind of provider lacks this by itself: a path that is only passed on.
 const NO_PATH: &str = "such path in its `passthrough`";
 
 /// Why an answer could not be read to its end.

@@ -79,7 +79,8 @@ impl Backend for OpenAi {
         }
     }
 
-    /// The base address ends in `/v1`, as its own clients write it; what servers have beside that is beside it.
+    /// The base address ends in `/v1`, as OpenAI's own clients write it; other paths of the server
+    /// are below its root.
     fn below<'a>(&self, path: &'a str) -> Below<'a> {
         match path.strip_prefix("/v1").filter(|rest| rest.starts_with('/')) {
             Some(rest) => Below::Base(rest),

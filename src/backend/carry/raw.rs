@@ -1,10 +1,11 @@
-//! Requests that are passed on without being understood, and their answers.
+//! Passes on requests that the gateway does not understand, and their answers.
 //!
-//! It owns where such a request goes below a provider's address, and the only thing that is changed in it: the model's
-//! name behind an alias, wherever it stands. Of an answer it reads what it cost, if that is JSON, and nothing else.
+//! It owns the place of such a request below a provider's address, and the only change to it: the
+//! model's name behind an alias, in the path's query or in the body. Of an answer it reads only the
+//! usage, if the answer is JSON.
 //!
-//! The one thing to know: the end of such an answer is what its framing says. One whose connection breaks is not whole,
-//! whatever has arrived.
+//! The one thing to know: the framing of the transport marks the end of such an answer. An answer
+//! whose connection breaks is cut, whatever has arrived.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
@@ -15,14 +16,15 @@ use crate::backend::{Backend, Below, DecodeError, Decoder, Target, UpstreamReque
 use crate::chat::{Carried, ChatEvent, Completion, Finish, ModelAt, RawHead, RawRequest, Usage};
 use crate::wire::splice::{Outline, quoted};
 
-/// A longer document is not kept for its count of tokens; of one that is, the end is read.
+/// The longest document that is kept for its usage, in bytes; of a longer one only the end is kept.
 const LONGEST: usize = 1024 * 1024;
-/// How much of the end of a long document is kept.
+/// How much of the end of a long document is kept, in bytes.
 const END: usize = 4 * 1024;
-/// What a name in a query is written with.
+/// Characters that are escaped in the value of a query parameter.
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Builds the call that passes a request on, and says below which address its path is.
+/// Builds the call that passes a request on; the flag tells whether its path is below the address
+/// without the version.
 #[must_use]
 pub fn encode(
     raw: &RawRequest,
@@ -71,7 +73,7 @@ pub fn decoder() -> Box<dyn Decoder> {
     Box::new(Pieces { seen: None, is_end: false })
 }
 
-/// The query with another model.
+/// The query with another model's name.
 fn with_model(query: &str, model: &str) -> String {
     let pairs = query.split('&').map(|pair| match pair.split_once('=') {
         Some(("model", _)) => format!("model={}", utf8_percent_encode(model, KEPT)),
@@ -80,18 +82,18 @@ fn with_model(query: &str, model: &str) -> String {
     pairs.collect::<Vec<_>>().join("&")
 }
 
-/// An answer in pieces, as they come.
+/// Passes on an answer in pieces as they come.
 struct Pieces {
-    /// What is kept of a document for its count of tokens.
+    /// The part of a document that is kept for its usage; `None` if the answer is not JSON.
     seen: Option<Vec<u8>>,
-    /// Whether that is only its end.
+    /// Whether only the end of the document is kept.
     is_end: bool,
 }
 
 impl Pieces {
     fn usage(&self) -> Usage {
         let Some(seen) = &self.seen else { return Usage::default() };
-        let counts = if self.is_end { counts_at_end(seen) } else { counts_of(seen) };
+        let counts = if self.is_end { usage_at_end(seen) } else { usage_of(seen) };
         counts.map(|counts| usage::read(&counts)).unwrap_or_default()
     }
 }
@@ -138,8 +140,8 @@ impl Decoder for Pieces {
     }
 }
 
-/// The counts in a whole document.
-fn counts_of(document: &[u8]) -> Option<Map<String, Value>> {
+/// The usage in a whole document.
+fn usage_of(document: &[u8]) -> Option<Map<String, Value>> {
     #[derive(Deserialize)]
     struct Costs {
         usage: Option<Map<String, Value>>,
@@ -147,8 +149,8 @@ fn counts_of(document: &[u8]) -> Option<Map<String, Value>> {
     serde_json::from_slice::<Costs>(document).ok()?.usage
 }
 
-/// The counts in the end of one, where nearly all write them.
-fn counts_at_end(end: &[u8]) -> Option<Map<String, Value>> {
+/// The usage in the end of a document, where nearly all servers write it.
+fn usage_at_end(end: &[u8]) -> Option<Map<String, Value>> {
     const NAME: &[u8] = b"\"usage\"";
     let at = memchr::memmem::rfind(end, NAME)?;
     let value = end.get(at + NAME.len()..)?.trim_ascii_start().strip_prefix(b":")?;
@@ -178,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn an_alias_is_replaced_where_it_stands_and_nothing_else_is_changed() {
+    fn an_alias_is_replaced_in_its_place_and_nothing_else_is_changed() {
         let sent = |raw: &RawRequest, model: &str| {
             let (call, _) = encode(raw, &OpenAi, Target::new(model, Some("k")));
             (call.path, String::from_utf8(call.body).unwrap())
@@ -194,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_below_v1_are_below_an_openai_address_and_others_beside_it() {
+    fn paths_below_v1_are_below_an_openai_base_address_and_others_below_its_root() {
         let place = |path: &str, backend: &dyn Backend| {
             let raw = raw(path, "", ModelAt::Nowhere, "");
             let (call, at_root) = encode(&raw, backend, Target::new("m", None));
@@ -206,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_answer_cost_is_read_where_it_is_json() {
+    fn the_usage_of_an_answer_is_read_if_it_is_json() {
         let cost = |kind: &str, pieces: &[&str]| {
             let kind: Arc<[u8]> = kind.as_bytes().into();
             let head = RawHead { status: 200, headers: vec![("content-type", kind)] };
