@@ -147,7 +147,8 @@ impl Endpoint {
         }
     }
 
-    /// Whether it is one of Gemini's, where the address says the model and the method, and the body neither.
+    /// Whether it is one of Gemini's, where the path has the model and the method, and the body
+    /// neither.
     #[must_use]
     pub fn is_gemini(self) -> bool {
         match self {
@@ -242,14 +243,14 @@ pub struct Carried {
 }
 
 impl Carry {
-    /// Whether its stream is a list of pieces and no events.
+    /// Whether its stream is a JSON list instead of events.
     #[must_use]
     pub fn is_list(&self) -> bool {
         self.endpoint == Endpoint::GeminiStream && is_list(&self.query)
     }
 }
 
-/// Whether a client of Gemini's reads a stream as a list that grows, as the query of its address says.
+/// Whether a client of Gemini's API reads a stream as a JSON list, according to the query.
 #[must_use]
 pub fn is_list(query: &str) -> bool {
     !query.split('&').any(|pair| pair == "alt=sse")

@@ -94,7 +94,7 @@ mod tests {
     use crate::chat::{Message, Role};
 
     #[test]
-    fn text_tools_and_pictures_all_count() {
+    fn text_tools_and_images_all_count() {
         let mut request = ChatRequest::default();
         assert_eq!(prompt_tokens(&request), 1);
         request.messages = vec![Message::text(Role::User, "x".repeat(400))];

@@ -1,4 +1,4 @@
-//! A part of a message taken as one kind of part.
+//! The content of a message's part, by the kind of part.
 
 use super::{Document, Image, Part, ToolCall, ToolResult};
 
@@ -10,7 +10,7 @@ impl Part {
         Some(text)
     }
 
-    /// The picture of a picture part.
+    /// The image of an image part.
     #[must_use]
     pub fn as_image(&self) -> Option<&Image> {
         let Self::Image(image) = self else { return None };
@@ -24,14 +24,14 @@ impl Part {
         Some(document)
     }
 
-    /// The call of a part that calls a tool.
+    /// The call of a tool call part.
     #[must_use]
     pub fn as_tool_call(&self) -> Option<&ToolCall> {
         let Self::ToolCall(call) = self else { return None };
         Some(call)
     }
 
-    /// The result of a part that is a tool's answer.
+    /// The result of a tool result part.
     #[must_use]
     pub fn as_tool_result(&self) -> Option<&ToolResult> {
         let Self::ToolResult(result) = self else { return None };

@@ -1,17 +1,17 @@
-//! Paths of requests, and patterns of them: what `passthrough` lists.
+//! Paths of requests, and patterns of paths: the values of `passthrough`.
 //!
-//! Owns how a path is read and what a `*` stands for. Refuses paths that two servers could read in two ways: `.` and
-//! `..`, escaped or not, an escaped slash, an empty segment.
+//! Owns the parsing of paths and the meaning of `*`. Rejects paths that two servers could interpret
+//! differently: `.` and `..`, escaped or not, an escaped slash, an empty segment.
 //!
-//! The one thing to know: a path is compared as it is meant and passed on as it was sent, which is safe only because
-//! both say the same.
+//! The one thing to know: a path is compared after unescaping and passed on as it was sent, which
+//! is safe only because both are equivalent.
 
 use std::fmt;
 
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 
-/// A path without anything that leads out of it.
+/// A path without segments that lead out of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(into = "String")]
 pub struct CleanPath {
@@ -20,7 +20,7 @@ pub struct CleanPath {
 }
 
 impl CleanPath {
-    /// Reads a path as it was sent; `None` when it is not clear where it leads.
+    /// Parses a path as it was sent; `None` if it is ambiguous.
     #[must_use]
     pub fn read(sent: &str) -> Option<Self> {
         let segments = sent.strip_prefix('/')?.split('/').map(|segment| {
@@ -30,7 +30,7 @@ impl CleanPath {
         Some(Self { segments: segments.collect::<Option<_>>()?, sent: sent.to_owned() })
     }
 
-    /// As it was sent.
+    /// The path as it was sent.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.sent
@@ -43,14 +43,14 @@ impl From<CleanPath> for String {
     }
 }
 
-/// Whether a segment is a name and nothing else. Some servers leave out what follows a `;`, others decode twice.
+/// Whether a segment is only a name. Some servers drop what follows a `;`, others decode twice.
 fn is_plain(segment: &str) -> bool {
     let name = segment.split(';').next().unwrap_or_default();
     let is_strange = |letter: char| letter.is_control() || matches!(letter, '/' | '\\' | '%');
     !matches!(name, "" | "." | "..") && !segment.contains(is_strange)
 }
 
-/// A pattern of paths. A `*` between two slashes stands for one segment, a `*` at the end for one or more.
+/// A pattern of paths. A `*` between two slashes matches one segment, a `*` at the end one or more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PathPattern {
@@ -63,12 +63,12 @@ enum Segment {
     Name(String),
     /// Any one segment.
     One,
-    /// All that follows, and that is something.
+    /// One or more segments to the end.
     Rest,
 }
 
 impl PathPattern {
-    /// Reads a pattern.
+    /// Parses a pattern.
     ///
     /// # Errors
     ///
@@ -91,7 +91,7 @@ impl PathPattern {
         Ok(Self { segments: segments.collect::<Result<_, _>>()?, text: text.to_owned() })
     }
 
-    /// As it was written.
+    /// The pattern as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pattern_is_answered_with_one() {
+    fn an_invalid_pattern_is_answered_with_a_valid_one() {
         for text in ["", "v1/audio", "/", "/*", "/v1//x", "/v1/../x", "/a b", "/v1/a%2f", "/v1/x?"]
         {
             assert!(PathPattern::read(text).unwrap_err().starts_with("write a path"), "{text}");

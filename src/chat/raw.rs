@@ -1,9 +1,11 @@
-//! A request that is passed on without being understood: at a path that providers list, or to manage their models.
+//! A request that is passed on without a dialect: at a path that providers list, or to manage their
+//! models.
 //!
-//! It owns what is read of one: where it goes, the model that it names and where, the headers that go along. It refuses
-//! nothing.
+//! It owns the parsed parts of such a request: its path, its model and where that is, and the
+//! headers to pass on. It validates nothing.
 //!
-//! The one thing to know: its body is not a part of what is serialised. Whoever compares requests has to look at it.
+//! The one thing to know: its body is not serialised. Code that compares requests must compare the
+//! body too.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,7 +15,7 @@ use serde::Serialize;
 
 use super::CleanPath;
 
-/// A request that is passed on as it came.
+/// A request that is passed on unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RawRequest {
     /// Why it may be passed on.
@@ -22,25 +24,25 @@ pub struct RawRequest {
     pub method: Method,
     /// Its path.
     pub path: CleanPath,
-    /// Its query, without the question mark and without credentials; empty without one.
+    /// Its query without the question mark and without credentials; empty if there is none.
     pub query: String,
     /// The model that it names.
     pub model: Option<String>,
-    /// Where it names it.
+    /// The position of that name.
     #[serde(skip)]
     pub model_at: ModelAt,
-    /// Its headers that mean something to the provider, names in lower case.
+    /// The headers that matter to the provider, names in lower case.
     #[serde(skip)]
     pub headers: Vec<(&'static str, String)>,
-    /// What separates the parts of a form, which is another in each request.
+    /// The boundary of a form, which differs in each request.
     #[serde(skip)]
     pub boundary: Option<String>,
-    /// Its body; empty where it is streamed.
+    /// Its body; empty if it is streamed.
     #[serde(skip)]
     pub body: Bytes,
 }
 
-/// Why a request may be passed on without being understood.
+/// Why a request may be passed on without a dialect.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum Lane {
     /// A provider lists its path.
@@ -49,7 +51,7 @@ pub enum Lane {
     Management {
         /// The provider that it names.
         provider: Option<String>,
-        /// All models that it names, the one that it is about included.
+        /// All models that it names, its subject included.
         models: Vec<String>,
     },
 }
@@ -59,9 +61,9 @@ pub enum Lane {
 pub enum Method {
     /// Reads.
     Get,
-    /// Reads whether something is there.
+    /// Checks whether something exists.
     Head,
-    /// Everything else.
+    /// All other operations.
     Post,
     /// Removes a model.
     Delete,
@@ -81,12 +83,12 @@ pub enum ModelAt {
     Query,
 }
 
-/// The head of an answer that is passed on as it came.
+/// The head of an answer that is passed on unchanged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawHead {
     /// The status.
     pub status: u16,
-    /// The headers that go back, names in lower case.
+    /// The headers to pass back, names in lower case.
     pub headers: Vec<(&'static str, Arc<[u8]>)>,
 }
 
@@ -102,7 +104,7 @@ impl RawRequest {
 }
 
 impl Method {
-    /// As it is written.
+    /// The name of the method.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -113,7 +115,7 @@ impl Method {
         }
     }
 
-    /// The method of this name, if it is one that is passed on.
+    /// The method of this name, if it is passed on.
     #[must_use]
     pub fn of(name: &str) -> Option<Self> {
         [Self::Get, Self::Head, Self::Post, Self::Delete].into_iter().find(|it| it.as_str() == name)

@@ -77,7 +77,7 @@ pub fn ask_of(endpoint: Endpoint, body: &[u8]) -> Option<Ask> {
     })
 }
 
-/// The sampling options that the gateway decides by, wherever the API has them.
+/// The sampling options that the gateway decides by, at the places of all APIs.
 fn sampling(fields: &Map<String, Value>) -> Sampling {
     let tables = ["options", "generationConfig", "generation_config"];
     let options = tables.iter().find_map(|table| fields.get(*table));

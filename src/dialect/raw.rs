@@ -1,9 +1,12 @@
-//! Requests that are passed on without being understood: which models they name, and how their answers are written.
+//! Requests that are passed on without a dialect: which models they name, and how their answers are
+//! written.
 //!
-//! It owns what is read of such a request, in JSON, in a form or in its query. It refuses what the provider could read
-//! in another way, since the scope of a key is decided by what is read here.
+//! It owns the parsing of such a request's model, in JSON, in a form or in the query. It rejects
+//! what the provider could parse differently, since the scope of a key is checked against the model
+//! found here.
 //!
-//! The one thing to know: a body that is no JSON and no form names no model, and only a key for all models may send it.
+//! The one thing to know: a body that is neither JSON nor a form names no model, and only a key for
+//! all models may send it.
 
 use std::time::Duration;
 
@@ -20,14 +23,14 @@ use crate::wire::splice::Outline;
 /// The field that names a model.
 const MODEL: &str = "model";
 
-/// What a request says of its model.
+/// The model in a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Named {
-    /// The name; `None` without one.
+    /// The name, if there is one.
     pub model: Option<String>,
-    /// Where it stands.
+    /// Its position.
     pub at: ModelAt,
-    /// What separates the parts of a form.
+    /// The boundary of a form.
     pub boundary: Option<String>,
 }
 
@@ -35,7 +38,7 @@ pub struct Named {
 ///
 /// # Errors
 ///
-/// `InvalidRequest` when two readers could find different ones, or when JSON or a form is not what it says.
+/// `InvalidRequest` if two parsers could find different models, or if JSON or a form is malformed.
 pub fn named(content_type: Option<&str>, query: &str, body: &[u8]) -> Result<Named, GatewayError> {
     let boundary = content_type.and_then(multipart::boundary).transpose().map_err(unclear)?;
     let in_body = match &boundary {
@@ -48,7 +51,7 @@ pub fn named(content_type: Option<&str>, query: &str, body: &[u8]) -> Result<Nam
         (Some((one, _)), Some((other, _))) if one != other => {
             return Err(GatewayError::invalid("the body and the query name different models"));
         }
-        // What a server reads first is unknown, so that both have to say the name that runs there.
+        // It is unknown which one a server reads first, so only one may be there.
         (Some(_), Some(_)) => {
             return Err(GatewayError::invalid(
                 "write model in the body or in the query, not in both",
@@ -60,13 +63,13 @@ pub fn named(content_type: Option<&str>, query: &str, body: &[u8]) -> Result<Nam
     Ok(Named { model: Some(model), at, boundary })
 }
 
-/// The models that a request to manage models names: the one that it is about, and all of them.
+/// The models that a management request names: its subject, and all of them.
 ///
 /// # Errors
 ///
-/// `InvalidRequest` when the body is no JSON object, or two readers could find different names.
+/// `InvalidRequest` if the body is not a JSON object, or two parsers could find different names.
 pub fn managed(body: &[u8]) -> Result<(Option<String>, Vec<String>), GatewayError> {
-    /// Where names stand, the one that the request is about first.
+    /// The fields with names, the subject first.
     const FIELDS: [&str; 5] = [MODEL, "name", "source", "destination", "from"];
     let outline = Outline::read(body);
     let outline = outline.ok_or_else(|| GatewayError::invalid("the body must be a JSON object"))?;
@@ -81,7 +84,7 @@ fn is_json(content_type: Option<&str>, body: &[u8]) -> bool {
     let essence = content_type.unwrap_or_default().split(';').next().unwrap_or_default();
     let essence = essence.trim().to_ascii_lowercase();
     let says_so = essence == "application/json" || essence.ends_with("+json");
-    // Many servers read JSON whatever the content type says.
+    // Many servers parse JSON whatever the content type is.
     (says_so && !body.is_empty()) || body.trim_ascii_start().starts_with(b"{")
 }
 
@@ -93,7 +96,7 @@ fn in_json(body: &[u8]) -> Result<Option<String>, GatewayError> {
     }
 }
 
-/// The text of a field that has one.
+/// The text of a field, if it has one.
 fn text(outline: &Outline<'_>, field: &str) -> Result<Option<String>, GatewayError> {
     if outline.is_ambiguous(field) {
         return Err(GatewayError::invalid(format!("{field}: write it once, in lower case")));
@@ -135,7 +138,7 @@ fn in_query(query: &str) -> Result<Option<String>, GatewayError> {
     Ok(found.filter(|model| !model.is_empty()))
 }
 
-/// Whether some reader may take this for the name of the field.
+/// Whether some parser may take this for the name of the field.
 fn means_model(name: &str) -> bool {
     let name = percent_decode_str(name).decode_utf8_lossy();
     let name = name.split('[').next().unwrap_or_default();
@@ -146,10 +149,10 @@ fn unclear(Unclear(what): Unclear) -> GatewayError {
     GatewayError::invalid(what)
 }
 
-/// Writes an answer as it came.
+/// Writes an answer unchanged.
 #[derive(Debug, Clone, Copy)]
 pub struct PassedOn {
-    /// Whether it is one of lines of JSON, in which a failure is one as well: Ollama's.
+    /// Whether the answer is lines of JSON, in which a failure is a line too: Ollama's.
     pub is_lines: bool,
 }
 
@@ -228,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_two_readers_could_read_in_two_ways_is_refused() {
+    fn ambiguous_models_are_refused() {
         for body in [
             r#"{"model":"a","model":"b"}"#,
             r#"{"model":"a","Model":"b"}"#,

@@ -1,37 +1,38 @@
-//! Forms of several parts (`multipart/form-data`, RFC 7578), as far as a field's place is concerned.
+//! Multipart forms (`multipart/form-data`, RFC 7578): the names and positions of their fields.
 //!
-//! It owns the parts' names and places. It never copies a part, and refuses what two parsers could read in two ways:
-//! something before the first part, the boundary anywhere but between parts, a part with two names.
+//! It owns the parts' names and positions. It never copies a part, and rejects what two parsers
+//! could read differently: content before the first part, the boundary anywhere but between parts,
+//! a part with two names.
 //!
-//! The one thing to know: whoever stands behind reads the same bytes with another parser, and what may be asked was
-//! decided by this one.
+//! The one thing to know: the provider reads the same bytes with another parser, and the
+//! permissions were checked against this one's result.
 
 use std::ops::Range;
 
 use memchr::memmem;
 
-/// One part: its name, and where its content is.
+/// One part: its name, and the position of its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
     /// The name of the field.
     pub name: String,
-    /// The place of its content.
+    /// The position of its content.
     pub content: Range<usize>,
 }
 
-/// What is wrong with a form, and what would be right.
+/// Why a form is rejected, and what would be right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unclear(pub &'static str);
 
 const LINE_END: &[u8] = b"\r\n";
-/// The most fields that are read.
+/// The most fields of a form.
 const MOST: usize = 1024;
 
-/// The boundary that a content type names, if it is one of a form with parts.
+/// The boundary in a content type, if it is that of a multipart form.
 ///
 /// # Errors
 ///
-/// When it names none, or more than one.
+/// If it has none, or more than one.
 pub fn boundary(content_type: &str) -> Option<Result<String, Unclear>> {
     let (essence, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
     let kind = essence.trim().to_ascii_lowercase();
@@ -53,7 +54,7 @@ pub fn boundary(content_type: &str) -> Option<Result<String, Unclear>> {
 ///
 /// # Errors
 ///
-/// What is wrong with it.
+/// Why it is rejected.
 pub fn parts(body: &[u8], boundary: &str) -> Result<Vec<Part>, Unclear> {
     const BROKEN: Unclear = Unclear("the form is not one of parts between its boundaries");
     let mark = format!("--{boundary}");
@@ -66,7 +67,7 @@ pub fn parts(body: &[u8], boundary: &str) -> Result<Vec<Part>, Unclear> {
     loop {
         let line = body.get(at..).unwrap_or_default();
         if line.starts_with(b"--") {
-            // After the last part there is nothing more.
+            // Nothing follows the last part.
             let is_end = line.get(2..).is_some_and(|rest| rest.trim_ascii().is_empty());
             return if is_end && places.next().is_none() { Ok(parts) } else { Err(BROKEN) };
         }
@@ -86,7 +87,7 @@ pub fn parts(body: &[u8], boundary: &str) -> Result<Vec<Part>, Unclear> {
     }
 }
 
-/// The name that the head of a part gives it.
+/// The name in a part's head.
 fn name_of(head: &[u8]) -> Result<String, Unclear> {
     const UNCLEAR: Unclear = Unclear("a part of the form needs one name");
     let head = std::str::from_utf8(head).or(Err(UNCLEAR))?;
@@ -96,7 +97,7 @@ fn name_of(head: &[u8]) -> Result<String, Unclear> {
         if field.eq_ignore_ascii_case("content-disposition") {
             let (kind, parameters) = value.split_once(';').ok_or(UNCLEAR)?;
             let parameters = parameters_of(parameters).ok_or(UNCLEAR)?;
-            // `name*` is no part of forms, and some parsers prefer it.
+            // `name*` is not allowed in forms, and some parsers prefer it.
             let mut names = parameters.iter().filter(|(name, _)| name.starts_with("name"));
             let (Some((parameter, name)), None) = (names.next(), names.next()) else {
                 return Err(UNCLEAR);
@@ -112,7 +113,8 @@ fn name_of(head: &[u8]) -> Result<String, Unclear> {
     found.ok_or(UNCLEAR)
 }
 
-/// The parameters `name=value` and `name="value"` of a header; `None` when they are not that. Names are in lower case.
+/// The parameters `name=value` and `name="value"` of a header, names in lower case; `None` if they
+/// are malformed.
 fn parameters_of(mut text: &str) -> Option<Vec<(String, String)>> {
     let mut parameters = Vec::new();
     loop {
@@ -144,8 +146,8 @@ fn parameters_of(mut text: &str) -> Option<Vec<(String, String)>> {
     }
 }
 
-/// A quoted text up to its quote, and what follows. A backslash stands before a quote or another only: in names of
-/// files it is a letter.
+/// A quoted text up to its closing quote, and what follows. A backslash escapes only a quote or a
+/// backslash: in file names it is a character.
 fn unquoted(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut letters = text.char_indices().peekable();
@@ -191,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_two_parsers_could_read_in_two_ways_is_refused() {
+    fn ambiguous_forms_are_refused() {
         let model = |disposition: &str| part(disposition, "m") + "--x--\r\n";
         for body in [
             String::new(),

@@ -164,7 +164,7 @@ pub fn quoted(text: &str) -> Vec<u8> {
     super::json::to_vec(&text)
 }
 
-/// Where the items of a JSON list are; `None` when it is none.
+/// The positions of a JSON list's items; `None` if it is not a list.
 #[must_use]
 pub fn items(list: &[u8]) -> Option<Vec<Range<usize>>> {
     let found: Vec<&RawValue> = serde_json::from_slice(list).ok()?;

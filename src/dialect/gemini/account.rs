@@ -1,10 +1,10 @@
-//! Finds what a request names in the provider's account at Google.
+//! Finds references of a request to the provider's account at Google.
 //!
-//! It owns the places where a body may name a cache, an uploaded file or a file store. It does not
-//! decide whether they may be named: a single caller may use all of its account.
+//! It owns the fields in which a body may refer to a cache, an uploaded file or a file store. It
+//! does not decide whether references are allowed: a single caller may use the whole account.
 //!
-//! The one thing to know: several keys of the gateway share one account, and Google cannot tell
-//! whose file it is. A file at a public address belongs to nobody, and may always be named.
+//! The one thing to know: several keys of the gateway share one account, and Google cannot
+//! distinguish their files. A file at a public URL belongs to no account and is always allowed.
 
 use serde_json::Value;
 
@@ -13,11 +13,11 @@ use crate::chat::{ErrorKind, GatewayError, Origin};
 use crate::wire::fields::Object;
 use crate::wire::json;
 
-/// Parts of the names of fields that matter here, in either spelling.
+/// Parts of the names of the relevant fields, in either spelling.
 const WORDS: [&str; 6] =
     ["cachedContent", "cached_content", "fileUri", "file_uri", "fileSearch", "file_search"];
 
-/// Fields that hold a client's own data, whatever their names mean elsewhere.
+/// Fields with a client's own data, in which names have no meaning here.
 const OWN: [&str; 9] = [
     "args",
     "labels",
@@ -30,10 +30,10 @@ const OWN: [&str; 9] = [
     "text",
 ];
 
-/// Says of a body that names what only the account knows that it is not there; `None` when it names nothing such.
+/// The error for a body that refers to something in the account; `None` if it does not.
 pub(super) fn unknown_reference(body: &[u8]) -> Option<GatewayError> {
     let holds = |word: &str| body.windows(word.len()).any(|window| window == word.as_bytes());
-    // A name may be spelled with escapes. Most bodies have neither and are not read once more.
+    // A name may be written with escapes. Most bodies have neither and are not parsed again.
     if !holds("\\u") && !WORDS.iter().any(|word| holds(word)) {
         return None;
     }
@@ -46,7 +46,7 @@ pub(super) fn unknown_reference(body: &[u8]) -> Option<GatewayError> {
     Some(GatewayError::new(ErrorKind::NotFound, message).from(Origin::Client))
 }
 
-/// The first name in an object, and what it is of.
+/// The first reference in an object, and its kind.
 fn of_object(object: &Object) -> Option<(&'static str, String)> {
     object.iter().find_map(|(name, value)| {
         let name = camel_name(name);
@@ -85,8 +85,8 @@ fn named(value: &Value) -> String {
     }
 }
 
-/// Whether an address is one that anybody may read. Google's own hosts serve an account's files too, and an address that
-/// is written oddly may be theirs.
+/// Whether a URL is public. Google's own hosts serve an account's files too, and an unusually
+/// written URL may be one of theirs.
 fn is_public(uri: &str) -> bool {
     let uri = uri.to_ascii_lowercase();
     let rest = uri.strip_prefix("https://").or_else(|| uri.strip_prefix("http://"));
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_in_the_account_is_found_wherever_it_is_named() {
+    fn references_to_the_account_are_found_at_any_place() {
         for body in [
             r#"{"cachedContent": "cachedContents/a"}"#,
             r#"{"generate_content_request": {"cached_content": "cachedContents/a"}}"#,
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_public_or_a_clients_own_is_nobody_elses() {
+    fn public_files_and_inline_data_are_allowed() {
         for body in [
             r#"{"cachedContent": null, "contents": [{"parts": [{"text": "fileUri"}]}]}"#,
             r#"{"contents": [{"parts": [{"fileData": {"fileUri": "https://www.youtube.com/watch?v=a"}}]}]}"#,
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn the_refusal_names_it_and_says_what_to_do() {
+    fn the_refusal_has_the_name_and_the_remedy() {
         let error = unknown_reference(br#"{"cachedContent": "cachedContents/a"}"#).unwrap();
         assert_eq!(error.kind, ErrorKind::NotFound);
         assert!(error.message.contains("the cache `cachedContents/a`"), "{}", error.message);
