@@ -9,7 +9,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue};
+use actix_web::http::header::{CONTENT_ENCODING, HeaderValue};
 use actix_web::web::{self, Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
@@ -114,9 +114,7 @@ async fn pass_on(
         Err(error) => return exchange.fail(&error),
     };
     let (feed, upload) = if is_file && method == Method::Post {
-        let length = request.headers().get(CONTENT_LENGTH);
-        let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-        let (sender, upload) = Upload::new(length);
+        let (sender, upload) = Upload::new();
         let pause = front.settings.load().body_timeout;
         (Some(Feed { payload, sender, pause }), Some(upload))
     } else {

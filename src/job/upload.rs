@@ -17,8 +17,6 @@ const PIECES: usize = 4;
 /// The receiving side, which the job carries to the provider.
 #[derive(Debug)]
 pub struct Upload {
-    /// How many bytes there are, if the client said so.
-    pub length: Option<u64>,
     pieces: mpsc::Receiver<Option<Bytes>>,
     has_ended: bool,
 }
@@ -32,11 +30,11 @@ pub struct UploadSender(mpsc::Sender<Option<Bytes>>);
 pub struct BrokeOff;
 
 impl Upload {
-    /// A body of this length, and where its pieces are given to it.
+    /// A body, and where its pieces are given to it.
     #[must_use]
-    pub fn new(length: Option<u64>) -> (UploadSender, Self) {
+    pub fn new() -> (UploadSender, Self) {
         let (sender, pieces) = mpsc::channel(PIECES);
-        (UploadSender(sender), Self { length, pieces, has_ended: false })
+        (UploadSender(sender), Self { pieces, has_ended: false })
     }
 
     /// The next piece; `None` at the end.
@@ -90,21 +88,21 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_is_whole_only_if_that_was_said() {
-        let (sender, mut upload) = Upload::new(None);
+        let (sender, mut upload) = Upload::new();
         assert!(sender.piece(Bytes::from_static(b"a")).await);
         sender.end().await;
         let piece = poll_fn(|context| upload.poll_piece(context)).await;
         assert_eq!(piece, Some(Ok(Bytes::from_static(b"a"))));
         assert_eq!(poll_fn(|context| upload.poll_piece(context)).await, None);
         assert_eq!(poll_fn(|context| upload.poll_piece(context)).await, None);
-        let (sender, mut upload) = Upload::new(None);
+        let (sender, mut upload) = Upload::new();
         drop(sender);
         assert_eq!(poll_fn(|context| upload.poll_piece(context)).await, Some(Err(BrokeOff)));
     }
 
     #[tokio::test]
     async fn a_client_waits_for_a_provider_that_takes_nothing() {
-        let (sender, upload) = Upload::new(None);
+        let (sender, upload) = Upload::new();
         for _ in 0..PIECES {
             assert!(sender.piece(Bytes::new()).await);
         }

@@ -17,6 +17,7 @@ mod pool;
 mod tls;
 mod transport;
 
+use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -83,24 +84,9 @@ impl Client {
         let settings = &provider.settings;
         let (origin, base) = Origin::of(provider);
         let (origin, pool) = (Rc::new(origin), Rc::new(Pool::new(&provider.name)));
-        let build = |pool| {
-            let connector = awc::Connector::new()
-                .connector(Connector::new(&origin, pool))
-                .timeout(NEVER)
-                // 0 is no limit; awc's own is 100 over all hosts, and it would be a hidden queue.
-                .limit(0);
-            awc::Client::builder()
-                .connector(connector)
-                // awc's timer ends at the head and covers waiting for the pool; the attempt has its
-                // own.
-                .disable_timeout()
-                // A redirect would carry the prompt and the key wherever it points.
-                .disable_redirects()
-                .no_default_headers()
-                .finish()
-        };
         let headers = settings.headers.iter().filter_map(|(name, value)| header(name, value));
-        let (pooled, fresh) = (build(Some(&pool)), build(None));
+        let pooled = build(Connector::new(&origin, Some(&pool)));
+        let fresh = build(Connector::new(&origin, None));
         let root = Rc::from(call::without_version(&base));
         Self { pooled, fresh, base: Rc::from(base), root, origin, headers: headers.collect() }
     }
@@ -125,6 +111,15 @@ impl Client {
             Connection::Fresh => &self.fresh,
         };
         let call: Call = call.into();
+        // A body that is sent while it arrives has to end when nobody reads it any more.
+        let stop = Rc::new(Cell::new(false));
+        let own;
+        let client = if call.upload.is_some() {
+            own = build(Connector::once(&self.origin, Rc::clone(&stop)));
+            &own
+        } else {
+            client
+        };
         let base = if call.at_root { &self.root } else { &self.base };
         let address = format!("{base}{}", call.request.path);
         let mut request = client.request(call.method(), address);
@@ -152,7 +147,7 @@ impl Client {
         let is_passed_on = call.is_passed_on();
         let sent = match call.upload {
             None => request.send_body(Bytes::from(call.request.body)),
-            Some(upload) => request.send_body(call::Uploading(upload)),
+            Some(upload) => request.send_body(call::Uploading { upload, stop }),
         };
         let response = sent.await.map_err(SendError)?;
         let header = |name: &str| {
@@ -167,6 +162,22 @@ impl Client {
             body: Body::new(response),
         })
     }
+}
+
+fn build(connector: Connector) -> awc::Client {
+    let connector = awc::Connector::new()
+        .connector(connector)
+        .timeout(NEVER)
+        // 0 is no limit; awc's own is 100 over all hosts, and it would be a hidden queue.
+        .limit(0);
+    awc::Client::builder()
+        .connector(connector)
+        // awc's timer ends at the head and covers waiting for the pool; the attempt has its own.
+        .disable_timeout()
+        // A redirect would carry the prompt and the key wherever it points.
+        .disable_redirects()
+        .no_default_headers()
+        .finish()
 }
 
 impl SendError {

@@ -5,7 +5,9 @@
 //!
 //! The one thing to know: the content type of what is passed on is the client's own, or none.
 
+use std::cell::Cell;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -95,21 +97,27 @@ pub(super) fn without_version(base: &str) -> &str {
     }
 }
 
-/// A body on its way.
-pub(super) struct Uploading(pub Upload);
+/// A body on its way. It ends early when the provider reads no more of it, and is sent in chunks,
+/// since a body of a known length cannot end early.
+pub(super) struct Uploading {
+    pub upload: Upload,
+    /// Whether the provider reads no more.
+    pub stop: Rc<Cell<bool>>,
+}
 
 impl MessageBody for Uploading {
     type Error = crate::job::BrokeOff;
 
     fn size(&self) -> BodySize {
-        self.0.length.map_or(BodySize::Stream, BodySize::Sized)
+        BodySize::Stream
     }
 
     fn poll_next(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        self.get_mut().0.poll_piece(context)
+        let this = self.get_mut();
+        if this.stop.get() { Poll::Ready(None) } else { this.upload.poll_piece(context) }
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod proxy;
 
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -69,6 +70,8 @@ pub(super) struct Connector {
     origin: Rc<Origin>,
     /// `None` neither keeps connections nor takes kept ones.
     pool: Option<Rc<Pool>>,
+    /// Set when the provider reads no more of the request.
+    stop: Option<Rc<Cell<bool>>>,
 }
 
 impl Origin {
@@ -152,7 +155,12 @@ async fn tcp(host: &str, port: u16, due: Instant) -> Result<TcpStream, ConnectFa
 
 impl Connector {
     pub(super) fn new(origin: &Rc<Origin>, pool: Option<&Rc<Pool>>) -> Self {
-        Self { origin: Rc::clone(origin), pool: pool.cloned() }
+        Self { origin: Rc::clone(origin), pool: pool.cloned(), stop: None }
+    }
+
+    /// A connector for one request, which sets `stop` when the provider reads no more of it.
+    pub(super) fn once(origin: &Rc<Origin>, stop: Rc<Cell<bool>>) -> Self {
+        Self { stop: Some(stop), ..Self::new(origin, None) }
     }
 }
 
@@ -164,7 +172,7 @@ impl Service<ConnectInfo<Uri>> for Connector {
     actix_service::always_ready!();
 
     fn call(&self, asked: ConnectInfo<Uri>) -> Self::Future {
-        let Self { origin, pool } = self.clone();
+        let Self { origin, pool, stop } = self.clone();
         Box::pin(async move {
             let uri = asked.request().clone();
             let prefix = origin.prefix();
@@ -175,7 +183,7 @@ impl Service<ConnectInfo<Uri>> for Connector {
             let opened = origin.open().await;
             let transport =
                 opened.map_err(|failure| ConnectError::Io(io::Error::other(failure)))?;
-            Ok(Connection::new(uri, ExchangeIo::on_new(transport, pool, prefix)))
+            Ok(Connection::new(uri, ExchangeIo::on_new(transport, pool, prefix, stop)))
         })
     }
 }

@@ -11,6 +11,7 @@
 //! has to wait; a failed write is hidden from awc, which then reads what arrived before the
 //! failure, or gets an error if nothing did.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
@@ -60,6 +61,8 @@ pub(super) struct ExchangeIo {
     /// The unwritten rest of a first write with a prefix, and how many of awc's bytes it replaces.
     opening: Option<(Bytes, usize)>,
     sending: Sending,
+    /// Set when the rest of the request is discarded, for whoever still produces it.
+    stop: Option<Rc<Cell<bool>>>,
     /// Whether any byte of the request was written.
     has_written: bool,
     reading: Reading,
@@ -94,8 +97,9 @@ impl ExchangeIo {
         transport: Transport,
         pool: Option<Rc<Pool>>,
         prefix: Option<Bytes>,
+        stop: Option<Rc<Cell<bool>>>,
     ) -> Self {
-        Self { prefix, ..Self::new(transport, pool, Instant::now(), false) }
+        Self { prefix, stop, ..Self::new(transport, pool, Instant::now(), false) }
     }
 
     /// An exchange on a connection that was used before.
@@ -112,6 +116,7 @@ impl ExchangeIo {
             prefix: None,
             opening: None,
             sending: Sending::Unbegun,
+            stop: None,
             has_written: false,
             reading: Reading::Going,
             answer: Answer::new(false),
@@ -344,7 +349,12 @@ impl ExchangeIo {
     /// discarded, that it was written.
     fn written<T>(&self, all: T) -> Poll<io::Result<T>> {
         match self.sending {
-            Sending::Abandoned => Poll::Ready(Ok(all)),
+            Sending::Abandoned => {
+                if let Some(stop) = &self.stop {
+                    stop.set(true);
+                }
+                Poll::Ready(Ok(all))
+            }
             Sending::Unbegun | Sending::Going | Sending::Whole => Poll::Pending,
         }
     }
