@@ -1,11 +1,13 @@
-//! Requests that are passed on without being understood: at the paths that providers list, and to manage models.
+//! Requests that are passed on without being decoded: at the paths that providers list, and to
+//! manage models.
 //!
-//! It owns what of a request goes along and how the answer goes back: status and listed headers, then the bytes as they
-//! come. It refuses what chats are refused for, in the same words. Where a request goes is the router's decision, and
-//! everything behind that is the same as for a chat.
+//! It owns which parts of a request are passed on and how the answer is returned: status and listed
+//! headers, then the bytes as they arrive. It refuses requests for the same reasons as chats, in the
+//! same words. The router decides where a request goes; everything behind that is the same as for a
+//! chat.
 //!
-//! The one thing to know: an answer has no end mark that the gateway knows, so one that breaks off ends with a broken
-//! connection.
+//! The one thing to know: the gateway knows no end mark of such an answer, so that one which breaks
+//! off ends with a broken connection.
 
 use std::sync::Arc;
 use std::time::Duration;

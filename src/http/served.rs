@@ -1,7 +1,7 @@
-//! Which paths the gateway serves itself, so that nobody lists one of them in `passthrough`.
+//! The paths that the gateway serves itself, which `passthrough` must not list.
 //!
-//! The one thing to know: a path that is served here never reaches a provider as it came, whatever is listed. That a
-//! list says so when it is written is for the operator who expects something else.
+//! The one thing to know: a path that is served here never reaches a provider unchanged, whatever is
+//! listed. The check exists for operators who expect otherwise.
 
 use super::{health, manage, models, openapi, responses};
 use crate::chat::PathPattern;

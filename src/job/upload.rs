@@ -1,17 +1,18 @@
 //! A request's body that is passed on while it arrives.
 //!
-//! It owns the bounded channel from the task that reads the client's body to the call that sends it. It never holds
-//! more than [`PIECES`] pieces, and never takes a body that breaks off for a whole one.
+//! It owns the bounded channel from the task that reads the client's body to the call that sends it.
+//! It holds at most [`PIECES`] pieces, and never takes a body that breaks off for a complete one.
 //!
-//! The one thing to know: the end is a message of its own. A sender that is dropped without it, as when the client
-//! disconnects, breaks the call.
+//! The one thing to know: the end is a message of its own. A sender that is dropped without it, as
+//! when the client disconnects, breaks the call.
 
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-/// Pieces that may wait for a slow provider. Each is at most what one read of the client's connection gives.
+/// Pieces that may wait for a slow provider. Each is at most what one read of the client's
+/// connection gives.
 const PIECES: usize = 4;
 
 /// The receiving side, which the job carries to the provider.

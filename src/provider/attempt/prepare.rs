@@ -1,9 +1,9 @@
 //! The call of an attempt, before anything is sent.
 //!
-//! It owns the last checks: the client is there, the deadline has not passed, the data policy allows the provider. It
-//! refuses what the provider's API cannot express.
+//! It owns the last checks: the client is still there, the deadline has not passed, the data policy
+//! allows the provider. It refuses what the provider's API cannot express.
 //!
-//! The one thing to know: this is the last place at which nothing has left the gateway yet.
+//! The one thing to know: until it returns, nothing has left the gateway.
 
 use std::sync::Arc;
 use std::time::Instant;

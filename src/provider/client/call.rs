@@ -1,9 +1,10 @@
-//! A call as the client writes it: what a backend has encoded, or what is passed on.
+//! A call as the client writes it: one that a backend has encoded, or a request that is passed on.
 //!
-//! It owns the method, the place below or beside the provider's address, a body that is sent while it arrives, and the
-//! list of headers that go back to a client that gets an answer as it came.
+//! It owns the method, whether the path is below or beside the provider's base address, a body that
+//! is sent while it arrives, and the list of headers that are returned with an answer that is passed
+//! on.
 //!
-//! The one thing to know: the content type of what is passed on is the client's own, or none.
+//! The one thing to know: a request that is passed on has the client's own content type, or none.
 
 use std::cell::Cell;
 use std::pin::Pin;
@@ -20,8 +21,8 @@ use crate::backend::UpstreamRequest;
 use crate::chat::{Method, RawHead};
 use crate::job::Upload;
 
-/// Headers of an answer that go back. They are about the content; everything else is the gateway's or the provider's
-/// own.
+/// Headers of an answer that go back. They are about the content; everything else is the gateway's
+/// or the provider's own.
 const KEPT: [&str; 6] = [
     "content-type",
     "content-disposition",
