@@ -172,8 +172,8 @@ fn unicode(rest: &str) -> Option<(char, usize)> {
     Some((char::from_u32(letter).unwrap_or('\u{fffd}'), 2 * ONE))
 }
 
-/// The text of arguments with an unexpected beginning: the value of [`FIELD`] or a single text, else
-/// all of them.
+/// The text of arguments with an unexpected beginning: the value of [`FIELD`] or a single text,
+/// else all of them.
 fn whole(raw: &str) -> String {
     let text_of = |value: &Value| match value {
         Value::String(text) => text.clone(),
