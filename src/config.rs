@@ -87,7 +87,7 @@ pub struct Loaded {
     /// Settings that work but should be changed.
     pub warnings: Vec<Problem>,
     /// Changes in the file without effect, because a variable overrides them; only after a
-    /// [reload].
+    /// [reload](mod@reload).
     pub overridden: Vec<Overridden>,
 }
 
