@@ -7,11 +7,13 @@
 //! What a reader would get wrong: a test has to *end* its gateway. [`Gateway::end`] checks that
 //! everything came to rest and adds up; dropping a running gateway without it fails the test.
 
+mod config;
 mod log;
 mod metrics;
 #[cfg(test)]
 mod tests;
 
+use std::fmt::Display;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -22,6 +24,10 @@ use tokio::process::{Child, Command};
 
 use crate::client::get;
 use crate::patience::{eventually, within};
+pub use config::{
+    Auth, Breaker, Cache, Config, Health, Key, Names, Otel, Provider, Rate, RedisSection, Retry,
+    Route, Server, Target, Timeouts, Tls,
+};
 pub use log::{Access, Log};
 pub use metrics::Metrics;
 
@@ -60,28 +66,29 @@ pub enum Signal {
     Kill,
 }
 
-/// Starts a gateway with this configuration and awaits both its listeners.
+/// Starts a gateway with this configuration, a [`Config`], a [`Provider`] or TOML, and awaits both
+/// its listeners.
 ///
 /// Listeners that the configuration does not name are `127.0.0.1:0`.
-pub async fn spawn_gateway(toml: &str) -> Gateway {
-    spawn_gateway_with(toml, &[]).await
+pub async fn spawn_gateway(config: impl Display) -> Gateway {
+    spawn_gateway_with(config, &[]).await
 }
 
 /// Like [`spawn_gateway`], with these environment variables.
-pub async fn spawn_gateway_with(toml: &str, variables: &[(&str, &str)]) -> Gateway {
+pub async fn spawn_gateway_with(config: impl Display, variables: &[(&str, &str)]) -> Gateway {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("gateway.toml");
-    std::fs::write(&file, with_listeners(toml)).unwrap();
+    std::fs::write(&file, with_listeners(config)).unwrap();
     let mut command = command(&["serve", "--config", file.to_str().unwrap()], variables);
     command.current_dir(folder.path());
     Gateway::start(command, folder).await
 }
 
 /// Like [`spawn_gateway`], after the shell has run `limits`, such as `ulimit -n 64`.
-pub async fn spawn_gateway_under(limits: &str, toml: &str) -> Gateway {
+pub async fn spawn_gateway_under(limits: &str, config: impl Display) -> Gateway {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("gateway.toml");
-    std::fs::write(&file, with_listeners(toml)).unwrap();
+    std::fs::write(&file, with_listeners(config)).unwrap();
     let mut command = Command::new("sh");
     command.args(["-c", &format!("{limits}; exec \"$0\" serve --config gateway.toml")]);
     command.arg(env!("CARGO_BIN_EXE_llm-gateway")).env_clear().current_dir(folder.path());
@@ -160,8 +167,8 @@ impl Gateway {
     }
 
     /// Replaces the configuration file; the gateway notices within seconds, or when told to reload.
-    pub fn write_config(&self, toml: &str) {
-        std::fs::write(self.config_file(), with_listeners(toml)).unwrap();
+    pub fn write_config(&self, config: impl Display) {
+        std::fs::write(self.config_file(), with_listeners(config)).unwrap();
     }
 
     /// Everything it has logged so far.
@@ -345,8 +352,9 @@ fn command(arguments: &[&str], variables: &[(&str, &str)]) -> Command {
     command
 }
 
-fn with_listeners(toml: &str) -> String {
-    let mut config: toml::Table = toml.parse().unwrap();
+/// The configuration as text, with `127.0.0.1:0` for the listeners that it does not name.
+pub fn with_listeners(config: impl Display) -> String {
+    let mut config: toml::Table = config.to_string().parse().unwrap();
     for section in ["server", "admin"] {
         let section = config.entry(section).or_insert_with(|| toml::Table::new().into());
         let section = section.as_table_mut().unwrap();

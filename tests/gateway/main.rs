@@ -9,7 +9,7 @@
 //! | [`upstream`] | a provider that misbehaves by script and records its calls |
 //! | [`client`] | callers: whole answers, streams, and raw sockets that disconnect or are slow |
 //! | [`crowd`] | many clients at once, and the moments when they run or wait |
-//! | [`harness`] | the gateway's own process: its addresses, log, metrics and end |
+//! | [`harness`] | the gateway's own process: its configuration, addresses, log, metrics and end |
 //! | [`redis`] | a real Redis that can be stopped, frozen and started again |
 //! | [`wire`] | connections byte by byte, and a provider whose every byte the test controls |
 //! | [`ledger`] | what clients and providers saw, joined by request id, and the invariants |

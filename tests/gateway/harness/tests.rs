@@ -7,7 +7,9 @@ use tokio::process::Command;
 
 use super::log::{Access, check_once_each};
 use super::metrics::Metrics;
-use super::{Gateway, Signal, with_listeners};
+use super::{
+    Breaker, Config, Gateway, Key, Provider, Rate, Route, Server, Signal, Target, with_listeners,
+};
 use crate::client::{chat, post_json};
 use crate::upstream::{Call, Script, Upstream};
 
@@ -123,4 +125,60 @@ fn listeners_are_added_only_where_none_is_named() {
     assert_eq!(config["server"]["listen"].as_str(), Some("127.0.0.1:0"));
     assert_eq!(config["server"]["drain"].as_str(), Some("1s"));
     assert_eq!(config["admin"]["listen"].as_str(), Some("127.0.0.1:9"));
+}
+
+#[test]
+fn a_configuration_prints_what_was_set_and_nothing_else() {
+    let provider = |name: &str| Provider::new(name, "ollama", "http://127.0.0.1:1");
+    let config = Config::new()
+        .server(Server::default().workers(2))
+        .key(Key::new("a").rate(Rate::of(3, 0.5)))
+        .provider(provider("second").adaptive(1, 2).no_retries())
+        .provider(provider("first").slots(4).breaker(Breaker::default().failures(1)))
+        .route(Route::new("x", [Target::new("first", "m")]).fallback([Target::at("second")]))
+        .hint("local", ["first"])
+        .default_providers(["second", "first"]);
+    let written: toml::Table = config.to_string().parse().unwrap();
+    let expected = toml::toml! {
+        hints = { local = ["first"] }
+        default = { providers = ["second", "first"] }
+
+        [server]
+        workers = 2
+
+        [[keys]]
+        name = "a"
+        key = "sk-a"
+        rate = { capacity = 3, refill_per_second = 0.5 }
+
+        [providers.second]
+        backend = "ollama"
+        base_url = "http://127.0.0.1:1"
+        default_model = "llama3.1"
+        max_concurrency = "auto"
+        auto_concurrency = { min = 1, max = 2 }
+        retry = { max_retries = 0 }
+
+        [providers.first]
+        backend = "ollama"
+        base_url = "http://127.0.0.1:1"
+        default_model = "llama3.1"
+        max_concurrency = 4
+        breaker = { failures = 1 }
+
+        [[routes]]
+        model = "x"
+        targets = [{ provider = "first", model = "m" }]
+        fallback = [{ provider = "second" }]
+    };
+    assert_eq!(written, expected);
+    let order: Vec<&String> = written["providers"].as_table().unwrap().keys().collect();
+    assert_eq!(order, ["second", "first"]);
+}
+
+#[test]
+#[should_panic(expected = "`first` is set twice")]
+fn two_providers_of_one_name_are_a_mistake_of_the_test() {
+    let provider = Provider::new("first", "ollama", "http://127.0.0.1:1");
+    let _ = Config::new().provider(provider.clone()).provider(provider).to_string();
 }
