@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::client::{Answer, chat, post_json, post_json_with};
 use crate::crowd::press;
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{Cache, Config, Gateway, Provider, spawn_gateway};
 use crate::upstream::{Call, Script, Upstream, ollama};
 
 /// Answers with the number of the call, so that a cached answer can be distinguished from a new one.
@@ -17,11 +17,17 @@ fn numbered(call: &Call) -> Script {
     ollama::answer(&["call ", &number])
 }
 
-/// A gateway that keeps answers for an hour, with more lines for its configuration.
-async fn keeping(upstream: &Upstream, more: &str) -> Gateway {
-    let once = "retry = { max_retries = 0 }";
-    let ollama = provider("ollama", "ollama", &upstream.url(), once);
-    spawn_gateway(&format!("{ollama}[cache]\nttl = '1h'\n{more}\n")).await
+/// A gateway that keeps answers for an hour.
+async fn keeping(upstream: &Upstream) -> Gateway {
+    spawn_gateway(config(upstream, hour())).await
+}
+
+fn config(upstream: &Upstream, cache: Cache) -> Config {
+    Config::new().provider(Provider::ollama(upstream).no_retries()).cache(cache)
+}
+
+fn hour() -> Cache {
+    Cache::default().ttl("1h")
 }
 
 /// A chat that repeats.
@@ -49,7 +55,7 @@ async fn ask_with(gateway: &Gateway, headers: &[(&str, &str)], body: &Value) -> 
 #[tokio::test]
 async fn the_same_question_is_answered_again_without_a_call() {
     let upstream = Upstream::spawn(numbered);
-    let gateway = keeping(&upstream, "").await;
+    let gateway = keeping(&upstream).await;
     let first = ask(&gateway, &fixed("hi")).await;
     assert_eq!(said(&first), ("call 0".into(), Some("miss")));
     assert_eq!(first.header("x-gateway-attempts"), Some("1"));
@@ -74,7 +80,7 @@ async fn the_same_question_is_answered_again_without_a_call() {
 #[tokio::test]
 async fn a_nondeterministic_answer_is_not_cached_unless_configured() {
     let upstream = Upstream::spawn(numbered);
-    let gateway = keeping(&upstream, "").await;
+    let gateway = keeping(&upstream).await;
     for number in 0..2 {
         let answer = ask(&gateway, &chat("hi")).await;
         assert_eq!(said(&answer), (format!("call {number}"), None));
@@ -87,7 +93,7 @@ async fn a_nondeterministic_answer_is_not_cached_unless_configured() {
     let wrong = ask_with(&gateway, &[("x-gateway-cache", "force")], &chat("hi")).await;
     assert_eq!(wrong.status, 400);
     gateway.end(5).await;
-    let gateway = keeping(&upstream, "nondeterministic = true").await;
+    let gateway = spawn_gateway(config(&upstream, hour().nondeterministic(true))).await;
     for cache in ["miss", "hit"] {
         assert_eq!(said(&ask(&gateway, &chat("hi")).await), ("call 3".into(), Some(cache)));
     }
@@ -97,7 +103,7 @@ async fn a_nondeterministic_answer_is_not_cached_unless_configured() {
 #[tokio::test]
 async fn no_cache_makes_a_new_call_and_caches_it_and_no_store_does_not_cache() {
     let upstream = Upstream::spawn(numbered);
-    let gateway = keeping(&upstream, "").await;
+    let gateway = keeping(&upstream).await;
     let mut answers = Vec::new();
     for control in ["", "no-store", "no-cache", ""] {
         let headers = [("cache-control", control)];
@@ -117,8 +123,7 @@ async fn no_cache_makes_a_new_call_and_caches_it_and_no_store_does_not_cache() {
 #[tokio::test]
 async fn without_a_ttl_nothing_is_cached_and_no_header_mentions_it() {
     let upstream = Upstream::spawn(numbered);
-    let ollama = provider("ollama", "ollama", &upstream.url(), "");
-    let gateway = spawn_gateway(&ollama).await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream)).await;
     for number in 0..2 {
         let answer = ask(&gateway, &fixed("hi")).await;
         assert_eq!(said(&answer), (format!("call {number}"), None));
@@ -129,7 +134,7 @@ async fn without_a_ttl_nothing_is_cached_and_no_header_mentions_it() {
 #[tokio::test]
 async fn operators_see_what_is_cached_and_clear_it() {
     let upstream = Upstream::spawn(numbered);
-    let gateway = keeping(&upstream, "").await;
+    let gateway = keeping(&upstream).await;
     ask(&gateway, &fixed("hi")).await;
     let status = gateway.providers().await["cache"].clone();
     assert_eq!((&status["entries"], &status["in_flight"]), (&json!(1), &json!(0)));
@@ -143,10 +148,9 @@ async fn operators_see_what_is_cached_and_clear_it() {
 #[tokio::test]
 async fn a_reload_that_turns_it_off_is_obeyed_at_once() {
     let upstream = Upstream::spawn(numbered);
-    let ollama = provider("ollama", "ollama", &upstream.url(), "");
-    let gateway = keeping(&upstream, "").await;
+    let gateway = keeping(&upstream).await;
     ask(&gateway, &fixed("hi")).await;
-    gateway.write_config(&format!("{ollama}[cache]\nttl = '0s'\n"));
+    gateway.write_config(config(&upstream, Cache::default().ttl("0s")));
     assert_eq!(press(&gateway, "reload").await.status, 200);
     assert_eq!(said(&ask(&gateway, &fixed("hi")).await), ("call 1".into(), None));
     gateway.end(2).await;

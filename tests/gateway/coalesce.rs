@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 use crate::client::raw::Raw;
 use crate::client::{Answer, post_json, streamed_chat};
 use crate::crowd::{Sent, answers, count, send, shows};
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{Cache, Config, Gateway, Key, Provider, spawn_gateway};
 use crate::patience::eventually;
 use crate::upstream::{Call, Gate, Script, Upstream, ollama};
 
 /// A gateway without any special configuration.
-async fn in_front_of(upstream: &Upstream, more: &str) -> Gateway {
-    spawn_gateway(&provider("ollama", "ollama", &upstream.url(), more)).await
+async fn in_front_of(upstream: &Upstream) -> Gateway {
+    spawn_gateway(Provider::ollama(upstream)).await
 }
 
 /// A chat that repeats.
@@ -71,7 +71,7 @@ fn is_shared(answer: &Answer) -> bool {
 async fn two_hundred_identical_requests_in_any_form_make_one_call() {
     let gate = Gate::closed();
     let upstream = Upstream::spawn(held_midway(&gate));
-    let gateway = in_front_of(&upstream, "max_concurrency = 8").await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream).slots(8)).await;
     let messages = json!([{ "role": "user", "content": "hi" }]);
     let openai = |stream: bool| json!({ "model": "llama3.1", "messages": messages, "temperature": 0, "stream": stream });
     let ollama = json!({ "model": "llama3.1", "messages": messages,
@@ -115,7 +115,7 @@ async fn two_hundred_identical_requests_in_any_form_make_one_call() {
 async fn a_client_that_joins_late_gets_earlier_pieces_then_each_new_one() {
     let gate = Gate::closed();
     let upstream = Upstream::spawn(held_midway(&gate));
-    let gateway = in_front_of(&upstream, "").await;
+    let gateway = in_front_of(&upstream).await;
     let mut first = raw(&gateway, &streamed("hi")).await;
     first.read_until("one").await;
     let mut late = raw(&gateway, &streamed("hi")).await;
@@ -134,7 +134,7 @@ async fn a_client_that_joins_late_gets_earlier_pieces_then_each_new_one() {
 async fn what_differs_in_anything_or_samples_is_asked_by_itself() {
     let gate = Gate::closed();
     let upstream = Upstream::spawn(held_midway(&gate));
-    let gateway = in_front_of(&upstream, "max_concurrency = 16").await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream).slots(16)).await;
     let with = |field: &str, value: Value| {
         let mut body = fixed("hi");
         body[field] = value;
@@ -164,12 +164,15 @@ async fn what_differs_in_anything_or_samples_is_asked_by_itself() {
 
 #[tokio::test]
 async fn keys_share_calls_with_each_other_only_when_they_share_answers() {
-    let keys = "[[keys]]\nname = 'a'\nkey = 'sk-a'\n[[keys]]\nname = 'b'\nkey = 'sk-b'\n";
     for (shared, calls) in [(false, 2), (true, 1)] {
         let gate = Gate::closed();
         let upstream = Upstream::spawn(held_midway(&gate));
-        let ollama = provider("ollama", "ollama", &upstream.url(), "");
-        let config = format!("{keys}{ollama}[cache]\nshared = {shared}\n");
+        let ollama = Provider::ollama(&upstream);
+        let config = Config::new()
+            .key(Key::new("a"))
+            .key(Key::new("b"))
+            .provider(ollama)
+            .cache(Cache::default().shared(shared));
         let gateway = spawn_gateway(&config).await;
         let first = send(&gateway, &[("x-api-key", "sk-a")], fixed("hi"));
         upstream.calls(1).await;
@@ -189,8 +192,9 @@ async fn keys_share_calls_with_each_other_only_when_they_share_answers() {
 async fn it_can_be_turned_off() {
     let gate = Gate::closed();
     let upstream = Upstream::spawn(held_midway(&gate));
-    let ollama = provider("ollama", "ollama", &upstream.url(), "");
-    let gateway = spawn_gateway(&format!("{ollama}[cache]\ncoalesce = false\n")).await;
+    let ollama = Provider::ollama(&upstream);
+    let gateway =
+        spawn_gateway(Config::new().provider(ollama).cache(Cache::default().coalesce(false))).await;
     let sent = vec![send(&gateway, &[], fixed("hi")), send(&gateway, &[], fixed("hi"))];
     upstream.calls(2).await;
     gate.open();
@@ -203,7 +207,7 @@ async fn requests_that_share_a_call_take_one_place_in_the_line() {
     let gate = Gate::closed();
     let held = gate.clone();
     let upstream = Upstream::spawn(move |call| ollama::reply(call).head_hold(&held));
-    let gateway = in_front_of(&upstream, "max_concurrency = 1\nmax_queue = 1").await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream).slots(1).max_queue(1)).await;
     let mut sent = vec![send(&gateway, &[], fixed("runs"))];
     upstream.calls(1).await;
     sent.extend((0..10).map(|_| send(&gateway, &[], fixed("waits"))));

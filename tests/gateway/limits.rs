@@ -9,22 +9,17 @@ use serde_json::Value;
 
 use crate::client::{Answer, chat, get, post_json_with};
 use crate::crowd::key;
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{Config, Gateway, Key, Provider, spawn_gateway};
 use crate::patience::eventually;
 use crate::upstream::Upstream;
 
 /// A gateway before one Ollama, with these keys.
-async fn gateway_with(upstream: &Upstream, keys: &str) -> Gateway {
-    spawn_gateway(&config(upstream, keys)).await
+async fn gateway_with<const COUNT: usize>(upstream: &Upstream, keys: [Key; COUNT]) -> Gateway {
+    spawn_gateway(config(upstream, keys)).await
 }
 
-fn config(upstream: &Upstream, keys: &str) -> String {
-    format!("{keys}\n{}", provider("ollama", "ollama", &upstream.url(), "max_concurrency = 100"))
-}
-
-/// A `[[keys]]` entry whose secret is `sk-` and its name.
-fn keyed(name: &str, more: &str) -> String {
-    format!("[[keys]]\nname = \"{name}\"\nkey = \"sk-{name}\"\n{more}\n")
+fn config<const COUNT: usize>(upstream: &Upstream, keys: [Key; COUNT]) -> Config {
+    Config::new().keys(keys).provider(Provider::ollama(upstream).slots(100))
 }
 
 /// What this key is answered.

@@ -6,6 +6,7 @@
 //! What a reader would get wrong: a port cannot be taken by one process for another. The kernel assigns it and the test
 //! passes it to the Redis; if another process takes it in between, the test tries another.
 
+use crate::harness::RedisSection;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Stdio;
 
@@ -54,8 +55,8 @@ impl Redis {
     }
 
     /// The section of a configuration that names it; an operation may take `timeout`.
-    pub fn section(&self, timeout: &str) -> String {
-        format!("[redis]\nurl = \"{}\"\ntimeout = \"{timeout}\"\n", self.url())
+    pub fn section(&self, timeout: &str) -> RedisSection {
+        RedisSection::default().url(self.url()).timeout(timeout)
     }
 
     /// Stops it.

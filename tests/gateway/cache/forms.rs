@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{ask, fixed, keeping, numbered, said};
 use crate::client::{post_json, stream};
 use crate::crowd::press;
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{Cache, Config, Gateway, Provider, Route, Target, spawn_gateway};
 use crate::upstream::{Call, Script, Upstream, ollama};
 
 /// The same question in each client's form, with where the answer's text stands.
@@ -44,7 +44,7 @@ async fn pieces(gateway: &Gateway, body: &Value) -> (Vec<String>, Option<String>
 #[tokio::test]
 async fn one_cached_answer_serves_clients_of_every_api() {
     let upstream = Upstream::spawn(numbered);
-    let gateway = keeping(&upstream, "").await;
+    let gateway = keeping(&upstream).await;
     for (index, (path, body, text)) in questions().into_iter().enumerate() {
         let answer = post_json(&gateway.url(path), &body).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
@@ -59,7 +59,7 @@ async fn one_cached_answer_serves_clients_of_every_api() {
 #[tokio::test]
 async fn a_cached_stream_is_replayed_as_a_stream_whichever_client_asked_first() {
     let upstream = Upstream::spawn(|call| ollama::reply_with(call, &["a", "b", "c"]));
-    let gateway = keeping(&upstream, "").await;
+    let gateway = keeping(&upstream).await;
     let whole = ask(&gateway, &fixed("whole first")).await;
     assert_eq!(whole.json()["content"], "abc");
     let (again, cache) = pieces(&gateway, &fixed("whole first")).await;
@@ -83,7 +83,7 @@ async fn cached_tool_calls_and_dropped_fields_are_repeated() {
         let line = json!({ "model": ollama::MODEL, "message": message, "done": false });
         ollama::stream_head().piece(format!("{line}\n")).piece(ollama::done(1))
     });
-    let gateway = keeping(&upstream, "").await;
+    let gateway = keeping(&upstream).await;
     let tool = json!({ "type": "function", "function": { "name": "look" } });
     let body = json!({ "model": "llama3.1", "temperature": 0, "tools": [tool], "user": "u",
         "messages": [{ "role": "user", "content": "hi" }] });
@@ -104,7 +104,7 @@ async fn vectors_are_cached_for_every_api() {
         Script::json(200, &json!({ "embeddings": [[0.1, number]], "prompt_eval_count": 3 }))
     }
     let upstream = Upstream::spawn(vectors);
-    let gateway = keeping(&upstream, "").await;
+    let gateway = keeping(&upstream).await;
     let body = json!({ "model": "m", "input": "a" });
     let url = gateway.url("/v1/embeddings");
     let first = post_json(&url, &body).await.json();
@@ -124,12 +124,11 @@ async fn vectors_are_cached_for_every_api() {
 async fn an_answer_of_a_fallback_is_cached_for_the_model_that_gave_it() {
     let one = Upstream::spawn(|_| ollama::answer(&["first"]));
     let two = Upstream::spawn(|_| ollama::answer(&["second"]));
-    let config = format!(
-        "{}{}[[routes]]\nmodel = 'quick'\ntargets = [{{ provider = 'one', model = 'a' }}]\n\
-         fallback = [{{ provider = 'two', model = 'b' }}]\n[cache]\nttl = '1h'\n",
-        provider("one", "ollama", &one.url(), ""),
-        provider("two", "ollama", &two.url(), ""),
-    );
+    let config = Config::new()
+        .provider(Provider::ollama(&one).name("one"))
+        .provider(Provider::ollama(&two).name("two"))
+        .route(Route::new("quick", [Target::new("one", "a")]).fallback([Target::new("two", "b")]))
+        .cache(Cache::default().ttl("1h"));
     let gateway = spawn_gateway(&config).await;
     let named = |model: &str| {
         let mut body = fixed("hi");

@@ -1,16 +1,18 @@
 //! What is never cached, for how long, for which keys, and within which size.
 
+use llm_gateway::policy::Trust;
 use serde_json::{Value, json};
 
-use super::{ask, ask_with, fixed, keeping, numbered, said};
+use super::{ask, ask_with, config, fixed, hour, keeping, numbered, said};
 use crate::client::stream;
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{Auth, Cache, Config, Gateway, Key, Provider, Rate, spawn_gateway};
 use crate::patience::eventually;
 use crate::upstream::{Call, Script, Upstream, ollama};
 
 /// Two keys, and a third that may not use the model.
-const KEYS: &str = "[[keys]]\nname = 'a'\nkey = 'sk-a'\n[[keys]]\nname = 'b'\nkey = 'sk-b'\n\
-                    [[keys]]\nname = 'c'\nkey = 'sk-c'\nmodels = ['other']\n";
+fn keys() -> [Key; 3] {
+    [Key::new("a"), Key::new("b"), Key::new("c").models(["other"])]
+}
 
 /// Asks twice and returns the cache's header each time; the second answer must come from its own call.
 async fn asks_twice(gateway: &Gateway, upstream: &Upstream, body: &Value) -> [u16; 2] {
@@ -38,7 +40,7 @@ async fn failed_truncated_and_refused_answers_are_never_cached() {
             "long" => ended_by("length"),
             other => panic!("{other}"),
         });
-    let gateway = keeping(&upstream, "").await;
+    let gateway = keeping(&upstream).await;
     assert_eq!(asks_twice(&gateway, &upstream, &fixed("refuse")).await, [400, 400]);
     assert_eq!(asks_twice(&gateway, &upstream, &fixed("cut")).await, [502, 502]);
     assert_eq!(asks_twice(&gateway, &upstream, &fixed("break")).await, [502, 502]);
@@ -57,8 +59,9 @@ async fn failed_truncated_and_refused_answers_are_never_cached() {
 #[tokio::test]
 async fn a_cached_answer_is_reused_for_its_ttl_and_no_longer() {
     let upstream = Upstream::spawn(numbered);
-    let ollama = provider("ollama", "ollama", &upstream.url(), "");
-    let gateway = spawn_gateway(&format!("{ollama}[cache]\nttl = '400ms'\n")).await;
+    let ollama = Provider::ollama(&upstream);
+    let gateway =
+        spawn_gateway(Config::new().provider(ollama).cache(Cache::default().ttl("400ms"))).await;
     let asked = std::cell::Cell::new(0);
     eventually(
         || format!("the answer grows too old, {} were asked", asked.get()),
@@ -76,7 +79,8 @@ async fn a_cached_answer_is_reused_for_its_ttl_and_no_longer() {
 #[tokio::test]
 async fn the_cache_never_exceeds_its_size() {
     let upstream = Upstream::spawn(|_| ollama::answer(&["x".repeat(1000).as_str()]));
-    let gateway = keeping(&upstream, "max_size = '8KiB'\nmax_answer = '4KiB'").await;
+    let gateway =
+        spawn_gateway(config(&upstream, hour().max_size("8KiB").max_answer("4KiB"))).await;
     for number in 0..20 {
         ask(&gateway, &fixed(&format!("question {number}"))).await;
         let bytes = gateway.providers().await["cache"]["bytes"].as_u64().unwrap();
@@ -90,7 +94,7 @@ async fn the_cache_never_exceeds_its_size() {
 #[tokio::test]
 async fn an_answer_larger_than_max_answer_is_sent_and_not_cached() {
     let upstream = Upstream::spawn(|_| ollama::answer(&["x".repeat(5000).as_str(); 4]));
-    let gateway = keeping(&upstream, "max_answer = '10KiB'").await;
+    let gateway = spawn_gateway(config(&upstream, hour().max_answer("10KiB"))).await;
     for _ in 0..2 {
         let (content, cache) = {
             let answer = ask(&gateway, &fixed("hi")).await;
@@ -106,7 +110,7 @@ async fn an_answer_larger_than_max_answer_is_sent_and_not_cached() {
 #[tokio::test]
 async fn every_key_has_its_own_cached_answers() {
     let upstream = Upstream::spawn(numbered);
-    let gateway = keeping(&upstream, KEYS).await;
+    let gateway = spawn_gateway(config(&upstream, hour()).keys(keys())).await;
     let mut answers = Vec::new();
     for key in ["sk-a", "sk-b", "sk-a", "sk-b"] {
         answers.push(ask_with(&gateway, &[("x-api-key", key)], &fixed("hi")).await);
@@ -119,8 +123,7 @@ async fn every_key_has_its_own_cached_answers() {
 #[tokio::test]
 async fn shared_answers_reach_only_those_who_may_use_the_model() {
     let upstream = Upstream::spawn(numbered);
-    let config = format!("shared = true\n{KEYS}");
-    let gateway = keeping(&upstream, &config).await;
+    let gateway = spawn_gateway(config(&upstream, hour().shared(true)).keys(keys())).await;
     let first = ask_with(&gateway, &[("x-api-key", "sk-a")], &fixed("hi")).await;
     assert_eq!(said(&first), ("call 0".into(), Some("miss")));
     let other = ask_with(&gateway, &[("x-api-key", "sk-b")], &fixed("hi")).await;
@@ -134,12 +137,12 @@ async fn shared_answers_reach_only_those_who_may_use_the_model() {
 
 #[tokio::test]
 async fn a_hit_does_not_count_against_a_rate_unless_configured() {
-    let key = "[[keys]]\nname = 'a'\nkey = 'sk-a'\n\
-               rate = { capacity = 3, refill_per_second = 0.0001 }\n";
     for (counts, expected) in [(false, [200; 4]), (true, [200, 200, 200, 429])] {
         let upstream = Upstream::spawn(numbered);
-        let config = format!("{key}[auth]\ncount_cache_hits = {counts}\n");
-        let gateway = keeping(&upstream, &config).await;
+        let config = config(&upstream, hour())
+            .key(Key::new("a").rate(Rate::of(3, 0.0001)))
+            .auth(Auth::default().count_cache_hits(counts));
+        let gateway = spawn_gateway(config).await;
         let mut statuses = Vec::new();
         for _ in 0..4 {
             let answer = ask_with(&gateway, &[("x-api-key", "sk-a")], &fixed("hi")).await;
@@ -160,11 +163,11 @@ async fn a_prompt_that_must_stay_local_gets_no_cached_cloud_answer() {
         move |_| ollama::answer(&[name])
     }
     let (cloud, local) = (Upstream::spawn(named("cloud")), Upstream::spawn(named("local")));
-    let config = format!(
-        "{}{}[default]\nproviders = ['cloud', 'ollama']\n[cache]\nttl = '1h'\n",
-        provider("cloud", "ollama", &cloud.url(), "trust = 'cloud'"),
-        provider("ollama", "ollama", &local.url(), ""),
-    );
+    let config = Config::new()
+        .provider(Provider::ollama(&cloud).name("cloud").trust(Trust::Cloud))
+        .provider(Provider::ollama(&local))
+        .default_providers(["cloud", "ollama"])
+        .cache(Cache::default().ttl("1h"));
     let gateway = spawn_gateway(&config).await;
     let policy = [("x-gateway-data-policy", "local")];
     let body = fixed("hi");

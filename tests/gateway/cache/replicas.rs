@@ -3,17 +3,19 @@
 use super::{ask, ask_with, fixed, numbered, said};
 use crate::client::post_json;
 use crate::crowd::press;
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{Cache, Config, Gateway, Provider, spawn_gateway};
 use crate::patience::eventually;
 use crate::redis::{Keys, Redis};
 use crate::upstream::Upstream;
 
 /// A gateway that shares its answers, once it has found the Redis.
 async fn sharing(upstream: &Upstream, redis: &Redis) -> Gateway {
-    let ollama = provider("ollama", "ollama", &upstream.url(), "");
-    // Far above what an answer takes, so that a loaded machine does not look like a slow Redis.
-    let redis = redis.section("5s");
-    let gateway = spawn_gateway(&format!("{ollama}{redis}[cache]\nttl = '1h'\n")).await;
+    let config = Config::new()
+        .provider(Provider::ollama(upstream))
+        // Far above what an answer takes, so that a loaded machine does not look like a slow Redis.
+        .redis(redis.section("5s"))
+        .cache(Cache::default().ttl("1h"));
+    let gateway = spawn_gateway(config).await;
     linked(&gateway).await;
     gateway
 }

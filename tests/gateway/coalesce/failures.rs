@@ -6,7 +6,7 @@ use super::{fixed, held_midway, in_front_of, joined, raw, streamed};
 use crate::client::raw::{Raw, post_bytes};
 use crate::client::stream;
 use crate::crowd::{answers, count, send};
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{Cache, Config, Gateway, Provider, spawn_gateway};
 use crate::upstream::{Gate, Upstream, ollama};
 
 const MIB: u64 = 1 << 20;
@@ -23,7 +23,7 @@ async fn a_client_that_stalls_delays_no_other_and_is_cut_off_when_too_far_behind
     let gate = Gate::closed();
     let held = gate.clone();
     let upstream = Upstream::spawn(move |_| ollama::many_small_events(24 * MIB).head_hold(&held));
-    let gateway = in_front_of(&upstream, "").await;
+    let gateway = in_front_of(&upstream).await;
     let mut slow = stalled(&gateway, &streamed("flood")).await;
     upstream.calls(1).await;
     let url = gateway.url("/v1/chat");
@@ -44,7 +44,7 @@ async fn the_call_ends_with_its_last_reader_and_not_before() {
     for is_streamed in [false, true] {
         let gate = Gate::closed();
         let upstream = Upstream::spawn(held_midway(&gate));
-        let gateway = in_front_of(&upstream, "").await;
+        let gateway = in_front_of(&upstream).await;
         let body = if is_streamed { streamed("hi") } else { fixed("hi") };
         let leader = raw(&gateway, &body).await;
         upstream.calls(1).await;
@@ -71,7 +71,7 @@ async fn the_call_ends_with_its_last_reader_and_not_before() {
 async fn the_first_clients_disconnect_does_not_affect_the_others() {
     let gate = Gate::closed();
     let upstream = Upstream::spawn(held_midway(&gate));
-    let gateway = in_front_of(&upstream, "").await;
+    let gateway = in_front_of(&upstream).await;
     let mut leader = raw(&gateway, &streamed("hi")).await;
     leader.read_until("one").await;
     let sent = vec![send(&gateway, &[], fixed("hi")), send(&gateway, &[], fixed("hi"))];
@@ -93,7 +93,7 @@ async fn the_first_clients_disconnect_does_not_affect_the_others() {
 async fn each_request_keeps_its_own_deadline() {
     let gate = Gate::closed();
     let upstream = Upstream::spawn(held_midway(&gate));
-    let gateway = in_front_of(&upstream, "").await;
+    let gateway = in_front_of(&upstream).await;
     let short = [("x-request-timeout-ms", "600")];
     let leader = send(&gateway, &short, fixed("hi"));
     upstream.calls(1).await;
@@ -114,7 +114,7 @@ async fn each_request_keeps_its_own_deadline() {
 async fn when_the_last_deadline_has_passed_the_call_is_closed() {
     let gate = Gate::closed();
     let upstream = Upstream::spawn(held_midway(&gate));
-    let gateway = in_front_of(&upstream, "").await;
+    let gateway = in_front_of(&upstream).await;
     let short = [("x-request-timeout-ms", "400")];
     let sent = vec![send(&gateway, &short, fixed("hi")), send(&gateway, &short, fixed("hi"))];
     assert_eq!(count(&answers(sent).await, 504), 2);
@@ -129,8 +129,7 @@ async fn all_clients_get_a_failure_each_with_its_own_retry_after() {
     let upstream = Upstream::spawn(move |_| {
         ollama::error(429, "slow down").header("retry-after", "40").head_hold(&held)
     });
-    let retry = "retry = { max_retries = 0 }";
-    let gateway = in_front_of(&upstream, retry).await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream).no_retries()).await;
     let mut sent = vec![send(&gateway, &[], fixed("hi"))];
     upstream.calls(1).await;
     sent.extend((0..20).map(|_| send(&gateway, &[], fixed("hi"))));
@@ -156,8 +155,9 @@ async fn an_answer_that_breaks_off_does_so_for_all_and_the_next_request_makes_a_
         0 => ollama::opened(&["one"]).hold(&held).cut_at(1_000_000),
         _ => ollama::answer(&["whole"]),
     });
-    let ollama = provider("ollama", "ollama", &upstream.url(), "");
-    let gateway = spawn_gateway(&format!("{ollama}[cache]\nttl = '1h'\n")).await;
+    let ollama = Provider::ollama(&upstream);
+    let gateway =
+        spawn_gateway(Config::new().provider(ollama).cache(Cache::default().ttl("1h"))).await;
     let mut leader = raw(&gateway, &streamed("hi")).await;
     leader.read_until("one").await;
     let whole = send(&gateway, &[], fixed("hi"));

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{joined, raw};
 use crate::crowd::send;
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{Breaker, Cache, Config, Gateway, Provider, Route, Target, spawn_gateway};
 use crate::upstream::{Gate, Upstream, ollama, openai};
 
 /// A gateway whose first provider dies after a token, once the gate is open, and whose second one gives all of the same
@@ -13,14 +13,16 @@ async fn dying(gate: &Gate) -> (Gateway, Upstream, Upstream) {
     let held = gate.clone();
     let first = Upstream::spawn(move |_| ollama::opened(&["Hel"]).hold(&held).cut_at(u64::MAX));
     let second = Upstream::spawn(|_| openai::answer(&["Hel", "lo", "!"]));
-    let calm = "retry = { max_retries = 0 }\nbreaker = { failures = 1000 }";
-    let config = format!(
-        "{}{}[[routes]]\nmodel = 'chat'\ntargets = [{{ provider = 'first', model = 'm' }}]\n\
-         fallback = [{{ provider = 'second', model = 'm' }}]\n[cache]\nttl = '1h'\n",
-        provider("first", "ollama", &first.url(), calm),
-        provider("second", "openai", &format!("{}/v1", second.url()), calm),
-    );
-    (spawn_gateway(&config).await, first, second)
+    let calm =
+        |provider: Provider| provider.no_retries().breaker(Breaker::default().failures(1000));
+    let config = Config::new()
+        .provider(calm(Provider::ollama(&first).name("first")))
+        .provider(calm(Provider::openai("second", &second)))
+        .route(
+            Route::new("chat", [Target::new("first", "m")]).fallback([Target::new("second", "m")]),
+        )
+        .cache(Cache::default().ttl("1h"));
+    (spawn_gateway(config).await, first, second)
 }
 
 fn asked(is_streamed: bool) -> Value {

@@ -5,18 +5,18 @@
 
 use serde_json::{Value, json};
 
-use super::{account, account_shows, ask, gateway_with, keyed, limited, number};
+use super::{account, account_shows, ask, gateway_with, limited, number};
 use crate::client::raw::{Raw, post_bytes};
 use crate::client::{Answer, chat, post_json_with, stream_with, streamed_chat};
 use crate::crowd::key;
-use crate::harness::Gateway;
+use crate::harness::{Gateway, Key};
 use crate::upstream::{Gate, Upstream, ollama};
 
 const LEFT: &str = "/tokens_per_day/remaining";
 
 /// So large a budget that none of it visibly refills while a test runs: 0.01 tokens in a second.
-fn budget(more: &str) -> String {
-    keyed("a", &format!("tokens_per_day = 1000\n{more}"))
+fn budget() -> Key {
+    Key::new("a").tokens_per_day(1000)
 }
 
 /// A chat whose answer may have so many tokens.
@@ -33,7 +33,7 @@ async fn post(gateway: &Gateway, body: &Value) -> Answer {
 #[tokio::test]
 async fn reserved_tokens_are_settled_by_the_providers_count() {
     let upstream = Upstream::ollama();
-    let gateway = gateway_with(&upstream, &budget("")).await;
+    let gateway = gateway_with(&upstream, [budget()]).await;
     let answer = post(&gateway, &bounded(400)).await;
     assert_eq!(answer.status, 200);
     assert_eq!(number(&answer, "x-ratelimit-limit-tokens"), 1000);
@@ -52,9 +52,8 @@ async fn reserved_tokens_are_settled_by_the_providers_count() {
 #[tokio::test]
 async fn a_budget_that_is_used_up_says_when_it_refills() {
     let upstream = Upstream::ollama();
-    let keys =
-        format!("{}{}", keyed("a", "tokens_per_minute = 30"), keyed("b", "tokens_per_day = 30"));
-    let gateway = gateway_with(&upstream, &keys).await;
+    let keys = [Key::new("a").tokens_per_minute(30), Key::new("b").tokens_per_day(30)];
+    let gateway = gateway_with(&upstream, keys).await;
     for (secret, words) in [("sk-a", "its tokens per minute"), ("sk-b", "its tokens per day")] {
         for _ in 0..2 {
             assert_eq!(ask(&gateway, secret).await.status, 200);
@@ -86,7 +85,7 @@ async fn a_budget_that_is_used_up_says_when_it_refills() {
 #[tokio::test]
 async fn a_request_that_could_never_fit_is_a_400() {
     let upstream = Upstream::ollama();
-    let gateway = gateway_with(&upstream, &keyed("a", "tokens_per_minute = 100")).await;
+    let gateway = gateway_with(&upstream, [Key::new("a").tokens_per_minute(100)]).await;
     let refused = post(&gateway, &bounded(500)).await;
     let body = refused.json();
     assert_eq!((refused.status, &body["code"]), (400, &"invalid_request".into()), "{body}");
@@ -107,7 +106,7 @@ async fn two_at_once_cannot_spend_the_same_tokens() {
     let gate = Gate::closed();
     let held = gate.clone();
     let upstream = Upstream::spawn(move |call| ollama::reply(call).head_hold(&held));
-    let gateway = gateway_with(&upstream, &budget("")).await;
+    let gateway = gateway_with(&upstream, [budget()]).await;
     let url = gateway.url("/v1/chat");
     let first =
         tokio::spawn(async move { post_json_with(&url, &key("sk-a"), &bounded(700)).await });
@@ -131,7 +130,7 @@ async fn failures_cost_nothing_and_a_disconnect_costs_what_ran() {
         3 => ollama::reply(call).head_hold(&held),
         _ => ollama::reply(call),
     });
-    let gateway = gateway_with(&upstream, &budget("")).await;
+    let gateway = gateway_with(&upstream, [budget()]).await;
     assert_eq!(post(&gateway, &bounded(100)).await.status, 400);
     account_shows(&gateway, "a", LEFT, 1000).await;
     // The second call broke off; the third is its retry, streamed until the client disconnects.
@@ -162,7 +161,7 @@ async fn a_disconnect_while_waiting_costs_nothing() {
     let gate = Gate::closed();
     let held = gate.clone();
     let upstream = Upstream::spawn(move |call| ollama::reply(call).head_hold(&held));
-    let gateway = gateway_with(&upstream, &format!("{}{}", budget(""), keyed("b", ""))).await;
+    let gateway = gateway_with(&upstream, [budget(), Key::new("b")]).await;
     crate::crowd::turn(&gateway, "ollama", json!({ "max_concurrency": 1 })).await;
     let runs = crate::crowd::send(&gateway, &key("sk-b"), chat("hi"));
     upstream.calls(1).await;
@@ -184,7 +183,7 @@ async fn embeddings_cost_what_their_texts_do() {
             "prompt_eval_count": 7 });
         crate::upstream::Script::json(200, &answer)
     });
-    let gateway = gateway_with(&upstream, &budget("")).await;
+    let gateway = gateway_with(&upstream, [budget()]).await;
     let texts = json!({ "model": "llama3.1", "input": ["x".repeat(40)] });
     let answer = post_json_with(&gateway.url("/v1/embeddings"), &key("sk-a"), &texts).await;
     assert_eq!(answer.status, 200, "{}", answer.text());

@@ -2,11 +2,13 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{account, account_shows, ask, config, gateway_with, keyed, limited};
+use super::{account, account_shows, ask, config, gateway_with, limited};
+use toml::value::Datetime;
+
 use crate::client::raw::{Raw, post_bytes};
 use crate::client::{Answer, chat, post_json_with, stream_with, streamed_chat};
 use crate::crowd::{answers, count, key, press, send};
-use crate::harness::Gateway;
+use crate::harness::{Auth, Gateway, Key, Provider, Rate, spawn_gateway};
 use crate::patience::eventually;
 use crate::upstream::{Gate, Upstream, ollama};
 
@@ -24,11 +26,11 @@ async fn an_expired_key_is_answered_like_an_unknown_one() {
     let upstream = Upstream::ollama();
     let soon = SystemTime::now() + Duration::from_secs(2);
     let keys = [
-        keyed("past", "expires = 2020-01-01T00:00:00Z"),
-        keyed("future", "expires = \"2099-12-31T23:59:59+02:00\""),
-        keyed("soon", &format!("expires = \"{}\"", humantime::format_rfc3339_millis(soon))),
+        Key::new("past").expires("2020-01-01T00:00:00Z".parse::<Datetime>().unwrap()),
+        Key::new("future").expires("2099-12-31T23:59:59+02:00"),
+        Key::new("soon").expires(humantime::format_rfc3339_millis(soon).to_string()),
     ];
-    let gateway = gateway_with(&upstream, &keys.concat()).await;
+    let gateway = gateway_with(&upstream, keys).await;
     assert_eq!(ask(&gateway, "sk-future").await.status, 200);
     let unknown = told(&ask(&gateway, "sk-unknown").await);
     assert_eq!(unknown.0, 401);
@@ -58,12 +60,12 @@ async fn a_key_removed_from_the_file_is_invalid_within_seconds_and_running_reque
         0 => ollama::opened(&["begun"]).hold(&held).piece(ollama::done(1)),
         _ => ollama::reply(call),
     });
-    let (stays, goes) = (keyed("stays", ""), keyed("goes", ""));
-    let gateway = gateway_with(&upstream, &format!("{stays}{goes}")).await;
+    let stays = Key::new("stays");
+    let gateway = gateway_with(&upstream, [stays.clone(), Key::new("goes")]).await;
     let mut streamed =
         stream_with(&gateway.url("/v1/chat"), &key("sk-goes"), &streamed_chat("hi")).await;
     streamed.until("begun").await;
-    gateway.write_config(&config(&upstream, &stays));
+    gateway.write_config(config(&upstream, [stays]));
     let changed = std::time::Instant::now();
     let asked = std::cell::Cell::new(0);
     eventually(
@@ -91,8 +93,8 @@ async fn a_key_has_a_limit_of_requests_under_way_and_every_ending_frees_a_place(
         4 => ollama::error(400, "no"),
         _ => ollama::reply(call),
     });
-    let keys = format!("{}{}", keyed("two", "max_concurrency = 2"), keyed("free", ""));
-    let gateway = gateway_with(&upstream, &keys).await;
+    let keys = [Key::new("two").max_concurrency(2), Key::new("free")];
+    let gateway = gateway_with(&upstream, keys).await;
     let first = send(&gateway, &key("sk-two"), chat("first"));
     let mut leaves = Raw::connect(gateway.address()).await;
     leaves.send(&post_bytes("/v1/chat", &key("sk-two"), &chat("leaves"))).await;
@@ -142,8 +144,8 @@ async fn guess(gateway: &Gateway, headers: &[(&str, &str)]) -> (usize, Answer) {
 #[tokio::test]
 async fn guessing_is_limited_and_never_affects_valid_keys() {
     let upstream = Upstream::ollama();
-    let auth = "[auth]\nfailures = { capacity = 5, refill_per_second = 0.01 }\n";
-    let gateway = gateway_with(&upstream, &format!("{auth}{}", keyed("good", ""))).await;
+    let auth = Auth::default().failures(Rate::of(5, 0.01));
+    let gateway = spawn_gateway(config(&upstream, [Key::new("good")]).auth(auth)).await;
     let (guessed, refused) = guess(&gateway, &[]).await;
     assert_eq!(guessed, 5);
     limited(&refused, "too many invalid keys came from this address");
@@ -165,9 +167,8 @@ async fn guessing_is_limited_and_never_affects_valid_keys() {
 #[tokio::test]
 async fn behind_a_trusted_proxy_its_clients_are_distinguished() {
     let upstream = Upstream::ollama();
-    let auth = "[auth]\nfailures = { capacity = 3, refill_per_second = 0.01 }\n\
-                trusted_proxies = [\"127.0.0.0/8\"]\n";
-    let gateway = gateway_with(&upstream, &format!("{auth}{}", keyed("good", ""))).await;
+    let auth = Auth::default().failures(Rate::of(3, 0.01)).trusted_proxies(["127.0.0.0/8"]);
+    let gateway = spawn_gateway(config(&upstream, [Key::new("good")]).auth(auth)).await;
     assert_eq!(guess(&gateway, &[("x-forwarded-for", "198.51.100.7")]).await.0, 3);
     assert_eq!(guess(&gateway, &[("x-forwarded-for", "203.0.113.9")]).await.0, 3);
     // What stands left of the proxy's own word is the client's claim.
@@ -187,7 +188,7 @@ async fn a_key_that_keys_new_prints_is_admitted() {
         printed.stdout[start..].lines().take(3).map(|line| format!("{line}\n")).collect();
     assert!(!lines.contains(&secret) && lines.contains("sha256"), "{lines}");
     let upstream = Upstream::ollama();
-    let gateway = gateway_with(&upstream, &lines).await;
+    let gateway = spawn_gateway(format!("{lines}{}", Provider::ollama(&upstream))).await;
     assert_eq!(ask(&gateway, &secret).await.status, 200);
     assert_eq!(ask(&gateway, &format!("{secret}0")).await.status, 401);
     assert_eq!(press(&gateway, "reload").await.status, 200);

@@ -4,21 +4,26 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{account, ask, config, gateway_with, keyed, limited, number};
+use super::{account, ask, config, gateway_with, limited, number};
 use crate::client::{chat, get, post_json, post_json_with};
 use crate::crowd::{answers, count, key, press, send_many};
-use crate::harness::{provider, spawn_gateway_with};
+use crate::harness::{Key, Provider, Rate, spawn_gateway, spawn_gateway_with};
 use crate::patience::eventually;
 use crate::upstream::Upstream;
 
 /// Such a slow refill that nothing comes back while a test runs.
-const SLOW: &str = "refill_per_second = 0.001";
+const SLOW: f64 = 0.001;
+
+/// The key `a` with this rate.
+fn limited_to(capacity: u32, refill_per_second: f64) -> Key {
+    Key::new("a").rate(Rate::of(capacity, refill_per_second))
+}
 
 #[tokio::test]
 async fn a_key_has_its_capacity_at_once_and_reads_what_is_left() {
     let upstream = Upstream::ollama();
-    let rate = keyed("a", &format!("rate = {{ capacity = 3, {SLOW} }}"));
-    let gateway = gateway_with(&upstream, &format!("{rate}{}", keyed("free", ""))).await;
+    let keys = [limited_to(3, SLOW), Key::new("free")];
+    let gateway = gateway_with(&upstream, keys).await;
     for left in [2, 1, 0] {
         let answer = ask(&gateway, "sk-a").await;
         assert_eq!(answer.status, 200);
@@ -55,8 +60,7 @@ async fn a_key_has_its_capacity_at_once_and_reads_what_is_left() {
 #[tokio::test]
 async fn a_client_that_waits_for_retry_after_is_admitted() {
     let upstream = Upstream::ollama();
-    let rate = keyed("a", "rate = { capacity = 1, refill_per_second = 0.8 }");
-    let gateway = gateway_with(&upstream, &rate).await;
+    let gateway = gateway_with(&upstream, [limited_to(1, 0.8)]).await;
     assert_eq!(ask(&gateway, "sk-a").await.status, 200);
     let refused = ask(&gateway, "sk-a").await;
     let after = Duration::from_secs(limited(&refused, "has used its requests"));
@@ -77,8 +81,7 @@ async fn a_client_that_waits_for_retry_after_is_admitted() {
 #[tokio::test]
 async fn a_burst_is_granted_the_capacity_and_the_refill_and_no_more() {
     let upstream = Upstream::ollama();
-    let rate = keyed("a", "rate = { capacity = 40, refill_per_second = 20.0 }");
-    let gateway = gateway_with(&upstream, &rate).await;
+    let gateway = gateway_with(&upstream, [limited_to(40, 20.0)]).await;
     let began = Instant::now();
     let mut granted = 0;
     for _ in 0..5 {
@@ -92,8 +95,7 @@ async fn a_burst_is_granted_the_capacity_and_the_refill_and_no_more() {
 #[tokio::test]
 async fn every_dialect_says_it_in_its_own_words() {
     let upstream = Upstream::ollama();
-    let rate = keyed("a", &format!("rate = {{ capacity = 1, {SLOW} }}"));
-    let gateway = gateway_with(&upstream, &rate).await;
+    let gateway = gateway_with(&upstream, [limited_to(1, SLOW)]).await;
     assert_eq!(ask(&gateway, "sk-a").await.status, 200);
     let mut body = chat("hi");
     body["model"] = "llama3.1".into();
@@ -125,7 +127,7 @@ async fn every_dialect_says_it_in_its_own_words() {
 #[tokio::test]
 async fn the_short_names_limit_every_key_without_a_rate() {
     let upstream = Upstream::ollama();
-    let plain = provider("ollama", "ollama", &upstream.url(), "");
+    let plain = Provider::ollama(&upstream);
     let variables = [("RATE_LIMITER_CAPACITY", "2"), ("RATE_LIMITER_REFILL_RATE", "0.001")];
     let gateway = spawn_gateway_with(&plain, &variables).await;
     let mut statuses = Vec::new();
@@ -134,9 +136,9 @@ async fn the_short_names_limit_every_key_without_a_rate() {
     }
     assert_eq!(statuses, [200, 200, 429]);
     gateway.end(3).await;
-    let own = keyed("own", "rate = { capacity = 5 }");
-    let keys = format!("{own}{}{}", keyed("none", "rate = { capacity = 0 }"), keyed("all", ""));
-    let gateway = spawn_gateway_with(&config(&upstream, &keys), &variables).await;
+    let own = |name: &str, capacity| Key::new(name).rate(Rate::default().capacity(capacity));
+    let keys = [own("own", 5), own("none", 0), Key::new("all")];
+    let gateway = spawn_gateway_with(config(&upstream, keys), &variables).await;
     for (secret, limit) in [("sk-own", Some("5")), ("sk-none", None), ("sk-all", Some("2"))] {
         let answer = ask(&gateway, secret).await;
         assert_eq!(answer.header("x-ratelimit-limit-requests"), limit, "{secret}");
@@ -147,16 +149,13 @@ async fn the_short_names_limit_every_key_without_a_rate() {
 #[tokio::test]
 async fn a_reload_changes_limits_at_once_and_keeps_what_was_used() {
     let upstream = Upstream::ollama();
-    let with = |capacity: u32| {
-        let rate = format!("rate = {{ capacity = {capacity}, {SLOW} }}");
-        config(&upstream, &keyed("a", &rate))
-    };
-    let gateway = crate::harness::spawn_gateway(&with(3)).await;
+    let with = |capacity| config(&upstream, [limited_to(capacity, SLOW)]);
+    let gateway = spawn_gateway(with(3)).await;
     for _ in 0..3 {
         assert_eq!(ask(&gateway, "sk-a").await.status, 200);
     }
     for (capacity, left) in [(3, 0), (5, 2), (4, 1)] {
-        gateway.write_config(&with(capacity));
+        gateway.write_config(with(capacity));
         assert_eq!(press(&gateway, "reload").await.status, 200);
         assert_eq!(account(&gateway, "a").await["requests"]["remaining"], left);
     }

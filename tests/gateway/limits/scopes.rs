@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use crate::client::{Answer, chat, post_json_with};
 use crate::crowd::key;
-use crate::harness::{provider, spawn_gateway};
+use crate::harness::{Breaker, Config, Key, Provider, Route, Target, spawn_gateway};
 use crate::upstream::{Call, Script, Upstream, ollama};
 
 /// A key, its models and its providers.
@@ -47,38 +47,35 @@ const NAMES: [(&str, &[(&str, &str)]); 17] = [
 
 const DIALECTS: [&str; 4] = ["/v1/chat", "/v1/chat/completions", "/api/chat", "/v1/messages"];
 
-fn config(alpha: &Upstream, beta: &Upstream, gamma: &Upstream) -> String {
-    let named = |name: &str, upstream: &Upstream, model: &str, more: &str| {
-        let more =
-            format!("{more}\nretry = {{ max_retries = 0 }}\nbreaker = {{ failures = 1000 }}");
-        let text = provider(name, "ollama", &upstream.url(), &more);
-        text.replace("\"llama3.1\"\n", &format!("\"{model}\"\n"))
+fn config(alpha: &Upstream, beta: &Upstream, gamma: &Upstream) -> Config {
+    let named = |name: &str, upstream: &Upstream, model: &str| {
+        let provider = Provider::ollama(upstream).name(name).default_model(model);
+        provider.no_retries().breaker(Breaker::default().failures(1000))
     };
-    let mut text = String::new();
-    for (name, models, providers) in KEYS {
-        text.push_str(&format!(
-            "[[keys]]\nname = '{name}'\nkey = 'sk-{name}'\nmodels = {models:?}\nproviders = {providers:?}\n"
-        ));
-    }
-    text.push_str(&named("alpha", alpha, "llama3.1", "models = ['llama*']"));
-    text.push_str(&named("beta", beta, "small", "models = ['small', 'tiny-?']"));
-    // Whatever asks for `llama3.1` here fails before it begins, so that fallbacks are taken.
-    text.push_str(&named("gamma", gamma, "big", "models = ['big']"));
-    text.push_str(
-        "[[routes]]\nmodel = 'fast'\ntargets = [{ provider = 'alpha', model = 'llama3.1' }]\n\
-         fallback = [{ provider = 'beta', model = 'small' }]\n\
-         [[routes]]\nmodel = 'split'\n\
-         targets = [{ provider = 'beta', model = 'small' }, { provider = 'gamma', model = 'big' }]\n\
-         fallback = [{ provider = 'alpha', model = 'llama3.1' }]\n\
-         [[routes]]\nmodel = 'broken-first'\n\
-         targets = [{ provider = 'gamma', model = 'llama3.1' }]\n\
-         fallback = [{ provider = 'alpha', model = 'llama3.1' }]\n\
-         [[routes]]\nmodel = 'team-*'\ntargets = [{ provider = 'alpha' }]\n\
-         fallback = [{ provider = 'beta', model = 'small' }]\n\
-         [hints]\nours = ['beta', 'gamma']\nlocal = ['alpha']\n\
-         [default]\nproviders = ['gamma']\n",
-    );
-    text
+    let keys =
+        KEYS.map(|(name, models, providers)| Key::new(name).models(models).providers(providers));
+    Config::new()
+        .keys(keys)
+        .provider(named("alpha", alpha, "llama3.1").models(["llama*"]))
+        .provider(named("beta", beta, "small").models(["small", "tiny-?"]))
+        // Whatever asks for `llama3.1` here fails before it begins, so that fallbacks are taken.
+        .provider(named("gamma", gamma, "big").models(["big"]))
+        .route(
+            Route::new("fast", [Target::new("alpha", "llama3.1")])
+                .fallback([Target::new("beta", "small")]),
+        )
+        .route(
+            Route::new("split", [Target::new("beta", "small"), Target::new("gamma", "big")])
+                .fallback([Target::new("alpha", "llama3.1")]),
+        )
+        .route(
+            Route::new("broken-first", [Target::new("gamma", "llama3.1")])
+                .fallback([Target::new("alpha", "llama3.1")]),
+        )
+        .route(Route::new("team-*", [Target::at("alpha")]).fallback([Target::new("beta", "small")]))
+        .hint("ours", ["beta", "gamma"])
+        .hint("local", ["alpha"])
+        .default_providers(["gamma"])
 }
 
 fn answers(call: &Call) -> Script {
@@ -137,7 +134,7 @@ async fn no_name_takes_a_key_beyond_its_scope() {
     let alpha = Upstream::spawn(answers);
     let beta = Upstream::spawn(ollama::reply);
     let gamma = Upstream::spawn(fails_llama);
-    let gateway = spawn_gateway(&config(&alpha, &beta, &gamma)).await;
+    let gateway = spawn_gateway(config(&alpha, &beta, &gamma)).await;
     let (mut sent, mut ok) = (0, BTreeSet::new());
     for scope in KEYS {
         let before = [&alpha, &beta, &gamma].map(|upstream| upstream.calls_so_far().len());

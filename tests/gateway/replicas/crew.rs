@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use crate::client::{chat, get, post_json};
 use crate::crowd::snapshot;
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{Config, Gateway, Provider, spawn_gateway};
 use crate::patience::eventually;
 use crate::redis::Redis;
 use crate::upstream::Upstream;
@@ -32,9 +32,8 @@ pub async fn crew(redis: &Redis, upstream: &Upstream, count: usize, timeout: &st
 
 /// Starts one more.
 pub async fn hire(redis: &Redis, upstream: &Upstream, timeout: &str) -> Gateway {
-    let line = format!("max_concurrency = {LIMIT}\nmax_queue = 100");
-    let provider = provider("ollama", "ollama", &upstream.url(), &line);
-    spawn_gateway(&format!("{}{provider}", redis.section(timeout))).await
+    let provider = Provider::ollama(upstream).slots(LIMIT).max_queue(100);
+    spawn_gateway(Config::new().redis(redis.section(timeout)).provider(provider)).await
 }
 
 /// Awaits that it reports ready.

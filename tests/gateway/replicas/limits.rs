@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::crew::ready;
 use crate::client::{Answer, chat, get, post_json_with};
 use crate::crowd::key;
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{Config, Gateway, Key, Provider, Rate, spawn_gateway};
 use crate::patience::eventually;
 use crate::redis::{Keys, Redis};
 use crate::upstream::Upstream;
@@ -23,11 +23,12 @@ struct Three {
 }
 
 impl Three {
-    async fn start(redis: &Redis, upstream: &Upstream, terms: &str) -> Self {
-        let keys = format!("[[keys]]\nname = \"a\"\nkey = \"sk-a\"\n{terms}\n");
-        let provider = provider("ollama", "ollama", &upstream.url(), "max_concurrency = 200");
-        // Generous, so that a busy machine is not taken for a Redis that is away.
-        let config = format!("{}{keys}{provider}", redis.section("1s"));
+    async fn start(redis: &Redis, upstream: &Upstream, key: Key) -> Self {
+        let config = Config::new()
+            // Generous, so that a busy machine is not taken for a Redis that is away.
+            .redis(redis.section("1s"))
+            .key(key)
+            .provider(Provider::ollama(upstream).slots(200));
         let mut gateways = Vec::new();
         for _ in 0..3 {
             gateways.push(spawn_gateway(&config).await);
@@ -89,8 +90,8 @@ fn granted(answers: &[Answer]) -> usize {
     answers.iter().filter(|answer| answer.status == 200).count()
 }
 
-fn rate(capacity: u32, refill: f64) -> String {
-    format!("rate = {{ capacity = {capacity}, refill_per_second = {refill:?} }}")
+fn rate(capacity: u32, refill: f64) -> Key {
+    Key::new("a").rate(Rate::of(capacity, refill))
 }
 
 fn remaining(answer: &Answer) -> u64 {
@@ -100,7 +101,7 @@ fn remaining(answer: &Answer) -> u64 {
 #[tokio::test]
 async fn three_gateways_grant_together_what_one_would() {
     let (redis, upstream) = (Redis::start().await, Upstream::ollama());
-    let mut three = Three::start(&redis, &upstream, &rate(100, 20.0)).await;
+    let mut three = Three::start(&redis, &upstream, rate(100, 20.0)).await;
     let began = Instant::now();
     let mut total = 0;
     while began.elapsed() < Duration::from_secs(3) {
@@ -118,7 +119,7 @@ async fn three_gateways_grant_together_what_one_would() {
 async fn a_budget_of_tokens_is_one_budget_everywhere() {
     let (redis, upstream) = (Redis::start().await, Upstream::ollama());
     // Estimated are 5 for the prompt and 8 for the answer; the provider counts 10 and 3.
-    let mut three = Three::start(&redis, &upstream, "tokens_per_day = 1300").await;
+    let mut three = Three::start(&redis, &upstream, Key::new("a").tokens_per_day(1300)).await;
     let mut body = chat("hi");
     body["max_tokens"] = 8.into();
     let total = granted(&three.burst(50, &body).await);
@@ -162,7 +163,7 @@ async fn a_budget_of_tokens_is_one_budget_everywhere() {
 #[tokio::test]
 async fn without_its_redis_every_gateway_grants_its_share_and_fails_no_request() {
     let (mut redis, upstream) = (Redis::start().await, Upstream::ollama());
-    let mut three = Three::start(&redis, &upstream, &rate(60, SLOW)).await;
+    let mut three = Three::start(&redis, &upstream, rate(60, SLOW)).await;
     assert_eq!(remaining(&three.ask(0).await), 59);
     assert_eq!(remaining(&three.ask(1).await), 58);
     assert_eq!(remaining(&three.ask(2).await), 57);
@@ -191,7 +192,7 @@ async fn without_its_redis_every_gateway_grants_its_share_and_fails_no_request()
 #[tokio::test]
 async fn a_redis_that_freezes_or_stops_under_load_fails_no_request() {
     let (mut redis, upstream) = (Redis::start().await, Upstream::ollama());
-    let mut three = Three::start(&redis, &upstream, &rate(100_000, 1000.0)).await;
+    let mut three = Three::start(&redis, &upstream, rate(100_000, 1000.0)).await;
     assert_eq!(granted(&three.burst(20, &chat("hi")).await), 60);
     redis.freeze();
     let began = Instant::now();
@@ -221,7 +222,7 @@ async fn a_redis_that_freezes_or_stops_under_load_fails_no_request() {
 #[tokio::test]
 async fn what_reaches_the_redis_too_late_is_not_taken() {
     let (redis, upstream) = (Redis::start().await, Upstream::ollama());
-    let mut three = Three::start(&redis, &upstream, &rate(60, SLOW)).await;
+    let mut three = Three::start(&redis, &upstream, rate(60, SLOW)).await;
     assert_eq!(granted(&three.burst(1, &chat("hi")).await), 3);
     redis.freeze();
     // These were sent to the Redis, but the gateway granted them alone when no answer came.

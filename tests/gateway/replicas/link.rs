@@ -8,7 +8,7 @@ use llm_gateway::redis::{Link, Script, Unavailable, Value};
 
 use super::crew::ready;
 use crate::client::get;
-use crate::harness::{provider, spawn_gateway};
+use crate::harness::{Config, Provider, RedisSection, spawn_gateway};
 use crate::patience::eventually;
 use crate::redis::{Keys, Redis};
 use crate::upstream::Upstream;
@@ -183,14 +183,13 @@ async fn a_password_is_needed_and_shown_nowhere() {
     let redis = Redis::start().await;
     redis.ask("CONFIG SET requirepass sk-planted-redis").await;
     let upstream = Upstream::ollama();
-    let provider = provider("ollama", "ollama", &upstream.url(), "");
     let config = |password: &str| {
         let url = redis.url().replace("redis://", &format!("redis://:{password}@"));
-        format!("[redis]\nurl = \"{url}\"\n{provider}")
+        Config::new().redis(RedisSection::default().url(url)).provider(Provider::ollama(&upstream))
     };
-    let right = spawn_gateway(&config("sk-planted-redis")).await;
+    let right = spawn_gateway(config("sk-planted-redis")).await;
     right.logged("the redis answers").await;
-    let wrong = spawn_gateway(&config("sk-planted-wrong")).await;
+    let wrong = spawn_gateway(config("sk-planted-wrong")).await;
     let line = wrong.logged("the redis is not available").await;
     assert!(line.contains("redis://:***@127.0.0.1"), "{line}");
     for (gateway, state) in [(&right, "ok"), (&wrong, "degraded")] {
@@ -211,7 +210,7 @@ async fn a_password_is_needed_and_shown_nowhere() {
 #[tokio::test]
 async fn without_a_redis_nothing_speaks_of_one() {
     let upstream = Upstream::ollama();
-    let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), "")).await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream)).await;
     assert_eq!(get(&gateway.url("/readyz")).await.text(), r#"{"status":"ok"}"#);
     assert!(!gateway.metrics().await.has("llm_gateway_redis_up", &[]));
     gateway.end(0).await;
