@@ -6,11 +6,9 @@ use std::time::Duration;
 
 use crate::client::{Answer, another_chat, chat, post_json};
 use crate::crowd::{answers, chat_with, count, send, send_many, shows, snapshot, waiting};
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{Breaker, Config, Gateway, Provider, Route, Target, Timeouts, spawn_gateway};
 use crate::patience::eventually;
 use crate::upstream::{Gate, Upstream, black_hole, ollama, refusing};
-
-const NO_RETRIES: &str = "retry = { max_retries = 0 }";
 
 async fn ask(gateway: &Gateway) -> Answer {
     post_json(&gateway.url("/v1/chat"), &another_chat()).await
@@ -44,8 +42,12 @@ fn flapping(broken: &Arc<AtomicBool>, gate: &Gate) -> Upstream {
 #[tokio::test]
 async fn five_requests_find_a_dead_provider_and_the_rest_are_refused_on_arrival() {
     let dead = refusing();
-    let lines = format!("{NO_RETRIES}\nbreaker = {{ failures = 5, open = '60s' }}");
-    let gateway = spawn_gateway(&provider("ollama", "ollama", &dead.url(), &lines)).await;
+    let gateway = spawn_gateway(
+        Provider::new("ollama", "ollama", dead.url())
+            .no_retries()
+            .breaker(Breaker::default().failures(5).open("60s")),
+    )
+    .await;
     for _ in 0..5 {
         let answer = ask(&gateway).await;
         assert_eq!((answer.status, &answer.json()["code"]), (502, &"bad_upstream".into()));
@@ -64,9 +66,12 @@ async fn five_requests_find_a_dead_provider_and_the_rest_are_refused_on_arrival(
 async fn a_broken_provider_gets_one_probe_per_step_and_each_step_is_longer() {
     let broken = Arc::new(AtomicBool::new(true));
     let upstream = flapping(&broken, &Gate::closed());
-    let breaker = "breaker = { failures = 3, open = '200ms', max_open = '800ms' }";
-    let lines = format!("{NO_RETRIES}\n{breaker}");
-    let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), &lines)).await;
+    let gateway = spawn_gateway(
+        Provider::ollama(&upstream)
+            .no_retries()
+            .breaker(Breaker::default().failures(3).open("200ms").max_open("800ms")),
+    )
+    .await;
     for _ in 0..3 {
         assert_eq!(ask(&gateway).await.status, 502);
     }
@@ -89,9 +94,13 @@ async fn a_broken_provider_gets_one_probe_per_step_and_each_step_is_longer() {
 async fn one_probe_at_a_time_and_full_capacity_after_two_of_them() {
     let (broken, gate) = (Arc::new(AtomicBool::new(true)), Gate::closed());
     let upstream = flapping(&broken, &gate);
-    let breaker = "breaker = { failures = 1, open = '50ms', max_open = '50ms' }";
-    let lines = format!("max_concurrency = 4\n{NO_RETRIES}\n{breaker}");
-    let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), &lines)).await;
+    let gateway = spawn_gateway(
+        Provider::ollama(&upstream)
+            .slots(4)
+            .no_retries()
+            .breaker(Breaker::default().failures(1).open("50ms").max_open("50ms")),
+    )
+    .await;
     assert_eq!(ask(&gateway).await.status, 502);
     broken.store(false, Ordering::SeqCst);
     let mut sent = 1;
@@ -127,9 +136,13 @@ async fn a_request_that_waits_when_a_breaker_opens_is_answered_at_once() {
     let gate = Gate::closed();
     let held = gate.clone();
     let upstream = Upstream::spawn(move |_| ollama::error(500, "broken").head_hold(&held));
-    let breaker = "breaker = { failures = 1, open = '60s' }";
-    let lines = format!("max_concurrency = 1\n{NO_RETRIES}\n{breaker}");
-    let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), &lines)).await;
+    let gateway = spawn_gateway(
+        Provider::ollama(&upstream)
+            .slots(1)
+            .no_retries()
+            .breaker(Breaker::default().failures(1).open("60s")),
+    )
+    .await;
     let sent = send_many(&gateway, &[], "hi", 6);
     waiting(&gateway, "ollama", 5).await;
     gate.open();
@@ -147,13 +160,18 @@ async fn a_request_that_waits_when_a_breaker_opens_falls_back_if_that_is_allowed
     let held = gate.clone();
     let failing = Upstream::spawn(move |_| ollama::error(500, "broken").head_hold(&held));
     let healthy = Upstream::ollama();
-    let breaker = "breaker = { failures = 1, open = '60s' }";
-    let lines = format!("max_concurrency = 1\n{NO_RETRIES}\n{breaker}");
-    let route = "[[routes]]\nmodel = 'chat'\ntargets = [{ provider = 'ollama', model = 'llama3.1' }]\n\
-                 fallback = [{ provider = 'spare', model = 'llama3.1' }]\n";
-    let one = provider("ollama", "ollama", &failing.url(), &lines);
-    let other = provider("spare", "ollama", &healthy.url(), "");
-    let gateway = spawn_gateway(&format!("{one}{other}{route}")).await;
+    let one = Provider::ollama(&failing)
+        .slots(1)
+        .no_retries()
+        .breaker(Breaker::default().failures(1).open("60s"));
+    let other = Provider::ollama(&healthy).name("spare");
+    let gateway = spawn_gateway(
+        Config::new().provider(one).provider(other).route(
+            Route::new("chat", [Target::new("ollama", "llama3.1")])
+                .fallback([Target::new("spare", "llama3.1")]),
+        ),
+    )
+    .await;
     let asked = || {
         let mut body = chat("hi");
         body["model"] = "chat".into();
@@ -178,9 +196,7 @@ async fn refused_credentials_close_a_provider_at_once_until_they_are_changed() {
         Some("Bearer right") => ollama::about_itself(call),
         _ => ollama::error(401, "who are you, sk-planted?"),
     });
-    let with_key = |api_key: &str| {
-        provider("ollama", "ollama", &upstream.url(), &format!("api_key = '{api_key}'"))
-    };
+    let with_key = |api_key: &str| Provider::ollama(&upstream).api_key(api_key);
     let gateway = spawn_gateway(&with_key("wrong")).await;
     let first = ask(&gateway).await;
     let chats = || upstream.calls_so_far().iter().filter(|call| call.path == "/api/chat").count();
@@ -193,7 +209,7 @@ async fn refused_credentials_close_a_provider_at_once_until_they_are_changed() {
     assert_eq!(view["breaker"]["state"], "auth_failed");
     assert!(view["breaker"]["left_ms"].as_u64().unwrap() <= 72_000, "tried again each minute");
     assert_eq!(gateway.metrics().await.sum("llm_gateway_breaker_state", &[]), 3.0);
-    gateway.write_config(&with_key("right"));
+    gateway.write_config(with_key("right"));
     assert_eq!(crate::crowd::press(&gateway, "reload").await.status, 200);
     assert_eq!(ask(&gateway).await.status, 200);
     assert_eq!(chats(), 2);
@@ -203,10 +219,11 @@ async fn refused_credentials_close_a_provider_at_once_until_they_are_changed() {
 #[tokio::test]
 async fn a_provider_that_swallows_connections_does_not_affect_the_others() {
     let (hole, upstream) = (black_hole(), Upstream::ollama());
-    let lines = "max_concurrency = 4\ntimeouts = { connect = '15s' }";
-    let one = provider("hole", "ollama", &hole.url(), lines);
+    let one = Provider::new("hole", "ollama", hole.url())
+        .slots(4)
+        .timeouts(Timeouts::default().connect("15s"));
     let gateway =
-        spawn_gateway(&format!("{}{one}", provider("ollama", "ollama", &upstream.url(), ""))).await;
+        spawn_gateway(Config::new().provider(Provider::ollama(&upstream)).provider(one)).await;
     let lost: Vec<_> =
         (0..20).map(|_| send(&gateway, &[], chat_with("hole", "nobody hears"))).collect();
     waiting(&gateway, "hole", 16).await;

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::client::{post_json, stream};
-use crate::harness::{provider, spawn_gateway};
+use crate::harness::{Config, Provider, Route, Target, spawn_gateway};
 use crate::upstream::{Script, Upstream, anthropic, gemini, ollama, openai};
 
 /// A kind of provider, its answer before the end, and the end with its own reason.
@@ -44,8 +44,9 @@ async fn a_reason_that_is_not_known_to_mean_whole_is_a_failure_of_every_kind_of_
             0 => opened(&["Hel", "lo"]).piece(end(reason)),
             _ => opened(&[]).piece(end(reason)),
         });
-        let config = provider("one", backend, &upstream.url(), "retry = { max_retries = 0 }");
-        let gateway = spawn_gateway(&format!("{config}[default]\nproviders = ['one']\n")).await;
+        let config = Provider::new("one", backend, upstream.url()).no_retries();
+        let gateway =
+            spawn_gateway(Config::new().provider(config).default_providers(["one"])).await;
         let url = gateway.url("/v1/chat");
         let pieces = stream(&url, &asked("m", true)).await.rest().await;
         let said = pieces.text();
@@ -67,12 +68,12 @@ async fn an_aborted_answer_continues_at_another_provider() {
     for (backend, reason, opened, end) in ENDINGS {
         let first = Upstream::spawn(move |_| opened(&["Hel", "lo"]).piece(end(reason)));
         let second = Upstream::spawn(|_| openai::answer(&["Hello", ", world"]));
-        let lines = "retry = { max_retries = 0 }";
-        let one = provider("one", backend, &first.url(), lines);
-        let other = provider("other", "openai", &second.url(), lines);
-        let route = "[[routes]]\nmodel = 'chat'\ntargets = [{ provider = 'one', model = 'a' }]\n\
-                     fallback = [{ provider = 'other', model = 'b' }]\n";
-        let gateway = spawn_gateway(&format!("{one}{other}{route}")).await;
+        let route = Route::new("chat", [Target::new("one", "a")]);
+        let config = Config::new()
+            .provider(Provider::new("one", backend, first.url()).no_retries())
+            .provider(Provider::new("other", "openai", second.url()).no_retries())
+            .route(route.fallback([Target::new("other", "b")]));
+        let gateway = spawn_gateway(config).await;
         let url = gateway.url("/v1/chat");
         let pieces = stream(&url, &asked("chat", true)).await.rest().await;
         let said = pieces.text();

@@ -12,25 +12,23 @@ mod retries;
 use serde_json::Value;
 
 use crate::client::{Answer, chat, streamed_chat};
-use crate::harness::provider;
+use crate::harness::{Breaker, Provider, Retry};
 use crate::upstream::Call;
 
 /// One provider at `url` that is tried again soon, and whose breaker stays out of the way.
-fn quick(url: &str, more: &str) -> String {
-    with_retries(url, 2, more)
+fn quick(url: String) -> Provider {
+    with_retries(url, 2)
 }
 
 /// The same without retries.
-fn once(url: &str, more: &str) -> String {
-    with_retries(url, 0, more)
+fn once(url: String) -> Provider {
+    with_retries(url, 0)
 }
 
-fn with_retries(url: &str, retries: u32, more: &str) -> String {
-    let lines = format!(
-        "retry = {{ max_retries = {retries}, backoff = \"1ms\", max_backoff = \"2ms\" }}\n\
-         breaker = {{ failures = 1000, open = \"5s\", max_open = \"120s\" }}\n{more}"
-    );
-    provider("ollama", "ollama", url, &lines)
+fn with_retries(url: String, retries: u32) -> Provider {
+    Provider::new("ollama", "ollama", url)
+        .retry(Retry::default().max_retries(retries).backoff("1ms").max_backoff("2ms"))
+        .breaker(Breaker::default().failures(1000).open("5s").max_open("120s"))
 }
 
 /// A chat with this model.

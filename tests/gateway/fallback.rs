@@ -4,10 +4,8 @@ use serde_json::{Value, json};
 
 use crate::client::{Answer, chat, post_json, post_json_with};
 use crate::crowd::{send, waiting};
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{Config, Gateway, Provider, Route, Target, Timeouts, spawn_gateway};
 use crate::upstream::{Gate, Script, Upstream, ollama, refusing};
-
-const NO_RETRIES: &str = "retry = { max_retries = 0 }";
 
 /// A chat with the route `chat`.
 fn asked() -> Value {
@@ -21,12 +19,14 @@ async fn ask(gateway: &Gateway) -> Answer {
 }
 
 /// Two Ollama providers behind the route `chat`: `first` and, as its fallback, `second`, each with a model of its own.
-async fn chain(first: &str, second: &Upstream, lines: &str) -> Gateway {
-    let route = "[[routes]]\nmodel = 'chat'\ntargets = [{ provider = 'first', model = 'small' }]\n\
-                 fallback = [{ provider = 'second', model = 'other' }]\n";
-    let one = provider("first", "ollama", first, lines);
-    let other = provider("second", "ollama", &second.url(), "");
-    spawn_gateway(&format!("{one}{other}{route}[default]\nproviders = ['first']\n")).await
+async fn chain(first: Provider, second: &Upstream) -> Gateway {
+    let route = Route::new("chat", [Target::new("first", "small")]);
+    let config = Config::new()
+        .provider(first.name("first").no_retries())
+        .provider(Provider::ollama(second).name("second"))
+        .route(route.fallback([Target::new("second", "other")]))
+        .default_providers(["first"]);
+    spawn_gateway(config).await
 }
 
 /// The names of the provider and model that answered, and the attempts.
@@ -49,8 +49,8 @@ async fn a_failure_before_the_first_piece_is_answered_by_the_next_which_is_named
         Script::never,
     ] {
         let (first, second) = (Upstream::spawn(move |_| failure()), Upstream::ollama());
-        let lines = format!("{NO_RETRIES}\ntimeouts = {{ first_event = '300ms' }}");
-        let gateway = chain(&first.url(), &second, &lines).await;
+        let timeouts = Timeouts::default().first_event("300ms");
+        let gateway = chain(Provider::ollama(&first).timeouts(timeouts), &second).await;
         let answer = ask(&gateway).await;
         assert_eq!(served(&answer), (200, Some("second"), Some("other"), Some("2")));
         let body = answer.json();
@@ -75,15 +75,14 @@ async fn a_failure_before_the_first_piece_is_answered_by_the_next_which_is_named
 async fn a_provider_that_refuses_is_full_or_is_being_drained_falls_back() {
     let second = Upstream::ollama();
     let dead = refusing();
-    let gateway = chain(&dead.url(), &second, NO_RETRIES).await;
+    let gateway = chain(Provider::new("first", "ollama", dead.url()), &second).await;
     assert_eq!(served(&ask(&gateway).await), (200, Some("second"), Some("other"), Some("2")));
     gateway.end(1).await;
 
     let gate = Gate::closed();
     let held = gate.clone();
     let busy = Upstream::spawn(move |call| ollama::reply(call).head_hold(&held));
-    let lines = format!("{NO_RETRIES}\nmax_concurrency = 1\nmax_queue = 1");
-    let gateway = chain(&busy.url(), &second, &lines).await;
+    let gateway = chain(Provider::ollama(&busy).slots(1).max_queue(1), &second).await;
     let running = send(&gateway, &[], asked());
     busy.calls(1).await;
     let queued = send(&gateway, &[], asked());
@@ -111,11 +110,19 @@ async fn a_request_refused_for_content_or_form_goes_to_no_other_provider() {
     ];
     let (second, count) = (Upstream::ollama(), refusals.len());
     let first = Upstream::spawn(move |call| refusals[call.number]());
-    let route = "[[routes]]\nmodel = 'chat'\ntargets = [{ provider = 'first', model = 'a', context = 8 }]\n\
-                 fallback = [{ provider = 'second', model = 'b', context = 9 }]\n[default]\nproviders = ['first']\n";
-    let one = provider("first", "openai", &first.url(), "");
-    let other = provider("second", "ollama", &second.url(), "");
-    let gateway = spawn_gateway(&format!("{one}{other}{route}")).await;
+    let one = Provider::new("first", "openai", first.url());
+    let other = Provider::ollama(&second).name("second");
+    let gateway = spawn_gateway(
+        Config::new()
+            .provider(one)
+            .provider(other)
+            .route(
+                Route::new("chat", [Target::new("first", "a").context(8)])
+                    .fallback([Target::new("second", "b").context(9)]),
+            )
+            .default_providers(["first"]),
+    )
+    .await;
     for _ in 0..count {
         let answer = ask(&gateway).await;
         assert_eq!(answer.status, 400, "{answer:?}");
@@ -152,33 +159,28 @@ fn too_long(backend: &str) -> Upstream {
 async fn a_prompt_that_is_too_long_goes_to_later_targets_unless_known_to_take_no_more() {
     for backend in ["ollama", "openai", "anthropic", "gemini"] {
         let (first, spare) = (too_long(backend), Upstream::ollama());
-        let one = provider("first", backend, &first.url(), "");
-        let other = provider("spare", "ollama", &spare.url(), "models = ['*']");
-        let target = |provider: &str, model: &str, context: &str| {
-            format!("{{ provider = '{provider}', model = '{model}'{context} }}")
+        let one = Provider::new("first", backend, first.url());
+        let other = Provider::ollama(&spare).name("spare").models(["*"]);
+        let target = |provider: &str, model: &str, context: Option<u64>| {
+            let target = Target::new(provider, model);
+            context.into_iter().fold(target, Target::context)
         };
-        let routes = [
-            ("larger", ", context = 8", vec![("same", ", context = 8"), ("big", ", context = 9")]),
-            (
-                "smaller",
-                ", context = 8",
-                vec![("less", ", context = 7"), ("same", ", context = 8")],
-            ),
-            ("unsaid", "", vec![("any", ", context = 7")]),
-            ("half-said", ", context = 8", vec![("less", ", context = 7"), ("any", "")]),
-        ];
-        let route = |(name, context, fallback): &(&str, &str, Vec<(&str, &str)>)| {
-            let first = target("first", "small", context);
-            let fallback: Vec<String> =
-                fallback.iter().map(|(model, context)| target("spare", model, context)).collect();
-            let fallback = fallback.join(", ");
-            format!("[[routes]]\nmodel = '{name}'\ntargets = [{first}]\nfallback = [{fallback}]\n")
+        let route = |name: &str, context, fallback: &[(&str, Option<u64>)]| {
+            let fallback = fallback.iter().map(|(model, context)| target("spare", model, *context));
+            Route::new(name, [target("first", "small", context)])
+                .fallback(fallback.collect::<Vec<_>>())
         };
-        let routes: String = routes.iter().map(route).collect();
-        // A hint and the patterns name the other as well, and it is still not asked.
-        let rest =
-            "[hints]\nboth = ['first', 'spare']\n[default]\nproviders = ['first', 'spare']\n";
-        let gateway = spawn_gateway(&format!("{one}{other}{routes}{rest}")).await;
+        let config = Config::new()
+            .provider(one)
+            .provider(other)
+            .route(route("larger", Some(8), &[("same", Some(8)), ("big", Some(9))]))
+            .route(route("smaller", Some(8), &[("less", Some(7)), ("same", Some(8))]))
+            .route(route("unsaid", None, &[("any", Some(7))]))
+            .route(route("half-said", Some(8), &[("less", Some(7)), ("any", None)]))
+            // A hint and the patterns name the other as well, and it is still not asked.
+            .hint("both", ["first", "spare"])
+            .default_providers(["first", "spare"]);
+        let gateway = spawn_gateway(config).await;
         let url = gateway.url("/v1/chat");
         let mut body = chat("hi");
         for (model, ran) in [("larger", "big"), ("unsaid", "any"), ("half-said", "any")] {
@@ -209,11 +211,12 @@ async fn a_token_limit_that_is_too_large_goes_to_no_other_provider() {
             if backend == "ollama" { json!({ "error": said }) } else { json!({ "error": error }) };
         let (first, second) =
             (Upstream::spawn(move |_| Script::json(400, &body)), Upstream::ollama());
-        let route = "[[routes]]\nmodel = 'chat'\ntargets = [{ provider = 'first', model = 'a' }]\n\
-                     fallback = [{ provider = 'second', model = 'b' }]\n";
-        let one = provider("first", backend, &first.url(), "");
-        let other = provider("second", "ollama", &second.url(), "");
-        let gateway = spawn_gateway(&format!("{one}{other}{route}")).await;
+        let one = Provider::new("first", backend, first.url());
+        let other = Provider::ollama(&second).name("second");
+        let gateway = spawn_gateway(Config::new().provider(one).provider(other).route(
+            Route::new("chat", [Target::new("first", "a")]).fallback([Target::new("second", "b")]),
+        ))
+        .await;
         let answer = ask(&gateway).await;
         let told = (answer.status, answer.json()["code"].clone());
         assert_eq!(told, (400, "invalid_request".into()), "{backend}: {}", answer.text());
@@ -243,15 +246,9 @@ async fn equal_providers_are_asked_for_a_missing_model_before_a_404() {
     let first = having(&["moved", "here"], &["here"]);
     let middle = having(&[], &[]);
     let last = having(&["other"], &["moved", "new", "other"]);
-    let at =
-        |name: &str, upstream: &Upstream| provider(name, "ollama", &upstream.url(), NO_RETRIES);
-    let gateway = spawn_gateway(&format!(
-        "{}{}{}",
-        at("first", &first),
-        at("middle", &middle),
-        at("last", &last)
-    ))
-    .await;
+    let at = |name: &str, upstream: &Upstream| Provider::ollama(upstream).name(name).no_retries();
+    let providers = [at("first", &first), at("middle", &middle), at("last", &last)];
+    let gateway = spawn_gateway(Config::new().providers(providers)).await;
     let messages = json!([{ "role": "user", "content": "hi" }]);
     for (path, model, expected) in [
         ("/v1/chat/completions", "here", (200, Some("first"), Some("1"))),
@@ -276,7 +273,7 @@ async fn an_answer_names_what_was_asked_for_unless_a_fallback_gave_it() {
         _ => ollama::error(500, "broken"),
     });
     let second = Upstream::ollama();
-    let gateway = chain(&first.url(), &second, NO_RETRIES).await;
+    let gateway = chain(Provider::ollama(&first), &second).await;
     let messages = json!([{ "role": "user", "content": "hi" }]);
     let asked = |more: Value| {
         let mut body = json!({ "model": "chat", "messages": messages, "max_tokens": 9 });

@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 
 use crate::client::{Answer, another_chat, chat, post_json, post_json_with};
 use crate::crowd::{shows, snapshot};
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{
+    Breaker, Config, Gateway, Health, Key, Provider, Route, Server, Target, Timeouts, spawn_gateway,
+};
 use crate::patience::eventually;
 use crate::upstream::{Call, Script, Upstream, ollama, refusing};
-
-const NO_RETRIES: &str = "retry = { max_retries = 0 }";
 
 async fn ask(gateway: &Gateway, model: &str) -> Answer {
     let mut body = another_chat();
@@ -38,13 +38,14 @@ fn chats(upstream: &Upstream) -> usize {
 }
 
 /// The route `chat`: to `first`, else to `second`.
-fn chain(first: &Upstream, second: &Upstream, lines: &str) -> String {
-    let one = provider("first", "ollama", &first.url(), lines);
-    let other = provider("second", "ollama", &second.url(), "");
-    format!(
-        "{one}{other}[[routes]]\nmodel = 'chat'\ntargets = [{{ provider = 'first', model = 'm' }}]\n\
-         fallback = [{{ provider = 'second', model = 'm' }}]\n[default]\nproviders = ['first']\n"
-    )
+fn chain(first: Provider, second: &Upstream) -> Config {
+    Config::new()
+        .provider(first.name("first"))
+        .provider(Provider::ollama(second).name("second"))
+        .route(
+            Route::new("chat", [Target::new("first", "m")]).fallback([Target::new("second", "m")]),
+        )
+        .default_providers(["first"])
 }
 
 #[tokio::test]
@@ -57,10 +58,11 @@ async fn a_provider_that_fails_its_checks_gets_no_requests_until_one_passes() {
         false => ollama::reply(call),
     });
     let second = Upstream::ollama();
-    let health = "health = { interval = '100ms', recovery = '100ms', failures = 3 }";
-    let breaker = "breaker = { failures = 5, open = '60s', max_open = '60s' }";
-    let lines = format!("{NO_RETRIES}\n{breaker}\n{health}");
-    let gateway = spawn_gateway(&chain(&first, &second, &lines)).await;
+    let provider = Provider::ollama(&first)
+        .no_retries()
+        .breaker(Breaker::default().failures(5).open("60s").max_open("60s"))
+        .health(Health::default().interval("100ms").recovery("100ms").failures(3));
+    let gateway = spawn_gateway(chain(provider, &second)).await;
     let line = gateway.logged("fails its health checks and is left alone").await;
     assert!(line.contains("provider=first") && line.contains("status 500"), "{line}");
     shows(&gateway, "first", "health", "failing").await;
@@ -90,9 +92,12 @@ async fn a_provider_that_fails_its_checks_gets_no_requests_until_one_passes() {
 #[tokio::test]
 async fn checks_carry_no_prompt_and_no_client_s_key_and_are_made_once_for_all_workers() {
     let upstream = having(&["m"]);
-    let health = "api_key = 'own'\nhealth = { interval = '200ms' }";
-    let keys = "[server]\nworkers = 4\n[[keys]]\nname = 'a'\nkey = 'k-planted'\n";
-    let config = format!("{keys}{}", provider("ollama", "ollama", &upstream.url(), health));
+    let config = Config::new()
+        .server(Server::default().workers(4))
+        .key(Key::new("a").key("k-planted"))
+        .provider(
+            Provider::ollama(&upstream).api_key("own").health(Health::default().interval("200ms")),
+        );
     let gateway = spawn_gateway(&config).await;
     let mut body = chat("sesame");
     body["model"] = "m".into();
@@ -124,9 +129,11 @@ async fn only_a_provider_with_an_open_breaker_is_checked_unless_configured() {
         0 => ollama::error(500, "broken"),
         _ => ollama::reply(call),
     });
-    let breaker = "breaker = { failures = 1, open = '60s', max_open = '60s' }";
-    let lines = format!("{NO_RETRIES}\n{breaker}\nhealth = {{ recovery = '50ms' }}");
-    let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), &lines)).await;
+    let provider = Provider::ollama(&upstream)
+        .no_retries()
+        .breaker(Breaker::default().failures(1).open("60s").max_open("60s"))
+        .health(Health::default().recovery("50ms"));
+    let gateway = spawn_gateway(provider).await;
     // Nothing is wrong, so no check is made; the second provider of the other test shows the same in its metrics.
     assert_eq!(upstream.questions_so_far().len(), 0);
     assert_eq!(ask(&gateway, "m").await.status, 502);
@@ -146,8 +153,10 @@ async fn a_server_that_cannot_list_its_models_is_alive_all_the_same() {
             "/api/chat" => ollama::reply(call),
             _ => Script::status(status),
         });
-        let lines = "health = { interval = '50ms', failures = 1 }";
-        let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), lines)).await;
+        let gateway = spawn_gateway(
+            Provider::ollama(&upstream).health(Health::default().interval("50ms").failures(1)),
+        )
+        .await;
         shows(&gateway, "ollama", "health", "passing").await;
         assert_eq!(ask(&gateway, "m").await.status, 200);
         gateway.end(1).await;
@@ -157,12 +166,12 @@ async fn a_server_that_cannot_list_its_models_is_alive_all_the_same() {
 #[tokio::test]
 async fn of_several_machines_only_those_that_have_the_model_are_asked_from_the_first_request_on() {
     let machines = [having(&["small"]), having(&["small", "big"]), having(&["other"])];
-    let sections: String = machines
-        .iter()
-        .enumerate()
-        .map(|(number, one)| provider(&format!("gpu-{number}"), "ollama", &one.url(), ""))
-        .collect();
-    let gateway = spawn_gateway(&format!("{sections}[default]\nproviders = ['gpu-0']\n")).await;
+    let named =
+        |(number, one): (usize, &Upstream)| Provider::ollama(one).name(format!("gpu-{number}"));
+    let config = Config::new()
+        .providers(machines.iter().enumerate().map(named))
+        .default_providers(["gpu-0"]);
+    let gateway = spawn_gateway(config).await;
     for _ in 0..6 {
         let answer = ask(&gateway, "big").await;
         assert_eq!((answer.status, answer.header("x-gateway-provider")), (200, Some("gpu-1")));
@@ -187,12 +196,16 @@ async fn the_machine_with_the_shortest_wait_is_chosen_and_one_that_fails_fast_is
         _ => ollama::error(500, "broken"),
     });
     let idle = having(&["m"]);
-    let lines =
-        format!("max_concurrency = 1\n{NO_RETRIES}\nbreaker = {{ failures = 3, open = '60s' }}");
-    let section = |name: &str, one: &Upstream| provider(name, "ollama", &one.url(), &lines);
+    let section = |name: &str, one: &Upstream| {
+        Provider::ollama(one)
+            .name(name)
+            .slots(1)
+            .no_retries()
+            .breaker(Breaker::default().failures(3).open("60s"))
+    };
     let sections = [section("busy", &busy), section("broken", &broken), section("idle", &idle)];
-    let gateway =
-        spawn_gateway(&format!("{}[default]\nproviders = ['busy']\n", sections.concat())).await;
+    let config = Config::new().providers(sections).default_providers(["busy"]);
+    let gateway = spawn_gateway(config).await;
     let first = crate::crowd::send(&gateway, &[], with_model("m"));
     let is_there = async || (chats(&busy) == 1).then_some(());
     eventually(|| "the first of equals is chosen".to_owned(), is_there).await;
@@ -216,15 +229,18 @@ fn with_model(model: &str) -> Value {
 #[tokio::test]
 async fn machines_without_a_list_of_models_delay_no_request_for_long() {
     let (dead, mute, alive) = (refusing(), crate::upstream::silent(), having(&["m"]));
-    let lines = format!("{NO_RETRIES}\ntimeouts = {{ connect = '500ms', first_event = '500ms' }}");
-    let section = |name: &str, url: &str| provider(name, "ollama", url, &lines);
+    let section = |name: &str, url: &str| {
+        Provider::new(name, "ollama", url)
+            .no_retries()
+            .timeouts(Timeouts::default().connect("500ms").first_event("500ms"))
+    };
     let sections = [
         section("alive", &alive.url()),
         section("dead", &dead.url()),
         section("mute", &mute.url()),
     ];
-    let gateway =
-        spawn_gateway(&format!("{}[default]\nproviders = ['alive']\n", sections.concat())).await;
+    let config = Config::new().providers(sections).default_providers(["alive"]);
+    let gateway = spawn_gateway(config).await;
     let answer = ask(&gateway, "m").await;
     assert_eq!((answer.status, answer.header("x-gateway-provider")), (200, Some("alive")));
     assert!(answer.took < Duration::from_secs(20), "{:?}", answer.took);
@@ -246,11 +262,11 @@ async fn a_primary_that_flaps_is_served_by_the_fallback_and_used_again_soon_afte
     });
     let second = Upstream::ollama();
     // A minute in two seconds: every time is a thirtieth of its default.
-    let lines = format!(
-        "{NO_RETRIES}\nbreaker = {{ failures = 5, open = '167ms', max_open = '4s' }}\n\
-         health = {{ recovery = '333ms', timeout = '1s' }}"
-    );
-    let gateway = spawn_gateway(&chain(&first, &second, &lines)).await;
+    let provider = Provider::ollama(&first)
+        .no_retries()
+        .breaker(Breaker::default().failures(5).open("167ms").max_open("4s"))
+        .health(Health::default().recovery("333ms").timeout("1s"));
+    let gateway = spawn_gateway(chain(provider, &second)).await;
     let (mut sent, mut phases) = (0, 0);
     for phase in 0..8 {
         broken.store(phase % 2 == 0, Ordering::SeqCst);

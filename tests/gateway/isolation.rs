@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 
 use crate::client::{Answer, another_chat, chat, post_json_with};
 use crate::crowd::{answers, key, send, snapshot};
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{
+    Breaker, Config, Gateway, Key, Provider, Rate, Retry, Timeouts, spawn_gateway,
+};
 use crate::upstream::{Call, Script, Upstream, ollama, openai};
 
 /// A kind of provider, what it does to the offending request, and what its caller reads.
@@ -22,10 +24,19 @@ struct Offence {
     calls: usize,
 }
 
-const KEYS: &str = "[[keys]]\nname = 'offender'\nkey = 'sk-offender'\nrate = { capacity = 1000, refill_per_second = 1000.0 }\n\
-                    [[keys]]\nname = 'bystander'\nkey = 'sk-bystander'\nrate = { capacity = 1000, refill_per_second = 1000.0 }\n";
-const QUICK: &str = "retry = { backoff = '1ms', max_backoff = '2ms' }\nmax_concurrency = 4\nmax_queue = 200\n\
-                     timeouts = { idle = '500ms' }";
+fn keys() -> [Key; 2] {
+    [
+        Key::new("offender").rate(Rate::of(1000, 1000.0)),
+        Key::new("bystander").rate(Rate::of(1000, 1000.0)),
+    ]
+}
+fn quick(provider: Provider) -> Provider {
+    provider
+        .retry(Retry::default().backoff("1ms").max_backoff("2ms"))
+        .slots(4)
+        .max_queue(200)
+        .timeouts(Timeouts::default().idle("500ms"))
+}
 
 fn is_offending(call: &Call) -> bool {
     String::from_utf8_lossy(&call.body).contains("offend")
@@ -282,11 +293,11 @@ fn listed(question: &Call) -> Script {
     )
 }
 
-fn gateway_of(offence: &Offence, upstream: &Upstream) -> String {
-    format!(
-        "{KEYS}{}[default]\nproviders = ['p']\n",
-        provider("p", offence.backend, &upstream.url(), QUICK)
-    )
+fn config_of(offence: &Offence, upstream: &Upstream) -> Config {
+    Config::new()
+        .keys(keys())
+        .provider(quick(Provider::new("p", offence.backend, upstream.url())))
+        .default_providers(["p"])
 }
 
 async fn ask(gateway: &Gateway, who: &str, body: &Value) -> Answer {
@@ -297,7 +308,7 @@ async fn ask(gateway: &Gateway, who: &str, body: &Value) -> Answer {
 async fn whatever_one_caller_s_requests_meet_another_s_are_answered() {
     for (place, offence) in offences().iter().enumerate() {
         let upstream = upstream(offence);
-        let gateway = spawn_gateway(&gateway_of(offence, &upstream)).await;
+        let gateway = spawn_gateway(config_of(offence, &upstream)).await;
         assert_eq!(ask(&gateway, "sk-bystander", &another_chat()).await.status, 200);
         for round in 0..12 {
             let offending =
@@ -329,7 +340,7 @@ async fn a_failure_repeated_to_one_request_while_others_are_answered_is_400() {
         calls: 2,
     };
     let upstream = upstream(&offence);
-    let gateway = spawn_gateway(&gateway_of(&offence, &upstream)).await;
+    let gateway = spawn_gateway(config_of(&offence, &upstream)).await;
     assert_eq!(ask(&gateway, "sk-bystander", &another_chat()).await.status, 200);
     let answer = ask(&gateway, "sk-offender", &chat("offend")).await;
     assert_eq!(
@@ -351,7 +362,7 @@ async fn a_burst_of_one_caller_s_failures_opens_no_breaker_for_another() {
         calls: 2,
     };
     let upstream = upstream(&offence);
-    let gateway = spawn_gateway(&gateway_of(&offence, &upstream)).await;
+    let gateway = spawn_gateway(config_of(&offence, &upstream)).await;
     assert_eq!(ask(&gateway, "sk-bystander", &another_chat()).await.status, 200);
     let burst =
         |round: usize| send(&gateway, &key("sk-offender"), chat(&format!("offend {round}")));
@@ -368,7 +379,7 @@ async fn a_request_that_crashes_the_model_again_and_again_is_answered_at_once_an
     let offence =
         Offence { backend: "ollama", answer: Script::hang_up, status: 502, says: "", calls: 2 };
     let upstream = upstream(&offence);
-    let gateway = spawn_gateway(&gateway_of(&offence, &upstream)).await;
+    let gateway = spawn_gateway(config_of(&offence, &upstream)).await;
     let offending = chat("offend");
     for _ in 0..2 {
         assert_eq!(ask(&gateway, "sk-offender", &offending).await.status, 502);
@@ -409,7 +420,7 @@ async fn a_model_that_reports_an_error_in_its_answer_has_not_crashed() {
         calls: 2,
     };
     let upstream = upstream(&offence);
-    let gateway = spawn_gateway(&gateway_of(&offence, &upstream)).await;
+    let gateway = spawn_gateway(config_of(&offence, &upstream)).await;
     assert_eq!(ask(&gateway, "sk-bystander", &another_chat()).await.status, 200);
     for _ in 0..4 {
         let answer = ask(&gateway, "sk-offender", &chat("offend")).await;
@@ -428,11 +439,12 @@ async fn five_different_requests_open_the_breaker_of_a_dead_model_and_refusals_s
             0 => ollama::reply(call),
             _ => failure(),
         });
-        let lines = format!("{QUICK}\nbreaker = {{ open = '60s' }}");
-        let config = format!(
-            "{KEYS}{}[default]\nproviders = ['p']\n",
-            provider("p", "ollama", &died.url(), &lines)
-        );
+        let config = Config::new()
+            .keys(keys())
+            .provider(
+                quick(Provider::ollama(&died).name("p")).breaker(Breaker::default().open("60s")),
+            )
+            .default_providers(["p"]);
         let gateway = spawn_gateway(&config).await;
         assert_eq!(ask(&gateway, "sk-offender", &another_chat()).await.status, 200);
         for _ in 0..5 {
@@ -458,10 +470,12 @@ async fn one_request_sent_again_and_again_does_not_open_a_breaker() {
         true => ollama::error(500, "broken somehow"),
         false => ollama::reply(call),
     });
-    let gateway = spawn_gateway(&format!(
-        "{KEYS}{}[default]\nproviders = ['p']\n",
-        provider("p", "ollama", &upstream.url(), QUICK)
-    ))
+    let gateway = spawn_gateway(
+        Config::new()
+            .keys(keys())
+            .provider(quick(Provider::ollama(&upstream).name("p")))
+            .default_providers(["p"]),
+    )
     .await;
     for _ in 0..12 {
         assert_eq!(ask(&gateway, "sk-offender", &chat("offend")).await.status, 502);
@@ -474,11 +488,14 @@ async fn one_request_sent_again_and_again_does_not_open_a_breaker() {
 async fn credentials_that_are_refused_close_the_provider_whichever_kind_it_is() {
     for backend in ["openai", "anthropic", "gemini", "ollama"] {
         let upstream = Upstream::spawn_whole(|_| coded(401, &json!({ "message": "who are you?" })));
-        let lines = format!("{QUICK}\napi_key = 'sk-wrong-and-long'");
-        let gateway = spawn_gateway(&format!(
-            "{KEYS}{}[default]\nproviders = ['p']\n",
-            provider("p", backend, &upstream.url(), &lines)
-        ))
+        let gateway = spawn_gateway(
+            Config::new()
+                .keys(keys())
+                .provider(
+                    quick(Provider::new("p", backend, upstream.url())).api_key("sk-wrong-and-long"),
+                )
+                .default_providers(["p"]),
+        )
         .await;
         let first = ask(&gateway, "sk-offender", &another_chat()).await;
         assert_eq!(first.status, 502, "{backend}: {first:?}");
@@ -506,10 +523,12 @@ async fn a_model_that_still_loads_is_waited_for_in_the_line_and_serves_all_withi
         let _ = call;
         openai::answer(&["up"])
     });
-    let gateway = spawn_gateway(&format!(
-        "{KEYS}{}[default]\nproviders = ['p']\n",
-        provider("p", "openai", &upstream.url(), QUICK)
-    ))
+    let gateway = spawn_gateway(
+        Config::new()
+            .keys(keys())
+            .provider(quick(Provider::new("p", "openai", upstream.url())))
+            .default_providers(["p"]),
+    )
     .await;
     let asked = std::time::Instant::now();
     let sent: Vec<_> =
@@ -528,11 +547,12 @@ async fn a_model_that_never_loads_is_refused_with_the_reason_and_retry_after() {
     let upstream = Upstream::spawn(|_| {
         ollama::error(503, "server busy, please try again.  maximum pending requests exceeded")
     });
-    let lines = format!("{QUICK}\nmax_queue_wait = '1500ms'");
-    let gateway = spawn_gateway(&format!(
-        "{KEYS}{}[default]\nproviders = ['p']\n",
-        provider("p", "ollama", &upstream.url(), &lines)
-    ))
+    let gateway = spawn_gateway(
+        Config::new()
+            .keys(keys())
+            .provider(quick(Provider::ollama(&upstream).name("p")).max_queue_wait("1500ms"))
+            .default_providers(["p"]),
+    )
     .await;
     let answer = ask(&gateway, "sk-offender", &another_chat()).await;
     assert_eq!((answer.status, answer.json()["code"].as_str()), (503, Some("overloaded")));

@@ -7,47 +7,55 @@ mod whole;
 
 use std::time::Duration;
 
+use llm_gateway::policy::OnCut;
 use serde_json::{Value, json};
 
 use crate::client::{Pieces, stream};
 use crate::crowd::shows;
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{
+    Breaker, Config, Gateway, Provider, Route, Server, Target, Timeouts, spawn_gateway,
+};
 use crate::upstream::{Gate, Script, Upstream, ollama, openai};
 
 const EVERYTHING: u64 = u64::MAX;
 
-/// What no provider is called again for, and no breaker hides.
-const CALM: &str = "retry = { max_retries = 0 }\nbreaker = { failures = 1000 }\n\
-                    timeouts = { idle = '300ms' }\n";
+/// A provider that is not called again after a failure, and that no breaker hides.
+fn calm(provider: Provider) -> Provider {
+    provider
+        .no_retries()
+        .breaker(Breaker::default().failures(1000))
+        .timeouts(Timeouts::default().idle("300ms"))
+}
 
-/// The sections of providers, and a route from `chat` to all of them in order.
-fn route(providers: &[(&str, String)], more: &str) -> String {
-    let target =
-        |(name, _): &(&str, String)| format!("{{ provider = '{name}', model = 'llama3.1' }}");
-    let fallback: Vec<String> = providers[1..].iter().map(target).collect();
-    let sections: String = providers.iter().map(|(_, section)| section.as_str()).collect();
-    format!(
-        "{sections}[[routes]]\nmodel = 'chat'\ntargets = [{}]\nfallback = [{}]\n{more}\n",
-        target(&providers[0]),
-        fallback.join(", ")
-    )
+/// Providers, and a route from `chat` to all of them in order.
+fn routed<const COUNT: usize>(providers: [Provider; COUNT]) -> Config {
+    with_route(providers, |route| route)
+}
+
+/// The same, with a change to the route.
+fn with_route<const COUNT: usize>(
+    providers: [Provider; COUNT],
+    change: impl FnOnce(Route) -> Route,
+) -> Config {
+    let mut targets = providers.iter().map(|provider| Target::new(provider.key(), "llama3.1"));
+    let first = targets.next().unwrap();
+    let route = Route::new("chat", [first]).fallback(targets.collect::<Vec<_>>());
+    Config::new().route(change(route)).providers(providers)
 }
 
 /// An Ollama of this name.
-fn ollama_at<'a>(name: &'a str, upstream: &Upstream, more: &str) -> (&'a str, String) {
-    (name, provider(name, "ollama", &upstream.url(), &format!("{CALM}{more}")))
+fn ollama_at(name: &str, upstream: &Upstream) -> Provider {
+    calm(Provider::ollama(upstream).name(name))
 }
 
 /// A provider of this name that speaks OpenAI's API, which cannot continue an answer.
-fn openai_at<'a>(name: &'a str, upstream: &Upstream, more: &str) -> (&'a str, String) {
-    let url = format!("{}/v1", upstream.url());
-    (name, provider(name, "openai", &url, &format!("{CALM}{more}")))
+fn openai_at(name: &str, upstream: &Upstream) -> Provider {
+    calm(Provider::openai(name, upstream))
 }
 
 /// A gateway whose first provider is an Ollama and whose second repeats.
 async fn two(first: &Upstream, second: &Upstream) -> Gateway {
-    let providers = [ollama_at("first", first, ""), openai_at("second", second, "")];
-    spawn_gateway(&route(&providers, "")).await
+    spawn_gateway(routed([ollama_at("first", first), openai_at("second", second)])).await
 }
 
 /// An Ollama that dies after two tokens.
@@ -181,9 +189,9 @@ async fn a_stall_frees_the_slot_and_heartbeats_continue_until_another_provider_d
     let gate = Gate::closed();
     let held = gate.clone();
     let second = Upstream::spawn(move |_| openai::answer(&["Hello"]).head_hold(&held));
-    let providers = [ollama_at("first", &first, ""), openai_at("second", &second, "")];
-    let early = "[server]\nheartbeat_after = '50ms'\n";
-    let gateway = spawn_gateway(&format!("{early}{}", route(&providers, ""))).await;
+    let providers = [ollama_at("first", &first), openai_at("second", &second)];
+    let early = Server::default().heartbeat_after("50ms");
+    let gateway = spawn_gateway(routed(providers).server(early)).await;
     let mut streamed = stream(&gateway.url("/v1/chat"), &asked()).await;
     streamed.until("Hel").await;
     gate.reached(1).await;
@@ -224,8 +232,8 @@ async fn whatever_breaks_an_answer_another_provider_continues_it() {
 async fn a_model_that_continues_gets_what_was_delivered_and_repeats_nothing() {
     let first = dies();
     let second = Upstream::spawn(|_| ollama::answer(&[", wor", "ld"]));
-    let providers = [ollama_at("first", &first, ""), ollama_at("second", &second, "")];
-    let gateway = spawn_gateway(&route(&providers, "on_cut = 'resume'")).await;
+    let providers = [ollama_at("first", &first), ollama_at("second", &second)];
+    let gateway = spawn_gateway(with_route(providers, |route| route.on_cut(OnCut::Resume))).await;
     let pieces = stream(&gateway.url("/v1/chat"), &asked()).await.rest().await;
     assert_eq!(read(&pieces), ("Hello, world".to_owned(), vec![], 1));
     let asked_for = second.calls(1).await[0].json();
@@ -252,12 +260,12 @@ async fn three_providers_may_write_one_answer_and_a_fourth_is_not_asked() {
     });
     let fourth = Upstream::spawn(|_| openai::answer(&["Hello, world"]));
     let providers = [
-        ollama_at("first", &first, ""),
-        openai_at("second", &second, ""),
-        openai_at("third", &third, ""),
-        openai_at("fourth", &fourth, ""),
+        ollama_at("first", &first),
+        openai_at("second", &second),
+        openai_at("third", &third),
+        openai_at("fourth", &fourth),
     ];
-    let gateway = spawn_gateway(&route(&providers, "")).await;
+    let gateway = spawn_gateway(routed(providers)).await;
     let pieces = stream(&gateway.url("/v1/chat"), &asked()).await.rest().await;
     assert_eq!(read(&pieces), ("Hello, world".to_owned(), vec![], 1));
     let pieces = stream(&gateway.url("/v1/chat"), &asked()).await.rest().await;

@@ -4,11 +4,13 @@ use std::time::{Duration, SystemTime};
 
 use crate::client::{Answer, chat, post_json};
 use crate::crowd::{answers, chat_with, count, send, send_many, shows, snapshot};
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{Config, Gateway, Provider, Retry, Route, Target, Timeouts, spawn_gateway};
 use crate::upstream::{Call, Script, Upstream, ollama};
 
 /// Retries without long pauses.
-const QUICK: &str = "retry = { backoff = '10ms', max_backoff = '20ms' }";
+fn quick(provider: Provider) -> Provider {
+    provider.retry(Retry::default().backoff("10ms").max_backoff("20ms"))
+}
 
 /// What happens the first times a provider is called; afterwards it answers.
 struct Row {
@@ -23,7 +25,7 @@ fn row(failure: fn() -> Script, times: usize, (status, calls): (u16, usize)) -> 
 }
 
 /// Plays every row against a provider of its own, named by its place.
-async fn play(rows: &[Row], lines: &str) {
+async fn play(rows: &[Row], with: impl Fn(Provider) -> Provider) {
     let upstream = |row: &Row| {
         let (failure, times) = (row.failure, row.times);
         Upstream::spawn(
@@ -31,11 +33,12 @@ async fn play(rows: &[Row], lines: &str) {
         )
     };
     let upstreams: Vec<Upstream> = rows.iter().map(upstream).collect();
-    let sections = upstreams.iter().enumerate().map(|(place, upstream)| {
-        provider(&format!("row-{place}"), "ollama", &upstream.url(), lines)
-    });
-    let default = "[default]\nproviders = ['row-0']\n";
-    let gateway = spawn_gateway(&format!("{default}{}", sections.collect::<String>())).await;
+    let providers = upstreams
+        .iter()
+        .enumerate()
+        .map(|(place, upstream)| with(Provider::ollama(upstream).name(format!("row-{place}"))));
+    let config = Config::new().providers(providers).default_providers(["row-0"]);
+    let gateway = spawn_gateway(config).await;
     for (place, row) in rows.iter().enumerate() {
         let body = chat_with(&format!("row-{place}"), "hi");
         let answer = post_json(&gateway.url("/v1/chat"), &body).await;
@@ -69,7 +72,7 @@ async fn transient_failures_are_retried() {
         row(|| ollama::stream_head().cut_at(0), 1, (200, 2)),
         row(|| Script::status(200).piece("<html>"), 9, (502, 2)),
     ];
-    play(&rows, QUICK).await;
+    play(&rows, quick).await;
 }
 
 #[tokio::test]
@@ -88,7 +91,8 @@ async fn permanent_failures_are_not_retried() {
         row(|| Script::redirect(302, "http://127.0.0.1:1/"), 1, (502, 1)),
         row(Script::never, 1, (504, 1)),
     ];
-    play(&rows, &format!("{QUICK}\ntimeouts = {{ first_event = '1s' }}")).await;
+    let timeouts = Timeouts::default().first_event("1s");
+    play(&rows, |provider| quick(provider).timeouts(timeouts.clone())).await;
 }
 
 #[tokio::test]
@@ -97,8 +101,7 @@ async fn a_kept_connection_that_died_costs_one_free_call() {
         0 => ollama::reply(call),
         _ => Script::reset(),
     });
-    let lines = "retry = { max_retries = 0 }";
-    let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), lines)).await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream).no_retries()).await;
     let mut stale = 0;
     for _ in 0..10 {
         let answer = post_json(&gateway.url("/v1/chat"), &chat("hi")).await;
@@ -144,7 +147,7 @@ async fn every_form_of_retry_after_is_waited_for() {
             (other, _) => panic!("{other}"),
         }
     });
-    let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), QUICK)).await;
+    let gateway = spawn_gateway(&quick(Provider::ollama(&upstream))).await;
     for (model, least) in
         [("seconds", 1_000), ("milliseconds", 600), ("date", 2_000), ("past", 0), ("nonsense", 0)]
     {
@@ -160,11 +163,15 @@ async fn every_form_of_retry_after_is_waited_for() {
 async fn a_provider_that_asks_for_a_long_pause_is_replaced_by_another_at_once() {
     let limited = Upstream::spawn(|_| ollama::error(429, "slow down").header("retry-after", "15"));
     let spare = Upstream::ollama();
-    let route = "[[routes]]\nmodel = 'chat'\ntargets = [{ provider = 'ollama', model = 'llama3.1' }]\n\
-                 fallback = [{ provider = 'spare', model = 'llama3.1' }]\n";
-    let one = provider("ollama", "ollama", &limited.url(), "");
-    let other = provider("spare", "ollama", &spare.url(), "");
-    let gateway = spawn_gateway(&format!("{one}{other}{route}")).await;
+    let one = Provider::ollama(&limited);
+    let other = Provider::ollama(&spare).name("spare");
+    let gateway = spawn_gateway(
+        Config::new().provider(one).provider(other).route(
+            Route::new("chat", [Target::new("ollama", "llama3.1")])
+                .fallback([Target::new("spare", "llama3.1")]),
+        ),
+    )
+    .await;
     for _ in 0..3 {
         let mut body = chat("hi");
         body["model"] = "chat".into();
@@ -190,7 +197,7 @@ async fn a_pause_asked_of_one_request_holds_for_all_and_they_do_not_return_toget
         _ => ollama::reply(call).head_pause(Duration::from_millis(50)),
     };
     let upstream = Upstream::spawn(busy);
-    let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), QUICK)).await;
+    let gateway = spawn_gateway(&quick(Provider::ollama(&upstream))).await;
     let first = send(&gateway, &[], chat("first"));
     upstream.answered(0).await;
     let cooling = async || {
@@ -213,8 +220,7 @@ async fn a_pause_asked_of_one_request_holds_for_all_and_they_do_not_return_toget
 async fn retries_stay_within_their_budget_when_everything_fails() {
     // 409 is retried and does not count against the provider, so that no breaker hides the budget.
     let upstream = Upstream::spawn(|_| ollama::error(409, "busy"));
-    let lines = format!("max_concurrency = 8\n{QUICK}");
-    let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), &lines)).await;
+    let gateway = spawn_gateway(&quick(Provider::ollama(&upstream)).slots(8)).await;
     let answers = answers(send_many(&gateway, &[], "hi", 60)).await;
     let calls = upstream.calls_so_far().len();
     // A fifth of sixty requests.

@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use fastrand::Rng;
+use llm_gateway::policy::{DataPolicy, Trust};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,7 +16,9 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::client::{Answer, post_json_with, stream_with};
 use crate::crowd::press;
-use crate::harness::{Gateway, spawn_gateway};
+use crate::harness::{
+    Breaker, Config, Gateway, Health, Key, Provider, Retry, Route, Target, Timeouts, spawn_gateway,
+};
 use crate::upstream::{Call, Script, Upstream, anthropic, gemini, ollama, openai};
 
 /// In every prompt that must stay local, and nowhere else.
@@ -141,11 +144,6 @@ async fn machines(seed: u64) -> Vec<Machine> {
     machines
 }
 
-fn list(names: &[&str]) -> String {
-    let quoted: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
-    format!("[{}]", quoted.join(", "))
-}
-
 /// Some of these, perhaps none, in any order.
 fn some<'a>(dice: &mut Rng, from: &[&'a str]) -> Vec<&'a str> {
     let mut some = from.to_vec();
@@ -155,7 +153,7 @@ fn some<'a>(dice: &mut Rng, from: &[&'a str]) -> Vec<&'a str> {
 }
 
 /// A random configuration of these machines; all of them, if `all`.
-fn config(machines: &[Machine], dice: &mut Rng, all: bool) -> String {
+fn config(machines: &[Machine], dice: &mut Rng, all: bool) -> Config {
     let mut chosen: Vec<&Machine> = machines.iter().collect();
     dice.shuffle(&mut chosen);
     if !all {
@@ -163,52 +161,46 @@ fn config(machines: &[Machine], dice: &mut Rng, all: bool) -> String {
     }
     let names: Vec<&str> = chosen.iter().map(|machine| machine.name).collect();
     let local: Vec<&str> = names.iter().copied().filter(|name| name.starts_with("home")).collect();
-    let models = ["*", "m*", "m1", "m2"];
-    let section = |machine: &&Machine| {
-        let Machine { name, backend, url, .. } = machine;
-        let trust = if name.starts_with("home") { "local" } else { "cloud" };
-        let (slots, served) = (dice.u32(1..5), list(&[models[dice.usize(..models.len())]]));
-        let health = if dice.bool() { "20ms" } else { "0s" };
-        format!(
-            "[providers.{name}]\nbackend = '{backend}'\nbase_url = '{url}'\ntrust = '{trust}'\n\
-             api_key = 'k'\ndefault_model = 'm1'\nmodels = {served}\nmax_concurrency = {slots}\n\
-             max_queue = 8\nmax_queue_wait = '2s'\n\
-             timeouts = {{ connect = '2s', first_event = '2s', idle = '2s', total = '5s' }}\n\
-             retry = {{ backoff = '1ms', max_backoff = '4ms' }}\n\
-             breaker = {{ failures = 4, open = '5ms', max_open = '20ms' }}\n\
-             health = {{ interval = '{health}', recovery = '20ms' }}\n"
-        )
-    };
-    let mut config: String = chosen.iter().map(section).collect();
+    let mut config = Config::new().providers(chosen.iter().map(|machine| provider(machine, dice)));
     for pattern in ["m1", "r*"] {
         let mut target = |_| {
             let (name, weight) = (names[dice.usize(..names.len())], dice.u32(1..4));
-            let context = dice.u32(1..4);
-            format!(
-                "{{ provider = '{name}', model = 'm2', weight = {weight}, context = {context} }}"
-            )
+            Target::new(name, "m2").weight(weight).context(u64::from(dice.u32(1..4)))
         };
-        let targets: Vec<String> = (0..2).map(&mut target).collect();
-        let fallback: Vec<String> = (0..3).map(&mut target).collect();
-        let (targets, fallback) = (targets.join(", "), fallback.join(", "));
+        let targets: Vec<Target> = (0..2).map(&mut target).collect();
+        let fallback: Vec<Target> = (0..3).map(&mut target).collect();
         if dice.bool() {
-            let route = format!(
-                "[[routes]]\nmodel = '{pattern}'\ntargets = [{targets}]\nfallback = [{fallback}]\n"
-            );
-            config.push_str(&route);
+            config = config.route(Route::new(pattern, targets).fallback(fallback));
         }
     }
-    let (hinted, secure, online) = (some(dice, &local), some(dice, &local), some(dice, &names));
-    config.push_str(&format!(
-        "[hints]\nlocal = {}\nsecure = {}\nonline = {}\n[default]\nproviders = {}\n\
-         [[keys]]\nname = 'any'\nkey = 'k-any'\n\
-         [[keys]]\nname = 'home'\nkey = 'k-home'\ndata_policy = 'local'\n",
-        list(&hinted),
-        list(&secure),
-        list(&online),
-        list(&some(dice, &names)),
-    ));
     config
+        .hint("local", some(dice, &local))
+        .hint("secure", some(dice, &local))
+        .hint("online", some(dice, &names))
+        .default_providers(some(dice, &names))
+        .key(Key::new("any").key("k-any"))
+        .key(Key::new("home").key("k-home").data_policy(DataPolicy::Local))
+}
+
+/// The machine with random limits.
+fn provider(machine: &Machine, dice: &mut Rng) -> Provider {
+    let Machine { name, backend, url, .. } = machine;
+    let trust = if name.starts_with("home") { Trust::Local } else { Trust::Cloud };
+    let (slots, models) = (dice.usize(1..5), ["*", "m*", "m1", "m2"]);
+    let served = models[dice.usize(..models.len())];
+    let health = if dice.bool() { "20ms" } else { "0s" };
+    Provider::new(name, backend, url)
+        .trust(trust)
+        .api_key("k")
+        .default_model("m1")
+        .models([served])
+        .slots(slots)
+        .max_queue(8)
+        .max_queue_wait("2s")
+        .timeouts(Timeouts::default().connect("2s").first_event("2s").idle("2s").total("5s"))
+        .retry(Retry::default().backoff("1ms").max_backoff("4ms"))
+        .breaker(Breaker::default().failures(4).open("5ms").max_open("20ms"))
+        .health(Health::default().interval(health).recovery("20ms"))
 }
 
 /// A request to the gateway.
@@ -281,7 +273,7 @@ async fn ten_thousand_requests_over_random_topologies_show_no_cloud_a_local_only
             .map(|question| tokio::spawn(ask(gateway.url(question.path), question)))
             .collect();
         // While these are on their way. The last has all providers again, whose gauges are checked in the end.
-        gateway.write_config(&config(&machines, &mut dice, topology == topologies));
+        gateway.write_config(config(&machines, &mut dice, topology == topologies));
         let reloaded = press(&gateway, "reload").await;
         assert_eq!(reloaded.status, 200, "{}", reloaded.text());
         for one in asked {

@@ -43,7 +43,7 @@ fn play(model: &str) -> Script {
 #[tokio::test]
 async fn an_answer_that_is_broken_from_the_start_is_502_and_is_not_echoed() {
     let upstream = Upstream::spawn(|call| play(&model_of(call)));
-    let gateway = spawn_gateway(&once(&upstream.url(), "")).await;
+    let gateway = spawn_gateway(once(upstream.url())).await;
     let mut sent = 0;
     for path in BOTH {
         for (name, _) in CASES {
@@ -71,7 +71,7 @@ async fn an_error_object_in_place_of_an_answer_is_502() {
     let upstream = Upstream::spawn(|_| {
         ollama::stream_head().piece(ollama::error_line("an error was encountered while running"))
     });
-    let gateway = spawn_gateway(&once(&upstream.url(), "")).await;
+    let gateway = spawn_gateway(once(upstream.url())).await;
     for chat in [chat_with("llama3.1"), streamed_with("llama3.1")] {
         let answer = post_json(&gateway.url("/v1/chat"), &chat).await;
         check_error(&answer, 502, "bad_upstream");
@@ -86,7 +86,7 @@ async fn an_answer_that_dies_before_its_first_event_is_tried_once_more() {
         ("recovers", _) => ollama::reply(call),
         _ => ollama::stream_head().cut_at(0),
     });
-    let gateway = spawn_gateway(&quick(&upstream.url(), "")).await;
+    let gateway = spawn_gateway(quick(upstream.url())).await;
     let answer = post_json(&gateway.url("/v1/chat"), &chat_with("recovers")).await;
     assert_eq!((answer.status, answer.header("x-gateway-attempts")), (200, Some("2")));
     let answer = post_json(&gateway.url("/v1/chat"), &chat_with("stays-broken")).await;

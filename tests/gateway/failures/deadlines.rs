@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{chat_with, check_error, once, quick, streamed_with};
 use crate::client::raw::{Raw, post_bytes};
 use crate::client::{post_json, post_json_with, stream_with};
-use crate::harness::spawn_gateway;
+use crate::harness::{Timeouts, spawn_gateway};
 use crate::patience::eventually;
 use crate::upstream::{Gate, Script, Upstream, ollama, silent};
 
@@ -19,8 +19,8 @@ async fn a_provider_that_does_not_begin_is_504_and_its_connection_closed() {
     let stalls: [fn() -> Script; 2] = [Script::never, || ollama::stream_head().stall()];
     for stalls in stalls {
         let upstream = Upstream::spawn(move |_| stalls());
-        let timeouts = "timeouts = { first_event = \"300ms\" }";
-        let gateway = spawn_gateway(&quick(&upstream.url(), timeouts)).await;
+        let timeouts = Timeouts::default().first_event("300ms");
+        let gateway = spawn_gateway(quick(upstream.url()).timeouts(timeouts)).await;
         for (number, chat) in [chat_with("whole"), streamed_with("streamed")].iter().enumerate() {
             let answer = post_json(&gateway.url("/v1/chat"), chat).await;
             let said = check_error(&answer, 504, "timeout");
@@ -37,8 +37,8 @@ async fn a_provider_that_does_not_begin_is_504_and_its_connection_closed() {
 #[tokio::test]
 async fn a_host_that_accepts_connections_and_sends_nothing_is_504() {
     let nobody = silent();
-    let timeouts = "timeouts = { first_event = \"300ms\" }";
-    let gateway = spawn_gateway(&quick(&nobody.url(), timeouts)).await;
+    let timeouts = Timeouts::default().first_event("300ms");
+    let gateway = spawn_gateway(quick(nobody.url()).timeouts(timeouts)).await;
     let answer = post_json(&gateway.url("/v1/chat"), &chat_with("llama3.1")).await;
     check_error(&answer, 504, "timeout");
     gateway.end(1).await;
@@ -47,7 +47,7 @@ async fn a_host_that_accepts_connections_and_sends_nothing_is_504() {
 #[tokio::test]
 async fn a_clients_own_deadline_ends_the_call_at_the_provider() {
     let upstream = Upstream::spawn(|_| Script::never());
-    let gateway = spawn_gateway(&quick(&upstream.url(), "")).await;
+    let gateway = spawn_gateway(quick(upstream.url())).await;
     for (number, chat) in [chat_with("whole"), streamed_with("streamed")].iter().enumerate() {
         let deadline = [("x-request-timeout-ms", "400")];
         let answer = post_json_with(&gateway.url("/v1/chat"), &deadline, chat).await;
@@ -62,7 +62,7 @@ async fn a_clients_own_deadline_ends_the_call_at_the_provider() {
 #[tokio::test]
 async fn a_clients_own_deadline_ends_a_stream_with_an_error_event() {
     let upstream = Upstream::spawn(|_| ollama::opened(&["Hel"]).stall());
-    let gateway = spawn_gateway(&quick(&upstream.url(), "")).await;
+    let gateway = spawn_gateway(quick(upstream.url())).await;
     let deadline = [("x-request-timeout-ms", "2000")];
     let chat = streamed_with("llama3.1");
     let pieces = stream_with(&gateway.url("/v1/chat"), &deadline, &chat).await.rest().await;
@@ -80,7 +80,7 @@ async fn a_clients_own_deadline_counts_in_the_line_and_the_call_is_never_made() 
     let gate = Gate::closed();
     let held = gate.clone();
     let upstream = Upstream::spawn(move |call| ollama::reply(call).head_hold(&held));
-    let gateway = spawn_gateway(&quick(&upstream.url(), "max_concurrency = 1")).await;
+    let gateway = spawn_gateway(quick(upstream.url()).slots(1)).await;
     let url = gateway.url("/v1/chat");
     let first = tokio::spawn({
         let url = url.clone();
@@ -105,8 +105,8 @@ async fn the_longest_wait_in_a_line_is_the_operators() {
     let gate = Gate::closed();
     let held = gate.clone();
     let upstream = Upstream::spawn(move |call| ollama::reply(call).head_hold(&held));
-    let line = "max_concurrency = 1\nmax_queue_wait = \"300ms\"";
-    let gateway = spawn_gateway(&once(&upstream.url(), line)).await;
+    let provider = once(upstream.url()).slots(1).max_queue_wait("300ms");
+    let gateway = spawn_gateway(provider).await;
     let url = gateway.url("/v1/chat");
     let first = tokio::spawn({
         let url = url.clone();
@@ -126,8 +126,7 @@ async fn a_full_line_is_503_at_once_and_nothing_is_sent() {
     let gate = Gate::closed();
     let held = gate.clone();
     let upstream = Upstream::spawn(move |call| ollama::reply(call).head_hold(&held));
-    let line = "max_concurrency = 1\nmax_queue = 1";
-    let gateway = spawn_gateway(&once(&upstream.url(), line)).await;
+    let gateway = spawn_gateway(once(upstream.url()).slots(1).max_queue(1)).await;
     let url = gateway.url("/v1/chat");
     let post = |url: String| async move { post_json(&url, &chat_with("llama3.1")).await };
     let first = tokio::spawn(post(url.clone()));
@@ -152,7 +151,7 @@ async fn a_client_that_reads_too_slowly_for_its_deadline_gets_the_error_when_it_
     let upstream = Upstream::spawn(|_| {
         ollama::stream_head().flood(std::iter::repeat(ollama::line(&"x".repeat(1000))))
     });
-    let gateway = spawn_gateway(&quick(&upstream.url(), "")).await;
+    let gateway = spawn_gateway(quick(upstream.url())).await;
     let mut client = Raw::with_small_buffer(gateway.address(), 4096).await;
     let deadline = [("x-request-timeout-ms", "1000")];
     client.send(&post_bytes("/v1/chat", &deadline, &streamed_with("llama3.1"))).await;

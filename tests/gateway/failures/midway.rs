@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{BOTH, at, chat_with, check_error, check_error_at, model_of, once, streamed_with};
 use crate::client::{post_json, stream};
-use crate::harness::spawn_gateway;
+use crate::harness::{Timeouts, spawn_gateway};
 use crate::upstream::{Script, Upstream, ollama};
 
 const EVERYTHING: u64 = u64::MAX;
@@ -44,7 +44,8 @@ fn play(model: &str) -> Script {
 #[tokio::test]
 async fn a_stream_that_breaks_midway_ends_with_one_error_event_and_abnormally() {
     let upstream = Upstream::spawn(|call| play(&model_of(call)));
-    let gateway = spawn_gateway(&once(&upstream.url(), "timeouts = { idle = \"2s\" }")).await;
+    let gateway =
+        spawn_gateway(once(upstream.url()).timeouts(Timeouts::default().idle("2s"))).await;
     for (name, code, _) in CASES {
         let streamed = stream(&gateway.url("/v1/chat"), &streamed_with(name)).await;
         assert_eq!(streamed.status, 200, "{name}");
@@ -70,7 +71,8 @@ fn is_broken_at(path: &str, name: &str) -> bool {
 #[tokio::test]
 async fn a_carried_stream_that_breaks_midway_ends_with_one_error_and_abnormally() {
     let upstream = Upstream::spawn(|call| play(&model_of(call)));
-    let gateway = spawn_gateway(&once(&upstream.url(), "timeouts = { idle = \"2s\" }")).await;
+    let gateway =
+        spawn_gateway(once(upstream.url()).timeouts(Timeouts::default().idle("2s"))).await;
     let cases: Vec<_> =
         CASES.into_iter().filter(|(name, ..)| is_broken_at("/api/chat", name)).collect();
     for (name, ..) in &cases {
@@ -94,8 +96,8 @@ async fn a_carried_stream_that_breaks_midway_ends_with_one_error_and_abnormally(
 #[tokio::test]
 async fn a_whole_answer_that_breaks_midway_is_the_failure_alone() {
     let upstream = Upstream::spawn(|call| play(&model_of(call)));
-    let timeouts = "timeouts = { idle = \"2s\", whole = \"2s\" }";
-    let gateway = spawn_gateway(&once(&upstream.url(), timeouts)).await;
+    let timeouts = Timeouts::default().idle("2s").whole("2s");
+    let gateway = spawn_gateway(once(upstream.url()).timeouts(timeouts)).await;
     for path in BOTH {
         for (name, code, _) in CASES {
             let answer = post_json(&gateway.url(path), &at(path, chat_with(name))).await;
@@ -110,7 +112,8 @@ async fn a_whole_answer_that_breaks_midway_is_the_failure_alone() {
 #[tokio::test]
 async fn the_connection_to_a_stalled_provider_is_closed() {
     let upstream = Upstream::spawn(|_| ollama::opened(&["Hel"]).stall());
-    let gateway = spawn_gateway(&once(&upstream.url(), "timeouts = { idle = \"200ms\" }")).await;
+    let gateway =
+        spawn_gateway(once(upstream.url()).timeouts(Timeouts::default().idle("200ms"))).await;
     post_json(&gateway.url("/v1/chat"), &chat_with("llama3.1")).await;
     assert!(!upstream.left(0).await.answered);
     stream(&gateway.url("/v1/chat"), &streamed_with("llama3.1")).await.rest().await;
@@ -127,7 +130,7 @@ async fn a_line_without_end_is_cut_at_32_mib() {
             ollama::opened(&["Hel", "lo"]).piece("{\"message\":{\"content\":\"").flood(flood)
         }
     });
-    let gateway = spawn_gateway(&once(&upstream.url(), "")).await;
+    let gateway = spawn_gateway(once(upstream.url())).await;
     let url = gateway.url("/v1/chat");
     let answer = post_json(&url, &chat_with("at-once")).await;
     let said = check_error(&answer, 502, "bad_upstream");
@@ -146,7 +149,7 @@ async fn a_line_without_end_is_cut_at_32_mib() {
 #[tokio::test]
 async fn many_small_events_pass_without_being_held() {
     let upstream = Upstream::spawn(|_| ollama::many_small_events(32 * MEBIBYTE));
-    let gateway = spawn_gateway(&once(&upstream.url(), "")).await;
+    let gateway = spawn_gateway(once(upstream.url())).await;
     let mut streamed = stream(&gateway.url("/v1/chat"), &streamed_with("llama3.1")).await;
     let mut last = Vec::new();
     while let Some(piece) = streamed.piece().await.unwrap() {

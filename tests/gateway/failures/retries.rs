@@ -6,7 +6,7 @@ use super::{
     BOTH, at, chat_with, check_error, check_error_at, model_of, quick, retry_after, streamed_with,
 };
 use crate::client::post_json;
-use crate::harness::{provider, spawn_gateway};
+use crate::harness::{Breaker, Config, Provider, Server, spawn_gateway};
 use crate::upstream::{Script, Upstream, ollama};
 
 const BUSY: &str = "server busy, please try again.  maximum pending requests exceeded";
@@ -14,7 +14,7 @@ const BUSY: &str = "server busy, please try again.  maximum pending requests exc
 #[tokio::test]
 async fn a_busy_provider_is_asked_three_times_and_then_reported_to_the_client() {
     let upstream = Upstream::spawn(|_| ollama::error(503, "too much to do"));
-    let gateway = spawn_gateway(&quick(&upstream.url(), "")).await;
+    let gateway = spawn_gateway(quick(upstream.url())).await;
     let answer = post_json(&gateway.url("/v1/chat"), &chat_with("llama3.1")).await;
     let said = check_error(&answer, 503, "provider_unavailable");
     assert!(said.contains("too much to do"), "{said}");
@@ -35,7 +35,7 @@ async fn a_provider_that_has_not_begun_is_asked_again_at_the_same_place_of_the_l
         0 | 1 => ollama::error(503, BUSY),
         _ => ollama::reply(call),
     });
-    let gateway = spawn_gateway(&quick(&upstream.url(), "")).await;
+    let gateway = spawn_gateway(quick(upstream.url())).await;
     let answer = post_json(&gateway.url("/v1/chat"), &chat_with("llama3.1")).await;
     assert_eq!((answer.status, answer.json()["content"].as_str()), (200, Some("Hello!")));
     // What was not begun is no attempt.
@@ -53,7 +53,7 @@ async fn a_provider_that_fails_is_502_after_three_attempts() {
     for path in BOTH {
         let upstream =
             Upstream::spawn(|_| ollama::error(500, "model runner has unexpectedly stopped"));
-        let gateway = spawn_gateway(&quick(&upstream.url(), "")).await;
+        let gateway = spawn_gateway(quick(upstream.url())).await;
         let asked = at(path, chat_with("llama3.1"));
         let answer = post_json(&gateway.url(path), &asked).await;
         check_error_at(path, &answer, 502, "bad_upstream");
@@ -73,7 +73,7 @@ async fn the_time_a_provider_asks_for_is_waited_out_when_it_is_short() {
         }
         ollama::reply(call)
     });
-    let gateway = spawn_gateway(&quick(&upstream.url(), "")).await;
+    let gateway = spawn_gateway(quick(upstream.url())).await;
     for code in ["503", "429"] {
         let answer = post_json(&gateway.url("/v1/chat"), &chat_with(code)).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
@@ -94,7 +94,7 @@ async fn a_time_that_is_too_long_to_wait_is_passed_on_within_bounds() {
         let (code, seconds) = model.split_once('-').unwrap();
         ollama::error(code.parse().unwrap(), "later").header("retry-after", seconds)
     });
-    let gateway = spawn_gateway(&quick(&upstream.url(), "")).await;
+    let gateway = spawn_gateway(quick(upstream.url())).await;
     let cases = [
         ("503-30", "provider_unavailable", 30),
         ("503-86400", "provider_unavailable", 60),
@@ -115,7 +115,7 @@ async fn a_time_that_is_too_long_to_wait_is_passed_on_within_bounds() {
 #[tokio::test]
 async fn a_429_that_names_no_time_is_tried_once_more_and_passed_on() {
     let upstream = Upstream::spawn(|_| ollama::error(429, "slow down"));
-    let gateway = spawn_gateway(&quick(&upstream.url(), "")).await;
+    let gateway = spawn_gateway(quick(upstream.url())).await;
     let answer = post_json(&gateway.url("/v1/chat"), &chat_with("llama3.1")).await;
     let said = check_error(&answer, 429, "rate_limited");
     assert!(said.contains("slow down"), "{said}");
@@ -129,7 +129,7 @@ async fn a_429_that_names_no_time_is_tried_once_more_and_passed_on() {
 #[tokio::test]
 async fn a_pause_that_a_provider_asks_for_holds_for_all_requests() {
     let upstream = Upstream::spawn(|_| ollama::error(429, "slow down").header("retry-after", "45"));
-    let gateway = spawn_gateway(&quick(&upstream.url(), "")).await;
+    let gateway = spawn_gateway(quick(upstream.url())).await;
     for _ in 0..3 {
         let answer = post_json(&gateway.url("/v1/chat"), &chat_with("llama3.1")).await;
         assert!([429, 503].contains(&answer.status), "{}", answer.text());
@@ -142,7 +142,7 @@ async fn a_pause_that_a_provider_asks_for_holds_for_all_requests() {
 #[tokio::test]
 async fn a_provider_that_says_not_to_retry_is_not_asked_again() {
     let upstream = Upstream::spawn(|_| ollama::error(500, "no").header("x-should-retry", "false"));
-    let gateway = spawn_gateway(&quick(&upstream.url(), "")).await;
+    let gateway = spawn_gateway(quick(upstream.url())).await;
     let answer = post_json(&gateway.url("/v1/chat"), &chat_with("llama3.1")).await;
     check_error(&answer, 502, "bad_upstream");
     assert_eq!(answer.header("x-should-retry"), Some("false"));
@@ -158,9 +158,10 @@ async fn a_kept_connection_that_died_meanwhile_fails_no_request() {
             _ => broken(),
         });
         // Without retries, and with a breaker that opens at the first failure.
-        let more = "retry = { max_retries = 0 }\nbreaker = { failures = 1 }";
-        let config = provider("ollama", "ollama", &upstream.url(), more);
-        let gateway = spawn_gateway(&format!("{config}[server]\nworkers = 1")).await;
+        let config = Config::new().server(Server::default().workers(1)).provider(
+            Provider::ollama(&upstream).no_retries().breaker(Breaker::default().failures(1)),
+        );
+        let gateway = spawn_gateway(config).await;
         for path in [BOTH, BOTH].concat() {
             let asked = at(path, streamed_with("llama3.1"));
             let answer = post_json(&gateway.url(path), &asked).await;

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::{asked, dies, ollama_at, read, route};
+use super::{asked, dies, ollama_at, read, with_route};
 use crate::client::stream;
-use crate::harness::{provider, spawn_gateway};
+use crate::harness::{Config, Provider, Target, spawn_gateway};
 use crate::upstream::{Call, Script, Upstream, anthropic, ollama};
 
 /// Whether the call ends with an assistant message.
@@ -30,14 +30,11 @@ fn refusing(backend: &str, pieces: &'static [&'static str]) -> Upstream {
 }
 
 /// A route to one that dies and to another of this kind.
-fn config(first: &Upstream, backend: &str, second: &Upstream) -> String {
+fn config(first: &Upstream, backend: &str, second: &Upstream) -> Config {
     let model = if backend == "anthropic" { "claude-3-5-haiku" } else { "llama3.1" };
-    let one = ollama_at("first", first, "");
-    let other = ("second", provider("second", backend, &second.url(), ""));
-    route(&[one, other], "").replace(
-        "provider = 'second', model = 'llama3.1'",
-        &format!("provider = 'second', model = '{model}'"),
-    )
+    let one = ollama_at("first", first);
+    let other = Provider::new("second", backend, second.url());
+    with_route([one, other], |route| route.fallback([Target::new("second", model)]))
 }
 
 #[tokio::test]

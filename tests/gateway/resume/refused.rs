@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use llm_gateway::policy::{OnCut, Trust};
 use serde_json::{Value, json};
 
-use super::{EVERYTHING, asked, counted, dies, ollama_at, openai_at, read, route, text_of, two};
+use super::{
+    EVERYTHING, asked, counted, dies, ollama_at, openai_at, read, routed, text_of, two, with_route,
+};
+
 use crate::client::raw::{Raw, post_bytes};
 use crate::client::{Pieces, stream, stream_with, streamed_chat};
 use crate::crowd::{shows, waiting};
@@ -94,8 +98,8 @@ async fn more_text_than_is_kept_is_not_resumed() {
 #[tokio::test]
 async fn a_local_prompt_is_never_resumed_in_the_cloud() {
     let (first, cloud) = (dies(), Upstream::ollama());
-    let providers = [ollama_at("first", &first, ""), ollama_at("cloud", &cloud, "trust = 'cloud'")];
-    let gateway = spawn_gateway(&route(&providers, "")).await;
+    let providers = [ollama_at("first", &first), ollama_at("cloud", &cloud).trust(Trust::Cloud)];
+    let gateway = spawn_gateway(routed(providers)).await;
     let policy = [("x-gateway-data-policy", "local")];
     let streamed = stream_with(&gateway.url("/v1/chat"), &policy, &asked()).await;
     check_broken(&streamed.rest().await, "Hello");
@@ -106,9 +110,9 @@ async fn a_local_prompt_is_never_resumed_in_the_cloud() {
 #[tokio::test]
 async fn no_other_provider_is_asked_with_on_cut_error_or_without_a_route() {
     let (first, second) = (dies(), Upstream::ollama());
-    let providers = [ollama_at("first", &first, ""), ollama_at("second", &second, "")];
-    let default = "[default]\nproviders = ['first', 'second']\n";
-    let config = format!("{default}{}", route(&providers, "on_cut = 'error'"));
+    let providers = [ollama_at("first", &first), ollama_at("second", &second)];
+    let config = with_route(providers, |route| route.on_cut(OnCut::Error))
+        .default_providers(["first", "second"]);
     let gateway = spawn_gateway(&config).await;
     check_broken(&ask(&gateway).await, "Hello");
     let unrouted = stream(&gateway.url("/v1/chat"), &streamed_chat("hi")).await;
@@ -149,9 +153,8 @@ async fn busy_second(gate: &Gate) -> (Upstream, Upstream, Gateway) {
     let held = gate.clone();
     let first = dies();
     let second = Upstream::spawn(move |_| openai::answer(&["Hello"]).head_hold(&held));
-    let providers =
-        [ollama_at("first", &first, ""), openai_at("second", &second, "max_concurrency = 1")];
-    let gateway = spawn_gateway(&route(&providers, "")).await;
+    let providers = [ollama_at("first", &first), openai_at("second", &second).slots(1)];
+    let gateway = spawn_gateway(routed(providers)).await;
     (first, second, gateway)
 }
 

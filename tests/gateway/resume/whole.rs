@@ -1,10 +1,12 @@
 //! Unstreamed answers that break off: their client has seen nothing, so another provider starts them again.
 
+use llm_gateway::policy::{OnCut, Trust};
 use serde_json::{Value, json};
 
-use super::{asked, counted, dies, ollama_at, route, two};
+use super::{asked, counted, dies, ollama_at, routed, two, with_route};
+
 use crate::client::{chat, post_json, post_json_with};
-use crate::harness::spawn_gateway;
+use crate::harness::{Config, spawn_gateway};
 use crate::upstream::{Upstream, ollama, openai};
 
 /// The same chat, not streamed.
@@ -49,8 +51,8 @@ async fn tools_and_log_probabilities_are_no_hindrance_where_nothing_is_joined() 
 #[tokio::test]
 async fn a_whole_answer_that_dies_everywhere_is_the_last_failure() {
     let (first, second) = (dies(), dies());
-    let providers = [ollama_at("first", &first, ""), ollama_at("second", &second, "")];
-    let gateway = spawn_gateway(&route(&providers, "")).await;
+    let providers = [ollama_at("first", &first), ollama_at("second", &second)];
+    let gateway = spawn_gateway(routed(providers)).await;
     let answer = post_json(&gateway.url("/v1/chat"), &whole()).await;
     assert_eq!((answer.status, answer.json()["code"].as_str()), (502, Some("bad_upstream")));
     assert_eq!(answer.header("x-gateway-provider"), Some("second"));
@@ -61,8 +63,8 @@ async fn a_whole_answer_that_dies_everywhere_is_the_last_failure() {
 #[tokio::test]
 async fn where_the_route_says_error_a_whole_answer_dies_with_its_provider() {
     let (first, second) = (dies(), Upstream::ollama());
-    let providers = [ollama_at("first", &first, ""), ollama_at("second", &second, "")];
-    let gateway = spawn_gateway(&route(&providers, "on_cut = 'error'")).await;
+    let providers = [ollama_at("first", &first), ollama_at("second", &second)];
+    let gateway = spawn_gateway(with_route(providers, |route| route.on_cut(OnCut::Error))).await;
     let answer = post_json(&gateway.url("/v1/chat"), &whole()).await;
     assert_eq!(answer.status, 502, "{}", answer.text());
     assert!(second.calls_so_far().is_empty());
@@ -74,13 +76,12 @@ async fn without_a_route_a_whole_answer_falls_back_within_its_data_policy() {
     let first = dies();
     let second = Upstream::spawn(|_| ollama::whole(&["Good day"]));
     let cloud = Upstream::ollama();
-    let sections = [
-        ollama_at("first", &first, "").1,
-        ollama_at("cloud", &cloud, "trust = 'cloud'").1,
-        ollama_at("second", &second, "").1,
-    ];
-    let default = "[default]\nproviders = ['first', 'cloud', 'second']\n";
-    let gateway = spawn_gateway(&format!("{}{default}", sections.concat())).await;
+    let config = Config::new()
+        .provider(ollama_at("first", &first))
+        .provider(ollama_at("cloud", &cloud).trust(Trust::Cloud))
+        .provider(ollama_at("second", &second))
+        .default_providers(["first", "cloud", "second"]);
+    let gateway = spawn_gateway(config).await;
     let policy = [("x-gateway-data-policy", "local")];
     let answer = post_json_with(&gateway.url("/v1/chat"), &policy, &chat("hi")).await;
     assert_eq!((answer.status, answer.json()["content"].as_str()), (200, Some("Good day")));
