@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::client::{Answer, chat, post_json_with, streamed_chat};
-use crate::harness::{Metrics, provider, spawn_gateway};
+use crate::harness::{Metrics, Provider, spawn_gateway};
 
 const CLIENTS: usize = 1_000;
 const LIMIT: usize = 8;
@@ -99,8 +99,9 @@ async fn a_burst_is_served_within_the_limit_and_every_client_is_answered() {
         tokens_per_second: 0.0,
         ..SimSettings::default()
     });
-    let line = format!("max_concurrency = {LIMIT}\nmax_queue = 64");
-    let gateway = spawn_gateway(&provider("ollama", "ollama", &simulator.url, &line)).await;
+    let gateway =
+        spawn_gateway(Provider::new("ollama", "ollama", &simulator.url).slots(LIMIT).max_queue(64))
+            .await;
     let answers = everybody(&gateway.url("/v1/chat")).await;
 
     let mut by_status = BTreeMap::<u16, usize>::new();

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::client::raw::{End, Raw, post_bytes};
 use crate::client::{Answer, chat, post_json};
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{Config, Gateway, Provider, Server, spawn_gateway};
 use crate::upstream::{Call, Script, Upstream, ollama};
 
 /// Answers with what it was asked.
@@ -18,11 +18,6 @@ fn echo(call: &Call) -> Script {
     let body = call.json();
     let asked = body["messages"][0]["content"].as_str().unwrap_or_default().to_owned();
     ollama::reply_with(call, &[&asked])
-}
-
-async fn gateway(upstream: &Upstream, server: &str) -> Gateway {
-    let provider = provider("ollama", "ollama", &upstream.url(), "");
-    spawn_gateway(&format!("[server]\n{server}\n{provider}")).await
 }
 
 /// Sends `bytes` on a connection of their own and returns everything received until the end or the
@@ -65,7 +60,7 @@ async fn counted(gateway: &Gateway) -> usize {
 #[tokio::test]
 async fn malformed_requests_are_refused_and_the_next_caller_is_served() {
     let upstream = Upstream::spawn(echo);
-    let gateway = gateway(&upstream, "").await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream)).await;
     let forms = forms::all();
     assert!(forms.len() >= 30);
     let honest = verdict(&gateway, &forms::honest()).await;
@@ -82,7 +77,7 @@ async fn malformed_requests_are_refused_and_the_next_caller_is_served() {
 #[tokio::test]
 async fn json_made_to_hurt_is_refused_in_every_dialect() {
     let upstream = Upstream::spawn(echo);
-    let gateway = gateway(&upstream, "").await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream)).await;
     for path in ["/v1/chat", "/v1/chat/completions", "/api/chat", "/v1/messages"] {
         for (what, body) in bombs::all() {
             let what = format!("{what} at {path}");
@@ -100,7 +95,7 @@ async fn json_made_to_hurt_is_refused_in_every_dialect() {
 #[tokio::test]
 async fn pipelined_requests_are_answered_in_order_and_never_mixed() {
     let upstream = Upstream::spawn(echo);
-    let gateway = gateway(&upstream, "").await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream)).await;
     let mut raw = Raw::connect(gateway.address()).await;
     let ids: Vec<String> = (0..24).map(|number| format!("pipelined-{number}")).collect();
     let mut bytes = Vec::new();
@@ -120,7 +115,7 @@ async fn pipelined_requests_are_answered_in_order_and_never_mixed() {
 #[tokio::test]
 async fn two_connections_at_once_never_mix_their_answers() {
     let upstream = Upstream::spawn(|call| echo(call).paced(std::time::Duration::from_millis(1)));
-    let gateway = gateway(&upstream, "").await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream)).await;
     let talk = async |name: &str| {
         let mut raw = Raw::connect(gateway.address()).await;
         for turn in 0..20 {
@@ -137,7 +132,9 @@ async fn two_connections_at_once_never_mix_their_answers() {
 #[tokio::test]
 async fn a_request_hidden_in_the_body_of_another_is_never_run() {
     let upstream = Upstream::spawn(echo);
-    let gateway = gateway(&upstream, "max_body = \"1KiB\"\nmax_buffered = \"1KiB\"").await;
+    let small = Server::default().max_body("1KiB").max_buffered("1KiB");
+    let config = Config::new().server(small).provider(Provider::ollama(&upstream));
+    let gateway = spawn_gateway(config).await;
     let hidden = String::from_utf8(post_bytes("/v1/chat", &[], &chat("hidden"))).unwrap();
     for (what, carrier) in [
         ("a body that is none", forms::post("/v1/chat", hidden.as_bytes())),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::client::raw::{Raw, post_bytes};
 use crate::client::{chat, post_json, streamed_chat};
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{Config, Gateway, Provider, Server, spawn_gateway};
 use crate::patience::eventually;
 use crate::upstream::{Call, Gate, Script, Upstream, ollama};
 
@@ -14,10 +14,6 @@ const SOON: Duration = Duration::from_secs(5);
 
 /// How a client disconnects.
 const WAYS: [fn(Raw); 2] = [Raw::fin, Raw::rst];
-
-async fn gateway_for(upstream: &Upstream, more: &str) -> Gateway {
-    spawn_gateway(&provider("ollama", "ollama", &upstream.url(), more)).await
-}
 
 /// Where the provider's answer is translated, and where it is carried.
 const BOTH: &[&str] = &["/v1/chat", "/api/chat"];
@@ -52,13 +48,13 @@ async fn says(gateway: &Gateway, name: &str, value: u64) {
 /// Disconnects clients once a provider that plays `script` has their calls; streaming ones read `reads_first` before.
 async fn leave_a_running_call(
     script: impl Fn(&Call) -> Script + Send + Sync + 'static,
-    more: &str,
+    server: Server,
     reads_first: Option<&str>,
     paths: &[&'static str],
 ) {
     let upstream = Upstream::spawn(script);
-    let config = provider("ollama", "ollama", &upstream.url(), "max_concurrency = 1");
-    let gateway = spawn_gateway(&format!("{config}\n{more}")).await;
+    let config = Config::new().server(server).provider(Provider::ollama(&upstream).slots(1));
+    let gateway = spawn_gateway(config).await;
     let mut number = 0;
     let ways = WAYS.into_iter().flat_map(|leave| paths.iter().map(move |path| (*path, leave)));
     for is_streamed in [false, true] {
@@ -88,12 +84,12 @@ async fn leave_a_running_call(
 
 #[tokio::test]
 async fn a_disconnect_before_the_head_ends_the_call() {
-    leave_a_running_call(|_| Script::never(), "", None, BOTH).await;
+    leave_a_running_call(|_| Script::never(), Server::default(), None, BOTH).await;
 }
 
 #[tokio::test]
 async fn a_disconnect_after_an_early_head_ends_the_call() {
-    let early = "[server]\nheartbeat_after = \"50ms\"";
+    let early = Server::default().heartbeat_after("50ms");
     // Ollama's clients know no heartbeats.
     let translated = &["/v1/chat"];
     leave_a_running_call(|_| Script::never(), early, Some("\r\n\r\n"), translated).await;
@@ -101,19 +97,25 @@ async fn a_disconnect_after_an_early_head_ends_the_call() {
 
 #[tokio::test]
 async fn a_disconnect_between_the_head_and_the_first_event_ends_the_call() {
-    leave_a_running_call(|_| ollama::stream_head().stall(), "", None, BOTH).await;
+    leave_a_running_call(|_| ollama::stream_head().stall(), Server::default(), None, BOTH).await;
 }
 
 #[tokio::test]
 async fn a_disconnect_from_a_running_answer_ends_the_call() {
-    leave_a_running_call(|_| ollama::opened(&["Hel"]).stall(), "", Some("Hel"), BOTH).await;
+    leave_a_running_call(
+        |_| ollama::opened(&["Hel"]).stall(),
+        Server::default(),
+        Some("Hel"),
+        BOTH,
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn a_disconnect_while_pieces_arrive_ends_the_call() {
     let endless = |_: &Call| ollama::stream_head().flood(std::iter::repeat(ollama::line("Hel")));
     let upstream = Upstream::spawn(endless);
-    let gateway = gateway_for(&upstream, "max_concurrency = 1").await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream).slots(1)).await;
     for (number, leave) in WAYS.into_iter().enumerate() {
         let mut client = client(&gateway, true).await;
         client.read_until("Hel").await;
@@ -132,7 +134,7 @@ async fn a_client_that_disconnects_while_waiting_never_reaches_the_provider() {
     let gate = Gate::closed();
     let held = gate.clone();
     let upstream = Upstream::spawn(move |call| ollama::reply(call).head_hold(&held));
-    let gateway = gateway_for(&upstream, "max_concurrency = 1").await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream).slots(1)).await;
     let url = gateway.url("/v1/chat");
     let first = tokio::spawn(async move { post_json(&url, &chat("hi")).await });
     upstream.calls(1).await;
@@ -169,7 +171,7 @@ async fn a_client_that_disconnects_while_waiting_frees_its_place() {
         0 => Script::never(),
         _ => ollama::reply(call),
     });
-    let gateway = gateway_for(&upstream, "max_concurrency = 1").await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream).slots(1)).await;
     let leaving = client(&gateway, false).await;
     upstream.calls(1).await;
     let url = gateway.url("/v1/chat");
@@ -184,7 +186,7 @@ async fn a_client_that_disconnects_while_waiting_frees_its_place() {
 #[tokio::test]
 async fn a_disconnect_between_two_attempts_ends_the_retries() {
     let upstream = Upstream::spawn(|_| ollama::error(503, "busy").header("retry-after", "15"));
-    let gateway = gateway_for(&upstream, "").await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream)).await;
     for (number, leave) in WAYS.into_iter().enumerate() {
         let client = client(&gateway, number == 0).await;
         upstream.answered(number).await;
@@ -205,7 +207,7 @@ async fn a_disconnect_between_two_attempts_ends_the_retries() {
 #[tokio::test]
 async fn a_disconnect_in_the_middle_of_a_request_reaches_no_provider() {
     let upstream = Upstream::ollama();
-    let gateway = gateway_for(&upstream, "").await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream)).await;
     for leave in WAYS {
         let mut client = Raw::connect(gateway.address()).await;
         let request = post_bytes("/v1/chat", &[], &chat("hi"));

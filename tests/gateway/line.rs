@@ -3,16 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use llm_gateway::policy::Priority;
+
 use crate::client::{Answer, chat};
 use crate::crowd::{answers, count, key, send, send_many, shows, snapshot, waiting};
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{Config, Key, Provider, spawn_gateway};
 use crate::upstream::{Call, Gate, Upstream, ollama};
-
-/// A gateway in front of one provider, with these lines for it and for the callers' keys.
-async fn in_front_of(upstream: &Upstream, lines: &str, keys: &str) -> Gateway {
-    spawn_gateway(&format!("{keys}\n{}", provider("ollama", "ollama", &upstream.url(), lines)))
-        .await
-}
 
 /// A provider whose answers wait until the gate lets them through.
 fn held(gate: &Gate) -> Upstream {
@@ -41,7 +37,7 @@ fn percentile_99(mut values: Vec<u64>) -> u64 {
 async fn of_two_thousand_at_once_never_more_than_eight_run_and_each_is_answered() {
     let upstream =
         Upstream::spawn(|call| ollama::reply(call).head_pause(Duration::from_millis(20)));
-    let gateway = in_front_of(&upstream, "max_concurrency = 8\nmax_queue = 64", "").await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream).slots(8).max_queue(64)).await;
     let answers = answers(send_many(&gateway, &[], "herd", 2_000)).await;
     let (served, refused): (Vec<_>, Vec<_>) =
         answers.iter().partition(|answer| answer.status == 200);
@@ -75,7 +71,7 @@ async fn of_two_thousand_at_once_never_more_than_eight_run_and_each_is_answered(
 async fn the_very_first_burst_can_use_the_whole_line() {
     let gate = Gate::closed();
     let upstream = held(&gate);
-    let gateway = in_front_of(&upstream, "max_concurrency = 8\nmax_queue = 200", "").await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream).slots(8).max_queue(200)).await;
     let sent = send_many(&gateway, &[], "burst", 208);
     waiting(&gateway, "ollama", 200).await;
     gate.open();
@@ -83,15 +79,15 @@ async fn the_very_first_burst_can_use_the_whole_line() {
     gateway.end(208).await;
 }
 
-const TWO_KEYS: &str = "[[keys]]\nname = 'many'\nkey = 'sk-many'\nweight = 3\n\
-                        [[keys]]\nname = 'few'\nkey = 'sk-few'\n";
-
 #[tokio::test]
 async fn ten_jobs_of_one_key_do_not_wait_for_a_thousand_of_another() {
     let gate = Gate::closed();
     let upstream = held(&gate);
-    let keys = TWO_KEYS.replace("weight = 3\n", "");
-    let gateway = in_front_of(&upstream, "max_concurrency = 2\nmax_queue = 2200", &keys).await;
+    let keys = [Key::new("many"), Key::new("few")];
+    let gateway = spawn_gateway(
+        Config::new().keys(keys).provider(Provider::ollama(&upstream).slots(2).max_queue(2200)),
+    )
+    .await;
     let mut sent = send_many(&gateway, &key("sk-many"), "many", 1_000);
     waiting(&gateway, "ollama", 998).await;
     sent.extend(send_many(&gateway, &key("sk-few"), "few", 10));
@@ -110,7 +106,12 @@ async fn ten_jobs_of_one_key_do_not_wait_for_a_thousand_of_another() {
 async fn weights_of_three_to_one_give_turns_of_three_to_one() {
     let gate = Gate::closed();
     let upstream = held(&gate);
-    let gateway = in_front_of(&upstream, "max_concurrency = 1\nmax_queue = 400", TWO_KEYS).await;
+    let gateway = spawn_gateway(
+        Config::new()
+            .keys([Key::new("many").weight(3), Key::new("few")])
+            .provider(Provider::ollama(&upstream).slots(1).max_queue(400)),
+    )
+    .await;
     let mut sent = send_many(&gateway, &key("sk-few"), "first", 1);
     shows(&gateway, "ollama", "in_flight", 1).await;
     sent.extend(send_many(&gateway, &key("sk-few"), "few", 100));
@@ -126,14 +127,16 @@ async fn weights_of_three_to_one_give_turns_of_three_to_one() {
     gateway.end(201).await;
 }
 
-const BATCH: &str = "[[keys]]\nname = 'nightly'\nkey = 'sk-nightly'\npriority = 'batch'\n\
-                     [[keys]]\nname = 'people'\nkey = 'sk-people'\n";
-
 #[tokio::test]
 async fn batch_work_leaves_slots_free_and_is_shed_first() {
     let gate = Gate::closed();
     let upstream = held(&gate);
-    let gateway = in_front_of(&upstream, "max_concurrency = 5\nmax_queue = 4", BATCH).await;
+    let gateway = spawn_gateway(
+        Config::new()
+            .keys([Key::new("nightly").priority(Priority::Batch), Key::new("people")])
+            .provider(Provider::ollama(&upstream).slots(5).max_queue(4)),
+    )
+    .await;
     let nightly = send_many(&gateway, &key("sk-nightly"), "nightly", 8);
     upstream.busy(4).await;
     waiting(&gateway, "ollama", 4).await;
@@ -158,7 +161,7 @@ async fn batch_work_leaves_slots_free_and_is_shed_first() {
 async fn a_deadline_that_passes_in_the_line_answers_504_and_never_calls() {
     let gate = Gate::closed();
     let upstream = held(&gate);
-    let gateway = in_front_of(&upstream, "max_concurrency = 1", "").await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream).slots(1)).await;
     let backlog = send_many(&gateway, &[], "backlog", 5);
     waiting(&gateway, "ollama", 4).await;
     let hurried = send(&gateway, &[("x-request-timeout-ms", "2000")], chat("hurried"));
@@ -177,8 +180,7 @@ async fn a_deadline_that_passes_in_the_line_answers_504_and_never_calls() {
 async fn a_wait_as_long_as_the_operator_allows_answers_503() {
     let gate = Gate::closed();
     let upstream = held(&gate);
-    let lines = "max_concurrency = 1\nmax_queue_wait = '300ms'";
-    let gateway = in_front_of(&upstream, lines, "").await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream).slots(1).max_queue_wait("300ms")).await;
     let first = send(&gateway, &[], chat("first"));
     upstream.busy(1).await;
     let second = send(&gateway, &[], chat("second")).await.unwrap();
@@ -198,7 +200,7 @@ async fn a_wait_that_is_predicted_to_be_too_long_is_refused_on_arrival() {
         let measured = ollama::reply(call).head_pause(Duration::from_millis(200));
         if content(call) == "measured" { measured } else { measured.head_hold(&behind) }
     });
-    let gateway = in_front_of(&upstream, "max_concurrency = 4\nmax_queue = 100", "").await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream).slots(4).max_queue(100)).await;
     assert_eq!(count(&answers(send_many(&gateway, &[], "measured", 24)).await, 200), 24);
     let backlog = send_many(&gateway, &[], "backlog", 84);
     waiting(&gateway, "ollama", 80).await;
@@ -220,7 +222,7 @@ async fn a_wait_that_is_predicted_to_be_too_long_is_refused_on_arrival() {
 async fn a_flood_of_refusals_is_in_the_log_the_metrics_and_the_snapshot() {
     let gate = Gate::closed();
     let upstream = held(&gate);
-    let gateway = in_front_of(&upstream, "max_concurrency = 1\nmax_queue = 0", "").await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream).slots(1).max_queue(0)).await;
     let first = send(&gateway, &[], chat("first"));
     upstream.busy(1).await;
     let refused = answers(send_many(&gateway, &[], "refused", 70)).await;

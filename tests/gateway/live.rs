@@ -11,7 +11,10 @@ use crate::client::{Answer, chat, post_json};
 use crate::crowd::{
     Sent, answers, chat_with, count, press, send, send_many, shows, snapshot, turn, waiting,
 };
-use crate::harness::{Gateway, Signal, provider, run_in, spawn_gateway};
+use crate::harness::{
+    Config, Gateway, Provider, Route, Signal, Target, Timeouts, run_in, spawn_gateway,
+    with_listeners,
+};
 use crate::upstream::{Gate, Upstream, ollama};
 
 fn held(gate: &Gate) -> Upstream {
@@ -27,8 +30,7 @@ async fn ask(gateway: &Gateway, model: &str) -> Answer {
 async fn lowering_the_limit_lets_calls_end_and_raising_it_starts_waiting_ones() {
     let gate = Gate::closed();
     let upstream = held(&gate);
-    let lines = "max_concurrency = 8";
-    let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), lines)).await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream).slots(8)).await;
     let sent = send_many(&gateway, &[], "hi", 30);
     upstream.busy(8).await;
     waiting(&gateway, "ollama", 22).await;
@@ -53,8 +55,7 @@ async fn lowering_the_limit_lets_calls_end_and_raising_it_starts_waiting_ones() 
 async fn other_limits_change_at_once_and_an_invalid_change_has_no_effect() {
     let gate = Gate::closed();
     let upstream = held(&gate);
-    let lines = "max_concurrency = 1";
-    let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), lines)).await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream).slots(1)).await;
     let first = send(&gateway, &[], chat("first"));
     upstream.busy(1).await;
     for wrong in [json!({"max_concurrency": 0}), json!({"max_queue": 9, "weight": 1}), json!([])] {
@@ -84,9 +85,7 @@ async fn an_adaptive_limit_rises_with_success_and_falls_when_the_provider_is_bus
         true => ollama::error(503, "too much to do"),
         false => ollama::reply(call).head_pause(Duration::from_millis(2)),
     });
-    let lines = "max_concurrency = 'auto'\nauto_concurrency = { min = 2, max = 6 }\n\
-                 retry = { max_retries = 0 }";
-    let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), lines)).await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream).adaptive(2, 6).no_retries()).await;
     assert_eq!(snapshot(&gateway, "ollama").await["limit"], 2);
     let mut sent = 0;
     let limit = async || snapshot(&gateway, "ollama").await["limit"].as_u64().unwrap();
@@ -108,11 +107,15 @@ async fn an_adaptive_limit_rises_with_success_and_falls_when_the_provider_is_bus
 async fn a_drained_provider_serves_waiting_requests_and_no_new_ones_until_resumed() {
     let gate = Gate::closed();
     let (upstream, spare) = (held(&gate), Upstream::ollama());
-    let one = provider("ollama", "ollama", &upstream.url(), "max_concurrency = 1");
-    let other = provider("spare", "ollama", &spare.url(), "");
-    let route = "[[routes]]\nmodel = 'chat'\ntargets = [{ provider = 'ollama' }]\n\
-                 fallback = [{ provider = 'spare' }]\n";
-    let gateway = spawn_gateway(&format!("{one}{other}{route}")).await;
+    let one = Provider::ollama(&upstream).slots(1);
+    let other = Provider::ollama(&spare).name("spare");
+    let gateway = spawn_gateway(
+        Config::new()
+            .provider(one)
+            .provider(other)
+            .route(Route::new("chat", [Target::at("ollama")]).fallback([Target::at("spare")])),
+    )
+    .await;
     let sent = send_many(&gateway, &[], "hi", 3);
     waiting(&gateway, "ollama", 2).await;
     assert_eq!(press(&gateway, "providers/ollama/drain").await.json()["draining"], true);
@@ -173,20 +176,20 @@ impl Load {
 async fn valid_and_invalid_reloads_lose_no_request_under_load() {
     let upstream = Upstream::spawn(|call| ollama::reply(call).head_pause(Duration::from_millis(5)));
     let changing = |limit: usize, wait: usize| {
-        let lines = format!("max_concurrency = {limit}\nmax_queue_wait = '{wait}s'");
-        provider("ollama", "ollama", &upstream.url(), &lines)
+        Provider::ollama(&upstream).slots(limit).max_queue_wait(format!("{wait}s"))
     };
-    let extra = provider("extra", "ollama", &upstream.url(), "");
+    let extra = Provider::ollama(&upstream).name("extra");
     let gateway = spawn_gateway(&changing(8, 30)).await;
     let load = Load::on(&gateway, 12);
     for round in 0..10 {
         upstream.calls((round + 1) * 20).await;
         let limit = if round % 2 == 0 { 2 } else { 8 };
-        let others = if round % 3 == 0 { extra.as_str() } else { "" };
-        gateway.write_config(&format!("{}{others}", changing(limit, 30 + round)));
+        let others = (round % 3 == 0).then(|| extra.clone());
+        let changed = changing(limit, 30 + round);
+        gateway.write_config(Config::new().provider(changed).providers(others));
         assert_eq!(press(&gateway, "reload").await.status, 200);
         assert_eq!(snapshot(&gateway, "ollama").await["limit"], limit);
-        gateway.write_config(&changing(0, 30));
+        gateway.write_config(changing(0, 30));
         let refused = press(&gateway, "reload").await;
         let problem = refused.json()["problems"][0].as_str().unwrap().to_owned();
         assert!(problem.contains("max_concurrency: write a number from 1 to 100000"), "{problem}");
@@ -205,9 +208,9 @@ async fn valid_and_invalid_reloads_lose_no_request_under_load() {
 async fn a_removed_provider_answers_the_requests_it_has_and_no_others() {
     let gate = Gate::closed();
     let (old, new) = (held(&gate), Upstream::ollama());
-    let stays = provider("ollama", "ollama", &new.url(), "");
-    let goes = provider("old", "ollama", &old.url(), "max_concurrency = 1");
-    let gateway = spawn_gateway(&format!("{stays}{goes}")).await;
+    let stays = Provider::ollama(&new);
+    let goes = Provider::ollama(&old).name("old").slots(1);
+    let gateway = spawn_gateway(Config::new().provider(stays.clone()).provider(goes)).await;
     let sent: Vec<Sent> = (0..4).map(|_| send(&gateway, &[], chat_with("old", "hi"))).collect();
     waiting(&gateway, "old", 3).await;
     gateway.write_config(&stays);
@@ -227,14 +230,15 @@ async fn a_removed_provider_answers_the_requests_it_has_and_no_others() {
 async fn a_provider_that_comes_back_keeps_within_its_limit() {
     let gate = Gate::closed();
     let (old, new) = (held(&gate), Upstream::ollama());
-    let stays = provider("ollama", "ollama", &new.url(), "");
-    let goes = provider("old", "ollama", &old.url(), "max_concurrency = 1");
-    let both = format!("{stays}{goes}");
+    let stays = Provider::ollama(&new);
+    let goes = Provider::ollama(&old).name("old").slots(1);
+    let one = Config::new().provider(stays);
+    let both = one.clone().provider(goes);
     let gateway = spawn_gateway(&both).await;
     let hi = || chat_with("old", "hi");
     let mut sent = vec![send(&gateway, &[], hi()), send(&gateway, &[], hi())];
     waiting(&gateway, "old", 1).await;
-    for config in [&stays, &both] {
+    for config in [&one, &both] {
         gateway.write_config(config);
         assert_eq!(press(&gateway, "reload").await.status, 200);
     }
@@ -251,14 +255,12 @@ async fn a_provider_that_comes_back_keeps_within_its_limit() {
 async fn a_provider_that_is_changed_keeps_its_slots_and_its_line() {
     let gate = Gate::closed();
     let upstream = held(&gate);
-    let with = |idle: &str| {
-        let lines = format!("max_concurrency = 2\ntimeouts = {{ idle = '{idle}' }}");
-        provider("ollama", "ollama", &upstream.url(), &lines)
-    };
+    let with =
+        |idle: &str| Provider::ollama(&upstream).slots(2).timeouts(Timeouts::default().idle(idle));
     let gateway = spawn_gateway(&with("60s")).await;
     let before = send_many(&gateway, &[], "before", 4);
     waiting(&gateway, "ollama", 2).await;
-    gateway.write_config(&with("90s"));
+    gateway.write_config(with("90s"));
     gateway.signal(Signal::Hup);
     gateway.logged("the configuration was read again").await;
     let after = send_many(&gateway, &[], "after", 2);
@@ -273,11 +275,7 @@ async fn a_provider_that_is_changed_keeps_its_slots_and_its_line() {
 #[tokio::test]
 async fn a_changed_file_is_noticed_however_it_is_changed() {
     let upstream = Upstream::ollama();
-    let limited = |limit: usize| {
-        let lines = format!("max_concurrency = {limit}");
-        let listeners = "[server]\nlisten = '127.0.0.1:0'\n[admin]\nlisten = '127.0.0.1:0'\n";
-        format!("{listeners}{}", provider("ollama", "ollama", &upstream.url(), &lines))
-    };
+    let limited = |limit| with_listeners(Provider::ollama(&upstream).slots(limit));
     let gateway = spawn_gateway(&limited(2)).await;
     let file = gateway.config_file();
     let folder = file.parent().unwrap();
@@ -309,19 +307,16 @@ async fn a_changed_file_is_noticed_however_it_is_changed() {
 #[tokio::test]
 async fn an_invalid_change_of_the_file_is_refused_once_in_the_log() {
     let upstream = Upstream::ollama();
-    let limited = |limit: i64| {
-        let lines = format!("max_concurrency = {limit}");
-        provider("ollama", "ollama", &upstream.url(), &lines)
-    };
+    let limited = |limit: i64| Provider::ollama(&upstream).max_concurrency(limit);
     let gateway = spawn_gateway(&limited(2)).await;
-    gateway.write_config(&limited(-2));
+    gateway.write_config(limited(-2));
     gateway.logged("the configuration is refused and the old one stays").await;
     gateway.logged("providers.ollama.max_concurrency: expected a whole number").await;
     assert_eq!(ask(&gateway, "ollama").await.status, 200);
     std::fs::remove_file(gateway.config_file()).unwrap();
     gateway.logged("cannot be read").await;
     assert_eq!(snapshot(&gateway, "ollama").await["limit"], 2);
-    gateway.write_config(&limited(3));
+    gateway.write_config(limited(3));
     shows(&gateway, "ollama", "limit", 3).await;
     let refusals = |lines: Vec<String>| {
         lines.iter().filter(|line| line.contains("the configuration is refused")).count()

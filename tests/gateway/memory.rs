@@ -7,23 +7,20 @@ use parking_lot::Mutex;
 
 use crate::client::raw::{Raw, post_bytes};
 use crate::client::{chat, post_json, stream, streamed_chat};
-use crate::harness::{provider, spawn_gateway};
+use crate::harness::{Config, Provider, Server, spawn_gateway};
 use crate::patience::eventually;
 use crate::upstream::{Gate, Script, Upstream, ollama};
 
 const MIB: u64 = 1024 * 1024;
-
-fn config(upstream: &Upstream, server: &str) -> String {
-    format!("[server]\n{server}\n{}", provider("ollama", "ollama", &upstream.url(), ""))
-}
 
 #[tokio::test]
 async fn bodies_beyond_the_budget_are_refused_until_others_are_given_back() {
     let gate = Gate::closed();
     let held = gate.clone();
     let upstream = Upstream::spawn(move |call| ollama::reply(call).head_hold(&held));
-    let budget = "max_body = \"1MiB\"\nmax_buffered = \"1MiB\"";
-    let gateway = spawn_gateway(&config(&upstream, budget)).await;
+    let budget = Server::default().max_body("1MiB").max_buffered("1MiB");
+    let config = Config::new().server(budget).provider(Provider::ollama(&upstream));
+    let gateway = spawn_gateway(config).await;
     let large = chat(&"x".repeat(700 * 1024));
     let url = gateway.url("/v1/chat");
 
@@ -65,7 +62,7 @@ async fn bodies_beyond_the_budget_are_refused_until_others_are_given_back() {
 async fn a_flood_of_small_events_passes_with_flat_memory() {
     let size = std::env::var("LLM_GATEWAY_FLOOD_MIB").map_or(24, |mib| mib.parse().unwrap()) * MIB;
     let upstream = Upstream::spawn(move |_| ollama::many_small_events(size));
-    let gateway = spawn_gateway(&config(&upstream, "")).await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream)).await;
     let mut streamed = stream(&gateway.url("/v1/chat"), &streamed_chat("flood")).await;
     let (mut read, mut tail, mut early, mut peak) = (0u64, Vec::new(), None, 0);
     while let Some(piece) = streamed.piece().await.unwrap() {
@@ -88,7 +85,7 @@ async fn a_flood_of_small_events_passes_with_flat_memory() {
 #[tokio::test]
 async fn a_reader_that_pauses_stops_the_provider_and_loses_nothing() {
     let upstream = Upstream::spawn(|_| ollama::many_small_events(24 * MIB));
-    let gateway = spawn_gateway(&config(&upstream, "")).await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream)).await;
     // Once without a pause, to bring in what a flood needs anyhow.
     let whole = stream(&gateway.url("/v1/chat"), &streamed_chat("flood")).await;
     assert!(whole.rest().await.ended_properly);
@@ -117,7 +114,7 @@ async fn an_answer_too_large_to_be_held_is_cut_and_its_call_closed() {
     for large in [ollama::one_endless_line(1024 * MIB), many_large_events(1024 * MIB)] {
         let large = Mutex::new(Some(large));
         let upstream = Upstream::spawn(move |_| large.lock().take().expect("one call only"));
-        let gateway = spawn_gateway(&config(&upstream, "")).await;
+        let gateway = spawn_gateway(Provider::ollama(&upstream)).await;
         let before = gateway.resident_bytes();
         let answer = post_json(&gateway.url("/v1/chat"), &chat("whole")).await;
         assert_eq!((answer.status, &answer.json()["code"]), (502, &"bad_upstream".into()));

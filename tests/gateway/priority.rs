@@ -1,24 +1,26 @@
 //! How urgent a single request is: `x-gateway-priority` and `priority_field`.
 
+use llm_gateway::policy::Priority;
 use serde_json::{Value, json};
 
 use crate::client::{ask, chat, post_json_with};
 use crate::crowd::{answers, count, key, send, snapshot, waiting};
-use crate::harness::{provider, spawn_gateway};
+use crate::harness::{Config, Key, Provider, spawn_gateway};
 use crate::upstream::{Gate, Script, Upstream, ollama, openai};
 
-const KEYS: &str = "[[keys]]\nname = 'nightly'\nkey = 'sk-nightly'\npriority = 'batch'\n\
-                    [[keys]]\nname = 'people'\nkey = 'sk-people'\n";
+fn keys() -> [Key; 2] {
+    [Key::new("nightly").priority(Priority::Batch), Key::new("people")]
+}
 
 #[tokio::test]
 async fn a_request_may_rank_below_its_key_and_never_above() {
     let gate = Gate::closed();
     let held = gate.clone();
     let upstream = Upstream::spawn(move |call| ollama::reply(call).head_hold(&held));
-    let lines = "max_concurrency = 5\nmax_queue = 9";
-    let gateway =
-        spawn_gateway(&format!("{KEYS}{}", provider("ollama", "ollama", &upstream.url(), lines)))
-            .await;
+    let gateway = spawn_gateway(
+        Config::new().keys(keys()).provider(Provider::ollama(&upstream).slots(5).max_queue(9)),
+    )
+    .await;
     let says = |key: &'static str, word: &'static str| {
         send(&gateway, &[("x-api-key", key), ("x-gateway-priority", word)], chat("hi"))
     };
@@ -39,7 +41,7 @@ async fn a_request_may_rank_below_its_key_and_never_above() {
 #[tokio::test]
 async fn another_word_is_refused_by_the_headers_name() {
     let upstream = Upstream::ollama();
-    let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), "")).await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream)).await;
     for word in ["urgent", "Batch", ""] {
         let headers = [("x-gateway-priority", word)];
         let refused = post_json_with(&gateway.url("/v1/chat"), &headers, &chat("hi")).await;
@@ -62,8 +64,12 @@ async fn a_server_with_its_own_queue_gets_the_priority_and_clients_cannot_change
         _ => openai::whole(&["Hi"]),
     });
     let url = format!("{}/v1", upstream.url());
-    let lines = "priority_field = 'priority'";
-    let gateway = spawn_gateway(&format!("{KEYS}{}", provider("rig", "openai", &url, lines))).await;
+    let gateway = spawn_gateway(
+        Config::new()
+            .keys(keys())
+            .provider(Provider::new("rig", "openai", &url).priority_field("priority")),
+    )
+    .await;
     let mut calls = 0;
     let mut told = async |path: &str, caller: &str, word: &str, own: Value| {
         let mut headers = vec![key(caller)[0]];

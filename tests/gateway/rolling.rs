@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 
 use crate::client::raw::{End, Raw, post_bytes};
 use crate::client::{chat, streamed_chat};
-use crate::harness::{Gateway, Signal, provider, spawn_gateway};
+use crate::harness::{Gateway, Provider, Signal, spawn_gateway};
 use crate::patience::within;
 use crate::upstream::{Call, Gate, Script, Upstream, ollama};
 
@@ -56,8 +56,7 @@ type Books = BTreeMap<SocketAddr, Book>;
 async fn a_rolling_restart_of_two_replicas_fails_no_call() {
     let gates = [Gate::closed(), Gate::closed()];
     let upstream = upstream(&gates);
-    let more = format!("max_concurrency = {SLOTS}");
-    let config = provider("ollama", "ollama", &upstream.url(), &more);
+    let config = Provider::ollama(&upstream).slots(SLOTS);
     let mut replicas = [spawn_gateway(&config).await, spawn_gateway(&config).await];
     let addresses = [replicas[0].address(), replicas[1].address()];
     let fleet = Arc::new(Fleet { addresses: addresses.into(), is_over: AtomicBool::new(false) });
@@ -115,7 +114,7 @@ impl Fleet {
 /// stopped one.
 async fn restart<T>(
     replica: &mut Gateway,
-    config: &str,
+    config: &Provider,
     content: &str,
     gate: &Gate,
     clients: &mut [Client<T>],

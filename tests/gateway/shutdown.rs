@@ -7,13 +7,14 @@ use serde_json::Value;
 use crate::client::raw::{Raw, post_bytes};
 use crate::client::{Answer, chat, get, post_json, stream, streamed_chat};
 use crate::crowd::{shows, snapshot};
-use crate::harness::{Gateway, Signal, provider, spawn_gateway, spawn_gateway_with};
+use crate::harness::{
+    Config, Gateway, Provider, Server, Signal, spawn_gateway, spawn_gateway_with,
+};
 use crate::patience::eventually;
 use crate::upstream::{Gate, Script, Upstream, ollama};
 
-fn config(upstream: &Upstream, drain: &str, more: &str) -> String {
-    let provider = provider("ollama", "ollama", &upstream.url(), more);
-    format!("[server]\ndrain = \"{drain}\"\n{provider}")
+fn config(provider: Provider, drain: &str) -> Config {
+    Config::new().server(Server::default().drain(drain)).provider(provider)
 }
 
 /// Sends SIGTERM and awaits that the gateway is not ready; returns what it answered.
@@ -38,7 +39,7 @@ async fn running_and_waiting_requests_finish_while_new_ones_are_refused() {
     let upstream = Upstream::spawn(move |_| {
         ollama::opened(&["Hel"]).hold(&held).piece(ollama::line("lo")).piece(ollama::done(2))
     });
-    let config = config(&upstream, "60s", "max_concurrency = 2");
+    let config = config(Provider::ollama(&upstream).slots(2), "60s");
     let mut gateway = spawn_gateway(&config).await;
     let whole = post_later(&gateway, chat("whole"));
     upstream.calls(1).await;
@@ -81,7 +82,7 @@ async fn new_requests_on_a_kept_connection_are_refused_too() {
         0 => ollama::reply(call),
         _ => ollama::reply(call).head_hold(&held),
     });
-    let mut gateway = spawn_gateway(&config(&upstream, "60s", "")).await;
+    let mut gateway = spawn_gateway(config(Provider::ollama(&upstream), "60s")).await;
     let mut kept = Raw::connect(gateway.address()).await;
     let request = post_bytes("/v1/chat", &[], &chat("hi"));
     kept.send(&request).await;
@@ -104,7 +105,7 @@ async fn after_the_drain_remaining_requests_end_with_an_error() {
         // One of those that wait may get the slot of one that was ended, and is ended a moment later.
         _ => Script::never(),
     });
-    let config = config(&upstream, "1s", "max_concurrency = 3");
+    let config = config(Provider::ollama(&upstream).slots(3), "1s");
     let mut gateway = spawn_gateway(&config).await;
     let mut unanswered = vec![post_later(&gateway, chat("runs"))];
     upstream.calls(1).await;
@@ -142,7 +143,7 @@ async fn after_the_drain_remaining_requests_end_with_an_error() {
 async fn a_gateway_at_rest_stops_at_once_by_either_signal() {
     for signal in [Signal::Term, Signal::Int] {
         let upstream = Upstream::ollama();
-        let mut gateway = spawn_gateway(&config(&upstream, "600s", "")).await;
+        let mut gateway = spawn_gateway(config(Provider::ollama(&upstream), "600s")).await;
         // A connection that is open and idle is no reason to wait.
         let idle = Raw::connect(gateway.address()).await;
         gateway.signal(signal);
@@ -155,7 +156,7 @@ async fn a_gateway_at_rest_stops_at_once_by_either_signal() {
 async fn a_second_signal_ends_at_once_with_another_status() {
     for second in [Signal::Term, Signal::Int] {
         let upstream = Upstream::spawn(|_| ollama::opened(&["Hel"]).stall());
-        let mut gateway = spawn_gateway(&config(&upstream, "600s", "")).await;
+        let mut gateway = spawn_gateway(config(Provider::ollama(&upstream), "600s")).await;
         let mut streamed = stream(&gateway.url("/v1/chat"), &streamed_chat("hi")).await;
         streamed.until("Hel").await;
         stop(&gateway).await;
@@ -174,11 +175,11 @@ async fn a_hangup_reads_the_configuration_again_and_what_runs_is_finished() {
     let held = gate.clone();
     let before = Upstream::spawn(move |call| ollama::reply(call).head_hold(&held));
     let after = Upstream::ollama();
-    let gateway = spawn_gateway(&config(&before, "30s", "")).await;
+    let gateway = spawn_gateway(config(Provider::ollama(&before), "30s")).await;
     let running = post_later(&gateway, chat("hi"));
     before.calls(1).await;
 
-    gateway.write_config(&config(&after, "30s", "max_concurrency = 7"));
+    gateway.write_config(config(Provider::ollama(&after).slots(7), "30s"));
     gateway.signal(Signal::Hup);
     gateway.logged("the configuration was read again").await;
     let answer = post_json(&gateway.url("/v1/chat"), &chat("hi")).await;
@@ -194,7 +195,7 @@ async fn a_hangup_reads_the_configuration_again_and_what_runs_is_finished() {
 async fn a_hangup_reads_dotenv_again_and_what_is_really_set_still_wins() {
     let upstream = Upstream::ollama();
     let set = [("LLM_GATEWAY__PROVIDERS__OLLAMA__MAX_QUEUE", "7")];
-    let gateway = spawn_gateway_with(&config(&upstream, "30s", ""), &set).await;
+    let gateway = spawn_gateway_with(config(Provider::ollama(&upstream), "30s"), &set).await;
     let prefix = "LLM_GATEWAY__PROVIDERS__OLLAMA";
     let dotenv = format!("{prefix}__MAX_CONCURRENCY=3\n{prefix}__MAX_QUEUE=9\n");
     std::fs::write(gateway.config_file().with_file_name(".env"), dotenv).unwrap();
@@ -207,7 +208,7 @@ async fn a_hangup_reads_dotenv_again_and_what_is_really_set_still_wins() {
 #[tokio::test]
 async fn a_hangup_with_a_bad_file_keeps_the_old_configuration() {
     let upstream = Upstream::ollama();
-    let gateway = spawn_gateway(&config(&upstream, "30s", "")).await;
+    let gateway = spawn_gateway(config(Provider::ollama(&upstream), "30s")).await;
     gateway.write_config("[providers.ollama]\nmax_concurency = 3\n[server]\ndrain = \"soon\"\n");
     gateway.signal(Signal::Hup);
     gateway.logged("the old one stays").await;

@@ -7,21 +7,21 @@ use std::time::{Duration, Instant};
 
 use crate::client::raw::{Raw, post_bytes};
 use crate::client::{chat, get, post_json, stream, streamed_chat};
-use crate::harness::{Gateway, provider, spawn_gateway, spawn_gateway_under};
+use crate::harness::{Config, Gateway, Provider, Server, spawn_gateway, spawn_gateway_under};
 use crate::patience::{eventually, within};
 use crate::upstream::{Gate, Upstream, ollama};
 
 const DRIP: Duration = Duration::from_millis(300);
 const MIB: u64 = 1024 * 1024;
 
-fn config(upstream: &Upstream, server: &str, more: &str) -> String {
-    format!("[server]\n{server}\n{}", provider("ollama", "ollama", &upstream.url(), more))
+fn config(provider: Provider, server: Server) -> Config {
+    Config::new().server(server).provider(provider)
 }
 
 #[tokio::test]
 async fn a_head_that_drips_is_cut_off_on_a_new_connection_and_on_a_kept_one() {
     let upstream = Upstream::ollama();
-    let gateway = spawn_gateway(&config(&upstream, "", "")).await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream)).await;
     let head = [b"POST /v1/chat HTTP/1.1\r\nhost: g\r\nx-long: ".as_slice(), &[b'a'; 400]].concat();
     let first = async {
         let mut raw = Raw::connect(gateway.address()).await;
@@ -54,7 +54,7 @@ async fn a_head_that_drips_is_cut_off_on_a_new_connection_and_on_a_kept_one() {
 #[tokio::test]
 async fn a_body_left_over_after_a_refusal_is_not_read_for_ever() {
     let upstream = Upstream::ollama();
-    let gateway = spawn_gateway(&config(&upstream, "", "")).await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream)).await;
     let mut raw = Raw::connect(gateway.address()).await;
     raw.send(b"POST /nowhere HTTP/1.1\r\nhost: g\r\ntransfer-encoding: chunked\r\n\r\n").await;
     assert!(raw.read_answer().await.starts_with("HTTP/1.1 404"));
@@ -67,7 +67,9 @@ async fn a_body_left_over_after_a_refusal_is_not_read_for_ever() {
 #[tokio::test]
 async fn a_body_that_drips_is_refused_after_its_time() {
     let upstream = Upstream::ollama();
-    let gateway = spawn_gateway(&config(&upstream, "body_timeout = \"500ms\"", "")).await;
+    let gateway =
+        spawn_gateway(config(Provider::ollama(&upstream), Server::default().body_timeout("500ms")))
+            .await;
     let mut raw = Raw::connect(gateway.address()).await;
     let bytes = post_bytes("/v1/chat", &[], &chat("slow"));
     raw.send(&bytes[..bytes.len() - 1]).await;
@@ -81,7 +83,9 @@ async fn a_body_that_drips_is_refused_after_its_time() {
 #[tokio::test]
 async fn a_reader_that_stalls_is_reset_and_its_call_closed() {
     let upstream = Upstream::spawn(|_| ollama::many_small_events(256 * MIB));
-    let gateway = spawn_gateway(&config(&upstream, "write_stall = \"1s\"", "")).await;
+    let gateway =
+        spawn_gateway(config(Provider::ollama(&upstream), Server::default().write_stall("1s")))
+            .await;
     let mut raw = Raw::with_small_buffer(gateway.address(), 4096).await;
     raw.send(&post_bytes("/v1/chat", &[], &streamed_chat("flood"))).await;
     raw.read_until("data:").await;
@@ -97,8 +101,11 @@ async fn a_reader_that_stalls_is_reset_and_its_call_closed() {
 #[tokio::test]
 async fn fifty_stalled_readers_hold_little_memory_and_stop_their_providers() {
     let upstream = Upstream::spawn(|_| ollama::many_small_events(256 * MIB));
-    let more = "max_concurrency = 50";
-    let gateway = spawn_gateway(&config(&upstream, "write_stall = \"60s\"", more)).await;
+    let gateway = spawn_gateway(config(
+        Provider::ollama(&upstream).slots(50),
+        Server::default().write_stall("60s"),
+    ))
+    .await;
     let mut readers = Vec::new();
     let mut memory = Vec::new();
     // The first ones bring in what all share.
@@ -138,7 +145,7 @@ async fn steady_memory(gateway: &Gateway) -> u64 {
 #[tokio::test]
 async fn ten_thousand_idle_connections_are_kept_cheaply_and_closed_in_time() {
     let upstream = Upstream::ollama();
-    let gateway = spawn_gateway(&config(&upstream, "", "")).await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream)).await;
     let (memory, descriptors) = (gateway.resident_bytes(), gateway.open_descriptors());
     let count = affordable(10_000);
     let mut idle = Vec::new();
@@ -169,7 +176,7 @@ fn affordable(wanted: usize) -> usize {
 #[tokio::test]
 async fn a_low_soft_limit_of_descriptors_is_raised_at_the_start() {
     let upstream = Upstream::ollama();
-    let gateway = spawn_gateway_under("ulimit -Sn 64", &config(&upstream, "", "")).await;
+    let gateway = spawn_gateway_under("ulimit -Sn 64", Provider::ollama(&upstream)).await;
     let (soft, hard) = gateway.descriptor_limits();
     assert_eq!(soft, hard);
     gateway.end(0).await;
@@ -182,8 +189,8 @@ async fn without_descriptors_callers_are_refused_and_with_some_again_served() {
     let upstream = Upstream::spawn(move |call| {
         ollama::answer(&["a"]).head_hold(&gate).header("x-number", &call.number.to_string())
     });
-    let toml = config(&upstream, "workers = 1", "max_concurrency = 100");
-    let gateway = spawn_gateway_under("ulimit -n 64", &toml).await;
+    let config = config(Provider::ollama(&upstream).slots(100), Server::default().workers(1));
+    let gateway = spawn_gateway_under("ulimit -n 64", config).await;
     // One is served all the while.
     let mut early = Raw::connect(gateway.address()).await;
     early.send(&post_bytes("/v1/chat", &[], &streamed_chat("early"))).await;
@@ -218,7 +225,9 @@ async fn without_descriptors_callers_are_refused_and_with_some_again_served() {
 #[tokio::test]
 async fn a_reader_that_is_slow_but_reads_gets_everything() {
     let upstream = Upstream::spawn(|_| ollama::many_small_events(2 * MIB));
-    let gateway = spawn_gateway(&config(&upstream, "write_stall = \"2s\"", "")).await;
+    let gateway =
+        spawn_gateway(config(Provider::ollama(&upstream), Server::default().write_stall("2s")))
+            .await;
     let mut streamed = stream(&gateway.url("/v1/chat"), &streamed_chat("much")).await;
     for _ in 0..8 {
         streamed.piece().await.unwrap();

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::client::raw::{End, Raw, post_bytes};
 use crate::client::{chat, streamed_chat};
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{Breaker, Config, Gateway, Provider, Retry, Server, Timeouts, spawn_gateway};
 use crate::ledger::{Ending, Seen, balance};
 use crate::upstream::{Call, Script, Upstream, ollama};
 
@@ -57,7 +57,7 @@ async fn whatever_happens_every_request_ends_once_and_every_slot_comes_back() {
     let seed = number("LLM_GATEWAY_SOAK_SEED").unwrap_or_else(|| fastrand::u64(..));
     println!("soak: LLM_GATEWAY_SOAK_SEED={seed}, {seconds} s");
     let upstreams = [Upstream::spawn(play), Upstream::spawn(play)];
-    let gateway = spawn_gateway(&config(&upstreams, 4)).await;
+    let gateway = spawn_gateway(config(&upstreams, 4)).await;
     let until = Instant::now() + Duration::from_secs(seconds);
 
     let clients = async {
@@ -93,20 +93,23 @@ pub fn number(variable: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|error| panic!("{variable}={text}: {error}")))
 }
 
-fn config(upstreams: &[Upstream; 2], slots: u32) -> String {
-    let more = format!(
-        "max_concurrency = {slots}\nmax_queue = 16\nmax_queue_wait = \"2s\"\n\
-         timeouts = {{ connect = \"2s\", first_event = \"300ms\", idle = \"300ms\", total = \"5s\" }}\n\
-         retry = {{ max_retries = 2, backoff = \"10ms\", max_backoff = \"50ms\" }}\n\
-         breaker = {{ failures = 8, open = \"100ms\", max_open = \"300ms\" }}"
-    );
+fn config(upstreams: &[Upstream; 2], slots: usize) -> Config {
+    let timeouts = Timeouts::default().connect("2s").first_event("300ms").idle("300ms").total("5s");
+    let named = |name: &str, upstream: &Upstream| {
+        Provider::ollama(upstream)
+            .name(name)
+            .slots(slots)
+            .max_queue(16)
+            .max_queue_wait("2s")
+            .timeouts(timeouts.clone())
+            .retry(Retry::default().max_retries(2).backoff("10ms").max_backoff("50ms"))
+            .breaker(Breaker::default().failures(8).open("100ms").max_open("300ms"))
+    };
     let [one, two] = upstreams;
-    format!(
-        "[server]\nworkers = 2\nbody_timeout = \"2s\"\nheartbeat_after = \"200ms\"\n{}{}\
-         [default]\nproviders = [\"one\", \"two\"]\n",
-        provider("one", "ollama", &one.url(), &more),
-        provider("two", "ollama", &two.url(), &more)
-    )
+    Config::new()
+        .server(Server::default().workers(2).body_timeout("2s").heartbeat_after("200ms"))
+        .providers([named("one", one), named("two", two)])
+        .default_providers(["one", "two"])
 }
 
 /// The prompt says what the provider does.
@@ -230,7 +233,7 @@ async fn operate(gateway: &Gateway, upstreams: &[Upstream; 2], dice: &mut Rng, u
     while Instant::now() < until {
         ticks.tick().await;
         let name = dice.choice(["one", "two"]).unwrap();
-        let slots = dice.u32(1..=u32::try_from(MOST).unwrap());
+        let slots = dice.usize(1..=MOST);
         let path = format!("/admin/providers/{name}");
         match dice.u32(..4) {
             0 => {
@@ -246,7 +249,7 @@ async fn operate(gateway: &Gateway, upstreams: &[Upstream; 2], dice: &mut Rng, u
                 knob(gateway, "POST", &format!("{path}/resume"), "").await;
             }
             _ => {
-                gateway.write_config(&config(upstreams, slots));
+                gateway.write_config(config(upstreams, slots));
                 knob(gateway, "POST", "/admin/reload", "").await;
             }
         }

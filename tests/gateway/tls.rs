@@ -8,7 +8,10 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::client::{ask, chat, post_json, stream, streamed_chat};
-use crate::harness::{Gateway, provider, spawn_gateway, spawn_gateway_with};
+use crate::harness::{
+    Breaker, Config, Gateway, Provider, Retry, Route, Target, Timeouts, Tls, spawn_gateway,
+    spawn_gateway_with,
+};
 use crate::upstream::{Upstream, refusing, silent};
 use front::{Authority, Front, Leaf};
 
@@ -36,13 +39,13 @@ impl Private {
     }
 }
 
-/// An Ollama at `url` without retries, with more lines for its table.
-fn once(name: &str, url: &str, more: &str) -> String {
-    provider(name, "ollama", url, &format!("retry = {{ max_retries = 0 }}\n{more}"))
+/// An Ollama at `url` without retries.
+fn once(name: &str, url: impl Into<String>) -> Provider {
+    Provider::new(name, "ollama", url).no_retries()
 }
 
-fn trusting(file: &str, roots: &str) -> String {
-    format!("tls = {{ ca_file = '{file}', roots = '{roots}' }}")
+fn trusting(file: &str, roots: &str) -> Tls {
+    Tls::default().ca_file(file).roots(roots)
 }
 
 /// The status and the words of a native answer of `name`.
@@ -57,8 +60,8 @@ async fn said(gateway: &Gateway, name: &str) -> (u16, String) {
 async fn a_provider_of_a_private_authority_answers_whole_and_streamed() {
     let private = Private::new().await;
     for roots in ["bundled", "none"] {
-        let config = once("ollama", &private.front.url(), &trusting(&private.file(), roots));
-        let gateway = spawn_gateway(&config).await;
+        let tls = trusting(&private.file(), roots);
+        let gateway = spawn_gateway(once("ollama", private.front.url()).tls(tls)).await;
         let whole = post_json(&gateway.url("/v1/chat"), &chat("hi")).await;
         assert_eq!(whole.json()["content"], "Hello!", "{}", whole.text());
         let streamed = stream(&gateway.url("/v1/chat"), &streamed_chat("hi")).await.rest().await;
@@ -71,7 +74,7 @@ async fn a_provider_of_a_private_authority_answers_whole_and_streamed() {
 #[tokio::test]
 async fn the_system_s_roots_are_where_the_environment_says() {
     let private = Private::new().await;
-    let config = once("ollama", &private.front.url(), "tls = { roots = 'system' }");
+    let config = once("ollama", private.front.url()).tls(Tls::default().roots("system"));
     let gateway = spawn_gateway_with(&config, &[("SSL_CERT_FILE", &private.file())]).await;
     assert_eq!(said(&gateway, "ollama").await, (200, String::new()));
     gateway.end(1).await;
@@ -83,15 +86,16 @@ fn unreachable(
     fronts: &[(&str, &Front)],
     plain: &str,
     deaf: &str,
-) -> (String, Vec<(&'static str, &'static str, &'static str)>) {
+) -> (Config, Vec<(&'static str, &'static str, &'static str)>) {
     let trust = trusting(&private.file(), "bundled");
-    let mut config = once("stranger", &private.front.url(), "");
-    for (name, front) in fronts {
-        config += &once(name, &front.url(), &trust);
-    }
-    config += &once("plain", plain, "");
-    config += &once("refusing", deaf, "");
-    config += &once("nowhere", "http://no-such-host.invalid:1", "timeouts = { connect = '20s' }");
+    let trusting = |(name, front): &(&str, &Front)| once(name, front.url()).tls(trust.clone());
+    let nowhere = once("nowhere", "http://no-such-host.invalid:1");
+    let config = Config::new()
+        .provider(once("stranger", private.front.url()))
+        .providers(fronts.iter().map(trusting))
+        .provider(once("plain", plain))
+        .provider(once("refusing", deaf))
+        .provider(nowhere.timeouts(Timeouts::default().connect("20s")));
     let cases = vec![
         ("stranger", "an unknown authority; name that in tls.ca_file", "(tls: "),
         ("elsewhere", "its certificate is for another name; base_url has to", "(tls: "),
@@ -136,7 +140,8 @@ async fn each_failure_to_connect_is_distinguished_and_says_what_to_do() {
 async fn a_handshake_that_never_ends_is_a_connect_timeout() {
     let deaf = silent();
     let url = deaf.url().replace("http:", "https:");
-    let gateway = spawn_gateway(&once("ollama", &url, "timeouts = { connect = '300ms' }")).await;
+    let gateway =
+        spawn_gateway(once("ollama", url).timeouts(Timeouts::default().connect("300ms"))).await;
     let (status, detail) = said(&gateway, "ollama").await;
     assert!(status == 502 && detail.contains("the TLS handshake took too long"), "{detail}");
     gateway.end(1).await;
@@ -146,7 +151,7 @@ async fn a_handshake_that_never_ends_is_a_connect_timeout() {
 async fn plain_words_to_a_tls_port_are_answered_with_a_hint() {
     let private = Private::new().await;
     let url = private.front.url().replace("https:", "http:");
-    let gateway = spawn_gateway(&once("ollama", &url, "")).await;
+    let gateway = spawn_gateway(once("ollama", url)).await;
     let (status, detail) = said(&gateway, "ollama").await;
     assert_eq!(status, 502);
     assert!(detail.contains("base_url has to begin with https://"), "{detail}");
@@ -156,13 +161,16 @@ async fn plain_words_to_a_tls_port_are_answered_with_a_hint() {
 #[tokio::test]
 async fn an_untrusted_provider_is_retried_and_then_another_is_asked() {
     let (private, other) = (Private::new().await, Upstream::ollama());
-    let retry = "retry = { max_retries = 2, backoff = '1ms', max_backoff = '1ms' }";
-    let config = format!(
-        "{}{}[[routes]]\nmodel = 'm'\ntargets = [{{ provider = 'a', model = 'llama3.1' }}]\n\
-         fallback = [{{ provider = 'b', model = 'llama3.1' }}]\n",
-        provider("a", "ollama", &private.front.url(), retry),
-        provider("b", "ollama", &other.url(), ""),
-    );
+    let config = Config::new()
+        .provider(
+            Provider::new("a", "ollama", private.front.url())
+                .retry(Retry::default().max_retries(2).backoff("1ms").max_backoff("1ms")),
+        )
+        .provider(Provider::ollama(&other).name("b"))
+        .route(
+            Route::new("m", [Target::new("a", "llama3.1")])
+                .fallback([Target::new("b", "llama3.1")]),
+        );
     let gateway = spawn_gateway(&config).await;
     let mut body = chat("hi");
     body["model"] = "m".into();
@@ -180,9 +188,10 @@ async fn a_new_authority_counts_from_the_next_reload_and_a_bad_file_keeps_the_ol
     let file = private.file();
     let good = std::fs::read(&file).unwrap();
     std::fs::write(&file, Authority::new().pem()).unwrap();
-    let breaker =
-        format!("{}\nbreaker = {{ failures = 1, open = '60s' }}", trusting(&file, "none"));
-    let gateway = spawn_gateway(&once("ollama", &private.front.url(), &breaker)).await;
+    let provider = once("ollama", private.front.url())
+        .tls(trusting(&file, "none"))
+        .breaker(Breaker::default().failures(1).open("60s"));
+    let gateway = spawn_gateway(provider).await;
     let reload = async || ask("POST", &gateway.admin_url("/admin/reload"), &[]).await;
     assert_eq!(said(&gateway, "ollama").await.0, 502);
     assert_eq!(said(&gateway, "ollama").await.0, 503, "left alone");

@@ -12,7 +12,7 @@ mod upgrade;
 use std::time::Duration;
 
 use crate::client::raw::Raw;
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{Config, Gateway, Provider, spawn_gateway};
 use crate::upstream::{Call, Script, Upstream, ollama};
 
 /// Between two bytes that are to arrive one by one.
@@ -25,9 +25,13 @@ fn echo(call: &Call) -> Script {
     ollama::reply_with(call, &["echo ", &asked])
 }
 
-async fn gateway(upstream: &Upstream, more: &str) -> Gateway {
-    let provider = provider("ollama", "ollama", &upstream.url(), "");
-    spawn_gateway(&format!("{more}\n{provider}")).await
+async fn gateway(upstream: &Upstream) -> Gateway {
+    gateway_with(upstream, Config::new()).await
+}
+
+/// A gateway with this configuration, in front of one Ollama.
+async fn gateway_with(upstream: &Upstream, config: Config) -> Gateway {
+    spawn_gateway(config.provider(Provider::ollama(upstream))).await
 }
 
 /// Reads an answer in chunks to its last one, takes it away, and returns it.

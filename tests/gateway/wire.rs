@@ -20,14 +20,15 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::client::{Answer, chat, post_json_with};
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{Breaker, Config, Gateway, Provider, Server, spawn_gateway};
 use peer::{Act, Asked, Peer};
 
 /// One provider without retries, and one worker: each has its own connections.
 async fn gateway(url: &str) -> Gateway {
-    let more = "retry = { max_retries = 0 }\nbreaker = { failures = 1000 }";
-    let provider = provider("ollama", "ollama", url, more);
-    spawn_gateway(&format!("[server]\nworkers = 1\n{provider}")).await
+    let provider = Provider::new("ollama", "ollama", url)
+        .no_retries()
+        .breaker(Breaker::default().failures(1000));
+    spawn_gateway(Config::new().server(Server::default().workers(1)).provider(provider)).await
 }
 
 /// Sends a request and returns the outcome.

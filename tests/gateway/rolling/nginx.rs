@@ -17,10 +17,10 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
 use super::{
-    CLIENTS, Client, Gate, SLOTS, go_on, is_whole, logged, provider, request, restart,
-    spawn_gateway, upstream,
+    CLIENTS, Client, Gate, SLOTS, go_on, is_whole, logged, request, restart, spawn_gateway,
+    upstream,
 };
-use crate::harness::Log;
+use crate::harness::{Log, Provider};
 use crate::patience::within;
 
 /// A running nginx. Dropping it ends it.
@@ -34,8 +34,7 @@ struct Nginx {
 async fn nginx_hides_a_rolling_restart_from_every_client() {
     let gates = [Gate::closed(), Gate::closed()];
     let upstream = upstream(&gates);
-    let more = format!("max_concurrency = {SLOTS}");
-    let config = provider("ollama", "ollama", &upstream.url(), &more);
+    let config = Provider::ollama(&upstream).slots(SLOTS);
     let mut replicas = [spawn_gateway(&config).await, spawn_gateway(&config).await];
     let mut addresses = [replicas[0].address(), replicas[1].address()];
     let Some(nginx) = Nginx::start(addresses).await else {

@@ -15,7 +15,7 @@ use fastrand::Rng;
 use tokio::task::JoinSet;
 
 use super::{FAULTS, Wish, number, play, send, tally};
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{Config, Gateway, Provider, Retry, Server, Timeouts, spawn_gateway};
 use crate::ledger::{Ending, Seen, balance};
 use crate::upstream::{Call, Script, Upstream, ollama};
 
@@ -45,7 +45,7 @@ async fn at_seven_tenths_with_faults_memory_and_descriptors_stay_flat() {
     let seed = number("LLM_GATEWAY_SOAK_SEED").unwrap_or_else(|| fastrand::u64(..));
     println!("steady: LLM_GATEWAY_SOAK_SEED={seed}, {seconds} s");
     let upstreams = [Upstream::spawn(work), Upstream::spawn(work)];
-    let gateway = spawn_gateway(&config(&upstreams)).await;
+    let gateway = spawn_gateway(config(&upstreams)).await;
     let until = Instant::now() + Duration::from_secs(seconds);
     let arriving = arrivals(gateway.address(), Rng::with_seed(seed), until);
     let (seen, samples) = tokio::join!(arriving, samples(&gateway, seconds, until));
@@ -83,18 +83,20 @@ fn a_leak_grows_and_a_flat_noise_does_not() {
     assert!(growth(&leak) >= 8.0, "{}", growth(&leak));
 }
 
-fn config(upstreams: &[Upstream; 2]) -> String {
-    let more = format!(
-        "max_concurrency = {SLOTS}\n\
-         timeouts = {{ connect = \"2s\", first_event = \"1s\", idle = \"1s\", total = \"10s\" }}\n\
-         retry = {{ max_retries = 2, backoff = \"20ms\", max_backoff = \"100ms\" }}"
-    );
+fn config(upstreams: &[Upstream; 2]) -> Config {
+    let timeouts = Timeouts::default().connect("2s").first_event("1s").idle("1s").total("10s");
+    let named = |name: &str, upstream: &Upstream| {
+        Provider::ollama(upstream)
+            .name(name)
+            .slots(SLOTS)
+            .timeouts(timeouts.clone())
+            .retry(Retry::default().max_retries(2).backoff("20ms").max_backoff("100ms"))
+    };
     let [one, two] = upstreams;
-    format!(
-        "[server]\nworkers = 2\n{}{}[default]\nproviders = [\"one\", \"two\"]\n",
-        provider("one", "ollama", &one.url(), &more),
-        provider("two", "ollama", &two.url(), &more)
-    )
+    Config::new()
+        .server(Server::default().workers(2))
+        .providers([named("one", one), named("two", two)])
+        .default_providers(["one", "two"])
 }
 
 /// An answer that takes its time, or the fault that the prompt orders.

@@ -1,12 +1,13 @@
 //! Compressed requests (`Content-Encoding`).
 
+use crate::harness::{Config, Server};
 use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::{DeflateEncoder, GzEncoder, ZlibEncoder};
 use serde_json::{Value, json};
 
-use super::{GAP, echo, gateway};
+use super::{GAP, echo, gateway, gateway_with};
 use crate::client::chat;
 use crate::client::raw::{Raw, post_bytes};
 use crate::hostile::forms;
@@ -70,10 +71,15 @@ fn request(path: &str, coding: &str, body: &[u8], is_chunked: bool) -> Vec<u8> {
     bytes
 }
 
+/// Bodies of at most this size, and no more than one of them at a time.
+fn bounded(size: &str) -> Config {
+    Config::new().server(Server::default().max_body(size).max_buffered(size))
+}
+
 #[tokio::test]
 async fn an_encoded_request_is_treated_like_the_plain_one() {
     let upstream = Upstream::spawn(echo);
-    let gateway = gateway(&upstream, "").await;
+    let gateway = gateway(&upstream).await;
     let mut raw = Raw::connect(gateway.address()).await;
     let mut sent = 0;
     for (name, code) in CODINGS {
@@ -99,7 +105,7 @@ async fn an_encoded_request_is_treated_like_the_plain_one() {
 #[tokio::test]
 async fn it_makes_no_difference_how_its_bytes_arrive() {
     let upstream = Upstream::spawn(echo);
-    let gateway = gateway(&upstream, "").await;
+    let gateway = gateway(&upstream).await;
     for (name, code) in CODINGS {
         let coded = code(chat("in pieces").to_string().as_bytes());
         let mut raw = Raw::connect(gateway.address()).await;
@@ -113,7 +119,7 @@ async fn it_makes_no_difference_how_its_bytes_arrive() {
 #[tokio::test]
 async fn an_unknown_coding_is_named_with_the_supported_ones() {
     let upstream = Upstream::ollama();
-    let gateway = gateway(&upstream, "").await;
+    let gateway = gateway(&upstream).await;
     let mut raw = Raw::connect(gateway.address()).await;
     let unknown = [("compress", "compress"), ("gzip, lzma", "lzma"), ("snappy", "snappy")];
     for (header, name) in unknown {
@@ -136,7 +142,7 @@ async fn an_unknown_coding_is_named_with_the_supported_ones() {
 #[tokio::test]
 async fn a_body_that_is_not_what_its_coding_says_is_malformed() {
     let upstream = Upstream::ollama();
-    let gateway = gateway(&upstream, "").await;
+    let gateway = gateway(&upstream).await;
     let mut raw = Raw::connect(gateway.address()).await;
     let plain = chat("hi").to_string().into_bytes();
     let mut sent = 0;
@@ -162,8 +168,7 @@ async fn a_body_that_is_not_what_its_coding_says_is_malformed() {
 #[tokio::test]
 async fn a_bomb_is_refused_as_too_large_and_holds_no_memory() {
     let upstream = Upstream::spawn(|call| ollama::reply_with(call, &["fine"]));
-    let gateway =
-        gateway(&upstream, "[server]\nmax_body = \"1MiB\"\nmax_buffered = \"1MiB\"").await;
+    let gateway = gateway_with(&upstream, bounded("1MiB")).await;
     let mut raw = Raw::connect(gateway.address()).await;
     raw.send(&post_bytes("/v1/chat", &[], &chat("before"))).await;
     assert!(raw.read_answer().await.starts_with("HTTP/1.1 200 "));
@@ -198,8 +203,7 @@ async fn decoded_bytes_count_as_held_and_encoded_ones_do_not() {
         0 | 1 => ollama::opened(&["x"]).hold(&held).piece(ollama::done(1)),
         _ => ollama::reply(call),
     });
-    let bounds = "[server]\nmax_body = \"64KiB\"\nmax_buffered = \"64KiB\"";
-    let gateway = gateway(&upstream, bounds).await;
+    let gateway = gateway_with(&upstream, bounded("64KiB")).await;
     // Nearly as large coded as not: both at once would be more than there is.
     let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut state = 7u64;

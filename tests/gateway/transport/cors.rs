@@ -2,15 +2,17 @@
 
 use reqwest::header::HeaderMap;
 
-use super::{echo, gateway};
+use super::{echo, gateway, gateway_with};
 use crate::client::raw::{Raw, post_bytes};
 use crate::client::{Answer, ask, chat, post_json_with, stream_with, streamed_chat};
-use crate::harness::{Gateway, Signal, provider, spawn_gateway, spawn_gateway_with};
+use crate::harness::{Config, Gateway, Key, Provider, Rate, Server, Signal, spawn_gateway_with};
 use crate::patience::eventually;
 use crate::upstream::{Upstream, ollama};
 
-const KEYS: &str = "[[keys]]\nname = \"a\"\nkey = \"sk-a\"\n\
-     [[keys]]\nname = \"spent\"\nkey = \"sk-spent\"\nrate = { capacity = 1, refill_per_second = 0.0001 }\n";
+fn with_keys() -> Config {
+    Config::new().keys([Key::new("a"), Key::new("spent").rate(Rate::of(1, 0.0001))])
+}
+
 const KEY: (&str, &str) = ("x-api-key", "sk-a");
 const PAGE: (&str, &str) = ("origin", "app://obsidian.md");
 const STRANGER: (&str, &str) = ("origin", "https://elsewhere.example");
@@ -58,7 +60,7 @@ async fn asked(gateway: &Gateway, path: &str, origin: (&'static str, &'static st
 #[tokio::test]
 async fn a_preflight_is_answered_before_any_key_is_checked() {
     let upstream = Upstream::ollama();
-    let gateway = gateway(&upstream, KEYS).await;
+    let gateway = gateway_with(&upstream, with_keys()).await;
     for path in [
         "/v1/chat/completions",
         "/v1/messages",
@@ -92,8 +94,8 @@ async fn a_preflight_is_answered_before_any_key_is_checked() {
 #[tokio::test]
 async fn an_allowed_page_may_read_every_answer_errors_and_streams_too() {
     let upstream = Upstream::spawn(echo);
-    let bounds = "[server]\nmax_body = \"4KiB\"\n";
-    let gateway = gateway(&upstream, &format!("{bounds}{KEYS}")).await;
+    let config = with_keys().server(Server::default().max_body("4KiB"));
+    let gateway = gateway_with(&upstream, config).await;
     let url = |path: &str| gateway.url(path);
     let spent = ("x-api-key", "sk-spent");
     post_json_with(&url("/v1/chat"), &[spent], &chat("the last")).await;
@@ -139,7 +141,7 @@ async fn an_allowed_page_may_read_every_answer_errors_and_streams_too() {
 #[tokio::test]
 async fn a_page_that_is_not_allowed_gets_no_headers_where_keys_are_required() {
     let upstream = Upstream::ollama();
-    let gateway = gateway(&upstream, KEYS).await;
+    let gateway = gateway_with(&upstream, with_keys()).await;
     let foreign = asked(&gateway, "/v1/chat", STRANGER).await;
     assert_eq!(foreign.status, 405);
     check_stranger(&foreign.headers);
@@ -158,7 +160,7 @@ async fn a_page_that_is_not_allowed_gets_no_headers_where_keys_are_required() {
 #[tokio::test]
 async fn a_page_that_is_not_allowed_is_refused_where_no_key_is_required() {
     let upstream = Upstream::ollama();
-    let gateway = gateway(&upstream, "").await;
+    let gateway = gateway(&upstream).await;
     for path in ["/v1/chat", "/v1/chat/completions", "/api/chat", "/v1/messages"] {
         let answer = post_json_with(&gateway.url(path), &[STRANGER], &chat("hi")).await;
         assert_eq!(answer.status, 403, "{path}");
@@ -180,9 +182,8 @@ async fn a_page_that_is_not_allowed_is_refused_where_no_key_is_required() {
 #[tokio::test]
 async fn beyond_loopback_only_listed_origins_may_call() {
     let upstream = Upstream::ollama();
-    let provider = provider("ollama", "ollama", &upstream.url(), "");
-    let open = |more: &str| format!("[server]\nlisten = \"0.0.0.0:0\"\n{more}\n{KEYS}{provider}");
-    let gateway = spawn_gateway(&open("")).await;
+    let open = Server::default().listen("0.0.0.0:0");
+    let gateway = gateway_with(&upstream, with_keys().server(open.clone())).await;
     for origin in [PAGE, ("origin", "http://localhost:3000")] {
         assert_eq!(asked(&gateway, "/v1/chat", origin).await.status, 405);
         let answer = post_json_with(&gateway.url("/v1/chat"), &[origin, KEY], &chat("hi")).await;
@@ -190,7 +191,9 @@ async fn beyond_loopback_only_listed_origins_may_call() {
         check_stranger(&answer.headers);
     }
     gateway.end(4).await;
-    let named = open("cors = { origins = [\"https://chat.example\"] }");
+    let named = with_keys()
+        .server(open.origins(["https://chat.example"]))
+        .provider(Provider::ollama(&upstream));
     let variables = [("OLLAMA_ORIGINS", "https://*.team.example, chrome-extension://*")];
     let gateway = spawn_gateway_with(&named, &variables).await;
     for origin in ["https://chat.example", "https://a.team.example", "chrome-extension://abc"] {
@@ -205,12 +208,13 @@ async fn beyond_loopback_only_listed_origins_may_call() {
 #[tokio::test]
 async fn a_reload_changes_who_may_call() {
     let upstream = Upstream::ollama();
-    let gateway = gateway(&upstream, KEYS).await;
+    let gateway = gateway_with(&upstream, with_keys()).await;
     assert_eq!(asked(&gateway, "/v1/chat", PAGE).await.status, 204);
-    let provider = provider("ollama", "ollama", &upstream.url(), "");
-    gateway.write_config(&format!(
-        "[server.cors]\norigins = [\"https://elsewhere.example\"]\n{KEYS}{provider}"
-    ));
+    gateway.write_config(
+        with_keys()
+            .server(Server::default().origins(["https://elsewhere.example"]))
+            .provider(Provider::ollama(&upstream)),
+    );
     gateway.signal(Signal::Hup);
     eventually(
         || "the other page may call".to_owned(),
@@ -227,7 +231,9 @@ async fn a_stream_that_breaks_off_and_a_head_that_is_sent_early_are_marked_too()
     let gate = crate::upstream::Gate::closed();
     let held = gate.clone();
     let upstream = Upstream::spawn(move |_| ollama::opened(&["Hel"]).hold(&held).closing());
-    let gateway = gateway(&upstream, "[server]\nheartbeat_after = \"50ms\"").await;
+    let gateway =
+        gateway_with(&upstream, Config::new().server(Server::default().heartbeat_after("50ms")))
+            .await;
     let mut raw = Raw::connect(gateway.address()).await;
     raw.send(&post_bytes("/v1/chat", &[PAGE], &streamed_chat("hi"))).await;
     let head = raw.read_until("\r\n\r\n").await.to_ascii_lowercase();

@@ -15,7 +15,7 @@ fn old(bytes: Vec<u8>) -> Vec<u8> {
 #[tokio::test]
 async fn a_whole_answer_has_its_length_and_keeps_the_connection_only_on_request() {
     let upstream = Upstream::spawn(echo);
-    let gateway = gateway(&upstream, "").await;
+    let gateway = gateway(&upstream).await;
     let mut raw = Raw::connect(gateway.address()).await;
     let keep = [("Connection", "keep-alive")];
     for (path, status) in [("/v1/chat", 200), ("/nowhere", 404), ("/v1/chat", 200)] {
@@ -39,7 +39,7 @@ async fn a_whole_answer_has_its_length_and_keeps_the_connection_only_on_request(
 #[tokio::test]
 async fn a_streamed_answer_comes_without_chunks_and_ends_with_the_connection() {
     let upstream = Upstream::spawn(echo);
-    let gateway = gateway(&upstream, "").await;
+    let gateway = gateway(&upstream).await;
     let model = json!({"model": "llama3.1", "max_tokens": 9, "stream": true,
         "messages": [{"role": "user", "content": "old"}]});
     let lines = [
@@ -71,7 +71,7 @@ async fn a_streamed_answer_comes_without_chunks_and_ends_with_the_connection() {
 #[tokio::test]
 async fn a_stream_that_breaks_off_says_so_in_its_last_event() {
     let upstream = Upstream::spawn(|_| ollama::opened(&["Hel"]).closing());
-    let gateway = gateway(&upstream, "").await;
+    let gateway = gateway(&upstream).await;
     let mut raw = Raw::connect(gateway.address()).await;
     raw.send(&old(post_bytes("/v1/chat", &[], &streamed_chat("old")))).await;
     let (answer, _) = raw.read_to_end().await;

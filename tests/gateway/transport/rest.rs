@@ -3,18 +3,19 @@
 
 use std::time::{Duration, Instant};
 
-use super::{GAP, gateway};
+use super::{GAP, gateway, gateway_with};
 use crate::client::raw::{End, Raw, post_bytes};
 use crate::client::{chat, get};
-use crate::harness::{Gateway, Signal};
+use crate::harness::{Config, Gateway, Key, Provider, Rate, Server, Signal};
 use crate::hostile::forms;
 use crate::patience::eventually;
 use crate::upstream::{Gate, Upstream, ollama};
 
-const KEYS: &str = "[[keys]]\nname = \"a\"\nkey = \"sk-a\"\n\
-     [[keys]]\nname = \"spent\"\nkey = \"sk-spent\"\nrate = { capacity = 1, refill_per_second = 0.0001 }\n\
-     [[keys]]\nname = \"other\"\nkey = \"sk-other\"\nmodels = [\"other\"]\n\
-     [server]\nmax_body = \"16KiB\"";
+fn with_keys() -> Config {
+    let spent = Key::new("spent").rate(Rate::of(1, 0.0001));
+    let other = Key::new("other").models(["other"]);
+    Config::new().keys([Key::new("a"), spent, other]).server(Server::default().max_body("16KiB"))
+}
 
 const KEY: (&str, &str) = ("x-api-key", "sk-a");
 
@@ -68,7 +69,7 @@ async fn spend(gateway: &Gateway) {
 #[tokio::test]
 async fn a_refused_client_keeps_its_connection() {
     let upstream = Upstream::ollama();
-    let gateway = gateway(&upstream, KEYS).await;
+    let gateway = gateway_with(&upstream, with_keys()).await;
     spend(&gateway).await;
     let honest = post_bytes("/v1/chat", &[KEY], &chat("hi"));
     let refusals = refusals();
@@ -94,7 +95,7 @@ async fn a_refused_client_keeps_its_connection() {
 #[tokio::test]
 async fn it_keeps_it_also_when_the_body_comes_after_the_head_and_in_pieces() {
     let upstream = Upstream::ollama();
-    let gateway = gateway(&upstream, KEYS).await;
+    let gateway = gateway_with(&upstream, with_keys()).await;
     spend(&gateway).await;
     let refusals = refusals();
     let mut raw = Raw::connect(gateway.address()).await;
@@ -114,9 +115,8 @@ async fn a_refusal_for_a_full_line_keeps_the_connection() {
     let held = gate.clone();
     let upstream =
         Upstream::spawn(move |_| ollama::opened(&["Hel"]).hold(&held).piece(ollama::done(1)));
-    let more = "max_concurrency = 1\nmax_queue = 0";
-    let provider = crate::harness::provider("ollama", "ollama", &upstream.url(), more);
-    let gateway = crate::harness::spawn_gateway(&provider).await;
+    let provider = Provider::ollama(&upstream).slots(1).max_queue(0);
+    let gateway = crate::harness::spawn_gateway(provider).await;
     let mut first = Raw::connect(gateway.address()).await;
     first.send(&post_bytes("/v1/chat", &[], &chat("first"))).await;
     upstream.calls(1).await;
@@ -136,7 +136,7 @@ async fn a_refusal_for_a_full_line_keeps_the_connection() {
 #[tokio::test]
 async fn a_client_that_does_not_send_its_body_is_refused_soon_and_its_connection_closed() {
     let upstream = Upstream::ollama();
-    let gateway = gateway(&upstream, KEYS).await;
+    let gateway = gateway_with(&upstream, with_keys()).await;
     let mut refused = 0;
     for (status, bytes) in refusals() {
         // Refusals that need the body are no case for this, nor are keys that have requests left.
@@ -162,7 +162,7 @@ async fn a_client_that_does_not_send_its_body_is_refused_soon_and_its_connection
 #[tokio::test]
 async fn a_client_that_sends_a_large_body_first_still_reads_the_answer() {
     let upstream = Upstream::ollama();
-    let gateway = gateway(&upstream, KEYS).await;
+    let gateway = gateway_with(&upstream, with_keys()).await;
     let length = 4_000_000;
     let piece = vec![b'x'; length / 20];
     for key in ["sk-a", "sk-unknown"] {
@@ -186,7 +186,7 @@ async fn a_client_that_sends_a_large_body_first_still_reads_the_answer() {
 #[tokio::test]
 async fn expect_100_continue_is_answered() {
     let upstream = Upstream::ollama();
-    let gateway = gateway(&upstream, KEYS).await;
+    let gateway = gateway_with(&upstream, with_keys()).await;
     let mut raw = Raw::connect(gateway.address()).await;
     for (status, key) in [(200, "sk-a"), (401, "sk-b"), (200, "sk-a")] {
         let headers = [("Expect", "100-continue"), ("x-api-key", key)];
@@ -206,7 +206,7 @@ async fn while_the_gateway_stops_the_answer_says_that_the_connection_ends() {
     let held = gate.clone();
     let upstream =
         Upstream::spawn(move |_| ollama::opened(&["Hel"]).hold(&held).piece(ollama::done(1)));
-    let mut gateway = gateway(&upstream, "").await;
+    let mut gateway = gateway(&upstream).await;
     let mut running = Raw::connect(gateway.address()).await;
     running.send(&post_bytes("/v1/chat", &[], &chat("runs"))).await;
     upstream.calls(1).await;

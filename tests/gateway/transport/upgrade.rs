@@ -1,8 +1,9 @@
 //! Clients that ask for another protocol: none gets one, and all are served.
 
+use crate::harness::{Config, Key};
 use serde_json::Value;
 
-use super::{GAP, echo, gateway, read_chunked};
+use super::{GAP, echo, gateway, gateway_with, read_chunked};
 use crate::client::raw::{Raw, post_bytes};
 use crate::client::{ask, chat, streamed_chat};
 use crate::hostile::forms;
@@ -45,7 +46,7 @@ fn check_kept(answer: &str, asked: &str) {
 #[tokio::test]
 async fn a_client_that_asks_for_another_protocol_is_served_and_keeps_its_connection() {
     let upstream = Upstream::spawn(echo);
-    let gateway = gateway(&upstream, "").await;
+    let gateway = gateway(&upstream).await;
     let mut raw = Raw::connect(gateway.address()).await;
     for (number, wish) in WISHES.iter().enumerate() {
         let asked = format!("whole {number}");
@@ -61,7 +62,7 @@ async fn a_client_that_asks_for_another_protocol_is_served_and_keeps_its_connect
 #[tokio::test]
 async fn it_makes_no_difference_how_the_bytes_of_such_a_request_are_cut() {
     let upstream = Upstream::spawn(echo);
-    let gateway = gateway(&upstream, "").await;
+    let gateway = gateway(&upstream).await;
     let wish = WISHES[0];
     let bytes = post_bytes("/v1/chat", wish, &chat("cut"));
     let mut raw = Raw::connect(gateway.address()).await;
@@ -78,7 +79,7 @@ async fn it_makes_no_difference_how_the_bytes_of_such_a_request_are_cut() {
 #[tokio::test]
 async fn such_requests_may_be_chunked_and_pipelined() {
     let upstream = Upstream::spawn(echo);
-    let gateway = gateway(&upstream, "").await;
+    let gateway = gateway(&upstream).await;
     // A body that looks like a head must reach the provider as it was sent.
     let inner = "\r\n\r\nPOST / HTTP/1.1\r\nConnection: upgrade\r\n\r\n";
     let wish =
@@ -109,7 +110,7 @@ async fn such_requests_may_be_chunked_and_pipelined() {
 #[tokio::test]
 async fn the_admin_listener_says_that_it_closes_the_connection_of_such_a_request() {
     let upstream = Upstream::spawn(echo);
-    let gateway = gateway(&upstream, "").await;
+    let gateway = gateway(&upstream).await;
     let wish = [("connection", "Upgrade, HTTP2-Settings"), ("upgrade", "h2c")];
     for path in ["/metrics", "/admin/providers", "/nowhere"] {
         let answer = ask("GET", &gateway.admin_url(path), &wish).await;
@@ -122,8 +123,7 @@ async fn the_admin_listener_says_that_it_closes_the_connection_of_such_a_request
 #[tokio::test]
 async fn a_websocket_is_refused_at_once_in_the_envelope_of_its_path() {
     let upstream = Upstream::spawn(echo);
-    let keys = "[[keys]]\nname = \"a\"\nkey = \"sk-a\"";
-    let gateway = gateway(&upstream, keys).await;
+    let gateway = gateway_with(&upstream, Config::new().key(Key::new("a"))).await;
     let mut raw = Raw::connect(gateway.address()).await;
     let paths = [
         ("/v1/responses", "/error/code"),

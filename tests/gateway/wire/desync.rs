@@ -20,7 +20,7 @@ use tempfile::TempDir;
 
 use super::peer::Peer;
 use crate::client::{Streamed, chat, post_json_with, stream_with};
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{Breaker, Config, Gateway, Provider, Server, Timeouts, Tls, spawn_gateway};
 use crate::patience::within;
 use crate::soak::number;
 use crate::tls::front::{Authority, Front, Leaf};
@@ -69,8 +69,8 @@ async fn no_client_ever_reads_the_answer_to_another_request() {
     let file = folder.path().join("ca.pem");
     std::fs::write(&file, authority.pem()).unwrap();
     let front = Front::open(peers[4].address(), authority.issue(Leaf::Good)).await;
-    let tls = format!("tls = {{ ca_file = '{}', roots = 'none' }}", file.to_str().unwrap());
-    let gateway = Arc::new(spawn_gateway(&config(&peers, &front.url(), &tls)).await);
+    let tls = Tls::default().ca_file(file.to_str().unwrap()).roots("none");
+    let gateway = Arc::new(spawn_gateway(config(&peers, &front.url(), &tls)).await);
     let until = Instant::now() + Duration::from_secs(seconds);
     let mut tally = BTreeMap::<String, usize>::new();
     let (mut sent, mut round) = (0, 0);
@@ -95,20 +95,21 @@ async fn no_client_ever_reads_the_answer_to_another_request() {
     Arc::into_inner(gateway).unwrap().end(sent).await;
 }
 
-fn config(peers: &[Peer], encrypted: &str, tls: &str) -> String {
-    let more = format!(
-        "max_concurrency = {SLOTS}\nmax_queue = 1000\nretry = {{ max_retries = 0 }}\n\
-         breaker = {{ failures = 1000 }}\ntimeouts = {{ first_event = '10s', idle = '10s' }}"
-    );
-    let sections = PROVIDERS.iter().zip(peers).map(|((name, api), peer)| {
-        let (url, tls) = if *name == "encrypted" {
-            (encrypted.to_owned(), tls)
-        } else {
-            (format!("{}{}", peer.url(), api.path()), "")
+fn config(peers: &[Peer], encrypted: &str, tls: &Tls) -> Config {
+    let providers = PROVIDERS.iter().zip(peers).map(|((name, api), peer)| {
+        let provider = match *name {
+            "encrypted" => Provider::new(name, api.backend(), encrypted).tls(tls.clone()),
+            _ => Provider::new(name, api.backend(), format!("{}{}", peer.url(), api.path())),
         };
-        provider(name, api.backend(), &url, &format!("api_key = 'x'\n{more}\n{tls}"))
+        provider
+            .api_key("x")
+            .slots(SLOTS)
+            .max_queue(1000)
+            .no_retries()
+            .breaker(Breaker::default().failures(1000))
+            .timeouts(Timeouts::default().first_event("10s").idle("10s"))
     });
-    format!("[server]\nworkers = 2\n{}", sections.collect::<String>())
+    Config::new().server(Server::default().workers(2)).providers(providers)
 }
 
 /// All clients at once, each with its exchanges one after the other.

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::peer::{Act, Asked, Peer};
 use super::{gateway, is_answered, own, write};
 use crate::client::{Answer, chat, post_json_with};
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{Gateway, Provider, spawn_gateway};
 
 /// More than the sockets between take.
 const LARGE: usize = 12 << 20;
@@ -97,7 +97,7 @@ async fn a_provider_that_closes_during_a_large_request_fails_that_request_alone(
         marker if marker.starts_with("large") => vec![Act::Close],
         _ => own(asked),
     });
-    let config = provider("ollama", "ollama", &peer.url(), "retry = { max_retries = 0 }");
+    let config = Provider::new("ollama", "ollama", peer.url()).no_retries();
     let gateway = spawn_gateway(&config).await;
     // As many different requests as open a breaker.
     for number in 0..5 {

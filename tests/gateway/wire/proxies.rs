@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::client::{Answer, chat, get, post_json};
-use crate::harness::{Gateway, provider, spawn_gateway, spawn_gateway_with};
+use crate::harness::{Config, Gateway, Provider, Server, Tls, spawn_gateway, spawn_gateway_with};
 use crate::tls::front::{Authority, Front, Leaf};
 use crate::upstream::{Upstream, refusing};
 
@@ -78,8 +78,8 @@ async fn ask(gateway: &Gateway, provider: &str) -> Answer {
     post_json(&gateway.url("/v1/chat"), &body).await
 }
 
-fn once(name: &str, url: &str, more: &str) -> String {
-    provider(name, "ollama", url, &format!("retry = {{ max_retries = 0 }}\n{more}"))
+fn once(name: &str, url: impl Into<String>) -> Provider {
+    Provider::new(name, "ollama", url).no_retries()
 }
 
 /// The value of a field of a request.
@@ -93,8 +93,10 @@ async fn a_provider_without_tls_is_reached_by_its_absolute_address() {
     let upstream = Upstream::ollama();
     let proxy = Proxy::to(upstream.address()).await;
     let url = format!("http://me:sk-planted@{}", proxy.address);
-    let config = once("ollama", "http://models.test:1234/deep", &format!("proxy = '{url}'"));
-    let gateway = spawn_gateway(&format!("[server]\nworkers = 1\n{config}")).await;
+    let config = Config::new()
+        .server(Server::default().workers(1))
+        .provider(once("ollama", "http://models.test:1234/deep").proxy(url));
+    let gateway = spawn_gateway(config).await;
     for _ in 0..2 {
         let answer = ask(&gateway, "ollama").await;
         assert_eq!(answer.status, 200, "{}", answer.text());
@@ -121,12 +123,10 @@ async fn a_provider_with_tls_is_reached_through_a_tunnel() {
     let front = Front::open(upstream.address(), authority.issue(Leaf::Good)).await;
     let target = front.url().strip_prefix("https://").unwrap().to_owned();
     let proxy = Proxy::to(target.parse().unwrap()).await;
-    let more = format!(
-        "proxy = 'http://me:sk-planted@{}'\ntls = {{ ca_file = '{}', roots = 'none' }}",
-        proxy.address,
-        file.to_str().unwrap()
-    );
-    let gateway = spawn_gateway(&once("ollama", &front.url(), &more)).await;
+    let provider = once("ollama", front.url())
+        .proxy(format!("http://me:sk-planted@{}", proxy.address))
+        .tls(Tls::default().ca_file(file.to_str().unwrap()).roots("none"));
+    let gateway = spawn_gateway(provider).await;
     let answer = ask(&gateway, "ollama").await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     let head = &proxy.heads()[0];
@@ -143,11 +143,12 @@ async fn the_environments_proxy_is_not_used_for_this_machine_or_exempt_hosts() {
     let proxy = Proxy::to(upstream.address()).await;
     let there = format!("http://{}", proxy.address);
     let wrong = format!("http://{}", elsewhere.address());
-    let config = once("far", "http://models.test", "")
-        + &once("here", &upstream.url(), "")
-        + &once("exempt", "http://models.exempt.test", "")
-        + &once("direct", "http://models.test", "proxy = 'none'")
-        + &once("written", "http://models.test", &format!("proxy = '{wrong}'"));
+    let config = Config::new()
+        .provider(once("far", "http://models.test"))
+        .provider(once("here", upstream.url()))
+        .provider(once("exempt", "http://models.exempt.test"))
+        .provider(once("direct", "http://models.test").proxy("none"))
+        .provider(once("written", "http://models.test").proxy(wrong));
     let variables = [("HTTP_PROXY", there.as_str()), ("NO_PROXY", "exempt.test,other.test")];
     let gateway = spawn_gateway_with(&config, &variables).await;
     for (name, status, words) in [
@@ -178,11 +179,11 @@ async fn a_proxy_that_refuses_a_tunnel_is_distinguished_from_the_provider() {
         ("speaks", "HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", "does not answer like one"),
         ("garbled", "SSH-2.0-x\r\n", "does not answer like one"),
     ];
-    let mut config = String::new();
+    let mut config = Config::new();
     for (name, consent, _) in cases {
         let proxy = Proxy::saying(consent, upstream.address()).await;
-        config +=
-            &once(name, "https://models.test", &format!("proxy = 'http://{}'", proxy.address));
+        let address = format!("http://{}", proxy.address);
+        config = config.provider(once(name, "https://models.test").proxy(address));
     }
     let gateway = spawn_gateway(&config).await;
     for (name, _, words) in cases {
