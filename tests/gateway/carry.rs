@@ -9,7 +9,7 @@ mod ways;
 use serde_json::json;
 
 use crate::client::{post_bytes, post_json, stream_bytes};
-use crate::harness::{provider, spawn_gateway};
+use crate::harness::{Config, Names, Provider, Route, Target, spawn_gateway};
 use crate::upstream::{Call, Script, Upstream, ollama};
 
 /// Bodies with everything that no gateway knows or would write itself, by their path.
@@ -116,7 +116,16 @@ fn answered(call: &Call) -> Script {
     Script::status(200).header("content-type", "application/json").piece(answer_at(path))
 }
 
-/// The provider that speaks the API of this path.
+/// The provider `own`, which speaks this API, or with `responses` also OpenAI's newer one.
+fn of_kind(kind: &str, upstream: &Upstream) -> Provider {
+    match kind {
+        "openai" => Provider::openai("own", upstream),
+        "responses" => Provider::openai("own", upstream).apis(["responses"]),
+        kind => Provider::new("own", kind, upstream.url()),
+    }
+}
+
+/// The kind of provider that speaks the API of this path.
 fn kind_of(path: &str) -> &'static str {
     match path {
         path if path.starts_with("/v1/messages") => "anthropic",
@@ -132,7 +141,7 @@ async fn any_request_arrives_as_it_was_sent_and_any_answer_comes_back_as_it_was_
     for (path, body) in BODIES {
         let kind = kind_of(path);
         let url = if kind == "openai" { format!("{}/v1", upstream.url()) } else { upstream.url() };
-        let gateway = spawn_gateway(&provider(kind, kind, &url, "models = ['m']")).await;
+        let gateway = spawn_gateway(Provider::new(kind, kind, &url).models(["m"])).await;
         let answer = post_bytes(&gateway.url(path), &[], body).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
         assert_eq!(answer.text(), answer_at(path), "{path}");
@@ -152,10 +161,11 @@ async fn any_request_arrives_as_it_was_sent_and_any_answer_comes_back_as_it_was_
 #[tokio::test]
 async fn an_alias_is_the_only_thing_that_changes_on_either_way() {
     let upstream = Upstream::spawn(answered);
-    let gateway = spawn_gateway(&format!(
-        "{}[[routes]]\nmodel = 'alias'\ntargets = [{{ provider = 'openai', model = 'real' }}]",
-        provider("openai", "openai", &format!("{}/v1", upstream.url()), "")
-    ))
+    let gateway = spawn_gateway(
+        Config::new()
+            .provider(Provider::openai("openai", &upstream))
+            .route(Route::new("alias", [Target::new("openai", "real")])),
+    )
     .await;
     let body = "{ \"model\" : \"al\\u0069as\", \"messages\":[] ,\"n\":1.0}";
     let answer = post_bytes(&gateway.url("/v1/chat/completions"), &[], body).await;
@@ -170,8 +180,7 @@ async fn an_alias_is_the_only_thing_that_changes_on_either_way() {
 async fn known_headers_and_the_query_are_passed_on_and_credentials_never() {
     let upstream = Upstream::spawn(answered);
     let gateway =
-        spawn_gateway(&provider("anthropic", "anthropic", &upstream.url(), "api_key = 'own'"))
-            .await;
+        spawn_gateway(Provider::new("anthropic", "anthropic", upstream.url()).api_key("own")).await;
     let headers = [
         ("anthropic-beta", "context-management-2025-06-27,new-1"),
         ("anthropic-version", "2027-01-01"),
@@ -196,9 +205,10 @@ async fn known_headers_and_the_query_are_passed_on_and_credentials_never() {
 #[tokio::test]
 async fn what_the_operator_adds_is_spliced_in_and_what_is_there_stays() {
     let upstream = Upstream::spawn(answered);
-    let more = "default_max_tokens = 7\nbody = { top_k = 5, user = 'no', chat = { a = 1, b = 2 } }";
-    let gateway =
-        spawn_gateway(&provider("openai", "openai", &format!("{}/v1", upstream.url()), more)).await;
+    let provider = Provider::openai("openai", &upstream)
+        .default_max_tokens(7)
+        .body(toml::toml! { top_k = 5 user = "no" chat = { a = 1, b = 2 } });
+    let gateway = spawn_gateway(provider).await;
     let body = "{\"model\":\"m\", \"chat\": {\"b\": 1.0},\n\"messages\":[], \"user\":\"me\" }";
     post_bytes(&gateway.url("/v1/chat/completions"), &[], body).await;
     let call = upstream.calls_so_far().pop().unwrap();
@@ -211,12 +221,15 @@ async fn what_the_operator_adds_is_spliced_in_and_what_is_there_stays() {
 #[tokio::test]
 async fn what_cannot_be_translated_is_refused_only_where_it_must_be() {
     let (own, other) = (Upstream::spawn(answered), Upstream::spawn(ollama::reply));
-    let gateway = spawn_gateway(&format!(
-        "{}{}[[routes]]\nmodel = 'both'\ntargets = [{{ provider = 'ollama', model = 'm' }}]\n\
-         fallback = [{{ provider = 'openai', model = 'm' }}]",
-        provider("ollama", "ollama", &other.url(), "models = ['small']"),
-        provider("openai", "openai", &format!("{}/v1", own.url()), "models = ['m']"),
-    ))
+    let gateway = spawn_gateway(
+        Config::new()
+            .provider(Provider::ollama(&other).models(["small"]))
+            .provider(Provider::openai("openai", &own).models(["m"]))
+            .route(
+                Route::new("both", [Target::new("ollama", "m")])
+                    .fallback([Target::new("openai", "m")]),
+            ),
+    )
     .await;
     let ask = |model: &str| json!({ "model": model, "messages": [{ "role": "user", "content": 7 }], "x": 1 });
     let url = gateway.url("/v1/chat/completions");
@@ -233,8 +246,7 @@ async fn what_cannot_be_translated_is_refused_only_where_it_must_be() {
 #[tokio::test]
 async fn a_model_that_is_named_twice_is_never_passed_on() {
     let upstream = Upstream::spawn(answered);
-    let gateway =
-        spawn_gateway(&provider("ollama", "ollama", &upstream.url(), "models = ['m']")).await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream).models(["m"])).await;
     for body in [
         r#"{"model":"m","model":"secret","messages":[{"role":"user","content":"a"}]}"#,
         r#"{"model":"m","Model":"secret","messages":[{"role":"user","content":"a"}]}"#,
@@ -252,11 +264,13 @@ async fn a_model_that_is_named_twice_is_never_passed_on() {
 async fn a_provider_may_say_which_apis_it_speaks() {
     let upstream = Upstream::spawn(answered);
     let url = format!("{}/v1", upstream.url());
-    let gateway = spawn_gateway(&format!(
-        "{}{}",
-        provider("more", "openai", &url, "models = ['m']\napis = ['messages', 'responses']"),
-        provider("none", "openai", &url, "models = ['n']\napis = []"),
-    ))
+    let gateway = spawn_gateway(
+        Config::new()
+            .provider(
+                Provider::new("more", "openai", &url).models(["m"]).apis(["messages", "responses"]),
+            )
+            .provider(Provider::new("none", "openai", &url).models(["n"]).apis(Names::none())),
+    )
     .await;
     let body = r#"{"model":"m","max_tokens":9,"messages":[],"new":1.0}"#;
     let answer = post_bytes(&gateway.url("/v1/messages"), &[], body).await;
@@ -272,7 +286,7 @@ async fn a_provider_may_say_which_apis_it_speaks() {
 #[tokio::test]
 async fn chat_completions_at_an_ollama_are_translated() {
     let upstream = Upstream::spawn(ollama::reply);
-    let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), "")).await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream)).await;
     let body = r#"{"model":"m","messages":[{"role":"user","content":"a"}],"stream":true}"#;
     let url = gateway.url("/v1/chat/completions");
     let pieces = stream_bytes(&url, &[], body).await.rest().await;

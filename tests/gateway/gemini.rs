@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::client::{ask, get, post_json, post_json_with, stream};
-use crate::harness::{Gateway, provider, spawn_gateway, spawn_gateway_with};
+use crate::harness::{Config, Gateway, Key, Names, Provider, spawn_gateway, spawn_gateway_with};
 use crate::upstream::{Script, Upstream, anthropic, gemini, ollama, openai};
 
 const KEY: &str = "sk-planted+for/google";
@@ -28,11 +28,11 @@ async fn before(backend: &str) -> (Upstream, Gateway) {
         "gemini" => Upstream::spawn(move |call| gemini::reply(call, &say())),
         _ => Upstream::spawn(move |_| gemini::answer(&say())),
     };
-    let (backend, more) = match backend {
-        "translated" => ("gemini", "apis = []"),
-        backend => (backend, ""),
+    let provider = match backend {
+        "translated" => Provider::new("p", "gemini", upstream.url()).apis(Names::none()),
+        backend => Provider::new("p", backend, upstream.url()),
     };
-    let gateway = spawn_gateway(&provider("p", backend, &upstream.url(), more)).await;
+    let gateway = spawn_gateway(provider).await;
     (upstream, gateway)
 }
 
@@ -138,7 +138,8 @@ async fn a_call_and_its_proof_come_and_go_unchanged() {
             .chunked()
             .piece(format!("data: {said}\r\n\r\n"))
     });
-    let gateway = spawn_gateway(&provider("p", "gemini", &upstream.url(), "apis = []")).await;
+    let provider = Provider::new("p", "gemini", upstream.url()).apis(Names::none());
+    let gateway = spawn_gateway(provider).await;
     let url = gateway.url("/v1beta/models/gemini-3-pro:generateContent");
     let answer = post_json(&url, &question()).await.json();
     let content = answer["candidates"][0]["content"].clone();
@@ -159,8 +160,9 @@ async fn a_call_and_its_proof_come_and_go_unchanged() {
 async fn googles_ways_to_show_a_key_open_googles_paths_alone_and_leave_no_trace() {
     let upstream = Upstream::spawn(ollama::reply);
     let filter = ("RUST_LOG", "llm_gateway=trace,access=trace,attempt=trace,warn");
-    let keys = format!("[[keys]]\nname = \"team\"\nkey = \"{KEY}\"\n");
-    let config = format!("{keys}{}", provider("p", "ollama", &upstream.url(), ""));
+    let config = Config::new()
+        .key(Key::new("team").key(KEY))
+        .provider(Provider::ollama(&upstream).name("p"));
     let gateway = spawn_gateway_with(&config, &[filter]).await;
     let escaped = KEY.replace('+', "%2B").replace('/', "%2f");
     for method in METHODS {
@@ -196,7 +198,7 @@ async fn googles_ways_to_show_a_key_open_googles_paths_alone_and_leave_no_trace(
 #[tokio::test]
 async fn errors_come_in_googles_form() {
     let upstream = Upstream::spawn(|_| ollama::error(404, "model 'llama3.1' not found"));
-    let gateway = spawn_gateway(&provider("p", "ollama", &upstream.url(), "")).await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream).name("p")).await;
     for (path, body, status, word) in [
         (path("generateContent"), question(), 404, "NOT_FOUND"),
         (path("generateContent"), json!({}), 400, "INVALID_ARGUMENT"),
@@ -221,7 +223,7 @@ async fn errors_come_in_googles_form() {
 async fn a_stream_that_fails_midway_ends_with_the_error_and_a_broken_connection() {
     let upstream =
         Upstream::spawn(|_| ollama::opened(&["Hel"]).piece(ollama::error_line("out of memory")));
-    let gateway = spawn_gateway(&provider("p", "ollama", &upstream.url(), "")).await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream).name("p")).await;
     for query in ["?alt=sse", ""] {
         let url = gateway.url(&path(&format!("streamGenerateContent{query}")));
         let pieces = stream(&url, &question()).await.rest().await;
@@ -241,7 +243,8 @@ async fn gemini_is_told_what_a_vector_is_for() {
     let upstream = Upstream::spawn(|_| {
         Script::json(200, &json!({ "embeddings": [{ "values": [0.5] }, { "values": [1.0] }] }))
     });
-    let gateway = spawn_gateway(&provider("p", "gemini", &upstream.url(), "apis = []")).await;
+    let provider = Provider::new("p", "gemini", upstream.url()).apis(Names::none());
+    let gateway = spawn_gateway(provider).await;
     let text = |text: &str| {
         json!({ "model": "models/other", "content": { "parts": [{ "text": text }] },
             "taskType": "CLUSTERING", "output_dimensionality": 8 })
@@ -273,7 +276,7 @@ async fn vectors_and_counts_are_had_and_models_listed() {
         }
         _ => ollama::reply(call),
     });
-    let gateway = spawn_gateway(&provider("p", "ollama", &upstream.url(), "")).await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream).name("p")).await;
     let text = |text: &str| json!({ "content": { "parts": [{ "text": text }] } });
     let one = post_json(&gateway.url(&path("embedContent")), &text("a")).await;
     assert_eq!(one.json()["embedding"]["values"], json!([0.5, 1.0]), "{}", one.text());

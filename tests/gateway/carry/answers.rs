@@ -1,7 +1,8 @@
 //! Answers that are passed on unchanged, piece by piece.
 
+use super::of_kind;
 use crate::client::{post_bytes, stream_bytes};
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{Config, Gateway, Provider, Route, Target, spawn_gateway};
 use crate::patience::eventually;
 use crate::upstream::{Gate, Script, Upstream, openai};
 
@@ -93,15 +94,7 @@ const STREAMS: [(&str, &str, &str, &[&str]); 8] = [
 ];
 
 async fn gateway_for(kind: &str, upstream: &Upstream) -> Gateway {
-    let (backend, more) = match kind {
-        "responses" => ("openai", "apis = ['responses']"),
-        kind => (kind, ""),
-    };
-    let url = match backend {
-        "openai" => format!("{}/v1", upstream.url()),
-        _ => upstream.url(),
-    };
-    spawn_gateway(&provider("own", backend, &url, more)).await
+    spawn_gateway(of_kind(kind, upstream)).await
 }
 
 #[tokio::test]
@@ -159,10 +152,11 @@ async fn the_count_of_tokens_is_asked_for_and_its_piece_is_the_gateways_alone() 
 #[tokio::test]
 async fn an_alias_is_put_back_in_every_piece() {
     let upstream = Upstream::spawn(|_| openai::answer(&["a", "b"]));
-    let gateway = spawn_gateway(&format!(
-        "{}[[routes]]\nmodel = 'alias'\ntargets = [{{ provider = 'own', model = 'real' }}]",
-        provider("own", "openai", &format!("{}/v1", upstream.url()), "")
-    ))
+    let gateway = spawn_gateway(
+        Config::new()
+            .provider(Provider::openai("own", &upstream))
+            .route(Route::new("alias", [Target::new("own", "real")])),
+    )
     .await;
     let body = r#"{"model":"alias","messages":[],"stream":true}"#;
     let url = gateway.url("/v1/chat/completions");

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::answered;
 use crate::client::{post_bytes, post_json_with, stream_bytes};
-use crate::harness::{provider, spawn_gateway};
+use crate::harness::{Breaker, Config, Key, Provider, Route, Target, Timeouts, spawn_gateway};
 use crate::upstream::{Script, Upstream, ollama, openai};
 
 const KEY: [(&str, &str); 1] = [("authorization", "Bearer sk-a")];
@@ -12,9 +12,13 @@ const KEY: [(&str, &str); 1] = [("authorization", "Bearer sk-a")];
 #[tokio::test]
 async fn the_tokens_of_a_carried_answer_count_towards_the_limits_of_its_key() {
     let upstream = Upstream::spawn(answered);
-    let key = "[[keys]]\nname = 'a'\nkey = 'sk-a'\ntokens_per_day = 1000\n";
     let url = format!("{}/v1", upstream.url());
-    let gateway = spawn_gateway(&format!("{}{key}", provider("own", "openai", &url, ""))).await;
+    let gateway = spawn_gateway(
+        Config::new()
+            .provider(Provider::new("own", "openai", &url))
+            .key(Key::new("a").tokens_per_day(1000)),
+    )
+    .await;
     let ask =
         json!({ "model": "m", "messages": [{ "role": "new", "content": "hi" }], "max_tokens": 50 });
     let url = gateway.url("/v1/chat/completions");
@@ -36,9 +40,10 @@ async fn requests_that_the_gateway_does_not_understand_are_distinguished() {
         picture if picture.starts_with('A') => Script::hang_up(),
         _ => openai::whole(&["hi"]),
     });
-    let more = "retry = { max_retries = 0 }\nbreaker = { failures = 1000 }";
-    let gateway =
-        spawn_gateway(&provider("own", "openai", &format!("{}/v1", upstream.url()), more)).await;
+    let gateway = spawn_gateway(
+        Provider::openai("own", &upstream).no_retries().breaker(Breaker::default().failures(1000)),
+    )
+    .await;
     let url = gateway.url("/v1/chat/completions");
     let ask = async |letter: &str| {
         let body = json!({ "model": "m", "messages": 7, "picture": letter.repeat(9000) });
@@ -57,12 +62,12 @@ async fn requests_that_the_gateway_does_not_understand_are_distinguished() {
 #[tokio::test]
 async fn what_must_stay_local_is_carried_to_local_providers_only() {
     let (near, far) = (Upstream::spawn(ollama::reply), Upstream::spawn(answered));
-    let gateway = spawn_gateway(&format!(
-        "{}{}[[routes]]\nmodel = 'm'\ntargets = [{{ provider = 'far', model = 'm' }}]\n\
-         fallback = [{{ provider = 'near', model = 'm' }}]",
-        provider("far", "openai", &format!("{}/v1", far.url()), ""),
-        provider("near", "ollama", &near.url(), ""),
-    ))
+    let gateway = spawn_gateway(
+        Config::new()
+            .provider(Provider::openai("far", &far))
+            .provider(Provider::ollama(&near).name("near"))
+            .route(Route::new("m", [Target::new("far", "m")]).fallback([Target::new("near", "m")])),
+    )
     .await;
     let url = gateway.url("/v1/chat/completions");
     let local = [("x-gateway-data-policy", "local")];
@@ -79,9 +84,10 @@ async fn what_must_stay_local_is_carried_to_local_providers_only() {
 #[tokio::test]
 async fn a_carried_stream_that_stalls_ends_with_an_error() {
     let upstream = Upstream::spawn(|_| openai::opened(&["Hel"]).stall());
-    let more = "timeouts = { idle = '200ms' }\nretry = { max_retries = 0 }";
-    let gateway =
-        spawn_gateway(&provider("own", "openai", &format!("{}/v1", upstream.url()), more)).await;
+    let gateway = spawn_gateway(
+        Provider::openai("own", &upstream).timeouts(Timeouts::default().idle("200ms")).no_retries(),
+    )
+    .await;
     let body = r#"{"model":"m","messages":[],"stream":true}"#;
     let pieces = stream_bytes(&gateway.url("/v1/chat/completions"), &[], body).await.rest().await;
     assert!(!pieces.ended_properly && pieces.text().contains("stalled"), "{}", pieces.text());

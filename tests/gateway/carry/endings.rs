@@ -1,9 +1,10 @@
 //! Carried answers that fail, before and after their first event.
 
+use llm_gateway::policy::OnCut;
 use serde_json::json;
 
 use crate::client::{post_bytes, stream_bytes};
-use crate::harness::{provider, spawn_gateway};
+use crate::harness::{Config, Provider, Retry, Route, Target, spawn_gateway};
 use crate::upstream::{Script, Upstream, anthropic, ollama, openai};
 
 const CHAT: &str =
@@ -13,8 +14,7 @@ const CHAT: &str =
 async fn a_carried_stream_without_its_end_is_never_whole() {
     let end = "data: {\"choices\":[{\"delta\":{\"content\":\"half";
     let upstream = Upstream::spawn(move |_| openai::opened(&["a"]).piece(end));
-    let gateway =
-        spawn_gateway(&provider("own", "openai", &format!("{}/v1", upstream.url()), "")).await;
+    let gateway = spawn_gateway(Provider::openai("own", &upstream)).await;
     let url = gateway.url("/v1/chat/completions");
     let pieces = stream_bytes(&url, &[], CHAT).await.rest().await;
     assert!(!pieces.ended_properly, "{}", pieces.text());
@@ -28,7 +28,7 @@ async fn a_carried_stream_without_its_end_is_never_whole() {
 #[tokio::test]
 async fn an_anthropic_stream_that_breaks_off_ends_with_its_error_event() {
     let upstream = Upstream::spawn(|_| anthropic::opened(&["a"]));
-    let gateway = spawn_gateway(&provider("own", "anthropic", &upstream.url(), "")).await;
+    let gateway = spawn_gateway(Provider::new("own", "anthropic", upstream.url())).await;
     let body = r#"{"model":"m","max_tokens":9,"messages":[],"stream":true,"new":1}"#;
     let pieces = stream_bytes(&gateway.url("/v1/messages"), &[], body).await.rest().await;
     assert!(!pieces.ended_properly, "{}", pieces.text());
@@ -45,9 +45,12 @@ async fn a_failure_before_the_first_event_is_retried_unseen() {
             0 => Script::status(200).piece(first.clone()),
             _ => openai::answer(&["a"]),
         });
-        let more = "retry = { backoff = '1ms', max_backoff = '1ms' }";
         let url = format!("{}/v1", upstream.url());
-        let gateway = spawn_gateway(&provider("own", "openai", &url, more)).await;
+        let gateway = spawn_gateway(
+            Provider::new("own", "openai", &url)
+                .retry(Retry::default().backoff("1ms").max_backoff("1ms")),
+        )
+        .await;
         let url = gateway.url("/v1/chat/completions");
         let streamed = stream_bytes(&url, &[], CHAT).await;
         assert_eq!(streamed.header("x-gateway-attempts"), Some("2"));
@@ -61,13 +64,16 @@ async fn a_failure_before_the_first_event_is_retried_unseen() {
 async fn a_carried_stream_that_breaks_off_continues_with_another_providers_words() {
     let dies = Upstream::spawn(|_| openai::opened(&["Hel", "lo"]));
     let other = Upstream::spawn(|call| ollama::reply_with(call, &["Hello", " there"]));
-    let gateway = spawn_gateway(&format!(
-        "{}{}[[routes]]\nmodel = 'm'\non_cut = 'resume'\n\
-         targets = [{{ provider = 'own', model = 'm' }}]\n\
-         fallback = [{{ provider = 'ollama', model = 'm' }}]",
-        provider("own", "openai", &format!("{}/v1", dies.url()), ""),
-        provider("ollama", "ollama", &other.url(), ""),
-    ))
+    let gateway = spawn_gateway(
+        Config::new()
+            .provider(Provider::openai("own", &dies))
+            .provider(Provider::ollama(&other))
+            .route(
+                Route::new("m", [Target::new("own", "m")])
+                    .fallback([Target::new("ollama", "m")])
+                    .on_cut(OnCut::Resume),
+            ),
+    )
     .await;
     let url = gateway.url("/v1/chat/completions");
     let body = CHAT.replace("\"new\":1", "\"max_tokens\":50");
@@ -88,9 +94,11 @@ async fn a_whole_answer_that_breaks_off_is_requested_again() {
         0 => openai::whole(&["a"]).cut_at(20),
         _ => openai::whole(&["b"]),
     });
-    let more = "retry = { backoff = '1ms', max_backoff = '1ms' }";
-    let gateway =
-        spawn_gateway(&provider("own", "openai", &format!("{}/v1", upstream.url()), more)).await;
+    let gateway = spawn_gateway(
+        Provider::openai("own", &upstream)
+            .retry(Retry::default().backoff("1ms").max_backoff("1ms")),
+    )
+    .await;
     let url = gateway.url("/v1/chat/completions");
     let answer = post_bytes(&url, &[], r#"{"model":"m","messages":[],"new":1}"#).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
@@ -102,8 +110,7 @@ async fn a_whole_answer_that_breaks_off_is_requested_again() {
 #[tokio::test]
 async fn a_providers_refusal_comes_in_its_own_words() {
     let upstream = Upstream::spawn(|_| openai::error(400, "invalid_request_error", "no such tea"));
-    let gateway =
-        spawn_gateway(&provider("own", "openai", &format!("{}/v1", upstream.url()), "")).await;
+    let gateway = spawn_gateway(Provider::openai("own", &upstream)).await;
     let url = gateway.url("/v1/chat/completions");
     let answer = post_bytes(&url, &[], CHAT).await;
     assert_eq!(answer.status, 400);

@@ -2,25 +2,29 @@
 
 use std::time::Duration;
 
+use llm_gateway::policy::{OnCut, Trust};
 use serde_json::json;
 
-use super::answered;
+use super::{answered, of_kind};
 use crate::client::{post_bytes, post_json, post_json_with, stream_bytes};
-use crate::harness::{provider, spawn_gateway};
+use crate::harness::{
+    Cache, Config, Key, Provider, Route, Server, Target, Timeouts, spawn_gateway,
+};
 use crate::upstream::{Call, Gate, Script, Upstream, anthropic, ollama, openai};
-
-const NO_RETRIES: &str = "retry = { max_retries = 0 }";
 
 #[tokio::test]
 async fn the_way_is_explained_for_every_candidate_with_its_reason() {
     let upstream = Upstream::spawn(answered);
-    let gateway = spawn_gateway(&format!(
-        "{}{}{}[[routes]]\nmodel = 'm'\ntargets = [{{ provider = 'first', model = 'm' }}]\n\
-         fallback = [{{ provider = 'own', model = 'm' }}, {{ provider = 'ollama', model = 'm' }}]",
-        provider("own", "openai", &format!("{}/v1", upstream.url()), ""),
-        provider("first", "openai", &format!("{}/v1", upstream.url()), "system = 'first'"),
-        provider("ollama", "ollama", &upstream.url(), ""),
-    ))
+    let gateway = spawn_gateway(
+        Config::new()
+            .provider(Provider::openai("own", &upstream))
+            .provider(Provider::openai("first", &upstream).system("first"))
+            .provider(Provider::ollama(&upstream))
+            .route(
+                Route::new("m", [Target::new("first", "m")])
+                    .fallback([Target::new("own", "m"), Target::new("ollama", "m")]),
+            ),
+    )
     .await;
     let url = gateway.url("/v1/chat/completions");
     let explain = [("x-gateway-explain", "route")];
@@ -49,13 +53,18 @@ async fn the_way_is_explained_for_every_candidate_with_its_reason() {
 async fn a_whole_answer_may_take_timeouts_whole_and_is_then_requested_elsewhere() {
     let slow = Upstream::spawn(|_| Script::never());
     let other = Upstream::spawn(|call| ollama::reply_with(call, &["hi"]));
-    let more = format!("timeouts = {{ first_event = '30s', whole = '200ms' }}\n{NO_RETRIES}");
-    let gateway = spawn_gateway(&format!(
-        "{}{}[[routes]]\nmodel = 'm'\ntargets = [{{ provider = 'slow', model = 'm' }}]\n\
-         fallback = [{{ provider = 'ollama', model = 'm' }}]",
-        provider("slow", "openai", &format!("{}/v1", slow.url()), &more),
-        provider("ollama", "ollama", &other.url(), ""),
-    ))
+    let gateway = spawn_gateway(
+        Config::new()
+            .provider(
+                Provider::openai("slow", &slow)
+                    .timeouts(Timeouts::default().first_event("30s").whole("200ms"))
+                    .no_retries(),
+            )
+            .provider(Provider::ollama(&other))
+            .route(
+                Route::new("m", [Target::new("slow", "m")]).fallback([Target::new("ollama", "m")]),
+            ),
+    )
     .await;
     let url = gateway.url("/v1/chat/completions");
     let body = json!({ "model": "m", "messages": [{ "role": "user", "content": "a" }] });
@@ -73,9 +82,12 @@ async fn a_whole_answer_may_take_timeouts_whole_and_is_then_requested_elsewhere(
 #[tokio::test]
 async fn a_whole_answer_is_not_bound_by_the_wait_for_a_first_piece() {
     let late = Upstream::spawn(|_| openai::whole(&["hi"]).head_pause(Duration::from_millis(400)));
-    let more = format!("timeouts = {{ first_event = '100ms', whole = '20s' }}\n{NO_RETRIES}");
-    let gateway =
-        spawn_gateway(&provider("own", "openai", &format!("{}/v1", late.url()), &more)).await;
+    let gateway = spawn_gateway(
+        Provider::openai("own", &late)
+            .timeouts(Timeouts::default().first_event("100ms").whole("20s"))
+            .no_retries(),
+    )
+    .await;
     let url = gateway.url("/v1/chat/completions");
     let ask = |stream: bool| json!({ "model": "m", "messages": [], "stream": stream });
     assert_eq!(post_json(&url, &ask(false)).await.status, 200);
@@ -123,15 +135,6 @@ const UNKNOWN: [(&str, &str, &str, &str, &str); 5] = [
     ),
 ];
 
-fn of_kind(kind: &str, upstream: &Upstream, more: &str) -> String {
-    let url = format!("{}/v1", upstream.url());
-    match kind {
-        "openai" => provider("own", "openai", &url, more),
-        "responses" => provider("own", "openai", &url, &format!("apis = ['responses']\n{more}")),
-        kind => provider("own", kind, &upstream.url(), more),
-    }
-}
-
 #[tokio::test]
 async fn a_stream_that_is_not_understood_is_not_held_back() {
     for (path, kind, body, piece, end) in UNKNOWN {
@@ -141,7 +144,7 @@ async fn a_stream_that_is_not_understood_is_not_held_back() {
             let script = Script::status(200).header("content-type", "text/event-stream").chunked();
             script.piece(piece).hold(&held).piece(piece).piece(end)
         });
-        let gateway = spawn_gateway(&of_kind(kind, &upstream, "")).await;
+        let gateway = spawn_gateway(of_kind(kind, &upstream)).await;
         let mut streamed = stream_bytes(&gateway.url(path), &[], body).await;
         assert_eq!(streamed.status, 200, "{path}");
         let first = streamed.until(piece.trim_end()).await;
@@ -159,13 +162,13 @@ async fn an_answer_that_is_not_understood_cannot_be_continued() {
     let (path, _, body, unknown, _) = UNKNOWN[0];
     let dies = Upstream::spawn(move |_| Script::status(200).chunked().piece(unknown).piece(text));
     let other = Upstream::spawn(|call| ollama::reply_with(call, &["Hello"]));
-    let gateway = spawn_gateway(&format!(
-        "{}{}[[routes]]\nmodel = 'm'\non_cut = 'resume'\n\
-         targets = [{{ provider = 'own', model = 'm' }}]\n\
-         fallback = [{{ provider = 'ollama', model = 'm' }}]",
-        of_kind("openai", &dies, ""),
-        provider("ollama", "ollama", &other.url(), ""),
-    ))
+    let gateway = spawn_gateway(
+        Config::new().provider(of_kind("openai", &dies)).provider(Provider::ollama(&other)).route(
+            Route::new("m", [Target::new("own", "m")])
+                .fallback([Target::new("ollama", "m")])
+                .on_cut(OnCut::Resume),
+        ),
+    )
     .await;
     let body = body.replace("[]", r#"[{"role":"user","content":"a"}]"#);
     let pieces = stream_bytes(&gateway.url(path), &[], &body).await.rest().await;
@@ -177,7 +180,6 @@ async fn an_answer_that_is_not_understood_cannot_be_continued() {
 
 #[tokio::test]
 async fn heartbeats_never_begin_an_answer_that_begins_by_itself() {
-    let early = "[server]\nheartbeat_after = '50ms'\n";
     let created = "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"r\"}}\n\n";
     let cases = [
         (
@@ -212,7 +214,12 @@ async fn heartbeats_never_begin_an_answer_that_begins_by_itself() {
         let upstream = Upstream::spawn(move |_| {
             Script::status(200).chunked().pieces(pieces.clone()).head_hold(&held)
         });
-        let gateway = spawn_gateway(&format!("{early}{}", of_kind(kind, &upstream, ""))).await;
+        let gateway = spawn_gateway(
+            Config::new()
+                .server(Server::default().heartbeat_after("50ms"))
+                .provider(of_kind(kind, &upstream)),
+        )
+        .await;
         let mut streamed = stream_bytes(&gateway.url(path), &[], body).await;
         let mut text = streamed.until(sign).await;
         gate.open();
@@ -237,19 +244,18 @@ async fn the_billing_line_is_not_sent_to_local_servers() {
     );
     let upstream = Upstream::spawn(answered);
     for (trust, expected, dropped) in [
-        ("cloud", body.clone(), None),
+        (Trust::Cloud, body.clone(), None),
         (
-            "local",
+            Trust::Local,
             body.replace(&format!(r#"{{"type":"text","text":"{bill}"}},"#), ""),
             Some("x-anthropic-billing-header"),
         ),
     ] {
-        let more = format!("trust = '{trust}'");
-        let gateway = spawn_gateway(&of_kind("anthropic", &upstream, &more)).await;
+        let gateway = spawn_gateway(of_kind("anthropic", &upstream).trust(trust)).await;
         let answer = post_bytes(&gateway.url("/v1/messages"), &[], &body).await;
         assert_eq!(answer.header("x-gateway-dropped"), dropped);
         let sent = upstream.calls_so_far().pop().unwrap().body;
-        assert_eq!(String::from_utf8(sent.to_vec()).unwrap(), expected, "{trust}");
+        assert_eq!(String::from_utf8(sent.to_vec()).unwrap(), expected, "{trust:?}");
         gateway.end(1).await;
     }
 }
@@ -264,11 +270,11 @@ fn stored(_: &Call) -> Script {
 async fn a_turn_that_only_the_provider_knows_is_carried_to_it() {
     let own = Upstream::spawn(stored);
     let other = Upstream::spawn(|_| anthropic::answer(&["a"]));
-    let gateway = spawn_gateway(&format!(
-        "{}{}",
-        of_kind("responses", &own, "models = ['m']"),
-        provider("claude", "anthropic", &other.url(), "models = ['n']"),
-    ))
+    let gateway = spawn_gateway(
+        Config::new()
+            .provider(of_kind("responses", &own).models(["m"]))
+            .provider(Provider::new("claude", "anthropic", other.url()).models(["n"])),
+    )
     .await;
     let url = gateway.url("/v1/responses");
     let ask = |model: &str| {
@@ -286,10 +292,6 @@ async fn a_turn_that_only_the_provider_knows_is_carried_to_it() {
 #[tokio::test]
 async fn where_several_callers_share_an_account_none_goes_on_from_what_may_be_another_s() {
     let upstream = Upstream::spawn(answered);
-    let keys = |names: &[&str]| {
-        let key = |name: &&str| format!("[[keys]]\nname = '{name}'\nkey = 'sk-{name}'\n");
-        names.iter().map(key).collect::<String>()
-    };
     let bodies = [
         r#"{"model":"m","previous_response_id":"resp_of_another","input":"b"}"#,
         r#"{"model":"m","conversation":"conv_of_another","input":"b"}"#,
@@ -297,8 +299,10 @@ async fn where_several_callers_share_an_account_none_goes_on_from_what_may_be_an
         r#"{"model":"m","input":[{"type":"item_reference","id":"msg_of_another"}]}"#,
         r#"{"model":"m","input":[{"id":"msg_of_another"}],"tools":[{"type":"new"}]}"#,
     ];
-    let config = format!("{}{}", keys(&["a", "b"]), of_kind("responses", &upstream, ""));
-    let gateway = spawn_gateway(&config).await;
+    let config = Config::new()
+        .keys([Key::new("a"), Key::new("b")])
+        .provider(of_kind("responses", &upstream));
+    let gateway = spawn_gateway(config).await;
     for body in bodies {
         let answer =
             post_bytes(&gateway.url("/v1/responses"), &[("x-api-key", "sk-a")], body).await;
@@ -312,9 +316,13 @@ async fn where_several_callers_share_an_account_none_goes_on_from_what_may_be_an
 #[tokio::test]
 async fn what_a_provider_would_fall_back_to_by_itself_stays_within_the_scope_of_the_key() {
     let upstream = Upstream::spawn(answered);
-    let keys = "[[keys]]\nname = 'narrow'\nkey = 'sk-narrow'\nmodels = ['m']\n\
-                [[keys]]\nname = 'all'\nkey = 'sk-all'\n";
-    let gateway = spawn_gateway(&format!("{keys}{}", of_kind("openai", &upstream, ""))).await;
+    let gateway = spawn_gateway(
+        Config::new()
+            .key(Key::new("narrow").models(["m"]))
+            .key(Key::new("all"))
+            .provider(of_kind("openai", &upstream)),
+    )
+    .await;
     let url = gateway.url("/v1/chat/completions");
     let body = r#"{"model":"m","messages":[],"models":["dear"],"fallbacks":["dear"]}"#;
     let narrow = post_bytes(&url, &[("x-api-key", "sk-narrow")], body).await;
@@ -330,8 +338,10 @@ async fn what_a_provider_would_fall_back_to_by_itself_stays_within_the_scope_of_
 #[tokio::test]
 async fn a_turn_of_a_conversation_that_the_provider_keeps_is_never_answered_from_the_cache() {
     let upstream = Upstream::spawn(stored);
-    let cache = "[cache]\nttl = '1m'\n";
-    let gateway = spawn_gateway(&format!("{cache}{}", of_kind("responses", &upstream, ""))).await;
+    let gateway = spawn_gateway(
+        Config::new().cache(Cache::default().ttl("1m")).provider(of_kind("responses", &upstream)),
+    )
+    .await;
     let url = gateway.url("/v1/responses");
     for (body, calls) in [
         (r#"{"model":"m","conversation":"conv_1","input":"b","temperature":0}"#, 2),
@@ -353,7 +363,7 @@ async fn a_key_that_is_written_twice_anywhere_is_never_passed_on() {
         ("/v1/messages", "anthropic", r#"{"model":"m","max_tokens":1,"messages":[{"a":1,"a":2}]}"#),
         ("/api/chat", "ollama", r#"{"model":"m","messages":[],"options":{"x":{"y":1,"y":2}}}"#),
     ] {
-        let gateway = spawn_gateway(&of_kind(kind, &upstream, "")).await;
+        let gateway = spawn_gateway(of_kind(kind, &upstream)).await;
         let answer = post_bytes(&gateway.url(path), &[], body).await;
         assert_eq!(answer.status, 400, "{path}: {}", answer.text());
         gateway.end(1).await;
