@@ -1,17 +1,18 @@
 //! What an operator adds to the calls of a provider: headers, fields, and the version of the API.
 
 use serde_json::{Value, json};
+use toml::toml;
 
 use crate::client::{chat, get, post_json};
-use crate::harness::{provider, run_in, spawn_gateway, spawn_gateway_with};
+use crate::harness::{Config, Provider, run_in, spawn_gateway, spawn_gateway_with};
 use crate::upstream::{Script, Upstream, ollama, openai};
 
 #[tokio::test]
 async fn every_call_has_the_operators_headers_in_place_of_ours() {
     let upstream = Upstream::spawn(|_| openai::answer(&["ok"]));
-    let more = "headers = { X-Title = 'kiosk', User-Agent = 'kiosk/1' }\n\
-                headers_env = { Authorization = 'PROXY_AUTH' }";
-    let config = provider("cloud", "openai", &format!("{}/v1", upstream.url()), more);
+    let config = Provider::openai("cloud", &upstream)
+        .headers(toml! { X-Title = "kiosk" User-Agent = "kiosk/1" })
+        .headers_env(toml! { Authorization = "PROXY_AUTH" });
     let variables = [("PROXY_AUTH", "Basic sk-planted")];
     let gateway = spawn_gateway_with(&config, &variables).await;
     let mut body = chat("hi");
@@ -42,8 +43,8 @@ async fn a_header_that_a_provider_quotes_is_masked() {
         let token = call.header("x-token").unwrap_or_default();
         ollama::error(400, &format!("what is {token}?"))
     });
-    let more = "headers = { X-Token = 'sk-planted-token' }";
-    let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), more)).await;
+    let headers = toml! { X-Token = "sk-planted-token" };
+    let gateway = spawn_gateway(Provider::ollama(&upstream).headers(headers)).await;
     let answer = post_json(&gateway.url("/v1/chat"), &chat("hi")).await;
     assert_eq!(answer.json()["detail"], "what is ***?", "{}", answer.text());
     assert!(!gateway.log_lines().join("\n").contains("planted"));
@@ -56,8 +57,8 @@ async fn chats_have_the_operators_fields_where_the_request_says_nothing() {
         "/api/embed" => Script::json(200, &json!({ "embeddings": [[0.5]] })),
         _ => ollama::reply(call),
     });
-    let more = "body = { keep_alive = '30m', options = { num_ctx = 8192, temperature = 0.1 } }";
-    let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), more)).await;
+    let body = toml! { keep_alive = "30m" options = { num_ctx = 8192, temperature = 0.1 } };
+    let gateway = spawn_gateway(Provider::ollama(&upstream).body(body)).await;
     let mut own = json!({ "model": "llama3.1", "keep_alive": "1m", "stream": false,
         "options": { "temperature": 0.9 }, "messages": [{ "role": "user", "content": "hi" }] });
     for _ in 0..2 {
@@ -78,11 +79,9 @@ async fn chats_have_the_operators_fields_where_the_request_says_nothing() {
 #[tokio::test]
 async fn usage_is_always_asked_for_and_kept_from_clients_that_did_not_ask() {
     let upstream = Upstream::spawn(|_| openai::answer(&["ok"]));
-    let config = format!(
-        "{}{}",
-        provider("usual", "openai", &format!("{}/v1", upstream.url()), ""),
-        provider("shy", "openai", &format!("{}/v1", upstream.url()), "stream_usage = false"),
-    );
+    let config = Config::new()
+        .provider(Provider::openai("usual", &upstream))
+        .provider(Provider::openai("shy", &upstream).stream_usage(false));
     let gateway = spawn_gateway(&config).await;
     let ask = async |name: &str, wants: bool| {
         let mut body = json!({ "model": format!("{name}/m"), "stream": true,
@@ -108,8 +107,12 @@ async fn usage_is_always_asked_for_and_kept_from_clients_that_did_not_ask() {
 #[tokio::test]
 async fn anthropic_is_spoken_to_in_the_version_that_is_configured() {
     let upstream = Upstream::spawn(|_| crate::upstream::anthropic::answer(&["ok"]));
-    let more = "api_version = '2026-10-21'\ndefault_max_tokens = 100";
-    let gateway = spawn_gateway(&provider("claude", "anthropic", &upstream.url(), more)).await;
+    let gateway = spawn_gateway(
+        Provider::new("claude", "anthropic", upstream.url())
+            .api_version("2026-10-21")
+            .default_max_tokens(100),
+    )
+    .await;
     let mut body = chat("hi");
     body["temperature"] = 0.5.into();
     body["model"] = "claude/m".into();

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::client::{Streamed, stream_with};
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{Gateway, Provider, spawn_gateway};
 use crate::upstream::{Call, Script, Upstream, anthropic, ollama};
 
 const BETA: &str =
@@ -68,7 +68,7 @@ async fn send(gateway: &Gateway, body: &Value) -> Streamed {
 #[tokio::test]
 async fn at_its_own_vendor_every_round_arrives_as_it_was_sent() {
     let upstream = Upstream::spawn(|_| anthropic::answer(&["It is ", "about tides."]));
-    let gateway = spawn_gateway(&provider("claude", "anthropic", &upstream.url(), "")).await;
+    let gateway = spawn_gateway(Provider::new("claude", "anthropic", upstream.url())).await;
     for (round, messages) in rounds().iter().enumerate() {
         let body = request(round, messages);
         let answer = send(&gateway, &body).await;
@@ -98,7 +98,7 @@ fn local(call: &Call) -> Script {
 #[tokio::test]
 async fn at_a_local_model_the_session_continues_and_omitted_fields_are_named() {
     let upstream = Upstream::spawn(local);
-    let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), "")).await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream)).await;
     let mut sent: Vec<Vec<Value>> = Vec::new();
     for (round, messages) in rounds().iter().enumerate() {
         let answer = send(&gateway, &request(round, messages)).await;

@@ -1,9 +1,10 @@
 //! Conversations of coding agents at `/v1/responses`, translated for providers that know functions only.
 
+use llm_gateway::policy::Trust;
 use serde_json::{Value, json};
 
 use crate::client::{ask, get, post_json, post_json_with, stream};
-use crate::harness::{provider, spawn_gateway};
+use crate::harness::{Config, Key, Provider, spawn_gateway};
 use crate::upstream::{Call, Script, Upstream, openai};
 
 /// What a strict server and the templates behind it refuse, else `None`.
@@ -112,7 +113,7 @@ fn events(text: &str) -> Vec<Value> {
 #[tokio::test]
 async fn an_agent_works_in_rounds_with_tools_that_no_chat_completion_knows() {
     let upstream = Upstream::spawn(strict);
-    let config = provider("local", "openai", &upstream.url(), "");
+    let config = Provider::new("local", "openai", upstream.url());
     let gateway = spawn_gateway(&config).await;
     let mut body = first_turn();
     let streamed = stream(&gateway.url("/v1/responses"), &body).await;
@@ -157,13 +158,15 @@ async fn an_agent_works_in_rounds_with_tools_that_no_chat_completion_knows() {
 }
 
 /// Two callers, each with a key of its own.
-const KEYS: &str = "[[keys]]\nname = 'ann'\nkey = 'sk-ann-0123456789'\n\
-    [[keys]]\nname = 'bob'\nkey = 'sk-bob-0123456789'\n";
+fn keys() -> [Key; 2] {
+    [Key::new("ann").key("sk-ann-0123456789"), Key::new("bob").key("sk-bob-0123456789")]
+}
 
 #[tokio::test]
 async fn a_caller_continues_its_own_answers_and_no_others() {
     let upstream = Upstream::spawn(|_: &Call| openai::answer(&["Yes."]));
-    let config = format!("{KEYS}{}", provider("local", "openai", &upstream.url(), ""));
+    let config =
+        Config::new().keys(keys()).provider(Provider::new("local", "openai", upstream.url()));
     let gateway = spawn_gateway(&config).await;
     let url = gateway.url("/v1/responses");
     let ann = [("authorization", "Bearer sk-ann-0123456789")];
@@ -197,11 +200,9 @@ async fn a_caller_continues_its_own_answers_and_no_others() {
 async fn a_turn_that_continues_a_local_answer_stays_local() {
     let cloud = Upstream::spawn(|_: &Call| openai::answer(&["Cloud."]));
     let local = Upstream::spawn(|_: &Call| openai::answer(&["Local."]));
-    let config = format!(
-        "{}{}",
-        provider("cloud", "openai", &cloud.url(), "trust = 'cloud'\n"),
-        provider("home", "openai", &local.url(), "trust = 'local'\n"),
-    );
+    let config = Config::new()
+        .provider(Provider::new("cloud", "openai", cloud.url()).trust(Trust::Cloud))
+        .provider(Provider::new("home", "openai", local.url()).trust(Trust::Local));
     let gateway = spawn_gateway(&config).await;
     let url = gateway.url("/v1/responses");
     let only = [("x-gateway-data-policy", "local")];

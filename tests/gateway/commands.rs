@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
 use crate::client::{ask, chat, get, post_json, post_json_with, stream, streamed_chat};
-use crate::harness::{Printed, Signal, provider, run, run_in, spawn_demo, spawn_gateway};
+use crate::harness::{Printed, Provider, Signal, run, run_in, spawn_demo, spawn_gateway};
 use crate::patience::{eventually, within};
 use crate::upstream::{Gate, Upstream, ollama};
 
@@ -238,7 +238,7 @@ async fn a_new_key_works_once_its_lines_are_pasted() {
     let key = above.split_whitespace().find(|word| word.starts_with("sk-")).unwrap();
     assert!(!lines.contains(key), "{lines}");
     let upstream = Upstream::ollama();
-    let provider = provider("ollama", "ollama", &upstream.url(), "");
+    let provider = Provider::ollama(&upstream);
     let gateway = spawn_gateway(&format!("{provider}\n[[keys]]{lines}")).await;
     let url = gateway.url("/v1/chat");
     assert_eq!(post_json(&url, &chat("hi")).await.status, 401);
@@ -253,7 +253,7 @@ async fn health_is_0_while_ready_and_1_while_stopping_or_without_a_gateway() {
     let gate = Gate::closed();
     let held = gate.clone();
     let upstream = Upstream::spawn(move |call| ollama::reply(call).head_hold(&held));
-    let config = provider("ollama", "ollama", &upstream.url(), "");
+    let config = Provider::ollama(&upstream);
     let mut gateway = spawn_gateway(&config).await;
     let address = gateway.address().to_string();
     let url = gateway.url("/readyz");

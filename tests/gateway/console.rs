@@ -6,7 +6,7 @@ use crate::client::{
     Streamed, chat, get, open, post_json, post_json_with, stream_with, streamed_chat,
 };
 use crate::crowd::{chat_with, key, send, waiting};
-use crate::harness::{Gateway, Signal, provider, spawn_gateway};
+use crate::harness::{Config, Gateway, Key, Provider, Signal, spawn_gateway};
 use crate::patience::eventually;
 use crate::upstream::{Gate, Upstream, ollama};
 
@@ -37,8 +37,7 @@ async fn a_console_is_given_a_snapshot_and_then_what_changes() {
     let gate = Gate::closed();
     let held = gate.clone();
     let upstream = Upstream::spawn(move |call| ollama::reply(call).head_hold(&held));
-    let lines = "max_concurrency = 1";
-    let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), lines)).await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream).slots(1)).await;
     let refused = post_json(&gateway.url("/v1/chat"), &json!({"messages": []})).await;
     assert_eq!(refused.status, 422);
     let mut console = console(&gateway).await;
@@ -84,7 +83,7 @@ async fn a_console_is_given_a_snapshot_and_then_what_changes() {
 #[tokio::test]
 async fn no_more_than_sixteen_consoles_are_open_and_a_place_is_given_back() {
     let upstream = Upstream::ollama();
-    let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), "")).await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream)).await;
     let mut consoles = Vec::new();
     for _ in 0..SEATS {
         consoles.push(console(&gateway).await);
@@ -104,7 +103,7 @@ async fn consoles_see_the_gateway_stop_and_end_with_it() {
     let gate = Gate::closed();
     let held = gate.clone();
     let upstream = Upstream::spawn(move |call| ollama::reply(call).head_hold(&held));
-    let mut gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), "")).await;
+    let mut gateway = spawn_gateway(Provider::ollama(&upstream)).await;
     let sent = send(&gateway, &[], chat("hi"));
     upstream.busy(1).await;
     let mut console = console(&gateway).await;
@@ -129,12 +128,11 @@ const TOKEN: &str = "planted-token";
 const PROMPT: &str = "planted-prompt";
 const ANSWER: &str = "planted-answer";
 
-fn guarded(upstream: &Upstream) -> String {
-    let more = format!("api_key = \"{PROVIDER_KEY}\"\nretry = {{ max_retries = 0 }}");
-    format!(
-        "[admin]\ntoken = \"{TOKEN}\"\n[[keys]]\nname = \"team\"\nkey = \"{KEY}\"\n{}",
-        provider("ollama", "ollama", &upstream.url(), &more)
-    )
+/// A configuration in which everything is secret that can be, but the admin listener has no token.
+fn secretive(upstream: &Upstream) -> Config {
+    Config::new()
+        .key(Key::new("team").key(KEY))
+        .provider(Provider::ollama(upstream).api_key(PROVIDER_KEY).no_retries())
 }
 
 #[tokio::test]
@@ -146,8 +144,7 @@ async fn a_console_receives_no_prompt_no_answer_and_no_key() {
         _ => ollama::opened(&[ANSWER]).closing().cut_at(160),
     });
     // The harness asks the admin listener without a token, so that this gateway has none.
-    let config = guarded(&upstream).replace(&format!("token = \"{TOKEN}\"\n"), "");
-    let gateway = spawn_gateway(&config).await;
+    let gateway = spawn_gateway(secretive(&upstream)).await;
     let mut console = console(&gateway).await;
     for _ in 0..4 {
         let streamed = streamed_chat(PROMPT);
@@ -172,7 +169,7 @@ async fn a_console_receives_no_prompt_no_answer_and_no_key() {
 #[tokio::test]
 async fn the_page_is_open_and_strict_and_what_it_shows_asks_for_the_token() {
     let upstream = Upstream::ollama();
-    let mut gateway = spawn_gateway(&guarded(&upstream)).await;
+    let mut gateway = spawn_gateway(secretive(&upstream).admin_token(TOKEN)).await;
     let page = get(&gateway.admin_url("/")).await;
     assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
     let files: Vec<String> = page
@@ -220,8 +217,7 @@ async fn the_page_is_open_and_strict_and_what_it_shows_asks_for_the_token() {
 #[tokio::test]
 async fn the_playground_calls_the_gateway_like_a_client() {
     let upstream = Upstream::ollama();
-    let config = guarded(&upstream).replace(&format!("token = \"{TOKEN}\"\n"), "");
-    let gateway = spawn_gateway(&config).await;
+    let gateway = spawn_gateway(secretive(&upstream)).await;
     let url = gateway.admin_url("/admin/playground");
     let refused = post_json(&url, &chat("hi")).await;
     assert_eq!((refused.status, &refused.json()["code"]), (401, &"invalid_api_key".into()));
@@ -249,7 +245,7 @@ async fn a_playground_that_disconnects_ends_its_call() {
     let gate = Gate::closed();
     let held = gate.clone();
     let upstream = Upstream::spawn(move |_| ollama::opened(&["Hel"]).hold(&held));
-    let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), "")).await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream)).await;
     let url = gateway.admin_url("/admin/playground");
     let mut answer = stream_with(&url, &[], &streamed_chat("hi")).await;
     answer.until("Hel").await;

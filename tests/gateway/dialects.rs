@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::client::{Answer, post_json};
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{Config, Gateway, Provider, spawn_gateway};
 use crate::upstream::{Call, Script, Upstream, ollama, openai};
 
 /// An Ollama with a model that thinks, one that does not, and one that an old server does not describe.
@@ -32,7 +32,7 @@ async fn with_effort(gateway: &Gateway, model: &str, effort: &str) -> Answer {
 #[tokio::test]
 async fn thinking_is_not_asked_of_a_model_that_says_it_cannot() {
     let upstream = Upstream::spawn_whole(described);
-    let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), "")).await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream)).await;
     let cases = [
         ("wise", "high", json!("high"), None),
         ("plain", "high", Value::Null, Some("reasoning_effort")),
@@ -67,7 +67,7 @@ async fn gemini_counts_the_tokens_of_its_own_prompts() {
         assert_eq!(wrapped["contents"][0]["parts"][0]["text"], "hi");
         Script::json(200, &json!({ "totalTokens": 17 }))
     });
-    let gateway = spawn_gateway(&provider("gemini", "gemini", &upstream.url(), "")).await;
+    let gateway = spawn_gateway(Provider::new("gemini", "gemini", upstream.url())).await;
     let body = json!({ "model": "gemini-2.5-flash",
         "messages": [{ "role": "user", "content": "hi" }] });
     let answer = post_json(&gateway.url("/v1/messages/count_tokens"), &body).await;
@@ -92,7 +92,7 @@ async fn geminis_signature_comes_back_through_clients_that_echo_their_calls() {
             .header("content-type", "text/event-stream")
             .piece(format!("data: {answer}\n\n"))
     });
-    let gateway = spawn_gateway(&provider("gemini", "gemini", &upstream.url(), "")).await;
+    let gateway = spawn_gateway(Provider::new("gemini", "gemini", upstream.url())).await;
     let tool = json!({ "type": "function", "function": { "name": "f" } });
     let mut body = json!({ "model": "gemini-3-pro", "tools": [tool],
         "messages": [{ "role": "user", "content": "hi" }] });
@@ -124,12 +124,12 @@ async fn gaps_are_filled_where_the_provider_can_and_refused_by_name_elsewhere() 
         Script::json(200, &json!({ "object": "text_completion", "choices": [choice] }))
     });
     let other = Upstream::ollama();
-    let gateway = spawn_gateway(&format!(
-        "{}{}{}",
-        provider("local", "ollama", &local.url(), ""),
-        provider("coder", "openai", &format!("{}/v1", coder.url()), ""),
-        provider("claude", "anthropic", &other.url(), ""),
-    ))
+    let gateway = spawn_gateway(
+        Config::new()
+            .provider(Provider::ollama(&local).name("local"))
+            .provider(Provider::openai("coder", &coder))
+            .provider(Provider::new("claude", "anthropic", other.url())),
+    )
     .await;
     for (provider, upstream) in [("local", &local), ("coder", &coder)] {
         let model = format!("{provider}/m");
@@ -156,11 +156,11 @@ async fn gaps_are_filled_where_the_provider_can_and_refused_by_name_elsewhere() 
 #[tokio::test]
 async fn clients_of_every_api_are_told_which_fields_were_left_out() {
     let (local, other) = (Upstream::ollama(), Upstream::spawn(|_| openai::answer(&["Hel", "lo"])));
-    let gateway = spawn_gateway(&format!(
-        "{}{}",
-        provider("local", "ollama", &local.url(), ""),
-        provider("other", "openai", &format!("{}/v1", other.url()), ""),
-    ))
+    let gateway = spawn_gateway(
+        Config::new()
+            .provider(Provider::ollama(&local).name("local"))
+            .provider(Provider::openai("other", &other)),
+    )
     .await;
     let messages = json!([{ "role": "user", "content": "hi" }]);
     let chat = json!({ "model": "local/m", "messages": messages, "frobnicate": 1 });
@@ -211,7 +211,7 @@ async fn tokens_that_were_in_the_cache_are_counted_in_every_api() {
             "prompt_eval_count": 100, "prompt_eval_cached_count": 90, "eval_count": 2 });
         ollama::stream_head().piece(format!("{line}\n"))
     });
-    let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), "")).await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream)).await;
     let messages = json!([{ "role": "user", "content": "hi" }]);
     let chat = json!({ "model": "m", "messages": messages, "max_tokens": 9, "stream": false });
     let prompt = json!({ "model": "m", "prompt": "hi", "stream": false });
@@ -246,7 +246,7 @@ async fn a_completion_of_a_model_that_thinks_has_all_that_it_wrote() {
             .piece(line("so", "", false))
             .piece(line("", "", true))
     });
-    let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), "")).await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream)).await;
     let body = json!({ "model": "m", "prompt": "hi" });
     let answer = post_json(&gateway.url("/v1/completions"), &body).await.json();
     assert_eq!(answer["choices"][0]["text"], "hm so");

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::client::post_json;
-use crate::harness::{provider, spawn_gateway};
+use crate::harness::{Provider, spawn_gateway};
 use crate::upstream::{Upstream, anthropic, ollama};
 
 const PDF: &str = "JVBERi0xLjcK";
@@ -32,7 +32,7 @@ fn said(parts: &[Value]) -> Value {
 #[tokio::test]
 async fn a_file_of_openai_s_clients_is_a_document_at_anthropic() {
     let upstream = Upstream::spawn(|_| anthropic::answer(&["Hi"]));
-    let gateway = spawn_gateway(&provider("claude", "anthropic", &upstream.url(), "")).await;
+    let gateway = spawn_gateway(Provider::new("claude", "anthropic", upstream.url())).await;
     let chat = json!({ "model": "some", "messages": [{ "role": "user", "content": [
         { "type": "file", "file": pdf() }, { "type": "text", "text": "What is it?" }] }] });
     for (path, body) in [
@@ -54,7 +54,7 @@ async fn a_file_of_openai_s_clients_is_a_document_at_anthropic() {
 #[tokio::test]
 async fn an_ollama_reads_files_of_text_and_a_note_of_those_that_a_tool_gave() {
     let upstream = Upstream::ollama();
-    let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), "")).await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream)).await;
     let url = gateway.url("/v1/responses");
     let note = json!({ "filename": "note.md", "file_data": "data:text/markdown;base64,IyBoaQ==" });
     let answer = post_json(&url, &responses(&[said(&[input_file(note)])])).await;
@@ -81,7 +81,7 @@ async fn an_ollama_reads_files_of_text_and_a_note_of_those_that_a_tool_gave() {
 #[tokio::test]
 async fn twelve_stop_texts_reach_an_ollama() {
     let upstream = Upstream::spawn(ollama::reply);
-    let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), "")).await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream)).await;
     let stops: Vec<String> = (0..12).map(|number| format!("<|{number}|>")).collect();
     let asks = json!([{ "role": "user", "content": "hi" }]);
     for (path, body) in [

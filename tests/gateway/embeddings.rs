@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::client::post_json;
-use crate::harness::{provider, spawn_gateway};
+use crate::harness::{Config, Names, Provider, spawn_gateway};
 use crate::upstream::{Call, Script, Upstream};
 
 /// A vector for each text, whichever API asks.
@@ -27,7 +27,7 @@ fn vectors(call: &Call) -> Script {
 #[tokio::test]
 async fn every_client_gets_its_own_form() {
     let upstream = Upstream::spawn(vectors);
-    let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), "")).await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream)).await;
     let openai = gateway.url("/v1/embeddings");
     let body = json!({ "model": "m", "input": ["a", "b"], "dimensions": 2, "user": "u" });
     let floats = post_json(&openai, &body).await;
@@ -56,11 +56,11 @@ async fn every_client_gets_its_own_form() {
 #[tokio::test]
 async fn what_cannot_be_embedded_is_refused_before_a_provider_is_asked() {
     let upstream = Upstream::spawn(vectors);
-    let gateway = spawn_gateway(&format!(
-        "{}{}",
-        provider("ollama", "ollama", &upstream.url(), "models = ['m']\napis = []"),
-        provider("claude", "anthropic", &upstream.url(), "models = ['claude-*']"),
-    ))
+    let gateway = spawn_gateway(
+        Config::new()
+            .provider(Provider::ollama(&upstream).models(["m"]).apis(Names::none()))
+            .provider(Provider::new("claude", "anthropic", upstream.url()).models(["claude-*"])),
+    )
     .await;
     let openai = gateway.url("/v1/embeddings");
     for (input, model) in
@@ -81,7 +81,7 @@ async fn what_cannot_be_embedded_is_refused_before_a_provider_is_asked() {
 async fn vectors_of_an_openai_provider_come_in_order_and_a_wrong_number_is_nonsense() {
     let upstream = Upstream::spawn(vectors);
     let url = format!("{}/v1", upstream.url());
-    let gateway = spawn_gateway(&provider("cloud", "openai", &url, "")).await;
+    let gateway = spawn_gateway(Provider::new("cloud", "openai", &url)).await;
     let body = json!({ "model": "m", "input": ["a", "b"] });
     let answer = post_json(&gateway.url("/api/embed"), &body).await;
     assert_eq!(answer.json()["embeddings"], json!([[0.5, 0.0], [0.5, 1.0]]), "{}", answer.text());

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::client::post_json;
-use crate::harness::{provider, spawn_gateway};
+use crate::harness::{Provider, spawn_gateway};
 use crate::upstream::{Call, Script, Upstream, openai};
 
 /// A vLLM whose models take 32768 tokens, and whose prompts have 17000. Whole answers if they are requested.
@@ -33,7 +33,7 @@ fn asks(limit: Value) -> Value {
 async fn a_token_limit_that_does_not_fit_is_reported_as_such() {
     let upstream = Upstream::spawn(vllm);
     let url = format!("{}/v1", upstream.url());
-    let gateway = spawn_gateway(&provider("rig", "openai", &url, "")).await;
+    let gateway = spawn_gateway(Provider::new("rig", "openai", &url)).await;
     let refused = post_json(&gateway.url("/v1/messages"), &asks(json!(32_000))).await;
     assert_eq!(refused.status, 400, "{}", refused.text());
     let message = refused.json()["error"]["message"].as_str().unwrap().to_owned();
@@ -48,7 +48,7 @@ async fn a_token_limit_that_does_not_fit_is_reported_as_such() {
 async fn a_token_limit_is_lowered_to_what_fits_and_named_if_configured() {
     let upstream = Upstream::spawn(vllm);
     let url = format!("{}/v1", upstream.url());
-    let gateway = spawn_gateway(&provider("rig", "openai", &url, "max_tokens = 'fit'")).await;
+    let gateway = spawn_gateway(Provider::new("rig", "openai", &url).max_tokens("fit")).await;
     let mut calls = 0;
     // The first is translated, the others are carried.
     for (path, stream) in
@@ -85,7 +85,7 @@ async fn a_limit_is_lowered_once_and_never_for_a_prompt_that_is_too_long() {
     });
     for (upstream, calls, limit) in [(&stubborn, 2, 9), (&long, 1, 4000)] {
         let url = format!("{}/v1", upstream.url());
-        let gateway = spawn_gateway(&provider("rig", "openai", &url, "max_tokens = 'fit'")).await;
+        let gateway = spawn_gateway(Provider::new("rig", "openai", &url).max_tokens("fit")).await;
         let refused = post_json(&gateway.url("/v1/messages"), &asks(json!(limit))).await;
         assert_eq!(refused.status, 400, "{}", refused.text());
         assert_eq!(upstream.calls_so_far().len(), calls);

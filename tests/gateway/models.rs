@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::client::{ask, get, post_json, post_json_with};
-use crate::harness::{provider, spawn_gateway};
+use crate::harness::{Config, Key, Provider, Route, Target, spawn_gateway};
 use crate::upstream::{Script, Upstream, ollama, refusing, silent};
 
 /// An OpenAI-like provider that lists these models and answers nothing else.
@@ -30,11 +30,12 @@ fn names(list: &Value, key: &str) -> Vec<String> {
 #[tokio::test]
 async fn the_lists_of_all_providers_are_one_list_in_every_form() {
     let (local, cloud) = (Upstream::ollama(), listing(&["gpt-a", "org/gpt-b"]));
-    let gateway = spawn_gateway(&format!(
-        "{}{}\n[[routes]]\nmodel = 'fast'\ntargets = [{{ provider = 'ollama', model = 'llama3.1' }}]\n",
-        provider("ollama", "ollama", &local.url(), "models = ['llama*']"),
-        provider("cloud", "openai", &format!("{}/v1", cloud.url()), "models = ['gpt-*', 'org/*']"),
-    ))
+    let gateway = spawn_gateway(
+        Config::new()
+            .provider(Provider::ollama(&local).models(["llama*"]))
+            .provider(Provider::openai("cloud", &cloud).models(["gpt-*", "org/*"]))
+            .route(Route::new("fast", [Target::new("ollama", "llama3.1")])),
+    )
     .await;
     let all = ["llama3.1", "gpt-a", "org/gpt-b", "fast"];
     let list = get(&gateway.url("/v1/models")).await.json();
@@ -65,12 +66,14 @@ async fn the_lists_of_all_providers_are_one_list_in_every_form() {
 #[tokio::test]
 async fn a_key_sees_what_it_may_use_and_a_local_request_what_is_local() {
     let (local, cloud) = (Upstream::ollama(), listing(&["gpt-a", "gpt-b"]));
-    let gateway = spawn_gateway(&format!(
-        "{}{}\n[[keys]]\nname = 'all'\nkey = 'k-all'\n[[keys]]\nname = 'some'\nkey = 'k-some'\n\
-         models = ['gpt-a']\n[[keys]]\nname = 'home'\nkey = 'k-home'\nproviders = ['ollama']\n",
-        provider("ollama", "ollama", &local.url(), "models = ['llama*']"),
-        provider("cloud", "openai", &format!("{}/v1", cloud.url()), "models = ['gpt-*']"),
-    ))
+    let gateway = spawn_gateway(
+        Config::new()
+            .provider(Provider::ollama(&local).models(["llama*"]))
+            .provider(Provider::openai("cloud", &cloud).models(["gpt-*"]))
+            .key(Key::new("all").key("k-all"))
+            .key(Key::new("some").key("k-some").models(["gpt-a"]))
+            .key(Key::new("home").key("k-home").providers(["ollama"])),
+    )
     .await;
     let url = gateway.url("/v1/models");
     for (key, policy, seen) in [
@@ -100,10 +103,11 @@ async fn a_key_for_a_bare_name_may_use_the_model_that_ollama_lists_as_latest() {
         }
         _ => ollama::reply(call),
     });
-    let gateway = spawn_gateway(&format!(
-        "{}\n[[keys]]\nname = 'narrow'\nkey = 'k'\nmodels = ['mistral']\n",
-        provider("ollama", "ollama", &upstream.url(), ""),
-    ))
+    let gateway = spawn_gateway(
+        Config::new()
+            .provider(Provider::ollama(&upstream))
+            .key(Key::new("narrow").key("k").models(["mistral"])),
+    )
     .await;
     let key = [("x-api-key", "k")];
     let tags = ask("GET", &gateway.url("/api/tags"), &key).await.json();
@@ -123,12 +127,12 @@ async fn a_key_for_a_bare_name_may_use_the_model_that_ollama_lists_as_latest() {
 async fn providers_that_do_not_answer_delay_no_request() {
     let alive = Upstream::ollama();
     let (refusing, silent) = (refusing(), silent());
-    let gateway = spawn_gateway(&format!(
-        "{}{}{}",
-        provider("ollama", "ollama", &alive.url(), "models = ['llama*']"),
-        provider("gone", "openai", &refusing.url(), "models = ['gone-1']"),
-        provider("mute", "openai", &silent.url(), "models = ['mute-*']"),
-    ))
+    let gateway = spawn_gateway(
+        Config::new()
+            .provider(Provider::ollama(&alive).models(["llama*"]))
+            .provider(Provider::new("gone", "openai", refusing.url()).models(["gone-1"]))
+            .provider(Provider::new("mute", "openai", silent.url()).models(["mute-*"])),
+    )
     .await;
     let began = Instant::now();
     let list = get(&gateway.url("/v1/models")).await.json();
@@ -141,7 +145,7 @@ async fn providers_that_do_not_answer_delay_no_request() {
 #[tokio::test]
 async fn a_list_is_asked_for_once_in_a_while() {
     let upstream = Upstream::ollama();
-    let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), "")).await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream)).await;
     for _ in 0..20 {
         assert_eq!(get(&gateway.url("/api/tags")).await.status, 200);
     }
@@ -153,11 +157,11 @@ async fn a_list_is_asked_for_once_in_a_while() {
 #[tokio::test]
 async fn a_model_is_shown_by_the_ollama_that_has_it() {
     let (local, cloud) = (Upstream::ollama(), listing(&["gpt-a"]));
-    let gateway = spawn_gateway(&format!(
-        "{}{}",
-        provider("ollama", "ollama", &local.url(), "models = ['llama*']"),
-        provider("cloud", "openai", &format!("{}/v1", cloud.url()), "models = ['gpt-*']"),
-    ))
+    let gateway = spawn_gateway(
+        Config::new()
+            .provider(Provider::ollama(&local).models(["llama*"]))
+            .provider(Provider::openai("cloud", &cloud).models(["gpt-*"])),
+    )
     .await;
     for key in ["model", "name"] {
         let shown = post_json(&gateway.url("/api/show"), &json!({ key: "llama3.1" })).await;
@@ -191,20 +195,16 @@ fn telling() -> [Upstream; 2] {
 #[tokio::test]
 async fn a_model_that_no_ollama_has_is_described_as_far_as_it_is_known() {
     let [local, cloud] = telling();
-    let gateway = spawn_gateway(&format!(
-        "{}{}\n[[routes]]\nmodel = 'short'\n\
-         targets = [{{ provider = 'cloud', model = 'gpt-a', context = 4096 }}]\n\
-         [[keys]]\nname = 'all'\nkey = 'k'\n[[keys]]\nname = 'home'\nkey = 'h'\nproviders = ['ollama']\n",
-        provider("ollama", "ollama", &local.url(), "models = ['llama*']"),
-        provider(
-            "cloud",
-            "openai",
-            &format!("{}/v1", cloud.url()),
-            "models = ['gpt-*']\nmodels_info = { 'gpt-c*' = { context = 1000, \
-             capabilities = ['completion', 'vision', 'thinking'] } }"
-        ),
-    ))
-    .await;
+    let info = toml::toml! {
+        "gpt-c*" = { context = 1000, capabilities = ["completion", "vision", "thinking"] }
+    };
+    let config = Config::new()
+        .provider(Provider::ollama(&local).models(["llama*"]))
+        .provider(Provider::openai("cloud", &cloud).models(["gpt-*"]).models_info(info))
+        .route(Route::new("short", [Target::new("cloud", "gpt-a").context(4096)]))
+        .key(Key::new("all").key("k"))
+        .key(Key::new("home").key("h").providers(["ollama"]));
+    let gateway = spawn_gateway(config).await;
     let headers = [("x-api-key", "k")];
     let (chat, sees) = (json!(["completion", "tools"]), json!(["completion", "tools", "vision"]));
     for (model, context, can) in [
@@ -250,7 +250,7 @@ async fn a_model_that_no_ollama_has_is_described_as_far_as_it_is_known() {
 #[tokio::test]
 async fn models_are_not_managed_here() {
     let upstream = Upstream::ollama();
-    let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), "")).await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream)).await;
     for path in ["pull", "push", "create", "copy", "blobs/sha256:0"] {
         let url = gateway.url(&format!("/api/{path}"));
         let refused = post_json(&url, &json!({ "model": "llama3.1" })).await;
@@ -269,12 +269,13 @@ async fn models_are_not_managed_here() {
 #[tokio::test]
 async fn a_client_that_installs_a_model_is_told_who_can() {
     let (local, cloud) = (Upstream::ollama(), listing(&["gpt-a"]));
-    let gateway = spawn_gateway(&format!(
-        "{}{}\n[[keys]]\nname = 'all'\nkey = 'k-all'\n[[keys]]\nname = 'away'\nkey = 'k-away'\n\
-         providers = ['cloud']\n",
-        provider("ollama", "ollama", &local.url(), ""),
-        provider("cloud", "openai", &format!("{}/v1", cloud.url()), "models = ['gpt-*']"),
-    ))
+    let gateway = spawn_gateway(
+        Config::new()
+            .provider(Provider::ollama(&local))
+            .provider(Provider::openai("cloud", &cloud).models(["gpt-*"]))
+            .key(Key::new("all").key("k-all"))
+            .key(Key::new("away").key("k-away").providers(["cloud"])),
+    )
     .await;
     let said = async |key: &str, path: &str, body: Value| {
         let refused = post_json_with(&gateway.url(path), &[("x-api-key", key)], &body).await;
@@ -310,8 +311,7 @@ async fn a_client_that_installs_a_model_is_told_who_can() {
 #[tokio::test]
 async fn liveness_is_ollama_s_own_and_needs_no_key() {
     let upstream = Upstream::ollama();
-    let keys = "[[keys]]\nname = 'a'\nkey = 'k'\n";
-    let config = format!("{}{keys}", provider("ollama", "ollama", &upstream.url(), ""));
+    let config = Config::new().provider(Provider::ollama(&upstream)).key(Key::new("a").key("k"));
     let gateway = spawn_gateway(&config).await;
     let alive = get(&gateway.url("/")).await;
     assert_eq!((alive.status, alive.text().as_str()), (200, "Ollama is running"));
@@ -338,13 +338,11 @@ async fn lists_keep_the_order_of_their_provider_and_providers_that_of_the_file()
         let names = ["zz", "aa"];
         Script::json(200, &json!({ "models": names.map(|name| json!({ "name": name })) }))
     });
-    let gateway = spawn_gateway(&format!(
-        "{}{}",
-        provider("zebra", "ollama", &first.url(), "default_model = 'zeta:7b'")
-            .replace("default_model = \"llama3.1\"\n", ""),
-        provider("ant", "ollama", &second.url(), "default_model = 'zz'")
-            .replace("default_model = \"llama3.1\"\n", ""),
-    ))
+    let gateway = spawn_gateway(
+        Config::new()
+            .provider(Provider::ollama(&first).name("zebra").default_model("zeta:7b"))
+            .provider(Provider::ollama(&second).name("ant").default_model("zz")),
+    )
     .await;
     let expected = ["zeta:7b", "alpha:latest", "mid:1b", "zz", "aa"];
     let bare = |names: Vec<String>| -> Vec<String> {
@@ -370,8 +368,7 @@ async fn an_odd_entry_in_a_list_of_models_hides_no_other() {
         { "id": "b", "created": 1.5, "owned_by": null }, { "id": null }, "c"]);
     for shape in shapes(entries) {
         let upstream = Upstream::spawn_whole(move |_| Script::json(200, &shape));
-        let config =
-            provider("cloud", "openai", &format!("{}/v1", upstream.url()), "models = ['*']");
+        let config = Provider::openai("cloud", &upstream).models(["*"]);
         let gateway = spawn_gateway(&config).await;
         let list = get(&gateway.url("/v1/models")).await.json();
         assert_eq!(names(&list["data"], "id"), ["org/a", "b", "c"]);

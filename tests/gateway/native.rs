@@ -8,18 +8,18 @@ mod routing;
 use serde_json::{Value, json};
 
 use crate::client::{Answer, chat, post_json, stream, streamed_chat};
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{Config, Gateway, Key, Provider, spawn_gateway};
 use crate::upstream::{Upstream, ollama};
 
 const PATHS: [&str; 2] = ["/v1/chat", "/api/v1/chat"];
 
 async fn gateway_for(upstream: &Upstream) -> Gateway {
-    gateway_with(upstream, "").await
+    gateway_with(upstream, Config::new()).await
 }
 
-async fn gateway_with(upstream: &Upstream, more: &str) -> Gateway {
-    let provider = provider("ollama", "ollama", &upstream.url(), "");
-    spawn_gateway(&format!("{provider}\n{more}")).await
+/// A gateway with this configuration, in front of one Ollama.
+async fn gateway_with(upstream: &Upstream, config: Config) -> Gateway {
+    spawn_gateway(config.provider(Provider::ollama(upstream))).await
 }
 
 /// Checks the status and the code of an error, and returns its `detail`.
@@ -119,8 +119,8 @@ async fn an_answer_cut_by_its_limit_says_length_and_missing_counts_are_0() {
 #[tokio::test]
 async fn the_provider_is_sent_the_chat_and_nothing_of_the_clients_credentials() {
     let upstream = Upstream::ollama();
-    let key = "[[keys]]\nname = \"team\"\nkey = \"sk-planted\"";
-    let gateway = gateway_with(&upstream, key).await;
+    let key = Key::new("team").key("sk-planted");
+    let gateway = gateway_with(&upstream, Config::new().key(key)).await;
     let messages = json!([
         { "role": "system", "content": "Be brief." },
         { "role": "user", "content": "hi" },

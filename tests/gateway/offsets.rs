@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::client::{chat, post_json_with, stream_with, streamed_chat};
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{Breaker, Config, Gateway, Provider, Timeouts, spawn_gateway};
 use crate::upstream::{Call, Script, Upstream};
 
 /// The text of the short answers.
@@ -116,16 +116,21 @@ fn play(body: &'static str, call: &Call) -> Script {
 }
 
 /// Two providers of the sample's backend: one that is given time, and one whose stalls are noticed soon.
-fn config(sample: &Sample, upstream: &Upstream) -> String {
-    let url = format!("{}{}", upstream.url(), sample.path);
-    let apis = if sample.backend == "openai" { "apis = ['chat', 'responses']\n" } else { "" };
-    let lines = format!(
-        "{apis}max_concurrency = {CLIENTS}\nretry = {{ max_retries = 0 }}\n\
-         breaker = {{ failures = 1000 }}\nmodels = [\"*\"]\n"
-    );
-    let soon = "timeouts = { first_event = '400ms', idle = '400ms', whole = '400ms' }\n";
-    let patient = provider("patient", sample.backend, &url, &lines);
-    patient + &provider("hasty", sample.backend, &url, &format!("{lines}{soon}"))
+fn config(sample: &Sample, upstream: &Upstream) -> Config {
+    let named = |name: &str| {
+        let url = format!("{}{}", upstream.url(), sample.path);
+        let provider = Provider::new(name, sample.backend, url)
+            .slots(CLIENTS)
+            .no_retries()
+            .breaker(Breaker::default().failures(1000))
+            .models(["*"]);
+        match sample.backend {
+            "openai" => provider.apis(["chat", "responses"]),
+            _ => provider,
+        }
+    };
+    let soon = Timeouts::default().first_event("400ms").idle("400ms").whole("400ms");
+    Config::new().provider(named("patient")).provider(named("hasty").timeouts(soon))
 }
 
 /// Requests one corrupted answer and reads the outcome.

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use crate::client::Answer;
 use crate::crowd::press;
-use crate::harness::{Gateway, Signal, provider, spawn_gateway_in};
+use crate::harness::{Gateway, Signal, spawn_gateway_in};
 use crate::patience::eventually;
 use crate::upstream::Upstream;
 use load::Load;
@@ -45,11 +45,19 @@ fn listeners(main: &str) -> String {
     )
 }
 
+/// The section of a provider, as text, which tests cut off.
+fn provider(upstream: &Upstream) -> String {
+    format!(
+        "[providers.ollama]\nbackend = 'ollama'\nbase_url = '{}'\n\
+         default_model = 'llama3.1'\nmax_concurrency = 64\n",
+        upstream.url()
+    )
+}
+
 /// A whole file: listeners, keys, a provider and a route.
 fn whole(upstream: &Upstream) -> String {
-    let provider = provider("ollama", "ollama", &upstream.url(), "max_concurrency = 64");
     let route = "[[routes]]\nmodel = 'x'\ntargets = [{ provider = 'ollama' }]\n";
-    format!("{}{KEYS}{provider}{route}", listeners("0.0.0.0:0"))
+    format!("{}{KEYS}{}{route}", listeners("0.0.0.0:0"), provider(upstream))
 }
 
 /// Starts a gateway by this file in its folder, named by `--config` as the file is.

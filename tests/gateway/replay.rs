@@ -12,7 +12,7 @@ use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use crate::client::{Answer, post_json};
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{Config, Gateway, Names, Provider, Server, spawn_gateway};
 use crate::upstream::Upstream;
 use crate::upstream::fixture::Fixture;
 use said::{Api, Said};
@@ -58,23 +58,26 @@ fn replaying(fixtures: &[Arc<Fixture>]) -> Upstream {
     })
 }
 
-async fn gateway(upstream: &Upstream, questions: &[Question], apis: &str) -> Gateway {
-    let mut tables: Vec<(String, String)> = Vec::new();
+async fn gateway(
+    upstream: &Upstream,
+    questions: &[Question],
+    with: impl Fn(Provider) -> Provider,
+) -> Gateway {
+    let mut providers: Vec<Provider> = Vec::new();
     for Question { fixture, provider: name, .. } in questions {
         let (backend, _) = fixture.name.split_once('/').unwrap();
         let version = if backend == "openai" { "/v1" } else { "" };
         let url = format!("{}/{}{version}", upstream.url(), fixture.name);
-        let more = format!(
-            "{apis}max_concurrency = 32\nmax_queue_wait = '2s'\nretry = {{ max_retries = 0 }}"
-        );
-        let table = provider(name, backend, &url, &more);
-        if tables.last().is_none_or(|(last, _)| last != name) {
-            tables.push((name.clone(), table));
+        let provider = Provider::new(name, backend, url).slots(32).max_queue_wait("2s");
+        if providers.last().is_none_or(|last| last.key() != name) {
+            providers.push(with(provider.no_retries()));
         }
     }
-    let tables: String = tables.into_iter().map(|(_, table)| table).collect();
-    let default = format!("[default]\nproviders = ['{}']\n", questions[0].provider);
-    spawn_gateway(&format!("[server]\nworkers = 1\n{tables}{default}")).await
+    let config = Config::new()
+        .server(Server::default().workers(1))
+        .providers(providers)
+        .default_providers([&questions[0].provider]);
+    spawn_gateway(config).await
 }
 
 /// Sends every request and checks every answer.
@@ -167,7 +170,7 @@ async fn every_recorded_answer_means_the_same_through_every_api() {
     let questions = questions(&fixtures, "ok");
     assert!(questions.len() >= 28 * 14, "only {}", questions.len());
     // What is carried has the meaning that it had.
-    let gateway = gateway(&upstream, &questions, "apis = []\n").await;
+    let gateway = gateway(&upstream, &questions, |provider| provider.apis(Names::none())).await;
     ask_all(&gateway, &questions, check_answer).await;
     gateway.end(questions.len()).await;
 }
@@ -178,7 +181,7 @@ async fn every_recorded_failure_is_a_failure_in_every_api() {
     let upstream = replaying(&fixtures);
     let questions = questions(&fixtures, "error");
     assert!(questions.len() >= 12 * 14, "only {}", questions.len());
-    let gateway = gateway(&upstream, &questions, "").await;
+    let gateway = gateway(&upstream, &questions, |provider| provider).await;
     ask_all(&gateway, &questions, check_failure).await;
     gateway.end(questions.len()).await;
 }
@@ -188,7 +191,7 @@ async fn recorded_vectors_arrive_in_both_apis_that_have_them() {
     let fixture = Arc::new(Fixture::load("openai/embeddings-base64"));
     let upstream = replaying(&[Arc::clone(&fixture)]);
     let url = format!("{}/{}/v1", upstream.url(), fixture.name);
-    let gateway = spawn_gateway(&provider("cloud", "openai", &url, "")).await;
+    let gateway = spawn_gateway(Provider::new("cloud", "openai", &url)).await;
     let body = json!({ "model": "m", "input": ["a", "b"] });
     let answered = async |path: &str| -> Answer {
         let answer = post_json(&gateway.url(path), &body).await;

@@ -9,7 +9,7 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use crate::client::{get, post_json, post_json_with, stream_with, streamed_chat};
-use crate::harness::{provider, run, spawn_gateway_with};
+use crate::harness::{Breaker, Config, Key, Provider, run, spawn_gateway_with};
 use crate::upstream::{Call, Script, Upstream, ollama};
 
 const KEY: &str = "sk-planted-client";
@@ -31,11 +31,9 @@ const CREDENTIALS: [(&str, &str); 5] = [
     ("x-goog-api-key", KEY),
 ];
 
-fn config(upstream: &Upstream) -> String {
-    let more = format!("api_key = \"{PROVIDER_KEY}\"\nbreaker = {{ failures = 1000 }}");
-    format!(
-        "[[keys]]\nname = \"team\"\nkey = \"{KEY}\"\n[[keys]]\nname = \"batch\"\nkey = \"{OTHER_KEY}\"\n{}",
-        provider("ollama", "ollama", &upstream.url(), &more)
+fn config(upstream: &Upstream) -> Config {
+    Config::new().key(Key::new("team").key(KEY)).key(Key::new("batch").key(OTHER_KEY)).provider(
+        Provider::ollama(upstream).api_key(PROVIDER_KEY).breaker(Breaker::default().failures(1000)),
     )
 }
 
@@ -160,7 +158,7 @@ async fn a_check_prints_no_secret() {
     let folder = tempfile::TempDir::new().unwrap();
     let file = folder.path().join("gateway.toml");
     let upstream = Upstream::ollama();
-    let toml = format!("[admin]\ntoken = \"{TOKEN}\"\n{}", config(&upstream));
+    let toml = config(&upstream).admin_token(TOKEN).to_string();
     std::fs::write(&file, &toml).unwrap();
     let path = file.to_str().unwrap();
     let right = run(&["check", "--config", path], &[]).await;

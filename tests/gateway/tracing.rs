@@ -10,7 +10,7 @@ use prost::Message;
 use serde_json::json;
 
 use crate::client::{chat, post_json_with};
-use crate::harness::{provider, spawn_gateway};
+use crate::harness::{Config, Otel, Provider, spawn_gateway};
 use crate::upstream::{Call, Script, Upstream};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
@@ -51,7 +51,7 @@ fn hex(bytes: &[u8]) -> String {
 #[tokio::test]
 async fn without_a_collector_a_trace_goes_through_unchanged_and_none_is_begun() {
     let upstream = Upstream::ollama();
-    let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), "")).await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream)).await;
     let headers = [("traceparent", PARENT), ("tracestate", "vendor=1")];
     let url = gateway.url("/v1/chat");
     assert_eq!(post_json_with(&url, &headers, &chat("hi")).await.status, 200);
@@ -70,13 +70,12 @@ async fn without_a_collector_a_trace_goes_through_unchanged_and_none_is_begun() 
 #[tokio::test]
 async fn a_collector_gets_requests_calls_and_tokens_and_no_content() {
     let (upstream, collector) = (Upstream::ollama(), collector());
-    let otel = format!(
-        "[otel]\nendpoint = '{}'\nheaders = 'x-collector-key=sesame'\nservice_name = 'front'\n",
-        collector.url()
-    );
-    let gateway =
-        spawn_gateway(&format!("{}{otel}", provider("ollama", "ollama", &upstream.url(), "")))
-            .await;
+    let otel = Otel::default()
+        .endpoint(collector.url())
+        .headers("x-collector-key=sesame")
+        .service_name("front");
+    let config = Config::new().provider(Provider::ollama(&upstream)).otel(otel);
+    let gateway = spawn_gateway(config).await;
     let url = gateway.url("/v1/chat");
     let headers = [("traceparent", PARENT), ("x-request-id", "traced-1")];
     assert_eq!(post_json_with(&url, &headers, &chat(PROMPT)).await.status, 200);
@@ -127,11 +126,12 @@ async fn a_collector_gets_requests_calls_and_tokens_and_no_content() {
 async fn a_collector_that_does_not_answer_costs_no_request_anything() {
     let upstream = Upstream::ollama();
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let gateway = spawn_gateway(&format!(
-        "{}[otel]\nendpoint = 'http://{}'\n",
-        provider("ollama", "ollama", &upstream.url(), ""),
-        nobody.local_addr().unwrap()
-    ))
+    let address = nobody.local_addr().unwrap();
+    let gateway = spawn_gateway(
+        Config::new()
+            .provider(Provider::ollama(&upstream))
+            .otel(Otel::default().endpoint(format!("http://{address}"))),
+    )
     .await;
     for _ in 0..20 {
         let answer = post_json_with(&gateway.url("/v1/chat"), &[], &chat("hi")).await;

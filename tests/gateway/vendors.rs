@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::client::{ask, post_json, post_json_with, stream};
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{Config, Gateway, Provider, Route, Server, Target, spawn_gateway};
 use crate::upstream::{Call, Script, Upstream, ollama};
 
 /// Calls the offered tool, else answers a few tokens.
@@ -26,9 +26,9 @@ fn calling(name: &str, arguments: &Value) -> Script {
 
 /// A gateway whose only model has another name for clients.
 async fn with_alias(upstream: &Upstream) -> Gateway {
-    let route =
-        "[[routes]]\nmodel = 'quick'\ntargets = [{ provider = 'ollama', model = 'llama3.1' }]\n";
-    let config = format!("{}{route}", provider("ollama", "ollama", &upstream.url(), ""));
+    let config = Config::new()
+        .provider(Provider::ollama(upstream))
+        .route(Route::new("quick", [Target::new("ollama", "llama3.1")]));
     spawn_gateway(&config).await
 }
 
@@ -153,10 +153,9 @@ fn is_enveloped(path: &str, body: &Value) -> bool {
 #[tokio::test]
 async fn errors_about_a_path_come_in_the_envelope_of_its_vendor() {
     let upstream = Upstream::spawn(reply);
-    let config = format!(
-        "[server]\nmax_body = '1KiB'\n{}",
-        provider("ollama", "ollama", &upstream.url(), "")
-    );
+    let config = Config::new()
+        .server(Server::default().max_body("1KiB"))
+        .provider(Provider::ollama(&upstream));
     let gateway = spawn_gateway(&config).await;
     for path in ["/v1/files", "/v1/messages/batches", "/api/nothing"] {
         let lost = ask("POST", &gateway.url(path), &[]).await;
@@ -221,7 +220,7 @@ async fn arguments_that_no_ollama_client_could_read_are_a_bad_answer() {
             .piece("data: [DONE]\n\n")
     });
     let url = format!("{}/v1", upstream.url());
-    let gateway = spawn_gateway(&provider("cloud", "openai", &url, "")).await;
+    let gateway = spawn_gateway(Provider::new("cloud", "openai", &url)).await;
     let (path, mut body) = questions()[4].clone();
     let failed = post_json(&gateway.url(path), &body).await;
     assert_eq!(failed.status, 502, "{}", failed.text());
@@ -241,7 +240,7 @@ async fn anthropic_counts_its_own_tokens_and_what_has_no_place_is_named() {
         "/v1/messages/count_tokens" => Script::json(200, &json!({ "input_tokens": 30 })),
         _ => crate::upstream::anthropic::answer(&["ok"]),
     });
-    let gateway = spawn_gateway(&provider("claude", "anthropic", &upstream.url(), "")).await;
+    let gateway = spawn_gateway(Provider::new("claude", "anthropic", upstream.url())).await;
     let (_, body) = questions()[3].clone();
     let url = gateway.url("/v1/messages/count_tokens");
     let counted = post_json_with(&url, &[("anthropic-version", "2023-06-01")], &body).await;

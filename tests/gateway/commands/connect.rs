@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::run_with;
 use crate::client::post_json_with;
-use crate::harness::{provider, run, spawn_gateway};
+use crate::harness::{Config, Key, Provider, run, spawn_gateway};
 use crate::upstream::Upstream;
 
 #[tokio::test]
@@ -26,8 +26,8 @@ async fn connect_fills_in_the_address_the_model_and_the_key() {
 #[tokio::test]
 async fn what_is_printed_for_opencode_leads_to_an_answer() {
     let upstream = Upstream::ollama();
-    let keys = "[[keys]]\nname = 'a'\nkey = 'sk-pasted'\n";
-    let config = format!("{}{keys}", provider("ollama", "ollama", &upstream.url(), ""));
+    let config =
+        Config::new().provider(Provider::ollama(&upstream)).key(Key::new("a").key("sk-pasted"));
     let gateway = spawn_gateway(&config).await;
     let url = gateway.url("");
     let printed =

@@ -3,7 +3,7 @@
 use super::{PATHS, gateway_for, gateway_with};
 use crate::client::get;
 use crate::client::raw::Raw;
-use crate::harness::Gateway;
+use crate::harness::{Config, Gateway, Key};
 use crate::upstream::Upstream;
 
 /// The whole answer to a request without a body.
@@ -51,8 +51,7 @@ async fn another_method_is_405_and_says_which_is_allowed() {
 #[tokio::test]
 async fn health_needs_no_key_and_asks_no_provider() {
     let upstream = Upstream::ollama();
-    let key = "[[keys]]\nname = \"a\"\nkey = \"sk-a\"";
-    let gateway = gateway_with(&upstream, key).await;
+    let gateway = gateway_with(&upstream, Config::new().key(Key::new("a"))).await;
     for path in ["/api/v1/health", "/livez", "/healthz", "/readyz"] {
         let answer = get(&gateway.url(path)).await;
         assert_eq!((answer.status, answer.text().as_str()), (200, "{\"status\":\"ok\"}"), "{path}");

@@ -5,15 +5,17 @@ use serde_json::{Value, json};
 use super::{PATHS, check_error, gateway_for, gateway_with};
 use crate::client::raw::{Raw, post_bytes};
 use crate::client::{chat, post_json, post_json_with};
-use crate::harness::{provider, spawn_gateway_with};
+use crate::harness::{Config, Key, Provider, Server, spawn_gateway_with};
 use crate::upstream::Upstream;
 
-const KEYS: &str = "[[keys]]\nname = \"a\"\nkey = \"sk-a\"\n[[keys]]\nname = \"b\"\nkey = \"sk-b\"";
+fn with_keys() -> Config {
+    Config::new().keys([Key::new("a"), Key::new("b")])
+}
 
 #[tokio::test]
 async fn a_key_is_taken_from_either_header() {
     let upstream = Upstream::ollama();
-    let gateway = gateway_with(&upstream, KEYS).await;
+    let gateway = gateway_with(&upstream, with_keys()).await;
     let cases = [
         ("authorization", "Bearer sk-a"),
         ("authorization", "bearer sk-b"),
@@ -32,7 +34,7 @@ async fn a_key_is_taken_from_either_header() {
 #[tokio::test]
 async fn every_invalid_key_gets_the_same_answer() {
     let upstream = Upstream::ollama();
-    let gateway = gateway_with(&upstream, KEYS).await;
+    let gateway = gateway_with(&upstream, with_keys()).await;
     let cases: [&[(&str, &str)]; 9] = [
         &[],
         &[("authorization", "Bearer")],
@@ -68,7 +70,7 @@ async fn every_invalid_key_gets_the_same_answer() {
 #[tokio::test]
 async fn keys_come_from_the_environment_too() {
     let upstream = Upstream::ollama();
-    let config = provider("ollama", "ollama", &upstream.url(), "");
+    let config = Provider::ollama(&upstream);
     let gateway = spawn_gateway_with(&config, &[("API_KEYS", "sk-one, sk-two")]).await;
     let url = gateway.url("/v1/chat");
     for (key, status) in [("sk-one", 200), ("sk-two", 200), ("sk-one, sk-two", 401)] {
@@ -183,7 +185,8 @@ async fn another_media_type_than_json_is_415() {
 #[tokio::test]
 async fn a_body_that_is_too_large_is_413_and_the_answer_can_be_read() {
     let upstream = Upstream::ollama();
-    let gateway = gateway_with(&upstream, "[server]\nmax_body = \"64KiB\"").await;
+    let gateway =
+        gateway_with(&upstream, Config::new().server(Server::default().max_body("64KiB"))).await;
     let large = chat(&"x".repeat(4 << 20));
     let declared = post_bytes("/v1/chat", &[], &large);
     let mut chunked = b"POST /v1/chat HTTP/1.1\r\nhost: gateway\r\ntransfer-encoding: chunked\r\n\

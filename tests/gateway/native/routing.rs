@@ -1,19 +1,26 @@
 //! From `model` and `model_hint` to a provider and a model there.
 
+use llm_gateway::policy::Trust;
 use serde_json::{Value, json};
 
 use super::check_error;
 use crate::client::{chat, post_json, post_json_with};
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{Config, Gateway, Key, Provider, Route, Target, spawn_gateway};
 use crate::upstream::Upstream;
 
 /// Two providers, one of them not local, and hints of the operator's own.
 async fn two(local: &Upstream, cloud: &Upstream) -> Gateway {
-    let first = provider("ollama", "ollama", &local.url(), "");
-    let second = provider("far", "ollama", &cloud.url(), "trust = \"cloud\"")
-        .replace("llama3.1", "far-default");
-    let hints = "[hints]\nonline = [\"far\"]\nhouse = [\"far\"]";
-    spawn_gateway(&format!("{first}\n{second}\n{hints}")).await
+    let first = Provider::ollama(local);
+    let second =
+        Provider::ollama(cloud).name("far").trust(Trust::Cloud).default_model("far-default");
+    spawn_gateway(
+        Config::new()
+            .provider(first)
+            .provider(second)
+            .hint("online", ["far"])
+            .hint("house", ["far"]),
+    )
+    .await
 }
 
 fn asking(model: Option<&str>, hint: Option<&str>) -> Value {
@@ -102,13 +109,19 @@ async fn the_data_policy_keeps_a_request_on_local_providers() {
 #[tokio::test]
 async fn an_explanation_says_how_the_provider_was_chosen_without_names_beyond_the_key() {
     let (local, cloud) = (Upstream::ollama(), Upstream::ollama());
-    let first = provider("ollama", "ollama", &local.url(), "");
-    let second = provider("far", "ollama", &cloud.url(), "trust = \"cloud\"");
-    let gateway = spawn_gateway(&format!(
-        "{first}{second}[[routes]]\nmodel = 'hush-*'\ntargets = [{{ provider = 'far', model = 'x' }}]\n\
-         fallback = [{{ provider = 'ollama', model = 'y' }}]\n[[keys]]\nname = 'all'\nkey = 'k-all'\n\
-         [[keys]]\nname = 'home'\nkey = 'k-home'\nproviders = ['ollama']\n"
-    ))
+    let first = Provider::ollama(&local);
+    let second = Provider::ollama(&cloud).name("far").trust(Trust::Cloud);
+    let gateway = spawn_gateway(
+        Config::new()
+            .provider(first)
+            .provider(second)
+            .route(
+                Route::new("hush-*", [Target::new("far", "x")])
+                    .fallback([Target::new("ollama", "y")]),
+            )
+            .key(Key::new("all").key("k-all"))
+            .key(Key::new("home").key("k-home").providers(["ollama"])),
+    )
     .await;
     let url = gateway.url("/v1/chat");
     let ask = async |key: &str, model: &str, more: &[(&str, &str)]| {

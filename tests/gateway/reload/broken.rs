@@ -6,8 +6,8 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-use super::{EVERY_WAY, KEYS, listeners, never_opens, started, whole};
-use crate::harness::{provider, spawn_gateway_in};
+use super::{EVERY_WAY, KEYS, listeners, never_opens, provider, started, whole};
+use crate::harness::spawn_gateway_in;
 use crate::upstream::Upstream;
 
 #[tokio::test]
@@ -139,8 +139,7 @@ async fn a_link_that_is_turned_to_nothing_or_to_a_file_without_keys_opens_no_doo
     })
     .await;
     turned("keys: there are none", |folder, upstream| {
-        let text = provider("ollama", "ollama", &upstream.url(), "");
-        fs::write(folder.join("gateway.toml"), text).unwrap();
+        fs::write(folder.join("gateway.toml"), provider(upstream)).unwrap();
     })
     .await;
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::{KEYS, Told, listeners, never_opens, whole};
-use crate::harness::{Gateway, provider, spawn_gateway_in};
+use super::{KEYS, Told, listeners, never_opens, provider, whole};
+use crate::harness::{Gateway, spawn_gateway_in};
 use crate::upstream::Upstream;
 
 /// What is reported, and what was done to `.env`.
@@ -43,8 +43,7 @@ async fn keys_whose_variable_is_gone_open_no_door() {
 #[tokio::test]
 async fn keys_of_a_dotenv_that_vanishes_open_no_door() {
     let upstream = Upstream::ollama();
-    let provider = provider("ollama", "ollama", &upstream.url(), "max_concurrency = 64");
-    let text = format!("{}{provider}", listeners("0.0.0.0:0"));
+    let text = format!("{}{}", listeners("0.0.0.0:0"), provider(&upstream));
     let spoils: [Spoil; 5] = [
         ("callers need keys", |dotenv| fs::remove_file(dotenv).unwrap()),
         ("callers need keys", |dotenv| fs::write(dotenv, "").unwrap()),

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{EVERY_WAY, REFUSED, TAKEN, Told, reload, started, times, whole};
 use crate::client::get;
 use crate::crowd::press;
-use crate::harness::{Gateway, Metrics, provider, spawn_gateway_with};
+use crate::harness::{Gateway, Metrics, Provider, spawn_gateway_with};
 use crate::upstream::Upstream;
 
 const SUCCESSFUL: &str = "llm_gateway_config_last_reload_successful";
@@ -91,12 +91,10 @@ async fn the_same_content_is_reported_once_in_the_log_and_every_time_in_the_answ
 async fn the_answer_and_the_log_name_the_keys_that_the_environment_overrides() {
     let upstream = Upstream::ollama();
     let variable = "LLM_GATEWAY__PROVIDERS__OLLAMA__MAX_CONCURRENCY";
-    let limited = |limit: usize, queue: usize| {
-        let more = format!("max_concurrency = {limit}\nmax_queue = {queue}");
-        provider("ollama", "ollama", &upstream.url(), &more)
-    };
+    let limited =
+        |limit: usize, queue: usize| Provider::ollama(&upstream).slots(limit).max_queue(queue);
     let gateway = spawn_gateway_with(&limited(2, 9), &[(variable, "4")]).await;
-    gateway.write_config(&limited(8, 9));
+    gateway.write_config(limited(8, 9));
     let answer = press(&gateway, "reload").await.json();
     let overridden = serde_json::json!([
         {"key": "providers.ollama.max_concurrency", "variable": variable}
@@ -108,9 +106,9 @@ async fn the_answer_and_the_log_name_the_keys_that_the_environment_overrides() {
     assert_eq!((&shown["limit"], &shown["max_queue"]), (&4.into(), &9.into()));
     // Unchanged content is not reported again, however it is read.
     let known = times(&gateway, "has changed in the file");
-    reload(&gateway, Told::Nobody, TAKEN, || gateway.write_config(&limited(8, 7))).await;
+    reload(&gateway, Told::Nobody, TAKEN, || gateway.write_config(limited(8, 7))).await;
     assert_eq!(times(&gateway, "has changed in the file"), known);
-    reload(&gateway, Told::Hangup, TAKEN, || gateway.write_config(&limited(6, 7))).await;
+    reload(&gateway, Told::Hangup, TAKEN, || gateway.write_config(limited(6, 7))).await;
     assert_eq!(times(&gateway, "has changed in the file"), known + 1);
     gateway.end(0).await;
 }

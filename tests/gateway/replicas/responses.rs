@@ -4,8 +4,10 @@
 use serde_json::{Value, json};
 
 use super::crew::ready;
+use llm_gateway::policy::Trust;
+
 use crate::client::{Answer, ask, get, post_json_with};
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{Config, Gateway, Key, Provider, spawn_gateway};
 use crate::patience::eventually;
 use crate::redis::{Keys, Redis};
 use crate::upstream::{Upstream, openai};
@@ -15,11 +17,13 @@ const BOB: (&str, &str) = ("authorization", "Bearer sk-bob-0123456789");
 
 /// A gateway that stores its responses in the Redis, once it has found it.
 async fn sharing(upstream: &Upstream, redis: &Redis) -> Gateway {
-    let keys = "[[keys]]\nname = 'ann'\nkey = 'sk-ann-0123456789'\n\
-                [[keys]]\nname = 'bob'\nkey = 'sk-bob-0123456789'\n";
-    let home = provider("home", "openai", &upstream.url(), "trust = 'local'\n");
-    // Far above what an answer takes, so that a loaded machine does not look like a slow Redis.
-    let gateway = spawn_gateway(&format!("{keys}{home}{}", redis.section("5s"))).await;
+    let config = Config::new()
+        .key(Key::new("ann").key("sk-ann-0123456789"))
+        .key(Key::new("bob").key("sk-bob-0123456789"))
+        .provider(Provider::new("home", "openai", upstream.url()).trust(Trust::Local))
+        // Far above what an answer takes, so that a loaded machine does not look like a slow Redis.
+        .redis(redis.section("5s"));
+    let gateway = spawn_gateway(config).await;
     ready(&gateway).await;
     says(&gateway, "ok").await;
     gateway
