@@ -1,21 +1,19 @@
 //! What is particular to requests of Gemini's API that are passed on: the model in the path, the list that grows, and what
 //! is kept in an account.
 
+use llm_gateway::policy::OnCut;
 use serde_json::Value;
 
-use super::answered;
+use super::{answered, of_kind};
 use crate::client::{post_bytes, stream_bytes};
-use crate::harness::{provider, spawn_gateway};
+use crate::harness::{Config, Key, Provider, Retry, Route, Target, spawn_gateway};
 use crate::upstream::{Call, Script, Upstream, gemini, ollama};
 
 const ASKED: &str = r#"{"contents":[{"role":"user","parts":[{"text":"hi"}]}], "new":1}"#;
 
 /// A gateway's configuration whose model `alias` is Gemini's `real`.
-fn aliased(upstream: &Upstream, more: &str) -> String {
-    format!(
-        "{}[[routes]]\nmodel = 'alias'\ntargets = [{{ provider = 'own', model = 'real' }}]",
-        provider("own", "gemini", &upstream.url(), more)
-    )
+fn aliased(own: Provider) -> Config {
+    Config::new().provider(own).route(Route::new("alias", [Target::new("own", "real")]))
 }
 
 fn sent(call: &Call) -> &str {
@@ -25,7 +23,7 @@ fn sent(call: &Call) -> &str {
 #[tokio::test]
 async fn an_alias_is_replaced_wherever_a_request_names_its_model() {
     let upstream = Upstream::spawn(answered);
-    let gateway = spawn_gateway(&aliased(&upstream, "")).await;
+    let gateway = spawn_gateway(aliased(of_kind("gemini", &upstream))).await;
     for (method, body, expected) in [
         ("generateContent", ASKED, ASKED),
         (
@@ -61,7 +59,7 @@ async fn an_alias_is_replaced_wherever_a_request_names_its_model() {
 #[tokio::test]
 async fn an_alias_is_put_back_in_every_piece_of_either_form() {
     let upstream = Upstream::spawn(|call| gemini::reply(call, &["a", "b"]));
-    let gateway = spawn_gateway(&aliased(&upstream, "")).await;
+    let gateway = spawn_gateway(aliased(of_kind("gemini", &upstream))).await;
     for query in ["", "?alt=sse"] {
         let url = gateway.url(&format!("/v1beta/models/alias:streamGenerateContent{query}"));
         let pieces = stream_bytes(&url, &[], ASKED).await.rest().await;
@@ -78,10 +76,10 @@ async fn an_alias_is_put_back_in_every_piece_of_either_form() {
 #[tokio::test]
 async fn keys_stay_here_and_of_the_query_only_the_form_of_the_answer_goes_on() {
     let upstream = Upstream::spawn(|call| gemini::reply(call, &["a", "b"]));
-    let more = "api_key = 'own'";
-    let keys = "[[keys]]\nname = 'a'\nkey = 'clients'\n";
-    let gateway =
-        spawn_gateway(&format!("{keys}{}", provider("own", "gemini", &upstream.url(), more))).await;
+    let config = Config::new()
+        .key(Key::new("a").key("clients"))
+        .provider(of_kind("gemini", &upstream).api_key("own"));
+    let gateway = spawn_gateway(config).await;
     let path = "/v1beta/models/m:streamGenerateContent";
     let query = "fields=candidates&key=clients&alt=sse&access_token=clients&quotaUser=me";
     let headers = [("x-goog-user-project", "p"), ("authorization", "Bearer clients")];
@@ -102,8 +100,12 @@ async fn keys_stay_here_and_of_the_query_only_the_form_of_the_answer_goes_on() {
 #[tokio::test]
 async fn the_operators_fields_are_filled_in_under_the_names_that_the_client_wrote() {
     let upstream = Upstream::spawn(answered);
-    let more = "default_max_tokens = 7\nbody = { generationConfig = { topK = 5, topP = 0.5 }, labels = { a = 'b' } }";
-    let gateway = spawn_gateway(&provider("own", "gemini", &upstream.url(), more)).await;
+    let fields = toml::toml! {
+        generationConfig = { topK = 5, topP = 0.5 }
+        labels = { a = "b" }
+    };
+    let provider = of_kind("gemini", &upstream).default_max_tokens(7).body(fields);
+    let gateway = spawn_gateway(provider).await;
     let url = gateway.url("/v1beta/models/m:generateContent");
     for (body, expected) in [
         (
@@ -127,7 +129,7 @@ async fn a_list_that_breaks_off_or_fails_stays_one_with_its_error() {
         "\r\n,\r\n{\"error\":{\"code\":503,\"message\":\"busy\",\"status\":\"UNAVAILABLE\"}}";
     for end in ["", ",\r\n{\"candidates\": [{\"content\": {\"parts\": [{\"text\": \"half", error] {
         let upstream = Upstream::spawn(move |_| gemini::listed(&["a", "b"]).piece(end));
-        let gateway = spawn_gateway(&provider("own", "gemini", &upstream.url(), "")).await;
+        let gateway = spawn_gateway(of_kind("gemini", &upstream)).await;
         let url = gateway.url("/v1beta/models/m:streamGenerateContent");
         let pieces = stream_bytes(&url, &[], ASKED).await.rest().await;
         assert!(!pieces.ended_properly, "{}", pieces.text());
@@ -148,14 +150,12 @@ async fn another_providers_words_continue_a_stream_of_either_form() {
         let other = Upstream::spawn(|call| ollama::reply_with(call, &["Hello", " there"]));
         // With a limit nobody is asked to go on where the first one ended.
         let asked = ASKED.replace("\"new\":1", r#""generationConfig":{"maxOutputTokens":50}"#);
-        let gateway = spawn_gateway(&format!(
-            "{}{}[[routes]]\nmodel = 'm'\non_cut = 'resume'\n\
-             targets = [{{ provider = 'own', model = 'm' }}]\n\
-             fallback = [{{ provider = 'ollama', model = 'm' }}]",
-            provider("own", "gemini", &dies.url(), ""),
-            provider("ollama", "ollama", &other.url(), ""),
-        ))
-        .await;
+        let route = Route::new("m", [Target::new("own", "m")]).on_cut(OnCut::Resume);
+        let config = Config::new()
+            .provider(of_kind("gemini", &dies))
+            .provider(Provider::ollama(&other))
+            .route(route.fallback([Target::new("ollama", "m")]));
+        let gateway = spawn_gateway(config).await;
         let url = gateway.url(&format!("/v1beta/models/m:streamGenerateContent{query}"));
         let pieces = stream_bytes(&url, &[], &asked).await.rest().await;
         let text = pieces.text();
@@ -178,16 +178,16 @@ async fn another_providers_words_continue_a_stream_of_either_form() {
 #[tokio::test]
 async fn what_is_kept_in_an_account_that_several_keys_share_is_not_there_for_any_of_them() {
     let upstream = Upstream::spawn(answered);
-    let key = |name: &str| format!("[[keys]]\nname = '{name}'\nkey = 'sk-{name}'\n");
     let bodies = [
         r#"{"contents":[],"cachedContent":"cachedContents/of_another"}"#,
         r#"{"contents":[{"parts":[{"file_data":{"file_uri":"files/of_another"}}]}]}"#,
         r#"{"contents":[],"tools":[{"fileSearch":{"fileSearchStoreNames":["stores/of_another"]}}]}"#,
     ];
     for keys in [vec!["a"], vec!["a", "b"]] {
-        let config: String = keys.iter().map(|name| key(name)).collect();
-        let own = provider("own", "gemini", &upstream.url(), "");
-        let gateway = spawn_gateway(&format!("{config}{own}")).await;
+        let config = Config::new()
+            .keys(keys.iter().map(|name| Key::new(name)))
+            .provider(of_kind("gemini", &upstream));
+        let gateway = spawn_gateway(config).await;
         let before = upstream.calls_so_far().len();
         for method in ["generateContent", "countTokens"] {
             for body in bodies {
@@ -215,7 +215,7 @@ async fn an_answer_of_another_form_than_was_asked_for_is_translated() {
         true => gemini::whole(&["a", "b"]),
         false => gemini::answer(&["a", "b"]),
     });
-    let gateway = spawn_gateway(&provider("own", "gemini", &upstream.url(), "")).await;
+    let gateway = spawn_gateway(of_kind("gemini", &upstream)).await;
     for method in ["generateContent", "streamGenerateContent", "streamGenerateContent?alt=sse"] {
         let url = gateway.url(&format!("/v1beta/models/m:{method}"));
         let pieces = stream_bytes(&url, &[], ASKED).await.rest().await;
@@ -228,13 +228,12 @@ async fn an_answer_of_another_form_than_was_asked_for_is_translated() {
 #[tokio::test]
 async fn what_only_gemini_understands_goes_nowhere_else() {
     let (own, other) = (Upstream::spawn(answered), Upstream::spawn(ollama::reply));
-    let gateway = spawn_gateway(&format!(
-        "{}{}[[routes]]\nmodel = 'both'\ntargets = [{{ provider = 'ollama', model = 'm' }}]\n\
-         fallback = [{{ provider = 'own', model = 'm' }}]",
-        provider("ollama", "ollama", &other.url(), "models = ['small']"),
-        provider("own", "gemini", &own.url(), "models = ['m']"),
-    ))
-    .await;
+    let route = Route::new("both", [Target::new("ollama", "m")]);
+    let config = Config::new()
+        .provider(Provider::ollama(&other).models(["small"]))
+        .provider(of_kind("gemini", &own).models(["m"]))
+        .route(route.fallback([Target::new("own", "m")]));
+    let gateway = spawn_gateway(config).await;
     let body = r#"{"contents":[{"parts":[{"text":"hi"}]}],"cachedContent":"cachedContents/a"}"#;
     let refused = post_bytes(&gateway.url("/v1beta/models/small:generateContent"), &[], body).await;
     assert_eq!(refused.status, 400, "{}", refused.text());
@@ -253,8 +252,8 @@ async fn a_failure_before_the_first_event_of_a_list_is_retried_unseen() {
             0 => Script::status(200).piece(first),
             _ => gemini::list(&["a", "b"]),
         });
-        let more = "retry = { backoff = '1ms', max_backoff = '1ms' }";
-        let gateway = spawn_gateway(&provider("own", "gemini", &upstream.url(), more)).await;
+        let retry = Retry::default().backoff("1ms").max_backoff("1ms");
+        let gateway = spawn_gateway(of_kind("gemini", &upstream).retry(retry)).await;
         let url = gateway.url("/v1beta/models/m:streamGenerateContent");
         let streamed = stream_bytes(&url, &[], ASKED).await;
         assert_eq!(streamed.header("x-gateway-attempts"), Some("2"));
