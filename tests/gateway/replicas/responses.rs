@@ -1,11 +1,10 @@
 //! Stored responses of two gateways that share a real Redis: a caller continues and reads at one what it was answered at
 //! the other, no other caller does, and what must stay local never leaves its gateway.
 
+use llm_gateway::policy::Trust;
 use serde_json::{Value, json};
 
 use super::crew::ready;
-use llm_gateway::policy::Trust;
-
 use crate::client::{Answer, ask, get, post_json_with};
 use crate::harness::{Config, Gateway, Key, Provider, spawn_gateway};
 use crate::patience::eventually;
