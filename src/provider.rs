@@ -318,8 +318,9 @@ impl Provider {
     /// others.
     fn model_label(&self, model: &str) -> &str {
         let default = self.settings.default_model();
-        let mut configured = self.settings.models.iter().map(String::as_str).chain([default]);
+        let configured = self.settings.models.iter().map(String::as_str).chain([default]);
         configured
+            .filter(|configured| !configured.is_empty())
             .find(|configured| self.naming().any(model, |name| name == *configured))
             .unwrap_or("other")
     }

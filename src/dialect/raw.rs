@@ -110,7 +110,7 @@ fn in_form(body: &[u8], boundary: &str) -> Result<Option<(String, ModelAt)>, Gat
     let parts = multipart::parts(body, boundary).map_err(unclear)?;
     let mut models = parts.into_iter().filter(|part| means_model(&part.name));
     let Some(part) = models.next() else { return Ok(None) };
-    let is_one = part.name == MODEL && models.next().is_none();
+    let is_one = part.name == MODEL && part.is_value() && models.next().is_none();
     let name = body.get(part.content.clone()).and_then(|name| std::str::from_utf8(name).ok());
     match name.filter(|name| is_one && !name.contains(char::is_control)) {
         Some("") => Ok(None),
@@ -250,6 +250,10 @@ mod tests {
             &[("model", "a\tb")],
         ] {
             assert_eq!(model(FORM, "", &form(fields)), Err(()), "{fields:?}");
+        }
+        for more in ["; filename=\"a\"", "\r\nContent-Transfer-Encoding: base64"] {
+            let body = form(&[("model", "a")]).replace("\"model\"", &format!("\"model\"{more}"));
+            assert_eq!(model(FORM, "", &body), Err(()), "{body}");
         }
         for query in ["model=a&model=b", "mod%65l=a", "MODEL=a", "model=%ff", "model=a;model=b"] {
             assert_eq!(model(None, query, ""), Err(()), "{query}");

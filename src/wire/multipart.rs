@@ -18,6 +18,17 @@ pub struct Part {
     pub name: String,
     /// The position of its content.
     pub content: Range<usize>,
+    /// Whether it is a file, or its content is coded: then it is not the value of a field to every
+    /// parser.
+    is_special: bool,
+}
+
+impl Part {
+    /// Whether every parser takes its content for the value of a field.
+    #[must_use]
+    pub fn is_value(&self) -> bool {
+        !self.is_special
+    }
 }
 
 /// Why a form is rejected, and what would be right.
@@ -81,22 +92,28 @@ pub fn parts(body: &[u8], boundary: &str) -> Result<Vec<Part>, Unclear> {
             return Err(BROKEN);
         }
         let head = memmem::find(bytes, b"\r\n\r\n").ok_or(BROKEN)?;
-        let name = name_of(bytes.get(..head).unwrap_or_default())?;
-        parts.push(Part { name, content: whole.start + head + 4..whole.end });
+        let (name, is_special) = name_of(bytes.get(..head).unwrap_or_default())?;
+        parts.push(Part { name, content: whole.start + head + 4..whole.end, is_special });
         at = next + mark.len();
     }
 }
 
-/// The name in a part's head.
-fn name_of(head: &[u8]) -> Result<String, Unclear> {
+/// The name in a part's head, and whether it is a file or coded.
+fn name_of(head: &[u8]) -> Result<(String, bool), Unclear> {
     const UNCLEAR: Unclear = Unclear("a part of the form needs one name");
     let head = std::str::from_utf8(head).or(Err(UNCLEAR))?;
-    let mut found = None;
+    let (mut found, mut is_special) = (None, false);
     for line in head.split("\r\n") {
         let (field, value) = line.split_once(':').ok_or(UNCLEAR)?;
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if !field.bytes().all(is_token) || line.contains(['\r', '\n']) {
+            return Err(UNCLEAR);
+        }
+        is_special |= field.eq_ignore_ascii_case("content-transfer-encoding");
         if field.eq_ignore_ascii_case("content-disposition") {
             let (kind, parameters) = value.split_once(';').ok_or(UNCLEAR)?;
             let parameters = parameters_of(parameters).ok_or(UNCLEAR)?;
+            is_special |= parameters.iter().any(|(name, _)| name.starts_with("filename"));
             // `name*` is not allowed in forms, and some parsers prefer it.
             let mut names = parameters.iter().filter(|(name, _)| name.starts_with("name"));
             let (Some((parameter, name)), None) = (names.next(), names.next()) else {
@@ -106,11 +123,9 @@ fn name_of(head: &[u8]) -> Result<String, Unclear> {
             if !is_clear || found.replace(name.clone()).is_some() {
                 return Err(UNCLEAR);
             }
-        } else if line.starts_with([' ', '\t']) || line.contains(['\r', '\n']) {
-            return Err(UNCLEAR);
         }
     }
-    found.ok_or(UNCLEAR)
+    found.map(|name| (name, is_special)).ok_or(UNCLEAR)
 }
 
 /// The parameters `name=value` and `name="value"` of a header, names in lower case; `None` if they
@@ -209,6 +224,8 @@ mod tests {
             model("form-data; name=\"model\" x"),
             model("form-data; name=a\r\nContent-Disposition: form-data; name=b"),
             model("form-data;\r\n name=model"),
+            model("form-data; name=a\r\nContent-Disposition : form-data; name=model"),
+            model("form-data; name=a\r\n Content-Disposition: form-data; name=model"),
             part("form-data; name=file", "a\n--x\nContent-Disposition: form-data; name=model\n\nm")
                 + "--x--",
             part("form-data; name=file", "a--xb") + "--x--",
