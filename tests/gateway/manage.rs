@@ -2,11 +2,12 @@
 
 mod files;
 
+use llm_gateway::policy::{DataPolicy, Trust};
 use serde_json::{Value, json};
 
 use crate::client::raw::{Raw, post_bytes};
 use crate::client::{Answer, get, post_json_with, send, send_stream};
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{Config, Gateway, Key, Provider, Rate, Timeouts, spawn_gateway};
 use crate::patience::eventually;
 use crate::upstream::{Call, Gate, Script, Upstream};
 
@@ -14,14 +15,14 @@ use crate::upstream::{Call, Gate, Script, Upstream};
 const ADMIN: (&str, &str) = ("x-api-key", "k-admin");
 const JSON: (&str, &str) = ("content-type", "application/json");
 
-/// A key for the provider `two`.
-const SECOND: &str =
-    "[[keys]]\nname = 'second'\nkey = 'k-second'\nmanage_models = true\nproviders = ['two']\n";
-
-const KEYS: &str = "[[keys]]\nname = 'admin'\nkey = 'k-admin'\nmanage_models = true\n\
-                    [[keys]]\nname = 'user'\nkey = 'k-user'\n\
-                    [[keys]]\nname = 'team'\nkey = 'k-team'\nmanage_models = true\nmodels = ['team-*']\n\
-                    [[keys]]\nname = 'near'\nkey = 'k-near'\nmanage_models = true\ndata_policy = 'local'\n";
+fn with_keys() -> Config {
+    let manager = |name: &str| Key::new(name).key(format!("k-{name}")).manage_models(true);
+    Config::new()
+        .key(manager("admin"))
+        .key(Key::new("user").key("k-user"))
+        .key(manager("team").models(["team-*"]))
+        .key(manager("near").data_policy(DataPolicy::Local))
+}
 
 /// An Ollama with these models that does whatever it is told.
 fn ollama(models: &'static [&'static str]) -> Upstream {
@@ -50,7 +51,7 @@ fn calls(upstream: &Upstream) -> Vec<Call> {
 }
 
 async fn gateway(upstream: &Upstream) -> Gateway {
-    spawn_gateway(&format!("{}{KEYS}", provider("ollama", "ollama", &upstream.url(), ""))).await
+    spawn_gateway(with_keys().provider(Provider::ollama(upstream))).await
 }
 
 async fn manage(gateway: &Gateway, key: &str, path: &str, body: Value) -> Answer {
@@ -143,10 +144,9 @@ async fn progress_arrives_as_it_is_made_without_a_slot() {
         "/api/chat" => crate::upstream::ollama::reply(call),
         _ => answers(&[], call),
     });
-    let more = "max_concurrency = 1\nmax_queue = 0\ntimeouts = { total = '2s', idle = '1s' }";
-    let gateway =
-        spawn_gateway(&format!("{}{KEYS}", provider("ollama", "ollama", &upstream.url(), more)))
-            .await;
+    let timeouts = Timeouts::default().total("2s").idle("1s");
+    let provider = Provider::ollama(&upstream).slots(1).max_queue(0).timeouts(timeouts);
+    let gateway = spawn_gateway(with_keys().provider(provider)).await;
     let url = gateway.url("/api/pull");
     let mut pull = send_stream("POST", &url, &[ADMIN, JSON], r#"{"model":"m"}"#).await;
     assert_eq!(pull.header("content-type"), Some("application/x-ndjson"));
@@ -266,14 +266,14 @@ async fn a_new_model_is_listed_at_once_and_a_removed_one_no_more() {
 async fn the_ollama_that_has_the_model_is_asked_or_the_one_that_is_named() {
     let (one, two) = (ollama(&["a:latest"]), ollama(&["b:latest", "team-b:latest"]));
     let far = ollama(&[]);
-    let gateway = spawn_gateway(&format!(
-        "{}{}{}{}{KEYS}{SECOND}",
-        provider("chats", "openai", "http://127.0.0.1:1/v1", ""),
-        provider("one", "ollama", &one.url(), ""),
-        provider("two", "ollama", &two.url(), ""),
-        provider("far", "ollama", &far.url(), "trust = 'cloud'\nmodels = ['far-*']"),
-    ))
-    .await;
+    let second = Key::new("second").key("k-second").manage_models(true).providers(["two"]);
+    let config = with_keys()
+        .key(second)
+        .provider(Provider::new("chats", "openai", "http://127.0.0.1:1/v1"))
+        .provider(Provider::ollama(&one).name("one"))
+        .provider(Provider::ollama(&two).name("two"))
+        .provider(Provider::ollama(&far).name("far").trust(Trust::Cloud).models(["far-*"]));
+    let gateway = spawn_gateway(config).await;
     let asked = async |key: &'static str, provider: Option<&str>, model: &str| {
         let mut headers = vec![("x-api-key", key), JSON];
         headers.extend(provider.map(|name| ("x-gateway-provider", name)));
@@ -314,10 +314,9 @@ async fn the_ollama_that_has_the_model_is_asked_or_the_one_that_is_named() {
 #[tokio::test]
 async fn limits_of_the_key_hold_for_what_it_manages() {
     let upstream = ollama(&[]);
-    let key = "[[keys]]\nname = 'a'\nkey = 'k-a'\nmanage_models = true\n\
-               rate = { capacity = 1, refill_per_second = 0.001 }\n";
-    let gateway =
-        spawn_gateway(&format!("{}{key}", provider("ollama", "ollama", &upstream.url(), ""))).await;
+    let key = Key::new("a").key("k-a").manage_models(true).rate(Rate::of(1, 0.001));
+    let config = Config::new().key(key).provider(Provider::ollama(&upstream));
+    let gateway = spawn_gateway(config).await;
     let pull = async || manage(&gateway, "k-a", "/api/pull", json!({"model": "m"})).await;
     assert_eq!(pull().await.status, 200);
     let refused = pull().await;

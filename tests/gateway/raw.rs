@@ -6,14 +6,15 @@ mod failures;
 mod paths;
 mod scope;
 
+use llm_gateway::policy::Trust;
 use serde_json::json;
 
 use crate::client::{Answer, get, open, post_bytes, send, send_stream};
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{Gateway, Provider, spawn_gateway};
 use crate::upstream::{Call, Gate, Script, Upstream};
 
 /// What a speech server, an image server and a reranker are asked.
-const LISTED: &str = "passthrough = ['/v1/audio/*', '/v1/images/*', '/v1/rerank', '/tokenize']";
+const LISTED: [&str; 4] = ["/v1/audio/*", "/v1/images/*", "/v1/rerank", "/tokenize"];
 
 /// The content type of [`form`].
 const FORM: (&str, &str) = ("content-type", "multipart/form-data; boundary=----WebKit7MA4");
@@ -46,14 +47,13 @@ fn form(fields: &[(&str, &str)]) -> Vec<u8> {
     form
 }
 
-/// A provider of OpenAI's kind that lists some paths, with more lines for its table.
-fn lister(name: &str, upstream: &Upstream, more: &str) -> String {
-    let url = format!("{}/v1", upstream.url());
-    provider(name, "openai", &url, &format!("trust = 'local'\n{LISTED}\n{more}"))
+/// A provider of OpenAI's kind that lists some paths.
+fn lister(name: &str, upstream: &Upstream) -> Provider {
+    Provider::openai(name, upstream).trust(Trust::Local).passthrough(LISTED)
 }
 
-async fn gateway(upstream: &Upstream, more: &str) -> Gateway {
-    spawn_gateway(&lister("own", upstream, more)).await
+async fn gateway(upstream: &Upstream) -> Gateway {
+    spawn_gateway(lister("own", upstream)).await
 }
 
 async fn transcribe(gateway: &Gateway, model: &str) -> Answer {
@@ -78,7 +78,7 @@ async fn a_form_with_a_file_arrives_as_it_was_sent() {
                 "{ \"text\":\"caf\\u00e9\",\"usage\":{\"input_tokens\":7,\"output_tokens\":2}}\n",
             )
     });
-    let gateway = gateway(&upstream, "api_key = 'sk-own'").await;
+    let gateway = spawn_gateway(lister("own", &upstream).api_key("sk-own")).await;
     let body = form(&[("model", "whisper-1"), ("language", "de")]);
     let headers = [FORM, ("authorization", "Bearer sk-theirs"), ("accept", "application/json")];
     let url = gateway.url("/v1/audio/transcriptions?response_format=json&api_key=sk-theirs");
@@ -131,7 +131,7 @@ async fn speech_arrives_piece_by_piece() {
             .hold(&held)
             .piece(sound())
     });
-    let gateway = gateway(&upstream, "").await;
+    let gateway = gateway(&upstream).await;
     let body = r#"{ "model" : "tts-1", "input":"hi", "speed":1.0 }"#;
     let mut speech = send_stream("POST", &gateway.url("/v1/audio/speech"), &[JSON], body).await;
     assert_eq!((speech.status, speech.header("content-type")), (200, Some("audio/mpeg")));
@@ -154,7 +154,7 @@ async fn pictures_documents_and_tokens_take_the_same_way() {
         "/tokenize" => Script::json(200, &json!({"tokens": [1, 2]})),
         path => panic!("nobody asks at {path}"),
     });
-    let gateway = gateway(&upstream, "").await;
+    let gateway = gateway(&upstream).await;
     let picture = r#"{"model":"image-1","prompt":"a cat","n":1}"#;
     let drawn = post_bytes(&gateway.url("/v1/images/generations"), &[], picture).await;
     assert_eq!((drawn.status, &drawn.json()["data"][0]["b64_json"]), (200, &json!("AAAA")));
@@ -181,7 +181,7 @@ async fn a_list_is_read_by_get() {
         "/v1/audio/none" => Script::status(204),
         _ => Script::status(404),
     });
-    let gateway = gateway(&upstream, "").await;
+    let gateway = gateway(&upstream).await;
     let voices = get(&gateway.url("/v1/audio/voices?language=de")).await;
     assert_eq!((voices.status, voices.text().as_str()), (200, r#"{"voices":["a"]}"#));
     let calls = upstream.calls_so_far();
@@ -200,7 +200,7 @@ async fn an_answer_goes_as_far_as_its_client_reads() {
         let pieces = std::iter::repeat_with(|| bytes::Bytes::from(vec![7; 64 * 1024]));
         Script::status(200).chunked().flood(pieces)
     });
-    let gateway = gateway(&upstream, "").await;
+    let gateway = gateway(&upstream).await;
     let headers = [JSON];
     let url = gateway.url("/v1/audio/speech");
     let mut speech = send_stream("POST", &url, &headers, r#"{"model":"m"}"#).await;
@@ -217,8 +217,7 @@ async fn an_answer_goes_as_far_as_its_client_reads() {
 #[tokio::test]
 async fn nothing_is_passed_on_where_nothing_is_listed() {
     let upstream = Upstream::spawn(said);
-    let url = format!("{}/v1", upstream.url());
-    let gateway = spawn_gateway(&provider("own", "openai", &url, "")).await;
+    let gateway = spawn_gateway(Provider::openai("own", &upstream)).await;
     for path in ["/v1/audio/speech", "/tokenize", "/v1/rerank"] {
         let answer = post_bytes(&gateway.url(path), &[], r#"{"model":"m"}"#).await;
         assert_eq!(answer.status, 404, "{}", answer.text());

@@ -6,10 +6,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use super::{ADMIN, KEYS, gateway, ollama};
+use super::{ADMIN, gateway, ollama, with_keys};
 use crate::client::raw::Raw;
 use crate::client::send;
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{Gateway, Provider, Server, spawn_gateway};
 use crate::patience::within;
 
 /// What is passed on at once: less may wait for what follows.
@@ -116,8 +116,9 @@ impl Chunks {
     }
 }
 
-async fn front(url: &str, more: &str) -> Gateway {
-    spawn_gateway(&format!("{more}\n{}{KEYS}", provider("ollama", "ollama", url, ""))).await
+async fn front(url: &str, server: Server) -> Gateway {
+    let provider = Provider::new("ollama", "ollama", url);
+    spawn_gateway(with_keys().server(server).provider(provider)).await
 }
 
 fn head(length: usize) -> String {
@@ -142,7 +143,7 @@ async fn until(seen: &mut mpsc::Receiver<Seen>, count: usize) -> Vec<u8> {
 async fn a_file_is_passed_on_before_it_is_whole() {
     let halves = [vec![0xff; PIECE], b"GGUF\r\n\0z".repeat(PIECE / 8)];
     let (url, mut seen) = reader(2 * PIECE).await;
-    let gateway = front(&url, "").await;
+    let gateway = front(&url, Server::default()).await;
     let mut client = Raw::connect(gateway.address()).await;
     client.send(head(2 * PIECE).as_bytes()).await;
     for half in halves {
@@ -159,7 +160,7 @@ async fn a_file_may_be_larger_than_any_body_and_takes_no_memory() {
     const PIECES: usize = 160;
     let length = PIECES << 20;
     let (url, mut seen) = reader(length).await;
-    let gateway = front(&url, "[server]\nmax_body = '64KiB'\nmax_buffered = '64KiB'").await;
+    let gateway = front(&url, Server::default().max_body("64KiB").max_buffered("64KiB")).await;
     let body = reqwest::Body::wrap_stream(stream::iter(
         (0..PIECES).map(|_| Ok::<_, std::io::Error>(Bytes::from(vec![7; 1 << 20]))),
     ));
@@ -186,7 +187,7 @@ async fn a_file_may_be_larger_than_any_body_and_takes_no_memory() {
 async fn a_file_that_breaks_off_is_never_taken_for_a_whole_one() {
     for leave in [Raw::fin, Raw::rst] {
         let (url, mut seen) = reader(9 * PIECE).await;
-        let gateway = front(&url, "").await;
+        let gateway = front(&url, Server::default()).await;
         let mut client = Raw::connect(gateway.address()).await;
         // In chunks, where only the last one says that there is no more.
         let head = head(0).replace("content-length: 0", "transfer-encoding: chunked");
@@ -207,7 +208,7 @@ async fn a_file_that_breaks_off_is_never_taken_for_a_whole_one() {
 #[tokio::test]
 async fn a_file_that_does_not_go_on_is_given_up() {
     let (url, mut seen) = reader(9 * PIECE).await;
-    let gateway = front(&url, "[server]\nbody_timeout = '300ms'").await;
+    let gateway = front(&url, Server::default().body_timeout("300ms")).await;
     let mut client = Raw::connect(gateway.address()).await;
     client.send(head(9 * PIECE).as_bytes()).await;
     client.send(&vec![7; PIECE]).await;
@@ -244,7 +245,7 @@ async fn a_file_that_is_there_already_is_not_sent_to_its_end() {
             }
         }
     });
-    let gateway = front(&url, "").await;
+    let gateway = front(&url, Server::default()).await;
     let mut client = Raw::connect(gateway.address()).await;
     // Far more than anybody sends here: the answer comes before the end.
     client.send(head(1 << 40).as_bytes()).await;

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{FORM, JSON, form, gateway, lister, said, transcribe};
 use crate::client::raw::Raw;
 use crate::client::{Answer, post_bytes, send};
-use crate::harness::{Gateway, spawn_gateway};
+use crate::harness::{Config, Gateway, Key, Rate, Server, Timeouts, spawn_gateway};
 use crate::upstream::{Gate, Script, Upstream};
 
 /// Asks for speech in the background.
@@ -28,8 +28,9 @@ async fn counted(gateway: &Gateway, name: &str, value: f64) {
 #[tokio::test]
 async fn a_body_may_be_as_large_as_max_body_and_no_larger() {
     let upstream = Upstream::spawn(said);
-    let config = lister("own", &upstream, "");
-    let gateway = spawn_gateway(&format!("[server]\nmax_body = '1MiB'\n{config}")).await;
+    let server = Server::default().max_body("1MiB");
+    let config = Config::new().server(server).provider(lister("own", &upstream));
+    let gateway = spawn_gateway(config).await;
     let url = gateway.url("/v1/audio/transcriptions");
     let wide = "x".repeat(900_000);
     let fits = form(&[("model", "m"), ("prompt", &wide)]);
@@ -44,7 +45,7 @@ async fn a_body_may_be_as_large_as_max_body_and_no_larger() {
 async fn a_coded_body_is_decoded_before_it_is_passed_on() {
     use std::io::Write;
     let upstream = Upstream::spawn(said);
-    let gateway = gateway(&upstream, "").await;
+    let gateway = gateway(&upstream).await;
     let mut coder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     coder.write_all(br#"{"model":"m","input":"a"}"#).unwrap();
     let headers = [JSON, ("content-encoding", "gzip")];
@@ -63,7 +64,7 @@ async fn a_request_takes_a_slot_and_waits_in_line_for_one() {
     let gate = Gate::closed();
     let held = gate.clone();
     let upstream = Upstream::spawn(move |_| Script::status(200).head_hold(&held).piece("a"));
-    let gateway = gateway(&upstream, "max_concurrency = 1\nmax_queue = 1").await;
+    let gateway = spawn_gateway(lister("own", &upstream).slots(1).max_queue(1)).await;
     let first = later(&gateway, "first");
     upstream.calls(1).await;
     let second = later(&gateway, "second");
@@ -89,7 +90,7 @@ async fn a_client_that_leaves_frees_its_slot_in_every_phase() {
         "midway" => Script::status(200).chunked().piece("some").stall(),
         _ => Script::status(200).piece("all"),
     });
-    let gateway = gateway(&upstream, "max_concurrency = 1").await;
+    let gateway = spawn_gateway(lister("own", &upstream).slots(1)).await;
     let mut number = 0;
     for leave in [Raw::fin, Raw::rst] {
         for input in ["silent", "midway"] {
@@ -120,7 +121,8 @@ async fn a_deadline_ends_a_request_wherever_it_is() {
         "silent" => Script::never(),
         _ => Script::status(200).chunked().piece("some").stall(),
     });
-    let gateway = gateway(&upstream, "timeouts = { idle = '60s' }").await;
+    let gateway =
+        spawn_gateway(lister("own", &upstream).timeouts(Timeouts::default().idle("60s"))).await;
     let url = gateway.url("/v1/audio/speech");
     let soon = [JSON, ("x-request-timeout-ms", "300")];
     let silent = send("POST", &url, &soon, r#"{"model":"m","input":"silent"}"#).await;
@@ -141,9 +143,9 @@ async fn rates_and_budgets_of_a_key_count_what_is_passed_on() {
     let upstream = Upstream::spawn(|_| {
         Script::json(200, &json!({"results": [], "usage": {"total_tokens": 9, "prompt_tokens": 9}}))
     });
-    let key = "[[keys]]\nname = 'a'\nkey = 'sk-a'\ntokens_per_day = 1000\n\
-               rate = { capacity = 3, refill_per_second = 0.001 }\n";
-    let gateway = spawn_gateway(&format!("{}{key}", lister("own", &upstream, ""))).await;
+    let key = Key::new("a").tokens_per_day(1000).rate(Rate::of(3, 0.001));
+    let config = Config::new().key(key).provider(lister("own", &upstream));
+    let gateway = spawn_gateway(config).await;
     let url = gateway.url("/v1/rerank");
     let ask =
         async || post_bytes(&url, &[("authorization", "Bearer sk-a")], r#"{"model":"r"}"#).await;
@@ -163,8 +165,9 @@ async fn rates_and_budgets_of_a_key_count_what_is_passed_on() {
 #[tokio::test]
 async fn a_body_that_does_not_arrive_in_time_is_refused() {
     let upstream = Upstream::spawn(said);
-    let config = lister("own", &upstream, "");
-    let gateway = spawn_gateway(&format!("[server]\nbody_timeout = '200ms'\n{config}")).await;
+    let server = Server::default().body_timeout("200ms");
+    let config = Config::new().server(server).provider(lister("own", &upstream));
+    let gateway = spawn_gateway(config).await;
     let mut client = Raw::connect(gateway.address()).await;
     let head = format!(
         "POST /v1/audio/transcriptions HTTP/1.1\r\nhost: a\r\n{}: {}\r\ncontent-length: 999\r\n\r\n--",
@@ -183,7 +186,7 @@ async fn many_at_once_do_not_mix_their_answers() {
         let word = call.json()["input"].as_str().unwrap().to_owned();
         Script::status(200).chunked().pieces([word.clone(), word]).paced(Duration::from_millis(1))
     });
-    let gateway = gateway(&upstream, "max_concurrency = 8\nmax_queue = 200").await;
+    let gateway = spawn_gateway(lister("own", &upstream).slots(8).max_queue(200)).await;
     let asked: Vec<_> = (0..100).map(|number| later(&gateway, &format!("<{number}>"))).collect();
     for (number, answer) in asked.into_iter().enumerate() {
         assert_eq!(answer.await.unwrap().text(), format!("<{number}><{number}>"));

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::{JSON, gateway, lister};
+use llm_gateway::policy::OnCut;
+
+use super::{JSON, lister};
 use crate::client::raw::Raw;
 use crate::client::{Pieces, post_bytes, send_stream};
-use crate::harness::{Gateway, Signal, spawn_gateway};
+use crate::harness::{Config, Gateway, Route, Server, Signal, Target, Timeouts, spawn_gateway};
 use crate::upstream::{Call, Gate, Script, Upstream};
-
-const NO_RETRY: &str = "retry = { max_retries = 0 }";
 
 async fn speech(gateway: &Gateway) -> Pieces {
     let url = gateway.url("/v1/audio/speech");
@@ -20,7 +20,10 @@ async fn speech(gateway: &Gateway) -> Pieces {
 /// What a client gets of an answer that `script` plays, and how the request was counted.
 async fn ends(script: impl Fn(&Call) -> Script + Send + Sync + 'static) -> (Pieces, String) {
     let upstream = Upstream::spawn(script);
-    let gateway = gateway(&upstream, &format!("{NO_RETRY}\ntimeouts = {{ idle = '300ms' }}")).await;
+    let gateway = spawn_gateway(
+        lister("own", &upstream).no_retries().timeouts(Timeouts::default().idle("300ms")),
+    )
+    .await;
     let pieces = speech(&gateway).await;
     gateway.adds_up(1).await;
     let outcome = gateway.access_lines()[0].outcome.clone();
@@ -64,11 +67,11 @@ async fn an_answer_that_breaks_off_is_not_asked_for_again_once_it_has_begun() {
     let upstream =
         Upstream::spawn(|_| Script::status(200).chunked().pieces(["some", "more"]).cut_at(4));
     let other = Upstream::spawn(|_| Script::status(200).piece("other"));
-    let route = "[[routes]]\nmodel = 'm'\non_cut = 'resume'\n\
-                 targets = [{ provider = 'own', model = 'm' }]\n\
-                 fallback = [{ provider = 'two', model = 'm' }]\n";
-    let both = format!("{}{}", lister("own", &upstream, ""), lister("two", &other, ""));
-    let gateway = spawn_gateway(&format!("{both}{route}")).await;
+    let route = Route::new("m", [Target::new("own", "m")]).on_cut(OnCut::Resume);
+    let config = Config::new()
+        .providers([lister("own", &upstream), lister("two", &other)])
+        .route(route.fallback([Target::new("two", "m")]));
+    let gateway = spawn_gateway(config).await;
     let pieces = speech(&gateway).await;
     assert!(!pieces.ended_properly && pieces.text() == "some", "{pieces:?}");
     assert_eq!((upstream.calls_so_far().len(), other.calls_so_far().len()), (1, 0));
@@ -93,7 +96,7 @@ async fn strange_headers_of_an_answer_stay_where_they_are() {
                 location: http://evil.example\r\nx-gateway-provider: other\r\nconnection: x-a\r\n\
                 access-control-allow-origin: *\r\nstrict-transport-security: max-age=1\r\n\r\n2\r\nhi\r\n0\r\n\r\n";
     let upstream = Upstream::spawn(move |_| Script::raw(head));
-    let gateway = gateway(&upstream, NO_RETRY).await;
+    let gateway = spawn_gateway(lister("own", &upstream).no_retries()).await;
     let answer = post_bytes(&gateway.url("/v1/audio/speech"), &[], r#"{"model":"m"}"#).await;
     assert_eq!((answer.status, answer.text().as_str()), (200, "hi"));
     assert_eq!(answer.header("x-gateway-provider"), Some("own"));
@@ -112,8 +115,9 @@ async fn a_stopping_gateway_lets_answers_finish_and_breaks_those_that_take_too_l
         "soon" => Script::status(200).chunked().piece("some").hold(&held).piece("more"),
         _ => Script::status(200).chunked().piece("some").stall(),
     });
-    let config = lister("own", &upstream, "");
-    let mut gateway = spawn_gateway(&format!("[server]\ndrain = '2s'\n{config}")).await;
+    let server = Server::default().drain("2s");
+    let config = Config::new().server(server).provider(lister("own", &upstream));
+    let mut gateway = spawn_gateway(config).await;
     let url = gateway.url("/v1/audio/speech");
     let mut soon = send_stream("POST", &url, &[JSON], r#"{"model":"soon"}"#).await;
     let mut never = send_stream("POST", &url, &[JSON], r#"{"model":"never"}"#).await;
@@ -136,8 +140,8 @@ async fn a_stopping_gateway_lets_answers_finish_and_breaks_those_that_take_too_l
 async fn a_slow_answer_is_waited_for_as_long_as_a_whole_one() {
     let upstream =
         Upstream::spawn(|_| Script::status(200).head_pause(Duration::from_millis(700)).piece("a"));
-    let more = "timeouts = { first_event = '200ms', whole = '5s' }";
-    let gateway = gateway(&upstream, more).await;
+    let timeouts = Timeouts::default().first_event("200ms").whole("5s");
+    let gateway = spawn_gateway(lister("own", &upstream).timeouts(timeouts)).await;
     assert_eq!(speech(&gateway).await.text(), "a");
     gateway.end(1).await;
 }

@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::{gateway, lister, said};
+use super::{lister, said};
 use crate::client::{Answer, post_bytes};
-use crate::harness::{Gateway, spawn_gateway};
+use crate::harness::{Breaker, Config, Gateway, Retry, Route, Target, spawn_gateway};
 use crate::upstream::{Script, Upstream};
 
 async fn ask(gateway: &Gateway, body: &str) -> Answer {
@@ -19,8 +19,9 @@ async fn refusals_reach_the_client_with_the_provider_s_words() {
         Script::json(status, &json!({"error": {"message": "no such voice: zork", "code": "x"}}))
             .header("retry-after", "1")
     });
-    let more = "retry = { max_retries = 0 }\nbreaker = { failures = 100 }";
-    let gateway = gateway(&upstream, more).await;
+    let breaker = Breaker::default().failures(100);
+    let provider = lister("own", &upstream).no_retries().breaker(breaker);
+    let gateway = spawn_gateway(provider).await;
     let mut sent = 0;
     for (theirs, ours, has_words) in [
         (400, 400, true),
@@ -63,12 +64,12 @@ async fn what_failed_before_its_answer_is_tried_again_and_then_elsewhere() {
         _ => Script::status(200).piece("late"),
     });
     let other = Upstream::spawn(said);
-    let more = "retry = { backoff = '1ms' }\nmodels = ['a*']";
-    let both =
-        format!("{}{}", lister("own", &upstream, more), lister("two", &other, "models = ['x']"));
-    let route = "[[routes]]\nmodel = 'alias'\ntargets = [{ provider = 'own', model = 'a' }]\n\
-                 fallback = [{ provider = 'two', model = 'b' }]\n";
-    let gateway = spawn_gateway(&format!("{both}{route}")).await;
+    let own = lister("own", &upstream).retry(Retry::default().backoff("1ms")).models(["a*"]);
+    let route = Route::new("alias", [Target::new("own", "a")]);
+    let config = Config::new()
+        .providers([own, lister("two", &other).models(["x"])])
+        .route(route.fallback([Target::new("two", "b")]));
+    let gateway = spawn_gateway(config).await;
     let answer = ask(&gateway, r#"{"model":"a","input":"1"}"#).await;
     assert_eq!(
         (answer.text().as_str(), answer.header("x-gateway-attempts")),
@@ -86,8 +87,9 @@ async fn what_failed_before_its_answer_is_tried_again_and_then_elsewhere() {
 #[tokio::test]
 async fn a_breaker_opens_on_different_requests_and_says_why() {
     let upstream = Upstream::spawn(|_| Script::status(500).piece("cuda error"));
-    let more = "retry = { max_retries = 0 }\nbreaker = { failures = 3, open = '60s' }";
-    let gateway = gateway(&upstream, more).await;
+    let breaker = Breaker::default().failures(3).open("60s");
+    let provider = lister("own", &upstream).no_retries().breaker(breaker);
+    let gateway = spawn_gateway(provider).await;
     for number in 0..3 {
         assert_eq!(ask(&gateway, &format!(r#"{{"model":"m","n":{number}}}"#)).await.status, 502);
     }
@@ -101,8 +103,9 @@ async fn a_breaker_opens_on_different_requests_and_says_why() {
 #[tokio::test]
 async fn a_form_that_kills_its_model_is_recognised_with_another_boundary() {
     let upstream = Upstream::spawn(|_| Script::hang_up());
-    let more = "retry = { max_retries = 0 }\nbreaker = { failures = 1000 }";
-    let gateway = gateway(&upstream, more).await;
+    let breaker = Breaker::default().failures(1000);
+    let provider = lister("own", &upstream).no_retries().breaker(breaker);
+    let gateway = spawn_gateway(provider).await;
     let send = async |boundary: &str, content: &str| {
         let body = format!(
             "--{boundary}\r\ncontent-disposition: form-data; name=\"model\"\r\n\r\nm\r\n--{boundary}\r\n\
@@ -127,7 +130,7 @@ async fn no_words_that_quote_a_request_are_logged() {
     let upstream = Upstream::spawn(|_| {
         Script::json(500, &json!({"error": "cannot say: the neighbour's secret number"}))
     });
-    let gateway = gateway(&upstream, "retry = { max_retries = 0 }").await;
+    let gateway = spawn_gateway(lister("own", &upstream).no_retries()).await;
     let body = r#"{"model":"m","input":"the neighbour's secret number"}"#;
     let answer = ask(&gateway, body).await;
     assert_eq!(answer.status, 502);

@@ -1,9 +1,9 @@
 //! Which paths are passed on, and that none leads anywhere else.
 
-use super::{JSON, LISTED, gateway, lister, said};
+use super::{JSON, gateway, lister, said};
 use crate::client::raw::Raw;
 use crate::client::{get, post_bytes, send};
-use crate::harness::{Signal, provider, run_in, spawn_gateway};
+use crate::harness::{Config, Names, Provider, Signal, run_in, spawn_gateway};
 use crate::patience::eventually;
 use crate::upstream::{Script, Upstream};
 
@@ -24,7 +24,7 @@ async fn status_of(gateway: &crate::harness::Gateway, target: &str) -> String {
 #[tokio::test]
 async fn no_path_leads_out_of_what_is_listed() {
     let upstream = Upstream::spawn(said);
-    let gateway = gateway(&upstream, "").await;
+    let gateway = gateway(&upstream).await;
     let refused = [
         "/v1/audio/../files",
         "/v1/audio/../../admin",
@@ -60,7 +60,7 @@ async fn no_path_leads_out_of_what_is_listed() {
 #[tokio::test]
 async fn other_methods_are_refused_by_name() {
     let upstream = Upstream::spawn_whole(|_| Script::status(200));
-    let gateway = gateway(&upstream, "").await;
+    let gateway = gateway(&upstream).await;
     for method in ["PUT", "DELETE", "PATCH", "HEAD"] {
         let answer = send(method, &gateway.url("/v1/audio/speech"), &[], "").await;
         assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, POST")), "{method}");
@@ -73,7 +73,7 @@ async fn a_redirect_is_not_followed() {
     let other = Upstream::spawn(said);
     let target = format!("{}/v1/audio/speech", other.url());
     let upstream = Upstream::spawn(move |_| Script::redirect(307, &target));
-    let gateway = gateway(&upstream, "retry = { max_retries = 0 }").await;
+    let gateway = spawn_gateway(lister("own", &upstream).no_retries()).await;
     let answer = post_bytes(&gateway.url("/v1/audio/speech"), &[], r#"{"model":"m"}"#).await;
     assert_eq!((answer.status, answer.header("location")), (502, None), "{}", answer.text());
     assert!(other.calls_so_far().is_empty());
@@ -83,7 +83,7 @@ async fn a_redirect_is_not_followed() {
 #[tokio::test]
 async fn headers_of_a_request_cannot_add_to_the_call() {
     let upstream = Upstream::spawn(said);
-    let gateway = gateway(&upstream, "").await;
+    let gateway = gateway(&upstream).await;
     let twice = [JSON, ("content-type", "text/plain")];
     let url = gateway.url("/v1/audio/speech");
     assert_eq!(send("POST", &url, &twice, "{}").await.status, 400);
@@ -111,13 +111,13 @@ async fn headers_of_a_request_cannot_add_to_the_call() {
 async fn every_kind_of_provider_may_list_paths() {
     let upstream = Upstream::spawn(said);
     let kinds = [("ollama", ""), ("openai", "/v1"), ("anthropic", ""), ("gemini", "")];
-    let mut config = String::new();
+    let mut config = Config::new();
     for (kind, base) in kinds {
-        let more = format!("api_key = 'sk-1'\npassthrough = ['/v1/{kind}/*']");
         let url = format!("{}{base}", upstream.url());
-        config.push_str(&provider(&format!("p-{kind}"), kind, &url, &more));
+        let provider = Provider::new(&format!("p-{kind}"), kind, url);
+        config = config.provider(provider.api_key("sk-1").passthrough([format!("/v1/{kind}/*")]));
     }
-    let gateway = spawn_gateway(&config).await;
+    let gateway = spawn_gateway(config).await;
     for (index, (kind, _)) in kinds.into_iter().enumerate() {
         let path = format!("/v1/{kind}/x");
         let answer = post_bytes(&gateway.url(&path), &[], r#"{"model":"m"}"#).await;
@@ -158,8 +158,8 @@ async fn a_path_of_the_gateway_s_own_cannot_be_listed() {
 #[tokio::test]
 async fn a_reload_lists_paths_and_takes_them_back() {
     let upstream = Upstream::spawn_whole(said);
-    let with = lister("own", &upstream, "");
-    let without = with.replace(LISTED, "");
+    let with = lister("own", &upstream);
+    let without = with.clone().passthrough(Names::none());
     let gateway = spawn_gateway(&without).await;
     let mut sent = 0;
     for (config, status) in [(&with, 200), (&without, 404)] {

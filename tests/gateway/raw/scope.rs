@@ -1,17 +1,23 @@
 //! Who may have what passed on, and to whom: keys, models, aliases, data policy.
 
+use llm_gateway::policy::DataPolicy;
 use serde_json::json;
 
 use super::{FORM, JSON, LISTED, form, lister, said, transcribe};
 use crate::client::{Answer, get, post_bytes, send};
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{Config, Gateway, Key, Provider, Route, Target, spawn_gateway};
 use crate::upstream::Upstream;
 
-const KEYS: &str = "[providers.other]\nbackend = 'ollama'\nbase_url = 'http://127.0.0.1:1'\nmodels = ['none']\n\
-                    [[keys]]\nname = 'all'\nkey = 'sk-all'\n\
-                    [[keys]]\nname = 'some'\nkey = 'sk-some'\nmodels = ['whisper-*', 'fast']\n\
-                    [[keys]]\nname = 'away'\nkey = 'sk-away'\nproviders = ['other']\n\
-                    [[keys]]\nname = 'near'\nkey = 'sk-near'\ndata_policy = 'local'\n";
+/// Keys of several scopes, and a provider that lists no path.
+fn with_keys() -> Config {
+    let other = Provider::new("other", "ollama", "http://127.0.0.1:1").models(["none"]);
+    Config::new()
+        .provider(other)
+        .key(Key::new("all"))
+        .key(Key::new("some").models(["whisper-*", "fast"]))
+        .key(Key::new("away").providers(["other"]))
+        .key(Key::new("near").data_policy(DataPolicy::Local))
+}
 
 async fn with_key(gateway: &Gateway, key: &str, path: &str, body: &str) -> Answer {
     let key = format!("Bearer {key}");
@@ -21,7 +27,7 @@ async fn with_key(gateway: &Gateway, key: &str, path: &str, body: &str) -> Answe
 #[tokio::test]
 async fn a_key_has_passed_on_only_what_its_scope_allows() {
     let upstream = Upstream::spawn_whole(said);
-    let gateway = spawn_gateway(&format!("{}{KEYS}", lister("own", &upstream, ""))).await;
+    let gateway = spawn_gateway(with_keys().provider(lister("own", &upstream))).await;
     let speech = "/v1/audio/speech";
     let mut sent = 0;
     for (key, body, status) in [
@@ -77,8 +83,9 @@ async fn a_key_has_passed_on_only_what_its_scope_allows() {
 #[tokio::test]
 async fn an_alias_is_put_where_the_model_stands() {
     let upstream = Upstream::spawn(said);
-    let route = "[[routes]]\nmodel = 'fast'\ntargets = [{ provider = 'own', model = 'whisper-large-v3' }]\n";
-    let gateway = spawn_gateway(&format!("{}{KEYS}{route}", lister("own", &upstream, ""))).await;
+    let route = Route::new("fast", [Target::new("own", "whisper-large-v3")]);
+    let config = with_keys().provider(lister("own", &upstream)).route(route);
+    let gateway = spawn_gateway(config).await;
     let some = ("authorization", "Bearer sk-some");
     let spoken = r#"{ "input":"a\u00e9", "model" : "fast","speed":1.0 }"#;
     assert_eq!(with_key(&gateway, "sk-all", "/v1/audio/speech", spoken).await.status, 200);
@@ -105,13 +112,10 @@ async fn an_alias_is_put_where_the_model_stands() {
 #[tokio::test]
 async fn what_must_stay_local_is_passed_on_to_local_providers_only() {
     let (near, far) = (Upstream::spawn(said), Upstream::spawn(said));
-    let url = format!("{}/v1", far.url());
-    let gateway = spawn_gateway(&format!(
-        "{}{}{KEYS}",
-        provider("far", "openai", &url, &format!("{LISTED}\nmodels = ['whisper-1', 'tts-1']")),
-        lister("own", &near, "models = ['whisper-*']"),
-    ))
-    .await;
+    let config = with_keys()
+        .provider(Provider::openai("far", &far).passthrough(LISTED).models(["whisper-1", "tts-1"]))
+        .provider(lister("own", &near).models(["whisper-*"]));
+    let gateway = spawn_gateway(config).await;
     let speech = gateway.url("/v1/audio/speech");
     let local = ("x-gateway-data-policy", "local");
     let (all, own) = (("authorization", "Bearer sk-all"), ("authorization", "Bearer sk-near"));
@@ -131,14 +135,12 @@ async fn what_must_stay_local_is_passed_on_to_local_providers_only() {
 #[tokio::test]
 async fn the_model_s_provider_is_asked_if_it_lists_the_path_else_one_that_does() {
     let (first, second) = (Upstream::spawn(said), Upstream::spawn(said));
-    let config = format!(
-        "{}{}{}",
+    let config = Config::new()
         // Its patterns fit better than any other's, but it lists nothing.
-        provider("chats", "ollama", "http://127.0.0.1:1", "models = ['whisper-1']"),
-        lister("one", &first, "models = ['*']"),
-        lister("two", &second, "models = ['big-*', '*']"),
-    );
-    let gateway = spawn_gateway(&config).await;
+        .provider(Provider::new("chats", "ollama", "http://127.0.0.1:1").models(["whisper-1"]))
+        .provider(lister("one", &first).models(["*"]))
+        .provider(lister("two", &second).models(["big-*", "*"]));
+    let gateway = spawn_gateway(config).await;
     let from = async |path: &str, model: &str, explain: bool| {
         let explain = if explain { &[("x-gateway-explain", "route")][..] } else { &[] };
         let answer = post_bytes(&gateway.url(path), explain, model).await;
@@ -164,12 +166,8 @@ async fn the_model_s_provider_is_asked_if_it_lists_the_path_else_one_that_does()
 #[tokio::test]
 async fn a_model_in_a_form_takes_the_same_route_as_one_in_json() {
     let (first, second) = (Upstream::spawn(said), Upstream::spawn(said));
-    let gateway = spawn_gateway(&format!(
-        "{}{}",
-        lister("one", &first, "models = ['a']"),
-        lister("two", &second, "models = ['b']"),
-    ))
-    .await;
+    let providers = [lister("one", &first).models(["a"]), lister("two", &second).models(["b"])];
+    let gateway = spawn_gateway(Config::new().providers(providers)).await;
     for (model, provider) in [("a", "one"), ("b", "two")] {
         let answer = transcribe(&gateway, model).await;
         assert_eq!(answer.json(), json!({"text": "hello"}));

@@ -17,6 +17,7 @@ table! {
         priority: Priority,
         data_policy: DataPolicy,
         weight: u32,
+        manage_models: bool,
         rate: Rate,
         tokens_per_minute: u64,
         tokens_per_day: u64,

@@ -19,6 +19,7 @@ table! {
         models: Names,
         models_info: toml::Table,
         apis: Names,
+        passthrough: Names,
         max_concurrency: Value,
         max_queue_wait: String,
         priority_field: String,
