@@ -86,8 +86,7 @@ pub struct Loaded {
     pub read: Read,
     /// Settings that work but should be changed.
     pub warnings: Vec<Problem>,
-    /// Changes in the file without effect, because a variable overrides them; only after a
-    /// [reload](mod@reload).
+    /// Changes in the file without effect, because a variable overrides them; only after a reload.
     pub overridden: Vec<Overridden>,
 }
 
