@@ -10,6 +10,7 @@
 
 use std::borrow::Cow;
 
+use memchr::memmem;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
@@ -148,6 +149,11 @@ impl Decoder for Carrier {
             }
             Shape::Stream(frames) => {
                 let fed = frames.feed(bytes, |frame| {
+                    if std::str::from_utf8(frame).is_err() {
+                        // What the decoder skips the client may read.
+                        let message = "a frame that is not UTF-8".to_owned();
+                        return Err(DecodeError::Malformed(message));
+                    }
                     let before = said.len();
                     if let Err(error) = watch.feed(&options.event(frame), &mut said) {
                         // The bytes of events before the failure have not reached the client.
@@ -372,5 +378,5 @@ fn is_usage_alone(frame: &[u8]) -> bool {
 }
 
 fn contains(bytes: &[u8], word: &[u8]) -> bool {
-    bytes.windows(word.len()).any(|window| window == word)
+    memmem::find(bytes, word).is_some()
 }

@@ -6,6 +6,8 @@
 //! The one thing to know: a frame is handed on only when it is whole: half of one means nothing to
 //! a client, and an error could not follow it.
 
+use memchr::{memchr, memchr2};
+
 use crate::backend::{DecodeError, MAX_PIECE};
 
 /// How a stream is cut into frames.
@@ -74,16 +76,25 @@ impl Frames {
         bytes: &[u8],
         mut frame: impl FnMut(&[u8]) -> Result<(), DecodeError>,
     ) -> Result<(), DecodeError> {
-        self.held.extend_from_slice(bytes);
-        let held = std::mem::take(&mut self.held);
+        let mut held = std::mem::take(&mut self.held);
+        // Bytes that begin with a frame, as most do, are not copied.
+        let is_first = held.is_empty();
+        if !is_first {
+            held.extend_from_slice(bytes);
+        }
+        let all = if is_first { bytes } else { held.as_slice() };
         let mut start = 0;
-        while let Some(end) = self.end(&held) {
-            let whole = held.get(start..end).unwrap_or_default();
+        while let Some(end) = self.end(all) {
+            let whole = all.get(start..end).unwrap_or_default();
             start = end;
             frame(whole)?;
         }
+        if is_first {
+            held.extend_from_slice(bytes.get(start..).unwrap_or_default());
+        } else {
+            held.drain(..start);
+        }
         self.held = held;
-        self.held.drain(..start);
         self.seen = self.seen.saturating_sub(start);
         if self.held.len() > MAX_PIECE { Err(DecodeError::TooLarge) } else { Ok(()) }
     }
@@ -96,38 +107,40 @@ impl Frames {
 
     /// The end of the next frame.
     fn end(&mut self, held: &[u8]) -> Option<usize> {
-        if self.framing == Framing::Items {
-            let rest = held.get(self.seen..).unwrap_or_default();
-            let ended = rest.iter().position(|byte| self.nest.ends_item(*byte));
-            self.seen = ended.map_or(held.len(), |at| self.seen + at + 1);
-            return ended.map(|_| self.seen);
-        }
-        while let Some(byte) = held.get(self.seen) {
-            let follows = held.get(self.seen + 1);
-            match byte {
-                // The line feed of this line end may still be on its way; it then counts as a blank
-                // line of its own.
-                b'\r' if follows == Some(&b'\n') => {
-                    self.seen += 1;
-                    continue;
-                }
-                b'\n' | b'\r' if self.framing == Framing::Events => {
-                    self.seen += 1;
-                    if !std::mem::take(&mut self.has_text) {
-                        return Some(self.seen);
-                    }
-                    continue;
-                }
-                b'\n' => {
-                    self.seen += 1;
-                    self.has_text = false;
-                    return Some(self.seen);
-                }
-                _ => self.has_text = true,
+        let end = match self.framing {
+            Framing::Events => self.event_end(held),
+            Framing::Lines => {
+                let rest = held.get(self.seen..).unwrap_or_default();
+                memchr(b'\n', rest).map(|at| self.seen + at + 1)
             }
-            self.seen += 1;
+            Framing::Items => {
+                let rest = held.get(self.seen..).unwrap_or_default();
+                let ended = rest.iter().position(|byte| self.nest.ends_item(*byte));
+                ended.map(|at| self.seen + at + 1)
+            }
+        };
+        self.seen = end.unwrap_or(held.len());
+        end
+    }
+
+    /// The end of the next event, which a blank line ends.
+    fn event_end(&mut self, held: &[u8]) -> Option<usize> {
+        let mut at = self.seen;
+        loop {
+            let rest = held.get(at..).unwrap_or_default();
+            let Some(text) = memchr2(b'\n', b'\r', rest) else {
+                self.has_text |= !rest.is_empty();
+                return None;
+            };
+            self.has_text |= text > 0;
+            // The line feed of this line end may still be on its way; it then counts as a blank
+            // line of its own.
+            let is_pair = rest.get(text..text + 2) == Some(b"\r\n");
+            at += text + if is_pair { 2 } else { 1 };
+            if !std::mem::take(&mut self.has_text) {
+                return Some(at);
+            }
         }
-        None
     }
 }
 

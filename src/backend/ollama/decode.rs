@@ -108,11 +108,17 @@ impl State {
             let call = Fragment { index: None, id: call.id, name, arguments, fallback: None };
             self.calls.take_whole(call, events)?;
         }
+        let timings = Timings {
+            total_duration: parsed.total_duration,
+            load_duration: parsed.load_duration,
+            prompt_eval_duration: parsed.prompt_eval_duration,
+            eval_duration: parsed.eval_duration,
+        };
         self.usage.update(Usage {
             prompt: parsed.prompt_eval_count,
             completion: parsed.eval_count,
             cached: parsed.prompt_eval_cached_count,
-            durations: parsed.timings.durations(),
+            durations: timings.durations(),
             ..Usage::default()
         });
         if parsed.done == Some(true) {
@@ -166,8 +172,15 @@ struct Line {
     prompt_eval_cached_count: Option<u64>,
     #[serde(default, deserialize_with = "count")]
     eval_count: Option<u64>,
-    #[serde(flatten)]
-    timings: Timings,
+    // The fields of `Timings`: serde reads a line with flattened ones twice.
+    #[serde(default, deserialize_with = "count")]
+    total_duration: Option<u64>,
+    #[serde(default, deserialize_with = "count")]
+    load_duration: Option<u64>,
+    #[serde(default, deserialize_with = "count")]
+    prompt_eval_duration: Option<u64>,
+    #[serde(default, deserialize_with = "count")]
+    eval_duration: Option<u64>,
     #[serde(default, deserialize_with = "optional")]
     logprobs: Option<Vec<Token>>,
     #[serde(default)]
