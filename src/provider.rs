@@ -12,6 +12,7 @@ mod actor;
 mod attempt;
 pub mod catalogue;
 mod client;
+mod details;
 mod discovery;
 mod failed;
 mod fault;
@@ -241,9 +242,11 @@ impl Provider {
         let own = self.settings.models_info.iter().filter(|(pattern, _)| matches(pattern));
         // The longest pattern is the most specific.
         let own = own.max_by_key(|(pattern, _)| pattern.len()).map(|(_, info)| info.facts());
+        let digest = listed.and_then(Model::digest);
+        let by_digest = digest.and_then(|digest| self.catalogue.of_digest(digest));
         let listed = listed.map(|model| model.facts.clone()).unwrap_or_default();
         let described = self.catalogue.described(name, Instant::now()).unwrap_or_default();
-        own.unwrap_or_default().or(&listed).or(&described)
+        own.unwrap_or_default().or(&listed).or(&by_digest.unwrap_or_default()).or(&described)
     }
 
     /// The gate, for this provider under other settings. A limit that was set at run time stays

@@ -99,6 +99,12 @@ impl Facts {
         others.abilities.iter().fold(these, |all, (ability, can)| all.with(*ability, Some(*can)))
     }
 
+    /// Whether the context length or all capabilities are unknown.
+    #[must_use]
+    pub fn is_incomplete(&self) -> bool {
+        self.context.is_none() || self.abilities.is_empty()
+    }
+
     /// Whether no capability is known.
     #[must_use]
     pub fn has_no_known_ability(&self) -> bool {

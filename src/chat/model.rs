@@ -24,6 +24,15 @@ pub struct Model {
     pub entry: Option<Map<String, Value>>,
 }
 
+impl Model {
+    /// The digest of its content, if its provider lists it.
+    #[must_use]
+    pub fn digest(&self) -> Option<&str> {
+        let digest = self.entry.as_ref()?.get("digest")?.as_str()?;
+        (!digest.is_empty()).then_some(digest)
+    }
+}
+
 /// Which models a provider is asked to list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listing {

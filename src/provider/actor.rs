@@ -17,7 +17,7 @@ use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, WeakRecipient}
 
 use super::attempt;
 use super::client::{Client, Connection};
-use super::discovery;
+use super::details;
 use super::failed::Failed;
 use super::fallback;
 use super::fault;
@@ -265,7 +265,7 @@ impl Handler<Discover> for ProviderActor {
     type Result = ();
 
     fn handle(&mut self, Discover(listing): Discover, _context: &mut Self::Context) {
-        drop(actix::spawn(discovery::look(Rc::clone(&self.station), listing)));
+        drop(actix::spawn(details::look(Rc::clone(&self.station), listing)));
     }
 }
 
@@ -330,7 +330,7 @@ async fn run(station: Rc<Station>, turn: Turn, slot: Slot, address: Addr<Provide
 async fn manage(station: Rc<Station>, turn: Turn, slot: Slot, address: Addr<ProviderActor>) {
     Box::pin(run(Rc::clone(&station), turn, slot, address)).await;
     station.provider.catalogue.outdate();
-    discovery::look(station, Listing::Installed).await;
+    details::look(station, Listing::Installed).await;
 }
 
 /// Waits without a slot, then sends the job again. Gives up when the client disconnects.

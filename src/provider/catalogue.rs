@@ -28,6 +28,9 @@ const LOADED_FRESH: Duration = Duration::ZERO;
 /// How long a description stays valid. A model changes only when it is installed again.
 const BELIEVED: Duration = Duration::from_secs(300);
 
+/// How many digests are kept with what is known of their models.
+const MOST_DIGESTS: usize = 1024;
+
 /// How many descriptions are kept. The models' names come from callers.
 const MOST_DESCRIBED: usize = 256;
 
@@ -38,6 +41,9 @@ pub struct Catalogue {
     loaded: CachedList,
     /// By the model's name.
     described: Mutex<HashMap<Arc<str>, Described>>,
+    /// By the digest of the model's content, which never changes; without facts while a look at it
+    /// is in progress or has failed.
+    digests: Mutex<HashMap<String, (Instant, Option<Facts>)>>,
 }
 
 /// The content of a model's description.
@@ -80,6 +86,7 @@ impl Default for Catalogue {
             installed: CachedList::lasting(FRESH),
             loaded: CachedList::lasting(LOADED_FRESH),
             described: Mutex::default(),
+            digests: Mutex::default(),
         }
     }
 }
@@ -124,17 +131,51 @@ impl Catalogue {
         description: Option<&Map<String, Value>>,
         now: Instant,
     ) {
+        self.describe_as(model, description.map(facts).unwrap_or_default(), now);
+    }
+
+    /// Keeps the facts of a model's description.
+    pub fn describe_as(&self, model: &Arc<str>, facts: Facts, now: Instant) {
         let mut described = self.described.lock();
         if described.len() >= MOST_DESCRIBED && !described.contains_key(model) {
             described.clear();
         }
-        let facts = description.map(facts).unwrap_or_default();
         described.insert(Arc::clone(model), Described { facts, since: now });
+    }
+
+    /// Whether the model of this digest is to be described now. Then it is not again for a while,
+    /// so that only one look at it is in progress and a failed one is not repeated at once.
+    #[must_use]
+    pub fn claim(&self, digest: &str, now: Instant) -> bool {
+        let mut digests = self.digests.lock();
+        if let Some((since, facts)) = digests.get(digest)
+            && (facts.is_some() || now.saturating_duration_since(*since) < BELIEVED)
+        {
+            return false;
+        }
+        if digests.len() >= MOST_DIGESTS {
+            digests.clear();
+        }
+        digests.insert(digest.to_owned(), (now, None));
+        true
+    }
+
+    /// Keeps the facts of the model of this digest, which was claimed before.
+    pub fn keep(&self, digest: &str, facts: Facts) {
+        if let Some((_, kept)) = self.digests.lock().get_mut(digest) {
+            *kept = Some(facts);
+        }
+    }
+
+    /// The facts of the model of this digest, if they are known.
+    #[must_use]
+    pub fn of_digest(&self, digest: &str) -> Option<Facts> {
+        self.digests.lock().get(digest)?.1.clone()
     }
 }
 
 /// The facts in Ollama's description of a model. Older servers do not list its capabilities.
-fn facts(description: &Map<String, Value>) -> Facts {
+pub(super) fn facts(description: &Map<String, Value>) -> Facts {
     let context = || {
         let about = description.get("model_info")?;
         let kind = about.get("general.architecture")?.as_str()?;
@@ -286,6 +327,23 @@ mod tests {
         for number in 0..10_000 {
             catalogue.describe(&Arc::from(format!("invented-{number}")), None, now);
             assert!(catalogue.described.lock().len() <= MOST_DESCRIBED);
+        }
+    }
+
+    #[test]
+    fn a_digest_is_described_once_and_a_failure_not_again_at_once() {
+        let (catalogue, now) = (Catalogue::default(), Instant::now());
+        assert!(catalogue.claim("a", now) && !catalogue.claim("a", now));
+        assert_eq!(catalogue.of_digest("a"), None);
+        assert!(catalogue.claim("a", now + BELIEVED), "it was not answered");
+        catalogue.keep("a", Facts::taking(Some(7)));
+        assert!(!catalogue.claim("a", now + 10 * BELIEVED));
+        assert_eq!(catalogue.of_digest("a").unwrap().context, Some(7));
+        catalogue.keep("unclaimed", Facts::default());
+        assert_eq!(catalogue.of_digest("unclaimed"), None);
+        for number in 0..3 * MOST_DIGESTS {
+            assert!(catalogue.claim(&number.to_string(), now));
+            assert!(catalogue.digests.lock().len() <= MOST_DIGESTS);
         }
     }
 

@@ -12,13 +12,13 @@ use futures_util::StreamExt;
 use serde_json::{Map, Value};
 
 use super::Provider;
-use super::client::Connection;
+use super::client::{Call, Connection};
 use super::station::Station;
-use crate::backend::{RejectionClass, Target, UpstreamRequest};
+use crate::backend::{RejectionClass, Target};
 use crate::chat::{Ask, ChatEvent, Effort, Listing, Model, ShowRequest, Whole};
 
 /// How long a look may take, connecting included.
-const LOOK_TIME: Duration = Duration::from_secs(5);
+pub(super) const LOOK_TIME: Duration = Duration::from_secs(5);
 /// The longest list that is read.
 const LONGEST: usize = 8 * 1024 * 1024;
 
@@ -106,7 +106,7 @@ pub(super) async fn thinks(station: &Station, ask: &Ask, model: &Arc<str>) -> Op
     provider.catalogue.thinks(model, now).flatten()
 }
 
-async fn describe(
+pub(super) async fn describe(
     station: &Station,
     show: &Ask,
     model: &str,
@@ -133,7 +133,7 @@ async fn describe(
 }
 
 /// Sends a question and reads the whole answer.
-async fn read(station: &Station, call: UpstreamRequest) -> Result<Vec<u8>, Unlisted> {
+pub(super) async fn read(station: &Station, call: impl Into<Call>) -> Result<Vec<u8>, Unlisted> {
     let (status, body) = answer(station, call).await?;
     if status != 200 {
         return Err(Unlisted { why: format!("status {status}"), is_alive: status < 500 });
@@ -142,7 +142,7 @@ async fn read(station: &Station, call: UpstreamRequest) -> Result<Vec<u8>, Unlis
 }
 
 /// Sends a question and reads the whole answer, whatever its status.
-async fn answer(station: &Station, call: UpstreamRequest) -> Result<(u16, Vec<u8>), Unlisted> {
+async fn answer(station: &Station, call: impl Into<Call>) -> Result<(u16, Vec<u8>), Unlisted> {
     let provider = &station.provider;
     let dead = |why: String| Unlisted { why, is_alive: false };
     // A kept connection may be dead; a fresh one shows whether the provider is.

@@ -1,5 +1,7 @@
 //! Lists of models, in every vendor's form, and which key may see which.
 
+mod details;
+
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -258,10 +260,11 @@ async fn models_are_not_managed_here() {
     }
     assert_eq!(ask("DELETE", &gateway.url("/api/delete"), &[]).await.status, 403);
     assert_eq!(ask("HEAD", &gateway.url("/api/blobs/sha256:0"), &[]).await.status, 403);
-    // The provider is asked only for its list of models.
+    // The provider is asked only for its list of models and their descriptions.
     let questions = upstream.questions_so_far();
     assert!(
-        upstream.calls_so_far().is_empty() && questions.iter().all(|one| one.path == "/api/tags")
+        upstream.calls_so_far().is_empty()
+            && questions.iter().all(|one| ["/api/tags", "/api/show"].contains(&one.path.as_str()))
     );
     gateway.end(7).await;
 }
