@@ -16,6 +16,7 @@ mod feed;
 mod frames;
 mod history;
 mod knobs;
+mod models;
 mod openapi;
 mod playground;
 
@@ -96,6 +97,7 @@ pub fn serve(listener: TcpListener, admin: Admin) -> std::io::Result<Server> {
             .route("/admin/events", web::get().to(events))
             .route("/admin/playground", web::post().to(playground::play))
             .configure(knobs::routes)
+            .configure(models::routes)
             .configure(console::routes)
     })
     .on_connect(bound_writing)

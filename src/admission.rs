@@ -42,6 +42,7 @@ pub mod quarantine;
 pub mod ramp;
 pub mod sliding_window;
 pub mod unready;
+pub mod warm;
 
 pub mod leases;
 

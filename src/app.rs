@@ -36,7 +36,7 @@ use crate::admin::{self, Admin, Feed};
 use crate::admission::leases::Leases;
 use crate::config::{Bound, Config, Read};
 use crate::http::{self, Front};
-use crate::provider::{HealthActor, Watch};
+use crate::provider::{HealthActor, LoadsActor, Watch};
 use crate::redis::Link;
 use crate::telemetry::ConfigRead;
 use crate::telemetry::otel::{self, Exporters};
@@ -105,6 +105,7 @@ impl App {
         let mut providers = Providers::new(leases.clone());
         let routing = Arc::new(providers.routing(&config));
         let health = HealthActor::start_with(routing.providers.clone());
+        let loads = LoadsActor::start_with(routing.providers.clone());
         let exporters = exporters(&config);
         let front = Data::new(Front::new(
             &config.server,
@@ -123,6 +124,7 @@ impl App {
             bound,
             providers: Arc::new(Mutex::new(providers)),
             health: health.clone(),
+            loads,
         };
         let current = Arc::new(current);
         let started = |listen| move |error| StartError { listen, error };

@@ -21,10 +21,13 @@ mod history;
 mod lenient;
 mod logprobs;
 mod model_list;
+mod model_load;
 mod ollama;
 mod openai;
 mod output_limit;
 mod overflow;
+mod own_fields;
+pub mod pins;
 mod quirks;
 mod report;
 mod stream;
@@ -40,18 +43,20 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::chat::{
-    Api, Ask, ChatEvent, ChatRequest, EmbedRequest, Endpoint, Extra, GatewayError, Listing, Model,
-    Naming, RawHead,
+    Api, Ask, ChatEvent, ChatRequest, EmbedRequest, Endpoint, GatewayError, Listing, Model, Naming,
+    RawHead,
 };
 use crate::wire::json;
 use crate::wire::ndjson::LineTooLong;
 
 pub use anthropic::Anthropic;
 pub use gemini::Gemini;
+pub use model_load::{Load, ModelRunner};
 pub use ollama::Ollama;
 pub use openai::OpenAi;
 use openai::has_newer_limit;
 pub use output_limit::allowed_output_tokens;
+use own_fields::{foreign_fields, own_fields};
 pub use quirks::{ApiVersion, LimitField, Quirks, SystemPlace};
 
 /// The largest undivided piece of an answer, in bytes: a line, an event or a unary body.
@@ -120,6 +125,17 @@ pub trait Backend: Sync {
     ///
     /// [`DecodeError::Malformed`] when it is not a list of models.
     fn read_listing(&self, body: &[u8]) -> Result<Vec<Model>, DecodeError>;
+
+    /// The call that loads a model and does nothing else; `None` where servers have no such call.
+    fn load(&self, _load: Load<'_>) -> Option<UpstreamRequest> {
+        None
+    }
+
+    /// What is known of the runner of a model that the provider lists; `None` where the server
+    /// loads nothing for it.
+    fn runner(&self, _model: &Model) -> Option<ModelRunner> {
+        None
+    }
 
     /// Reads an answer whose status is not 2xx.
     fn rejection(&self, status: u16, body: &[u8], model: &str) -> Rejection;
@@ -342,51 +358,6 @@ fn class_of_status(status: u16) -> RejectionClass {
         // fault.
         _ => RejectionClass::Broken,
     }
-}
-
-/// Separates the fields that only the client's own API has: returns all of them if the provider
-/// speaks `api`.
-///
-/// # Errors
-///
-/// `InvalidRequest` naming a field that the provider does not have and that would change the
-/// result.
-fn foreign_fields<'a>(
-    request: &'a ChatRequest,
-    api: Api,
-    dropped: &mut Vec<String>,
-) -> Result<Vec<(&'a str, &'a Value)>, GatewayError> {
-    dropped.extend(request.dropped.iter().cloned());
-    own_fields(request.extra.as_ref(), api, dropped)
-}
-
-/// As [`foreign_fields`], for any request.
-fn own_fields<'a>(
-    extra: Option<&'a Extra>,
-    api: Api,
-    dropped: &mut Vec<String>,
-) -> Result<Vec<(&'a str, &'a Value)>, GatewayError> {
-    /// These fields decide about the shape or the content of the answer rather than tune it.
-    const DECISIVE: &[&str] = &["logit_bias", "modalities", "audio", "cachedContent"];
-    let Some(extra) = extra else { return Ok(Vec::new()) };
-    if extra.api == api {
-        return Ok(extra.fields.iter().map(|(name, value)| (name.as_str(), value)).collect());
-    }
-    for (name, value) in &extra.fields {
-        let is_default = match value {
-            Value::Null => true,
-            Value::Object(fields) => fields.is_empty() && name == "logit_bias",
-            Value::Array(items) => items.iter().all(|item| item == "text"),
-            Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
-        };
-        if DECISIVE.contains(&name.as_str()) && !is_default {
-            return Err(GatewayError::invalid(format!(
-                "{name}: this provider has nothing like it, leave it out"
-            )));
-        }
-        dropped.push(name.clone());
-    }
-    Ok(Vec::new())
 }
 
 /// Refuses a request for embeddings of nothing, for APIs that require a text.

@@ -18,11 +18,15 @@ mod failed;
 mod fault;
 mod fit;
 mod health;
+mod loads;
+mod pins;
+mod preload;
 mod refusal_error;
 mod resume;
 mod scope;
 mod station;
 mod urgency;
+mod wish;
 
 pub mod settings;
 
@@ -33,6 +37,7 @@ pub mod retry;
 pub mod retry_after;
 pub mod way;
 
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -41,6 +46,7 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use tokio::sync::Notify;
 use wildmatch::WildMatch;
 
 use crate::admission::Limits;
@@ -49,16 +55,18 @@ use crate::admission::breaker::BreakerPolicy;
 use crate::admission::concurrency::Concurrency;
 use crate::admission::gate::snapshot::Snapshot;
 use crate::admission::slot::SharedGate;
+use crate::admission::warm::WarmPolicy;
 use crate::backend::{Backend, Quirks};
 use crate::chat::{Facts, Listing, Model, Naming, Usage};
 use crate::policy::Trust;
 use crate::secret::{MASK, Secret};
 use crate::telemetry::TokensUsed;
 use catalogue::Catalogue;
-use settings::{BackendName, MaxConcurrency, ProviderSettings, body_fields};
+use settings::{BackendName, MaxConcurrency, ProviderSettings, Scheduling, body_fields};
 
 pub use actor::{Bounce, Discover, Dispatch, ProviderActor};
 pub use health::{HealthActor, Watch};
+pub use loads::{LoadsActor, Tend};
 
 /// One configured provider, shared by all workers.
 pub struct Provider {
@@ -78,6 +86,8 @@ pub struct Provider {
     tls: Arc<rustls::ClientConfig>,
     /// Fields that the operator adds to the body of every chat.
     added: Map<String, Value>,
+    /// The same without those that are pinned.
+    unpinned: Map<String, Value>,
     /// See [`Provider::manner`].
     manner: String,
     /// Messages that wait in the mailboxes of its actors.
@@ -85,6 +95,14 @@ pub struct Provider {
     last_error: Mutex<Option<LastError>>,
     credentials: credentials::Asked,
     counts: Arc<Counts>,
+    /// The failure of each model's last load, for the job whose attempt it was.
+    load_failures: Mutex<HashMap<Arc<str>, failed::Failed>>,
+    /// The models that were loaded in advance.
+    preloaded: Arc<Mutex<BTreeSet<String>>>,
+    /// What its models are loaded with.
+    contexts: Arc<pins::Contexts>,
+    /// Notified when an answer took so long to begin that something must have been loaded.
+    surprised: Notify,
 }
 
 /// What a provider has done since the start of the process.
@@ -161,8 +179,10 @@ impl Provider {
                 SharedGate::new(limits(&settings), breaker, retry)
             }
         };
+        gate.schedule(warm_policy(&settings));
         let added = body_fields(&settings.body);
-        let manner = (&added, settings.default_max_tokens, settings.api_version);
+        let models = (settings.models.settings(), settings.scheduling());
+        let manner = (&added, settings.default_max_tokens, settings.api_version, models);
         Arc::new(Self {
             name: Arc::from(name),
             // A JSON value always serializes.
@@ -170,6 +190,7 @@ impl Provider {
             trust: settings.trust(),
             quirks: settings.quirks(),
             tls: client::tls(&settings.tls),
+            unpinned: pins::unpinned(&added),
             added,
             settings,
             gate,
@@ -178,6 +199,10 @@ impl Provider {
             mailbox: AtomicUsize::new(0),
             last_error: Mutex::new(before.and_then(|before| before.last_error.lock().clone())),
             credentials: credentials::Asked::default(),
+            load_failures: Mutex::default(),
+            preloaded: before.map_or_else(Arc::default, |before| Arc::clone(&before.preloaded)),
+            contexts: before.map_or_else(Arc::default, |before| Arc::clone(&before.contexts)),
+            surprised: Notify::new(),
             counts: before.map_or_else(Arc::default, |before| Arc::clone(&before.counts)),
         })
     }
@@ -186,6 +211,12 @@ impl Provider {
     #[must_use]
     pub fn auto(&self) -> Concurrency {
         auto(&self.settings)
+    }
+
+    /// Whether its loads are scheduled by what it has loaded.
+    #[must_use]
+    pub fn schedules_loads(&self) -> bool {
+        self.settings.scheduling() == Scheduling::Warm
     }
 
     /// The provider's present state.
@@ -278,6 +309,7 @@ impl Provider {
         };
         if who(&self.settings) != who(settings) {
             self.gate.forget_failures();
+            self.contexts.forget_server();
         }
         Arc::clone(&self.gate)
     }
@@ -317,11 +349,17 @@ impl Provider {
         self.api_key().into_iter().chain(headers).fold(words, hide)
     }
 
+    /// The names and patterns of models that the operator has written.
+    fn named_models(&self) -> impl Iterator<Item = &str> {
+        let models = &self.settings.models;
+        models.globs().iter().chain(models.settings().keys()).map(String::as_str)
+    }
+
     /// The model's name where it may be a label: configured names only, since callers choose the
     /// others.
     fn model_label(&self, model: &str) -> &str {
         let default = self.settings.default_model();
-        let configured = self.settings.models.iter().map(String::as_str).chain([default]);
+        let configured = self.named_models().chain([default]);
         configured
             .filter(|configured| !configured.is_empty())
             .find(|configured| self.naming().any(model, |name| name == *configured))
@@ -353,6 +391,16 @@ pub fn limits(settings: &ProviderSettings) -> Limits {
 fn auto(settings: &ProviderSettings) -> Concurrency {
     let bounds = &settings.auto_concurrency;
     Concurrency::Auto { min: bounds.min, max: bounds.max }
+}
+
+/// How the gate schedules loads, from these settings; `None`: not at all.
+pub fn warm_policy(settings: &ProviderSettings) -> Option<WarmPolicy> {
+    match settings.scheduling() {
+        Scheduling::Warm => {
+            Some(WarmPolicy { load_bound: settings.first_event(), ..WarmPolicy::default() })
+        }
+        Scheduling::Fair => None,
+    }
 }
 
 /// The gate's breaker and retry policies, from these settings.

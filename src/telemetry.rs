@@ -15,6 +15,7 @@ mod floods;
 mod health;
 pub mod journal;
 mod limits;
+mod loads;
 pub mod logging;
 pub mod metrics;
 pub mod otel;
@@ -35,6 +36,7 @@ pub use health::{
     BreakerClosed, BreakerOpened, HealthChanged, HealthChecked, RequestQuarantined, Restarted,
 };
 pub use limits::{LimitDecision, Limited};
+pub use loads::{LoadedBy, ModelLoaded};
 pub use outcome::Outcome;
 pub use redis::{RedisConnected, RedisDisconnected, RedisOperated, RedisOutcome};
 pub use reload::{ConfigRead, ConfigRefused};

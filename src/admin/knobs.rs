@@ -90,7 +90,7 @@ fn with(admin: &Admin, name: &str, act: impl FnOnce(&Arc<Provider>)) -> HttpResp
     }
 }
 
-fn unknown(name: &str) -> HttpResponse {
+pub(super) fn unknown(name: &str) -> HttpResponse {
     HttpResponse::NotFound().json(json!({"detail": format!("no provider is named `{name}`")}))
 }
 

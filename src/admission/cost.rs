@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use super::estimate::HoldTime;
+use super::estimate::{self, HoldTime};
 use super::refusal::UNMEASURED;
 
 /// The time until a job's answer would begin, in parts.
@@ -72,6 +72,15 @@ impl Costs {
     pub fn of(&self, ahead: u64, slots: u32) -> Cost {
         let line = self.hold.wait(ahead, slots).unwrap_or(UNMEASURED);
         Cost { line, ..Cost::default() }
+    }
+
+    /// The cost of a job whose model holds a slot for `hold` and has to be loaded for `load` first.
+    pub fn of_model(&self, hold: Option<Duration>, ahead: u64, slots: u32, load: Duration) -> Cost {
+        let line = match hold {
+            Some(hold) => estimate::turns(hold, ahead, slots),
+            None => self.of(ahead, slots).line,
+        };
+        Cost { line, load, ..Cost::default() }
     }
 
     /// What a job's turn costs its caller's share. Every job is assumed to hold a slot for the mean

@@ -41,6 +41,11 @@ impl HoldTime {
         (self.samples > 0).then(|| Duration::from_secs_f64(self.average))
     }
 
+    /// How many attempts the average rests on.
+    pub fn samples(&self) -> u64 {
+        self.samples
+    }
+
     /// Whether predictions rest on enough attempts to refuse a job.
     pub fn is_trusted(&self) -> bool {
         self.samples >= TRUSTED
@@ -48,12 +53,15 @@ impl HoldTime {
 
     /// How long a job with `ahead` others before it waits for one of `slots` slots; `None` before
     /// the first attempt has ended.
-    ///
-    /// `(ahead + 1) × average ÷ slots`, at most a day.
     pub fn wait(&self, ahead: u64, slots: u32) -> Option<Duration> {
-        let turns = (ahead as f64 + 1.0) / f64::from(slots.max(1));
-        (self.samples > 0).then(|| Duration::from_secs_f64((turns * self.average).min(86_400.0)))
+        self.average().map(|average| turns(average, ahead, slots))
     }
+}
+
+/// `(ahead + 1) × hold ÷ slots`, at most a day.
+pub(super) fn turns(hold: Duration, ahead: u64, slots: u32) -> Duration {
+    let turns = (ahead as f64 + 1.0) / f64::from(slots.max(1));
+    Duration::from_secs_f64((turns * hold.as_secs_f64()).min(86_400.0))
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ use super::models::Models;
 use super::quarantine::Quarantine;
 use super::refusal::Refusal;
 use super::types::{Arrival, Decision, Ended, Limits, Moment, Permit, Probe, Transition, Wake};
+use super::warm::Warm;
 use crate::chat::RefusalReason;
 use crate::policy::Priority;
 use counters::Counters;
@@ -36,6 +37,7 @@ mod admission_check;
 mod causes;
 mod counters;
 pub mod health_checks;
+pub mod loading;
 mod prediction;
 pub mod shared_limit;
 pub mod snapshot;
@@ -61,6 +63,10 @@ pub struct Gate<W> {
     cause: Option<Arc<str>>,
     line: Line<Waiter<W>>,
     costs: Costs,
+    /// Which models the server has loaded, where loads are scheduled.
+    warm: Option<Warm>,
+    /// Whether waiting jobs wait for longer or shorter than they were told.
+    patience_changed: bool,
     budget: RetryBudget,
     in_flight: u32,
     batch_in_flight: u32,
@@ -77,6 +83,8 @@ struct Waiter<W> {
     waker: W,
     deadline: Instant,
     probe: Probe,
+    /// Whether its patience is that of a job whose model has to be loaded first.
+    was_cold: bool,
 }
 
 /// The share of the usable slots that batch callers may hold, in percent, and at least one slot: 8
@@ -102,6 +110,8 @@ impl<W> Gate<W> {
             cause: None,
             line: Line::new(),
             costs: Costs::default(),
+            warm: None,
+            patience_changed: false,
             budget: RetryBudget::new(now),
             in_flight: 0,
             batch_in_flight: 0,
@@ -121,12 +131,10 @@ impl<W> Gate<W> {
         wakes: &mut Vec<Wake<W>>,
     ) -> Decision {
         let now = at.now;
-        // Slots that time alone has freed go to the jobs that already wait.
+        let lane = self.lane_of(&arrival, now);
+        // Slots that time alone has freed, or a model's raised limit, go to the jobs that already
+        // wait.
         self.grant(at, wakes);
-        let lane = {
-            let line = &self.line;
-            self.models.lane(&arrival.model, now, |lane| line.waiting_in(lane) > 0)
-        };
         let probe = match self.check(&arrival, lane, now) {
             Ok(probe) => probe,
             Err(reason) => return Decision::Refuse(self.refusal(reason, lane, at)),
@@ -138,17 +146,22 @@ impl<W> Gate<W> {
             self.count_entry(&arrival, probe, lane, now);
             return Decision::Run(self.start(lane, &arrival.share, probe, now));
         }
-        if let Err(reason) = self.make_room(&arrival, lane, at, wakes) {
+        let room = self.wish(&arrival, lane, now);
+        if let Err(reason) = room.and_then(|()| self.make_room(&arrival, lane, at, wakes)) {
             return Decision::Refuse(self.refusal(reason, lane, at));
         }
         self.count_entry(&arrival, probe, lane, now);
         self.counters.waited += 1;
-        let until = self.patience(&arrival, now);
-        let load = Waiter { waker: waker(), deadline: arrival.deadline, probe };
+        let until = self.patience(&arrival, lane, now);
+        let was_cold = !self.load_bound(lane, now).is_zero();
+        let load = Waiter { waker: waker(), deadline: arrival.deadline, probe, was_cold };
         let (share, movable) = (arrival.share, arrival.elsewhere);
         let entry = Entry { share, lane, since: now, until, movable, load };
         let key = self.line.insert(entry, arrival.again);
         self.count_demand();
+        if self.plan(now) {
+            self.grant(at, wakes);
+        }
         Decision::Wait { key, until }
     }
 
@@ -194,6 +207,7 @@ impl<W> Gate<W> {
         if let Some(model) = self.models.get_mut(permit.lane) {
             model.in_flight = model.in_flight.saturating_sub(1);
         }
+        self.note_end(&permit, ended, at.now);
         self.remember(permit.lane, ended, cause);
         let shift = self.judge(&permit, ended, running, at, wakes);
         self.grant(at, wakes);
@@ -247,6 +261,7 @@ impl<W> Gate<W> {
         self.quarantine.clear();
         self.doubts.clear();
         self.cause = None;
+        self.forget_server(at.now);
         self.grant(at, wakes);
     }
 
@@ -277,19 +292,31 @@ impl<W> Gate<W> {
         self.limits
     }
 
-    /// Starts waiting jobs while there are slots for them, and refuses those whose time has passed.
+    /// Starts waiting jobs while there are slots for them, and refuses those whose time has passed;
+    /// then decides about loads.
     fn grant(&mut self, at: &mut Moment<'_>, wakes: &mut Vec<Wake<W>>) {
+        self.fill(at, wakes);
+        if self.plan(at.now) {
+            // A swap was given up: what it held back may start. That begins another swap at most.
+            self.fill(at, wakes);
+            self.plan(at.now);
+        }
+    }
+
+    fn fill(&mut self, at: &mut Moment<'_>, wakes: &mut Vec<Wake<W>>) {
         let now = at.now;
         let limit = self.limit();
         while self.in_flight < self.usable(now) {
             let models = &self.models;
-            let open = |lane| models.get(lane).is_some_and(|model| model.is_open(limit, now));
+            let may_run = |lane| models.get(lane).is_some_and(|model| model.is_open(limit, now));
+            let open = |lane| may_run(lane) && self.is_warm(lane, now);
             let Some(key) = self.line.next(open, self.batch_may_start(now)) else { return };
             if let Some(reason) = self.line.get(key).and_then(|entry| overdue(entry, now)) {
-                let expected = self.wait(self.line.len() as u64, now);
+                let lane = self.line.get(key).map_or(Lane::default(), |entry| entry.lane);
+                let expected = self.wait(lane, self.line.len() as u64, now);
                 self.evict(key, (reason, expected), at, wakes);
-            } else if let Some(entry) = self.line.serve(key, self.costs.turn()) {
-                let Waiter { waker, probe, deadline } = entry.load;
+            } else if let Some(entry) = self.line.serve(key, self.costs.turn(), self.claim(now)) {
+                let Waiter { waker, probe, deadline, .. } = entry.load;
                 debug_assert!(deadline > now, "a job is started after its deadline");
                 let permit = self.start(entry.lane, &entry.share, probe, now);
                 wakes.push(Wake::Grant(waker, permit));
@@ -312,9 +339,11 @@ impl<W> Gate<W> {
                 asks = true;
             }
         }
+        let warm = self.warm.as_mut();
+        let load_failed = warm.is_some_and(|warm| warm.start(lane, priority, now));
         self.counters.granted += 1;
         self.count_demand();
-        Permit { lane, caller, priority, probe, asks, started: now }
+        Permit { lane, caller, priority, probe, asks, load_failed, started: now }
     }
 
     fn may_start(&self, lane: Lane, priority: Priority, now: Instant) -> bool {
@@ -324,7 +353,7 @@ impl<W> Gate<W> {
             Priority::Batch => self.batch_may_start(now),
         };
         let open = self.models.get(lane).is_some_and(|model| model.is_open(limit, now));
-        allowed && open && self.in_flight < self.usable(now)
+        allowed && open && self.is_warm(lane, now) && self.in_flight < self.usable(now)
     }
 
     /// Whether a batch caller may take a slot: see [`BATCH_PERCENT`].

@@ -25,6 +25,7 @@ use super::cost::Turn;
 use crate::policy::Priority;
 
 mod entry;
+mod lanes;
 
 /// The line. See the module for the order it keeps.
 #[derive(Debug)]
@@ -72,6 +73,8 @@ struct Waiters {
     /// Jobs by the end of their longest wait.
     staying: BTreeSet<(Instant, Key)>,
     movable: BTreeSet<(Instant, Key)>,
+    /// All jobs.
+    keys: BTreeSet<Key>,
 }
 
 #[derive(Debug, Default)]
@@ -123,6 +126,7 @@ impl<T> Line<T> {
             let waiters = self.lanes.entry(entry.lane).or_default();
             waiters.ready.of_mut(queue.priority).insert((queue.pass, flow));
             waiters.patience(entry.movable).insert((entry.until, key));
+            waiters.keys.insert(key);
             queue.lanes.entry(entry.lane).or_default().insert(key);
         }
         if entry.share.priority == Priority::Batch {
@@ -153,22 +157,16 @@ impl<T> Line<T> {
     }
 
     /// Takes a job out because its turn has come, and charges its cost to the caller's share.
-    pub fn serve(&mut self, key: Key, turn: Turn) -> Option<Entry<T>> {
+    ///
+    /// Only a queue that was held back (closed lanes, batch) can be behind the clock. It is served
+    /// first and continues from no more than `claim` behind the clock. Without a claim it does not
+    /// catch up at the others' expense.
+    pub fn serve(&mut self, key: Key, turn: Turn, claim: u64) -> Option<Entry<T>> {
         let flow = self.jobs.get(&key)?.0;
-        if let Some(queue) = self.queues.get_mut(&flow) {
-            // Only a queue that was held back (closed lanes, batch) can be behind the clock. It is
-            // served first, once, and continues from here: it does not catch up at the others'
-            // expense.
-            let start = queue.pass.max(self.clock);
+        if let Some(queue) = self.queues.get(&flow) {
+            let start = queue.pass.max(self.clock.saturating_sub(claim));
             let after = start + turn.stride(queue.weight);
-            for lane in queue.lanes.keys() {
-                if let Some(waiters) = self.lanes.get_mut(lane) {
-                    let ready = waiters.ready.of_mut(queue.priority);
-                    ready.remove(&(queue.pass, flow));
-                    ready.insert((after, flow));
-                }
-            }
-            queue.pass = after;
+            self.advance(flow, after);
             self.clock = start;
         }
         let entry = self.remove(key);
@@ -184,6 +182,7 @@ impl<T> Line<T> {
             (self.queues.get_mut(&flow), self.lanes.get_mut(&entry.lane))
         {
             waiters.patience(entry.movable).remove(&(entry.until, key));
+            waiters.keys.remove(&key);
             if let Some(keys) = queue.lanes.get_mut(&entry.lane) {
                 keys.remove(&key);
                 if keys.is_empty() {
@@ -191,7 +190,7 @@ impl<T> Line<T> {
                     waiters.ready.of_mut(queue.priority).remove(&(queue.pass, flow));
                 }
             }
-            if waiters.staying.is_empty() && waiters.movable.is_empty() {
+            if waiters.keys.is_empty() {
                 self.lanes.remove(&entry.lane);
             }
         }
@@ -254,10 +253,7 @@ impl<T> Line<T> {
     pub fn any(&self, lane: Option<Lane>) -> Option<Key> {
         match lane {
             None => self.jobs.keys().next().copied(),
-            Some(lane) => {
-                let waiters = self.lanes.get(&lane)?;
-                waiters.staying.first().or(waiters.movable.first()).map(|(_, key)| *key)
-            }
+            Some(lane) => self.lanes.get(&lane)?.keys.first().copied(),
         }
     }
 
@@ -268,7 +264,7 @@ impl<T> Line<T> {
 
     /// How many jobs wait in this lane.
     pub fn waiting_in(&self, lane: Lane) -> usize {
-        self.lanes.get(&lane).map_or(0, |waiters| waiters.staying.len() + waiters.movable.len())
+        self.lanes.get(&lane).map_or(0, |waiters| waiters.keys.len())
     }
 
     /// Callers with waiting jobs and how many they have, in no particular order.
@@ -282,6 +278,18 @@ impl<T> Line<T> {
         let retries = self.jobs.range(..Key(0)).map(|(_, (_, entry))| entry.since);
         let first = self.jobs.range(Key(0)..).next().map(|(_, (_, entry))| entry.since);
         retries.chain(first).min()
+    }
+
+    fn advance(&mut self, flow: Flow, after: u64) {
+        let Some(queue) = self.queues.get_mut(&flow) else { return };
+        for lane in queue.lanes.keys() {
+            if let Some(waiters) = self.lanes.get_mut(lane) {
+                let ready = waiters.ready.of_mut(queue.priority);
+                ready.remove(&(queue.pass, flow));
+                ready.insert((after, flow));
+            }
+        }
+        queue.pass = after;
     }
 
     fn ahead(&self, own: u64, weight: u32, weights: u64, others: u64) -> u64 {

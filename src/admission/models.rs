@@ -27,6 +27,8 @@ const STALE: Duration = Duration::from_secs(600);
 pub struct Model {
     /// Its name, or `(other)`.
     pub name: Arc<str>,
+    /// What it was found by: its name, or what all its names have in common.
+    key: Arc<str>,
     /// Its breaker.
     pub breaker: Breaker,
     /// Its cooldown.
@@ -39,7 +41,18 @@ pub struct Model {
     pub cause: Option<Arc<str>>,
     /// How many attempts run.
     pub in_flight: u32,
+    /// How many may run at once; `None`: as many as the provider's limit allows.
+    pub most: Option<u32>,
     used: Instant,
+}
+
+/// The lane of a model.
+#[derive(Clone, Copy, Debug)]
+pub struct Assigned {
+    /// The lane.
+    pub lane: Lane,
+    /// Whether it belonged to no model, or to another one.
+    pub is_new: bool,
 }
 
 /// The table of models.
@@ -77,27 +90,35 @@ impl Models {
         }
     }
 
-    /// The model's lane, assigned if it has none. `waits` says whether jobs wait in a lane.
-    pub fn lane(&mut self, name: &Arc<str>, now: Instant, waits: impl Fn(Lane) -> bool) -> Lane {
-        if let Some(lane) = self.lanes.get(name) {
+    /// The model's lane, assigned if it has none. `key` is its name or what all its names have in
+    /// common; `keeps` says whether a lane has to keep its model.
+    pub fn lane(
+        &mut self,
+        key: &Arc<str>,
+        name: &Arc<str>,
+        now: Instant,
+        keeps: impl Fn(Lane) -> bool,
+    ) -> Assigned {
+        if let Some(lane) = self.lanes.get(key) {
             if let Some(model) = self.models.get_mut(lane.0 as usize) {
                 model.used = now;
             }
-            return *lane;
+            return Assigned { lane: *lane, is_new: false };
         }
-        let model = Model::new(Arc::clone(name), self.policy, now);
+        let mut model = Model::new(Arc::clone(name), self.policy, now);
+        model.key = Arc::clone(key);
         let lane = if self.models.len() <= MOST_MODELS {
             self.models.push(model);
             Lane((self.models.len() - 1) as u16)
-        } else if let Some((lane, place)) = self.replaceable(now, waits) {
+        } else if let Some((lane, place)) = self.replaceable(now, keeps) {
             let replaced = std::mem::replace(place, model);
-            self.lanes.remove(&replaced.name);
+            self.lanes.remove(&replaced.key);
             lane
         } else {
-            return Lane::default();
+            return Assigned { lane: Lane::default(), is_new: false };
         };
-        self.lanes.insert(Arc::clone(name), lane);
-        lane
+        self.lanes.insert(Arc::clone(key), lane);
+        Assigned { lane, is_new: true }
     }
 
     /// The model in a lane.
@@ -110,9 +131,9 @@ impl Models {
         self.models.get_mut(lane.0 as usize)
     }
 
-    /// The model by its name, without assigning a lane.
-    pub fn find(&self, name: &str) -> Option<&Model> {
-        self.lanes.get(name).and_then(|lane| self.get(*lane))
+    /// The model's lane by its key, if it has one.
+    pub fn find(&self, key: &str) -> Option<Lane> {
+        self.lanes.get(key).copied()
     }
 
     /// Hastens every model's breaker; see [`Breaker::hasten`].
@@ -148,11 +169,11 @@ impl Models {
     fn replaceable(
         &mut self,
         now: Instant,
-        waits: impl Fn(Lane) -> bool,
+        keeps: impl Fn(Lane) -> bool,
     ) -> Option<(Lane, &mut Model)> {
         let named = self.models.iter_mut().enumerate().skip(1);
         let named = named.map(|(index, model)| (Lane(index as u16), model));
-        let idle = named.filter(|(lane, model)| model.is_replaceable(now) && !waits(*lane));
+        let idle = named.filter(|(lane, model)| model.is_replaceable(now) && !keeps(*lane));
         idle.min_by_key(|(_, model)| model.used)
     }
 }
@@ -160,6 +181,7 @@ impl Models {
 impl Model {
     fn new(name: Arc<str>, policy: BreakerPolicy, now: Instant) -> Self {
         Self {
+            key: Arc::clone(&name),
             name,
             breaker: Breaker::new(policy, now),
             cooldown: Cooldown::default(),
@@ -167,12 +189,14 @@ impl Model {
             unready: None,
             cause: None,
             in_flight: 0,
+            most: None,
             used: now,
         }
     }
 
     /// How many of `limit` slots this model may use now.
     pub fn usable(&self, limit: u32, now: Instant) -> u32 {
+        let limit = self.most.map_or(limit, |most| most.min(limit));
         self.breaker.usable(limit, now).min(self.cooldown.usable(limit, now))
     }
 
@@ -180,6 +204,11 @@ impl Model {
     pub fn is_open(&self, limit: u32, now: Instant) -> bool {
         let may_be_asked = self.unready.as_ref().is_none_or(|unready| unready.may_be_asked(now));
         may_be_asked && self.in_flight < self.usable(limit, now)
+    }
+
+    /// Whether as many attempts run as its own limit allows.
+    pub fn is_full(&self) -> bool {
+        self.most.is_some_and(|most| self.in_flight >= most)
     }
 
     /// When one more slot becomes usable by itself, if the model cannot start an attempt before.
@@ -212,19 +241,29 @@ mod tests {
         Arc::from(format!("model-{number}"))
     }
 
+    fn assign(
+        models: &mut Models,
+        number: usize,
+        now: Instant,
+        keeps: impl Fn(Lane) -> bool,
+    ) -> Lane {
+        models.lane(&name(number), &name(number), now, keeps).lane
+    }
+
     #[test]
     fn invented_names_neither_fill_the_table_nor_evict_failing_models() {
         let now = Instant::now();
         let mut models = Models::new(BreakerPolicy::default(), now);
-        let broken = models.lane(&name(0), now, |_| false);
+        let broken = assign(&mut models, 0, now, |_| false);
         models.get_mut(broken).unwrap().breaker.fail(false, now, 0.5);
         for number in 1..10_000 {
-            models.lane(&name(number), now + Duration::from_millis(number as u64), |_| false);
+            assign(&mut models, number, now + Duration::from_millis(number as u64), |_| false);
         }
         assert_eq!(models.iter().count(), MOST_MODELS + 1);
         assert!(models.find("model-9999").is_some());
         assert!(models.find("model-1").is_none());
-        assert!(!models.find("model-0").unwrap().breaker.is_pristine(now));
+        let broken = models.find("model-0").and_then(|lane| models.get(lane)).unwrap();
+        assert!(!broken.breaker.is_pristine(now));
     }
 
     #[test]
@@ -232,14 +271,31 @@ mod tests {
         let now = Instant::now();
         let mut models = Models::new(BreakerPolicy::default(), now);
         for number in 0..MOST_MODELS {
-            let lane = models.lane(&name(number), now, |_| false);
+            let lane = assign(&mut models, number, now, |_| false);
             models.get_mut(lane).unwrap().in_flight = 1;
         }
-        assert_eq!(models.lane(&name(MOST_MODELS), now, |_| false), Lane(0));
+        assert_eq!(assign(&mut models, MOST_MODELS, now, |_| false), Lane(0));
         models.get_mut(Lane(7)).unwrap().in_flight = 0;
-        assert_eq!(models.lane(&name(MOST_MODELS), now, |lane| lane == Lane(7)), Lane(0));
-        assert_eq!(models.lane(&name(MOST_MODELS), now, |_| false), Lane(7));
+        assert_eq!(assign(&mut models, MOST_MODELS, now, |lane| lane == Lane(7)), Lane(0));
+        assert_eq!(assign(&mut models, MOST_MODELS, now, |_| false), Lane(7));
         assert_eq!(models.get(Lane(7)).unwrap().name, name(MOST_MODELS));
+    }
+
+    #[test]
+    fn a_model_s_own_limit_bounds_its_attempts_and_no_other_s() {
+        let now = Instant::now();
+        let mut models = Models::new(BreakerPolicy::default(), now);
+        let lanes = [1, 2].map(|number| assign(&mut models, number, now, |_| false));
+        models.get_mut(lanes[0]).unwrap().most = Some(2);
+        for (running, open) in [(0, true), (1, true), (2, false), (3, false)] {
+            models.get_mut(lanes[0]).unwrap().in_flight = running;
+            let model = models.get(lanes[0]).unwrap();
+            assert_eq!(model.is_open(4, now), open, "{running}");
+            // Only the end of an attempt makes room.
+            assert_eq!(model.next_step(4, now), None);
+        }
+        assert_eq!(lanes.map(|lane| models.get(lane).unwrap().usable(4, now)), [2, 4]);
+        assert!(!models.get(lanes[0]).unwrap().is_open(0, now));
     }
 
     #[test]
@@ -247,12 +303,12 @@ mod tests {
         let now = Instant::now();
         let mut models = Models::new(BreakerPolicy::default(), now);
         for number in 0..MOST_MODELS {
-            let lane = models.lane(&name(number), now, |_| false);
+            let lane = assign(&mut models, number, now, |_| false);
             (0..5).for_each(|_| {
                 models.get_mut(lane).unwrap().breaker.fail(false, now, 0.5);
             });
         }
-        assert_eq!(models.lane(&name(MOST_MODELS), now, |_| false), Lane(0));
-        assert_ne!(models.lane(&name(MOST_MODELS), now + STALE, |_| false), Lane(0));
+        assert_eq!(assign(&mut models, MOST_MODELS, now, |_| false), Lane(0));
+        assert_ne!(assign(&mut models, MOST_MODELS, now + STALE, |_| false), Lane(0));
     }
 }

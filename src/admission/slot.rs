@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
+pub use loading::Loading;
 pub use ticket::Ticket;
 
 use super::backoff::RetryPolicy;
@@ -30,6 +31,7 @@ use super::gate::snapshot::Snapshot;
 use super::refusal::Refusal;
 use super::types::{Arrival, Decision, Ended, Limits, Moment, Permit, Transition, Wake};
 
+mod loading;
 mod ticket;
 
 /// The admission of one provider for the whole process.
@@ -40,6 +42,10 @@ pub struct SharedGate {
     keeper_wanted: Notify,
     /// Notified when a job waits only because this gateway's lease is small.
     short: Arc<Notify>,
+    /// Notified when a load is to be carried out.
+    ordered: Arc<Notify>,
+    /// Notified when waiting jobs wait for longer or shorter than they were told.
+    patience: Notify,
     /// As [`Gate::has_quarantine`], readable without the lock.
     has_quarantine: AtomicBool,
 }
@@ -91,6 +97,8 @@ impl SharedGate {
             inner: Mutex::new(Inner { gate, kept: None }),
             keeper_wanted: Notify::new(),
             short: Arc::default(),
+            ordered: Arc::default(),
+            patience: Notify::new(),
             has_quarantine: AtomicBool::new(false),
         })
     }
@@ -206,8 +214,8 @@ impl SharedGate {
     }
 
     /// How long a newcomer for this model would wait; see [`Gate::expected_wait`].
-    pub fn expected_wait(&self, model: &str) -> Duration {
-        self.inner.lock().gate.expected_wait(model, now())
+    pub fn expected_wait(&self, key: &str) -> Duration {
+        self.inner.lock().gate.expected_wait(key, now())
     }
 
     /// The gate's present state.
@@ -240,6 +248,7 @@ impl SharedGate {
             inner.kept = next;
         }
         let short = inner.gate.is_short();
+        let (ordered, patience) = (inner.gate.has_order(), inner.gate.take_patience_changed());
         self.has_quarantine.store(inner.gate.has_quarantine(), Ordering::Relaxed);
         drop(inner);
         if short {
@@ -247,6 +256,12 @@ impl SharedGate {
         }
         if keeper_wanted {
             self.keeper_wanted.notify_one();
+        }
+        if ordered {
+            self.ordered.notify_one();
+        }
+        if patience {
+            self.patience.notify_waiters();
         }
         result
     }
@@ -283,6 +298,12 @@ impl Slot {
     pub fn ended_because(mut self, ended: Ended, cause: Option<Arc<str>>) -> Transition {
         let Some(permit) = self.permit.take() else { return Transition::None };
         self.gate.step(|inner, at, wakes| inner.gate.end(permit, ended, cause, at, wakes))
+    }
+
+    /// Whether the attempt is the one that gets the failure of its model's load: then no call is
+    /// made.
+    pub fn load_failed(&self) -> bool {
+        self.permit.as_ref().is_some_and(|permit| permit.load_failed)
     }
 
     /// The first event of the answer arrived: if this attempt is a breaker's probe, it succeeded;

@@ -7,6 +7,7 @@ use super::concurrency::Concurrency;
 use super::evidence::Fault;
 use super::line::{Key, Lane, Share};
 use super::refusal::Refusal;
+use super::warm::types::Needs;
 use crate::policy::Priority;
 
 /// What the operator allows; may change at any time.
@@ -49,6 +50,14 @@ pub struct Arrival {
     /// A digest of the caller and its request, where
     /// [`Gate::has_quarantine`](super::gate::Gate::has_quarantine) wants one.
     pub request: Option<u64>,
+    /// How many attempts for its model may run at once; `None`: as many as the provider's limit
+    /// allows.
+    pub most: Option<u32>,
+    /// What it needs, from a server that loads models; `None`: nothing that could be scheduled.
+    pub needs: Option<Needs>,
+    /// Whether it asks for something else than an answer of the model, such as its description: the
+    /// server does not load the model for it.
+    pub is_about_model: bool,
 }
 
 /// What became of an arrival.
@@ -77,6 +86,8 @@ pub struct Permit {
     pub(super) probe: Probe,
     /// Whether the attempt finds out, for the waiting jobs, whether the model is ready.
     pub(super) asks: bool,
+    /// Whether it is the attempt that gets the failure of its model's load.
+    pub(super) load_failed: bool,
     pub(super) started: Instant,
 }
 
@@ -150,8 +161,20 @@ pub(super) struct Probe {
 impl Arrival {
     /// A job that comes for the first time.
     pub fn new(share: Share, model: Arc<str>, deadline: Instant) -> Self {
-        let (again, elsewhere, waited, request) = (false, false, Duration::ZERO, None);
-        Self { share, model, deadline, again, elsewhere, waited, request }
+        let (again, elsewhere, waited) = (false, false, Duration::ZERO);
+        let (most, request, needs, is_about_model) = (None, None, None, false);
+        Self {
+            share,
+            model,
+            deadline,
+            again,
+            elsewhere,
+            waited,
+            request,
+            most,
+            needs,
+            is_about_model,
+        }
     }
 }
 

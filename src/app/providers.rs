@@ -73,7 +73,7 @@ pub fn routes(config: &Config) -> Routes {
         name: Arc::from(name.as_str()),
         trust: settings.trust(),
         default_model: Arc::from(settings.default_model()),
-        models: settings.models.clone(),
+        models: settings.models.globs().to_vec(),
         naming: settings.backend.spoken().naming(),
         passthrough: settings.passthrough.clone(),
         installs_models: settings.backend.installs_models(),

@@ -21,7 +21,7 @@ use super::{Source, watch};
 use crate::admin::Reloaded;
 use crate::config::{self, Again, Before, Bound, Config, Fingerprint, Loaded};
 use crate::http::Front;
-use crate::provider::{HealthActor, Watch};
+use crate::provider::{HealthActor, LoadsActor, Tend, Watch};
 use crate::telemetry::{ConfigRead, ConfigRefused};
 
 /// How often it checks whether the last call of a removed provider has ended.
@@ -35,6 +35,7 @@ pub(super) struct Current {
     /// Locked only briefly, to go through them once.
     pub(super) providers: Arc<Mutex<Providers>>,
     pub(super) health: Addr<HealthActor>,
+    pub(super) loads: Addr<LoadsActor>,
 }
 
 /// The configuration in force.
@@ -154,6 +155,7 @@ impl Current {
         }
         let routing = Arc::new(self.providers.lock().routing(after));
         self.health.do_send(Watch(routing.providers.clone()));
+        self.loads.do_send(Tend(routing.providers.clone()));
         self.front.change(
             &after.server,
             &after.auth,

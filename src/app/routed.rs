@@ -71,7 +71,7 @@ pub fn table(config: &Config) -> String {
         let name = format!("{}/{ANYTHING}", provider.name);
         line(&format!("`{name}`"), Some(&name), None);
     }
-    let models = config.providers.values().flat_map(|provider| &provider.models);
+    let models = config.providers.values().flat_map(|provider| provider.models.globs());
     let is_new = |model: &&String| !routes.patterns().any(|pattern| pattern == model.as_str());
     let mut patterns: Vec<&String> = models.filter(is_new).collect();
     patterns.sort();

@@ -14,12 +14,13 @@ mod decode;
 mod encode;
 mod errors;
 mod infill;
+mod load;
 mod other_calls;
 
 use super::document::{read_result, unexpected};
 use super::{
-    Backend, DecodeError, Decoder, NO_PATH, Rejection, Target, UpstreamRequest, bearer,
-    unsupported_error,
+    Backend, DecodeError, Decoder, Load, ModelRunner, NO_PATH, Rejection, Target, UpstreamRequest,
+    bearer, unsupported_error,
 };
 use crate::chat::{Api, Ask, ChatRequest, Endpoint, GatewayError, Listing, Model, Naming};
 
@@ -108,6 +109,14 @@ impl Backend for Ollama {
 
     fn read_listing(&self, body: &[u8]) -> Result<Vec<Model>, DecodeError> {
         other_calls::models(body)
+    }
+
+    fn load(&self, load: Load<'_>) -> Option<UpstreamRequest> {
+        Some(load::call(load))
+    }
+
+    fn runner(&self, model: &Model) -> Option<ModelRunner> {
+        load::runner(model)
     }
 
     fn rejection(&self, status: u16, body: &[u8], model: &str) -> Rejection {

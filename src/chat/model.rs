@@ -42,6 +42,16 @@ pub enum Listing {
     Loaded,
 }
 
+/// How a model is loaded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LoadBy {
+    /// By a prompt without text.
+    #[default]
+    Prompt,
+    /// By an embedding of nothing: models that only make embeddings refuse prompts.
+    Embedding,
+}
+
 /// A model that a caller may ask for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Offer {

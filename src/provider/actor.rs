@@ -141,6 +141,7 @@ impl ProviderActor {
             turn.job.fail(GatewayError::internal("a job without a candidate"));
             return;
         };
+        provider.note_context(&turn.job, &candidate.model);
         let caller = &turn.job.caller;
         if turn.job.request.manages() {
             let (station, slot) = (Rc::clone(&self.station), provider.gate.beside());
@@ -158,6 +159,9 @@ impl ProviderActor {
             elsewhere: !turn.job.candidates.is_empty(),
             waited: if turn.is_not_begun { turn.job.tried.queued_here } else { Duration::ZERO },
             request,
+            most: provider.model_settings(&candidate.model).and_then(|it| it.max_concurrency),
+            needs: provider.needs(&turn.job, candidate),
+            is_about_model: provider.is_about_model(&turn.job.request),
         });
         let decision = match &admission {
             Admission::Run(_) => "run",

@@ -25,6 +25,7 @@ use super::credentials::{self, Credentials};
 use super::failed::Failed;
 use super::fault;
 use super::fit;
+use super::pins::is_unload;
 use super::retry::Failure;
 use super::retry_after::retry_after;
 use super::station::Station;
@@ -93,6 +94,9 @@ pub(super) async fn run(
             attempt_ended(provider, &job, AttemptOutcome::Ok, None);
             span.end(AttemptOutcome::Ok, usage);
             shifted(provider, slot.ended(Ended::Success), AttemptOutcome::Ok);
+            if is_unload(&job.request) {
+                provider.surprised.notify_one();
+            }
             job.complete();
             return None;
         }
@@ -183,6 +187,10 @@ async fn exchange(
     connection: Connection,
 ) -> Result<Usage, Failed> {
     let provider = &*station.provider;
+    if slot.load_failed() {
+        // The load was this attempt.
+        return Err(provider.load_failure(model));
+    }
     let started = Instant::now();
     let deadline = job.deadline(provider.settings.timeouts.total);
     let (decoder, first) = provider.reading(job, model);

@@ -13,6 +13,8 @@ mod health;
 mod limit_wish;
 mod model_info;
 mod proxy;
+mod scheduling;
+mod served;
 mod tls;
 
 use crate::admission::backoff::RetryPolicy;
@@ -32,6 +34,8 @@ pub use health::HealthSettings;
 pub use limit_wish::LimitWish;
 pub use model_info::ModelInfo;
 pub use proxy::{Proxy, ProxyUrl};
+pub use scheduling::Scheduling;
+pub use served::{KeepAlive, ModelSettings, ServedModels};
 pub use tls::{Authorities, Roots, TlsSettings};
 
 /// `[providers.NAME]`.
@@ -54,8 +58,9 @@ pub struct ProviderSettings {
     /// Whether the operator runs it. Default by backend: [`BackendName::trust`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trust: Option<Trust>,
-    /// Globs of the model names it serves. Default `["*"]`.
-    pub models: Vec<String>,
+    /// Globs of the model names it serves, or settings by globs, with which it serves all. Default
+    /// `["*"]`.
+    pub models: ServedModels,
     /// The limit of tokens for requests without one, 1 or more. Default 8192 for Anthropic, whose
     /// API requires one, else none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -102,6 +107,13 @@ pub struct ProviderSettings {
     /// How long a request may wait for a slot. Default 30 s, more than 0.
     #[serde(with = "crate::units::duration")]
     pub max_queue_wait: Duration,
+    /// What decides about the order of requests for different models. Default by backend: `warm` for
+    /// Ollama, else `fair`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scheduling: Option<Scheduling>,
+    /// Models that are loaded before anybody asks for them, in this order, as far as they fit; only
+    /// where loads are scheduled. Default none.
+    pub preload: Vec<String>,
     /// How long each step of a call may take.
     pub timeouts: Timeouts,
     /// When a call is retried.
@@ -236,6 +248,17 @@ impl ProviderSettings {
         self.apis.as_deref().unwrap_or_else(|| self.backend.apis(self.base_url()))
     }
 
+    /// What decides about the order of requests for different models: as written, else by its kind.
+    pub fn scheduling(&self) -> Scheduling {
+        self.scheduling.unwrap_or(match self.backend {
+            BackendName::Ollama if self.trust() == Trust::Local => Scheduling::Warm,
+            BackendName::Ollama
+            | BackendName::Gemini
+            | BackendName::Openai
+            | BackendName::Anthropic => Scheduling::Fair,
+        })
+    }
+
     /// Whether requests that were made at `endpoint` are passed on to it as they came.
     pub fn speaks(&self, endpoint: Endpoint) -> bool {
         let has_path = self.backend.spoken().path(endpoint).is_some();
@@ -283,6 +306,7 @@ impl ProviderSettings {
             base_url: self.base_url().to_owned(),
             default_model: self.default_model().to_owned(),
             trust: Some(self.trust()),
+            scheduling: Some(self.scheduling()),
             apis: Some(self.apis().to_vec()).filter(|apis| self.apis.is_some() || !apis.is_empty()),
             timeouts: Timeouts {
                 connect: self.connect(),
@@ -311,7 +335,7 @@ impl Default for ProviderSettings {
             api_key_env: None,
             default_model: String::new(),
             trust: None,
-            models: vec!["*".to_owned()],
+            models: ServedModels::default(),
             default_max_tokens: None,
             api_version: None,
             stream_usage: None,
@@ -326,6 +350,8 @@ impl Default for ProviderSettings {
             auto_concurrency: AutoConcurrency::default(),
             max_queue: 64,
             max_queue_wait: Duration::from_secs(30),
+            scheduling: None,
+            preload: Vec::new(),
             timeouts: Timeouts::default(),
             retry: RetrySettings::default(),
             breaker: BreakerSettings::default(),
@@ -383,34 +409,4 @@ impl BreakerSettings {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn trust_decides_the_timeouts_that_are_not_set() {
-        let local = ProviderSettings::default();
-        assert_eq!(local.trust(), Trust::Local);
-        assert_eq!((local.first_event().as_secs(), local.idle().as_secs()), (300, 120));
-        let cloud = ProviderSettings { trust: Some(Trust::Cloud), ..local };
-        assert_eq!((cloud.first_event().as_secs(), cloud.idle().as_secs()), (60, 60));
-    }
-
-    #[test]
-    fn no_step_may_take_longer_than_the_total() {
-        let timeouts = Timeouts { total: Duration::from_secs(4), ..Timeouts::default() };
-        let settings = ProviderSettings { timeouts, ..ProviderSettings::default() };
-        let steps = [settings.connect(), settings.first_event(), settings.idle()];
-        assert_eq!(steps.map(|step| step.as_secs()), [4, 4, 4]);
-    }
-
-    #[test]
-    fn the_backend_decides_address_model_and_trust() {
-        for backend in BackendName::ALL {
-            let settings = ProviderSettings { backend, ..ProviderSettings::default() }.resolved();
-            assert_eq!(settings.base_url, backend.base_url());
-            assert_eq!(settings.default_model, backend.default_model());
-            assert_eq!(settings.trust, Some(backend.trust()));
-            assert_eq!(settings.clone().resolved(), settings);
-        }
-    }
-}
+mod tests;

@@ -89,7 +89,7 @@ impl ModelList<'_> {
 
     /// The provider's models that its patterns allow, with what is known of each.
     fn models_of(&self, provider: &Provider, listing: Listing) -> Vec<(String, Option<Model>)> {
-        let patterns = &provider.settings.models;
+        let patterns = provider.settings.models.globs();
         let globs = Globs::new(patterns);
         let serves = |name: &str| globs.matches_model(name, provider.naming());
         let heard = provider.catalogue.list(listing).models();

@@ -69,7 +69,6 @@ impl Engine {
                 0 => 3,
                 most => most as usize,
             },
-            load: settings.load.min(LONGEST),
             recovery: settings.unload.min(LONGEST),
         };
         let catalog = Catalog::new(settings.models.iter().map(String::as_str));
@@ -102,6 +101,11 @@ impl Engine {
         // holds.
         let load = granted.await.map_or(Duration::ZERO, |grant| grant.load);
         Ok(Turn { place, load })
+    }
+
+    /// How long a model takes to load.
+    pub fn load(&self) -> Duration {
+        self.settings.load.min(LONGEST)
     }
 
     /// Unloads a model as soon as no call uses it.

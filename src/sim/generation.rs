@@ -65,6 +65,7 @@ pub fn want(
         model: model.key.clone(),
         options,
         num_ctx,
+        load: engine.load(),
         slots: if model.is_serial { 1 } else { engine.settings.slots.max(1) as usize },
         keep_alive,
         generates: true,

@@ -55,8 +55,6 @@ pub struct Bounds {
     pub max_queue: usize,
     /// The most models in memory at one time, at least 1.
     pub max_loaded: usize,
-    /// How long a load takes.
-    pub load: Duration,
     /// How long an unload takes to free its memory.
     pub recovery: Duration,
 }
@@ -71,6 +69,8 @@ pub struct Want {
     pub options: RunnerOptions,
     /// The resulting context length in tokens.
     pub num_ctx: u32,
+    /// How long the model takes to load.
+    pub load: Duration,
     /// The slots that the model gets when this call loads it, at least 1.
     pub slots: usize,
     /// How long the model stays after its last call, at most [`FOREVER`].
@@ -340,7 +340,8 @@ impl Scheduler {
             let step = Step::Evicts(runner.model.clone());
             self.hand = Some(Hand { call, step });
         } else if self.runners.len() < self.bounds.max_loaded {
-            self.hand = Some(Hand { call, step: Step::Loads(now + self.bounds.load) });
+            let step = Step::Loads(now + call.want.load);
+            self.hand = Some(Hand { call, step });
         } else {
             let victim = self.runners.iter_mut().min_by(|a, b| {
                 let rank = |runner: &Runner| (!runner.is_idle(), runner.keep_alive);

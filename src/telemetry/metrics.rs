@@ -203,7 +203,7 @@ fn gauge_with(name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
     clippy::expect_used,
     reason = "names and labels are constants; a wrong one fails every test"
 )]
-fn histogram(name: &str, help: &str) -> HistogramVec {
+pub(super) fn histogram(name: &str, help: &str) -> HistogramVec {
     let opts = HistogramOpts::from(opts(name, help)).buckets(SECONDS.to_vec());
     registered(HistogramVec::new(opts, &["provider"]).expect("a constant description"))
 }

@@ -68,6 +68,13 @@ impl<'a> Outline<'a> {
         self.members.iter().filter(called).count() > exact.min(1)
     }
 
+    /// The names that some parsers take for this one though it is written otherwise; see
+    /// [`Outline::is_ambiguous`].
+    pub fn other_spellings(&self, name: &str) -> impl Iterator<Item = &str> {
+        let names = self.members.iter().map(|member| member.name.as_str());
+        names.filter(move |other| *other != name && folded(other) == name)
+    }
+
     /// Begins to edit it.
     #[must_use]
     pub fn edit(&self) -> Edits<'_, 'a> {

@@ -18,13 +18,15 @@ const FLOORS: [&[&str]; 8] = [
 ];
 
 /// Who may name whom on the same floor.
-const SIDEWAYS: [(&str, &str); 6] = [
+const SIDEWAYS: [(&str, &str); 7] = [
     ("app", "config"),
     // The console shows and turns what the front end owns.
     ("admin", "http"),
     ("dialect", "wire"),
     ("backend", "wire"),
     ("job", "telemetry"),
+    // Capacity planning schedules loads as the simulated server does.
+    ("plan", "sim"),
     ("redis", "telemetry"),
 ];
 

@@ -193,7 +193,7 @@ async fn a_request_that_waits_when_a_breaker_opens_falls_back_if_that_is_allowed
 async fn refused_credentials_close_a_provider_at_once_until_they_are_changed() {
     let upstream = Upstream::spawn_whole(|call| match call.header("authorization") {
         Some("Bearer right") if call.path == "/api/chat" => ollama::reply(call),
-        Some("Bearer right") => ollama::about_itself(call),
+        Some("Bearer right") => ollama::about_itself(call, &[]),
         _ => ollama::error(401, "who are you, sk-planted?"),
     });
     let with_key = |api_key: &str| Provider::ollama(&upstream).api_key(api_key);

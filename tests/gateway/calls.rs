@@ -68,11 +68,13 @@ async fn chats_have_the_operators_fields_where_the_request_says_nothing() {
     let embed = json!({ "model": "llama3.1", "input": "hi" });
     assert_eq!(post_json(&gateway.url("/api/embed"), &embed).await.status, 200);
     let sent: Vec<Value> = upstream.calls(3).await.iter().map(|call| call.json()).collect();
-    assert_eq!(sent[0]["keep_alive"], "1m");
+    // What decides how the model is loaded is the operator's, in every call.
+    assert_eq!(sent[0]["keep_alive"], "30m");
     assert_eq!(sent[0]["options"], json!({ "temperature": 0.9, "num_ctx": 8192 }));
     assert_eq!(sent[1]["keep_alive"], "30m");
     assert_eq!(sent[1]["options"], json!({ "num_ctx": 8192, "temperature": 0.1 }));
-    assert_eq!((sent[2].get("keep_alive"), sent[2].get("options")), (None, None));
+    assert_eq!(sent[2]["keep_alive"], "30m");
+    assert_eq!(sent[2]["options"], json!({ "num_ctx": 8192 }));
     gateway.end(3).await;
 }
 

@@ -10,6 +10,7 @@
 //! | [`client`] | callers: whole answers, streams, and raw sockets that disconnect or are slow |
 //! | [`crowd`] | many clients at once, and the moments when they run or wait |
 //! | [`harness`] | the gateway's own process: its configuration, addresses, log, metrics and end |
+//! | [`simulator`] | the simulated Ollama, as bad at scheduling as the real one |
 //! | [`redis`] | a real Redis that can be stopped, frozen and started again |
 //! | [`wire`] | connections byte by byte, and a provider whose every byte the test controls |
 //! | [`ledger`] | what clients and providers saw, joined by request id, and the invariants |
@@ -53,6 +54,7 @@ mod native;
 mod offsets;
 mod panics;
 mod patience;
+mod pins;
 mod priority;
 mod raw;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
@@ -65,6 +67,7 @@ mod retry;
 mod rolling;
 mod secrets;
 mod shutdown;
+mod simulator;
 mod slow;
 mod soak;
 mod tls;
@@ -74,4 +77,6 @@ mod transport;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod upstream;
 mod vendors;
+mod warm;
 mod wire;
+mod wishes;

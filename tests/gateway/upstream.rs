@@ -5,7 +5,7 @@
 //! the [`Call`] and returns the [`Script`] to play. It refuses nothing and validates nothing.
 //!
 //! What a reader would get wrong: only *model calls* are scripted, numbered and counted. Questions
-//! about the provider itself (any `GET` or `HEAD`, and `/api/show`) are answered as a healthy Ollama
+//! about the provider itself (any `GET` or `HEAD`, `/api/show`, and the gateway's own loads) are answered as a healthy Ollama
 //! would and kept apart, because a gateway asks them whenever it likes. [`Upstream::spawn_whole`]
 //! scripts those too.
 

@@ -32,7 +32,7 @@ impl<W> Gate<W> {
         };
         let probe = Probe { provider, model: self.is_probe(&model.breaker, now)? };
         let cooldown = model.cooldown.left(now);
-        let patience = self.patience(arrival, now).saturating_duration_since(now);
+        let patience = self.patience(arrival, lane, now).saturating_duration_since(now);
         if cooldown > patience || (arrival.elsewhere && cooldown > SHORT_COOLDOWN) {
             return Err((RefusalReason::CoolingDown, cooldown));
         }
@@ -64,14 +64,15 @@ impl<W> Gate<W> {
         wakes: &mut Vec<Wake<W>>,
     ) -> Result<(), Reason> {
         let expected = self.newcomer_wait(&arrival.share, lane, arrival.again, at.now);
-        let patience = self.patience(arrival, at.now).saturating_duration_since(at.now);
-        if self.costs.is_trusted() && expected > patience {
+        let patience = self.patience(arrival, lane, at.now).saturating_duration_since(at.now);
+        if self.is_trusted(lane) && expected > patience + self.load_guess(lane, at.now) {
             return Err((RefusalReason::PredictedWait, expected));
         }
         if arrival.again {
             return Ok(());
         }
-        let (waiting, most) = (self.line.len() as u64, u64::from(self.limits.max_queue));
+        let most = u64::from(self.limits.max_queue) + u64::from(self.held_back(at.now));
+        let waiting = self.line.len() as u64;
         let own = self.line.waiting_of(&arrival.share);
         if waiting > own && own >= most.div_ceil(2) {
             return Err((RefusalReason::OverShare, expected));
@@ -86,8 +87,9 @@ impl<W> Gate<W> {
     }
 
     /// Until when this job would wait.
-    pub(super) fn patience(&self, arrival: &Arrival, now: Instant) -> Instant {
-        let left = self.limits.max_queue_wait.saturating_sub(arrival.waited);
+    pub(super) fn patience(&self, arrival: &Arrival, lane: Lane, now: Instant) -> Instant {
+        let longest = self.limits.max_queue_wait.saturating_add(self.load_bound(lane, now));
+        let left = longest.saturating_sub(arrival.waited);
         let longest = now.checked_add(left);
         longest.map_or(arrival.deadline, |longest| longest.min(arrival.deadline))
     }

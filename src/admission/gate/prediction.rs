@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::Gate;
 use crate::admission::breaker::{Breaker, Permission};
+use crate::admission::cost::Cost;
 use crate::admission::line::{Key, Lane, Share};
+use crate::admission::models::Model;
 use crate::admission::refusal::UNMEASURED;
 
 impl<W> Gate<W> {
@@ -23,25 +25,31 @@ impl<W> Gate<W> {
             self.breaker.next_step(limit, now)
         };
         let models = self.line.lanes().filter_map(|lane| self.models.get(lane));
-        models.filter_map(|model| model.next_step(limit, now)).chain(whole).min()
+        let steps = models.filter_map(|model| model.next_step(limit, now)).chain(whole);
+        let load = self.warm.as_ref().filter(|_| !self.line.is_empty());
+        steps.chain(load.and_then(|warm| warm.next_step(now))).min()
     }
 
     /// How long a newcomer for this model would wait here: for the choice among equals. Zero when
     /// it could start at once; an open breaker or a cooldown counts with the time left.
-    pub fn expected_wait(&self, model: &str, now: Instant) -> Duration {
+    ///
+    /// `key` is the model's name, or what all its names have in common.
+    pub fn expected_wait(&self, key: &str, now: Instant) -> Duration {
         let shut = |breaker: &Breaker| match breaker.permission(now) {
             Permission::Granted | Permission::Probe => Duration::ZERO,
             Permission::Denied { left, .. } => {
                 left.max(self.costs.mean_hold().unwrap_or(UNMEASURED))
             }
         };
-        let known = self.models.find(model);
+        let lane = self.models.find(key);
+        let known = lane.and_then(|lane| self.models.get(lane));
         let model = known
             .map_or(Duration::ZERO, |model| shut(&model.breaker).max(model.cooldown.left(now)));
-        let queue = if self.line.is_empty() && self.in_flight < self.usable(now) {
-            Duration::ZERO
+        let is_full = known.is_some_and(Model::is_full);
+        let queue = if self.line.is_empty() && self.in_flight < self.usable(now) && !is_full {
+            lane.map_or(Duration::ZERO, |lane| self.load_left(lane, now))
         } else {
-            self.wait(self.line.len() as u64, now)
+            self.wait(lane.unwrap_or_default(), self.line.len() as u64, now)
         };
         shut(&self.breaker).max(model) + queue
     }
@@ -53,7 +61,7 @@ impl<W> Gate<W> {
     pub fn place(&self, key: Key, now: Instant) -> Option<(u64, Duration)> {
         let lane = self.line.get(key)?.lane;
         let ahead = self.line.ahead_of(key)?;
-        Some((ahead, self.cooldown_left(lane, now) + self.wait(ahead, now)))
+        Some((ahead, self.cooldown_left(lane, now) + self.wait(lane, ahead, now)))
     }
 
     /// The predicted wait of a newcomer; a guess while nothing has been measured.
@@ -65,11 +73,42 @@ impl<W> Gate<W> {
         now: Instant,
     ) -> Duration {
         let ahead = self.line.ahead_of_newcomer(share, again);
-        self.cooldown_left(lane, now) + self.wait(ahead, now)
+        self.cooldown_left(lane, now) + self.wait(lane, ahead, now)
     }
 
-    pub(super) fn wait(&self, ahead: u64, now: Instant) -> Duration {
-        self.costs.of(ahead, self.usable_soon(now)).total()
+    pub(super) fn wait(&self, lane: Lane, ahead: u64, now: Instant) -> Duration {
+        self.cost(lane, ahead, now).total()
+    }
+
+    /// The cost of a job in this lane with `ahead` others before it.
+    fn cost(&self, lane: Lane, ahead: u64, now: Instant) -> Cost {
+        let slots = self.usable_soon(now);
+        let most = self.models.get(lane).and_then(|model| model.most);
+        let own = most.map_or(slots, |most| most.min(slots));
+        let Some(warm) = self.warm.as_ref().filter(|warm| warm.schedules(lane)) else {
+            // Those who wait for other models need none of the few slots of this one.
+            let narrow = self.costs.of(ahead.min(self.line.waiting_in(lane) as u64), own);
+            let whole = self.costs.of(ahead, slots);
+            return if narrow.line > whole.line { narrow } else { whole };
+        };
+        // Those who wait for other models are served by other slots, or before a swap that the load
+        // counts.
+        let ahead = ahead.min(self.line.waiting_in(lane) as u64);
+        let load = warm.soonest(lane, &self.line, now);
+        self.costs.of_model(warm.hold(lane), ahead, warm.width(lane, own), load)
+    }
+
+    /// The part of the cost that is spent in line.
+    pub(super) fn line_cost(&self, lane: Lane, ahead: u64, now: Instant) -> Duration {
+        self.cost(lane, ahead, now).line
+    }
+
+    /// Whether predictions for this lane rest on enough attempts to refuse a job.
+    pub(super) fn is_trusted(&self, lane: Lane) -> bool {
+        match self.warm.as_ref().filter(|warm| warm.schedules(lane)) {
+            Some(warm) => warm.hold(lane).is_some(),
+            None => self.costs.is_trusted(),
+        }
     }
 
     pub(super) fn cooldown_left(&self, lane: Lane, now: Instant) -> Duration {

@@ -13,7 +13,9 @@ use super::health_checks::Health;
 use super::{Gate, SharedLimit};
 use crate::admission::breaker::BreakerState;
 use crate::admission::concurrency::{Bounds, Concurrency};
+use crate::admission::line::Lane;
 use crate::admission::quarantine::Record;
+use crate::admission::warm::LoadView;
 use crate::chat::RefusalReason;
 
 /// A gate at one instant.
@@ -97,12 +99,17 @@ pub struct ModelView {
     pub model: Arc<str>,
     /// Attempts that run.
     pub in_flight: u32,
+    /// How many may run at once; `None`: as many as the provider's limit allows.
+    pub max_concurrency: Option<u32>,
     /// Jobs that wait.
     pub queued: usize,
     /// Its breaker.
     pub breaker: BreakerView,
     /// How long its cooldown still lasts; 0 when there is none.
     pub cooldown_left_ms: u64,
+    /// Whether it is loaded, where loads are scheduled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load: Option<LoadView>,
 }
 
 /// A request in quarantine at one instant, without its content.
@@ -127,7 +134,11 @@ impl<W> Gate<W> {
         let usable = self.usable(now);
         let models = self.model_views(now);
         let idle = self.line.is_empty() && self.in_flight < usable;
-        let predicted = if idle { Duration::ZERO } else { self.wait(self.line.len() as u64, now) };
+        let predicted = if idle {
+            Duration::ZERO
+        } else {
+            self.wait(Lane::default(), self.line.len() as u64, now)
+        };
         let oldest =
             self.line.oldest().map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
         Snapshot {
@@ -175,9 +186,11 @@ impl<W> Gate<W> {
         let view = |(lane, model): (_, &crate::admission::models::Model)| ModelView {
             model: Arc::clone(&model.name),
             in_flight: model.in_flight,
+            max_concurrency: model.most,
             queued: self.line.waiting_in(lane),
             breaker: BreakerView::of(model.breaker.state(now)),
             cooldown_left_ms: millis(model.cooldown.left(now)),
+            load: self.warm.as_ref().and_then(|warm| warm.view(lane, &self.line, now)),
         };
         self.models.iter().map(view).filter(|view| !view.is_unused_shared_entry()).collect()
     }

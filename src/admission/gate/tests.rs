@@ -13,6 +13,7 @@ use RefusalReason::*;
 mod causes;
 mod checks;
 mod closing;
+mod models;
 mod random;
 mod shared_limit;
 

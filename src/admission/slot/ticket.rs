@@ -50,12 +50,19 @@ impl Ticket {
             let Some(answer) = self.answer.as_mut() else {
                 return Err(gone());
             };
+            let changed = self.gate.patience.notified();
+            if let Some(until) = self.gate.until(self.key) {
+                self.until = until;
+            }
             let look = self.keeps.map_or(self.until, |keeps| keeps.min(self.until));
             tokio::select! {
                 biased;
                 answer = answer => return self.received(answer),
                 () = tokio::time::sleep_until(look.into()), if !expired => {}
                 () = self.gate.keeper_wanted.notified() => {}
+                // A model was loaded, or has to be loaded: the jobs that wait for it have another
+                // longest wait.
+                () = changed => continue,
             }
             if now() < self.until {
                 self.keep();

@@ -8,7 +8,7 @@
 use super::Review;
 use crate::config::key_path::KeyPath;
 use crate::provider::settings::{
-    AutoConcurrency, BackendName, MaxConcurrency, ProviderSettings, Timeouts,
+    AutoConcurrency, BackendName, KeepAlive, MaxConcurrency, ProviderSettings, Scheduling, Timeouts,
 };
 use crate::units::format_duration;
 use actix_web::http::Uri;
@@ -30,7 +30,9 @@ impl Review<'_> {
                 self.warn(&path.key("base_url"), message);
             }
             self.provider_secret(&path, provider);
-            self.globs(&path.key("models"), &provider.models);
+            self.globs(&path.key("models"), provider.models.globs());
+            self.models(&path.key("models"), provider);
+            self.preload(&path.key("preload"), provider);
             for (name, info) in &provider.models_info {
                 if let Some(context) = info.context {
                     let path = path.key("models_info").key(name).key("context");
@@ -47,6 +49,54 @@ impl Review<'_> {
             self.in_range(&path.key("health").key("failures"), provider.health.failures, 1..=1000);
             self.positive(&path.key("health").key("timeout"), provider.health.timeout);
             self.calls(&path, provider);
+        }
+    }
+
+    fn preload(&mut self, path: &KeyPath, provider: &ProviderSettings) {
+        for (index, name) in provider.preload.iter().enumerate() {
+            if name.is_empty() || name.contains(['*', '?']) {
+                self.problem(&path.index(index), "write a model's name, as in \"llama3.1\"");
+            }
+        }
+        if !provider.preload.is_empty() && provider.scheduling() != Scheduling::Warm {
+            let message = "has no effect: only with scheduling = \"warm\" the gateway loads models";
+            self.warn(path, message);
+        }
+    }
+
+    fn models(&mut self, path: &KeyPath, provider: &ProviderSettings) {
+        for (name, settings) in provider.models.settings() {
+            let path = path.key(name);
+            if name.is_empty() {
+                self.problem(&path, "write a model's name or a pattern, as in \"qwen3*\"");
+            }
+            if let Some(limit) = settings.max_concurrency {
+                self.in_range(&path.key("max_concurrency"), limit, 1..=100_000);
+            }
+            // Fewer are made four by Ollama.
+            for (key, context) in
+                [("num_ctx", settings.num_ctx), ("max_num_ctx", settings.max_num_ctx)]
+            {
+                if let Some(context) = context {
+                    self.in_range(&path.key(key), context, 4..=u32::MAX);
+                }
+            }
+            if let Some(message) = settings.keep_alive.as_ref().and_then(KeepAlive::problem) {
+                self.problem(&path.key("keep_alive"), message);
+            }
+            for (key, is_written) in [
+                ("num_ctx", settings.num_ctx.is_some()),
+                ("max_num_ctx", settings.max_num_ctx.is_some()),
+                ("keep_alive", settings.keep_alive.is_some()),
+                ("pin", settings.pin.is_some()),
+            ] {
+                if is_written && provider.backend != BackendName::Ollama {
+                    let backend = BackendName::Ollama;
+                    let message =
+                        format!("only backend = \"{backend}\" has such a thing: leave it out");
+                    self.problem(&path.key(key), message);
+                }
+            }
         }
     }
 

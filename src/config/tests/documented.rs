@@ -9,8 +9,9 @@ use crate::http::settings::KeySettings;
 use crate::limit::settings::RateSettings;
 use crate::policy::{DataPolicy, OnCut, Priority, Trust};
 use crate::provider::settings::{
-    AutoConcurrency, BackendName, BreakerSettings, HealthSettings, LimitWish, MaxConcurrency,
-    ModelInfo, ProviderSettings, ProxyUrl, RetrySettings, Timeouts, TlsSettings,
+    AutoConcurrency, BackendName, BreakerSettings, HealthSettings, KeepAlive, LimitWish,
+    MaxConcurrency, ModelInfo, ModelSettings, ProviderSettings, ProxyUrl, RetrySettings,
+    Scheduling, Timeouts, TlsSettings,
 };
 use crate::router::settings::{RouteSettings, TargetSettings};
 use crate::secret::Secret;
@@ -48,6 +49,9 @@ fn with_every_field() -> Config {
     let mut config = Config { keys: vec![full_key()], routes: vec![route], ..Config::default() };
     config.auth.rate = Some(RateSettings::default());
     config.providers.insert("ollama".to_owned(), full_provider());
+    let models = BTreeMap::from([("qwen3*".to_owned(), full_model())]);
+    let models = ProviderSettings { models: models.into(), ..ProviderSettings::default() };
+    config.providers.insert("gpu2".to_owned(), models);
     config
 }
 
@@ -73,6 +77,17 @@ fn full_key() -> KeySettings {
 }
 
 /// It does not use `..`, so that a new field must be added here.
+fn full_model() -> ModelSettings {
+    ModelSettings {
+        max_concurrency: Some(1),
+        num_ctx: Some(4),
+        max_num_ctx: Some(4),
+        keep_alive: Some(KeepAlive::Text("1h".to_owned())),
+        pin: Some(true),
+    }
+}
+
+/// It does not use `..`, so that a new field must be added here.
 fn full_provider() -> ProviderSettings {
     ProviderSettings {
         backend: BackendName::Ollama,
@@ -81,7 +96,7 @@ fn full_provider() -> ProviderSettings {
         api_key_env: Some("F".to_owned()),
         default_model: "g".to_owned(),
         trust: Some(Trust::Local),
-        models: Vec::new(),
+        models: Vec::new().into(),
         default_max_tokens: Some(1),
         api_version: Some(ApiVersion::V2023),
         stream_usage: Some(true),
@@ -96,6 +111,8 @@ fn full_provider() -> ProviderSettings {
         auto_concurrency: AutoConcurrency::default(),
         max_queue: 1,
         max_queue_wait: Duration::from_secs(1),
+        scheduling: Some(Scheduling::Warm),
+        preload: Vec::new(),
         timeouts: Timeouts {
             connect: Duration::from_secs(1),
             first_event: Some(Duration::from_secs(1)),

@@ -4,7 +4,7 @@ use super::{load_text, warnings};
 use crate::config::{Config, Origin, effective};
 use crate::limit::settings::RateSettings;
 use crate::policy::{Priority, Trust};
-use crate::provider::settings::BackendName;
+use crate::provider::settings::{BackendName, KeepAlive, ModelSettings};
 use crate::redis::settings::RedisUrl;
 use crate::secret::Secret;
 use std::time::Duration;
@@ -173,7 +173,7 @@ fn a_variables_value_is_read_as_the_wanted_type() {
     assert_eq!(config.admin.token, Secret::new("12345"));
     let ollama = &config.providers["ollama"];
     assert_eq!(ollama.default_model, "true");
-    assert_eq!(ollama.models, ["a", "b*"]);
+    assert_eq!(ollama.models.globs(), ["a", "b*"]);
     assert_eq!(config.server.drain, Duration::from_secs(9));
     assert!(config.log.prompts);
     assert_eq!(config.keys[0].priority, Priority::Batch);
@@ -305,4 +305,32 @@ fn settings_without_effect_or_easily_leaked_cause_a_warning() {
     assert_eq!(warnings.lines().count(), 2, "{warnings}");
     assert!(warnings.contains("providers.ollama.tls: has no effect"), "{warnings}");
     assert!(warnings.contains("providers.ollama.headers.X-Token: a secret in a"), "{warnings}");
+}
+
+#[test]
+fn variables_change_the_settings_of_single_models() {
+    let text = "[providers.ollama.models.'qwen3-coder']\nnum_ctx = 4096\npin = true\n";
+    let variables = [
+        ("LLM_GATEWAY__PROVIDERS__OLLAMA__MODELS__QWEN3_CODER__NUM_CTX", "8192"),
+        ("LLM_GATEWAY__PROVIDERS__OLLAMA__MODELS__LLAMA__KEEP_ALIVE", "600"),
+    ];
+    let config = config(text, &variables);
+    let models = &config.providers["ollama"].models;
+    let of = |model: &str| models.of(model, crate::chat::Naming::Tagged).cloned().unwrap();
+    let expected = ModelSettings { num_ctx: Some(8192), pin: Some(true), ..Default::default() };
+    assert_eq!(of("qwen3-coder:latest"), expected);
+    assert_eq!(of("llama").keep_alive, Some(KeepAlive::Seconds(600)));
+    let shown = effective(&config);
+    let read: Config = toml::from_str(&shown).unwrap();
+    assert_eq!(read.providers["ollama"].models, *models);
+}
+
+#[test]
+fn models_are_loaded_in_advance_only_where_loads_are_scheduled() {
+    let text = "[providers.ollama]\npreload = ['a']\nscheduling = 'fair'\n";
+    let loaded = load_text(text, &[]).unwrap();
+    assert!(warnings(&loaded).contains("providers.ollama.preload: has no effect"));
+    assert_eq!(loaded.warnings.len(), 1);
+    let loaded = load_text("[providers.ollama]\npreload = ['a']\n", &[]).unwrap();
+    assert_eq!((warnings(&loaded).as_str(), loaded.warnings.len()), ("", 0));
 }

@@ -15,6 +15,7 @@ use crate::chat::GatewayError;
 use crate::job::Job;
 use crate::provider::client::Call;
 use crate::provider::failed::Failed;
+use crate::provider::pins::is_unload;
 use crate::provider::retry::Failure;
 use crate::provider::station::Station;
 use crate::provider::way::Way;
@@ -62,8 +63,9 @@ pub(super) fn prepare(
     }
     let model = Arc::clone(&candidate.model);
     let target = provider.target(&model, thinks);
+    let added = provider.added_to(&model);
     let carried = match provider.way(job) {
-        Way::Carried(carry) => carry::encode(carry, provider.backend, &provider.added, target),
+        Way::Carried(carry) => carry::encode(carry, provider.backend, added, target),
         Way::Raw(raw) => {
             let (mut call, at_root) = carry::raw::encode(raw, provider.backend, target);
             scope::keep(provider, &mut call, job);
@@ -83,7 +85,7 @@ pub(super) fn prepare(
             let call = provider.backend.encode(&asked, target);
             let mut call = call.map_err(|error| Failed::new(Failure::Rejected, error))?;
             if asked.chat().is_some() {
-                call.add_fields(&provider.added);
+                call.add_fields(added);
             }
             call
         }
@@ -91,5 +93,8 @@ pub(super) fn prepare(
     drop(asked);
     scope::keep(provider, &mut call, job);
     urgency::tell(provider, &mut call, job);
+    if !is_unload(&job.request) {
+        provider.pin(&mut call, &model);
+    }
     Ok((call.into(), model))
 }

@@ -76,8 +76,8 @@ impl Stage {
     /// Records the request and picks its script; calls get a number.
     async fn cue(&self, call: Call) -> (Script, Option<usize>) {
         if call.is_question() && !self.scripts_questions {
-            let script = ollama::about_itself(&call);
-            self.ledger.asked(call);
+            self.ledger.asked(call.clone());
+            let script = ollama::about_itself(&call, &self.ledger.loaded());
             return (script, None);
         }
         // A peer that closes one connection and then calls on another has not overlapped, although

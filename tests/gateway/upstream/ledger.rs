@@ -82,7 +82,12 @@ impl Call {
 
     /// Whether it asks about the provider itself rather than for an answer of a model.
     pub(super) fn is_question(&self) -> bool {
-        self.method != "POST" || self.path == "/api/show"
+        self.method != "POST" || self.path == "/api/show" || self.is_load()
+    }
+
+    /// Whether the gateway itself loads a model by it.
+    pub fn is_load(&self) -> bool {
+        self.header("x-request-id") == Some("load")
     }
 }
 
@@ -145,6 +150,19 @@ impl Ledger {
 
     pub(super) fn all_questions(&self) -> Vec<Call> {
         self.state.lock().questions.clone()
+    }
+
+    /// The models that the gateway has loaded, in order.
+    pub(super) fn loaded(&self) -> Vec<String> {
+        let state = self.state.lock();
+        let mut loaded: Vec<String> = Vec::new();
+        for load in state.questions.iter().filter(|question| question.is_load()) {
+            let model = load.json()["model"].as_str().unwrap_or_default().to_owned();
+            if !loaded.contains(&model) {
+                loaded.push(model);
+            }
+        }
+        loaded
     }
 
     pub(super) fn left(&self, number: usize) -> Option<Left> {

@@ -92,8 +92,11 @@ pub fn many_small_events(total: u64) -> Script {
     stream_head().flood(std::iter::repeat_n(block, blocks)).piece(done(blocks * events))
 }
 
-/// What a healthy provider answers about itself.
-pub fn about_itself(question: &Call) -> Script {
+/// What a healthy provider with these models loaded answers about itself, and to a load.
+pub fn about_itself(question: &Call, loaded: &[String]) -> Script {
+    if question.is_load() {
+        return Script::json(200, &json!({ "model": MODEL, "done": true, "done_reason": "load" }));
+    }
     let path = question.path.split('?').next().unwrap_or_default();
     let details = json!({ "format": "gguf", "family": "llama", "families": ["llama"],
         "parameter_size": "8.0B", "quantization_level": "Q4_K_M" });
@@ -103,7 +106,11 @@ pub fn about_itself(question: &Call) -> Script {
         "/" => Script::status(200).piece("Ollama is running"),
         "/api/version" => Script::json(200, &json!({ "version": "0.33.0" })),
         "/api/tags" => Script::json(200, &json!({ "models": [model] })),
-        "/api/ps" => Script::json(200, &json!({ "models": [] })),
+        "/api/ps" => {
+            let entry = |name: &String| json!({ "name": name, "digest": "0".repeat(64) });
+            let entries: Vec<Value> = loaded.iter().map(entry).collect();
+            Script::json(200, &json!({ "models": entries }))
+        }
         "/api/show" => {
             let shown = json!({ "details": details, "model_info": {},
                 "capabilities": ["completion", "tools"] });

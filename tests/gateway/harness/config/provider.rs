@@ -17,12 +17,16 @@ table! {
         api_key: String,
         api_key_env: String,
         models: Names,
+        /// Instead of `models`: the settings of single models.
+        #[serde(rename = "models")]
+        model_settings: toml::Table,
         models_info: toml::Table,
         apis: Names,
         passthrough: Names,
         max_concurrency: Value,
         max_queue_wait: String,
         priority_field: String,
+        scheduling: String,
         system: String,
         max_tokens: String,
         api_version: String,

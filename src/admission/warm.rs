@@ -1,0 +1,405 @@
+//! Which models a server has loaded, and when another one is loaded instead.
+//!
+//! A server of local models has room for few of them at one time, and a load takes longer than many
+//! answers. Served in the order of arrival, requests for several models make it load without end.
+//! This is the rule that keeps loads rare and waits bounded: a model stays while the price of
+//! another one (both loads) has not been earned, those who waited when it was loaded are served
+//! before it goes, and nobody waits longer than a few prices.
+//!
+//! Owns the beliefs about the server (what is loaded, how long loads take, which models fit beside
+//! each other), the wishes for models that are not loaded, and the one swap in progress. It is a
+//! pure state machine inside the gate: `now` and the line are arguments. [`LoadOrder`]s are carried
+//! out by the provider, one at a time, and their result comes back by [`Warm::loaded`].
+//!
+//! The trap: a call that is sent although its model is not loaded stands in the server's own line,
+//! where it waits for ever if the gateway keeps the other models busy. Therefore the models that
+//! have to leave are always drained before the order, also when nobody knows whether they must.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::line::{Key, Lane, Line};
+use super::types::Permit;
+use crate::policy::Priority;
+use fit::Fit;
+use runner::Runner;
+use swap::{Phase, Swap};
+
+mod fit;
+mod outdated;
+mod rule;
+mod runner;
+mod swap;
+pub mod types;
+mod view;
+
+pub use types::{LoadEnd, LoadOrder, Needs, WarmPolicy};
+pub use view::{LoadState, LoadView};
+
+/// See the module's introduction.
+#[derive(Debug)]
+pub struct Warm {
+    policy: WarmPolicy,
+    /// Whether the server has said what is loaded. If it does not say, nothing is held back.
+    is_known: bool,
+    /// When somebody first needed to know.
+    asked: Option<Instant>,
+    /// Whether the server did not say.
+    gave_up: bool,
+    /// Whether the server said that nothing is loaded right after it had loaded a model: then its
+    /// word for that counts for nothing.
+    is_mute: bool,
+    runners: BTreeMap<Lane, Runner>,
+    fit: Fit,
+    swap: Option<Swap>,
+    /// When a model has stayed long enough for the one that is wanted.
+    due: Option<Instant>,
+    /// The order that nobody has taken yet.
+    order: Option<LoadOrder>,
+}
+
+/// How long the first jobs wait for the server to say what it has loaded.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
+impl Warm {
+    /// Nothing is known of the server.
+    pub fn new(policy: WarmPolicy) -> Self {
+        Self {
+            policy,
+            is_known: false,
+            asked: None,
+            gave_up: false,
+            is_mute: false,
+            runners: BTreeMap::new(),
+            fit: Fit::default(),
+            swap: None,
+            due: None,
+            order: None,
+        }
+    }
+
+    /// Uses another policy; beliefs are kept.
+    pub fn change(&mut self, policy: WarmPolicy) {
+        self.policy = policy;
+    }
+
+    /// How long a load may take.
+    pub fn load_bound(&self) -> Duration {
+        self.policy.load_bound
+    }
+
+    /// A job arrives that needs this.
+    pub fn arrive(&mut self, lane: Lane, model: &Arc<str>, needs: &Needs, now: Instant) {
+        let runner = self.runners.entry(lane).or_insert_with(|| Runner::new(model, needs.by, now));
+        runner.arrive(needs, now);
+        if !self.is_known {
+            self.asked.get_or_insert(now);
+        }
+    }
+
+    /// Whether the server has to be asked for the first time what it has loaded.
+    pub fn needs_look(&self) -> bool {
+        !self.is_known && !self.gave_up && self.asked.is_some()
+    }
+
+    /// Until when jobs wait for the server's first word.
+    fn first_word(&self) -> Option<Instant> {
+        let asked = self.asked.filter(|_| self.needs_look())?;
+        asked.checked_add(FIRST_LOOK)
+    }
+
+    /// The server has a model that nobody may have asked for yet.
+    pub fn know(&mut self, lane: Lane, model: &Arc<str>, needs: &Needs, now: Instant) {
+        self.runners.entry(lane).or_insert_with(|| Runner::new(model, needs.by, now));
+    }
+
+    /// Forgets the models that the server does not have. Returns whether there were such.
+    pub fn keep_installed(&mut self, is_there: impl Fn(&str) -> bool) -> bool {
+        let before = self.runners.len();
+        self.runners.retain(|_, runner| runner.is_loaded() || is_there(&runner.model));
+        let gone = |swap: &Swap| !self.runners.contains_key(&swap.target);
+        if self.swap.as_ref().is_some_and(gone) {
+            (self.swap, self.order) = (None, None);
+        }
+        before != self.runners.len()
+    }
+
+    /// Whether there is more than one model to choose between.
+    pub fn has_several(&self) -> bool {
+        self.is_known && self.runners.len() > 1
+    }
+
+    /// The lane belongs to another model now.
+    pub fn forget(&mut self, lane: Lane) {
+        self.runners.remove(&lane);
+        self.fit.forget(lane);
+    }
+
+    /// The server is another one. Calls that run at the old one still count.
+    pub fn forget_server(&mut self) {
+        self.disbelieve();
+        (self.is_mute, self.gave_up, self.asked) = (false, false, None);
+        self.fit = Fit::default();
+        self.runners.values_mut().for_each(Runner::forget_server);
+    }
+
+    /// Whether the lane must keep its model: it is loaded, or wanted.
+    pub fn needs_lane(&self, lane: Lane) -> bool {
+        let is_target = self.swap.as_ref().is_some_and(|swap| swap.target == lane);
+        is_target || self.runners.get(&lane).is_some_and(Runner::is_in_use)
+    }
+
+    /// Whether one more call may start in this lane.
+    pub fn is_open(&self, lane: Lane, now: Instant) -> bool {
+        let Some(runner) = self.runners.get(&lane) else { return true };
+        if runner.is_full() {
+            return false;
+        }
+        if !self.is_known {
+            return self.first_word().is_none_or(|until| until <= now);
+        }
+        if runner.is_exempt(now) || runner.has_failed {
+            return true;
+        }
+        if !runner.is_loaded() {
+            return false;
+        }
+        match self.swap.as_ref().filter(|swap| swap.leaving.contains(&lane)) {
+            None => true,
+            Some(swap) => swap.phase == Phase::Drain && runner.may_fill(swap.since, now),
+        }
+    }
+
+    /// Whether the lane's model has to be loaded before a call may start.
+    pub fn is_cold(&self, lane: Lane, now: Instant) -> bool {
+        self.is_known
+            && self
+                .runners
+                .get(&lane)
+                .is_some_and(|runner| !runner.is_loaded() && !runner.is_exempt(now))
+    }
+
+    /// A call starts. Returns whether it is the attempt that gets the failure of a load.
+    pub fn start(&mut self, lane: Lane, priority: Priority, now: Instant) -> bool {
+        let Some(runner) = self.runners.get_mut(&lane) else { return false };
+        if std::mem::take(&mut runner.has_failed) {
+            return true;
+        }
+        runner.start(priority, now);
+        false
+    }
+
+    /// A call has ended, after `held` when that says something about the model.
+    pub fn end(&mut self, permit: &Permit, held: Option<(Duration, bool)>, now: Instant) {
+        if let Some(runner) = self.runners.get_mut(&permit.lane).filter(|_| !permit.load_failed) {
+            runner.end(permit.started, held, now);
+        }
+    }
+
+    /// Somebody wants a model that is not loaded, if only to be told that this takes too long.
+    pub fn want(&mut self, lane: Lane, now: Instant) {
+        if self.is_cold(lane, now)
+            && let Some(runner) = self.runners.get_mut(&lane)
+        {
+            runner.want(now);
+        }
+    }
+
+    /// Decides about the next swap. Returns whether lanes may have opened.
+    ///
+    /// `can_run` says whether a lane's breaker and cooldown let calls through.
+    pub fn plan<T>(
+        &mut self,
+        line: &Line<T>,
+        can_run: impl Fn(Lane) -> bool,
+        now: Instant,
+    ) -> bool {
+        self.due = None;
+        if !self.is_known {
+            return false;
+        }
+        self.keep_wishes(line, now);
+        if self.swap.is_some() {
+            return self.go_on(now);
+        }
+        let Some((target, leaving)) = self.next_swap(line, can_run, now) else { return false };
+        self.swap = Some(Swap { target, leaving, since: now, phase: Phase::Drain });
+        self.order_when_drained(now);
+        false
+    }
+
+    /// When time alone changes what may start or be loaded.
+    pub fn next_step(&self, now: Instant) -> Option<Instant> {
+        let swap = self.swap.as_ref().and_then(|swap| match swap.phase {
+            Phase::Load { late, .. } => late,
+            Phase::Drain => {
+                let leaving = swap.leaving.iter().filter_map(|lane| self.runners.get(lane));
+                leaving.filter_map(|runner| runner.fills_at(swap.since)).min()
+            }
+        });
+        let first_word = self.first_word();
+        self.due.into_iter().chain(swap).chain(first_word).filter(|instant| *instant > now).min()
+    }
+
+    /// Takes the order that waits to be carried out.
+    pub fn take_order(&mut self) -> Option<LoadOrder> {
+        self.order.take()
+    }
+
+    /// Whether an order waits to be carried out.
+    pub fn has_order(&self) -> bool {
+        self.order.is_some()
+    }
+
+    /// Whether a load was ordered whose end is not known yet.
+    pub fn is_loading(&self) -> bool {
+        self.swap.as_ref().is_some_and(|swap| matches!(swap.phase, Phase::Load { .. }))
+    }
+
+    /// The server says what it has loaded. Returns whether that changed anything.
+    pub fn believe(&mut self, loaded: &BTreeSet<Lane>, newest: Key, now: Instant) -> bool {
+        if self.is_mute && loaded.is_empty() {
+            return false;
+        }
+        self.is_mute = false;
+        let mut changed = !std::mem::replace(&mut self.is_known, true);
+        for (lane, runner) in &mut self.runners {
+            changed |= runner.set_loaded(loaded.contains(lane), newest, now);
+        }
+        if !loaded.is_empty() {
+            self.fit.together(loaded);
+        }
+        changed
+    }
+
+    /// The server does not say what it has loaded: nothing is held back any more. Returns whether
+    /// that changed anything.
+    pub fn disbelieve(&mut self) -> bool {
+        self.swap = None;
+        self.order = None;
+        self.runners.values_mut().for_each(|runner| runner.is_outdated = false);
+        let had_hope = !std::mem::replace(&mut self.gave_up, true);
+        std::mem::replace(&mut self.is_known, false) || had_hope
+    }
+
+    /// An order has ended after `took`; `loaded` is what the server has loaded now, where it could
+    /// be asked. Returns what the load costs those who wait for the model: slots held for so long.
+    pub fn loaded<T>(
+        &mut self,
+        target: Lane,
+        end: LoadEnd,
+        took: Duration,
+        loaded: Option<&BTreeSet<Lane>>,
+        line: &Line<T>,
+        now: Instant,
+    ) -> Option<Duration> {
+        let is_ours =
+            |swap: &Swap| swap.target == target && matches!(swap.phase, Phase::Load { .. });
+        if !self.swap.as_ref().is_some_and(is_ours) {
+            // It was ordered from a server that is no longer this provider's.
+            return None;
+        }
+        self.swap = None;
+        let before = self.residents();
+        let cost = match end {
+            LoadEnd::Loaded => self.came(target, took, loaded, line.newest(), &before, now),
+            LoadEnd::Failed | LoadEnd::Busy => {
+                let is_told = end == LoadEnd::Failed && line.waiting_in(target) > 0;
+                if let Some(runner) = self.runners.get_mut(&target) {
+                    runner.fail(is_told, now);
+                }
+                None
+            }
+            LoadEnd::Refused => {
+                if let Some(runner) = self.runners.get_mut(&target) {
+                    runner.exempt(now);
+                }
+                None
+            }
+        };
+        if end != LoadEnd::Loaded
+            && let Some(loaded) = loaded
+        {
+            self.believe(loaded, line.newest(), now);
+        }
+        let others_wait = line.lanes().any(|lane| lane != target);
+        cost.filter(|_| others_wait)
+    }
+
+    /// The mean time that a call of this lane holds its slot, where it was measured often enough to
+    /// rely on.
+    pub fn hold(&self, lane: Lane) -> Option<Duration> {
+        self.runners.get(&lane).and_then(Runner::trusted_hold)
+    }
+
+    /// How many calls may run at one time in this lane, of this many slots.
+    pub fn width(&self, lane: Lane, usable: u32) -> u32 {
+        self.runners.get(&lane).map_or(usable, |runner| runner.width(usable))
+    }
+
+    /// Whether the lane is one of those whose loads are scheduled.
+    pub fn schedules(&self, lane: Lane) -> bool {
+        self.is_known && self.runners.contains_key(&lane)
+    }
+
+    /// Whether jobs may be held back.
+    pub fn schedules_any(&self) -> bool {
+        self.is_known || self.needs_look()
+    }
+
+    /// How far behind the clock a caller's virtual time may be that was held back while other
+    /// models were loaded: the longest wait, in slots held for so long.
+    pub fn longest_wait(&self) -> Duration {
+        let mut loads: Vec<Duration> = self.runners.keys().map(|lane| self.load(*lane)).collect();
+        loads.sort_unstable();
+        let price: Duration = loads.iter().rev().take(2).sum();
+        price.mul_f64(self.policy.most)
+    }
+
+    fn came(
+        &mut self,
+        target: Lane,
+        took: Duration,
+        loaded: Option<&BTreeSet<Lane>>,
+        newest: Key,
+        before: &BTreeSet<Lane>,
+        now: Instant,
+    ) -> Option<Duration> {
+        if loaded.is_some_and(BTreeSet::is_empty) {
+            self.is_mute = true;
+            self.disbelieve();
+            return None;
+        }
+        let usual = self.load(target);
+        let runner = self.runners.get_mut(&target)?;
+        let was_load = runner.learn_load(took, usual);
+        // What was not looked at afterwards is as it was.
+        let mut after = loaded.unwrap_or(before).clone();
+        after.insert(target);
+        let gone = before.difference(&after).count();
+        if was_load && loaded.is_some() {
+            runner.evicts = gone.max(1);
+        }
+        runner.has_come();
+        if gone > 0 {
+            let all = before.iter().copied().chain([target]).collect();
+            self.fit.apart(all);
+        }
+        self.believe(&after, newest, now);
+        was_load.then_some(took)
+    }
+
+    fn residents(&self) -> BTreeSet<Lane> {
+        let loaded = self.runners.iter().filter(|(_, runner)| runner.is_loaded());
+        loaded.map(|(lane, _)| *lane).collect()
+    }
+
+    fn keep_wishes<T>(&mut self, line: &Line<T>, now: Instant) {
+        let longest = self.runners.values().filter_map(|runner| runner.load).max();
+        for (lane, runner) in &mut self.runners {
+            let waits = line.waiting_in(*lane) > 0;
+            let is_cold = !runner.is_loaded() && !runner.is_exempt(now);
+            runner.keep_wish(waits && is_cold, longest.unwrap_or_default(), now);
+        }
+    }
+}

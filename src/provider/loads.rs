@@ -1,0 +1,398 @@
+//! The loads of models that the gateway orders itself: at each provider one at a time, and not
+//! bound to any client.
+//!
+//! Owns the task that asks a server what it has loaded and carries out the gate's orders. The gate
+//! decides which model is loaded and when; here that becomes calls.
+//!
+//! The one thing to know: a load takes no slot. It concerns nobody's request, and its failure is
+//! the next attempt of the first job that waits for the model.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::{Actor, Addr, Context, Handler, Message};
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use super::Provider;
+use super::client::{Client, Connection};
+use super::discovery;
+use super::failed::Failed;
+use super::pins::is_unload;
+use super::preload::preload;
+use super::retry::Failure;
+use super::station::Station;
+use crate::admission::gate::loading::Loaded;
+use crate::admission::slot::Loading;
+use crate::admission::warm::{LoadEnd, LoadOrder, Needs};
+use crate::backend::Load;
+use crate::chat::{Ask, ErrorKind, GatewayError, Listing, LoadBy, Model, untagged};
+use crate::job::{Candidate, Job};
+use crate::telemetry::{LoadedBy, ModelLoaded};
+
+/// How often a server with work is asked what it has loaded.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long the list of installed models is believed. A model that is not in it is not scheduled.
+const LIST_EVERY: Duration = Duration::from_secs(30);
+/// The longest answer to a load that is read.
+const LONGEST: usize = 64 * 1024;
+
+/// Tends the loaded models of all providers, once for the whole process.
+#[derive(Default)]
+pub struct LoadsActor {
+    tended: HashMap<Arc<str>, Tended>,
+}
+
+/// Replaces the list of providers.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Tend(pub Vec<Arc<Provider>>);
+
+struct Tended {
+    provider: Arc<Provider>,
+    /// What becomes of its task.
+    until: watch::Sender<Until>,
+}
+
+/// For how long a provider's loads are tended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// Until further notice.
+    Told,
+    /// It is no longer configured: as long as it has jobs.
+    Idle,
+    /// Another task has taken over: until the load in progress has ended.
+    Loaded,
+}
+
+impl LoadsActor {
+    /// Starts the actor on this thread.
+    #[must_use]
+    pub fn start_with(providers: Vec<Arc<Provider>>) -> Addr<Self> {
+        let loads = Self::default().start();
+        loads.do_send(Tend(providers));
+        loads
+    }
+}
+
+impl Actor for LoadsActor {
+    type Context = Context<Self>;
+}
+
+impl Handler<Tend> for LoadsActor {
+    type Result = ();
+
+    fn handle(&mut self, Tend(providers): Tend, _context: &mut Self::Context) {
+        self.tended.retain(|name, tended| {
+            if providers.iter().any(|provider| Arc::ptr_eq(provider, &tended.provider)) {
+                return true;
+            }
+            let is_replaced = providers.iter().any(|provider| provider.name == *name);
+            tended.until.send_replace(if is_replaced { Until::Loaded } else { Until::Idle });
+            false
+        });
+        for provider in providers.into_iter().filter(|provider| provider.schedules_loads()) {
+            let name = Arc::clone(&provider.name);
+            self.tended.entry(name).or_insert_with(|| {
+                let client = Client::new(&provider);
+                let station = Station { provider: Arc::clone(&provider), client };
+                let (until, told) = watch::channel(Until::Told);
+                let mut over = told.clone();
+                drop(actix_rt::spawn(tend(Rc::new(station), told)));
+                let preloading = preload(Arc::clone(&provider));
+                drop(actix_rt::spawn(async move {
+                    tokio::select! {
+                        () = preloading => {}
+                        // Whoever takes over goes on with it.
+                        _ = over.wait_for(|until| *until != Until::Told) => {}
+                    }
+                }));
+                Tended { provider, until }
+            });
+        }
+    }
+}
+
+impl Provider {
+    /// What a job needs from a server that loads models; `None` where nothing is loaded for it.
+    pub(super) fn needs(&self, job: &Job, candidate: &Candidate) -> Option<Needs> {
+        if !self.schedules_loads() || self.is_about_model(&job.request) {
+            return None;
+        }
+        let embeds = matches!(&*job.request, Ask::Embed(_));
+        self.needs_of(&candidate.model, embeds)
+    }
+
+    /// Whether the job asks or says something about the model, for which the server does not load
+    /// it.
+    pub(super) fn is_about_model(&self, ask: &Ask) -> bool {
+        matches!(ask, Ask::Show(_) | Ask::CountTokens(_) | Ask::Raw(_)) || is_unload(ask)
+    }
+
+    /// What the gate finds the model by.
+    #[must_use]
+    pub fn lane_key(&self, model: &str) -> Arc<str> {
+        let needs = self.schedules_loads().then(|| self.needs_of(model, false)).flatten();
+        needs.map_or_else(|| Arc::from(model), |needs| needs.key)
+    }
+
+    pub(super) fn needs_of(&self, model: &str, embeds: bool) -> Option<Needs> {
+        let own = self.model_settings(model).and_then(|settings| settings.max_concurrency);
+        let Some(list) = self.catalogue.list(Listing::Installed).models() else {
+            // A server that does not list its models may still say which are loaded.
+            let by = if embeds { LoadBy::Embedding } else { LoadBy::Prompt };
+            return Some(Needs { key: Arc::from(untagged(model)), by, slots: own });
+        };
+        let listed = list.iter().find(|listed| listed.is_called(model))?;
+        let runner = self.backend.runner(listed)?;
+        // The first of its names, so that a model with one name is found by that name, whether or
+        // not the list is known.
+        let same = list.iter().filter(|other| other.digest() == listed.digest());
+        let first = same.map(|other| untagged(&other.name)).min();
+        let key = first.filter(|_| listed.digest().is_some()).unwrap_or(untagged(model));
+        Some(Needs { key: Arc::from(key), by: runner.by, slots: own.or(runner.slots) })
+    }
+
+    /// The failure of the last load of this model, for the job whose attempt it was.
+    pub(super) fn load_failure(&self, model: &str) -> Failed {
+        self.load_failures.lock().remove(model).unwrap_or_else(|| {
+            let message = format!("provider `{}` could not load `{model}`", self.name);
+            Failed::new(
+                Failure::DiedBeforeFirstEvent,
+                GatewayError::upstream(ErrorKind::BadUpstream, message),
+            )
+        })
+    }
+
+    fn loaded(&self, listed: &Model) -> Option<Loaded> {
+        let runner = self.backend.runner(listed)?;
+        // The list of what is installed knows more than the list of what is loaded.
+        let needs = self.needs_of(&listed.name, runner.by == LoadBy::Embedding);
+        let needs = needs.unwrap_or_else(|| {
+            let key = Arc::from(untagged(&listed.name));
+            Needs { key, by: runner.by, slots: runner.slots }
+        });
+        Some(Loaded { model: Arc::from(&*listed.name), needs })
+    }
+}
+
+/// Asks what is loaded and carries out orders.
+async fn tend(station: Rc<Station>, mut until: watch::Receiver<Until>) {
+    let gate = Arc::clone(&station.provider.gate);
+    let ordered = gate.ordered();
+    loop {
+        let is_over = match *until.borrow_and_update() {
+            Until::Told => false,
+            Until::Idle => !gate.has_work(),
+            Until::Loaded => true,
+        };
+        if is_over {
+            // Whoever takes over may wait for the same notice.
+            ordered.notify_one();
+            return;
+        }
+        if let Some(loading) = gate.take_order() {
+            carry_out(&station, loading).await;
+            continue;
+        }
+        tokio::select! {
+            () = ordered.notified() => {
+                if gate.needs_look() {
+                    look(&station).await;
+                }
+            }
+            // Without the sender the process ends.
+            changed = until.changed() => if changed.is_err() { return },
+            () = station.provider.surprised.notified() => look(&station).await,
+            () = actix_rt::time::sleep(LOOK_EVERY) => {
+                if gate.wants_look() {
+                    look(&station).await;
+                }
+            }
+        }
+    }
+}
+
+/// Asks the server what it has loaded and tells the gate.
+async fn look(station: &Rc<Station>) {
+    let provider = &station.provider;
+    let installed = provider.catalogue.list(Listing::Installed);
+    if !installed.is_younger(LIST_EVERY, Instant::now()) {
+        discovery::look(Rc::clone(station), Listing::Installed).await;
+    }
+    provider.gate.keep_installed(|model| !provider.lacks_model(model));
+    match ask(station).await {
+        Some(loaded) => provider.gate.believe(Some(&loaded)),
+        // A server that is down keeps what was believed; one that does not say is not scheduled.
+        None if provider.gate.is_left_alone() => {}
+        None => provider.gate.believe(None),
+    }
+}
+
+/// What the server has loaded; `None` when it does not say.
+async fn ask(station: &Station) -> Option<Vec<Loaded>> {
+    let provider = &station.provider;
+    let asked =
+        tokio::time::timeout(discovery::LOOK_TIME, discovery::ask(station, Listing::Loaded));
+    match asked.await {
+        Ok(Ok(models)) => {
+            let loaded = models.iter().filter_map(|model| provider.loaded(model)).collect();
+            provider.catalogue.list(Listing::Loaded).heard(models, Instant::now());
+            Some(loaded)
+        }
+        Ok(Err(unlisted)) => {
+            log::debug!(
+                "provider `{}` does not say what is loaded: {}",
+                provider.name,
+                unlisted.why
+            );
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+/// Carries out one order and reports how it ended.
+async fn carry_out(station: &Rc<Station>, loading: Loading) {
+    let Some(order) = loading.order().cloned() else { return };
+    let provider = &station.provider;
+    shorten(station, &order).await;
+    let since = Instant::now();
+    let mut result = load(station, &order.model, order.by).await;
+    if matches!(&result, Err(failed) if is_refused(failed)) {
+        // Perhaps it is a model of the other kind.
+        let other = match order.by {
+            LoadBy::Prompt => LoadBy::Embedding,
+            LoadBy::Embedding => LoadBy::Prompt,
+        };
+        if load(station, &order.model, other).await.is_ok() {
+            result = Ok(());
+        }
+    }
+    let took = since.elapsed();
+    let end = match result {
+        Ok(()) => LoadEnd::Loaded,
+        Err(failed) if failed.failure == Failure::NotBegun => LoadEnd::Busy,
+        Err(failed) if is_refused(&failed) => LoadEnd::Refused,
+        Err(mut failed) => {
+            let why = failed.error.message.to_string();
+            if failed.failure == Failure::Crashed {
+                // No request made it crash.
+                failed.failure = Failure::Status { status: 500, retry_after: None };
+            }
+            provider.failed(&format!("loading `{}`: {why}", order.model));
+            provider.load_failures.lock().insert(Arc::clone(&order.model), failed);
+            LoadEnd::Failed
+        }
+    };
+    let model = provider.model_label(&order.model);
+    if end == LoadEnd::Loaded {
+        let by = LoadedBy::Gateway { took };
+        ModelLoaded { provider: &provider.name, model, by }.emit();
+    }
+    let loaded = ask(station).await;
+    loading.ended((end, took), loaded.as_deref());
+    provider.check_context(&order.model);
+}
+
+/// Makes the model that should go the one that the server chooses, by giving it the shortest time
+/// to stay. Only where the server says that it is loaded: otherwise this would load it.
+async fn shorten(station: &Station, order: &LoadOrder) {
+    if order.leaving.is_empty() {
+        return;
+    }
+    let Some(loaded) = ask(station).await.filter(|loaded| loaded.len() > 1) else { return };
+    // In seconds.
+    let leaves = json!(order.stay.as_secs().max(1));
+    for (model, by) in &order.leaving {
+        let is_there = loaded.iter().any(|one| untagged(&one.model) == untagged(model));
+        if is_there && let Err(failed) = call(station, model, *by, Some(&leaves)).await {
+            log::debug!("`{model}` keeps its time to stay: {}", failed.error.message);
+        }
+    }
+}
+
+async fn load(station: &Station, model: &str, by: LoadBy) -> Result<(), Failed> {
+    call(station, model, by, None).await
+}
+
+/// Makes a call that loads a model, and reads its answer.
+pub(super) async fn call(
+    station: &Station,
+    model: &str,
+    by: LoadBy,
+    keep_alive: Option<&Value>,
+) -> Result<(), Failed> {
+    let provider = &station.provider;
+    let load = Load { model, by, api_key: provider.api_key(), keep_alive };
+    let Some(mut call) = provider.backend.load(load) else { return Ok(()) };
+    match keep_alive {
+        None => provider.pin_load(&mut call, model),
+        Some(_) => provider.pin_stay(&mut call, model),
+    }
+    let sending = async {
+        let sent = station.client.send(call, "load", Connection::Fresh).await;
+        let mut head = sent.map_err(|error| error.into_failed(provider))?;
+        let mut body = Vec::new();
+        while let Some(Ok(piece)) = head.body.next().await {
+            body.extend_from_slice(&piece);
+            if body.len() > LONGEST {
+                break;
+            }
+        }
+        Ok((head.status, body))
+    };
+    let answer = tokio::time::timeout(provider.settings.first_event(), sending).await;
+    let (status, body) = answer.unwrap_or_else(|_| {
+        let message = format!("provider `{}` did not load `{model}` in time", provider.name);
+        let error = GatewayError::upstream(ErrorKind::Timeout, message);
+        Err(Failed::new(Failure::FirstEventTimeout, error))
+    })?;
+    let is_error = |body: &[u8]| {
+        let answer = serde_json::from_slice::<Value>(body).ok();
+        answer.is_some_and(|answer| answer.get("error").is_some_and(|error| !error.is_null()))
+    };
+    match status {
+        200..300 if !is_error(&body) => Ok(()),
+        status => {
+            let status = if status < 300 { 500 } else { status };
+            let rejection = provider.backend.rejection(status, &body, model);
+            let failure = Failure::of_status(status, rejection.retry_after);
+            Err(Failed::rejected(provider, failure, rejection))
+        }
+    }
+}
+
+/// Whether the server does not load such a model in this way, or not for us: then its requests are
+/// sent as they come, and get the answer themselves.
+fn is_refused(failed: &Failed) -> bool {
+    match failed.failure {
+        Failure::Rejected
+        | Failure::OfRequest
+        | Failure::NoModel
+        | Failure::Forbidden
+        | Failure::ContextLength
+        | Failure::ContentFilter
+        | Failure::Auth
+        | Failure::AuthDoubted
+        | Failure::DoNotRetry
+        | Failure::RateLimited { .. }
+        | Failure::Quota { .. } => true,
+        Failure::LocalResource
+        | Failure::Connect
+        | Failure::ResetReused
+        | Failure::FirstEventTimeout
+        | Failure::DiedBeforeFirstEvent
+        | Failure::Crashed
+        | Failure::Status { .. }
+        | Failure::NotBegun
+        | Failure::Cut
+        | Failure::Stalled
+        | Failure::Differs
+        | Failure::DeadlinePassed
+        | Failure::ClientGone => false,
+    }
+}

@@ -1,0 +1,65 @@
+//! What happens to the models that servers load: each load counts once, whoever asked for it.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use prometheus::{HistogramVec, IntCounterVec};
+
+use super::metrics;
+
+static METRICS: LazyLock<Metrics> = LazyLock::new(|| Metrics {
+    loads: metrics::counter(
+        "model_loads_total",
+        "Models loaded by servers whose loads are scheduled, by who caused it.",
+        &["provider", "model", "by"],
+    ),
+    seconds: metrics::histogram(
+        "model_load_seconds",
+        "How long the loads took that the gateway ordered.",
+    ),
+});
+
+struct Metrics {
+    loads: IntCounterVec,
+    seconds: HistogramVec,
+}
+
+/// Who caused a load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoadedBy {
+    /// The gateway ordered it, and it took so long.
+    Gateway {
+        /// From the order to the model being loaded.
+        took: Duration,
+    },
+    /// The server loaded it for a call, of the gateway or of somebody else.
+    Server,
+}
+
+/// A model was loaded.
+#[derive(Debug)]
+pub struct ModelLoaded<'a> {
+    /// At this provider.
+    pub provider: &'a str,
+    /// Its name, where that may be a label.
+    pub model: &'a str,
+    /// Who caused it.
+    pub by: LoadedBy,
+}
+
+impl ModelLoaded<'_> {
+    /// Counts it, and tells of the gateway's own.
+    pub fn emit(self) {
+        let Self { provider, model, by } = self;
+        let word = match by {
+            LoadedBy::Gateway { took } => {
+                METRICS.seconds.with_label_values(&[provider]).observe(took.as_secs_f64());
+                let load_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+                log::info!(target: "loads", provider = provider, model = model, load_ms = load_ms; "model loaded");
+                "gateway"
+            }
+            LoadedBy::Server => "ollama",
+        };
+        METRICS.loads.with_label_values(&[provider, model, word]).inc();
+    }
+}

@@ -1,0 +1,219 @@
+//! Loads of models are scheduled: in front of the simulated Ollama, in scaled time.
+//!
+//! What a reader would get wrong: no time is asserted. What counts is what was loaded, by whom, and
+//! who was answered.
+
+use std::time::Duration;
+
+use llm_gateway::sim::SimSettings;
+use serde_json::{Value, json};
+
+use crate::client::{Answer, chat, post_json_with};
+use crate::crowd::{answers, count, send, snapshot};
+use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::patience::eventually;
+use crate::simulator::Simulator;
+use crate::upstream::{Script, Upstream, ollama};
+
+const KEYS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+
+/// Three models, of which so many fit.
+fn three(room: u32, load: u64) -> Simulator {
+    let models = ["m0", "m1", "m2"].map(str::to_owned).to_vec();
+    Simulator::start(SimSettings {
+        slots: 1,
+        max_loaded_models: room,
+        load: Duration::from_millis(load),
+        unload: Duration::from_millis(20),
+        first_token: Duration::from_millis(5),
+        tokens_per_second: 0.0,
+        models,
+        ..SimSettings::default()
+    })
+}
+
+async fn in_front_of(simulator: &Simulator, more: &str) -> Gateway {
+    let keys: String =
+        KEYS.iter().map(|key| format!("[[keys]]\nname = '{key}'\nkey = 'sk-{key}'\n")).collect();
+    spawn_gateway(&format!("{}{keys}", provider("ollama", "ollama", &simulator.url, more))).await
+}
+
+async fn ask(gateway: &Gateway, key: &str, model: &str) -> Answer {
+    let key = format!("sk-{key}");
+    post_json_with(&gateway.url("/v1/chat"), &[("x-api-key", &key)], &body(model)).await
+}
+
+/// A chat with this model.
+fn body(model: &str) -> Value {
+    let mut body = chat("hi");
+    body["model"] = model.into();
+    body
+}
+
+/// Six keys, two to a model, each asking again as soon as it is answered.
+async fn closed_loop(gateway: &Gateway, rounds: usize) {
+    let client = async |number: usize| {
+        for _ in 0..rounds {
+            let answer = ask(gateway, KEYS[number], &format!("m{}", number % 3)).await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+        }
+    };
+    let clients = (0..KEYS.len()).map(client);
+    futures_util::future::join_all(clients).await;
+}
+
+#[tokio::test]
+async fn several_models_in_turn_are_loaded_a_few_times_and_not_for_every_other_request() {
+    let mut loads = Vec::new();
+    for scheduling in ["fair", "warm"] {
+        let simulator = three(1, 150);
+        let gateway = in_front_of(&simulator, &format!("scheduling = '{scheduling}'")).await;
+        closed_loop(&gateway, 12).await;
+        let [loaded, aborted] = simulator.counted(["loads", "aborted_loads"]).await;
+        assert_eq!(aborted, 0);
+        loads.push(loaded);
+        gateway.end(72).await;
+    }
+    let [fair, warm] = loads[..] else { panic!() };
+    assert!(warm >= 3 && warm * 3 < fair * 2, "{warm} loads, {fair} without scheduling");
+}
+
+#[tokio::test]
+async fn models_that_fit_are_loaded_once_each() {
+    let simulator = three(3, 50);
+    let gateway = in_front_of(&simulator, "").await;
+    closed_loop(&gateway, 4).await;
+    let [loads, reloads] = simulator.counted(["loads", "reloads"]).await;
+    assert_eq!((loads, reloads), (3, 0));
+    let metrics = gateway.metrics().await;
+    let by = |by| metrics.sum("llm_gateway_model_loads_total", &[("by", by)]);
+    assert_eq!((by("gateway"), by("ollama")), (3.0, 0.0));
+    gateway.end(24).await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_aborts_no_load() {
+    let simulator = three(1, 400);
+    let gateway = in_front_of(&simulator, "").await;
+    let leaver = send(&gateway, &[("x-api-key", "sk-a")], body("m1"));
+    loading(&gateway, "m1").await;
+    leaver.abort();
+    // The model is loaded all the same, and the next client finds it.
+    loaded(&gateway, "m1").await;
+    assert_eq!(ask(&gateway, "b", "m1").await.status, 200);
+    assert_eq!(simulator.counted(["loads", "aborted_loads"]).await, [1, 0]);
+    gateway.end(2).await;
+}
+
+#[tokio::test]
+async fn the_longest_wait_for_a_slot_does_not_count_the_load() {
+    let simulator = three(1, 600);
+    let gateway = in_front_of(&simulator, "max_queue_wait = '200ms'").await;
+    assert_eq!(ask(&gateway, "a", "m0").await.status, 200);
+    assert_eq!(ask(&gateway, "a", "m1").await.status, 200);
+    gateway.end(2).await;
+}
+
+#[tokio::test]
+async fn who_cannot_wait_for_the_load_is_told_at_once_and_counts_as_a_wish() {
+    let simulator = three(1, 700);
+    let gateway = in_front_of(&simulator, "").await;
+    assert_eq!(ask(&gateway, "a", "m0").await.status, 200);
+    let headers = [("x-api-key", "sk-b"), ("x-request-timeout-ms", "300")];
+    let hasty = post_json_with(&gateway.url("/v1/chat"), &headers, &body("m1")).await;
+    assert_eq!((hasty.status, hasty.header("x-gateway-reason")), (503, Some("predicted_wait")));
+    assert!(hasty.header("retry-after").is_some());
+    assert!(hasty.took < Duration::from_millis(300), "{:?}", hasty.took);
+    // Nobody waits, and the model is loaded for those who come again.
+    loaded(&gateway, "m1").await;
+    let again = post_json_with(&gateway.url("/v1/chat"), &headers, &body("m1")).await;
+    assert_eq!(again.status, 200, "{again:?}");
+    gateway.end(3).await;
+}
+
+#[tokio::test]
+async fn a_crowd_that_waits_for_loads_is_as_large_as_slots_and_line() {
+    let simulator = three(1, 300);
+    let gateway = in_front_of(&simulator, "max_concurrency = 2\nmax_queue = 3").await;
+    let hi = |number: usize| {
+        let key = format!("sk-{}", KEYS[number]);
+        send(&gateway, &[("x-api-key", &key)], body("m0"))
+    };
+    let answers = answers((0..6).map(hi).collect()).await;
+    assert_eq!((count(&answers, 200), count(&answers, 503)), (5, 1));
+    gateway.end(6).await;
+}
+
+#[tokio::test]
+async fn a_load_that_fails_is_an_attempt_of_those_who_wait_and_costs_the_other_model_nothing() {
+    let upstream = Upstream::spawn_whole(|call| {
+        let model = |name: &str| json!({ "name": name, "model": name, "digest": name });
+        match call.path.as_str() {
+            "/api/tags" => Script::json(200, &json!({ "models": [model("good"), model("bad")] })),
+            "/api/ps" => Script::json(200, &json!({ "models": [model("good")] })),
+            _ if call.json()["model"] == "bad" => {
+                ollama::error(500, "llama runner process has terminated: exit status 2")
+            }
+            _ => ollama::reply(call),
+        }
+    });
+    let retry = "retry = { backoff = '1ms', max_backoff = '2ms' }";
+    let config = provider("ollama", "ollama", &upstream.url(), retry);
+    let gateway = spawn_gateway(&config).await;
+    let (bad, good) = (body("bad"), body("good"));
+    let failing = send(&gateway, &[], bad);
+    for _ in 0..5 {
+        let answer = send(&gateway, &[], good.clone()).await.unwrap();
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    let failed = failing.await.unwrap();
+    assert_eq!((failed.status, failed.header("x-gateway-attempts")), (502, Some("3")));
+    assert!(failed.text().contains("llama runner process has terminated"), "{}", failed.text());
+    let calls = upstream.calls_so_far();
+    let of_bad = calls.iter().filter(|call| call.method == "POST" && call.json()["model"] == "bad");
+    assert!(
+        of_bad.clone().all(|call| call.is_load()),
+        "nothing was sent to a model that is not there"
+    );
+    assert_eq!(of_bad.count(), 3);
+    gateway.end(6).await;
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_say_what_is_loaded_gets_the_line_s_order() {
+    let upstream = Upstream::spawn_whole(|call| match call.path.as_str() {
+        "/api/tags" => Script::json(200, &json!({ "models": [{ "name": "m" }, { "name": "n" }] })),
+        "/api/ps" => ollama::error(404, "not found"),
+        _ => ollama::reply(call),
+    });
+    let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), "")).await;
+    for model in ["m", "n", "m"] {
+        let answer = send(&gateway, &[], body(model)).await.unwrap();
+        assert_eq!(answer.status, 200);
+    }
+    assert!(upstream.calls_so_far().iter().all(|call| !call.is_load()));
+    gateway.end(3).await;
+}
+
+/// Waits until the gateway believes that the model is loaded.
+async fn loaded(gateway: &Gateway, model: &str) {
+    state(gateway, model, "loaded").await;
+}
+
+/// Waits until the model is being loaded.
+async fn loading(gateway: &Gateway, model: &str) {
+    state(gateway, model, "loading").await;
+}
+
+async fn state(gateway: &Gateway, model: &str, state: &str) {
+    eventually(
+        || format!("{model} is {state}"),
+        async || {
+            let view = snapshot(gateway, "ollama").await;
+            let models = view["models"].as_array()?;
+            let model = models.iter().find(|one| one["model"] == model)?;
+            (model["load"]["state"] == state).then_some(())
+        },
+    )
+    .await;
+}
