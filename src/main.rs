@@ -8,6 +8,7 @@ use std::time::Instant;
 use clap::{Parser, Subcommand};
 use llm_gateway::app::{App, Source, StartError, connect, demo, descriptors, keys, probe, routed};
 use llm_gateway::config::{self, Environment, Loaded};
+use llm_gateway::plan::models;
 use llm_gateway::plan::options::PlanOptions;
 use llm_gateway::provider::{self, settings::ProviderSettings};
 use llm_gateway::sim::{self, SimOptions};
@@ -205,14 +206,30 @@ fn plan(options: &PlanOptions, explicit: Option<PathBuf>) -> ExitCode {
             settings.clone()
         }
     };
-    let report = match options.scenario(provider::limits(&settings), settings.timeouts.total) {
+    let (limits, total) = (provider::limits(&settings), settings.timeouts.total);
+    if let Some(workload) = options.workload(limits, total) {
+        return match workload {
+            Ok(workload) => {
+                reported(&models::report::Report::of(&workload, Instant::now()), options)
+            }
+            Err(error) => failed(&error),
+        };
+    }
+    let report = match options.scenario(limits, total) {
         Ok(scenario) => scenario.run(Instant::now()),
         Err(error) => return failed(&error),
     };
+    reported(&report, options)
+}
+
+fn reported(
+    report: &(impl std::fmt::Display + serde::Serialize),
+    options: &PlanOptions,
+) -> ExitCode {
     if !options.json {
         return printed(&report.to_string());
     }
-    match serde_json::to_string_pretty(&report) {
+    match serde_json::to_string_pretty(report) {
         Ok(json) => printed(&format!("{json}\n")),
         Err(error) => failed(&error.to_string()),
     }

@@ -145,7 +145,7 @@ impl Mix {
 
 impl Distribution {
     /// A random number whose mean is 1.
-    fn draw(self, random: &mut Rng) -> f64 {
+    pub(super) fn draw(self, random: &mut Rng) -> f64 {
         match self {
             Self::Exponential => exponential(random),
             Self::Fixed => 1.0,

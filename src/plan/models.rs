@@ -7,11 +7,15 @@
 //! The one thing to know: a call takes a moment on its way. Without that, a model would never be
 //! idle between two calls that follow each other, and the server would behave better than it does.
 
+pub mod report;
+pub mod table;
 mod world;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use serde::Serialize;
 
 use crate::chat::RefusalReason;
 use crate::policy::Priority;
@@ -103,7 +107,7 @@ pub struct Outcome {
 }
 
 /// How long the answered requests waited, in seconds.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Waits {
     /// How many there were.
     pub answered: usize,

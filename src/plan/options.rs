@@ -10,18 +10,28 @@ use fastrand::Rng;
 
 use super::Scenario;
 use super::arrivals::{self, Distribution, Mix, Rate};
+use super::models::Workload;
+use super::models::table::{self, Draw};
 use crate::admission::Limits;
+use crate::admission::concurrency::Concurrency;
 use crate::units::parse_duration;
 
 /// The options of `llm-gateway plan`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct PlanOptions {
     /// Requests per second, minute or hour on average, at random moments: 2/s, 90/m, 400/h
-    #[arg(long, value_name = "RATE", required_unless_present = "arrivals_file")]
+    #[arg(long, value_name = "RATE", required_unless_present_any = ["arrivals_file", "models"])]
     arrivals: Option<Rate>,
     /// A file with a line per request: the seconds of its arrival and, if known, of its call
     #[arg(long, value_name = "FILE", conflicts_with_all = ["arrivals", "burst", "duration"])]
     arrivals_file: Option<PathBuf>,
+    /// A file with a line per key and model: KEY MODEL ARRIVALS ANSWER LOAD. Compares the server
+    /// alone, the order of the line, and loads that are scheduled
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["arrivals", "arrivals_file", "burst", "hold", "clients", "batch_share"])]
+    pub models: Option<PathBuf>,
+    /// Models that fit in memory, with --models
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "models", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    room: u32,
     /// Requests that arrive together
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     burst: u32,
@@ -106,7 +116,40 @@ impl PlanOptions {
             seed: self.seed,
         })
     }
+
+    /// The workload of several models; `None` without `--models`. Limits that are not given are
+    /// those of the provider.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the file, and what would be right.
+    pub fn workload(&self, limits: Limits, total: Duration) -> Option<Result<Workload, String>> {
+        let file = self.models.as_ref()?;
+        let wrong = |what: String| format!("{}: {what}", file.display());
+        let text = std::fs::read_to_string(file);
+        let text = text.map_err(|error| wrong(format!("cannot be read: {error}")));
+        Some(text.and_then(|text| {
+            let draw = Draw {
+                duration: self.duration,
+                patience: self.deadline.unwrap_or(total),
+                distribution: self.distribution,
+            };
+            let (models, requests) =
+                table::read(&text, draw, &mut Rng::with_seed(self.seed)).map_err(wrong)?;
+            let slots = self.slots.unwrap_or(limits.max_concurrency.most());
+            let limits = Limits {
+                max_concurrency: Concurrency::Fixed(slots),
+                max_queue: self.queue.unwrap_or(limits.max_queue),
+                max_queue_wait: self.max_wait.unwrap_or(limits.max_queue_wait),
+            };
+            let room = self.room as usize;
+            Ok(Workload { models, room, slots, limits, latency: LATENCY, requests })
+        }))
+    }
 }
+
+/// How long a call takes on its way between the gateway and a server nearby.
+const LATENCY: Duration = Duration::from_millis(2);
 
 /// Reads a duration above zero.
 fn some_time(text: &str) -> Result<Duration, String> {

@@ -1,0 +1,86 @@
+//! A workload under three schedules, side by side: a table for people, JSON for programs.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::{Served, Waits, Workload};
+
+/// What came of a workload under each schedule.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// Models that fit in memory.
+    pub room: usize,
+    /// Calls that a loaded model runs at one time.
+    pub slots: u32,
+    /// How many requests arrived.
+    pub requests: usize,
+    /// Each schedule.
+    pub schedules: Vec<Schedule>,
+}
+
+/// One schedule.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Schedule {
+    /// `alone`: the server without a gateway; `fair`: the order of the gateway's line; `warm`: by
+    /// what is loaded.
+    pub served: &'static str,
+    /// Loads that were completed.
+    pub loads: u64,
+    /// Loads that were begun and given up.
+    pub aborted_loads: u64,
+    /// The waits of all requests, in seconds.
+    pub wait_seconds: Waits,
+    /// The same by key.
+    pub by_key: BTreeMap<Arc<str>, Waits>,
+}
+
+impl Report {
+    /// Runs the workload under all schedules. `origin` is any instant.
+    #[must_use]
+    pub fn of(workload: &Workload, origin: Instant) -> Self {
+        let schedule = |(served, name)| {
+            let outcome = workload.run(served, origin);
+            let (wait_seconds, by_key) = workload.waits(&outcome);
+            let (loads, aborted_loads) = (outcome.loads, outcome.aborted);
+            Schedule { served: name, loads, aborted_loads, wait_seconds, by_key }
+        };
+        let all = [(Served::Alone, "alone"), (Served::Fair, "fair"), (Served::Warm, "warm")];
+        Self {
+            room: workload.room,
+            slots: workload.slots,
+            requests: workload.requests.len(),
+            schedules: all.map(schedule).into(),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { room, slots, requests, .. } = self;
+        writeln!(formatter, "{requests} requests, room for {room}, {slots} slots per model\n")?;
+        writeln!(
+            formatter,
+            "{:<16}{:>12}{:>8}{:>9}{:>9}{:>9}{:>9}",
+            "", "answered", "loads", "aborted", "p50", "p95", "longest"
+        )?;
+        for schedule in &self.schedules {
+            let loads = format!("{:>8}{:>9}", schedule.loads, schedule.aborted_loads);
+            row(formatter, schedule.served, &loads, schedule.wait_seconds)?;
+            for (key, waits) in &schedule.by_key {
+                row(formatter, &format!("  {key}"), &" ".repeat(17), *waits)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn row(formatter: &mut fmt::Formatter<'_>, name: &str, loads: &str, waits: Waits) -> fmt::Result {
+    let answered = format!("{} of {}", waits.answered, waits.of);
+    let time = |seconds: f64| format!("{seconds:.1} s");
+    let times = [waits.p50, waits.p95, waits.max].map(|seconds| format!("{:>9}", time(seconds)));
+    writeln!(formatter, "{name:<16}{answered:>12}{loads}{}", times.concat())
+}

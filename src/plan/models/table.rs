@@ -1,0 +1,170 @@
+//! A workload's table: a line for each key and model, in a file.
+//!
+//! Owns the columns and their messages. Refuses a line that says less or more, or other units.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use super::{PlannedModel, Request};
+use crate::plan::arrivals::{Distribution, Rate};
+use crate::policy::Priority;
+use crate::sim::name::ModelKey;
+use crate::units::{LONGEST, parse_duration};
+
+/// The most requests of a workload.
+const MOST: usize = 200_000;
+
+/// The columns of a line.
+const COLUMNS: &str = "KEY MODEL ARRIVALS ANSWER LOAD, as in `alice llama3.1:70b 6/m 8s 45s`";
+
+/// How the requests of a table are drawn.
+#[derive(Debug, Clone, Copy)]
+pub struct Draw {
+    /// For how long they arrive.
+    pub duration: Duration,
+    /// How long a client waits.
+    pub patience: Duration,
+    /// How the times of answers are spread.
+    pub distribution: Distribution,
+}
+
+/// One line.
+struct Stream {
+    key: Arc<str>,
+    priority: Priority,
+    model: usize,
+    rate: Rate,
+    answer: Duration,
+}
+
+/// Reads the table and draws its requests, in the order of their arrival. A sixth column `batch`
+/// makes a key's requests batch work.
+///
+/// # Errors
+///
+/// The number of the first wrong line and what would be right, or that there would be too many
+/// requests.
+pub fn read(
+    text: &str,
+    draw: Draw,
+    random: &mut Rng,
+) -> Result<(Vec<PlannedModel>, Vec<Request>), String> {
+    let (mut models, mut streams) = (Vec::new(), Vec::new());
+    for (index, line) in text.lines().enumerate() {
+        let line = line.split('#').next().unwrap_or_default();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        if !words.is_empty() {
+            let wrong = |what: String| format!("line {}: {what}", index + 1);
+            streams.push(stream(&words, &mut models).map_err(wrong)?);
+        }
+    }
+    if streams.is_empty() {
+        return Err(format!("has no line: write {COLUMNS}"));
+    }
+    let mut requests = Vec::new();
+    for stream in &streams {
+        let mut at = Duration::ZERO;
+        loop {
+            let gap = exponential(random) / stream.rate.0;
+            at = at.saturating_add(Duration::try_from_secs_f64(gap).unwrap_or(LONGEST));
+            if at >= draw.duration {
+                break;
+            }
+            let answer = stream.answer.as_secs_f64() * draw.distribution.draw(random);
+            requests.push(Request {
+                at,
+                key: Arc::clone(&stream.key),
+                priority: stream.priority,
+                model: stream.model,
+                hold: Duration::try_from_secs_f64(answer).unwrap_or(LONGEST).min(LONGEST),
+                patience: draw.patience,
+            });
+            if requests.len() > MOST {
+                return Err(format!(
+                    "more than {MOST} requests are too many: write lower rates or a shorter --duration"
+                ));
+            }
+        }
+    }
+    requests.sort_by_key(|request| request.at);
+    Ok((models, requests))
+}
+
+fn stream(words: &[&str], models: &mut Vec<PlannedModel>) -> Result<Stream, String> {
+    let (key, model, rate, answer, load, class) = match words {
+        [key, model, rate, answer, load] => (key, model, rate, answer, load, None),
+        [key, model, rate, answer, load, class] => (key, model, rate, answer, load, Some(*class)),
+        _ => return Err(format!("write {COLUMNS}")),
+    };
+    let priority = match class {
+        None | Some("interactive") => Priority::Interactive,
+        Some("batch") => Priority::Batch,
+        Some(other) => return Err(format!("`{other}` is neither batch nor interactive")),
+    };
+    if ModelKey::parse(model).is_none() {
+        return Err(format!("`{model}` is no name of a model"));
+    }
+    let load = parse_duration(load)?;
+    let known = models.iter().position(|one| *one.name == **model);
+    let index = match known {
+        Some(index) => index,
+        None => {
+            models.push(PlannedModel { name: Arc::from(*model), load });
+            models.len() - 1
+        }
+    };
+    if models.get(index).is_some_and(|one| one.load != load) {
+        return Err(format!("`{model}` takes another time to load in an earlier line"));
+    }
+    let (rate, answer) = (rate.parse()?, parse_duration(answer)?);
+    Ok(Stream { key: Arc::from(*key), priority, model: index, rate, answer })
+}
+
+fn exponential(random: &mut Rng) -> f64 {
+    -(1.0 - random.f64()).ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<(Vec<PlannedModel>, Vec<Request>), String> {
+        let draw = Draw {
+            duration: Duration::from_secs(3600),
+            patience: Duration::from_secs(60),
+            distribution: Distribution::Fixed,
+        };
+        super::read(text, draw, &mut Rng::with_seed(1))
+    }
+
+    #[test]
+    fn lines_become_requests_at_their_rates() {
+        let text =
+            "# key model arrivals answer load\na m 60/m 2s 8s\n\nb n 30/m 4s 20s batch # night\n";
+        let (models, requests) = read(text).unwrap();
+        assert_eq!(models.iter().map(|one| one.load.as_secs()).collect::<Vec<_>>(), [8, 20]);
+        let of = |key: &str| requests.iter().filter(|one| &*one.key == key).count() as f64;
+        assert!((of("a") / 3600.0 - 1.0).abs() < 0.1 && (of("b") / 1800.0 - 1.0).abs() < 0.1);
+        assert!(requests.is_sorted_by_key(|request| request.at));
+        let night = requests.iter().find(|one| &*one.key == "b").unwrap();
+        assert_eq!((night.priority, night.hold), (Priority::Batch, Duration::from_secs(4)));
+    }
+
+    #[test]
+    fn a_wrong_line_is_named_with_what_would_be_right() {
+        for (text, says) in [
+            ("a m 1/s 2s", "line 1: write KEY MODEL"),
+            ("\na m 1 2s 8s x", "line 2: `x` is neither"),
+            ("a m often 2s 8s", "line 1: write a number above 0"),
+            ("a m 1/s soon 8s", "line 1: "),
+            ("a m 1/s 2s 8s\nb m 1/s 2s 9s", "line 2: `m` takes another time"),
+            ("# nothing", "has no line"),
+            ("a m 1000/s 2s 8s", "are too many"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+}
