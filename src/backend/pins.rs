@@ -123,12 +123,24 @@ impl Pinning<'_, '_> {
             (None, None) => return,
             (Some(there), Some(value)) if is_same(there, value) => return,
             (Some(_), _) if self.manner == Manner::Fill => return,
+            // The server tells its client what is wrong with it, and loads nothing.
+            (Some(there), _) if !is_of_type(name, there) => return,
             (_, Some(value)) => self.edits.set(name, json::to_vec(value)),
             (Some(_), None) => self.edits.remove(name),
         }
         if there.is_some() {
             self.dropped.push(format!("{prefix}{name}"));
         }
+    }
+}
+
+/// Whether the bytes are a value of the type that the server reads there.
+fn is_of_type(name: &str, there: &[u8]) -> bool {
+    let is_number = there.first().is_some_and(|byte| byte.is_ascii_digit() || *byte == b'-');
+    match name {
+        "keep_alive" => is_number || there.starts_with(b"\""),
+        "shift" | "use_mmap" => matches!(there, b"true" | b"false"),
+        _ => is_number,
     }
 }
 
@@ -177,6 +189,16 @@ mod tests {
             expected.split_whitespace().collect::<String>()
         );
         assert_eq!(dropped, ["keep_alive", "options.num_ctx", "options.num_gpu"]);
+    }
+
+    #[test]
+    fn what_is_of_no_type_that_the_server_reads_is_left_for_it_to_refuse() {
+        let by = json!({"num_ctx": 8192, "options": {"num_batch": 8}});
+        for options in [r#"{"num_ctx":"big","num_batch":8}"#, r#"{"num_ctx":8192,"num_batch":[]}"#]
+        {
+            let body = format!(r#"{{"options":{options},"keep_alive":{{}},"shift":1}}"#);
+            assert_eq!(replaced("/api/chat", &body, &by), (body, Vec::new()));
+        }
     }
 
     #[test]

@@ -19,7 +19,8 @@ def short(model, number=0, **options):
 
 def test_a_busy_ollama_refuses_nobody_who_can_wait(home, front):
     with serving(Ollama(home, OLLAMA_MAX_QUEUE="1", OLLAMA_MAX_LOADED_MODELS="1")) as ollama:
-        gateway = front(provider("ollama", ollama.url, more=WIDE))
+        # In the order of the line: with scheduled loads it is never as busy as that.
+        gateway = front(provider("ollama", ollama.url, more=f'{WIDE}\nscheduling = "fair"'))
         with ThreadPoolExecutor(16) as pool:
             asked = [pool.submit(ask, gateway.url, "/api/chat", short(MODELS[number % 4], number)) for number in range(16)]
             answers = [one.result() for one in asked]
