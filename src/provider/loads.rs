@@ -119,7 +119,7 @@ impl Handler<Tend> for LoadsActor {
 impl Provider {
     /// What a job needs from a server that loads models; `None` where nothing is loaded for it.
     pub(super) fn needs(&self, job: &Job, candidate: &Candidate) -> Option<Needs> {
-        if !self.schedules_loads() || self.is_about_model(&job.request) {
+        if !self.schedules_loads() || self.is_about_model(&job.request) || self.has_one_model() {
             return None;
         }
         let embeds = matches!(&*job.request, Ask::Embed(_));
@@ -130,6 +130,13 @@ impl Provider {
     /// it.
     pub(super) fn is_about_model(&self, ask: &Ask) -> bool {
         matches!(ask, Ask::Show(_) | Ask::CountTokens(_) | Ask::Raw(_)) || is_unload(ask)
+    }
+
+    /// Whether it has listed no more than one model that it loads: then none competes with another.
+    fn has_one_model(&self) -> bool {
+        let list = self.catalogue.list(Listing::Installed).models();
+        let loads = |model: &&Model| self.backend.runner(model).is_some();
+        list.is_some_and(|list| list.iter().filter(loads).take(2).count() < 2)
     }
 
     /// What the gate finds the model by.
@@ -223,7 +230,8 @@ async fn look(station: &Rc<Station>) {
     if !installed.is_younger(LIST_EVERY, Instant::now()) {
         discovery::look(Rc::clone(station), Listing::Installed).await;
     }
-    provider.gate.keep_installed(|model| !provider.lacks_model(model));
+    let one = provider.has_one_model();
+    provider.gate.keep_installed(|model| !one && !provider.lacks_model(model));
     match ask(station).await {
         Some(loaded) => provider.gate.believe(Some(&loaded)),
         // A server that is down keeps what was believed; one that does not say is not scheduled.
