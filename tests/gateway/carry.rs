@@ -4,6 +4,7 @@ mod answers;
 mod bounds;
 mod endings;
 mod gemini;
+mod promises;
 mod ways;
 
 use serde_json::json;

@@ -28,14 +28,14 @@ async fn ask(gateway: &Gateway, secret: &str) -> Answer {
 }
 
 /// The account of this key, as operators see it.
-async fn account(gateway: &Gateway, name: &str) -> Value {
+pub(super) async fn account(gateway: &Gateway, name: &str) -> Value {
     let all = get(&gateway.admin_url("/admin/keys")).await.json();
     let found = all["keys"].as_array().unwrap().iter().find(|account| account["name"] == name);
     found.unwrap_or_else(|| panic!("no {name} in {all}")).clone()
 }
 
 /// Awaits the moment when the account of this key shows the value at the pointer.
-async fn account_shows(gateway: &Gateway, name: &str, pointer: &str, value: u64) {
+pub(super) async fn account_shows(gateway: &Gateway, name: &str, pointer: &str, value: u64) {
     eventually(
         || format!("the account of {name} shows {value} at {pointer}"),
         async || {
