@@ -53,6 +53,8 @@ pub struct Warm {
     runners: BTreeMap<Lane, Runner>,
     fit: Fit,
     swap: Option<Swap>,
+    /// The number of the last swap.
+    last: u64,
     /// When a model has stayed long enough for the one that is wanted.
     due: Option<Instant>,
     /// The order that nobody has taken yet.
@@ -73,6 +75,7 @@ impl Warm {
             runners: BTreeMap::new(),
             fit: Fit::default(),
             swap: None,
+            last: 0,
             due: None,
             order: None,
         }
@@ -223,7 +226,9 @@ impl Warm {
             return self.go_on(now);
         }
         let Some((target, leaving)) = self.next_swap(line, can_run, now) else { return false };
-        self.swap = Some(Swap { target, leaving, since: now, phase: Phase::Drain });
+        self.last += 1;
+        let (number, phase) = (self.last, Phase::Drain);
+        self.swap = Some(Swap { number, target, leaving, since: now, phase });
         self.order_when_drained(now);
         false
     }
@@ -286,15 +291,15 @@ impl Warm {
     /// be asked. Returns what the load costs those who wait for the model: slots held for so long.
     pub fn loaded<T>(
         &mut self,
-        target: Lane,
-        end: LoadEnd,
-        took: Duration,
+        order: &LoadOrder,
+        (end, took): (LoadEnd, Duration),
         loaded: Option<&BTreeSet<Lane>>,
         line: &Line<T>,
         now: Instant,
     ) -> Option<Duration> {
+        let target = order.target;
         let is_ours =
-            |swap: &Swap| swap.target == target && matches!(swap.phase, Phase::Load { .. });
+            |swap: &Swap| swap.number == order.number && matches!(swap.phase, Phase::Load { .. });
         if !self.swap.as_ref().is_some_and(is_ours) {
             // It was ordered from a server that is no longer this provider's.
             return None;
@@ -303,10 +308,16 @@ impl Warm {
         let before = self.residents();
         let cost = match end {
             LoadEnd::Loaded => self.came(target, took, loaded, line.newest(), &before, now),
-            LoadEnd::Failed | LoadEnd::Busy => {
-                let is_told = end == LoadEnd::Failed && line.waiting_in(target) > 0;
+            LoadEnd::Failed => {
+                let (usual, is_told) = (self.load(target), line.waiting_in(target) > 0);
                 if let Some(runner) = self.runners.get_mut(&target) {
-                    runner.fail(is_told, now);
+                    runner.fail(is_told, usual, now);
+                }
+                None
+            }
+            LoadEnd::Busy => {
+                if let Some(runner) = self.runners.get_mut(&target) {
+                    runner.wait_for_server(now);
                 }
                 None
             }

@@ -7,6 +7,8 @@
 //! The one thing to know: a load takes no slot. It concerns nobody's request, and its failure is
 //! the next attempt of the first job that waits for the model.
 
+mod refused;
+
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -32,6 +34,7 @@ use crate::backend::Load;
 use crate::chat::{Ask, ErrorKind, GatewayError, Listing, LoadBy, Model, untagged};
 use crate::job::{Candidate, Job};
 use crate::telemetry::{LoadedBy, ModelLoaded};
+use refused::is_refused;
 
 /// How often a server with work is asked what it has loaded.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -165,7 +168,7 @@ impl Provider {
 
     /// The failure of the last load of this model, for the job whose attempt it was.
     pub(super) fn load_failure(&self, model: &str) -> Failed {
-        self.load_failures.lock().remove(model).unwrap_or_else(|| {
+        self.load_failures.lock().remove(&self.lane_key(model)).unwrap_or_else(|| {
             let message = format!("provider `{}` could not load `{model}`", self.name);
             Failed::new(
                 Failure::DiedBeforeFirstEvent,
@@ -191,7 +194,8 @@ async fn tend(station: Rc<Station>, mut until: watch::Receiver<Until>) {
     let gate = Arc::clone(&station.provider.gate);
     let ordered = gate.ordered();
     loop {
-        let is_over = match *until.borrow_and_update() {
+        let told = *until.borrow_and_update();
+        let is_over = match told {
             Until::Told => false,
             Until::Idle => !gate.has_work(),
             Until::Loaded => true,
@@ -212,7 +216,7 @@ async fn tend(station: Rc<Station>, mut until: watch::Receiver<Until>) {
                 }
             }
             // Without the sender the process ends.
-            changed = until.changed() => if changed.is_err() { return },
+            changed = until.changed(), if told == Until::Told => if changed.is_err() { return },
             () = station.provider.surprised.notified() => look(&station).await,
             () = actix_rt::time::sleep(LOOK_EVERY) => {
                 if gate.wants_look() {
@@ -233,15 +237,25 @@ async fn look(station: &Rc<Station>) {
     let one = provider.has_one_model();
     provider.gate.keep_installed(|model| !one && !provider.lacks_model(model));
     match ask(station).await {
-        Some(loaded) => provider.gate.believe(Some(&loaded)),
-        // A server that is down keeps what was believed; one that does not say is not scheduled.
-        None if provider.gate.is_left_alone() => {}
-        None => provider.gate.believe(None),
+        Ok(loaded) => provider.gate.believe(Some(&loaded)),
+        // One that does not say what is loaded is not scheduled; nor is one of which nobody knows
+        // anything. What is known of a server that is slow or down once stays believed.
+        Err(Silence::Mute) => provider.gate.believe(None),
+        Err(Silence::Down) if provider.gate.needs_look() => provider.gate.believe(None),
+        Err(Silence::Down) => {}
     }
 }
 
-/// What the server has loaded; `None` when it does not say.
-async fn ask(station: &Station) -> Option<Vec<Loaded>> {
+/// Why a server does not say what it has loaded.
+enum Silence {
+    /// It answers, but not that.
+    Mute,
+    /// It does not answer now.
+    Down,
+}
+
+/// What the server has loaded.
+async fn ask(station: &Station) -> Result<Vec<Loaded>, Silence> {
     let provider = &station.provider;
     let asked =
         tokio::time::timeout(discovery::LOOK_TIME, discovery::ask(station, Listing::Loaded));
@@ -249,7 +263,7 @@ async fn ask(station: &Station) -> Option<Vec<Loaded>> {
         Ok(Ok(models)) => {
             let loaded = models.iter().filter_map(|model| provider.loaded(model)).collect();
             provider.catalogue.list(Listing::Loaded).heard(models, Instant::now());
-            Some(loaded)
+            Ok(loaded)
         }
         Ok(Err(unlisted)) => {
             log::debug!(
@@ -257,9 +271,9 @@ async fn ask(station: &Station) -> Option<Vec<Loaded>> {
                 provider.name,
                 unlisted.why
             );
-            None
+            Err(if unlisted.is_alive { Silence::Mute } else { Silence::Down })
         }
-        Err(_) => None,
+        Err(_) => Err(Silence::Down),
     }
 }
 
@@ -292,7 +306,7 @@ async fn carry_out(station: &Rc<Station>, loading: Loading) {
                 failed.failure = Failure::Status { status: 500, retry_after: None };
             }
             provider.failed(&format!("loading `{}`: {why}", order.model));
-            provider.load_failures.lock().insert(Arc::clone(&order.model), failed);
+            provider.load_failures.lock().insert(provider.lane_key(&order.model), failed);
             LoadEnd::Failed
         }
     };
@@ -301,8 +315,13 @@ async fn carry_out(station: &Rc<Station>, loading: Loading) {
         let by = LoadedBy::Gateway { took };
         ModelLoaded { provider: &provider.name, model, by }.emit();
     }
-    let loaded = ask(station).await;
+    let loaded = ask(station).await.ok();
     loading.ended((end, took), loaded.as_deref());
+    match end {
+        LoadEnd::Loaded => provider.note_load(&order.model, true),
+        LoadEnd::Failed => provider.note_load(&order.model, false),
+        LoadEnd::Busy | LoadEnd::Refused => {}
+    }
     provider.check_context(&order.model);
 }
 
@@ -312,7 +331,10 @@ async fn shorten(station: &Station, order: &LoadOrder) {
     if order.leaving.is_empty() {
         return;
     }
-    let Some(loaded) = ask(station).await.filter(|loaded| loaded.len() > 1) else { return };
+    let Ok(loaded) = ask(station).await else { return };
+    if loaded.len() < 2 {
+        return;
+    }
     // In seconds.
     let leaves = json!(order.stay.as_secs().max(1));
     for (model, by) in &order.leaving {
@@ -371,36 +393,5 @@ pub(super) async fn call(
             let failure = Failure::of_status(status, rejection.retry_after);
             Err(Failed::rejected(provider, failure, rejection))
         }
-    }
-}
-
-/// Whether the server does not load such a model in this way, or not for us: then its requests are
-/// sent as they come, and get the answer themselves.
-fn is_refused(failed: &Failed) -> bool {
-    match failed.failure {
-        Failure::Rejected
-        | Failure::OfRequest
-        | Failure::NoModel
-        | Failure::Forbidden
-        | Failure::ContextLength
-        | Failure::ContentFilter
-        | Failure::Auth
-        | Failure::AuthDoubted
-        | Failure::DoNotRetry
-        | Failure::RateLimited { .. }
-        | Failure::Quota { .. } => true,
-        Failure::LocalResource
-        | Failure::Connect
-        | Failure::ResetReused
-        | Failure::FirstEventTimeout
-        | Failure::DiedBeforeFirstEvent
-        | Failure::Crashed
-        | Failure::Status { .. }
-        | Failure::NotBegun
-        | Failure::Cut
-        | Failure::Stalled
-        | Failure::Differs
-        | Failure::DeadlinePassed
-        | Failure::ClientGone => false,
     }
 }

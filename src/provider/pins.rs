@@ -42,6 +42,10 @@ struct Context {
     asked: Option<u32>,
     /// What its calls say.
     said: Option<u32>,
+    /// What it was last loaded with.
+    loaded: Option<u32>,
+    /// What could not be loaded: less is asked for from then on.
+    too_large: Option<u32>,
 }
 
 impl Provider {
@@ -74,7 +78,7 @@ impl Provider {
     /// wanted now. The calls that follow say the same.
     pub(super) fn pin_load(&self, call: &mut UpstreamRequest, model: &str) {
         if !self.is_pinned(model) {
-            return self.pins(model, self.own_context(model)).fill(call);
+            return self.loading(model, self.own_context(model)).fill(call);
         }
         let own = self.own_context(model);
         let mut said = own;
@@ -82,7 +86,7 @@ impl Provider {
             said = own.or(context.asked);
             context.said = said;
         });
-        self.pins(model, said).fill(call);
+        self.loading(model, said).fill(call);
     }
 
     /// Writes the options that the model is loaded with into a call that only gives it another time
@@ -105,17 +109,42 @@ impl Provider {
             Ask::Chat(_) | Ask::Embed(_) => asked_context(job),
             Ask::Show(_) | Ask::CountTokens(_) | Ask::Raw(_) => return,
         };
+        let is_listed = self.catalogue.list(Listing::Installed).models().is_some();
+        if is_listed && self.needs_of(model, false).is_none() {
+            // Nothing is loaded for a name that the server does not have.
+            return;
+        }
         let most = || self.most_context(model);
         let own = self.own_context(model);
         let key = self.runner_key(model);
         self.contexts.change(&key, model, |context| {
             if let Some(asked) = asked.filter(|asked| Some(*asked) > context.asked) {
                 let grown = context.asked.map_or(asked, |_| asked.next_multiple_of(STEP));
-                context.asked = context.asked.max(Some(grown.min(most())));
+                let grown = grown.min(most());
+                if context.too_large.is_none_or(|too_large| grown < too_large) {
+                    context.asked = context.asked.max(Some(grown));
+                }
             }
             let wanted = own.or(context.asked);
             if wanted != context.said && !self.gate.reload(&key) {
                 context.said = wanted;
+            }
+        });
+    }
+
+    /// Notes how the model's load has ended. One that fails with a larger context length than the
+    /// model was loaded with before is not tried again, or a single request could make the model
+    /// unusable.
+    pub(super) fn note_load(&self, model: &str, is_loaded: bool) {
+        if !self.is_pinned(model) {
+            return;
+        }
+        self.contexts.change(&self.runner_key(model), model, |context| {
+            if is_loaded {
+                context.loaded = context.said;
+            } else if context.said > context.loaded && context.loaded.is_some() {
+                context.too_large = context.said;
+                (context.asked, context.said) = (context.loaded, context.loaded);
             }
         });
     }
@@ -153,6 +182,13 @@ impl Provider {
             shift: field("shift"),
             options: OF_THE_RUNNER.iter().filter_map(set).collect(),
         }
+    }
+
+    /// The same for a call that loads it: without prompt, no time to stay would unload it.
+    fn loading(&self, model: &str, num_ctx: Option<u32>) -> Pins {
+        let pins = self.pins(model, num_ctx);
+        let keep_alive = pins.keep_alive.filter(|time| !is_no_time(time));
+        Pins { keep_alive, ..pins }
     }
 
     /// The context length that the model's calls say now.
@@ -199,10 +235,14 @@ impl Contexts {
         if let Some(context) = contexts.get_mut(key) {
             return change(context);
         }
-        let mut context = contexts.remove(untagged(model)).unwrap_or_default();
+        let known = contexts.remove(untagged(model));
+        if known.is_none() && contexts.len() >= MOST_RUNNERS {
+            // What cannot be remembered must not have a model loaded anew.
+            return;
+        }
+        let mut context = known.unwrap_or_default();
         change(&mut context);
-        let says_something = context.asked.or(context.said).is_some();
-        if says_something && contexts.len() < MOST_RUNNERS {
+        if context.asked.or(context.said).is_some() {
             contexts.insert(Arc::clone(key), context);
         }
     }

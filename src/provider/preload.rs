@@ -23,12 +23,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 pub(super) async fn preload(provider: Arc<Provider>) {
     let mut loaded: Vec<&String> = Vec::new();
     for model in &provider.settings.preload {
-        let is_new = provider.preloaded.lock().insert(model.clone());
-        if !is_new {
+        if provider.preloaded.lock().contains(model) {
             loaded.push(model);
             continue;
         }
-        if !load(&provider, model).await {
+        let is_loaded = load(&provider, model).await;
+        provider.preloaded.lock().insert(model.clone());
+        if !is_loaded {
             continue;
         }
         let is_there = |model: &&String| provider.is_loaded(model).unwrap_or(true);
@@ -58,7 +59,10 @@ async fn load(provider: &Arc<Provider>, model: &str) -> bool {
                 log::info!("provider `{name}`: `{model}` is loaded, after {} ms", took.as_millis());
                 return true;
             }
-            Err(error) if error.kind == ErrorKind::ModelNotFound => {
+            // The server does not have it, or loads nothing of the kind.
+            Err(error)
+                if matches!(error.kind, ErrorKind::ModelNotFound | ErrorKind::InvalidRequest) =>
+            {
                 log::warn!("{}: it cannot be loaded in advance", error.message);
                 return false;
             }

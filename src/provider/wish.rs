@@ -106,6 +106,6 @@ impl Provider {
 
     fn loads_nothing_for(&self, model: &str) -> GatewayError {
         let message = format!("provider `{}` does not load `{model}` by itself", self.name);
-        GatewayError::upstream(ErrorKind::BadUpstream, message)
+        GatewayError::new(ErrorKind::InvalidRequest, message)
     }
 }

@@ -132,14 +132,6 @@ pub async fn run_in(folder: &Path, arguments: &[&str], variables: &[(&str, &str)
     }
 }
 
-/// The configuration of one provider as text, with more lines for its table; [`Provider`] is typed.
-pub fn provider(name: &str, backend: &str, base_url: &str, more: &str) -> String {
-    format!(
-        "[providers.{name}]\nbackend = \"{backend}\"\nbase_url = \"{base_url}\"\n\
-         default_model = \"llama3.1\"\n{more}\n"
-    )
-}
-
 impl Gateway {
     /// Where it serves clients.
     pub fn address(&self) -> SocketAddr {

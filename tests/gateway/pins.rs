@@ -5,11 +5,11 @@ use llm_gateway::sim::SimSettings;
 use serde_json::{Value, json};
 
 use crate::client::{Answer, post_json};
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{Gateway, Provider, spawn_gateway};
 use crate::simulator::{Simulator, quick};
 
-async fn in_front_of(simulator: &Simulator, more: &str) -> Gateway {
-    spawn_gateway(&provider("ollama", "ollama", &simulator.url, more)).await
+async fn in_front_of(simulator: &Simulator, more: impl Fn(Provider) -> Provider) -> Gateway {
+    spawn_gateway(more(Provider::new("ollama", "ollama", &simulator.url))).await
 }
 
 /// A chat in Ollama's own words, with these further fields.
@@ -35,7 +35,7 @@ fn with_context(context: u32) -> Value {
 #[tokio::test]
 async fn clients_with_other_context_lengths_share_the_largest_and_nothing_is_loaded_anew() {
     let simulator = Simulator::start(quick());
-    let gateway = in_front_of(&simulator, "").await;
+    let gateway = in_front_of(&simulator, |ollama| ollama).await;
     let first = chat(&gateway, with_context(4096)).await;
     assert_eq!(first.header("x-gateway-dropped"), None);
     let second = chat(&gateway, with_context(8192)).await;
@@ -60,7 +60,7 @@ async fn clients_with_other_context_lengths_share_the_largest_and_nothing_is_loa
 #[tokio::test]
 async fn clients_at_one_time_with_other_options_are_all_answered_by_one_load_and_one_reload() {
     let simulator = Simulator::start(quick());
-    let gateway = in_front_of(&simulator, "max_concurrency = 2").await;
+    let gateway = in_front_of(&simulator, |ollama| ollama.slots(2)).await;
     let asked = (0..12).map(|number| {
         let options = json!({"num_ctx": 2048 << (number % 3), "num_batch": 64 + number});
         chat(&gateway, json!({"options": options, "keep_alive": number, "shift": number % 2 == 0}))
@@ -81,10 +81,15 @@ async fn clients_at_one_time_with_other_options_are_all_answered_by_one_load_and
 #[tokio::test]
 async fn the_operator_s_options_are_in_every_call_from_the_first_load_on() {
     let simulator = Simulator::start(quick());
-    let settings = "body = { options = { num_thread = 4, top_k = 5 }, keep_alive = '1h' }\n\
-                    [providers.ollama.models.'llama*']\nnum_ctx = 6000\nmax_num_ctx = 5000\n\
-                    keep_alive = '30m'\n";
-    let gateway = in_front_of(&simulator, settings).await;
+    let gateway = in_front_of(&simulator, |ollama| {
+        let options = toml::toml! { options = { num_thread = 4, top_k = 5 }
+        keep_alive = "1h" };
+        let of_model = toml::toml! {
+            "llama*" = { num_ctx = 6000, max_num_ctx = 5000, keep_alive = "30m" }
+        };
+        ollama.body(options).model_settings(of_model)
+    })
+    .await;
     let own = json!({"options": {"num_ctx": 6000, "num_thread": 4}, "keep_alive": "30m"});
     assert_eq!(chat(&gateway, own).await.header("x-gateway-dropped"), None);
     let other = json!({"options": {"num_ctx": 16384, "num_thread": 8, "top_k": 9}});
@@ -99,7 +104,10 @@ async fn the_operator_s_options_are_in_every_call_from_the_first_load_on() {
 #[tokio::test]
 async fn nobody_has_a_model_loaded_with_more_than_the_operator_allows() {
     let simulator = Simulator::start(quick());
-    let gateway = in_front_of(&simulator, "models = { 'llama3.1' = { max_num_ctx = 8192 } }").await;
+    let gateway = in_front_of(&simulator, |ollama| {
+        ollama.model_settings(toml::toml! { "llama3.1" = { max_num_ctx = 8192 } })
+    })
+    .await;
     let answer = chat(&gateway, with_context(1_000_000)).await;
     assert_eq!(answer.header("x-gateway-dropped"), Some("options.num_ctx"));
     chat(&gateway, with_context(2_000_000)).await;
@@ -111,7 +119,10 @@ async fn nobody_has_a_model_loaded_with_more_than_the_operator_allows() {
 #[tokio::test]
 async fn a_model_that_is_not_pinned_is_loaded_as_its_clients_say() {
     let simulator = Simulator::start(quick());
-    let gateway = in_front_of(&simulator, "models = { '*' = { pin = false } }").await;
+    let gateway = in_front_of(&simulator, |ollama| {
+        ollama.model_settings(toml::toml! { "*" = { pin = false } })
+    })
+    .await;
     for context in [4096, 8192, 4096] {
         let answer = chat(&gateway, with_context(context)).await;
         assert_eq!(answer.header("x-gateway-dropped"), None);
@@ -125,7 +136,7 @@ async fn a_model_that_is_not_pinned_is_loaded_as_its_clients_say() {
 #[tokio::test]
 async fn a_client_that_unloads_a_model_has_it_unloaded() {
     let simulator = Simulator::start(quick());
-    let gateway = in_front_of(&simulator, "").await;
+    let gateway = in_front_of(&simulator, |ollama| ollama).await;
     chat(&gateway, with_context(4096)).await;
     for path in ["/api/generate", "/api/chat"] {
         let unloaded = asked(&gateway, path, &json!({}), json!({"keep_alive": 0})).await;
@@ -143,11 +154,11 @@ async fn a_client_that_unloads_a_model_has_it_unloaded() {
 async fn a_model_with_a_limit_of_its_own_runs_no_more_calls_at_one_time() {
     for scheduling in ["warm", "fair"] {
         let simulator = Simulator::start(SimSettings { slots: 8, ..quick() });
-        let settings = format!(
-            "max_concurrency = 8\nscheduling = '{scheduling}'\n\
-             models = {{ 'llama3.1' = {{ max_concurrency = 2 }} }}"
-        );
-        let gateway = in_front_of(&simulator, &settings).await;
+        let gateway = in_front_of(&simulator, |ollama| {
+            let of_model = toml::toml! { "llama3.1" = { max_concurrency = 2 } };
+            ollama.slots(8).scheduling(scheduling).model_settings(of_model)
+        })
+        .await;
         // Which names are one model's is known from the first answer on at the latest.
         chat(&gateway, json!({})).await;
         let asked = (0..16).map(|_| chat(&gateway, json!({})));

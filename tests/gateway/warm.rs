@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::client::{Answer, chat, post_json_with};
 use crate::crowd::{answers, count, send, snapshot};
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{Config, Gateway, Key, Provider, Retry, spawn_gateway};
 use crate::patience::eventually;
 use crate::simulator::Simulator;
 use crate::upstream::{Script, Upstream, ollama};
@@ -32,10 +32,9 @@ fn three(room: u32, load: u64) -> Simulator {
     })
 }
 
-async fn in_front_of(simulator: &Simulator, more: &str) -> Gateway {
-    let keys: String =
-        KEYS.iter().map(|key| format!("[[keys]]\nname = '{key}'\nkey = 'sk-{key}'\n")).collect();
-    spawn_gateway(&format!("{}{keys}", provider("ollama", "ollama", &simulator.url, more))).await
+async fn in_front_of(simulator: &Simulator, more: impl Fn(Provider) -> Provider) -> Gateway {
+    let config = Config::new().provider(more(Provider::new("ollama", "ollama", &simulator.url)));
+    spawn_gateway(KEYS.iter().fold(config, |config, key| config.key(Key::new(key)))).await
 }
 
 async fn ask(gateway: &Gateway, key: &str, model: &str) -> Answer {
@@ -67,7 +66,7 @@ async fn several_models_in_turn_are_loaded_a_few_times_and_not_for_every_other_r
     let mut loads = Vec::new();
     for scheduling in ["fair", "warm"] {
         let simulator = three(1, 150);
-        let gateway = in_front_of(&simulator, &format!("scheduling = '{scheduling}'")).await;
+        let gateway = in_front_of(&simulator, |ollama| ollama.scheduling(scheduling)).await;
         closed_loop(&gateway, 12).await;
         let [loaded, aborted] = simulator.counted(["loads", "aborted_loads"]).await;
         assert_eq!(aborted, 0);
@@ -81,7 +80,7 @@ async fn several_models_in_turn_are_loaded_a_few_times_and_not_for_every_other_r
 #[tokio::test]
 async fn models_that_fit_are_loaded_once_each() {
     let simulator = three(3, 50);
-    let gateway = in_front_of(&simulator, "").await;
+    let gateway = in_front_of(&simulator, |ollama| ollama).await;
     closed_loop(&gateway, 4).await;
     let [loads, reloads] = simulator.counted(["loads", "reloads"]).await;
     assert_eq!((loads, reloads), (3, 0));
@@ -94,7 +93,7 @@ async fn models_that_fit_are_loaded_once_each() {
 #[tokio::test]
 async fn a_client_that_leaves_aborts_no_load() {
     let simulator = three(1, 400);
-    let gateway = in_front_of(&simulator, "").await;
+    let gateway = in_front_of(&simulator, |ollama| ollama).await;
     let leaver = send(&gateway, &[("x-api-key", "sk-a")], body("m1"));
     loading(&gateway, "m1").await;
     leaver.abort();
@@ -108,7 +107,7 @@ async fn a_client_that_leaves_aborts_no_load() {
 #[tokio::test]
 async fn the_longest_wait_for_a_slot_does_not_count_the_load() {
     let simulator = three(1, 600);
-    let gateway = in_front_of(&simulator, "max_queue_wait = '200ms'").await;
+    let gateway = in_front_of(&simulator, |ollama| ollama.max_queue_wait("200ms")).await;
     assert_eq!(ask(&gateway, "a", "m0").await.status, 200);
     assert_eq!(ask(&gateway, "a", "m1").await.status, 200);
     gateway.end(2).await;
@@ -117,7 +116,7 @@ async fn the_longest_wait_for_a_slot_does_not_count_the_load() {
 #[tokio::test]
 async fn who_cannot_wait_for_the_load_is_told_at_once_and_counts_as_a_wish() {
     let simulator = three(1, 700);
-    let gateway = in_front_of(&simulator, "").await;
+    let gateway = in_front_of(&simulator, |ollama| ollama).await;
     assert_eq!(ask(&gateway, "a", "m0").await.status, 200);
     let headers = [("x-api-key", "sk-b"), ("x-request-timeout-ms", "300")];
     let hasty = post_json_with(&gateway.url("/v1/chat"), &headers, &body("m1")).await;
@@ -134,7 +133,7 @@ async fn who_cannot_wait_for_the_load_is_told_at_once_and_counts_as_a_wish() {
 #[tokio::test]
 async fn a_crowd_that_waits_for_loads_is_as_large_as_slots_and_line() {
     let simulator = three(1, 300);
-    let gateway = in_front_of(&simulator, "max_concurrency = 2\nmax_queue = 3").await;
+    let gateway = in_front_of(&simulator, |ollama| ollama.slots(2).max_queue(3)).await;
     let hi = |number: usize| {
         let key = format!("sk-{}", KEYS[number]);
         send(&gateway, &[("x-api-key", &key)], body("m0"))
@@ -157,9 +156,8 @@ async fn a_load_that_fails_is_an_attempt_of_those_who_wait_and_costs_the_other_m
             _ => ollama::reply(call),
         }
     });
-    let retry = "retry = { backoff = '1ms', max_backoff = '2ms' }";
-    let config = provider("ollama", "ollama", &upstream.url(), retry);
-    let gateway = spawn_gateway(&config).await;
+    let retry = Retry::default().backoff("1ms").max_backoff("2ms");
+    let gateway = spawn_gateway(Provider::ollama(&upstream).retry(retry)).await;
     let (bad, good) = (body("bad"), body("good"));
     let failing = send(&gateway, &[], bad);
     for _ in 0..5 {
@@ -186,7 +184,7 @@ async fn a_server_that_does_not_say_what_is_loaded_gets_the_line_s_order() {
         "/api/ps" => ollama::error(404, "not found"),
         _ => ollama::reply(call),
     });
-    let gateway = spawn_gateway(&provider("ollama", "ollama", &upstream.url(), "")).await;
+    let gateway = spawn_gateway(Provider::ollama(&upstream)).await;
     for model in ["m", "n", "m"] {
         let answer = send(&gateway, &[], body(model)).await.unwrap();
         assert_eq!(answer.status, 200);

@@ -4,7 +4,7 @@ use llm_gateway::sim::SimSettings;
 use serde_json::{Value, json};
 
 use crate::client::{Answer, post_json};
-use crate::harness::{Gateway, Signal, provider, spawn_gateway};
+use crate::harness::{Config, Gateway, Provider, Signal, spawn_gateway};
 use crate::patience::eventually;
 use crate::simulator::{Simulator, quick};
 
@@ -13,8 +13,8 @@ fn with_models(models: &[&str], most: u32) -> Simulator {
     Simulator::start(SimSettings { models, max_loaded_models: most, ..quick() })
 }
 
-fn configured(simulator: &Simulator, more: &str) -> String {
-    provider("ollama", "ollama", &simulator.url, more)
+fn in_front_of(simulator: &Simulator) -> Provider {
+    Provider::new("ollama", "ollama", &simulator.url)
 }
 
 async fn wish(gateway: &Gateway, provider: &str, model: &str, what: &str) -> (u16, Value) {
@@ -35,8 +35,8 @@ async fn loaded(simulator: &Simulator) -> Vec<String> {
 async fn an_operator_has_a_model_loaded_and_unloaded() {
     let name = "library.example:5000/team/qwen3:8b";
     let simulator = with_models(&["llama3.1", name, "nomic-embed-text"], 3);
-    let settings = "models = { '*' = { num_ctx = 2048 } }";
-    let gateway = spawn_gateway(&configured(&simulator, settings)).await;
+    let settings = toml::toml! { "*" = { num_ctx = 2048 } };
+    let gateway = spawn_gateway(in_front_of(&simulator).model_settings(settings)).await;
     for model in [name, "nomic-embed-text", name] {
         let (status, said) = wish(&gateway, "ollama", model, "load").await;
         assert_eq!(
@@ -61,9 +61,9 @@ async fn an_operator_has_a_model_loaded_and_unloaded() {
 #[tokio::test]
 async fn what_cannot_be_loaded_is_said() {
     let simulator = with_models(&["llama3.1"], 3);
-    let other = "[providers.fair]\nbackend = 'ollama'\nscheduling = 'fair'\n";
-    let text = format!("{}{other}", configured(&simulator, ""));
-    let gateway = spawn_gateway(&text).await;
+    let other = Provider::default().name("fair").backend("ollama").scheduling("fair");
+    let config = Config::new().provider(in_front_of(&simulator)).provider(other);
+    let gateway = spawn_gateway(config).await;
     for what in ["load", "unload"] {
         for (provider, model, expected, word) in [
             ("nobody", "llama3.1", 404, "no provider is named `nobody`"),
@@ -82,7 +82,7 @@ async fn what_cannot_be_loaded_is_said() {
 #[tokio::test]
 async fn models_are_loaded_in_advance_and_after_a_reload() {
     let simulator = with_models(&["a", "b", "c"], 3);
-    let gateway = spawn_gateway(&configured(&simulator, "preload = ['b', 'missing', 'a']")).await;
+    let gateway = spawn_gateway(in_front_of(&simulator).preload(["b", "missing", "a"])).await;
     gateway.logged("`a` is loaded").await;
     let lines = gateway.log_lines();
     let at = |text: &str| lines.iter().position(|line| line.contains(text)).unwrap();
@@ -91,7 +91,7 @@ async fn models_are_loaded_in_advance_and_after_a_reload() {
             && at("`missing`: it cannot") < at("`a` is loaded")
     );
     assert_eq!(loaded(&simulator).await, ["a:latest", "b:latest"]);
-    gateway.write_config(configured(&simulator, "preload = ['b', 'c']"));
+    gateway.write_config(in_front_of(&simulator).preload(["b", "c"]));
     gateway.signal(Signal::Hup);
     gateway.logged("`c` is loaded").await;
     assert_eq!(loaded(&simulator).await, ["a:latest", "b:latest", "c:latest"]);
@@ -102,7 +102,7 @@ async fn models_are_loaded_in_advance_and_after_a_reload() {
 #[tokio::test]
 async fn models_that_are_loaded_in_advance_do_not_take_each_other_s_place() {
     let simulator = with_models(&["a", "b", "c"], 1);
-    let gateway = spawn_gateway(&configured(&simulator, "preload = ['a', 'b', 'c']")).await;
+    let gateway = spawn_gateway(in_front_of(&simulator).preload(["a", "b", "c"])).await;
     gateway.logged("`b` does not fit beside").await;
     let is_back = async || (loaded(&simulator).await == ["a:latest"]).then_some(());
     eventually(|| "the first one again".to_owned(), is_back).await;

@@ -88,7 +88,12 @@ impl<W> Gate<W> {
 
     /// Until when this job would wait.
     pub(super) fn patience(&self, arrival: &Arrival, lane: Lane, now: Instant) -> Instant {
-        let longest = self.limits.max_queue_wait.saturating_add(self.load_bound(lane, now));
+        // One that comes again may have waited for the load of its model.
+        let bound = match arrival.waited.is_zero() {
+            true => self.load_bound(lane, now),
+            false => self.most_load_bound(lane),
+        };
+        let longest = self.limits.max_queue_wait.saturating_add(bound);
         let left = longest.saturating_sub(arrival.waited);
         let longest = now.checked_add(left);
         longest.map_or(arrival.deadline, |longest| longest.min(arrival.deadline))

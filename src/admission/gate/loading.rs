@@ -145,8 +145,9 @@ impl<W> Gate<W> {
         let usable = self.usable_soon(at.now);
         let Some(warm) = &mut self.warm else { return };
         let target = order.target;
-        let cost = warm.loaded(target, end, took, lanes.as_ref(), &self.line, at.now);
-        if let (Some(took), Some(hold)) = (cost, warm.hold(target)) {
+        let cost = warm.loaded(order, (end, took), lanes.as_ref(), &self.line, at.now);
+        // In turns of the line, each of which counts as the mean of all models.
+        if let (Some(took), Some(hold)) = (cost, self.costs.mean_hold()) {
             let jobs = took.as_secs_f64() * f64::from(warm.width(target, usable));
             self.line.charge(target, jobs / hold.as_secs_f64().max(f64::MIN_POSITIVE));
         }
@@ -239,6 +240,12 @@ impl<W> Gate<W> {
     /// How much longer a job may wait because its model has to be loaded first.
     pub(super) fn load_bound(&self, lane: Lane, now: Instant) -> Duration {
         let warm = self.warm.as_ref().filter(|warm| warm.is_cold(lane, now));
+        warm.map_or(Duration::ZERO, Warm::load_bound)
+    }
+
+    /// The same for a job that may have waited for the load before.
+    pub(super) fn most_load_bound(&self, lane: Lane) -> Duration {
+        let warm = self.warm.as_ref().filter(|warm| warm.schedules(lane));
         warm.map_or(Duration::ZERO, Warm::load_bound)
     }
 

@@ -70,7 +70,7 @@ impl Ticket {
                 self.answer = None;
                 self.hand_over();
                 return Err(refusal);
-            } else {
+            } else if self.gate.until(self.key).is_none() {
                 // No longer in line: the answer is on its way.
                 expired = true;
             }

@@ -44,7 +44,7 @@ impl Warm {
         can_run: impl Fn(Lane) -> bool,
         now: Instant,
     ) -> Option<(Lane, BTreeSet<Lane>)> {
-        if let Some(stray) = self.stray() {
+        if let Some(stray) = self.stray(now) {
             // Its calls stand in the server's own line, and would starve there.
             let leaving = match self.fits(stray) {
                 Some(true) => BTreeSet::new(),
@@ -83,7 +83,7 @@ impl Warm {
     fn when<T>(&self, target: Lane, line: &Line<T>, now: Instant) -> (Instant, BTreeSet<Lane>) {
         let wish = self.runners.get(&target).and_then(|runner| runner.wanted);
         let since = wish.map_or(now, |wish| wish.since);
-        let after_pause = later(since, self.pause(target));
+        let after_pause = self.after_pause(target, since);
         match self.fits(target) {
             Some(true) => (after_pause, BTreeSet::new()),
             // To find out, once.
@@ -105,7 +105,7 @@ impl Warm {
         let price = self.load(target) + self.load(victim);
         let wish = self.runners.get(&target).and_then(|runner| runner.wanted);
         let since = wish.map_or(now, |wish| wish.since);
-        let after_pause = later(since, self.pause(target));
+        let after_pause = self.after_pause(target, since);
         let (stay_for, at_most) = (self.policy.stay, self.policy.most);
         let least = later(stay.since, price.mul_f64(LEAST)).max(after_pause);
         let last = later(since, price.mul_f64(at_most));
@@ -140,12 +140,14 @@ impl Warm {
     }
 
     /// A lane whose calls were sent although its model is not loaded.
-    fn stray(&self) -> Option<Lane> {
-        // Those of an outdated model were sent while it was loaded as it was to be.
-        let stray =
-            |runner: &Runner| !runner.is_loaded() && !runner.is_outdated && runner.in_flight() > 0;
-        // An exempt lane's calls load nothing.
-        let stray = |(_, runner): &(_, &Runner)| stray(runner) && !runner.has_exemption();
+    fn stray(&self, now: Instant) -> Option<Lane> {
+        let is_paused = |runner: &Runner| runner.paused.is_some_and(|until| now < until);
+        let stray = |(_, runner): &(&Lane, &Runner)| {
+            // Those of an outdated model were sent while it was loaded as it was to be.
+            let is_sent = !runner.is_loaded() && !runner.is_outdated && runner.in_flight() > 0;
+            // An exempt lane's calls load nothing.
+            is_sent && !runner.has_exemption() && !is_paused(runner)
+        };
         self.runners.iter().find(stray).map(|(lane, _)| *lane)
     }
 
@@ -169,8 +171,10 @@ impl Warm {
         loaded.into_iter().take(count).map(|(_, _, lane)| lane).collect()
     }
 
-    fn pause(&self, lane: Lane) -> Duration {
-        self.runners.get(&lane).map_or(Duration::ZERO, |runner| runner.pause(self.load(lane)))
+    /// When the model may be loaded that is wanted since then, as far as failed loads are concerned.
+    fn after_pause(&self, lane: Lane, since: Instant) -> Instant {
+        let paused = self.runners.get(&lane).and_then(|runner| runner.paused);
+        paused.map_or(since, |paused| paused.max(since))
     }
 
     /// How long until this lane's model will be loaded, as far as that can be foreseen.

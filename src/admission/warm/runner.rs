@@ -32,6 +32,8 @@ pub(super) struct Runner {
     pub evicts: usize,
     /// Loads that failed in a row.
     pub failures: u32,
+    /// Until when no load is ordered, after one that failed.
+    pub paused: Option<Instant>,
     /// Whether the first job in its lane has to be told that its load failed.
     pub has_failed: bool,
     demand: Demand,
@@ -79,6 +81,8 @@ const LEAST_LOAD: Duration = Duration::from_millis(250);
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 /// After so many failures in a row the pause grows no more.
 const MOST_FAILURES: u32 = 6;
+/// The longest pause: clients wait longer than that for a load.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How long a model is exempt whose load was refused.
 const EXEMPT: Duration = Duration::from_secs(60);
 /// Predictions from fewer calls than this refuse no job.
@@ -97,6 +101,7 @@ impl Runner {
             load: None,
             evicts: 1,
             failures: 0,
+            paused: None,
             has_failed: false,
             demand: Demand { arrivals: 0.0, at: now },
             hold: HoldTime::default(),
@@ -222,20 +227,16 @@ impl Runner {
         }
     }
 
-    /// How long after a failed load the next one may begin.
-    pub fn pause(&self, load: Duration) -> Duration {
-        match self.failures {
-            0 => Duration::ZERO,
-            failures => load.max(SHORTEST_PAUSE) * (1 << failures.min(MOST_FAILURES)),
-        }
-    }
-
-    pub fn fail(&mut self, somebody_waits: bool, now: Instant) {
+    pub fn fail(&mut self, somebody_waits: bool, load: Duration, now: Instant) {
         self.failures = self.failures.saturating_add(1);
         self.has_failed = somebody_waits;
-        if let Some(wish) = &mut self.wanted {
-            wish.since = now;
-        }
+        let pause = load.max(SHORTEST_PAUSE) * (1 << self.failures.min(MOST_FAILURES));
+        self.paused = now.checked_add(pause.min(LONGEST_PAUSE));
+    }
+
+    /// The server had too much to do to begin the load.
+    pub fn wait_for_server(&mut self, now: Instant) {
+        self.paused = now.checked_add(SHORTEST_PAUSE);
     }
 
     /// Learns from an order that took so long; returns whether the model really was loaded.
@@ -250,7 +251,7 @@ impl Runner {
     }
 
     pub fn has_come(&mut self) {
-        self.failures = 0;
+        (self.failures, self.paused) = (0, None);
         self.has_failed = false;
         self.wanted = None;
         self.exempt = None;
@@ -260,7 +261,7 @@ impl Runner {
     /// The server is another one.
     pub fn forget_server(&mut self) {
         (self.stay, self.wanted, self.load, self.exempt) = (None, None, None, None);
-        (self.evicts, self.failures, self.has_failed) = (1, 0, false);
+        (self.evicts, self.failures, self.has_failed, self.paused) = (1, 0, false, None);
         self.is_outdated = false;
     }
 

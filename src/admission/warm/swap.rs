@@ -14,6 +14,7 @@ use crate::admission::line::Lane;
 /// A swap in progress.
 #[derive(Debug)]
 pub(super) struct Swap {
+    pub number: u64,
     pub target: Lane,
     /// The models that start no calls because one of them has to go.
     pub leaving: BTreeSet<Lane>,
@@ -86,6 +87,7 @@ impl Warm {
         let stay = usual.map_or(STAY_UNKNOWN, |load| load * 2 + STAY_EXTRA);
         let others = leaving.iter().filter(|lane| **lane != target);
         self.order = Some(LoadOrder {
+            number: swap.number,
             target,
             model: Arc::clone(&runner.model),
             by: runner.by,

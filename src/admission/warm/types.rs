@@ -33,6 +33,8 @@ pub struct Needs {
 /// An order to load a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadOrder {
+    /// Tells the end of this order from that of another one.
+    pub number: u64,
     /// The model's lane.
     pub target: Lane,
     /// Its name.

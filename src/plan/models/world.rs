@@ -47,6 +47,8 @@ pub(super) struct World<'a> {
     calls: HashMap<CallId, Call>,
     fates: Vec<Fate>,
     begun: Vec<usize>,
+    /// When time alone changes something next.
+    wakes: Option<Duration>,
     /// The load in progress, and when it was ordered.
     loading: Option<(LoadOrder, Duration)>,
 }
@@ -109,6 +111,7 @@ impl<'a> World<'a> {
             calls: HashMap::new(),
             fates: vec![Fate::GaveUp; workload.requests.len()],
             begun: Vec::new(),
+            wakes: None,
             loading: None,
         };
         if served == Served::Warm {
@@ -312,7 +315,11 @@ impl<'a> World<'a> {
             }
         }
         if let Some(next) = self.gate.next_wake(self.origin + now) {
-            self.at(next.saturating_duration_since(self.origin), Event::Wakes);
+            let next = next.saturating_duration_since(self.origin);
+            if self.wakes.is_none_or(|before| next < before || before <= now) {
+                self.wakes = Some(next);
+                self.at(next, Event::Wakes);
+            }
         }
         result
     }

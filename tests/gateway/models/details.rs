@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::{Value, json};
 
 use crate::client::get;
-use crate::harness::{Gateway, provider, spawn_gateway};
+use crate::harness::{Config, Gateway, Provider, spawn_gateway};
 use crate::patience::eventually;
 use crate::upstream::{Call, Gate, Script, Upstream};
 
@@ -16,7 +16,7 @@ struct Asked {
 }
 
 impl Asked {
-    async fn of(config: &str) -> Self {
+    async fn of(config: Config) -> Self {
         Self { gateway: spawn_gateway(config).await, sent: AtomicUsize::new(0) }
     }
 
@@ -67,7 +67,7 @@ fn older(call: &Call) -> Script {
 #[tokio::test]
 async fn an_older_ollama_is_asked_once_for_each_digest() {
     let upstream = Upstream::spawn_whole(older);
-    let gateway = Asked::of(&provider("ollama", "ollama", &upstream.url(), "")).await;
+    let gateway = Asked::of(Config::new().provider(Provider::ollama(&upstream))).await;
     gateway.get("/v1/models").await;
     for (model, context) in [("a", 4096), ("copy", 4096), ("b", 2048)] {
         gateway.described(model, context).await;
@@ -86,7 +86,7 @@ async fn a_list_does_not_wait_for_a_slow_description() {
         "/api/show" => older(call).head_hold(&held),
         _ => older(call),
     });
-    let gateway = Asked::of(&provider("ollama", "ollama", &upstream.url(), "")).await;
+    let gateway = Asked::of(Config::new().provider(Provider::ollama(&upstream))).await;
     let list = gateway.get("/v1/models").await;
     assert_eq!(list["data"].as_array().unwrap().len(), 4, "{list}");
     assert!(list["data"][0]["context_length"].is_null(), "{list}");
@@ -117,12 +117,10 @@ async fn lm_studio_is_recognized_and_asked_for_its_longer_list() {
         })
     };
     let (studio, other) = (list("organization_owner"), list("somebody"));
-    let gateway = Asked::of(&format!(
-        "{}{}",
-        provider("studio", "openai", &format!("{}/v1", studio.url()), "models = ['*']"),
-        provider("other", "openai", &format!("{}/v1", other.url()), "models = ['none']"),
-    ))
-    .await;
+    let config = Config::new()
+        .provider(Provider::openai("studio", &studio).models(["*"]))
+        .provider(Provider::openai("other", &other).models(["none"]));
+    let gateway = Asked::of(config).await;
     gateway.get("/v1/models").await;
     gateway.described("a", 8192).await;
     gateway.described("vec", 131_072).await;

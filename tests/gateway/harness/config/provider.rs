@@ -23,6 +23,7 @@ table! {
         models_info: toml::Table,
         apis: Names,
         passthrough: Names,
+        preload: Names,
         max_concurrency: Value,
         max_queue_wait: String,
         priority_field: String,
