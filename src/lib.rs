@@ -29,6 +29,9 @@
 //!   that the attempt, its connection and its slot.
 //! - N + M, not N × M: dialects (what clients speak) and backends (what providers speak) know [`chat`] but not each
 //!   other. Both are pure.
+//! - A request goes one of three ways, decided in [`provider::way`]: carried as it came where the provider speaks the
+//!   client's API, passed on untouched at the paths that the operator lists, else translated. Pump, gate and outcome
+//!   are the same.
 //! - The status line is held until the first event is in hand. Until then a request can be retried, or handed to
 //!   another provider. Afterwards another provider continues where the answer broke off, if it repeats what was
 //!   delivered, or the stream ends with an error event and a broken connection, never cleanly. Only a streamed request
@@ -48,7 +51,8 @@
 //! 5. [`provider::Dispatch`] goes to the first candidate's [`provider::ProviderActor`], which asks the gate. *Run*
 //!    spawns an attempt; *wait* spawns a task that waits for the slot, the deadline or the client's disconnect;
 //!    *refuse* sends a [`provider::Bounce`] back to the router, which tries the next candidate or answers. One
-//!    [`provider::HealthActor`] for all workers tells the gates which providers are alive.
+//!    [`provider::HealthActor`] for all workers tells the gates which providers are alive, and one
+//!    [`provider::LoadsActor`] which models they have loaded; it carries out the loads that the gates order.
 //! 6. The attempt checks the data policy again, has [`backend::Backend::encode`] write the call, sends it, and feeds
 //!    the answer to the [`backend::Decoder`]. The first event answers the [`job::Reply`]; the rest goes through a
 //!    channel of [`job::EVENTS`] events. [`provider::retry`] decides what follows a failure: a retry after a pause
@@ -86,14 +90,14 @@
 //! | [`listener`] | how the admin listener and the simulator end connections |
 //! | [`telemetry`] | internal events: each is a struct whose `emit` writes the log line and moves the metric |
 //! | [`cache`] | reused answers: cached ones, and calls in flight that several requests share |
-//! | [`admission`] | the gate of a provider: slots, the waiting line, breaker, cooldown, retry budget; pure but for its slots and leases |
-//! | [`provider`] | a configured provider: the actor that decides, the attempt, its client, discovery, health checks |
+//! | [`admission`] | the gate of a provider: slots, the waiting line, loaded models, breaker, cooldown, retry budget; pure but for its slots and leases |
+//! | [`provider`] | a configured provider: the actor that decides, the attempt, its client, discovery, health checks, loads |
 //! | [`limit`] | the limits of each key: requests, tokens, requests under way |
 //! | [`router`] | the actor that hands jobs to providers; the routing rules, pure |
 //! | [`http`] | the main listener: keys, bounds, the chat handler, bodies, draining |
 //! | [`admin`] | the admin listener: metrics, snapshots, knobs, and the console, whose page is in `admin/console/` |
 //! | [`sim`] | the simulated Ollama behind `demo` and `sim` |
-//! | [`plan`] | capacity planning: arrivals against the gate in simulated time |
+//! | [`plan`] | capacity planning: arrivals against the gate in simulated time, and several models on one server |
 //! | [`config`] | reads and checks the file and the environment; composes the sections that the modules define |
 //! | [`app`] | starts and stops everything in order; reloads |
 //!

@@ -31,7 +31,7 @@ const SIDEWAYS: [(&str, &str); 7] = [
 ];
 
 /// Files and folders that compute and do nothing else.
-const PURE: [&str; 32] = [
+const PURE: [&str; 33] = [
     "chat",
     "dialect",
     "backend",
@@ -55,6 +55,7 @@ const PURE: [&str; 32] = [
     "admission/sliding_window",
     "admission/types",
     "admission/unready",
+    "admission/warm",
     "provider/fallback",
     "provider/retry",
     "cache/eligible",
