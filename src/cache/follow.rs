@@ -132,11 +132,7 @@ pub async fn follow(
         biased;
         () = job.reply.closed() => return,
         head = reader.head() => head,
-        () = passed(deadline) => {
-            job.tried.candidate = job.candidates.pop_front();
-            job.tried.cache = own;
-            return job.fail(too_late());
-        }
+        () = passed(deadline) => return give_up(job, &reader, own),
     };
     let served = head.served.map(|served| seen_by(&reader, served, own));
     match head.outcome {
@@ -153,6 +149,26 @@ pub async fn follow(
             Relay { reader, job, own, sender, has_given: false }.run().await;
         }
     }
+}
+
+/// Answers a job whose deadline passed before its answer began. Only the request that began the
+/// call knows where the call stands; for one that joined it, those were not its own waits and calls.
+fn give_up(mut job: Job, reader: &Reader, own: Option<CacheResult>) {
+    job.tried.cache = own;
+    let stay = job.place.stay().filter(|_| reader.joined().is_none());
+    let Some(stay) = stay else {
+        job.tried.candidate = job.candidates.pop_front();
+        return job.fail(too_late());
+    };
+    let provider = &stay.candidate.provider;
+    let message = match stay.since {
+        Some(_) => format!("provider `{provider}`: the deadline passed in its line"),
+        None => format!("the deadline passed before provider `{provider}` answered"),
+    };
+    job.tried.attempts = stay.attempts;
+    job.tried.queued = stay.queued();
+    job.tried.candidate = Some(stay.candidate);
+    job.fail(GatewayError::new(ErrorKind::Timeout, message));
 }
 
 /// Answers `job` with stored events.

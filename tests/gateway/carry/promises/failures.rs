@@ -23,6 +23,8 @@ async fn a_deadline_before_the_first_piece_is_504_and_the_call_is_closed() {
         let deadline = [("x-request-timeout-ms", "400")];
         let answer = ask(&gateway, api, &deadline, &asked(api, "hi", is_streamed)).await;
         assert_eq!(answer.status, 504, "{api:?}: {}", answer.text());
+        assert!(answer.text().contains("before provider `own` answered"), "{}", answer.text());
+        assert_eq!(answer.header("x-gateway-attempts"), Some("1"), "{api:?}");
         assert!(answer.took >= Duration::from_millis(400), "{:?}", answer.took);
         assert!(!upstream.left(0).await.answered);
         assert_eq!(upstream.calls_so_far().len(), 1);
@@ -136,6 +138,10 @@ async fn whoever_is_turned_away_at_a_line_reads_why_and_nothing_is_sent() {
                 let own = [("x-request-timeout-ms", "200"), ("cache-control", "no-store")];
                 let hasty = ask(&gateway, api, &own, &asked(api, "hasty", is_streamed)).await;
                 check_refused(&hasty, 504, "deadline_passed");
+                // Others might share its call, which then has no deadline of its own.
+                let hasty = ask(&gateway, api, &own[..1], &asked(api, "hasty", is_streamed)).await;
+                assert_eq!(hasty.status, 504, "{api:?}: {}", hasty.text());
+                assert!(hasty.text().contains("`own`: the deadline passed in its line"));
                 sent.push(send("waits"));
                 waiting(&gateway, "own", 1).await;
             }
@@ -145,7 +151,7 @@ async fn whoever_is_turned_away_at_a_line_reads_why_and_nothing_is_sent() {
             let count = sent.len();
             assert!(answers(sent).await.iter().all(|answer| answer.status == 200), "{api:?}");
             assert_eq!(upstream.calls_so_far().len(), count, "{api:?}");
-            gateway.end(if count == 1 { 2 } else { 4 }).await;
+            gateway.end(if count == 1 { 2 } else { 5 }).await;
         }
     }
 }
