@@ -101,6 +101,8 @@ pub struct Provider {
     preloaded: Arc<Mutex<BTreeSet<String>>>,
     /// What its models are loaded with.
     contexts: Arc<pins::Contexts>,
+    /// What it was seen to have loaded.
+    seen_loaded: Mutex<loads::counted::Seen>,
     /// Notified when an answer took so long to begin that something must have been loaded.
     surprised: Notify,
 }
@@ -202,6 +204,7 @@ impl Provider {
             load_failures: Mutex::default(),
             preloaded: before.map_or_else(Arc::default, |before| Arc::clone(&before.preloaded)),
             contexts: before.map_or_else(Arc::default, |before| Arc::clone(&before.contexts)),
+            seen_loaded: Mutex::default(),
             surprised: Notify::new(),
             counts: before.map_or_else(Arc::default, |before| Arc::clone(&before.counts)),
         })

@@ -36,7 +36,7 @@ pub use health::{
     BreakerClosed, BreakerOpened, HealthChanged, HealthChecked, RequestQuarantined, Restarted,
 };
 pub use limits::{LimitDecision, Limited};
-pub use loads::{LoadedBy, ModelLoaded};
+pub use loads::{LoadedBy, ModelLoaded, ModelsLoaded};
 pub use outcome::Outcome;
 pub use redis::{RedisConnected, RedisDisconnected, RedisOperated, RedisOutcome};
 pub use reload::{ConfigRead, ConfigRefused};

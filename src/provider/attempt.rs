@@ -46,6 +46,8 @@ use pump::{Bounds, Pump};
 
 /// How much of a rejection's body is read.
 const MAX_REJECTION: usize = 64 * 1024;
+/// A call whose model was ready spends less than this on loading it.
+const A_LOAD: Duration = Duration::from_secs(1);
 /// How long a rejection's body may take; the status alone says enough.
 const REJECTION_TIME: Duration = Duration::from_secs(5);
 
@@ -94,7 +96,7 @@ pub(super) async fn run(
             attempt_ended(provider, &job, AttemptOutcome::Ok, None);
             span.end(AttemptOutcome::Ok, usage);
             shifted(provider, slot.ended(Ended::Success), AttemptOutcome::Ok);
-            if is_unload(&job.request) {
+            if is_unload(&job.request) || has_loaded(usage) {
                 provider.surprised.notify_one();
             }
             job.complete();
@@ -117,6 +119,13 @@ pub(super) async fn run(
         job.tried.cut.get_or_insert_with(|| failed.error.clone());
     }
     Some((job, failed))
+}
+
+/// Whether the server loaded the model for this call, so that it was not what it was believed to
+/// have loaded.
+fn has_loaded(usage: Usage) -> bool {
+    let load = usage.durations.map_or(0, |durations| durations.load);
+    Duration::from_nanos(load) > A_LOAD
 }
 
 fn attempt_ended(provider: &Provider, job: &Job, outcome: AttemptOutcome, cause: Option<&str>) {

@@ -7,6 +7,7 @@
 //! The one thing to know: a load takes no slot. It concerns nobody's request, and its failure is
 //! the next attempt of the first job that waits for the model.
 
+pub(super) mod counted;
 mod refused;
 
 use std::collections::HashMap;
@@ -236,7 +237,7 @@ async fn look(station: &Rc<Station>) {
     }
     let one = provider.has_one_model();
     provider.gate.keep_installed(|model| !one && !provider.lacks_model(model));
-    match ask(station).await {
+    match ask(station, None).await {
         Ok(loaded) => provider.gate.believe(Some(&loaded)),
         // One that does not say what is loaded is not scheduled; nor is one of which nobody knows
         // anything. What is known of a server that is slow or down once stays believed.
@@ -254,14 +255,16 @@ enum Silence {
     Down,
 }
 
-/// What the server has loaded.
-async fn ask(station: &Station) -> Result<Vec<Loaded>, Silence> {
+/// What the server has loaded; `ordered` is what the gateway itself had loaded since the last time.
+async fn ask(station: &Station, ordered: Option<&str>) -> Result<Vec<Loaded>, Silence> {
     let provider = &station.provider;
     let asked =
         tokio::time::timeout(discovery::LOOK_TIME, discovery::ask(station, Listing::Loaded));
     match asked.await {
         Ok(Ok(models)) => {
-            let loaded = models.iter().filter_map(|model| provider.loaded(model)).collect();
+            let loaded: Vec<Loaded> =
+                models.iter().filter_map(|model| provider.loaded(model)).collect();
+            provider.count_loads(&loaded, ordered);
             provider.catalogue.list(Listing::Loaded).heard(models, Instant::now());
             Ok(loaded)
         }
@@ -310,12 +313,11 @@ async fn carry_out(station: &Rc<Station>, loading: Loading) {
             LoadEnd::Failed
         }
     };
-    let model = provider.model_label(&order.model);
     if end == LoadEnd::Loaded {
-        let by = LoadedBy::Gateway { took };
+        let (model, by) = (provider.model_label(&order.model), LoadedBy::Gateway { took });
         ModelLoaded { provider: &provider.name, model, by }.emit();
     }
-    let loaded = ask(station).await.ok();
+    let loaded = ask(station, Some(&order.model)).await.ok();
     loading.ended((end, took), loaded.as_deref());
     match end {
         LoadEnd::Loaded => provider.note_load(&order.model, true),
@@ -331,7 +333,7 @@ async fn shorten(station: &Station, order: &LoadOrder) {
     if order.leaving.is_empty() {
         return;
     }
-    let Ok(loaded) = ask(station).await else { return };
+    let Ok(loaded) = ask(station, None).await else { return };
     if loaded.len() < 2 {
         return;
     }

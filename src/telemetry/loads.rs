@@ -1,9 +1,10 @@
 //! What happens to the models that servers load: each load counts once, whoever asked for it.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use prometheus::{HistogramVec, IntCounterVec};
+use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec};
 
 use super::metrics;
 
@@ -13,6 +14,11 @@ static METRICS: LazyLock<Metrics> = LazyLock::new(|| Metrics {
         "Models loaded by servers whose loads are scheduled, by who caused it.",
         &["provider", "model", "by"],
     ),
+    loaded: metrics::gauge_with(
+        "model_loaded",
+        "Models that servers were last seen to have loaded.",
+        &["provider", "model"],
+    ),
     seconds: metrics::histogram(
         "model_load_seconds",
         "How long the loads took that the gateway ordered.",
@@ -21,6 +27,7 @@ static METRICS: LazyLock<Metrics> = LazyLock::new(|| Metrics {
 
 struct Metrics {
     loads: IntCounterVec,
+    loaded: IntGaugeVec,
     seconds: HistogramVec,
 }
 
@@ -34,6 +41,24 @@ pub enum LoadedBy {
     },
     /// The server loaded it for a call, of the gateway or of somebody else.
     Server,
+}
+
+/// A server said what it has loaded.
+#[derive(Debug)]
+pub struct ModelsLoaded<'a> {
+    /// At this provider.
+    pub provider: &'a str,
+    /// How many models of each label; 0 for those that are loaded no more.
+    pub counts: &'a BTreeMap<&'a str, i64>,
+}
+
+impl ModelsLoaded<'_> {
+    /// Moves the gauge.
+    pub fn emit(self) {
+        for (model, count) in self.counts {
+            METRICS.loaded.with_label_values(&[self.provider, model]).set(*count);
+        }
+    }
 }
 
 /// A model was loaded.

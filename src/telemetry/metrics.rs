@@ -195,7 +195,7 @@ fn gauge(name: &str, help: &str) -> IntGaugeVec {
     clippy::expect_used,
     reason = "names and labels are constants; a wrong one fails every test"
 )]
-fn gauge_with(name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+pub(super) fn gauge_with(name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
     registered(IntGaugeVec::new(opts(name, help), labels).expect("a constant description"))
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use llm_gateway::sim::SimSettings;
 use serde_json::{Value, json};
 
-use crate::client::{Answer, chat, post_json_with};
+use crate::client::{Answer, chat, post_json, post_json_with};
 use crate::crowd::{answers, count, press, send, snapshot};
 use crate::harness::{Config, Gateway, Key, Provider, Retry, spawn_gateway};
 use crate::patience::eventually;
@@ -87,7 +87,23 @@ async fn models_that_fit_are_loaded_once_each() {
     let metrics = gateway.metrics().await;
     let by = |by| metrics.sum("llm_gateway_model_loads_total", &[("by", by)]);
     assert_eq!((by("gateway"), by("ollama")), (3.0, 0.0));
+    assert_eq!(metrics.sum("llm_gateway_model_loaded", &[("provider", "ollama")]), 3.0);
     gateway.end(24).await;
+}
+
+#[tokio::test]
+async fn a_load_that_somebody_else_caused_is_counted_as_the_server_s() {
+    let simulator = three(3, 50);
+    let gateway = in_front_of(&simulator, |ollama| ollama).await;
+    assert_eq!(ask(&gateway, "a", "m0").await.status, 200);
+    let direct = json!({ "model": "m1", "prompt": "hi", "stream": false });
+    assert_eq!(post_json(&format!("{}/api/generate", simulator.url), &direct).await.status, 200);
+    assert_eq!(ask(&gateway, "a", "m2").await.status, 200);
+    let metrics = gateway.metrics().await;
+    let by = |by| metrics.sum("llm_gateway_model_loads_total", &[("by", by)]);
+    assert_eq!((by("gateway"), by("ollama")), (2.0, 1.0));
+    assert_eq!(metrics.sum("llm_gateway_model_loaded", &[("provider", "ollama")]), 3.0);
+    gateway.end(2).await;
 }
 
 #[tokio::test]

@@ -185,7 +185,7 @@ impl Warm {
         let load = self.load(lane);
         match &self.swap {
             Some(swap) if swap.target == lane => match swap.phase {
-                Phase::Drain => self.drained(&swap.leaving, now) + load,
+                Phase::Drain => self.drained(&swap.leaving) + load,
                 Phase::Load { since, .. } => {
                     load.saturating_sub(now.saturating_duration_since(since))
                 }
@@ -194,12 +194,12 @@ impl Warm {
                 let (when, leaving) = self.when(lane, line, now);
                 let wait = when.saturating_duration_since(now);
                 let other = swap.as_ref().map_or(Duration::ZERO, |swap| match swap.phase {
-                    Phase::Drain => self.drained(&swap.leaving, now) + self.load(swap.target),
+                    Phase::Drain => self.drained(&swap.leaving) + self.load(swap.target),
                     Phase::Load { since, .. } => {
                         self.load(swap.target).saturating_sub(now.saturating_duration_since(since))
                     }
                 });
-                wait.max(other) + self.drained(&leaving, now) + load
+                wait.max(other) + self.drained(&leaving) + load
             }
         }
     }
@@ -248,7 +248,7 @@ impl Warm {
     }
 
     /// How long the running calls of these lanes probably still take.
-    fn drained(&self, lanes: &BTreeSet<Lane>, _now: Instant) -> Duration {
+    fn drained(&self, lanes: &BTreeSet<Lane>) -> Duration {
         let busy = lanes.iter().filter_map(|lane| self.runners.get(lane));
         let busy = busy.filter(|runner| runner.in_flight() > 0);
         busy.filter_map(Runner::mean_hold).max().unwrap_or_default()
