@@ -142,6 +142,8 @@ async fn whoever_is_turned_away_at_a_line_reads_why_and_nothing_is_sent() {
                 let hasty = ask(&gateway, api, &own[..1], &asked(api, "hasty", is_streamed)).await;
                 assert_eq!(hasty.status, 504, "{api:?}: {}", hasty.text());
                 assert!(hasty.text().contains("`own`: the deadline passed in its line"));
+                // Its call leaves the line a moment after its client is answered.
+                waiting(&gateway, "own", 0).await;
                 sent.push(send("waits"));
                 waiting(&gateway, "own", 1).await;
             }
