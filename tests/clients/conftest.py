@@ -61,7 +61,7 @@ models = ["fail-401"]
 backend = "openai"
 base_url = "{media}/v1"
 trust = "local"
-models = ["whisper-1", "tts-1", "cut", "image-1"]
+models = ["whisper-1", "tts-1", "cut", "image-1", "reads"]
 passthrough = ["/v1/audio/*", "/v1/images/*"]
 [[routes]]
 model = "dictation"

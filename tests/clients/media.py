@@ -1,8 +1,9 @@
-"""A server for speech, transcriptions and images, which says what it was sent.
+"""A server for speech, transcriptions, images and documents, which says what it was sent.
 
 Its sound is longer than one read and is written piece by piece; a model named `cut` ends in the middle of it.
 """
 
+import base64
 import contextlib
 import email.parser
 import email.policy
@@ -28,6 +29,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif self.path == "/v1/images/generations":
             asked = json.loads(body)
             self._answer({"created": 1_790_000_000, "data": [{"b64_json": "AAAA", "revised_prompt": asked["prompt"]}] * asked["n"]})
+        elif self.path == "/v1/chat/completions":
+            self._answer(self._read(json.loads(body)))
         elif self.path == "/v1/images/edits":
             fields = self._form(body)
             self._answer({"created": 1_790_000_000, "data": [{"b64_json": str(len(fields["image"]))}]})
@@ -49,6 +52,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(b"%x\r\n%s\r\n" % (len(PIECE), PIECE))
             self.wfile.flush()
         self.wfile.write(b"0\r\n\r\n")
+
+    def _read(self, asked):
+        parts = [part for message in asked["messages"] for part in message["content"] if part["type"] == "file"]
+        documents = [base64.b64decode(part["file"]["file_data"].removeprefix("data:application/pdf;base64,")) for part in parts]
+        said = {"role": "assistant", "content": " ".join(f"{len(document)} {document[:5].decode()}" for document in documents)}
+        choice = {"index": 0, "message": said, "finish_reason": "stop"}
+        usage = {"prompt_tokens": 9, "completion_tokens": 4, "total_tokens": 13}
+        return {
+            "id": "chatcmpl-1", "object": "chat.completion", "created": 1_790_000_000, "model": asked["model"], "choices": [choice],
+            "usage": usage,
+        }
 
     def _form(self, body):
         head = f"content-type: {self.headers['content-type']}\r\n\r\n".encode()

@@ -6,15 +6,17 @@ The suite decides what to ask from the capabilities declared below. What it skip
 | --- | --- |
 | forced tool calls (`test_tool_choice`) | Ollama cannot be told to call a tool: a forced one is the only one offered, and "Hello" does not call for it |
 | images, also from tools | the suite fetches its pictures from the internet; there is a test with one of our own below |
-| PDF, audio, Anthropic's blocks | neither client sends them to Ollama |
+| PDF from tools, audio, Anthropic's blocks | neither client sends them to Ollama; a PDF in the question goes to a provider that takes it, below |
 | recorded calls (VCR) | recordings are of other servers |
 """
+
+import types
 
 import pytest
 from langchain_core.messages import HumanMessage
 from langchain_ollama import ChatOllama
 from langchain_openai import ChatOpenAI
-from langchain_tests.integration_tests import ChatModelIntegrationTests
+from langchain_tests.integration_tests import ChatModelIntegrationTests, chat_models
 
 PICTURE = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
@@ -79,3 +81,25 @@ class TestChatOllama(Standard):
     def chat_model_params(self):
         headers = {"authorization": f"Bearer {self.gateway.key}"}
         return {"model": "llama3.1", "base_url": self.gateway.url, "client_kwargs": {"headers": headers}}
+
+
+class Documents(ChatModelIntegrationTests):
+    """The suite's own test of a PDF, at a provider that takes it."""
+
+    chat_model_class = ChatOpenAI
+    supports_pdf_inputs = True
+
+
+def test_a_pdf_reaches_a_provider_that_takes_it(gateway, monkeypatch):
+    pdf = b"%PDF-1.4\n" + bytes(range(256))
+    # The suite fetches its document from the internet.
+    monkeypatch.setattr(chat_models.httpx, "get", lambda *_, **__: types.SimpleNamespace(content=pdf))
+    answers = []
+
+    class Model(ChatOpenAI):
+        def invoke(self, *arguments, **named):
+            answers.append(super().invoke(*arguments, **named))
+            return answers[-1]
+
+    Documents().test_pdf_inputs(Model(model="reads", base_url=f"{gateway.url}/v1", api_key=gateway.key))
+    assert [answer.content for answer in answers] == [f"{len(pdf)} %PDF-"] * 2
