@@ -3,8 +3,8 @@
 //! A server of local models has room for few of them at one time, and a load takes longer than many
 //! answers. Served in the order of arrival, requests for several models make it load without end.
 //! This is the rule that keeps loads rare and waits bounded: a model stays while the price of
-//! another one (both loads) has not been earned, those who waited when it was loaded are served
-//! before it goes, and nobody waits longer than a few prices.
+//! another one (both loads) has not been earned, the jobs that waited when it was loaded are served
+//! before it is unloaded, and no job waits longer than a few prices.
 //!
 //! Owns the beliefs about the server (what is loaded, how long loads take, which models fit beside
 //! each other), the wishes for models that are not loaded, and the one swap in progress. It is a
@@ -13,7 +13,7 @@
 //!
 //! The trap: a call that is sent although its model is not loaded stands in the server's own line,
 //! where it waits for ever if the gateway keeps the other models busy. Therefore the models that
-//! have to leave are always drained before the order, also when nobody knows whether they must.
+//! have to leave are always drained before the order, also when it is unknown whether they must.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -41,13 +41,13 @@ pub use view::{LoadState, LoadView};
 #[derive(Debug)]
 pub struct Warm {
     policy: WarmPolicy,
-    /// Whether the server has said what is loaded. If it does not say, nothing is held back.
+    /// Whether the server has listed its loaded models. If it does not, no job is held back.
     is_known: bool,
-    /// When somebody first needed to know.
+    /// When a job first needed that list.
     asked: Option<Instant>,
     /// Whether the server did not say.
     gave_up: bool,
-    /// Whether the server said that nothing is loaded right after it had loaded a model: then its
+    /// Whether the server listed no models right after it had loaded one: then its
     /// word for that counts for nothing.
     is_mute: bool,
     runners: BTreeMap<Lane, Runner>,
@@ -57,7 +57,7 @@ pub struct Warm {
     last: u64,
     /// When a model has stayed long enough for the one that is wanted.
     due: Option<Instant>,
-    /// The order that nobody has taken yet.
+    /// The order that was not taken yet.
     order: Option<LoadOrder>,
 }
 
@@ -111,7 +111,7 @@ impl Warm {
         asked.checked_add(FIRST_LOOK)
     }
 
-    /// The server has a model that nobody may have asked for yet.
+    /// The server has loaded a model that may not have been requested yet.
     pub fn know(&mut self, lane: Lane, model: &Arc<str>, needs: &Needs, now: Instant) {
         self.runners.entry(lane).or_insert_with(|| Runner::new(model, needs.by, now));
     }
@@ -199,7 +199,8 @@ impl Warm {
         }
     }
 
-    /// Somebody wants a model that is not loaded, if only to be told that this takes too long.
+    /// A job needs a model that is not loaded. This counts even if the job is refused because the
+    /// load takes too long.
     pub fn want(&mut self, lane: Lane, now: Instant) {
         if self.is_cold(lane, now)
             && let Some(runner) = self.runners.get_mut(&lane)
@@ -288,7 +289,8 @@ impl Warm {
     }
 
     /// An order has ended after `took`; `loaded` is what the server has loaded now, where it could
-    /// be asked. Returns what the load costs those who wait for the model: slots held for so long.
+    /// be asked. Returns the cost of the load for the jobs that wait for the model, in time for
+    /// which they would have held their slots.
     pub fn loaded<T>(
         &mut self,
         order: &LoadOrder,

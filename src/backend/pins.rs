@@ -1,7 +1,7 @@
 //! The options of the process that runs a model, which are the operator's and the same in all calls.
 //!
 //! Owns which options these are and the change to a call's bytes. A server of the Ollama kind loads
-//! a model anew, for everybody, as soon as one call says another of them than the call before.
+//! a model again, for all clients, as soon as one call differs in one of them from the call before.
 //!
 //! The one thing to know: saying nothing is saying something else, too. What is pinned is written
 //! into every call, and what is not pinned is in none.
@@ -15,7 +15,7 @@ use crate::wire::splice::{Edits, Outline};
 /// The calls that run a model.
 const RUNS: [&str; 3] = ["/api/chat", "/api/generate", "/api/embed"];
 
-/// Options beside the context length for which a model is loaded anew (`needsReload` in Ollama's
+/// Options beside the context length for which a model is reloaded (`needsReload` in Ollama's
 /// `server/sched.go`).
 pub const OF_THE_RUNNER: [&str; 6] =
     ["num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread", "draft_num_predict"];
@@ -34,7 +34,7 @@ pub struct Pins {
 }
 
 impl Pins {
-    /// Writes them into a call, in the place of what the client said. What that changes is noted
+    /// Writes them into a call, instead of the client's values. What that changes is noted
     /// in the call's dropped fields.
     pub fn replace(&self, call: &mut UpstreamRequest) {
         self.apply(call, Manner::Replace);

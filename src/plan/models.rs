@@ -64,7 +64,7 @@ pub struct Workload {
     pub requests: Vec<Request>,
 }
 
-/// Who decides which request is served next.
+/// What decides which request is served next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Served {
     /// The server alone.

@@ -4,7 +4,7 @@
 //! Owns the task that asks a server what it has loaded and carries out the gate's orders. The gate
 //! decides which model is loaded and when; here that becomes calls.
 //!
-//! The one thing to know: a load takes no slot. It concerns nobody's request, and its failure is
+//! The one thing to know: a load takes no slot. It belongs to no request, and its failure is
 //! the next attempt of the first job that waits for the model.
 
 pub(super) mod counted;
@@ -110,7 +110,7 @@ impl Handler<Tend> for LoadsActor {
                 drop(actix_rt::spawn(async move {
                     tokio::select! {
                         () = preloading => {}
-                        // Whoever takes over goes on with it.
+                        // The task that takes over continues it.
                         _ = over.wait_for(|until| *until != Until::Told) => {}
                     }
                 }));
@@ -202,7 +202,7 @@ async fn tend(station: Rc<Station>, mut until: watch::Receiver<Until>) {
             Until::Loaded => true,
         };
         if is_over {
-            // Whoever takes over may wait for the same notice.
+            // The task that takes over may wait for the same notification.
             ordered.notify_one();
             return;
         }
@@ -239,8 +239,8 @@ async fn look(station: &Rc<Station>) {
     provider.gate.keep_installed(|model| !one && !provider.lacks_model(model));
     match ask(station, None).await {
         Ok(loaded) => provider.gate.believe(Some(&loaded)),
-        // One that does not say what is loaded is not scheduled; nor is one of which nobody knows
-        // anything. What is known of a server that is slow or down once stays believed.
+        // The loads of a server that does not list its loaded models are not scheduled, nor those
+        // of a server that never did. A list stays in force if the server fails to answer once.
         Err(Silence::Mute) => provider.gate.believe(None),
         Err(Silence::Down) if provider.gate.needs_look() => provider.gate.believe(None),
         Err(Silence::Down) => {}

@@ -26,7 +26,7 @@ use crate::wire::splice::Outline;
 /// set none.
 const MOST_CONTEXT: u32 = 32_768;
 /// What a context length grows to is a multiple of this, so that a client cannot have a model
-/// loaded anew with every request.
+/// reloaded by every request.
 const STEP: u32 = 1024;
 /// The most runners whose context length is remembered.
 const MOST_RUNNERS: usize = 256;
@@ -165,7 +165,7 @@ impl Provider {
         });
     }
 
-    /// The operator's own fields of a call, but for those that are pinned.
+    /// The operator's own fields of a call, except those that are pinned.
     pub(super) fn added_to(&self, model: &str) -> &Map<String, Value> {
         if self.is_pinned(model) { &self.unpinned } else { &self.added }
     }
@@ -228,8 +228,8 @@ impl Contexts {
         self.0.lock().values_mut().for_each(|context| context.said = None);
     }
 
-    /// Changes what is known of a runner, or of the model of that name while nobody knew its
-    /// runner. Names come from callers, so that those beyond [`MOST_RUNNERS`] are not remembered.
+    /// Changes what is known of a runner, or of the model of that name while its
+    /// runner was unknown. Names come from callers, so that those beyond [`MOST_RUNNERS`] are not remembered.
     fn change(&self, key: &Arc<str>, model: &str, change: impl FnOnce(&mut Context)) {
         let mut contexts = self.0.lock();
         if let Some(context) = contexts.get_mut(key) {
@@ -237,7 +237,7 @@ impl Contexts {
         }
         let known = contexts.remove(untagged(model));
         if known.is_none() && contexts.len() >= MOST_RUNNERS {
-            // What cannot be remembered must not have a model loaded anew.
+            // A context length that cannot be remembered must not reload a model.
             return;
         }
         let mut context = known.unwrap_or_default();

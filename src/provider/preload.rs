@@ -3,7 +3,7 @@
 //! Each is wished for once, in the order of the list, when the gateway starts or a reload adds it.
 //! Afterwards it is a model like all others: it goes when another one is worth more.
 //!
-//! The one thing to know: nobody knows what fits before it was tried. A model for which one before
+//! The one thing to know: what fits is unknown before it was tried. A model for which one before
 //! it in the list had to go is the last that is tried, and the ones before it are loaded again.
 
 use std::sync::Arc;
@@ -78,7 +78,7 @@ async fn load(provider: &Arc<Provider>, model: &str) -> bool {
 }
 
 impl Provider {
-    /// Whether a model is loaded; `None` when nobody knows.
+    /// Whether a model is loaded; `None` if that is unknown.
     fn is_loaded(&self, model: &str) -> Option<bool> {
         match self.gate.load_state(&self.lane_key(model))? {
             LoadState::Loaded | LoadState::Leaving => Some(true),

@@ -24,7 +24,7 @@ use crate::admission::{Arrival, Ended};
 use crate::chat::{ErrorKind, GatewayError, Listing, LoadBy};
 use crate::policy::Priority;
 
-/// In whose name the operator's wishes wait.
+/// The caller's name of the operator's wishes in the line.
 const OPERATOR: &str = "(operator)";
 
 impl Provider {

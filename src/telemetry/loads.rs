@@ -1,4 +1,4 @@
-//! What happens to the models that servers load: each load counts once, whoever asked for it.
+//! The loads of models: each counts once, by its cause.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -31,7 +31,7 @@ struct Metrics {
     seconds: HistogramVec,
 }
 
-/// Who caused a load.
+/// The cause of a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoadedBy {
     /// The gateway ordered it, and it took so long.
@@ -39,7 +39,7 @@ pub enum LoadedBy {
         /// From the order to the model being loaded.
         took: Duration,
     },
-    /// The server loaded it for a call, of the gateway or of somebody else.
+    /// The server loaded it for a call by the gateway or by another client.
     Server,
 }
 
@@ -68,7 +68,7 @@ pub struct ModelLoaded<'a> {
     pub provider: &'a str,
     /// Its name, where that may be a label.
     pub model: &'a str,
-    /// Who caused it.
+    /// Its cause.
     pub by: LoadedBy,
 }
 

@@ -33,7 +33,7 @@ fn with_context(context: u32) -> Value {
 }
 
 #[tokio::test]
-async fn clients_with_other_context_lengths_share_the_largest_and_nothing_is_loaded_anew() {
+async fn clients_with_other_context_lengths_share_the_largest_and_nothing_is_reloaded() {
     let simulator = Simulator::start(quick());
     let gateway = in_front_of(&simulator, |ollama| ollama).await;
     let first = chat(&gateway, with_context(4096)).await;
@@ -102,7 +102,7 @@ async fn the_operator_s_options_are_in_every_call_from_the_first_load_on() {
 }
 
 #[tokio::test]
-async fn nobody_has_a_model_loaded_with_more_than_the_operator_allows() {
+async fn no_model_is_loaded_with_more_than_the_operator_allows() {
     let simulator = Simulator::start(quick());
     let gateway = in_front_of(&simulator, |ollama| {
         ollama.model_settings(toml::toml! { "llama3.1" = { max_num_ctx = 8192 } })

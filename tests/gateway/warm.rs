@@ -92,7 +92,7 @@ async fn models_that_fit_are_loaded_once_each() {
 }
 
 #[tokio::test]
-async fn a_load_that_somebody_else_caused_is_counted_as_the_server_s() {
+async fn a_load_that_another_client_caused_is_counted_as_the_server_s() {
     let simulator = three(3, 50);
     let gateway = in_front_of(&simulator, |ollama| ollama).await;
     assert_eq!(ask(&gateway, "a", "m0").await.status, 200);
@@ -130,7 +130,7 @@ async fn the_longest_wait_for_a_slot_does_not_count_the_load() {
 }
 
 #[tokio::test]
-async fn who_cannot_wait_for_the_load_is_told_at_once_and_counts_as_a_wish() {
+async fn a_client_that_cannot_wait_for_the_load_is_told_at_once_and_counts_as_a_wish() {
     let simulator = three(1, 700);
     let gateway = in_front_of(&simulator, |ollama| ollama).await;
     assert_eq!(ask(&gateway, "a", "m0").await.status, 200);
@@ -139,7 +139,7 @@ async fn who_cannot_wait_for_the_load_is_told_at_once_and_counts_as_a_wish() {
     assert_eq!((hasty.status, hasty.header("x-gateway-reason")), (503, Some("predicted_wait")));
     assert!(hasty.header("retry-after").is_some());
     assert!(hasty.took < Duration::from_millis(300), "{:?}", hasty.took);
-    // Nobody waits, and the model is loaded for those who come again.
+    // No job waits, and the model is loaded for the next request.
     loaded(&gateway, "m1").await;
     let again = post_json_with(&gateway.url("/v1/chat"), &headers, &body("m1")).await;
     assert_eq!(again.status, 200, "{again:?}");

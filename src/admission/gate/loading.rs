@@ -1,4 +1,4 @@
-//! The gate's part in the loading of models: who waits for a load, and how long.
+//! The gate's part in the loading of models: which jobs wait for a load, and how long.
 //!
 //! Owns nothing: [`Warm`] decides which model is loaded, and this file tells it what the gate knows
 //! and does what follows for the waiting jobs. Without a policy everything here does nothing.
@@ -155,7 +155,7 @@ impl<W> Gate<W> {
         self.grant(at, wakes);
     }
 
-    /// How far a model's load is; `None` where loads are not scheduled, or nobody knows the model.
+    /// How far a model's load is; `None` where loads are not scheduled, or the model is unknown.
     /// `key` is that of [`Needs`].
     pub fn load_state(&self, key: &str, now: Instant) -> Option<LoadState> {
         self.warm.as_ref()?.state_of(self.models.find(key)?, &self.line, now)
@@ -325,7 +325,7 @@ impl<W> Gate<W> {
                 let Waiter { deadline, was_cold, .. } = &entry.load;
                 let until = match (was_cold, is_cold) {
                     (false, false) | (true, true) => return entry.until,
-                    // From now on it waits in line only; those who waited for the load are not
+                    // From now on it waits in line only; the jobs that waited for the load are not
                     // refused because they are many.
                     (true, false) => {
                         let until = entry.since.checked_add(longest.saturating_add(load_bound));

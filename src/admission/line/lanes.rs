@@ -8,8 +8,8 @@ use super::{Entry, Flow, Key, Lane, Line};
 use crate::admission::cost::Turn;
 
 impl<T> Line<T> {
-    /// The lowest virtual time among the callers that wait in this lane; the clock when nobody
-    /// does. The higher it is, the more they have had.
+    /// The lowest virtual time among the callers that wait in this lane; the clock if none
+    /// waits. The higher it is, the more they have had.
     pub fn level(&self, lane: Lane) -> u64 {
         let ready = self.lanes.get(&lane).map(|waiters| &waiters.ready);
         let heads = ready.and_then(|ready| {

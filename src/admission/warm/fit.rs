@@ -38,7 +38,7 @@ impl Fit {
         }
     }
 
-    /// Whether these fit beside each other; `None` when nobody knows.
+    /// Whether these fit beside each other; `None` if that is unknown.
     pub fn fits(&self, lanes: &BTreeSet<Lane>) -> Option<bool> {
         if lanes.len() <= 1 || self.together.iter().any(|set| lanes.is_subset(set)) {
             return Some(true);

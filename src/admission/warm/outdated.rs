@@ -1,7 +1,7 @@
 //! Models that have to be loaded again, because what they are to be loaded with has changed.
 //!
-//! The one thing to know: a server does that by itself as soon as a call differs, and lets nobody
-//! in meanwhile. So the model counts as not loaded from the moment on that somebody wants it
+//! The one thing to know: a server does that by itself as soon as a call differs, and admits no
+//! calls meanwhile. So the model counts as not loaded from the moment on that a request needs it
 //! otherwise; its calls end, and then the gateway loads it.
 
 use super::{Phase, Warm};

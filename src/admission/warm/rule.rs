@@ -4,8 +4,8 @@
 //! same for loads of a second and of a minute.
 //!
 //! Rejected: the oldest wish first, which loads without end with three models; the model with the
-//! most waiting jobs first, which starves the one whose load is dearest; fairness within a minute,
-//! which is impossible where a load takes most of one.
+//! most waiting jobs first, which starves the one whose load takes longest; fairness within a
+//! minute, which is impossible where a load takes most of one.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -14,14 +14,14 @@ use super::runner::{Runner, Stay};
 use super::{LoadState, Phase, Swap, Warm};
 use crate::admission::line::{Lane, Line};
 
-/// A model that was loaded for nobody stays for this part of its load.
+/// A loaded model that has served no job stays for this part of its load.
 const UNUSED: f64 = 0.5;
 /// An idle model stays for this part of its load after its last call: agents come back soon.
 const LINGER: f64 = 0.1;
 /// A model stays loaded for at least this many prices.
 const LEAST: f64 = 2.0;
-/// A model that people use and nobody uses now stays for this many prices before batch work has it
-/// replaced.
+/// An idle model that interactive jobs have used stays for this many prices before batch jobs may
+/// replace it.
 const QUIET: f64 = 1.0;
 
 impl Warm {
@@ -151,7 +151,7 @@ impl Warm {
         self.runners.iter().find(stray).map(|(lane, _)| *lane)
     }
 
-    /// Whether the model fits beside those that are loaded; `None` when nobody knows.
+    /// Whether the model fits beside those that are loaded; `None` if that is unknown.
     fn fits(&self, target: Lane) -> Option<bool> {
         let mut lanes = self.residents();
         lanes.insert(target);
@@ -171,7 +171,7 @@ impl Warm {
         loaded.into_iter().take(count).map(|(_, _, lane)| lane).collect()
     }
 
-    /// When the model may be loaded that is wanted since then, as far as failed loads are concerned.
+    /// When a model that is wanted since then may be loaded, as far as failed loads are concerned.
     fn after_pause(&self, lane: Lane, since: Instant) -> Instant {
         let paused = self.runners.get(&lane).and_then(|runner| runner.paused);
         paused.map_or(since, |paused| paused.max(since))

@@ -1,4 +1,5 @@
-//! One model that a server can load: whether it is, who wants it, and what was learnt of it.
+//! One model that a server can load: whether it is loaded, whether jobs need it, and what was
+//! learnt about it.
 //!
 //! Owns the state of one lane. Decides nothing that concerns two models.
 //!
@@ -22,7 +23,7 @@ pub(super) struct Runner {
     pub by: LoadBy,
     /// Set while it is loaded.
     pub stay: Option<Stay>,
-    /// Set while it is not loaded and somebody wants it.
+    /// Set while it is not loaded and a job needs it.
     pub wanted: Option<Wish>,
     /// Whether the server has it loaded with other options than it is to have, as far as is known.
     pub is_outdated: bool,

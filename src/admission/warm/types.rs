@@ -12,7 +12,7 @@ pub struct WarmPolicy {
     /// How many prices a loaded model may stay while another one is waited for, at least. Default
     /// 2.
     pub stay: f64,
-    /// After how many prices it has to go, whoever waits for it. Default 8.
+    /// After how many prices it is unloaded, even if jobs wait for it. Default 8.
     pub most: f64,
     /// How long a load may take.
     pub load_bound: Duration,

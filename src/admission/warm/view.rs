@@ -25,7 +25,7 @@ pub enum LoadState {
         /// How long until it is probably loaded.
         left: Duration,
     },
-    /// It is not loaded, and nobody wants it.
+    /// It is not loaded, and no job needs it.
     Cold,
 }
 

@@ -101,7 +101,7 @@ fn nearly_everything_is_answered_where_loads_in_the_order_of_arrival_would_answe
     let (outcome, warm, by_key) = run(&workload, Served::Warm);
     assert!(alone.answered * 3 < alone.of && fair.answered * 3 < fair.of, "{alone:?} {fair:?}");
     assert_eq!((warm.answered, outcome.aborted), (warm.of, 0), "{warm:?}");
-    // Nobody pays for the others: every key waits about as long as any other.
+    // Every key waits about as long as any other.
     let longest = by_key.values().map(|waits| waits.p95).fold(0.0, f64::max);
     assert!(longest < 300.0 && warm.max < 320.0, "{by_key:?}");
 }

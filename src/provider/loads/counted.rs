@@ -1,4 +1,4 @@
-//! Which models a server was seen to have loaded: for the metrics, whoever had them loaded.
+//! The models that a server has listed as loaded, for the metrics: by the gateway or by others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
