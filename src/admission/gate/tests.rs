@@ -1,4 +1,4 @@
-//! The gate, rule by rule; properties over random histories are in `random`.
+//! The gate, rule by rule; properties over random histories are in `random` and `loads`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use crate::admission::concurrency::Concurrency;
 use crate::admission::evidence::Fault;
 use crate::admission::line::Share;
 use RefusalReason::*;
-
 mod causes;
 mod checks;
 mod closing;
+mod loads;
 mod models;
 mod random;
 mod shared_limit;

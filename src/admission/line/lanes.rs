@@ -7,6 +7,10 @@ use std::time::Instant;
 use super::{Entry, Flow, Key, Lane, Line};
 use crate::admission::cost::Turn;
 
+/// The most jobs that are charged at one time: where jobs take next to no time, a load is worth any
+/// number of them.
+const MOST_CHARGED: f64 = 10_000.0;
+
 impl<T> Line<T> {
     /// The lowest virtual time among the callers that wait in this lane; the clock if none
     /// waits. The higher it is, the more they have had.
@@ -42,7 +46,8 @@ impl<T> Line<T> {
         let weights = flows.iter().filter_map(|flow| self.queues.get(flow)).map(|q| q.weight);
         let weights: u64 = weights.map(u64::from).sum();
         // A caller's part is jobs × weight ÷ weights, and a job costs it 1 ÷ weight.
-        let each = (jobs.max(0.0) * Turn::MEAN.0 as f64 / weights.max(1) as f64) as u64;
+        let jobs = jobs.clamp(0.0, MOST_CHARGED);
+        let each = (jobs * Turn::MEAN.0 as f64 / weights.max(1) as f64) as u64;
         for flow in flows {
             if let Some(queue) = self.queues.get(&flow) {
                 self.advance(flow, queue.pass.saturating_add(each));

@@ -30,11 +30,11 @@ impl Bench {
     }
 }
 
-fn needs(model: &str) -> Needs {
+pub(super) fn needs(model: &str) -> Needs {
     Needs { key: Arc::from(model), by: LoadBy::Prompt, slots: None }
 }
 
-fn loaded(models: &[&str]) -> Vec<Loaded> {
+pub(super) fn loaded(models: &[&str]) -> Vec<Loaded> {
     models.iter().map(|model| Loaded { model: Arc::from(*model), needs: needs(model) }).collect()
 }
 
