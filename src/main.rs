@@ -29,7 +29,8 @@ const CONFIG: u8 = 78;
 #[derive(Parser)]
 #[command(name = "llm-gateway", version)]
 struct Arguments {
-    /// The configuration file [default: $LLM_GATEWAY_CONFIG, else config/gateway.toml where it exists]
+    /// The configuration file [default: $LLM_GATEWAY_CONFIG, else config/gateway.toml where it
+    /// exists]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]
@@ -289,7 +290,8 @@ fn health(url: Option<&str>, explicit: Option<&Path>) -> ExitCode {
     }
 }
 
-/// The environment and the configuration, or the problems on standard error and the status that says so.
+/// The environment and the configuration, or the problems on standard error and the status that
+/// says so.
 fn load(explicit: Option<PathBuf>) -> Result<(Environment, Loaded), ExitCode> {
     let loaded = config::read_environment().and_then(|environment| {
         let loaded = config::load(explicit.as_deref(), &environment)?;

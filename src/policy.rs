@@ -1,10 +1,11 @@
-//! The words for who goes first, where a prompt may go and what follows a cut, shared by callers, jobs and providers.
+//! The words for who goes first, where a prompt may go and what follows a cut, shared by callers,
+//! jobs and providers.
 //!
 //! Owns four closed sets and their spelling in configuration and headers. Refuses anything with
 //! behaviour: what follows from a word is decided by the router and the gate.
 //!
-//! What a reader would get wrong: [`Trust`] says where a provider runs, [`DataPolicy`] what a request
-//! insists on. A request without a policy may go to either kind.
+//! What a reader would get wrong: [`Trust`] says where a provider runs, [`DataPolicy`] what a
+//! request insists on. A request without a policy may go to either kind.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -72,8 +73,8 @@ impl Trust {
 }
 
 impl Trust {
-    /// Who sees a prompt for this model at a provider of this trust. An Ollama server, wherever it runs, hands models
-    /// whose tag is `cloud` or ends in `-cloud` on to its makers' machines.
+    /// Who sees a prompt for this model at a provider of this trust. An Ollama server, wherever it
+    /// runs, hands models whose tag is `cloud` or ends in `-cloud` on to its makers' machines.
     pub fn of_model(self, model: &str) -> Self {
         let tag = model.rsplit_once(':').map_or("", |(_, tag)| tag).to_ascii_lowercase();
         if tag == "cloud" || tag.ends_with("-cloud") { Self::Cloud } else { self }

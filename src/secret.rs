@@ -1,7 +1,8 @@
 //! Text that must not be shown: client keys, provider keys, the admin token.
 //!
-//! Owns the masking: whatever prints, logs or serialises a [`Secret`] writes `***`. Refuses nothing;
-//! an empty secret means "none set" and is shown as empty, so that an operator can see that.
+//! Owns the masking: whatever prints, logs or serialises a [`Secret`] writes `***`. Refuses
+//! nothing; an empty secret means "none set" and is shown as empty, so that an operator can see
+//! that.
 //!
 //! What a reader would get wrong: `==` is not constant-time. It serves to notice a changed
 //! configuration, never to check what a client sent.

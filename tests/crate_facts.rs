@@ -1,7 +1,8 @@
-//! Facts about actix, awc and actix-web that the design rests on, each as a small test of the crate alone.
+//! Facts about actix, awc and actix-web that the design rests on, each as a small test of the crate
+//! alone.
 //!
-//! Nothing here tests the gateway. When an update of a crate fails one of these, the code that relies on the fact has
-//! to be looked at before the test is changed.
+//! Nothing here tests the gateway. When an update of a crate fails one of these, the code that
+//! relies on the fact has to be looked at before the test is changed.
 #![cfg(test)]
 
 #[path = "crate_facts/clients.rs"]

@@ -1,9 +1,10 @@
 //! Recorded shapes of upstream answers, read by every backend however the bytes are cut.
 //!
-//! Each folder `tests/fixtures/upstream/<backend>/<case>/` holds what a provider sends (`body.*`, and in
-//! `chunks.json` the sizes in which it writes), the exchange around it (`http.json`), the request that led to it
-//! (`request.json`) and what a backend must make of it (`expected.json`). New folders are found by themselves.
-//! `golden/answers.rs` has every dialect write what was read, and `golden/schema.rs` validates that.
+//! Each folder `tests/fixtures/upstream/<backend>/<case>/` holds what a provider sends (`body.*`,
+//! and in `chunks.json` the sizes in which it writes), the exchange around it (`http.json`), the
+//! request that led to it (`request.json`) and what a backend must make of it (`expected.json`).
+//! New folders are found by themselves. `golden/answers.rs` has every dialect write what was read,
+//! and `golden/schema.rs` validates that.
 
 #![expect(
     clippy::indexing_slicing,
@@ -296,7 +297,8 @@ fn asked(case: &Case) -> ChatRequest {
     }
 }
 
-/// Takes out what says the same in other words: every call is streamed here, and a free choice is not said.
+/// Takes out what says the same in other words: every call is streamed here, and a free choice is
+/// not said.
 fn bare(mut body: Value) -> Value {
     let fields = body.as_object_mut().unwrap();
     for name in ["stream", "stream_options", "tool_choice", "toolConfig"] {

@@ -1,7 +1,7 @@
 //! The documentation's proofs, checked: every test that `docs/overload.md` names exists.
 //!
-//! A name is a path of modules and a function: `line::a_test` is in `tests/gateway/line.rs`, `admission::budget::a_test` in
-//! `src/provider/budget.rs`. It reads text, not syntax.
+//! A name is a path of modules and a function: `line::a_test` is in `tests/gateway/line.rs`,
+//! `admission::budget::a_test` in `src/provider/budget.rs`. It reads text, not syntax.
 #![cfg(test)]
 
 use std::fs;

@@ -1,10 +1,13 @@
-//! A property of all pairs: whatever a client asks in any dialect reaches any kind of provider, or is refused by name.
+//! A property of all pairs: whatever a client asks in any dialect reaches any kind of provider, or
+//! is refused by name.
 //!
-//! `talk` holds what can be wanted, `render` how each dialect says it, `told` what is looked for in the call that the
-//! backend builds: texts in order, calls with their arguments and results, pictures, tools, schemas and settings. What
-//! only tunes may be missing when it is named as dropped. `bytes` feeds nonsense to everything that reads.
+//! `talk` holds what can be wanted, `render` how each dialect says it, `told` what is looked for in
+//! the call that the backend builds: texts in order, calls with their arguments and results,
+//! pictures, tools, schemas and settings. What only tunes may be missing when it is named as
+//! dropped. `bytes` feeds nonsense to everything that reads.
 //!
-//! To search for longer than a test run allows: `PROPTEST_CASES=100000 cargo test --release --test translation`.
+//! To search for longer than a test run allows: `PROPTEST_CASES=100000 cargo test --release --test
+//! translation`.
 
 #![cfg(test)]
 
@@ -41,7 +44,8 @@ struct Way<'a> {
 }
 
 proptest! {
-    // A failure is printed whole; a file of seeds would not outlive the next change of the strategy.
+    // A failure is printed whole; a file of seeds would not outlive the next change of the
+    // strategy.
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]

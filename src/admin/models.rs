@@ -1,7 +1,7 @@
 //! A provider's models, loaded and unloaded by the operator.
 //!
-//! The one thing to know: names of models contain `/` and `:`, so that all between `models/` and the
-//! last word of the path is the name.
+//! The one thing to know: names of models contain `/` and `:`, so that all between `models/` and
+//! the last word of the path is the name.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! The options of the process that runs a model, which are the operator's and the same in all calls.
+//! The options of the process that runs a model, which are the operator's and the same in all
+//! calls.
 //!
 //! Owns which options these are and the change to a call's bytes. A server of the Ollama kind loads
 //! a model again, for all clients, as soon as one call differs in one of them from the call before.

@@ -152,7 +152,8 @@ pub async fn follow(
 }
 
 /// Answers a job whose deadline passed before its answer began. Only the request that began the
-/// call knows where the call stands; for one that joined it, those were not its own waits and calls.
+/// call knows where the call stands; for one that joined it, those were not its own waits and
+/// calls.
 fn give_up(mut job: Job, reader: &Reader, own: Option<CacheResult>) {
     job.tried.cache = own;
     let stay = job.place.stay().filter(|_| reader.joined().is_none());

@@ -79,7 +79,8 @@ impl Callers {
         Self { by_digest, anonymous, trusted: auth.trusted_proxies.clone() }
     }
 
-    /// The caller whose key came with a request: `Authorization: Bearer KEY`, `X-API-Key: KEY`, or one of `more`.
+    /// The caller whose key came with a request: `Authorization: Bearer KEY`, `X-API-Key: KEY`, or
+    /// one of `more`.
     ///
     /// # Errors
     ///
@@ -207,7 +208,8 @@ fn keys(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     bearer.chain(headers.get_all("x-api-key").map(|value| value.as_bytes().trim_ascii()))
 }
 
-/// The keys of a request at Google's paths, where its clients put them: a header of their own, or the query.
+/// The keys of a request at Google's paths, where its clients put them: a header of their own, or
+/// the query.
 fn google_keys(request: &HttpRequest) -> Vec<Vec<u8>> {
     if !request.path().starts_with("/v1beta/") {
         return Vec::new();

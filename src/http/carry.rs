@@ -24,8 +24,9 @@ const HEADERS: [&str; 3] = ["anthropic-beta", "anthropic-version", "openai-beta"
 /// The version that nearly every Anthropic client sends.
 const VERSION: (&str, &str) = ("anthropic-version", "2023-06-01");
 
-/// Reads a request, and keeps it as it came if it can be carried. `are_several` says whether several callers share the
-/// gateway's account at a provider: then none of them may continue an answer that the gateway does not remember as its own.
+/// Reads a request, and keeps it as it came if it can be carried. `are_several` says whether
+/// several callers share the gateway's account at a provider: then none of them may continue an
+/// answer that the gateway does not remember as its own.
 ///
 /// # Errors
 ///

@@ -1,9 +1,10 @@
-//! The paths that change a provider's models: passed on for keys that may manage models, refused for
-//! all others.
+//! The paths that change a provider's models: passed on for keys that may manage models, refused
+//! for all others.
 //!
 //! It owns the methods and paths, and the words of the refusal, which says whether the model is
 //! available and who could install it. Requests that are passed on are handled by `raw.rs`, without
-//! a slot; a file for a model is passed on while it arrives, since it may be larger than the memory.
+//! a slot; a file for a model is passed on while it arrives, since it may be larger than the
+//! memory.
 //!
 //! The one thing to know: the router decides which models a key may manage, and where, as it does
 //! for chats.

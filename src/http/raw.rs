@@ -2,9 +2,9 @@
 //! manage models.
 //!
 //! It owns which parts of a request are passed on and how the answer is returned: status and listed
-//! headers, then the bytes as they arrive. It refuses requests for the same reasons as chats, in the
-//! same words. The router decides where a request goes; everything behind that is the same as for a
-//! chat.
+//! headers, then the bytes as they arrive. It refuses requests for the same reasons as chats, in
+//! the same words. The router decides where a request goes; everything behind that is the same as
+//! for a chat.
 //!
 //! The one thing to know: the gateway knows no end mark of such an answer, so that one which breaks
 //! off ends with a broken connection.

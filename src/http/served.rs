@@ -1,7 +1,7 @@
 //! The paths that the gateway serves itself, which `passthrough` must not list.
 //!
-//! The one thing to know: a path that is served here never reaches a provider unchanged, whatever is
-//! listed. The check exists for operators who expect otherwise.
+//! The one thing to know: a path that is served here never reaches a provider unchanged, whatever
+//! is listed. The check exists for operators who expect otherwise.
 
 use super::{health, manage, models, openapi, responses};
 use crate::chat::PathPattern;

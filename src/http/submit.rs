@@ -1,7 +1,7 @@
 //! Makes the job for a request that was read.
 //!
-//! The one thing to know: a job refers to nothing of the client's connection. It holds only what the
-//! exchange knows and what the handler read.
+//! The one thing to know: a job refers to nothing of the client's connection. It holds only what
+//! the exchange knows and what the handler read.
 
 use std::sync::Arc;
 

@@ -1,7 +1,8 @@
 //! A request's body that is passed on while it arrives.
 //!
-//! It owns the bounded channel from the task that reads the client's body to the call that sends it.
-//! It holds at most [`PIECES`] pieces, and never takes a body that breaks off for a complete one.
+//! It owns the bounded channel from the task that reads the client's body to the call that sends
+//! it. It holds at most [`PIECES`] pieces, and never takes a body that breaks off for a complete
+//! one.
 //!
 //! The one thing to know: the end is a message of its own. A sender that is dropped without it, as
 //! when the client disconnects, breaks the call.

@@ -116,7 +116,8 @@ impl Catalogue {
         (now.saturating_duration_since(told.since) < BELIEVED).then(|| told.facts.clone())
     }
 
-    /// The models have changed: the next look is due, and nothing that was told of them is believed.
+    /// The models have changed: the next look is due, and nothing that was told of them is
+    /// believed.
     pub fn outdate(&self) {
         let mut state = self.installed.state.lock();
         (state.looked, state.is_outdated) = (None, true);

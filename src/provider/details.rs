@@ -32,7 +32,8 @@ const EACH: Duration = Duration::from_secs(2);
 /// The owner of every model in LM Studio's list.
 const LM_STUDIO: &str = "organization_owner";
 
-/// Refreshes one list of the provider as [`discovery::look`] does, then asks for what it leaves out.
+/// Refreshes one list of the provider as [`discovery::look`] does, then asks for what it leaves
+/// out.
 pub(super) async fn look(station: Rc<Station>, listing: Listing) {
     discovery::look(Rc::clone(&station), listing).await;
     complete(&station, listing).await;

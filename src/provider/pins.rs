@@ -228,8 +228,8 @@ impl Contexts {
         self.0.lock().values_mut().for_each(|context| context.said = None);
     }
 
-    /// Changes what is known of a runner, or of the model of that name while its
-    /// runner was unknown. Names come from callers, so that those beyond [`MOST_RUNNERS`] are not remembered.
+    /// Changes what is known of a runner, or of the model of that name while its runner was
+    /// unknown. Names come from callers, so that those beyond [`MOST_RUNNERS`] are not remembered.
     fn change(&self, key: &Arc<str>, model: &str, change: impl FnOnce(&mut Context)) {
         let mut contexts = self.0.lock();
         if let Some(context) = contexts.get_mut(key) {

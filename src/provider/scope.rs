@@ -1,8 +1,8 @@
 //! Keeps what a provider may run by itself within the key's scope.
 //!
-//! Some providers take a list of models to fall back to (`models`, `fallbacks`, `route` of OpenRouter
-//! and LiteLLM). The gateway checks the scope of a key for the model that it asks for; it cannot for
-//! what the provider would ask for instead.
+//! Some providers take a list of models to fall back to (`models`, `fallbacks`, `route` of
+//! OpenRouter and LiteLLM). The gateway checks the scope of a key for the model that it asks for;
+//! it cannot for what the provider would ask for instead.
 //!
 //! The one thing to know: a key for all models may name them.
 

@@ -107,8 +107,8 @@ pub struct ProviderSettings {
     /// How long a request may wait for a slot. Default 30 s, more than 0.
     #[serde(with = "crate::units::duration")]
     pub max_queue_wait: Duration,
-    /// What decides about the order of requests for different models. Default by backend: `warm` for
-    /// Ollama, else `fair`.
+    /// What decides about the order of requests for different models. Default by backend: `warm`
+    /// for Ollama, else `fair`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scheduling: Option<Scheduling>,
     /// Models that are loaded before anybody asks for them, in this order, as far as they fit; only

@@ -1,9 +1,11 @@
-//! Wishes of the operator: a model that is to be loaded, or unloaded, though no request asks for it.
+//! Wishes of the operator: a model that is to be loaded, or unloaded, though no request asks for
+//! it.
 //!
 //! A wish to load waits in the provider's line like a request, and takes a slot only for the moment
 //! in which its turn comes. So it has the same order, the same longest wait and the same failures.
 //!
-//! The one thing to know: it never loads anything itself. The gate orders the load, as for requests.
+//! The one thing to know: it never loads anything itself. The gate orders the load, as for
+//! requests.
 
 use std::rc::Rc;
 use std::sync::Arc;

@@ -1,6 +1,8 @@
-//! awc over a connection of one's own: when it reads and writes, and what it does with the connection afterwards.
+//! awc over a connection of one's own: when it reads and writes, and what it does with the
+//! connection afterwards.
 //!
-//! The gateway hands awc every answer as one of HTTP/1.0 that gives no length, and ends it by ending the connection.
+//! The gateway hands awc every answer as one of HTTP/1.0 that gives no length, and ends it by
+//! ending the connection.
 
 use std::cell::RefCell;
 use std::future::{Ready, ready};

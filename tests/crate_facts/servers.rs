@@ -1,4 +1,5 @@
-//! actix-web: what a client's leaving does to a handler, and how a body that fails reaches the client.
+//! actix-web: what a client's leaving does to a handler, and how a body that fails reaches the
+//! client.
 
 use std::net::SocketAddr;
 use std::pin::Pin;

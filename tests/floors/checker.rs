@@ -74,7 +74,8 @@ const IMPURE_STARTS: [&[&str]; 7] =
 /// What a pure file may not call: how a path ends.
 const IMPURE_ENDS: [&[&str]; 2] = [&["Instant", "now"], &["SystemTime", "now"]];
 
-/// The only files, with the files below them, that name the HTTP client: one calls providers, and one the gateway itself.
+/// The only files, with the files below them, that name the HTTP client: one calls providers, and
+/// one the gateway itself.
 const NAMES_AWC: [&str; 2] = ["provider/client", "admin/playground"];
 
 const MOST_LINES: usize = 420;

@@ -1,7 +1,8 @@
 //! Rings of files: no two files may need each other, directly or by way of others.
 //!
-//! A folder's front declares what is below it, so that its own names for these files are no arrows; the files below may
-//! name their front. A name that a front hands on belongs to the file that it comes from.
+//! A folder's front declares what is below it, so that its own names for these files are no arrows;
+//! the files below may name their front. A name that a front hands on belongs to the file that it
+//! comes from.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,5 @@
-//! Providers that are dead, half-dead or refuse the key: which requests fail there, and which must not be affected.
+//! Providers that are dead, half-dead or refuse the key: which requests fail there, and which must
+//! not be affected.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

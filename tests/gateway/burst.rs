@@ -1,5 +1,5 @@
-//! A burst of clients, far more than fit, in front of the simulated Ollama: the limit is never exceeded, every client
-//! gets an answer, and afterwards everything is back at rest.
+//! A burst of clients, far more than fit, in front of the simulated Ollama: the limit is never
+//! exceeded, every client gets an answer, and afterwards everything is back at rest.
 
 use std::collections::BTreeMap;
 use std::thread::JoinHandle;

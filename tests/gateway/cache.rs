@@ -11,7 +11,8 @@ use crate::crowd::press;
 use crate::harness::{Cache, Config, Gateway, Provider, spawn_gateway};
 use crate::upstream::{Call, Script, Upstream, ollama};
 
-/// Answers with the number of the call, so that a cached answer can be distinguished from a new one.
+/// Answers with the number of the call, so that a cached answer can be distinguished from a new
+/// one.
 fn numbered(call: &Call) -> Script {
     let number = call.number.to_string();
     ollama::answer(&["call ", &number])

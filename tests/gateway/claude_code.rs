@@ -11,7 +11,8 @@ const BETA: &str =
 
 const PDF: &str = "JVBERi0xLjcK";
 
-/// What Claude Code sends with every call. The first line of the system texts is another one each time.
+/// What Claude Code sends with every call. The first line of the system texts is another one each
+/// time.
 fn request(round: usize, messages: &[Value]) -> Value {
     let read = json!({ "name": "Read", "description": "Reads a file",
         "input_schema": { "type": "object", "properties": { "path": { "type": "string" } } } });
@@ -31,7 +32,8 @@ fn request(round: usize, messages: &[Value]) -> Value {
     })
 }
 
-/// The conversation as it grows: a question, a file that was read, a search, and a late system text.
+/// The conversation as it grows: a question, a file that was read, a search, and a late system
+/// text.
 fn rounds() -> [Vec<Value>; 3] {
     let first = vec![json!({ "role": "user", "content": [
         { "type": "text", "text": "<system-reminder>Today</system-reminder>" },

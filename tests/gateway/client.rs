@@ -67,7 +67,8 @@ pub async fn post_bytes(url: &str, headers: &[(&str, &str)], body: &str) -> Answ
     whole(as_written(url, headers, body)).await
 }
 
-/// Sends these very bytes as JSON, with these headers, and returns once the head of the answer is there.
+/// Sends these very bytes as JSON, with these headers, and returns once the head of the answer is
+/// there.
 pub async fn stream_bytes(url: &str, headers: &[(&str, &str)], body: &str) -> Streamed {
     let sent = Instant::now();
     let response = within("a head from the gateway", as_written(url, headers, body).send()).await;

@@ -1,4 +1,5 @@
-//! Identical requests in flight: one call, an answer for each client, and no client delayed by another.
+//! Identical requests in flight: one call, an answer for each client, and no client delayed by
+//! another.
 
 mod failures;
 mod resumed;

@@ -1,4 +1,5 @@
-//! Conversations of coding agents at `/v1/responses`, translated for providers that know functions only.
+//! Conversations of coding agents at `/v1/responses`, translated for providers that know functions
+//! only.
 
 use llm_gateway::policy::Trust;
 use serde_json::{Value, json};

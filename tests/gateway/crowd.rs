@@ -1,7 +1,7 @@
 //! Many clients at once, and the moments when they run or wait.
 //!
-//! It owns nothing. Clients are tasks; the admin listener says in which state they are, so that a test can bring a
-//! gateway into an exact state first.
+//! It owns nothing. Clients are tasks; the admin listener says in which state they are, so that a
+//! test can bring a gateway into an exact state first.
 
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;

@@ -1,4 +1,5 @@
-//! What is translated from one API to another, and what is left out because the other does not support it.
+//! What is translated from one API to another, and what is left out because the other does not
+//! support it.
 
 use serde_json::{Value, json};
 
@@ -6,7 +7,8 @@ use crate::client::{Answer, post_json};
 use crate::harness::{Config, Gateway, Provider, spawn_gateway};
 use crate::upstream::{Call, Script, Upstream, ollama, openai};
 
-/// An Ollama with a model that thinks, one that does not, and one that an old server does not describe.
+/// An Ollama with a model that thinks, one that does not, and one that an old server does not
+/// describe.
 fn described(call: &Call) -> Script {
     match call.path.as_str() {
         "/api/show" => match call.json()["model"].as_str() {

@@ -62,7 +62,8 @@ async fn an_ollama_reads_files_of_text_and_a_note_of_those_that_a_tool_gave() {
     let sent = upstream.calls_so_far().pop().unwrap().json();
     let content = sent["messages"][0]["content"].as_str().unwrap();
     assert!(content.contains("note.md\n# hi") && content.contains("What is it?"), "{content}");
-    // A file that no provider can read is refused in the request, and a note replaces one from a tool.
+    // A file that no provider can read is refused in the request, and a note replaces one from a
+    // tool.
     let refused = post_json(&url, &responses(&[said(&[input_file(pdf())])])).await;
     assert_eq!(refused.status, 400, "{}", refused.text());
     assert!(refused.json()["error"]["message"].as_str().unwrap().starts_with("document: "));

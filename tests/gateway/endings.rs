@@ -1,5 +1,5 @@
-//! How providers say that answers end: a reason that is not known to mean "complete" is a failure, midway as well as
-//! before any text, from every kind of provider.
+//! How providers say that answers end: a reason that is not known to mean "complete" is a failure,
+//! midway as well as before any text, from every kind of provider.
 
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
 //! What clients read when a provider cannot be reached, refuses, is slow or breaks off.
 //!
-//! Each provider picks its answer by the model it is asked for, so that one gateway serves a whole table and no case
-//! meets the breaker or the cooldown of another.
+//! Each provider picks its answer by the model it is asked for, so that one gateway serves a whole
+//! table and no case meets the breaker or the cooldown of another.
 
 mod broken;
 mod deadlines;
@@ -48,7 +48,8 @@ fn streamed_with(model: &str) -> Value {
 /// Where an Ollama's answer is translated, and where it is carried.
 const BOTH: [&str; 2] = ["/v1/chat", "/api/chat"];
 
-/// The same request for this path. One that fails again and again is not tried any more, so each path has its own.
+/// The same request for this path. One that fails again and again is not tried any more, so each
+/// path has its own.
 fn at(path: &str, mut chat: Value) -> Value {
     chat["messages"][0]["content"] = path.into();
     chat["stream"] = (chat["stream"] == true).into();

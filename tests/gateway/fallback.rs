@@ -1,4 +1,5 @@
-//! From one provider to the next: when a request falls back, when it never does, and which provider the answer names.
+//! From one provider to the next: when a request falls back, when it never does, and which provider
+//! the answer names.
 
 use serde_json::{Value, json};
 
@@ -18,7 +19,8 @@ async fn ask(gateway: &Gateway) -> Answer {
     post_json(&gateway.url("/v1/chat"), &asked()).await
 }
 
-/// Two Ollama providers behind the route `chat`: `first` and, as its fallback, `second`, each with a model of its own.
+/// Two Ollama providers behind the route `chat`: `first` and, as its fallback, `second`, each with
+/// a model of its own.
 async fn chain(first: Provider, second: &Upstream) -> Gateway {
     let route = Route::new("chat", [Target::new("first", "small")]);
     let config = Config::new()
@@ -242,7 +244,8 @@ async fn equal_providers_are_asked_for_a_missing_model_before_a_404() {
             },
         })
     }
-    // The lists were true a moment ago: `moved` went from the first to the last, `new` was added to the last.
+    // The lists were true a moment ago: `moved` went from the first to the last, `new` was added to
+    // the last.
     let first = having(&["moved", "here"], &["here"]);
     let middle = having(&[], &[]);
     let last = having(&["other"], &["moved", "new", "other"]);

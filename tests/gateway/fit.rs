@@ -6,7 +6,8 @@ use crate::client::post_json;
 use crate::harness::{Provider, spawn_gateway};
 use crate::upstream::{Call, Script, Upstream, openai};
 
-/// A vLLM whose models take 32768 tokens, and whose prompts have 17000. Whole answers if they are requested.
+/// A vLLM whose models take 32768 tokens, and whose prompts have 17000. Whole answers if they are
+/// requested.
 fn vllm(call: &Call) -> Script {
     let body = call.json();
     let limit = ["max_tokens", "max_completion_tokens"].iter().find_map(|name| body[name].as_u64());

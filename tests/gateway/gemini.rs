@@ -1,4 +1,5 @@
-//! Google's Gemini API through the whole gateway: its paths, its keys, its errors, on every kind of provider.
+//! Google's Gemini API through the whole gateway: its paths, its keys, its errors, on every kind of
+//! provider.
 
 use serde_json::{Value, json};
 
@@ -17,8 +18,8 @@ fn path(method: &str) -> String {
     format!("/v1beta/models/llama3.1:{method}")
 }
 
-/// A provider of this kind that says `Hello!` in two pieces, and a gateway before it. To `translated` one requests of
-/// its own API are translated too.
+/// A provider of this kind that says `Hello!` in two pieces, and a gateway before it. To
+/// `translated` one requests of its own API are translated too.
 async fn before(backend: &str) -> (Upstream, Gateway) {
     let say = || ["Hel", "lo!"];
     let upstream = match backend {

@@ -1,8 +1,8 @@
 //! The gateway as its operators run it: the real binary in its own process.
 //!
 //! A [`Gateway`] owns the process, its folder and everything it printed. It starts with an empty
-//! environment in a folder of its own, so that no `.env`, configuration or variable of the developer
-//! leaks in. Listeners get ports from the kernel; the addresses are read from the log.
+//! environment in a folder of its own, so that no `.env`, configuration or variable of the
+//! developer leaks in. Listeners get ports from the kernel; the addresses are read from the log.
 //!
 //! What a reader would get wrong: a test has to *end* its gateway. [`Gateway::end`] checks that
 //! everything came to rest and adds up; dropping a running gateway without it fails the test.
@@ -95,7 +95,8 @@ pub async fn spawn_gateway_under(limits: &str, config: impl Display) -> Gateway 
     Gateway::start(command, folder).await
 }
 
-/// Starts a gateway in a folder that is prepared already, with exactly these arguments and variables.
+/// Starts a gateway in a folder that is prepared already, with exactly these arguments and
+/// variables.
 pub async fn spawn_gateway_in(
     folder: TempDir,
     arguments: &[&str],

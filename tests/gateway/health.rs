@@ -119,7 +119,8 @@ async fn checks_carry_no_prompt_and_no_client_s_key_and_are_made_once_for_all_wo
         assert!(!String::from_utf8_lossy(&check.body).contains("sesame"));
         assert_eq!(check.header("authorization"), Some("Bearer own"));
     }
-    // Five paces of at least 180 ms, less the first part; four workers would need a quarter of that.
+    // Five paces of at least 180 ms, less the first part; four workers would need a quarter of
+    // that.
     assert!(took >= Duration::from_millis(500), "{took:?}");
     gateway.end(8).await;
 }
@@ -135,12 +136,14 @@ async fn only_a_provider_with_an_open_breaker_is_checked_unless_configured() {
         .breaker(Breaker::default().failures(1).open("60s").max_open("60s"))
         .health(Health::default().recovery("50ms"));
     let gateway = spawn_gateway(provider).await;
-    // Nothing is wrong, so no check is made; the second provider of the other test shows the same in its metrics.
+    // Nothing is wrong, so no check is made; the second provider of the other test shows the same
+    // in its metrics.
     assert_eq!(upstream.questions_so_far().len(), 0);
     assert_eq!(ask(&gateway, "m").await.status, 502);
     let asked = async || (!upstream.questions_so_far().is_empty()).then_some(());
     eventually(|| "it is asked whether it works".to_owned(), asked).await;
-    // A live server says little about a broken model: its breaker stays open, for fifteen seconds at most.
+    // A live server says little about a broken model: its breaker stays open, for fifteen seconds
+    // at most.
     shows(&gateway, "ollama", "health", "passing").await;
     let left = snapshot(&gateway, "ollama").await["models"][0]["breaker"]["left_ms"].clone();
     assert!((1..=15_000).contains(&left.as_u64().unwrap()), "{left}");
@@ -214,7 +217,8 @@ async fn the_machine_with_the_shortest_wait_is_chosen_and_one_that_fails_fast_is
         let answer = ask(&gateway, "m").await;
         assert_eq!((answer.status, answer.header("x-gateway-provider")), (200, Some("idle")));
     }
-    // Three requests failed there, each answered elsewhere; since then its breaker is open, which counts as a long wait.
+    // Three requests failed there, each answered elsewhere; since then its breaker is open, which
+    // counts as a long wait.
     assert_eq!((chats(&busy), chats(&broken), chats(&idle)), (1, 3, 12));
     gate.open();
     assert_eq!(first.await.unwrap().status, 200);

@@ -1,7 +1,7 @@
 //! Requests that no honest client sends: broken HTTP, smuggling, and JSON made to hurt.
 //!
-//! It owns a table of bytes for each kind. The gateway answers each of them with 4xx or closes the connection, none
-//! reaches a provider, and the next caller is served as before.
+//! It owns a table of bytes for each kind. The gateway answers each of them with 4xx or closes the
+//! connection, none reaches a provider, and the next caller is served as before.
 
 mod bombs;
 pub mod forms;

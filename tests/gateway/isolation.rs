@@ -1,7 +1,8 @@
-//! One caller's failures affect no other caller, and the breaker of a really broken model still opens.
+//! One caller's failures affect no other caller, and the breaker of a really broken model still
+//! opens.
 //!
-//! The provider answers correctly, except requests that say *offend*: each of these fails in one way. Another caller
-//! uses the same model at the same time, and is never affected.
+//! The provider answers correctly, except requests that say *offend*: each of these fails in one
+//! way. Another caller uses the same model at the same time, and is never affected.
 
 use std::time::Duration;
 

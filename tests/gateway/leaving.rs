@@ -1,5 +1,6 @@
-//! Clients that disconnect, by FIN and by RST, in every phase of a request: a waiting request never reaches the
-//! provider, a running call is closed, the slot is free again, and the request counts as `cancelled`.
+//! Clients that disconnect, by FIN and by RST, in every phase of a request: a waiting request never
+//! reaches the provider, a running call is closed, the slot is free again, and the request counts
+//! as `cancelled`.
 
 use std::time::{Duration, Instant};
 
@@ -45,7 +46,8 @@ async fn says(gateway: &Gateway, name: &str, value: u64) {
     .await;
 }
 
-/// Disconnects clients once a provider that plays `script` has their calls; streaming ones read `reads_first` before.
+/// Disconnects clients once a provider that plays `script` has their calls; streaming ones read
+/// `reads_first` before.
 async fn leave_a_running_call(
     script: impl Fn(&Call) -> Script + Send + Sync + 'static,
     server: Server,

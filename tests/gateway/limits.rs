@@ -1,4 +1,5 @@
-//! The limits of each key, at the real binary: which keys are admitted, how often, for how many tokens.
+//! The limits of each key, at the real binary: which keys are admitted, how often, for how many
+//! tokens.
 
 mod budgets;
 mod keys;

@@ -1,4 +1,5 @@
-//! The line in front of a provider: which requests run, which wait, in which order, and which are refused.
+//! The line in front of a provider: which requests run, which wait, in which order, and which are
+//! refused.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -96,8 +97,8 @@ async fn ten_jobs_of_one_key_do_not_wait_for_a_thousand_of_another() {
     assert_eq!(count(&answers(sent).await, 200), 1_010);
     let calls = upstream.calls_so_far();
     let last = calls.iter().rposition(|call| content(call) == "few").unwrap();
-    // Two ran before they arrived; from then on every other turn is theirs. Two run at once, so that neighbours may arrive
-    // in either order.
+    // Two ran before they arrived; from then on every other turn is theirs. Two run at once, so
+    // that neighbours may arrive in either order.
     assert!(last <= 2 + 2 * 10 + 2, "the last of the ten was number {last}");
     gateway.end(1_010).await;
 }
@@ -143,7 +144,8 @@ async fn batch_work_leaves_slots_free_and_is_shed_first() {
     let mut people = send_many(&gateway, &key("sk-people"), "people", 1);
     upstream.busy(5).await;
     assert_eq!(snapshot(&gateway, "ollama").await["batch_in_flight"], 4);
-    // The line is full of batch work: each newcomer takes the place of the newest of it, up to half of the line.
+    // The line is full of batch work: each newcomer takes the place of the newest of it, up to half
+    // of the line.
     people.extend(send_many(&gateway, &key("sk-people"), "people", 2));
     let people_wait = serde_json::json!({"nightly": 2, "people": 2});
     shows(&gateway, "ollama", "queued_by_caller", people_wait).await;

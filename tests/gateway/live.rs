@@ -1,4 +1,5 @@
-//! Changes while the gateway runs: limits, drains, reloads, a changed file. They must not affect running requests.
+//! Changes while the gateway runs: limits, drains, reloads, a changed file. They must not affect
+//! running requests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,5 @@
-//! What the gateway may hold in memory: request bodies, streamed answers, and answers that must be complete.
+//! What the gateway may hold in memory: request bodies, streamed answers, and answers that must be
+//! complete.
 //!
 //! `LLM_GATEWAY_FLOOD_MIB` (default 24) is how much is streamed to show that memory does not grow
 //! with it; `tests/run soak` takes 512.

@@ -1,9 +1,11 @@
-//! Every backend's answer, corrupted at every byte: whatever breaks it, the client gets what came before, one error and
-//! an abnormal end, and success only if the end marker had arrived completely.
+//! Every backend's answer, corrupted at every byte: whatever breaks it, the client gets what came
+//! before, one error and an abnormal end, and success only if the end marker had arrived
+//! completely.
 //!
-//! The answers are short, so that each byte of each can be played over sockets; `tests/golden` does the same to every
-//! recorded answer without them. The corrupting byte is 0xFF, which no UTF-8 text contains. It can still hit ignored
-//! bytes, such as the name of an unknown field: then the answer may be complete, but only the original one.
+//! The answers are short, so that each byte of each can be played over sockets; `tests/golden` does
+//! the same to every recorded answer without them. The corrupting byte is 0xFF, which no UTF-8 text
+//! contains. It can still hit ignored bytes, such as the name of an unknown field: then the answer
+//! may be complete, but only the original one.
 
 mod carried;
 
@@ -115,7 +117,8 @@ fn play(body: &'static str, call: &Call) -> Script {
     fault.script(body, at.parse().unwrap())
 }
 
-/// Two providers of the sample's backend: one that is given time, and one whose stalls are noticed soon.
+/// Two providers of the sample's backend: one that is given time, and one whose stalls are noticed
+/// soon.
 fn config(sample: &Sample, upstream: &Upstream) -> Config {
     let named = |name: &str| {
         let url = format!("{}{}", upstream.url(), sample.path);
@@ -135,7 +138,8 @@ fn config(sample: &Sample, upstream: &Upstream) -> Config {
 
 /// Requests one corrupted answer and reads the outcome.
 async fn ask(url: &str, id: &str, model: &str, is_streamed: bool) -> Came {
-    // Each is another request, since one that makes a model fail again and again is not tried any more.
+    // Each is another request, since one that makes a model fail again and again is not tried any
+    // more.
     let mut body = if is_streamed { streamed_chat(id) } else { chat(id) };
     body["model"] = model.into();
     let headers = [("x-request-id", id)];
@@ -187,7 +191,8 @@ fn check(sample: &Sample, fault: Fault, at: usize, is_streamed: bool, came: &Cam
     let what = format!("{} {fault:?} at {at}, streamed {is_streamed}: {came:?}", sample.backend);
     let marker = sample.body.find(sample.marker).unwrap() + sample.marker.len();
     let is_whole = at >= marker;
-    // Between the two a last piece is begun, such as OpenAI's `[DONE]`, which makes it a matter of taste.
+    // Between the two a last piece is begun, such as OpenAI's `[DONE]`, which makes it a matter of
+    // taste.
     let is_clear = at == marker || at == sample.body.len();
     assert!(TEXT.starts_with(&came.text), "{what}");
     if came.is_ok {

@@ -1,7 +1,7 @@
 //! Defects: code that panics in the middle of an attempt costs one answer and nothing else.
 //!
-//! The gateway has no switch that makes it panic, so these tests use its parts within the test's own process, with a
-//! backend that panics at a chosen place.
+//! The gateway has no switch that makes it panic, so these tests use its parts within the test's
+//! own process, with a backend that panics at a chosen place.
 
 use std::sync::Arc;
 
@@ -197,7 +197,8 @@ async fn panics_among_sixty_jobs_delay_no_other() {
     for (model, answer) in sent {
         let expected = if STEPS.contains(&model) { Err(ErrorKind::Internal) } else { Ok(4) };
         assert_eq!(ended(answer).await, expected, "{model}");
-        // Asked of the gate: a call that was given up counts at the upstream until its connection's end is noticed.
+        // Asked of the gate: a call that was given up counts at the upstream until its connection's
+        // end is noticed.
         assert!(routing.providers[0].gate.snapshot().in_flight <= 2);
     }
     all_free(&routing).await;

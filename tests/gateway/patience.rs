@@ -1,7 +1,7 @@
 //! How long a test waits for an expected event.
 //!
-//! It owns the one deadline and the message when it passes. It is an upper bound for a broken run, never a measurement:
-//! a test that checks a duration measures it itself.
+//! It owns the one deadline and the message when it passes. It is an upper bound for a broken run,
+//! never a measurement: a test that checks a duration measures it itself.
 
 use std::future::Future;
 use std::time::Duration;
@@ -39,8 +39,8 @@ pub async fn until<T>(
     .await
 }
 
-/// Awaits the first `Some` of a probe without notifications, such as the state of another process. `what` gives the
-/// message if it never comes.
+/// Awaits the first `Some` of a probe without notifications, such as the state of another process.
+/// `what` gives the message if it never comes.
 pub async fn eventually<T>(
     what: impl Fn() -> String,
     mut ask: impl AsyncFnMut() -> Option<T>,

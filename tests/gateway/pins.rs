@@ -1,5 +1,5 @@
-//! What models are loaded with, in front of the simulated Ollama: clients that say different things do not have a model
-//! loaded anew again and again.
+//! What models are loaded with, in front of the simulated Ollama: clients that say different things
+//! do not have a model loaded anew again and again.
 
 use llm_gateway::sim::SimSettings;
 use serde_json::{Value, json};

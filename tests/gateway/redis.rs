@@ -1,10 +1,13 @@
-//! A real Redis on a free port, in a folder of its own, which a test can stop, freeze and start again.
+//! A real Redis on a free port, in a folder of its own, which a test can stop, freeze and start
+//! again.
 //!
-//! It owns the process and its folder. It refuses to be skipped: without a `redis-server` the tests that need one fail
-//! and say what to install, since a guarantee that was not checked does not hold.
+//! It owns the process and its folder. It refuses to be skipped: without a `redis-server` the tests
+//! that need one fail and say what to install, since a guarantee that was not checked does not
+//! hold.
 //!
-//! What a reader would get wrong: a port cannot be taken by one process for another. The kernel assigns it and the test
-//! passes it to the Redis; if another process takes it in between, the test tries another.
+//! What a reader would get wrong: a port cannot be taken by one process for another. The kernel
+//! assigns it and the test passes it to the Redis; if another process takes it in between, the test
+//! tries another.
 
 use crate::harness::RedisSection;
 use std::net::{Ipv4Addr, SocketAddr};

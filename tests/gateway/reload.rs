@@ -1,8 +1,9 @@
-//! Reloads of a configuration that is broken or opens a door: whatever happens to the file and however it is read, a
-//! client without a key is never served, and one with a key never fails.
+//! Reloads of a configuration that is broken or opens a door: whatever happens to the file and
+//! however it is read, a client without a key is never served, and one with a key never fails.
 //!
-//! It owns the load under which a file is broken and corrected, and the three ways in which it is read again. Gateways
-//! here are bound beyond loopback unless a test says otherwise; clients call them by loopback alone.
+//! It owns the load under which a file is broken and corrected, and the three ways in which it is
+//! read again. Gateways here are bound beyond loopback unless a test says otherwise; clients call
+//! them by loopback alone.
 
 mod broken;
 mod environment;
@@ -37,7 +38,8 @@ enum Told {
 
 const EVERY_WAY: [Told; 3] = [Told::Post, Told::Hangup, Told::Nobody];
 
-/// The listeners of a gateway beyond loopback; invalid keys are not counted, so that each is answered 401.
+/// The listeners of a gateway beyond loopback; invalid keys are not counted, so that each is
+/// answered 401.
 fn listeners(main: &str) -> String {
     format!(
         "[server]\nlisten = '{main}'\n[admin]\nlisten = '127.0.0.1:0'\n\
@@ -75,8 +77,8 @@ fn times(gateway: &Gateway, words: &str) -> usize {
 const REFUSED: &str = "the configuration is refused and the old one stays";
 const TAKEN: &str = "the configuration was read again";
 
-/// Changes something and has the gateway read its configuration again; returns the answer, if there was one.
-/// Returns when the log has the outcome.
+/// Changes something and has the gateway read its configuration again; returns the answer, if there
+/// was one. Returns when the log has the outcome.
 async fn reload(
     gateway: &Gateway,
     told: Told,
@@ -98,7 +100,8 @@ async fn reload(
     answer
 }
 
-/// Under load breaks the file and corrects it again, reloading in each of these ways. `says` is a part of the problem.
+/// Under load breaks the file and corrects it again, reloading in each of these ways. `says` is a
+/// part of the problem.
 async fn never_opens(
     gateway: Gateway,
     file: PathBuf,

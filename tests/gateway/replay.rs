@@ -1,7 +1,9 @@
-//! Every recorded answer of every provider, through a real socket in its recorded slices, to the clients of every API.
+//! Every recorded answer of every provider, through a real socket in its recorded slices, to the
+//! clients of every API.
 //!
-//! One gateway has a provider for each recording, at a path of its own, so that all are replayed side by side. Recorded
-//! failures get a provider for each request: what one request does to a breaker must not answer the next.
+//! One gateway has a provider for each recording, at a path of its own, so that all are replayed
+//! side by side. Recorded failures get a provider for each request: what one request does to a
+//! breaker must not answer the next.
 
 mod said;
 

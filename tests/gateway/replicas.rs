@@ -1,6 +1,7 @@
 //! Several gateways in front of one provider, sharing a real Redis that fails in every way.
 //!
-//! It owns no machinery: the Redis is [`crate::redis`], the gateways are those of [`crate::harness`].
+//! It owns no machinery: the Redis is [`crate::redis`], the gateways are those of
+//! [`crate::harness`].
 
 mod crew;
 mod leases;

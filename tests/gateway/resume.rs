@@ -1,5 +1,5 @@
-//! Answers that break off and continue at another provider: the client has one whole answer with one end, whatever API
-//! it speaks, and every count is right.
+//! Answers that break off and continue at another provider: the client has one whole answer with
+//! one end, whatever API it speaks, and every count is right.
 
 mod prefill;
 mod refused;

@@ -117,7 +117,8 @@ async fn a_kept_connection_that_died_costs_one_free_call() {
     gateway.end(10).await;
 }
 
-/// Sends one chat to a provider that answers 429 with this header at first; returns how long the gateway waited.
+/// Sends one chat to a provider that answers 429 with this header at first; returns how long the
+/// gateway waited.
 async fn left_alone(gateway: &Gateway, upstream: &Upstream, model: &str) -> (Answer, Duration) {
     let mut body = chat("hi");
     body["model"] = model.into();
@@ -130,8 +131,8 @@ async fn left_alone(gateway: &Gateway, upstream: &Upstream, model: &str) -> (Ans
 #[tokio::test]
 async fn every_form_of_retry_after_is_waited_for() {
     let in_three_seconds = || httpdate::fmt_http_date(SystemTime::now() + Duration::from_secs(3));
-    // Each model is left alone by itself, so that the cooldown of one is not that of the next. The second call to it
-    // is answered.
+    // Each model is left alone by itself, so that the cooldown of one is not that of the next. The
+    // second call to it is answered.
     let upstream = Upstream::spawn(move |call| {
         let model = call.json()["model"].as_str().unwrap().to_owned();
         let refused = ollama::error(429, "slow down");

@@ -1,11 +1,13 @@
-//! Two replicas behind a simulated load balancer, each in turn stopped and started again under load.
+//! Two replicas behind a simulated load balancer, each in turn stopped and started again under
+//! load.
 //!
-//! It owns the balancing: clients of one kind ask for readiness before every call, those of the other learn it from a
-//! refusal. Both use the other replica only if no work can have been done: after a refused connection, or a 503 that
-//! says `draining` and closes. Everything else must be a complete answer.
+//! It owns the balancing: clients of one kind ask for readiness before every call, those of the
+//! other learn it from a refusal. Both use the other replica only if no work can have been done:
+//! after a refused connection, or a 503 that says `draining` and closes. Everything else must be a
+//! complete answer.
 //!
-//! What a reader would get wrong: a replica restarts at another address, as a container does, so that no test depends
-//! on a port staying free.
+//! What a reader would get wrong: a replica restarts at another address, as a container does, so
+//! that no test depends on a port staying free.
 
 mod nginx;
 
@@ -204,7 +206,8 @@ async fn is_ready(address: SocketAddr) -> bool {
     raw.offer(question).await && raw.read_to_end().await.0.starts_with("HTTP/1.1 200 ")
 }
 
-/// Makes one call; `None` when the connection was refused. Fails the test for whatever a load balancer must not repeat.
+/// Makes one call; `None` when the connection was refused. Fails the test for whatever a load
+/// balancer must not repeat.
 async fn send(address: SocketAddr, id: &str, content: &str, is_streamed: bool) -> Option<Reply> {
     let mut raw = Raw::try_connect(address).await.ok()?;
     raw.send(&request(id, content, is_streamed)).await;

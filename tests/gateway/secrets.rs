@@ -1,7 +1,7 @@
 //! Keys, prompts and answers planted everywhere, and searched for wherever they must not be.
 //!
-//! What a reader would get wrong: a provider's own words about a request may help its client, so an error may repeat
-//! the client's own prompt to that client, but to no other, and never in a log.
+//! What a reader would get wrong: a provider's own words about a request may help its client, so an
+//! error may repeat the client's own prompt to that client, but to no other, and never in a log.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;

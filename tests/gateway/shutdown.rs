@@ -102,7 +102,8 @@ async fn new_requests_on_a_kept_connection_are_refused_too() {
 async fn after_the_drain_remaining_requests_end_with_an_error() {
     let upstream = Upstream::spawn(|call| match call.number {
         2 => ollama::opened(&["Hel"]).stall(),
-        // One of those that wait may get the slot of one that was ended, and is ended a moment later.
+        // One of those that wait may get the slot of one that was ended, and is ended a moment
+        // later.
         _ => Script::never(),
     });
     let config = config(Provider::ollama(&upstream).slots(3), "1s");

@@ -1,5 +1,5 @@
-//! Slow clients: heads and bodies that drip, answers that no client reads, idle connections, and more of them than
-//! there are descriptors.
+//! Slow clients: heads and bodies that drip, answers that no client reads, idle connections, and
+//! more of them than there are descriptors.
 //!
 //! These tests never measure a time limit closely: they check that it ends.
 

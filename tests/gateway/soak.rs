@@ -1,8 +1,9 @@
 //! Random requests against failing providers while operators change every limit, and then the sums.
 //!
-//! It owns the random choices. A run prints its seed; `LLM_GATEWAY_SOAK_SEED` repeats its choices, and
-//! `LLM_GATEWAY_SOAK_SECONDS` (default 4, `tests/run soak` takes 60) says how long new requests are sent. [`steady`] is
-//! the same for an ordinary load, and checks the memory and descriptors of the process.
+//! It owns the random choices. A run prints its seed; `LLM_GATEWAY_SOAK_SEED` repeats its choices,
+//! and `LLM_GATEWAY_SOAK_SECONDS` (default 4, `tests/run soak` takes 60) says how long new requests
+//! are sent. [`steady`] is the same for an ordinary load, and checks the memory and descriptors of
+//! the process.
 
 mod steady;
 
@@ -194,7 +195,8 @@ async fn send(address: std::net::SocketAddr, id: String, wish: Wish, dice: &mut 
     Seen { id, sent, deadline, ending }
 }
 
-/// Sends all or most of a request and disconnects, in order or not, at once, soon, or once something arrived.
+/// Sends all or most of a request and disconnects, in order or not, at once, soon, or once
+/// something arrived.
 async fn leave(mut raw: Raw, bytes: &[u8], dice: &mut Rng) -> Ending {
     let most = bytes.len() - if dice.u32(..4) == 0 { dice.usize(1..20) } else { 0 };
     raw.send(&bytes[..most]).await;

@@ -1,4 +1,5 @@
-//! TLS between the gateway and its providers: which certificates it trusts, and the errors when it does not.
+//! TLS between the gateway and its providers: which certificates it trusts, and the errors when it
+//! does not.
 
 pub mod front;
 
@@ -80,7 +81,8 @@ async fn the_system_s_roots_are_where_the_environment_says() {
     gateway.end(1).await;
 }
 
-/// Providers that cannot be reached, each in its own way: what a caller reads, and the step that the log names.
+/// Providers that cannot be reached, each in its own way: what a caller reads, and the step that
+/// the log names.
 fn unreachable(
     private: &Private,
     fronts: &[(&str, &Front)],

@@ -1,8 +1,9 @@
-//! Random configurations, failures and policies over real sockets: no byte of a prompt that must stay local reaches a
-//! cloud provider, a log line or a metric, and every request is answered once.
+//! Random configurations, failures and policies over real sockets: no byte of a prompt that must
+//! stay local reaches a cloud provider, a log line or a metric, and every request is answered once.
 //!
-//! It owns the random choices. A run prints its seed; `LLM_GATEWAY_TOPOLOGIES_SEED` repeats its choices, and
-//! `LLM_GATEWAY_TOPOLOGIES` (default 400) says how many configurations are tried, with 25 requests each.
+//! It owns the random choices. A run prints its seed; `LLM_GATEWAY_TOPOLOGIES_SEED` repeats its
+//! choices, and `LLM_GATEWAY_TOPOLOGIES` (default 400) says how many configurations are tried, with
+//! 25 requests each.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -238,7 +239,8 @@ fn question(dice: &mut Rng) -> Question {
     Question { path, headers, body, must_stay }
 }
 
-/// Sends a request, and returns the answer and its provider; a stream is read to its end, whichever it is.
+/// Sends a request, and returns the answer and its provider; a stream is read to its end, whichever
+/// it is.
 async fn ask(url: String, question: Question) -> (bool, u16, Option<String>) {
     let Question { headers, body, must_stay, .. } = question;
     if body["stream"] == true {
@@ -272,7 +274,8 @@ async fn ten_thousand_requests_over_random_topologies_show_no_cloud_a_local_only
             .into_iter()
             .map(|question| tokio::spawn(ask(gateway.url(question.path), question)))
             .collect();
-        // While these are on their way. The last has all providers again, whose gauges are checked in the end.
+        // While these are on their way. The last has all providers again, whose gauges are checked
+        // in the end.
         gateway.write_config(config(&machines, &mut dice, topology == topologies));
         let reloaded = press(&gateway, "reload").await;
         assert_eq!(reloaded.status, 200, "{}", reloaded.text());
@@ -296,7 +299,8 @@ async fn ten_thousand_requests_over_random_topologies_show_no_cloud_a_local_only
     gateway.end(sent).await;
 }
 
-/// No cloud provider, log line or metric knows the marker, and the cloud was asked for other things.
+/// No cloud provider, log line or metric knows the marker, and the cloud was asked for other
+/// things.
 async fn check_silence(gateway: &Gateway, machines: &[Machine]) {
     for machine in machines {
         if let Some(tap) = &machine.tap {

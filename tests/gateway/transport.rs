@@ -1,5 +1,5 @@
-//! What HTTP itself guarantees to clients, whatever they request: connections that stay usable, answers that can be
-//! read.
+//! What HTTP itself guarantees to clients, whatever they request: connections that stay usable,
+//! answers that can be read.
 //!
 //! The tests send and read bytes, since higher-level clients would hide what is tested.
 

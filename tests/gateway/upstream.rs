@@ -5,9 +5,9 @@
 //! the [`Call`] and returns the [`Script`] to play. It refuses nothing and validates nothing.
 //!
 //! What a reader would get wrong: only *model calls* are scripted, numbered and counted. Questions
-//! about the provider itself (any `GET` or `HEAD`, `/api/show`, and the gateway's own loads) are answered as a healthy Ollama
-//! would and kept apart, because a gateway asks them whenever it likes. [`Upstream::spawn_whole`]
-//! scripts those too.
+//! about the provider itself (any `GET` or `HEAD`, `/api/show`, and the gateway's own loads) are
+//! answered as a healthy Ollama would and kept apart, because a gateway asks them whenever it
+//! likes. [`Upstream::spawn_whole`] scripts those too.
 
 pub mod anthropic;
 mod connection;

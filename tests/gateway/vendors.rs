@@ -1,4 +1,5 @@
-//! Every vendor's dialect through the whole gateway: answers, streams, tools, and errors in the vendor's envelope.
+//! Every vendor's dialect through the whole gateway: answers, streams, tools, and errors in the
+//! vendor's envelope.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,5 @@
-//! What providers do to a connection, byte by byte: no client ever gets the answer to another request.
+//! What providers do to a connection, byte by byte: no client ever gets the answer to another
+//! request.
 //!
 //! | module | what it is |
 //! | --- | --- |

@@ -1,13 +1,15 @@
 //! Every recorded answer, written by every dialect, and compared with what is checked in.
 //!
-//! `tests/fixtures/golden/<backend>/<case>.txt` holds, one section each, what the clients of all dialects read when a
-//! provider answers as in that case: whole and streamed. After a change that is meant, run
+//! `tests/fixtures/golden/<backend>/<case>.txt` holds, one section each, what the clients of all
+//! dialects read when a provider answers as in that case: whole and streamed. After a change that
+//! is meant, run
 //!
 //! ```sh
 //! LLM_GATEWAY_GOLDEN=write cargo test --test golden
 //! ```
 //!
-//! and read the difference before it is committed. What is compared here is validated in [`crate::schema`] too.
+//! and read the difference before it is committed. What is compared here is validated in
+//! [`crate::schema`] too.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,9 @@
 //! Every recorded answer, spoilt at every byte, read by its backend and written in every dialect.
 //!
-//! It is what `tests/gateway/offsets.rs` does over sockets, without them: all bytes of all answers that end well. An
-//! answer is cut, or 0xFF is put in, which no UTF-8 text contains. Where it hits what nobody reads, such as the value of
-//! an unknown field, the answer may still be whole, but then it is no other than the true one.
+//! It is what `tests/gateway/offsets.rs` does over sockets, without them: all bytes of all answers
+//! that end well. An answer is cut, or 0xFF is put in, which no UTF-8 text contains. Where it hits
+//! what nobody reads, such as the value of an unknown field, the answer may still be whole, but
+//! then it is no other than the true one.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

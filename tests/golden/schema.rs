@@ -1,8 +1,8 @@
 //! What the vendors' own schemas say of our answers.
 //!
-//! `tests/fixtures/specs` holds the schemas and where they come from. Every whole answer, every piece of a stream and
-//! every error is held against them. Where the vendors themselves do not keep to a schema, [`QUIRKS`] lists what is
-//! forgiven and why.
+//! `tests/fixtures/specs` holds the schemas and where they come from. Every whole answer, every
+//! piece of a stream and every error is held against them. Where the vendors themselves do not keep
+//! to a schema, [`QUIRKS`] lists what is forgiven and why.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -34,13 +34,14 @@ struct Quirk {
 }
 
 const QUIRKS: [Quirk; 6] = [
-    // OpenAI itself writes null in every piece but the last, and SDKs wait for something else. The schemas once said
-    // `nullable`, which was lost on the way to OpenAPI 3.1.
+    // OpenAI itself writes null in every piece but the last, and SDKs wait for something else. The
+    // schemas once said `nullable`, which was lost on the way to OpenAPI 3.1.
     quirk("CreateChatCompletionStreamResponse", "/choices/*/finish_reason", Value::is_null),
     quirk("CreateCompletionResponse", "/choices/*/finish_reason", Value::is_null),
     // Likewise null where none were asked for.
     quirk("CreateChatCompletionStreamResponse", "/choices/*/logprobs", Value::is_null),
-    // With `include_usage`, null everywhere but in the last piece: so say the descriptions of the same schemas.
+    // With `include_usage`, null everywhere but in the last piece: so say the descriptions of the
+    // same schemas.
     quirk("CreateChatCompletionStreamResponse", "/usage", Value::is_null),
     quirk("CreateCompletionResponse", "/usage", Value::is_null),
     // The documentation's own list of errors has it, the package's types do not.

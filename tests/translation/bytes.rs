@@ -1,4 +1,5 @@
-//! Nonsense for everything that reads: no bytes make it panic, and where they are cut never matters.
+//! Nonsense for everything that reads: no bytes make it panic, and where they are cut never
+//! matters.
 
 use std::fs;
 use std::path::Path;

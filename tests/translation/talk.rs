@@ -1,7 +1,8 @@
 //! Conversations that a client may want, and how each dialect says them.
 //!
-//! A [`Talk`] holds only what can be looked for again: every text, picture, id and argument is another one, numbered
-//! by its place. A dialect without a word for something leaves it out of its request, which [`Dialect::tells`] says.
+//! A [`Talk`] holds only what can be looked for again: every text, picture, id and argument is
+//! another one, numbered by its place. A dialect without a word for something leaves it out of its
+//! request, which [`Dialect::tells`] says.
 
 use proptest::collection::vec;
 use proptest::option;
@@ -235,7 +236,8 @@ impl Dialect {
         }
     }
 
-    /// Whether the dialect has a word for the field of that name, one of OpenAI's where there is one.
+    /// Whether the dialect has a word for the field of that name, one of OpenAI's where there is
+    /// one.
     pub fn tells(self, field: &str) -> bool {
         match self {
             Self::Native => matches!(field, "max_tokens" | "temperature"),

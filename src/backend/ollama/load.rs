@@ -1,7 +1,8 @@
 //! Loading a model, and what is known of the process that runs it.
 //!
 //! The one thing to know: a model is loaded by a call that asks for nothing. Ollama refuses such a
-//! prompt for a model that only makes embeddings, and such an embedding for a model that makes none.
+//! prompt for a model that only makes embeddings, and such an embedding for a model that makes
+//! none.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -11,7 +12,8 @@ use crate::backend::{Load, ModelRunner, UpstreamRequest};
 use crate::chat::{Ability, LoadBy, Model};
 use crate::wire::json;
 
-/// Families whose models run one call at a time, whatever `OLLAMA_NUM_PARALLEL` is (`server/sched.go`).
+/// Families whose models run one call at a time, whatever `OLLAMA_NUM_PARALLEL` is
+/// (`server/sched.go`).
 const ONE_AT_A_TIME: [&str; 12] = [
     "mllama",
     "qwen3vl",

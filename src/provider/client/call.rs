@@ -1,8 +1,8 @@
 //! A call as the client writes it: one that a backend has encoded, or a request that is passed on.
 //!
 //! It owns the method, whether the path is below or beside the provider's base address, a body that
-//! is sent while it arrives, and the list of headers that are returned with an answer that is passed
-//! on.
+//! is sent while it arrives, and the list of headers that are returned with an answer that is
+//! passed on.
 //!
 //! The one thing to know: a request that is passed on has the client's own content type, or none.
 

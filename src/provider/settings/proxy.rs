@@ -24,8 +24,8 @@ const NONE: &str = "none";
 /// The scheme of an address.
 const SCHEME: &str = "http://";
 
-/// The address of a proxy, or the word `none`, or empty, so that the environment decides. A name and
-/// a password in it are never shown.
+/// The address of a proxy, or the word `none`, or empty, so that the environment decides. A name
+/// and a password in it are never shown.
 pub type ProxyUrl = SecretUrl<ProxyAddress>;
 
 /// How the address of a proxy is shown.

@@ -14,7 +14,8 @@ fn keys() -> [Key; 3] {
     [Key::new("a"), Key::new("b"), Key::new("c").models(["other"])]
 }
 
-/// Asks twice and returns the cache's header each time; the second answer must come from its own call.
+/// Asks twice and returns the cache's header each time; the second answer must come from its own
+/// call.
 async fn asks_twice(gateway: &Gateway, upstream: &Upstream, body: &Value) -> [u16; 2] {
     let before = upstream.calls_so_far().len();
     let first = ask(gateway, body).await;

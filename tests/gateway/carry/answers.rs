@@ -6,7 +6,8 @@ use crate::harness::{Config, Gateway, Provider, Route, Target, spawn_gateway};
 use crate::patience::eventually;
 use crate::upstream::{Gate, Script, Upstream, openai};
 
-/// The path of a client, its request, the provider's kind, and the pieces of an answer with many unknown fields.
+/// The path of a client, its request, the provider's kind, and the pieces of an answer with many
+/// unknown fields.
 const STREAMS: [(&str, &str, &str, &[&str]); 8] = [
     (
         "openai",

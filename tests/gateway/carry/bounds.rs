@@ -28,7 +28,8 @@ async fn the_tokens_of_a_carried_answer_count_towards_the_limits_of_its_key() {
         let left = answer.header("x-ratelimit-remaining-tokens").unwrap();
         left.parse::<u64>().unwrap()
     };
-    // Before each answer what it may cost is set aside; of the one before only the five it cost are gone.
+    // Before each answer what it may cost is set aside; of the one before only the five it cost are
+    // gone.
     let (first, second) = (left().await, left().await);
     assert_eq!(first - second, 5);
     gateway.end(2).await;

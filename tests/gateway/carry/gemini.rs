@@ -1,5 +1,5 @@
-//! What is particular to requests of Gemini's API that are passed on: the model in the path, the list that grows, and what
-//! is kept in an account.
+//! What is particular to requests of Gemini's API that are passed on: the model in the path, the
+//! list that grows, and what is kept in an account.
 
 use llm_gateway::policy::OnCut;
 use serde_json::Value;

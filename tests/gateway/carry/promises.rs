@@ -1,7 +1,8 @@
-//! What is promised of limits, cache, shared calls, deadlines, retries and data policy, for answers that are carried.
+//! What is promised of limits, cache, shared calls, deadlines, retries and data policy, for answers
+//! that are carried.
 //!
-//! It owns one request and its answers in each of three APIs, at a provider that speaks the same one. Every request has a
-//! field that no gateway knows, so that a test sees that it was carried.
+//! It owns one request and its answers in each of three APIs, at a provider that speaks the same
+//! one. Every request has a field that no gateway knows, so that a test sees that it was carried.
 
 mod failures;
 

@@ -96,7 +96,8 @@ async fn a_whole_answer_is_not_bound_by_the_wait_for_a_first_piece() {
     gateway.end(2).await;
 }
 
-/// Streams of which the gateway knows nothing but how they end: path, provider, request, its pieces, their end.
+/// Streams of which the gateway knows nothing but how they end: path, provider, request, its
+/// pieces, their end.
 const UNKNOWN: [(&str, &str, &str, &str, &str); 5] = [
     (
         "/v1/chat/completions",

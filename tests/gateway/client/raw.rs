@@ -75,12 +75,14 @@ impl Raw {
     /// Sends `first` and, some time later, `second`.
     pub async fn send_apart(&mut self, first: &[u8], gap: Duration, second: &[u8]) {
         self.send(first).await;
-        // What arrives together is read together; that a pause keeps them apart is all that it is for.
+        // What arrives together is read together; that a pause keeps them apart is all that it is
+        // for.
         tokio::time::sleep(gap).await;
         self.send(second).await;
     }
 
-    /// Sends `bytes` one by one with `gap` between them, until all are sent or the other side stops reading.
+    /// Sends `bytes` one by one with `gap` between them, until all are sent or the other side stops
+    /// reading.
     pub async fn send_slowly(&mut self, bytes: &[u8], gap: Duration) -> Result<(), End> {
         let mut ticks = tokio::time::interval(gap);
         for byte in bytes.chunks(1) {
@@ -162,8 +164,8 @@ impl Raw {
 
     /// Awaits the moment the other side resets, without reading anything.
     ///
-    /// A client that never reads does not see an orderly close behind unread bytes; only a reset, or
-    /// the failure of what it sends, tells it.
+    /// A client that never reads does not see an orderly close behind unread bytes; only a reset,
+    /// or the failure of what it sends, tells it.
     pub async fn reset_by_peer(&self) {
         within("a reset", async {
             let mut ticks = tokio::time::interval(Duration::from_millis(5));

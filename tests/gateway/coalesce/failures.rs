@@ -1,4 +1,5 @@
-//! A client that shares a call and stalls, disconnects, runs out of time or fails does not affect the others.
+//! A client that shares a call and stalls, disconnects, runs out of time or fails does not affect
+//! the others.
 
 use serde_json::Value;
 

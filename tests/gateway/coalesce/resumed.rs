@@ -7,8 +7,8 @@ use crate::crowd::send;
 use crate::harness::{Breaker, Cache, Config, Gateway, Provider, Route, Target, spawn_gateway};
 use crate::upstream::{Gate, Upstream, ollama, openai};
 
-/// A gateway whose first provider dies after a token, once the gate is open, and whose second one gives all of the same
-/// answer.
+/// A gateway whose first provider dies after a token, once the gate is open, and whose second one
+/// gives all of the same answer.
 async fn dying(gate: &Gate) -> (Gateway, Upstream, Upstream) {
     let held = gate.clone();
     let first = Upstream::spawn(move |_| ollama::opened(&["Hel"]).hold(&held).cut_at(u64::MAX));

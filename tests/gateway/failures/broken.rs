@@ -1,5 +1,5 @@
-//! Answers that are broken before their first event: 502 in the envelope of the dialect, for streamed and unstreamed
-//! requests, without a word of what the provider sent.
+//! Answers that are broken before their first event: 502 in the envelope of the dialect, for
+//! streamed and unstreamed requests, without a word of what the provider sent.
 
 use super::{
     BOTH, at, chat_with, check_error, check_error_at, model_of, once, quick, streamed_with,

@@ -1,5 +1,6 @@
-//! Answers that break after their first event. A streaming client gets what arrived, one error event, no `[DONE]` and a
-//! connection that ends without the end of its body; a whole answer is the failure alone.
+//! Answers that break after their first event. A streaming client gets what arrived, one error
+//! event, no `[DONE]` and a connection that ends without the end of its body; a whole answer is the
+//! failure alone.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Providers that cannot be reached or refuse: the resulting status, the message, and what is never retried.
+//! Providers that cannot be reached or refuse: the resulting status, the message, and what is never
+//! retried.
 
 use serde_json::json;
 

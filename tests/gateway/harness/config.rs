@@ -1,7 +1,7 @@
 //! A configuration as tests write it: typed sections that become TOML.
 //!
-//! Owns the names of the keys, so that a misspelt one does not compile. A key that is not set is not
-//! written, so that the gateway's own default holds. Tests that are about the text of a
+//! Owns the names of the keys, so that a misspelt one does not compile. A key that is not set is
+//! not written, so that the gateway's own default holds. Tests that are about the text of a
 //! configuration, such as a broken one, write TOML themselves.
 //!
 //! What a reader would get wrong: a [`Provider`] alone is a whole configuration too, and

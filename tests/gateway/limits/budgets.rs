@@ -1,7 +1,8 @@
-//! Token budgets per minute and per day: estimated before, settled after, and never lost in between.
+//! Token budgets per minute and per day: estimated before, settled after, and never lost in
+//! between.
 //!
-//! The scripted provider counts ten tokens for every prompt and one for every piece; the gateway's own estimate of the
-//! prompt `hi` is five.
+//! The scripted provider counts ten tokens for every prompt and one for every piece; the gateway's
+//! own estimate of the prompt `hi` is five.
 
 use serde_json::{Value, json};
 

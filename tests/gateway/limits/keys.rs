@@ -1,4 +1,5 @@
-//! Keys that are added, expire, are revoked or guessed; and how many requests of one may be under way.
+//! Keys that are added, expire, are revoked or guessed; and how many requests of one may be under
+//! way.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,8 +1,9 @@
-//! Every key against every name, through aliases, hints, patterns and fallbacks: none of them takes it beyond its
-//! scope.
+//! Every key against every name, through aliases, hints, patterns and fallbacks: none of them takes
+//! it beyond its scope.
 //!
-//! The test has its own, naive reading of the configuration: from the requested name to all models at all providers
-//! that could ever run, and from those to the ones that the key may use. The gateway may answer with one of these only.
+//! The test has its own, naive reading of the configuration: from the requested name to all models
+//! at all providers that could ever run, and from those to the ones that the key may use. The
+//! gateway may answer with one of these only.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +25,8 @@ const KEYS: [(&str, &[&str], &[&str]); 9] = [
     ("nothing-here", &["gpt-*"], &["gam*"]),
 ];
 
-/// Where the names lead, worked out by hand from [`config`]: every model at a provider that may run.
+/// Where the names lead, worked out by hand from [`config`]: every model at a provider that may
+/// run.
 const NAMES: [(&str, &[(&str, &str)]); 17] = [
     ("llama3.1", &[("alpha", "llama3.1")]),
     ("alpha/llama3.1", &[("alpha", "llama3.1")]),
@@ -111,8 +113,9 @@ fn any(patterns: &[&str], name: &str) -> bool {
     patterns.iter().any(|pattern| matches(pattern.as_bytes(), name.as_bytes()))
 }
 
-/// The candidates of a name that a key may use: the provider, the model that runs and the requested name are all in its
-/// scope. Names of hints are no models, and a request without a name has the model's own.
+/// The candidates of a name that a key may use: the provider, the model that runs and the requested
+/// name are all in its scope. Names of hints are no models, and a request without a name has the
+/// model's own.
 fn allowed<'a>(
     (_, models, providers): (&str, &[&str], &[&str]),
     name: &str,

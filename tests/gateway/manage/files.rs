@@ -23,7 +23,8 @@ enum Seen {
     End,
 }
 
-/// An Ollama that says what it reads of files, and answers when it has read `length` bytes of a body.
+/// An Ollama that says what it reads of files, and answers when it has read `length` bytes of a
+/// body.
 async fn reader(length: usize) -> (String, mpsc::Receiver<Seen>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

@@ -1,5 +1,6 @@
-//! The same faults for answers that are passed on unchanged: whatever breaks one, the client gets whole frames of it, one
-//! error of its own API and an abnormal end, and success only if the end marker had arrived completely.
+//! The same faults for answers that are passed on unchanged: whatever breaks one, the client gets
+//! whole frames of it, one error of its own API and an abnormal end, and success only if the end
+//! marker had arrived completely.
 
 use std::sync::Arc;
 

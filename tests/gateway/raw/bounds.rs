@@ -1,4 +1,5 @@
-//! Limits of all requests also apply to those that are passed on: size, time, slots, lines, rates, budgets.
+//! Limits of all requests also apply to those that are passed on: size, time, slots, lines, rates,
+//! budgets.
 
 use std::time::Duration;
 

@@ -106,8 +106,8 @@ async fn a_file_that_cannot_be_read_or_is_no_text_is_refused() {
     never_opens(gateway, file, &EVERY_WAY, "cannot be read: invalid utf-8", latin).await;
 }
 
-/// A gateway whose file is a link to `..data/gateway.toml`, as Kubernetes mounts it; the link is turned to a folder in which
-/// `prepare` has put something or nothing.
+/// A gateway whose file is a link to `..data/gateway.toml`, as Kubernetes mounts it; the link is
+/// turned to a folder in which `prepare` has put something or nothing.
 async fn turned(says: &str, prepare: impl Fn(&Path, &Upstream)) {
     let upstream = Upstream::ollama();
     let folder = TempDir::new().unwrap();

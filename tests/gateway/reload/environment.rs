@@ -1,4 +1,5 @@
-//! Keys that are in the environment: `.env` is read again with the file, the process's own variables never change.
+//! Keys that are in the environment: `.env` is read again with the file, the process's own
+//! variables never change.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! `llm-gateway health` asks the running gateway, whatever has become of its file: a container must not be restarted
-//! because of a configuration that its gateway refuses.
+//! `llm-gateway health` asks the running gateway, whatever has become of its file: a container must
+//! not be restarted because of a configuration that its gateway refuses.
 
 use std::fs;
 use std::path::Path;
@@ -19,7 +19,8 @@ async fn health(gateway: &Gateway) -> Printed {
     run(&["health", "--config", file.to_str().unwrap()], &[]).await
 }
 
-/// A gateway by a file with an absolute name. The file leaves its port to the kernel, so that no file contains its address.
+/// A gateway by a file with an absolute name. The file leaves its port to the kernel, so that no
+/// file contains its address.
 async fn by_absolute_name(upstream: &Upstream) -> Gateway {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("gateway.toml");

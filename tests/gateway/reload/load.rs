@@ -52,7 +52,8 @@ impl Load {
         Self { stop, answered, clients }
     }
 
-    /// Awaits two more answers for every client: the second belongs to a request that was sent from now on.
+    /// Awaits two more answers for every client: the second belongs to a request that was sent from
+    /// now on.
     pub async fn goes_on(&self) {
         let counts = || self.answered.iter().map(|count| count.load(Ordering::SeqCst));
         let before: Vec<usize> = counts().collect();

@@ -1,7 +1,7 @@
 //! What a client of each API reads out of an answer, whole or streamed.
 //!
-//! It reads as such a client would, and only what all APIs can express: text, thinking, calls of tools, why it ended,
-//! tokens, and what went wrong.
+//! It reads as such a client would, and only what all APIs can express: text, thinking, calls of
+//! tools, why it ended, tokens, and what went wrong.
 
 use serde_json::{Value, json};
 

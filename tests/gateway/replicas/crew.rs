@@ -53,7 +53,8 @@ pub async fn end_all(crew: Vec<Gateway>, sent: impl IntoIterator<Item = usize>) 
     }
 }
 
-/// Awaits that every gateway's part of the limit satisfies `wanted`, given as `lease`, `replicas` and `degraded`.
+/// Awaits that every gateway's part of the limit satisfies `wanted`, given as `lease`, `replicas`
+/// and `degraded`.
 pub async fn parts(crew: &[Gateway], what: &str, wanted: impl Fn(&[(u64, u64, bool)]) -> bool) {
     let last = std::cell::RefCell::new(Vec::new());
     eventually(

@@ -1,9 +1,10 @@
-//! The script that leases out slots, run by a real Redis against replicas that die, are late, and lose their state.
+//! The script that leases out slots, run by a real Redis against replicas that die, are late, and
+//! lose their state.
 //!
-//! The replicas here are models: each knows its lease, the end of it by its own clock, and its running calls. They keep
-//! the rules of the gateway: no more calls than the lease are started, running calls may outlive a smaller lease, and
-//! an expired lease permits nothing. Then all of them together must never be allowed more than the limit, whatever
-//! happens.
+//! The replicas here are models: each knows its lease, the end of it by its own clock, and its
+//! running calls. They keep the rules of the gateway: no more calls than the lease are started,
+//! running calls may outlive a smaller lease, and an expired lease permits nothing. Then all of
+//! them together must never be allowed more than the limit, whatever happens.
 
 use std::time::{Duration, Instant};
 
@@ -256,7 +257,8 @@ async fn every_gateway_that_wants_slots_gets_some_and_none_is_left() {
     let mut stage = Stage::new(&redis, 0, 8, LONG).await;
     (0..3).for_each(|_| stage.add());
     let rounds = [
-        // What each wants, and what each gets in the end: in the order of size, since the ids decide about the rest.
+        // What each wants, and what each gets in the end: in the order of size, since the ids
+        // decide about the rest.
         ([8, 8, 8], [2, 3, 3]),
         ([0, 0, 8], [0, 0, 8]),
         ([1, 8, 8], [1, 3, 4]),
@@ -326,7 +328,8 @@ async fn a_single_gateway_gets_every_slot_and_returns_them_when_it_stops() {
     let mut leaving = stage.replicas.remove(0);
     leaving.limit = 0;
     stage.deliver(&leaving.ask(LONG)).await.unwrap();
-    // No replica holds a slot, and the Redis knows: the first request gets all, however late it comes.
+    // No replica holds a slot, and the Redis knows: the first request gets all, however late it
+    // comes.
     tokio::time::sleep(LONG * 2).await;
     stage.add();
     stage.ask(0).await;

@@ -1,5 +1,5 @@
-//! One key at three gateways: its rate and its budgets hold for all of them together, and a Redis that is down, frozen
-//! or empty changes that as little as possible.
+//! One key at three gateways: its rate and its budgets hold for all of them together, and a Redis
+//! that is down, frozen or empty changes that as little as possible.
 
 use std::time::{Duration, Instant};
 

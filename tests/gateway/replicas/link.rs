@@ -1,4 +1,5 @@
-//! The link to a Redis by itself: what it answers, what it does without an answer, and how it recovers.
+//! The link to a Redis by itself: what it answers, what it does without an answer, and how it
+//! recovers.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
-//! Gateways under load while their Redis is frozen, stopped, and started again with and without its keys.
+//! Gateways under load while their Redis is frozen, stopped, and started again with and without its
+//! keys.
 
 use std::time::Duration;
 
@@ -26,8 +27,8 @@ async fn all_say(crew: &[Gateway], state: &str) {
     }
 }
 
-/// Three gateways under load, before, during and after an outage: every client is answered with 200, which [`Clients`]
-/// checks, and the limit is kept.
+/// Three gateways under load, before, during and after an outage: every client is answered with
+/// 200, which [`Clients`] checks, and the limit is kept.
 async fn survive(
     redis: &mut Redis,
     begin: impl AsyncFn(&mut Redis),

@@ -1,5 +1,6 @@
-//! Stored responses of two gateways that share a real Redis: a caller continues and reads at one what it was answered at
-//! the other, no other caller does, and what must stay local never leaves its gateway.
+//! Stored responses of two gateways that share a real Redis: a caller continues and reads at one
+//! what it was answered at the other, no other caller does, and what must stay local never leaves
+//! its gateway.
 
 use llm_gateway::policy::Trust;
 use serde_json::{Value, json};

@@ -14,7 +14,8 @@ fn is_prefilled(call: &Call) -> bool {
     last.is_some_and(|last| last["role"] == "assistant")
 }
 
-/// A second provider of this kind that refuses to continue, and answers this when it is asked from the start.
+/// A second provider of this kind that refuses to continue, and answers this when it is asked from
+/// the start.
 fn refusing(backend: &str, pieces: &'static [&'static str]) -> Upstream {
     let said = "This model does not support assistant message prefill.";
     match backend {

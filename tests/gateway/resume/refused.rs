@@ -1,4 +1,5 @@
-//! Answers that break off and are not resumed: one error event, an abnormal end, and no useless call or slot.
+//! Answers that break off and are not resumed: one error event, an abnormal end, and no useless
+//! call or slot.
 
 use std::time::Duration;
 

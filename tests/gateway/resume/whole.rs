@@ -1,4 +1,5 @@
-//! Unstreamed answers that break off: their client has seen nothing, so another provider starts them again.
+//! Unstreamed answers that break off: their client has seen nothing, so another provider starts
+//! them again.
 
 use llm_gateway::policy::{OnCut, Trust};
 use serde_json::{Value, json};

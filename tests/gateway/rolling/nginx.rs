@@ -1,8 +1,8 @@
-//! The same behind a real nginx, as many run it: it tries the other replica when one refuses the connection or answers
-//! 503.
+//! The same behind a real nginx, as many run it: it tries the other replica when one refuses the
+//! connection or answers 503.
 //!
-//! It owns the nginx process, which listens on a socket in its own folder and reads new addresses on SIGHUP. Without an
-//! nginx the test prints that it is skipped.
+//! It owns the nginx process, which listens on a socket in its own folder and reads new addresses
+//! on SIGHUP. Without an nginx the test prints that it is skipped.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -161,7 +161,8 @@ impl Drop for Nginx {
 }
 
 fn write_config(folder: &Path, [one, two]: [SocketAddr; 2]) {
-    // `max_fails=0`: a replica that was down is tried again at once. The rest is an ordinary configuration.
+    // `max_fails=0`: a replica that was down is tried again at once. The rest is an ordinary
+    // configuration.
     let text = format!(
         "daemon off; user root; worker_processes 1; pid nginx.pid; error_log stderr notice;\n\
          events {{ worker_connections 256; }}\n\

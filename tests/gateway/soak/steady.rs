@@ -1,12 +1,15 @@
-//! A steady load of seven tenths with a fault in twenty, and the memory and descriptors of the process under it.
+//! A steady load of seven tenths with a fault in twenty, and the memory and descriptors of the
+//! process under it.
 //!
-//! Requests arrive at random and do not wait for each other, as those of many independent clients do. The process
-//! reports its own memory and descriptors; late in the run they must be what they were early on.
-//! `LLM_GATEWAY_SOAK_SECONDS` says how long it lasts (default 4): the longer, the smaller the leak that it can detect.
+//! Requests arrive at random and do not wait for each other, as those of many independent clients
+//! do. The process reports its own memory and descriptors; late in the run they must be what they
+//! were early on. `LLM_GATEWAY_SOAK_SECONDS` says how long it lasts (default 4): the longer, the
+//! smaller the leak that it can detect.
 //!
-//! What a reader would get wrong: the first quarter is ignored, since buffers, metrics and the allocator's reserves
-//! come with the first requests of each kind and stay, which is no leak. And the test compares minima, not averages: a
-//! burst of long answers holds much for a moment, and a leak raises the use even in quiet moments.
+//! What a reader would get wrong: the first quarter is ignored, since buffers, metrics and the
+//! allocator's reserves come with the first requests of each kind and stay, which is no leak. And
+//! the test compares minima, not averages: a burst of long answers holds much for a moment, and a
+//! leak raises the use even in quiet moments.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -104,7 +107,8 @@ fn work(call: &Call) -> Script {
     if call.json()["messages"][0]["content"] != "fine" {
         return play(call);
     }
-    // From a quarter of the average to seven quarters of it, evenly, in an order that looks like none.
+    // From a quarter of the average to seven quarters of it, evenly, in an order that looks like
+    // none.
     let share = u32::try_from(call.number * 37 % 101).unwrap();
     ollama::reply(call).head_pause(HOLD / 4 + HOLD * 3 * share / 200)
 }

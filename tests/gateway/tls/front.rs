@@ -1,7 +1,7 @@
 //! A TLS front before a scripted provider, and the certificates that it shows.
 //!
-//! It owns a listener on the test's own runtime, which ends with the test. It knows nothing of HTTP: after the
-//! handshake it passes bytes to the provider and back.
+//! It owns a listener on the test's own runtime, which ends with the test. It knows nothing of
+//! HTTP: after the handshake it passes bytes to the provider and back.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -109,7 +109,8 @@ impl Front {
                     let read = stream.read(&mut greeting).await.unwrap();
                     assert!(read > 0, "nobody spoke");
                     stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
-                    // Closed only after the other side, so that the sent bytes are not lost in a reset.
+                    // Closed only after the other side, so that the sent bytes are not lost in a
+                    // reset.
                     while stream.read(&mut greeting).await.is_ok_and(|read| read > 0) {}
                 });
             }

@@ -1,5 +1,5 @@
-//! Requests that are answered before their body was read: the answer arrives, and the connection is kept if that is
-//! cheaper than a new one.
+//! Requests that are answered before their body was read: the answer arrives, and the connection is
+//! kept if that is cheaper than a new one.
 
 use std::time::{Duration, Instant};
 

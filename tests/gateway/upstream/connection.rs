@@ -1,7 +1,7 @@
 //! One accepted connection: a request, its script, the next request, until one side closes.
 //!
-//! It owns the socket. While a script plays, the reading side is watched, so that a peer's disconnect is noticed at
-//! once and ends the script wherever it is.
+//! It owns the socket. While a script plays, the reading side is watched, so that a peer's
+//! disconnect is noticed at once and ends the script wherever it is.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,7 +1,8 @@
 //! Reading requests from one connection by hand.
 //!
 //! It owns the bytes that were read and not yet used. It understands `content-length` and chunked
-//! bodies and refuses the rest by failing the test's upstream: what a gateway sends must be readable.
+//! bodies and refuses the rest by failing the test's upstream: what a gateway sends must be
+//! readable.
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::AsyncReadExt;
@@ -45,7 +46,8 @@ impl<'a> Inbox<'a> {
         Ok(Parts { head, method, path, headers, body })
     }
 
-    /// Reads until the peer disconnects. Bytes that arrive before that are kept for the next request.
+    /// Reads until the peer disconnects. Bytes that arrive before that are kept for the next
+    /// request.
     pub(super) async fn leaving(&mut self) -> Leaving {
         loop {
             if let Err(how) = self.more().await {

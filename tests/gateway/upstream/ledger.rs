@@ -1,8 +1,8 @@
 //! What the upstream saw, call by call.
 //!
-//! It owns the counts and notifies waiting tests of changes. It decides nothing. A call is under way from its last
-//! request byte until just *before* the last byte of its answer is written: the client that reads that byte may start
-//! the next call at once, and must not appear to overlap.
+//! It owns the counts and notifies waiting tests of changes. It decides nothing. A call is under
+//! way from its last request byte until just *before* the last byte of its answer is written: the
+//! client that reads that byte may start the next call at once, and must not appear to overlap.
 
 use std::time::Instant;
 

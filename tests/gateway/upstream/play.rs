@@ -1,7 +1,7 @@
 //! Playing one script onto a socket.
 //!
-//! It owns the framing of an answer and nothing that outlives it. Bytes are held back only until the
-//! next piece or the next wait, so that a head travels with the first piece and nothing is ever
+//! It owns the framing of an answer and nothing that outlives it. Bytes are held back only until
+//! the next piece or the next wait, so that a head travels with the first piece and nothing is ever
 //! withheld while the script waits.
 
 use bytes::{BufMut, Bytes, BytesMut};

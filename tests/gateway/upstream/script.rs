@@ -1,8 +1,9 @@
 //! What the upstream answers, as a small builder.
 //!
-//! A script owns its bytes and its waits, nothing of the network. Words that start with `head_` act before the status
-//! line; all others act on the body, in the order in which they were called. Positions (`cut_at`, `reset_at`) count
-//! body bytes as the client of the framing sees them: chunk headers do not count.
+//! A script owns its bytes and its waits, nothing of the network. Words that start with `head_` act
+//! before the status line; all others act on the body, in the order in which they were called.
+//! Positions (`cut_at`, `reset_at`) count body bytes as the client of the framing sees them: chunk
+//! headers do not count.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +31,8 @@ pub enum Leaving {
     Reset,
 }
 
-/// A gate inside a script: a call that reaches it waits until the test opens it, or until the peer disconnects.
+/// A gate inside a script: a call that reaches it waits until the test opens it, or until the peer
+/// disconnects.
 #[derive(Clone)]
 pub struct Gate {
     passes: Arc<Semaphore>,

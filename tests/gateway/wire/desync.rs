@@ -1,12 +1,14 @@
-//! Many clients, few connections, and providers that misbehave on the wire at random: no client ever reads another
-//! client's marker, every well-formed answer arrives, and no slot is lost.
+//! Many clients, few connections, and providers that misbehave on the wire at random: no client
+//! ever reads another client's marker, every well-formed answer arrives, and no slot is lost.
 //!
-//! What is done to a request follows from the seed and its marker alone ([`plan::Plan`]), so that the client knows what
-//! to expect and a run can be repeated: it prints its seed, `LLM_GATEWAY_SOAK_SEED` repeats its choices, and
-//! `LLM_GATEWAY_SOAK_SECONDS` (default 4, `tests/run soak` takes 60) says how long it runs.
+//! What is done to a request follows from the seed and its marker alone ([`plan::Plan`]), so that
+//! the client knows what to expect and a run can be repeated: it prints its seed,
+//! `LLM_GATEWAY_SOAK_SEED` repeats its choices, and `LLM_GATEWAY_SOAK_SECONDS` (default 4,
+//! `tests/run soak` takes 60) says how long it runs.
 //!
-//! What a reader would get wrong: unsolicited bytes are sent after an answer in the same write, or between two rounds,
-//! while there is no request. At other times nothing could distinguish them from an answer.
+//! What a reader would get wrong: unsolicited bytes are sent after an answer in the same write, or
+//! between two rounds, while there is no request. At other times nothing could distinguish them
+//! from an answer.
 
 mod bodies;
 mod plan;
@@ -32,7 +34,8 @@ const CLIENTS: usize = 32;
 const TURNS: usize = 12;
 /// Calls at one time, and so about as many connections, at each provider.
 const SLOTS: usize = 4;
-/// The outcome of a request whose breaker was open because others had failed: no answer, and not another's.
+/// The outcome of a request whose breaker was open because others had failed: no answer, and not
+/// another's.
 const LEFT_ALONE: &str = "left alone";
 /// More than any request waits to be sent.
 const LARGE: usize = 3 << 20;

@@ -1,11 +1,13 @@
 //! A provider whose every byte the test controls: it adds no framing of its own.
 //!
-//! It owns a thread with its own runtime, like [`crate::upstream::Upstream`]. For each request a closure looks at its
-//! head and returns what to do; it reads the body only when an act says so. Questions about the provider itself (any
-//! `GET`) are answered 404 on connections that are then closed, and not counted.
+//! It owns a thread with its own runtime, like [`crate::upstream::Upstream`]. For each request a
+//! closure looks at its head and returns what to do; it reads the body only when an act says so.
+//! Questions about the provider itself (any `GET`) are answered 404 on connections that are then
+//! closed, and not counted.
 //!
-//! What a reader would get wrong: unsolicited bytes ([`Act::Unasked`]) are written only while no request has arrived. A
-//! request that was on its way at that moment would rightly take them for its answer.
+//! What a reader would get wrong: unsolicited bytes ([`Act::Unasked`]) are written only while no
+//! request has arrived. A request that was on its way at that moment would rightly take them for
+//! its answer.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

@@ -7,7 +7,8 @@
 //! kind; only a choice that forces one is rejected.
 //!
 //! The one thing to know: a name that two namespaces use gets its namespace as a prefix.
-//! [`Offer::given`] returns the model's name of a tool, [`Offer::parts`] the forms that map it back.
+//! [`Offer::given`] returns the model's name of a tool, [`Offer::parts`] the forms that map it
+//! back.
 
 use std::collections::{HashMap, HashSet};
 

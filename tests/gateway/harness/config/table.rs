@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-/// Declares a table whose keys are all optional, with a method for each key that sets it. Methods of
-/// keys before the semicolon convert their argument; those after it, such as of numbers, do not.
+/// Declares a table whose keys are all optional, with a method for each key that sets it. Methods
+/// of keys before the semicolon convert their argument; those after it, such as of numbers, do not.
 macro_rules! table {
     (
         $(#[$about:meta])*

@@ -33,7 +33,8 @@ impl Api {
     }
 }
 
-/// Where a client asks this model in the provider's own API, so that the answer is carried, and what it asks.
+/// Where a client asks this model in the provider's own API, so that the answer is carried, and
+/// what it asks.
 pub fn asked(api: Api, model: &str, text: &str, is_streamed: bool) -> (String, Value) {
     let mut body = json!({ "model": model, "max_tokens": 9, "stream": is_streamed,
         "messages": [{ "role": "user", "content": text }] });

@@ -1,4 +1,5 @@
-//! How the provider treats one request: how its answer is framed, cut and paced, and what is wrong with it.
+//! How the provider treats one request: how its answer is framed, cut and paced, and what is wrong
+//! with it.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
@@ -217,7 +218,8 @@ impl Plan {
         let mut said = interims(dice, self.interims);
         match self.fault {
             None | Some(Fault::EarlyAnswer) => said += &own,
-            // Bytes after the end have to arrive with the end, or nothing could distinguish them from an answer.
+            // Bytes after the end have to arrive with the end, or nothing could distinguish them
+            // from an answer.
             Some(Fault::TwoAnswers) => said += &format!("{own}{own}"),
             Some(Fault::Surplus) => said += &format!("{own}{}", &own[..dice.usize(1..own.len())]),
             Some(Fault::InterimBehind) => said += &format!("{own}{}", interims(dice, 1)),
