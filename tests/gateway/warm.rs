@@ -9,7 +9,7 @@ use llm_gateway::sim::SimSettings;
 use serde_json::{Value, json};
 
 use crate::client::{Answer, chat, post_json, post_json_with};
-use crate::crowd::{answers, count, press, send, snapshot};
+use crate::crowd::{answers, count, press, send, snapshot, waiting};
 use crate::harness::{Config, Gateway, Key, Provider, Retry, spawn_gateway};
 use crate::patience::eventually;
 use crate::simulator::Simulator;
@@ -195,7 +195,7 @@ async fn a_load_that_fails_is_an_attempt_of_those_who_wait_and_costs_the_other_m
 
 #[tokio::test]
 async fn a_job_of_a_provider_that_is_no_longer_configured_still_gets_its_loads() {
-    let (goes, stays) = (three(1, 300), three(1, 300));
+    let (goes, stays) = (three(1, 1000), three(1, 1000));
     let provider = |name: &str, simulator: &Simulator| {
         Provider::new(name, "ollama", &simulator.url).default_model("m0").slots(1)
     };
@@ -203,7 +203,8 @@ async fn a_job_of_a_provider_that_is_no_longer_configured_still_gets_its_loads()
     let gateway = spawn_gateway(stays.clone().provider(provider("goes", &goes))).await;
     let ask = |model: &str| send(&gateway, &[], body(&format!("goes/{model}")));
     let sent = vec![ask("m0"), ask("m1"), ask("m2")];
-    loading_at(&gateway, "goes").await;
+    // All of them wait for the first load.
+    waiting(&gateway, "goes", 3).await;
     gateway.write_config(stays);
     assert_eq!(press(&gateway, "reload").await.status, 200);
     assert_eq!(count(&answers(sent).await, 200), 3);
@@ -225,19 +226,6 @@ async fn a_server_that_does_not_say_what_is_loaded_gets_the_line_s_order() {
     }
     assert!(upstream.calls_so_far().iter().all(|call| !call.is_load()));
     gateway.end(3).await;
-}
-
-/// Waits until a model is being loaded at this provider.
-async fn loading_at(gateway: &Gateway, provider: &str) {
-    eventually(
-        || format!("a model is being loaded at {provider}"),
-        async || {
-            let view = snapshot(gateway, provider).await;
-            let is_loading = |model: &Value| model["load"]["state"] == "loading";
-            view["models"].as_array()?.iter().any(is_loading).then_some(())
-        },
-    )
-    .await;
 }
 
 /// Waits until the gateway believes that the model is loaded.
