@@ -13,6 +13,7 @@
 //! its decisions.
 
 pub mod arrivals;
+mod asking;
 pub mod models;
 pub mod options;
 pub mod report;

@@ -175,7 +175,7 @@ impl FromStr for Rate {
 }
 
 /// Exponential with the mean 1.
-fn exponential(random: &mut Rng) -> f64 {
+pub(super) fn exponential(random: &mut Rng) -> f64 {
     -(1.0 - random.f64()).ln()
 }
 
@@ -186,7 +186,7 @@ fn normal(random: &mut Rng) -> f64 {
 }
 
 /// Converts seconds to a duration, at most [`LONGEST`](crate::units::LONGEST).
-fn seconds(seconds: f64) -> Duration {
+pub(super) fn seconds(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or(crate::units::LONGEST).min(crate::units::LONGEST)
 }
 

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::chat::RefusalReason;
+use crate::plan::report::quantile;
 use crate::policy::Priority;
 use world::World;
 
@@ -148,10 +149,7 @@ impl Waits {
         });
         let mut waited: Vec<f64> = waited.collect();
         waited.sort_by(f64::total_cmp);
-        let at = |share: f64| {
-            let last = waited.len().saturating_sub(1);
-            waited.get((last as f64 * share).round() as usize).copied().unwrap_or_default()
-        };
+        let at = |share| quantile(&waited, share);
         Self { answered: waited.len(), of: fates.len(), p50: at(0.5), p95: at(0.95), max: at(1.0) }
     }
 }

@@ -146,11 +146,7 @@ impl Report {
 impl Waits {
     fn of(mut waits: Vec<f64>) -> Self {
         waits.sort_by(f64::total_cmp);
-        let at = |share: f64| {
-            // The smallest wait that at least this share did not exceed.
-            let rank = (share * waits.len() as f64).ceil() as usize;
-            waits.get(rank.saturating_sub(1)).copied().unwrap_or_default()
-        };
+        let at = |share| quantile(&waits, share);
         Self {
             mean: ratio(waits.iter().sum(), waits.len() as f64),
             p50: at(0.5),
@@ -212,6 +208,12 @@ impl Report {
 }
 
 /// The waits of the admitted requests, of one class or of all.
+/// The smallest of the sorted values that at least this share did not exceed; 0 if there are none.
+pub(super) fn quantile(sorted: &[f64], share: f64) -> f64 {
+    let rank = (share * sorted.len() as f64).ceil() as usize;
+    sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
+}
+
 fn waits(scenario: &Scenario, ran: &Ran, priority: Option<Priority>) -> Vec<f64> {
     let both = scenario.coming.iter().zip(&ran.fates);
     let of_class = both.filter(|(one, _)| priority.is_none_or(|class| one.priority == class));

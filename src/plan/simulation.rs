@@ -15,6 +15,7 @@ use fastrand::Rng;
 
 use super::Scenario;
 use super::arrivals::Coming;
+use super::asking::ask;
 use crate::admission::backoff::RetryPolicy;
 use crate::admission::breaker::BreakerPolicy;
 use crate::admission::line::{Key, Share};
@@ -162,11 +163,8 @@ impl<'a> Simulation<'a> {
         now: Duration,
         decide: impl FnOnce(&mut Gate<usize>, &mut Moment<'_>, &mut Vec<Wake<usize>>) -> R,
     ) -> R {
-        let mut wakes = Vec::new();
-        let random = &mut self.random;
-        let mut unit = || random.f64();
-        let mut at = Moment { now: self.origin + now, unit: &mut unit };
-        let result = decide(&mut self.gate, &mut at, &mut wakes);
+        let instant = self.origin + now;
+        let (result, wakes) = ask(&mut self.gate, &mut self.random, instant, decide);
         for wake in wakes {
             match wake {
                 Wake::Grant(number, permit) => self.start(number, permit, now),

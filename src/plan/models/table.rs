@@ -8,10 +8,10 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use super::{PlannedModel, Request};
-use crate::plan::arrivals::{Distribution, Rate};
+use crate::plan::arrivals::{Distribution, Rate, exponential, seconds};
 use crate::policy::Priority;
 use crate::sim::name::ModelKey;
-use crate::units::{LONGEST, parse_duration};
+use crate::units::parse_duration;
 
 /// The most requests of a workload.
 const MOST: usize = 200_000;
@@ -68,7 +68,7 @@ pub fn read(
         let mut at = Duration::ZERO;
         loop {
             let gap = exponential(random) / stream.rate.0;
-            at = at.saturating_add(Duration::try_from_secs_f64(gap).unwrap_or(LONGEST));
+            at = at.saturating_add(seconds(gap));
             if at >= draw.duration {
                 break;
             }
@@ -78,7 +78,7 @@ pub fn read(
                 key: Arc::clone(&stream.key),
                 priority: stream.priority,
                 model: stream.model,
-                hold: Duration::try_from_secs_f64(answer).unwrap_or(LONGEST).min(LONGEST),
+                hold: seconds(answer),
                 patience: draw.patience,
             });
             if requests.len() > MOST {
@@ -120,10 +120,6 @@ fn stream(words: &[&str], models: &mut Vec<PlannedModel>) -> Result<Stream, Stri
     }
     let (rate, answer) = (rate.parse()?, parse_duration(answer)?);
     Ok(Stream { key: Arc::from(*key), priority, model: index, rate, answer })
-}
-
-fn exponential(random: &mut Rng) -> f64 {
-    -(1.0 - random.f64()).ln()
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use crate::admission::line::{Key, Share};
 use crate::admission::warm::{LoadOrder, Needs, WarmPolicy};
 use crate::admission::{Arrival, Decision, Ended, Gate, Moment, Permit, Wake};
 use crate::chat::{LoadBy, RefusalReason};
+use crate::plan::asking::ask;
 use crate::sim::name::ModelKey;
 use crate::sim::scheduler::{Bounds, CallId, End, Scheduler};
 
@@ -286,11 +287,8 @@ impl<'a> World<'a> {
         now: Duration,
         decide: impl FnOnce(&mut Gate<usize>, &mut Moment<'_>, &mut Vec<Wake<usize>>) -> R,
     ) -> R {
-        let mut wakes = Vec::new();
-        let random = &mut self.random;
-        let mut unit = || random.f64();
-        let mut at = Moment { now: self.origin + now, unit: &mut unit };
-        let result = decide(&mut self.gate, &mut at, &mut wakes);
+        let instant = self.origin + now;
+        let (result, wakes) = ask(&mut self.gate, &mut self.random, instant, decide);
         for wake in wakes {
             match wake {
                 Wake::Grant(number, permit) => self.call(now, number, Some(permit)),
