@@ -41,15 +41,7 @@ pub use view::{LoadState, LoadView};
 #[derive(Debug)]
 pub struct Warm {
     policy: WarmPolicy,
-    /// Whether the server has listed its loaded models. If it does not, no job is held back.
-    is_known: bool,
-    /// When a job first needed that list.
-    asked: Option<Instant>,
-    /// Whether the server did not say.
-    gave_up: bool,
-    /// Whether the server listed no models right after it had loaded one: then its
-    /// word for that counts for nothing.
-    is_mute: bool,
+    list: List,
     runners: BTreeMap<Lane, Runner>,
     fit: Fit,
     swap: Option<Swap>,
@@ -61,17 +53,32 @@ pub struct Warm {
     order: Option<LoadOrder>,
 }
 
+/// What is known of the server's list of loaded models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum List {
+    /// No job has needed it.
+    Unasked,
+    /// A job has needed it since then, and waits for it.
+    Asked(Instant),
+    /// The server has listed its loaded models.
+    Known,
+    /// The server did not list them: no job is held back.
+    Missing {
+        /// Whether it listed no models right after it had loaded one: then an empty list is not
+        /// believed.
+        is_mute: bool,
+    },
+}
+
 /// How long the first jobs wait for the server to say what it has loaded.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
+
 impl Warm {
     /// Nothing is known of the server.
     pub fn new(policy: WarmPolicy) -> Self {
         Self {
             policy,
-            is_known: false,
-            asked: None,
-            gave_up: false,
-            is_mute: false,
+            list: List::Unasked,
             runners: BTreeMap::new(),
             fit: Fit::default(),
             swap: None,
@@ -95,20 +102,26 @@ impl Warm {
     pub fn arrive(&mut self, lane: Lane, model: &Arc<str>, needs: &Needs, now: Instant) {
         let runner = self.runners.entry(lane).or_insert_with(|| Runner::new(model, needs.by, now));
         runner.arrive(needs, now);
-        if !self.is_known {
-            self.asked.get_or_insert(now);
+        if self.list == List::Unasked {
+            self.list = List::Asked(now);
         }
     }
 
     /// Whether the server has to be asked for the first time what it has loaded.
     pub fn needs_look(&self) -> bool {
-        !self.is_known && !self.gave_up && self.asked.is_some()
+        matches!(self.list, List::Asked(_))
+    }
+
+    fn is_known(&self) -> bool {
+        self.list == List::Known
     }
 
     /// Until when jobs wait for the server's first word.
     fn first_word(&self) -> Option<Instant> {
-        let asked = self.asked.filter(|_| self.needs_look())?;
-        asked.checked_add(FIRST_LOOK)
+        match self.list {
+            List::Asked(since) => since.checked_add(FIRST_LOOK),
+            List::Unasked | List::Known | List::Missing { .. } => None,
+        }
     }
 
     /// The server has loaded a model that may not have been requested yet.
@@ -129,7 +142,7 @@ impl Warm {
 
     /// Whether there is more than one model to choose between.
     pub fn has_several(&self) -> bool {
-        self.is_known && self.runners.len() > 1
+        self.is_known() && self.runners.len() > 1
     }
 
     /// The lane belongs to another model now.
@@ -141,7 +154,7 @@ impl Warm {
     /// The server is another one. Calls that run at the old one still count.
     pub fn forget_server(&mut self) {
         self.disbelieve();
-        (self.is_mute, self.gave_up, self.asked) = (false, false, None);
+        self.list = List::Unasked;
         self.fit = Fit::default();
         self.runners.values_mut().for_each(Runner::forget_server);
     }
@@ -158,7 +171,7 @@ impl Warm {
         if runner.is_full() {
             return false;
         }
-        if !self.is_known {
+        if !self.is_known() {
             return self.first_word().is_none_or(|until| until <= now);
         }
         if runner.is_exempt(now) || runner.has_failed {
@@ -175,7 +188,7 @@ impl Warm {
 
     /// Whether the lane's model has to be loaded before a call may start.
     pub fn is_cold(&self, lane: Lane, now: Instant) -> bool {
-        self.is_known
+        self.is_known()
             && self
                 .runners
                 .get(&lane)
@@ -219,7 +232,7 @@ impl Warm {
         now: Instant,
     ) -> bool {
         self.due = None;
-        if !self.is_known {
+        if !self.is_known() {
             return false;
         }
         self.keep_wishes(line, now);
@@ -264,11 +277,10 @@ impl Warm {
 
     /// The server says what it has loaded. Returns whether that changed anything.
     pub fn believe(&mut self, loaded: &BTreeSet<Lane>, newest: Key, now: Instant) -> bool {
-        if self.is_mute && loaded.is_empty() {
+        if self.list == (List::Missing { is_mute: true }) && loaded.is_empty() {
             return false;
         }
-        self.is_mute = false;
-        let mut changed = !std::mem::replace(&mut self.is_known, true);
+        let mut changed = std::mem::replace(&mut self.list, List::Known) != List::Known;
         for (lane, runner) in &mut self.runners {
             changed |= runner.set_loaded(loaded.contains(lane), newest, now);
         }
@@ -284,8 +296,11 @@ impl Warm {
         self.swap = None;
         self.order = None;
         self.runners.values_mut().for_each(|runner| runner.is_outdated = false);
-        let had_hope = !std::mem::replace(&mut self.gave_up, true);
-        std::mem::replace(&mut self.is_known, false) || had_hope
+        if matches!(self.list, List::Missing { .. }) {
+            return false;
+        }
+        self.list = List::Missing { is_mute: false };
+        true
     }
 
     /// An order has ended after `took`; `loaded` is what the server has loaded now, where it could
@@ -352,12 +367,12 @@ impl Warm {
 
     /// Whether the lane is one of those whose loads are scheduled.
     pub fn schedules(&self, lane: Lane) -> bool {
-        self.is_known && self.runners.contains_key(&lane)
+        self.is_known() && self.runners.contains_key(&lane)
     }
 
     /// Whether jobs may be held back.
     pub fn schedules_any(&self) -> bool {
-        self.is_known || self.needs_look()
+        self.is_known() || self.needs_look()
     }
 
     /// How far behind the clock a caller's virtual time may be that was held back while other
@@ -379,8 +394,8 @@ impl Warm {
         now: Instant,
     ) -> Option<Duration> {
         if loaded.is_some_and(BTreeSet::is_empty) {
-            self.is_mute = true;
             self.disbelieve();
+            self.list = List::Missing { is_mute: true };
             return None;
         }
         let usual = self.load(target);

@@ -11,7 +11,7 @@ impl Warm {
     /// What this lane's model is to be loaded with has changed. Returns whether it is loaded, or
     /// being loaded, with what it was to have before.
     pub fn outdate(&mut self, lane: Lane) -> bool {
-        if !self.is_known {
+        if !self.is_known() {
             return false;
         }
         let swap = self.swap.as_ref().filter(|swap| swap.target == lane);

@@ -106,9 +106,9 @@ impl Warm {
         let wish = self.runners.get(&target).and_then(|runner| runner.wanted);
         let since = wish.map_or(now, |wish| wish.since);
         let after_pause = self.after_pause(target, since);
-        let (stay_for, at_most) = (self.policy.stay, self.policy.most);
         let least = later(stay.since, price.mul_f64(LEAST)).max(after_pause);
-        let last = later(since, price.mul_f64(at_most));
+        let waited_for = later(since, price.mul_f64(self.policy.stay));
+        let last = later(since, price.mul_f64(self.policy.most));
         let is_idle = runner.in_flight() == 0 && line.waiting_in(victim) == 0;
         if line.is_all_batch(target) && stay.people {
             let quiet = is_idle.then(|| later(stay.used, price.mul_f64(QUIET)));
@@ -116,9 +116,7 @@ impl Warm {
         }
         if is_idle {
             let free = self.free_at(victim, stay);
-            let earned = later(stay.since, price.mul_f64(LEAST));
-            let bounded = earned.max(later(since, price.mul_f64(stay_for)));
-            return free.min(bounded).max(after_pause);
+            return free.min(least.max(waited_for)).max(after_pause);
         }
         if line.is_all_batch(victim) && !line.is_all_batch(target) {
             return later(stay.since, self.load(victim)).max(after_pause);
@@ -127,7 +125,7 @@ impl Warm {
         if is_promised || line.level(target) > line.level(victim) {
             return least.max(last);
         }
-        least.max(later(since, price.mul_f64(stay_for)))
+        least.max(waited_for)
     }
 
     /// When an idle model is free to go.
@@ -182,24 +180,20 @@ impl Warm {
         if !self.is_cold(lane, now) {
             return Duration::ZERO;
         }
-        let load = self.load(lane);
+        let left = |swap: &Swap| {
+            let drained = match swap.phase {
+                Phase::Drain => self.drained(&swap.leaving),
+                Phase::Load { .. } => Duration::ZERO,
+            };
+            drained + self.load_left(swap, now)
+        };
         match &self.swap {
-            Some(swap) if swap.target == lane => match swap.phase {
-                Phase::Drain => self.drained(&swap.leaving) + load,
-                Phase::Load { since, .. } => {
-                    load.saturating_sub(now.saturating_duration_since(since))
-                }
-            },
+            Some(swap) if swap.target == lane => left(swap),
             swap => {
                 let (when, leaving) = self.when(lane, line, now);
                 let wait = when.saturating_duration_since(now);
-                let other = swap.as_ref().map_or(Duration::ZERO, |swap| match swap.phase {
-                    Phase::Drain => self.drained(&swap.leaving) + self.load(swap.target),
-                    Phase::Load { since, .. } => {
-                        self.load(swap.target).saturating_sub(now.saturating_duration_since(since))
-                    }
-                });
-                wait.max(other) + self.drained(&leaving) + load
+                let other = swap.as_ref().map_or(Duration::ZERO, left);
+                wait.max(other) + self.drained(&leaving) + self.load(lane)
             }
         }
     }
@@ -211,23 +205,25 @@ impl Warm {
             return Duration::ZERO;
         }
         let load = self.load(lane);
-        let left = |since: Instant, load: Duration| {
-            load.saturating_sub(now.saturating_duration_since(since))
-        };
-        match &self.swap {
-            Some(Swap { target, phase: Phase::Load { since, .. }, .. }) if *target == lane => {
-                left(*since, load)
-            }
-            Some(Swap { target, phase: Phase::Load { since, .. }, .. }) => {
-                left(*since, self.load(*target)) + load
-            }
-            Some(Swap { phase: Phase::Drain, .. }) | None => load,
+        match self.swap.as_ref().filter(|swap| swap.phase != Phase::Drain) {
+            Some(swap) if swap.target == lane => self.load_left(swap, now),
+            Some(swap) => self.load_left(swap, now) + load,
+            None => load,
         }
+    }
+
+    /// How long the load of this swap still takes.
+    fn load_left(&self, swap: &Swap, now: Instant) -> Duration {
+        let since = match swap.phase {
+            Phase::Drain => now,
+            Phase::Load { since, .. } => since,
+        };
+        self.load(swap.target).saturating_sub(now.saturating_duration_since(since))
     }
 
     /// How far a load is, and how long it still takes.
     pub fn state_of<T>(&self, lane: Lane, line: &Line<T>, now: Instant) -> Option<LoadState> {
-        if !self.is_known {
+        if !self.is_known() {
             return None;
         }
         let runner = self.runners.get(&lane)?;
