@@ -101,6 +101,8 @@ pub struct Provider {
     preloaded: Arc<Mutex<BTreeSet<String>>>,
     /// What its models are loaded with.
     contexts: Arc<pins::Contexts>,
+    /// What it runs for the models of its last list.
+    runners: Mutex<Option<Arc<loads::runners::Runners>>>,
     /// What it was seen to have loaded.
     seen_loaded: Mutex<loads::counted::Seen>,
     /// Notified when an answer took so long to begin that something must have been loaded.
@@ -204,6 +206,7 @@ impl Provider {
             load_failures: Mutex::default(),
             preloaded: before.map_or_else(Arc::default, |before| Arc::clone(&before.preloaded)),
             contexts: before.map_or_else(Arc::default, |before| Arc::clone(&before.contexts)),
+            runners: Mutex::default(),
             seen_loaded: Mutex::default(),
             surprised: Notify::new(),
             counts: before.map_or_else(Arc::default, |before| Arc::clone(&before.counts)),

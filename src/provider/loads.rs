@@ -9,6 +9,7 @@
 
 pub(super) mod counted;
 mod refused;
+pub(super) mod runners;
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -136,35 +137,11 @@ impl Provider {
         matches!(ask, Ask::Show(_) | Ask::CountTokens(_) | Ask::Raw(_)) || is_unload(ask)
     }
 
-    /// Whether it has listed no more than one model that it loads: then none competes with another.
-    fn has_one_model(&self) -> bool {
-        let list = self.catalogue.list(Listing::Installed).models();
-        let loads = |model: &&Model| self.backend.runner(model).is_some();
-        list.is_some_and(|list| list.iter().filter(loads).take(2).count() < 2)
-    }
-
     /// What the gate finds the model by.
     #[must_use]
     pub fn lane_key(&self, model: &str) -> Arc<str> {
         let needs = self.schedules_loads().then(|| self.needs_of(model, false)).flatten();
         needs.map_or_else(|| Arc::from(model), |needs| needs.key)
-    }
-
-    pub(super) fn needs_of(&self, model: &str, embeds: bool) -> Option<Needs> {
-        let own = self.model_settings(model).and_then(|settings| settings.max_concurrency);
-        let Some(list) = self.catalogue.list(Listing::Installed).models() else {
-            // A server that does not list its models may still say which are loaded.
-            let by = if embeds { LoadBy::Embedding } else { LoadBy::Prompt };
-            return Some(Needs { key: Arc::from(untagged(model)), by, slots: own });
-        };
-        let listed = list.iter().find(|listed| listed.is_called(model))?;
-        let runner = self.backend.runner(listed)?;
-        // The first of its names, so that a model with one name is found by that name, whether or
-        // not the list is known.
-        let same = list.iter().filter(|other| other.digest() == listed.digest());
-        let first = same.map(|other| untagged(&other.name)).min();
-        let key = first.filter(|_| listed.digest().is_some()).unwrap_or(untagged(model));
-        Some(Needs { key: Arc::from(key), by: runner.by, slots: own.or(runner.slots) })
     }
 
     /// The failure of the last load of this model, for the job whose attempt it was.

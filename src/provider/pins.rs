@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 
 use super::Provider;
 use super::settings::{BackendName, KeepAlive, ModelSettings};
+use crate::admission::warm::Needs;
 use crate::backend::UpstreamRequest;
 use crate::backend::pins::{OF_THE_RUNNER, Pins};
 use crate::chat::{Api, Ask, Extra, Listing, untagged};
@@ -109,14 +110,9 @@ impl Provider {
             Ask::Chat(_) | Ask::Embed(_) => asked_context(job),
             Ask::Show(_) | Ask::CountTokens(_) | Ask::Raw(_) => return,
         };
-        let is_listed = self.catalogue.list(Listing::Installed).models().is_some();
-        if is_listed && self.needs_of(model, false).is_none() {
-            // Nothing is loaded for a name that the server does not have.
-            return;
-        }
+        // Nothing is loaded for a name that the server does not have.
+        let Some(Needs { key, .. }) = self.needs_of(model, false) else { return };
         let most = || self.most_context(model);
-        let own = self.own_context(model);
-        let key = self.runner_key(model);
         self.contexts.change(&key, model, |context| {
             if let Some(asked) = asked.filter(|asked| Some(*asked) > context.asked) {
                 let grown = context.asked.map_or(asked, |_| asked.next_multiple_of(STEP));
@@ -125,10 +121,7 @@ impl Provider {
                     context.asked = context.asked.max(Some(grown));
                 }
             }
-            let wanted = own.or(context.asked);
-            if wanted != context.said && !self.gate.reload(&key) {
-                context.said = wanted;
-            }
+            self.reload_if_outdated(context, &key, model);
         });
     }
 
@@ -155,14 +148,17 @@ impl Provider {
         if !self.is_pinned(model) {
             return;
         }
-        let own = self.own_context(model);
         let key = self.runner_key(model);
-        self.contexts.change(&key, model, |context| {
-            let wanted = own.or(context.asked);
-            if wanted != context.said && !self.gate.reload(&key) {
-                context.said = wanted;
-            }
-        });
+        self.contexts.change(&key, model, |context| self.reload_if_outdated(context, &key, model));
+    }
+
+    /// Has the model loaded again if its calls say another context length than is wanted; where
+    /// nothing is loaded, they say the one that is wanted from now on.
+    fn reload_if_outdated(&self, context: &mut Context, key: &str, model: &str) {
+        let wanted = self.own_context(model).or(context.asked);
+        if wanted != context.said && !self.gate.reload(key) {
+            context.said = wanted;
+        }
     }
 
     /// The operator's own fields of a call, except those that are pinned.
