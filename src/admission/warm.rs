@@ -23,10 +23,12 @@ use super::line::{Key, Lane, Line};
 use super::types::Permit;
 use crate::policy::Priority;
 use fit::Fit;
+use list::List;
 use runner::Runner;
 use swap::{Phase, Swap};
 
 mod fit;
+mod list;
 mod outdated;
 mod rule;
 mod runner;
@@ -52,26 +54,6 @@ pub struct Warm {
     /// The order that was not taken yet.
     order: Option<LoadOrder>,
 }
-
-/// What is known of the server's list of loaded models.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum List {
-    /// No job has needed it.
-    Unasked,
-    /// A job has needed it since then, and waits for it.
-    Asked(Instant),
-    /// The server has listed its loaded models.
-    Known,
-    /// The server did not list them: no job is held back.
-    Missing {
-        /// Whether it listed no models right after it had loaded one: then an empty list is not
-        /// believed.
-        is_mute: bool,
-    },
-}
-
-/// How long the first jobs wait for the server to say what it has loaded.
-const FIRST_LOOK: Duration = Duration::from_secs(1);
 
 impl Warm {
     /// Nothing is known of the server.
@@ -109,19 +91,11 @@ impl Warm {
 
     /// Whether the server has to be asked for the first time what it has loaded.
     pub fn needs_look(&self) -> bool {
-        matches!(self.list, List::Asked(_))
+        self.list.is_awaited()
     }
 
     fn is_known(&self) -> bool {
         self.list == List::Known
-    }
-
-    /// Until when jobs wait for the server's first word.
-    fn first_word(&self) -> Option<Instant> {
-        match self.list {
-            List::Asked(since) => since.checked_add(FIRST_LOOK),
-            List::Unasked | List::Known | List::Missing { .. } => None,
-        }
     }
 
     /// The server has loaded a model that may not have been requested yet.
@@ -172,7 +146,7 @@ impl Warm {
             return false;
         }
         if !self.is_known() {
-            return self.first_word().is_none_or(|until| until <= now);
+            return self.list.awaited_until().is_none_or(|until| until <= now);
         }
         if runner.is_exempt(now) || runner.has_failed {
             return true;
@@ -256,7 +230,7 @@ impl Warm {
                 leaving.filter_map(|runner| runner.fills_at(swap.since)).min()
             }
         });
-        let first_word = self.first_word();
+        let first_word = self.list.awaited_until();
         self.due.into_iter().chain(swap).chain(first_word).filter(|instant| *instant > now).min()
     }
 
