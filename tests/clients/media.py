@@ -4,12 +4,12 @@ Its sound is longer than one read and is written piece by piece; a model named `
 """
 
 import base64
-import contextlib
 import email.parser
 import email.policy
 import http.server
 import json
-import threading
+
+from running import serving
 
 PIECE = bytes(range(256)) * 64
 PIECES = 8
@@ -78,14 +78,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(text)
 
 
-@contextlib.contextmanager
 def media_server():
-    """Serves for the length of the block, on a port of the kernel's choice; yields the URL."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    """Serves for the length of a `with` block; gives the URL."""
+    return serving(Handler)

@@ -1,10 +1,11 @@
-"""The processes under test: the real binary as gateway and as simulated Ollama.
+"""The processes under test, the real binary as gateway and as simulated Ollama, and the servers that tests script.
 
 Each gets its port from the kernel; the address is read from the log. Leaving the `with` block stops the process in
 order and fails when it does not end with status 0.
 """
 
 import contextlib
+import http.server
 import os
 import pathlib
 import queue
@@ -73,3 +74,16 @@ def running(arguments, folder):
     finally:
         status = process.stop()
     assert status == 0, (status, process.log[-40:])
+
+
+@contextlib.contextmanager
+def serving(handler):
+    """Serves requests by a handler for the length of the block, on a port of the kernel's choice; yields the URL."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()

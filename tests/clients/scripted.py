@@ -4,10 +4,10 @@ The model's name says what happens: `fail-503` answers with that status, `fail-c
 `fail-late` says in the middle of a stream that it failed.
 """
 
-import contextlib
 import http.server
 import json
-import threading
+
+from running import serving
 
 PIECE = {"model": "x", "created_at": "2026-01-15T09:30:00Z", "message": {"role": "assistant", "content": "so "}, "done": False}
 
@@ -36,14 +36,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(text.encode())
 
 
-@contextlib.contextmanager
 def scripted_ollama():
-    """Serves for the length of the block, on a port of the kernel's choice; yields the URL."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    """Serves for the length of a `with` block; gives the URL."""
+    return serving(Handler)

@@ -2,50 +2,17 @@
 //! exceeded, every client gets an answer, and afterwards everything is back at rest.
 
 use std::collections::BTreeMap;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use llm_gateway::sim::{self, SimSettings, SimSnapshot};
-use tokio::sync::oneshot;
+use llm_gateway::sim::SimSettings;
 use tokio::task::JoinSet;
 
 use crate::client::{Answer, chat, post_json_with, streamed_chat};
 use crate::harness::{Metrics, Provider, spawn_gateway};
+use crate::simulator::Simulator;
 
 const CLIENTS: usize = 1_000;
 const LIMIT: usize = 8;
-
-/// The simulator on a thread of its own, with the system it needs.
-struct Simulator {
-    url: String,
-    stop: oneshot::Sender<()>,
-    thread: JoinHandle<SimSnapshot>,
-}
-
-impl Simulator {
-    fn start(settings: SimSettings) -> Self {
-        let (started, address) = std::sync::mpsc::channel();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let thread = std::thread::spawn(move || {
-            actix::System::new().block_on(async move {
-                let sim = sim::start(settings).unwrap();
-                started.send(sim.addr()).unwrap();
-                // A test that fails drops the sender, which is an end as well.
-                stopped.await.ok();
-                let seen = sim.snapshot();
-                sim.stop().await;
-                seen
-            })
-        });
-        Self { url: format!("http://{}", address.recv().unwrap()), stop, thread }
-    }
-
-    /// Stops it and returns what it saw.
-    fn stop(self) -> SimSnapshot {
-        self.stop.send(()).unwrap();
-        self.thread.join().unwrap()
-    }
-}
 
 /// All clients at once: half of them stream, a tenth have a short deadline.
 async fn everybody(url: &str) -> Vec<Answer> {

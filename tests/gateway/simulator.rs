@@ -3,7 +3,7 @@
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use llm_gateway::sim::{self, SimSettings};
+use llm_gateway::sim::{self, SimSettings, SimSnapshot};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
@@ -14,7 +14,7 @@ pub struct Simulator {
     /// Its address.
     pub url: String,
     stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<SimSnapshot>>,
 }
 
 impl Simulator {
@@ -26,12 +26,21 @@ impl Simulator {
             actix::System::new().block_on(async move {
                 let sim = sim::start(settings).unwrap();
                 started.send(sim.addr()).unwrap();
+                // A test that fails drops the sender, which is an end as well.
                 stopped.await.ok();
+                let seen = sim.snapshot();
                 sim.stop().await;
-            });
+                seen
+            })
         });
         let url = format!("http://{}", address.recv().unwrap());
         Self { url, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// Stops it and returns what it saw.
+    pub fn stop(mut self) -> SimSnapshot {
+        drop(self.stop.take());
+        self.thread.take().unwrap().join().unwrap()
     }
 
     /// Its counters.
@@ -55,8 +64,8 @@ impl Simulator {
 impl Drop for Simulator {
     fn drop(&mut self) {
         drop(self.stop.take());
-        let thread = self.thread.take().unwrap().join();
-        assert!(thread.is_ok() || std::thread::panicking());
+        let ended = self.thread.take().map(JoinHandle::join);
+        assert!(!matches!(ended, Some(Err(_))) || std::thread::panicking());
     }
 }
 
