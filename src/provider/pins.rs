@@ -61,13 +61,16 @@ impl Provider {
         self.settings.models.of(model, self.naming())
     }
 
-    /// Writes the model's options into a call.
-    pub(super) fn pin(&self, call: &mut UpstreamRequest, model: &str) {
+    /// Writes the model's options into a call; `may_say` is whether the call may say some itself.
+    pub(super) fn pin(&self, call: &mut UpstreamRequest, model: &str, may_say: bool) {
         if self.settings.backend != BackendName::Ollama {
             return;
         }
         if self.is_pinned(model) {
-            self.pins(model, self.said_context(model)).replace(call);
+            let pins = self.pins(model, self.said_context(model));
+            if may_say || pins != Pins::default() {
+                pins.replace(call);
+            }
         } else if let Some(settings) = self.model_settings(model) {
             let keep_alive = settings.keep_alive.as_ref().map(KeepAlive::json);
             let num_ctx = settings.num_ctx;
@@ -110,6 +113,9 @@ impl Provider {
             Ask::Chat(_) | Ask::Embed(_) => asked_context(job),
             Ask::Show(_) | Ask::CountTokens(_) | Ask::Raw(_) => return,
         };
+        if asked.or(self.own_context(model)).is_none() && self.contexts.is_empty() {
+            return;
+        }
         // Nothing is loaded for a name that the server does not have.
         let Some(Needs { key, .. }) = self.needs_of(model, false) else { return };
         let most = || self.most_context(model);
@@ -189,6 +195,9 @@ impl Provider {
 
     /// The context length that the model's calls say now.
     fn said_context(&self, model: &str) -> Option<u32> {
+        if self.contexts.is_empty() {
+            return None;
+        }
         let mut said = None;
         self.contexts.change(&self.runner_key(model), model, |context| said = context.said);
         said
@@ -219,6 +228,11 @@ impl Provider {
 }
 
 impl Contexts {
+    /// Whether no context length was ever asked for, set or sent: so it is for most.
+    fn is_empty(&self) -> bool {
+        self.0.lock().is_empty()
+    }
+
     /// Their server is another one: nothing is known of what it has loaded.
     pub(super) fn forget_server(&self) {
         self.0.lock().values_mut().for_each(|context| context.said = None);
@@ -255,6 +269,16 @@ pub(super) fn unpinned(added: &Map<String, Value>) -> Map<String, Value> {
         }
     }
     rest
+}
+
+/// Whether it says in Ollama's own words how the model is to be run.
+pub(super) fn says_options(ask: &Ask) -> bool {
+    let extra = match ask {
+        Ask::Chat(chat) => &chat.extra,
+        Ask::Embed(embed) => &embed.extra,
+        Ask::Show(_) | Ask::CountTokens(_) | Ask::Raw(_) => return false,
+    };
+    extra.as_ref().is_some_and(|extra| extra.api == Api::Ollama)
 }
 
 /// Whether it asks for nothing but that the model be unloaded.

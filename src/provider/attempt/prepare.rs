@@ -15,7 +15,7 @@ use crate::chat::GatewayError;
 use crate::job::Job;
 use crate::provider::client::Call;
 use crate::provider::failed::Failed;
-use crate::provider::pins::is_unload;
+use crate::provider::pins::{is_unload, says_options};
 use crate::provider::retry::Failure;
 use crate::provider::station::Station;
 use crate::provider::way::Way;
@@ -75,6 +75,7 @@ pub(super) fn prepare(
         }
         Way::Translated(_) => None,
     };
+    let is_carried = carried.is_some();
     let refusal = job.refusal().cloned();
     // Another provider may have to continue even a request that is passed on as it came.
     let asked = resume::asked(job, provider.backend, &model);
@@ -94,7 +95,9 @@ pub(super) fn prepare(
     scope::keep(provider, &mut call, job);
     urgency::tell(provider, &mut call, job);
     if !is_unload(&job.request) {
-        provider.pin(&mut call, &model);
+        // What the gateway writes itself has only the options that were read.
+        let may_say = is_carried || says_options(&job.request);
+        provider.pin(&mut call, &model, may_say);
     }
     Ok((call.into(), model))
 }
