@@ -21,7 +21,7 @@ use super::breaker::{Breaker, BreakerPolicy};
 use super::budget::RetryBudget;
 use super::concurrency::SlotLimit;
 use super::cost::Costs;
-use super::line::{Entry, Key, Lane, Line, Share};
+use super::line::{Entry, Key, Lane, Line};
 use super::models::Models;
 use super::quarantine::Quarantine;
 use super::refusal::Refusal;
@@ -36,6 +36,7 @@ use shared_limit::SharedLimit;
 mod admission_check;
 mod causes;
 mod counters;
+mod granting;
 pub mod health_checks;
 pub mod loading;
 mod prediction;
@@ -86,10 +87,6 @@ struct Waiter<W> {
     /// Whether its patience is that of a job whose model has to be loaded first.
     was_cold: bool,
 }
-
-/// The share of the usable slots that batch callers may hold, in percent, and at least one slot: 8
-/// of 10, 1 of 1.
-const BATCH_PERCENT: u64 = 80;
 
 /// A reason and how long it is expected to last.
 type Reason = (RefusalReason, Duration);
@@ -290,76 +287,6 @@ impl<W> Gate<W> {
     /// The limits now in force.
     pub fn limits(&self) -> Limits {
         self.limits
-    }
-
-    /// Starts waiting jobs while there are slots for them, and refuses those whose time has passed;
-    /// then decides about loads.
-    fn grant(&mut self, at: &mut Moment<'_>, wakes: &mut Vec<Wake<W>>) {
-        self.fill(at, wakes);
-        if self.plan(at.now) {
-            // A swap was given up: what it held back may start. That begins another swap at most.
-            self.fill(at, wakes);
-            self.plan(at.now);
-        }
-    }
-
-    fn fill(&mut self, at: &mut Moment<'_>, wakes: &mut Vec<Wake<W>>) {
-        let now = at.now;
-        let limit = self.limit();
-        while self.in_flight < self.usable(now) {
-            let models = &self.models;
-            let may_run = |lane| models.get(lane).is_some_and(|model| model.is_open(limit, now));
-            let open = |lane| may_run(lane) && self.is_warm(lane, now);
-            let Some(key) = self.line.next(open, self.batch_may_start(now)) else { return };
-            if let Some(reason) = self.line.get(key).and_then(|entry| overdue(entry, now)) {
-                let lane = self.line.get(key).map_or(Lane::default(), |entry| entry.lane);
-                let expected = self.wait(lane, self.line.len() as u64, now);
-                self.evict(key, (reason, expected), at, wakes);
-            } else if let Some(entry) = self.line.serve(key, self.costs.turn(), self.claim(now)) {
-                let Waiter { waker, probe, deadline, .. } = entry.load;
-                debug_assert!(deadline > now, "a job is started after its deadline");
-                let permit = self.start(entry.lane, &entry.share, probe, now);
-                wakes.push(Wake::Grant(waker, permit));
-            }
-        }
-    }
-
-    fn start(&mut self, lane: Lane, share: &Share, probe: Probe, now: Instant) -> Permit {
-        let (caller, priority) = (Arc::clone(&share.caller), share.priority);
-        let mut asks = false;
-        self.in_flight += 1;
-        debug_assert!(self.in_flight <= self.limit(), "more jobs run than the limit allows");
-        if priority == Priority::Batch {
-            self.batch_in_flight += 1;
-        }
-        if let Some(model) = self.models.get_mut(lane) {
-            model.in_flight += 1;
-            if let Some(unready) = &mut model.unready {
-                unready.ask();
-                asks = true;
-            }
-        }
-        let warm = self.warm.as_mut();
-        let load_failed = warm.is_some_and(|warm| warm.start(lane, priority, now));
-        self.counters.granted += 1;
-        self.count_demand();
-        Permit { lane, caller, priority, probe, asks, load_failed, started: now }
-    }
-
-    fn may_start(&self, lane: Lane, priority: Priority, now: Instant) -> bool {
-        let limit = self.limit();
-        let allowed = match priority {
-            Priority::Interactive => true,
-            Priority::Batch => self.batch_may_start(now),
-        };
-        let open = self.models.get(lane).is_some_and(|model| model.is_open(limit, now));
-        allowed && open && self.is_warm(lane, now) && self.in_flight < self.usable(now)
-    }
-
-    /// Whether a batch caller may take a slot: see [`BATCH_PERCENT`].
-    fn batch_may_start(&self, now: Instant) -> bool {
-        let most = u64::from(self.usable(now)) * BATCH_PERCENT / 100;
-        u64::from(self.batch_in_flight) < most.max(1)
     }
 
     /// The job is admitted: counts it as a request, and claims the probes that it is.
