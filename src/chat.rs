@@ -22,13 +22,13 @@ mod reason;
 mod reasoning_field;
 mod request;
 mod shape;
+mod waiting;
 
 pub use ask::{Ask, EmbedRequest, ShowRequest};
 pub use carry::{ApiWord, Carried, Carry, Endpoint, is_list};
 pub use error::{ErrorKind, FieldProblem, GatewayError, Origin};
 pub use event::{
-    ChatEvent, Completion, Durations, Finish, TokenLogprob, ToolCallPiece, Usage, Waiting, Whole,
-    later_of,
+    ChatEvent, Completion, Durations, Finish, TokenLogprob, ToolCallPiece, Usage, Whole, later_of,
 };
 pub use facts::{Ability, Facts};
 pub use model::{Listing, LoadBy, Model, Naming, Offer, untagged};
@@ -41,3 +41,4 @@ pub use request::{
     ImageSource, Message, Part, Role, Sampling, Tool, ToolCall, ToolChoice, ToolResult,
 };
 pub use shape::{AnswerShape, CallForm, CallKind};
+pub use waiting::{AwaitedLoad, Waiting};

@@ -221,8 +221,8 @@ pub trait Encoder: Send {
     /// Appends the error of a stream that failed midway. Nothing follows it.
     fn failure(&mut self, error: &GatewayError, out: &mut Vec<u8>);
 
-    /// Appends a heartbeat, with the number of requests ahead and the expected wait. Without
-    /// heartbeats in its API it appends nothing; see [`Dialect::has_heartbeat`].
+    /// Appends a heartbeat, with the number of requests ahead, the load that is waited for and the
+    /// expected wait. Without heartbeats in its API it appends nothing; see [`Dialect::has_heartbeat`].
     fn heartbeat(&mut self, _waiting: Option<Waiting>, _out: &mut Vec<u8>) {}
 
     /// Whether heartbeats have already begun the answer, so that this encoder must continue it even
@@ -262,13 +262,7 @@ fn append(to: &mut String, text: String) {
 fn comment(waiting: Option<Waiting>, out: &mut Vec<u8>) {
     let text = match waiting {
         None => ": keep-alive\n\n".to_owned(),
-        Some(Waiting { ahead, expected: Duration::ZERO }) => {
-            format!(": waiting, {ahead} ahead\n\n")
-        }
-        Some(Waiting { ahead, expected }) => {
-            let seconds = expected.as_secs_f64().ceil();
-            format!(": waiting, {ahead} ahead, about {seconds} s\n\n")
-        }
+        Some(waiting) => format!(": {waiting}\n\n"),
     };
     out.extend_from_slice(text.as_bytes());
 }

@@ -24,13 +24,13 @@ use super::cost::Costs;
 use super::line::{Entry, Key, Lane, Line};
 use super::models::Models;
 use super::quarantine::Quarantine;
-use super::refusal::Refusal;
 use super::types::{Arrival, Decision, Ended, Limits, Moment, Permit, Probe, Transition, Wake};
 use super::warm::Warm;
 use crate::chat::RefusalReason;
 use crate::policy::Priority;
 use counters::Counters;
 use health_checks::Health;
+use refusing::overdue;
 use shared_limit::SharedLimit;
 
 mod admission_check;
@@ -40,6 +40,7 @@ mod granting;
 pub mod health_checks;
 pub mod loading;
 mod prediction;
+mod refusing;
 pub mod shared_limit;
 pub mod snapshot;
 mod verdict;
@@ -82,6 +83,8 @@ pub struct Gate<W> {
 #[derive(Debug)]
 struct Waiter<W> {
     waker: W,
+    /// The model, as the request names it.
+    model: Arc<str>,
     deadline: Instant,
     probe: Probe,
     /// Whether its patience is that of a job whose model has to be loaded first.
@@ -134,7 +137,7 @@ impl<W> Gate<W> {
         self.grant(at, wakes);
         let probe = match self.check(&arrival, lane, now) {
             Ok(probe) => probe,
-            Err(reason) => return Decision::Refuse(self.refusal(reason, lane, at)),
+            Err(reason) => return self.refuse(reason, &arrival, lane, at),
         };
         if let Some(refusal) = self.quarantined(&arrival, at) {
             return Decision::Refuse(refusal);
@@ -145,14 +148,14 @@ impl<W> Gate<W> {
         }
         let room = self.wish(&arrival, lane, now);
         if let Err(reason) = room.and_then(|()| self.make_room(&arrival, lane, at, wakes)) {
-            return Decision::Refuse(self.refusal(reason, lane, at));
+            return self.refuse(reason, &arrival, lane, at);
         }
         self.count_entry(&arrival, probe, lane, now);
         self.counters.waited += 1;
         let until = self.patience(&arrival, lane, now);
         let was_cold = !self.load_bound(lane, now).is_zero();
-        let load = Waiter { waker: waker(), deadline: arrival.deadline, probe, was_cold };
-        let (share, movable) = (arrival.share, arrival.elsewhere);
+        let Arrival { share, model, deadline, elsewhere: movable, .. } = arrival;
+        let load = Waiter { waker: waker(), model, deadline, probe, was_cold };
         let entry = Entry { share, lane, since: now, until, movable, load };
         let key = self.line.insert(entry, arrival.again);
         self.count_demand();
@@ -216,17 +219,6 @@ impl<W> Gate<W> {
     pub fn cancel(&mut self, key: Key) -> Option<W> {
         let entry = self.line.remove(key)?;
         Some(self.release_probes(entry.load, entry.lane).waker)
-    }
-
-    /// A waiting job's own timer has run out. Returns its waker and why it is refused, or `None`
-    /// when it no longer waits (then it was or will be woken) or may still wait.
-    pub fn expire(&mut self, key: Key, at: &mut Moment<'_>) -> Option<(W, Refusal)> {
-        let reason = self.line.get(key).and_then(|entry| overdue(entry, at.now))?;
-        let entry = self.line.remove(key)?;
-        let lane = entry.lane;
-        let expected = self.newcomer_wait(&entry.share, lane, false, at.now);
-        let waiting = self.release_probes(entry.load, entry.lane);
-        Some((waiting.waker, self.refusal((reason, expected), lane, at)))
     }
 
     /// Starts the waiting jobs that time alone has made room for.
@@ -313,32 +305,8 @@ impl<W> Gate<W> {
         waiting
     }
 
-    fn evict(&mut self, key: Key, reason: Reason, at: &mut Moment<'_>, wakes: &mut Vec<Wake<W>>) {
-        let Some(entry) = self.line.remove(key) else { return };
-        let waiting = self.release_probes(entry.load, entry.lane);
-        let refusal = self.refusal(reason, entry.lane, at);
-        wakes.push(Wake::Refuse(waiting.waker, refusal));
-    }
-
-    fn refusal(&mut self, (reason, expected): Reason, lane: Lane, at: &mut Moment<'_>) -> Refusal {
-        self.counters.refuse(reason, at.now);
-        let cause = self.cause_of(reason, lane, at.now);
-        Refusal { cause, ..Refusal::new(reason, expected, (at.unit)()) }
-    }
-
     fn load(&self) -> u64 {
         u64::from(self.in_flight) + self.line.len() as u64
-    }
-}
-
-/// Why a waiting job must not be started any more; `None` when it may.
-fn overdue<W>(entry: &Entry<Waiter<W>>, now: Instant) -> Option<RefusalReason> {
-    if entry.load.deadline <= now {
-        Some(RefusalReason::DeadlinePassed)
-    } else if entry.until <= now {
-        Some(RefusalReason::WaitedTooLong)
-    } else {
-        None
     }
 }
 

@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::backoff;
-use crate::chat::RefusalReason;
+use crate::chat::{RefusalReason, Waiting};
 
 /// A job was refused, at the admission check or while it waited in line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// Why.
     pub reason: RefusalReason,
+    /// Where the job stands, or would stand, if that is in front of the load of its model.
+    pub waiting: Option<Waiting>,
     /// The earlier failure behind it, worded for every caller.
     pub cause: Option<Arc<str>>,
     /// How long the reason is expected to last.
@@ -37,7 +39,8 @@ impl Refusal {
     pub fn new(reason: RefusalReason, expected: Duration, unit: f64) -> Self {
         let bounded = expected.clamp(SHORTEST, LONGEST);
         let spread = backoff::spread(bounded, unit);
-        Self { reason, cause: None, expected, retry_after: spread.clamp(SHORTEST, LONGEST) }
+        let retry_after = spread.clamp(SHORTEST, LONGEST);
+        Self { reason, waiting: None, cause: None, expected, retry_after }
     }
 
     /// The label of the metric that counts decisions of the admission check.

@@ -6,8 +6,6 @@
 //! The one thing to know: an answer is complete only after [`ChatEvent::Done`]. A sequence that
 //! stops without it was cut off.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -215,15 +213,6 @@ impl ChatEvent {
             | Self::Carried(_) => None,
         }
     }
-}
-
-/// A request's place in its provider's line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Waiting {
-    /// At most how many are served before it.
-    pub ahead: u64,
-    /// How long that is expected to take; zero if nothing has been measured yet.
-    pub expected: Duration,
 }
 
 #[cfg(test)]

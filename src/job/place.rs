@@ -57,7 +57,7 @@ impl Place {
     /// Where the job stands.
     #[must_use]
     pub fn get(&self) -> Option<Waiting> {
-        self.0.lock().waiting
+        self.0.lock().waiting.clone()
     }
 
     /// Records that the job waits in a line from now on.

@@ -32,7 +32,7 @@ use crate::admission::backoff::RetryPolicy;
 use crate::admission::line::Share;
 use crate::admission::refusal::Refusal;
 use crate::admission::slot::{Admission, RetryPermit, Slot, Ticket};
-use crate::chat::{ErrorKind, GatewayError, Listing, Waiting};
+use crate::chat::{ErrorKind, GatewayError, Listing};
 use crate::job::{Candidate, Job};
 use crate::telemetry::{Admitted, RequestRefused, RequestWaits, Retried};
 
@@ -46,6 +46,8 @@ const RESUMED: &str = "resumed";
 /// How often a streamed request in line updates its place. Heartbeats are sent less often than
 /// that.
 const PLACE_EVERY: Duration = Duration::from_secs(5);
+/// After how long it learns its place for the first time.
+const FIRST_PLACE: Duration = Duration::from_secs(1);
 
 /// Decides for one provider on one worker.
 pub struct ProviderActor {
@@ -297,15 +299,16 @@ async fn wait(
     address: Addr<ProviderActor>,
     router: WeakRecipient<Bounce>,
 ) {
+    let mut every = FIRST_PLACE;
     let granted = loop {
         tokio::select! {
             biased;
             // Dropping the ticket leaves the line.
             () = turn.job.reply.closed() => return,
             granted = ticket.granted() => break granted,
-            () = actix_rt::time::sleep(PLACE_EVERY), if turn.job.request.stream() => {
-                let place = ticket.place();
-                turn.job.place.set(place.map(|(ahead, expected)| Waiting { ahead, expected }));
+            () = actix_rt::time::sleep(every), if turn.job.request.stream() => {
+                turn.job.place.set(ticket.place());
+                every = PLACE_EVERY;
             }
         }
     };

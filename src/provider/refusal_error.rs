@@ -42,6 +42,10 @@ pub(super) fn refused(provider: &str, refusal: &Refusal) -> GatewayError {
         }
         RefusalReason::Draining => (ErrorKind::Draining, "it is being drained".to_owned()),
     };
+    let why = match &refusal.waiting {
+        Some(waiting) => format!("{why}: {waiting}"),
+        None => why,
+    };
     let why = match &refusal.cause {
         Some(cause) if refusal.reason != RefusalReason::AuthFailed => format!("{why}: {cause}"),
         Some(_) | None => why,

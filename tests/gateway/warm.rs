@@ -8,9 +8,9 @@ use std::time::Duration;
 use llm_gateway::sim::SimSettings;
 use serde_json::{Value, json};
 
-use crate::client::{Answer, chat, post_json, post_json_with};
+use crate::client::{Answer, chat, post_json, post_json_with, stream_with, streamed_chat};
 use crate::crowd::{answers, count, press, send, snapshot, waiting};
-use crate::harness::{Config, Gateway, Key, Provider, Retry, spawn_gateway};
+use crate::harness::{Config, Gateway, Key, Provider, Retry, Server, spawn_gateway};
 use crate::patience::eventually;
 use crate::simulator::Simulator;
 use crate::upstream::{Script, Upstream, ollama};
@@ -138,12 +138,29 @@ async fn a_client_that_cannot_wait_for_the_load_is_told_at_once_and_counts_as_a_
     let hasty = post_json_with(&gateway.url("/v1/chat"), &headers, &body("m1")).await;
     assert_eq!((hasty.status, hasty.header("x-gateway-reason")), (503, Some("predicted_wait")));
     assert!(hasty.header("retry-after").is_some());
+    let told = hasty.text();
+    assert!(told.contains("`m1`") && told.contains(", about 1 s, 0 ahead"), "{told}");
     // No job waits, and the model is loaded for the next request.
     loaded(&gateway, "m1").await;
     assert_eq!(simulator.counted(["loads", "aborted_loads"]).await, [2, 0]);
     assert_eq!(ask(&gateway, "b", "m1").await.status, 200);
     assert_eq!(simulator.counted(["loads"]).await, [2]);
     gateway.end(3).await;
+}
+
+#[tokio::test]
+async fn a_stream_is_told_of_the_load_that_it_waits_for() {
+    let simulator = three(1, 2_500);
+    let provider = Provider::new("ollama", "ollama", &simulator.url);
+    let early = Server::default().heartbeat_after("50ms");
+    let gateway = spawn_gateway(Config::new().server(early).provider(provider)).await;
+    let mut streamed = streamed_chat("hi");
+    streamed["model"] = "m1".into();
+    let mut stream = stream_with(&gateway.url("/v1/chat"), &[], &streamed).await;
+    stream.until(": loading `m1`, 0 ahead\n\n").await;
+    let rest = stream.rest().await;
+    assert!(rest.ended_properly && rest.text().ends_with("data: [DONE]\n\n"), "{}", rest.text());
+    gateway.end(1).await;
 }
 
 #[tokio::test]

@@ -1,14 +1,17 @@
 //! How long jobs will wait: for the choice between providers, for refusals and for the waiting
 //! clients.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Gate;
 use crate::admission::breaker::{Breaker, Permission};
 use crate::admission::cost::Cost;
-use crate::admission::line::{Key, Lane, Share};
+use crate::admission::line::{Entry, Key, Lane, Share};
 use crate::admission::models::Model;
 use crate::admission::refusal::UNMEASURED;
+use crate::admission::warm::LoadState;
+use crate::chat::{AwaitedLoad, Waiting};
 
 impl<W> Gate<W> {
     /// When time alone may next let a job start; `None` when no job waits for that. What is due
@@ -54,14 +57,35 @@ impl<W> Gate<W> {
         shut(&self.breaker).max(model) + queue
     }
 
-    /// The most jobs served before this waiting job, and how long that takes; `None` when it no
-    /// longer waits.
+    /// The most jobs served before this waiting job, and how long that and the load of its model
+    /// take; `None` when it no longer waits.
     ///
     /// Linear in the caller's own queue: for heartbeats, not for decisions.
-    pub fn place(&self, key: Key, now: Instant) -> Option<(u64, Duration)> {
-        let lane = self.line.get(key)?.lane;
-        let ahead = self.line.ahead_of(key)?;
-        Some((ahead, self.cooldown_left(lane, now) + self.wait(lane, ahead, now)))
+    pub fn place(&self, key: Key, now: Instant) -> Option<Waiting> {
+        let Entry { lane, load: waiter, .. } = self.line.get(key)?;
+        let load = self.awaited_load(*lane, &waiter.model, now);
+        // Those who wait for other models are served before the load, which counts them.
+        let ahead = match load {
+            Some(_) => self.line.ahead_in_lane(key)?,
+            None => self.line.ahead_of(key)?,
+        };
+        let expected = self.cooldown_left(*lane, now) + self.wait(*lane, ahead, now);
+        Some(Waiting { ahead, expected, load })
+    }
+
+    /// The load that the jobs of this lane wait for, which name their model like that.
+    pub(super) fn awaited_load(
+        &self,
+        lane: Lane,
+        model: &Arc<str>,
+        now: Instant,
+    ) -> Option<AwaitedLoad> {
+        let load = |is_loading, left| AwaitedLoad { model: Arc::clone(model), is_loading, left };
+        match self.warm.as_ref()?.state_of(lane, &self.line, now)? {
+            LoadState::Loading { left } => Some(load(true, left)),
+            LoadState::Waiting { left } => Some(load(false, left)),
+            LoadState::Loaded | LoadState::Leaving | LoadState::Cold => None,
+        }
     }
 
     /// The predicted wait of a newcomer; a guess while nothing has been measured.

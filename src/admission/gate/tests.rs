@@ -8,6 +8,7 @@ use crate::admission::breaker::BreakerState;
 use crate::admission::concurrency::Concurrency;
 use crate::admission::evidence::Fault;
 use crate::admission::line::Share;
+use crate::admission::refusal::Refusal;
 use RefusalReason::*;
 mod causes;
 mod checks;
@@ -16,6 +17,7 @@ mod loads;
 mod models;
 mod random;
 mod shared_limit;
+mod waits;
 
 const OK: Ended = Ended::Success;
 const UNREACHABLE: Ended = Ended::Unreachable;
@@ -386,21 +388,6 @@ fn a_lone_request_against_an_idle_provider_can_use_both_retries() {
         bench.gate.give_back_retry();
     }
     assert_eq!(bench.snapshot().retried, 2);
-}
-
-#[test]
-fn the_expected_wait_counts_the_line_the_breaker_and_the_cooldown() {
-    let mut bench = Bench::new(1, 64);
-    bench.measure(2.0);
-    let wait = |bench: &Bench| bench.gate.expected_wait("m", bench.now).as_secs();
-    assert_eq!(wait(&bench), 0);
-    let jobs = bench.come_many(3, "a");
-    assert_eq!(wait(&bench), 6);
-    let key = bench.keys[&jobs[2]];
-    assert_eq!(bench.gate.place(key, bench.now), Some((1, seconds(4.0))));
-    bench.end(jobs[0], Ended::RateLimited { retry_after: Some(seconds(10.0)) });
-    assert_eq!(wait(&bench), 16);
-    assert_eq!(bench.gate.expected_wait("other", bench.now).as_secs(), 6);
 }
 
 #[test]

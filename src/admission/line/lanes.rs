@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use super::{Entry, Flow, Key, Lane, Line};
+use super::{Entry, Flow, Key, Lane, Line, Share};
 use crate::admission::cost::Turn;
 
 /// The most jobs that are charged at one time: where jobs take next to no time, a load is worth any
@@ -31,6 +31,24 @@ impl<T> Line<T> {
     pub fn came_before(&self, lane: Lane, key: Key) -> bool {
         let first = self.lanes.get(&lane).and_then(|waiters| waiters.keys.first());
         first.is_some_and(|first| *first <= key)
+    }
+
+    /// The most jobs of the same lane that are served before this one if no other job comes.
+    pub fn ahead_in_lane(&self, key: Key) -> Option<u64> {
+        let (flow, entry) = self.jobs.get(&key)?;
+        let own = self.queues.get(flow)?.lanes.get(&entry.lane)?;
+        let before = own.range(..key).count() as u64;
+        let others = self.waiting_in(entry.lane).saturating_sub(own.range(key..).count());
+        Some(self.ahead(before, entry.share.weight, self.weights, others as u64))
+    }
+
+    /// The same for a newcomer.
+    pub fn ahead_of_newcomer_in_lane(&self, share: &Share, lane: Lane) -> u64 {
+        let queue = self.queue_of(share).filter(|queue| queue.waiting > 0);
+        let own = queue.and_then(|queue| queue.lanes.get(&lane)).map_or(0, |keys| keys.len());
+        let joining = if queue.is_none() { u64::from(share.weight.max(1)) } else { 0 };
+        let all = self.waiting_in(lane) as u64;
+        self.ahead(own as u64, share.weight, self.weights + joining, all)
     }
 
     /// The newest key that was given out.

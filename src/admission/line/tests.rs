@@ -185,6 +185,24 @@ fn a_newcomers_place_follows_from_its_own_queue_and_the_weights() {
 }
 
 #[test]
+fn a_place_in_a_lane_counts_the_jobs_of_that_lane_only() {
+    let now = Instant::now();
+    let mut line = Line::new();
+    let mut come = |caller: &str, lane: u16| {
+        let entry = Entry { lane: Lane(lane), ..entry(interactive(caller, 1), 0, now) };
+        line.insert(entry, false)
+    };
+    for _ in 0..3 {
+        come("a", 1);
+    }
+    let keys = [come("a", 2), come("b", 2), come("a", 2)];
+    assert_eq!(keys.map(|key| line.ahead_in_lane(key)), [Some(1), Some(1), Some(2)]);
+    let newcomer = |caller| line.ahead_of_newcomer_in_lane(&interactive(caller, 1), Lane(2));
+    assert_eq!((newcomer("a"), newcomer("b"), newcomer("c")), (3, 3, 2));
+    assert_eq!(line.ahead_of_newcomer_in_lane(&interactive("c", 1), Lane(3)), 0);
+}
+
+#[test]
 fn the_oldest_is_found_among_retries_too() {
     let start = Instant::now();
     let mut line = Line::new();

@@ -15,7 +15,7 @@ use super::{Answer, SharedGate, Slot, now};
 use crate::admission::line::Key;
 use crate::admission::refusal::Refusal;
 use crate::admission::types::Ended;
-use crate::chat::RefusalReason;
+use crate::chat::{RefusalReason, Waiting};
 
 /// A place in the line.
 ///
@@ -77,9 +77,8 @@ impl Ticket {
         }
     }
 
-    /// The most jobs served before this one, and how long that takes; `None` when its turn has
-    /// come.
-    pub fn place(&self) -> Option<(u64, Duration)> {
+    /// Where this job stands; `None` when its turn has come.
+    pub fn place(&self) -> Option<Waiting> {
         self.gate.inner.lock().gate.place(self.key, now())
     }
 

@@ -192,7 +192,7 @@ fn a_failure_midway_is_an_error_event() {
 fn a_waiting_client_reads_the_start_and_pings() {
     let mut encoder = encoder(true, None);
     let mut out = Vec::new();
-    encoder.heartbeat(Some(Waiting { ahead: 3, expected: Duration::ZERO }), &mut out);
+    encoder.heartbeat(Some(Waiting { ahead: 3, expected: Duration::ZERO, load: None }), &mut out);
     encoder.heartbeat(None, &mut out);
     encoder.event(text("a"), Duration::ZERO, &mut out).unwrap();
     let found = String::from_utf8(out).unwrap();

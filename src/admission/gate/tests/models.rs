@@ -6,24 +6,24 @@ use crate::admission::warm::{LoadEnd, LoadOrder, Needs, WarmPolicy};
 use crate::chat::LoadBy;
 
 impl Bench {
-    fn bounded(&self, model: &str, most: Option<u32>) -> Arrival {
+    pub(super) fn bounded(&self, model: &str, most: Option<u32>) -> Arrival {
         Arrival { most, ..self.of_model(model) }
     }
 
-    fn loading(&self, model: &str) -> Arrival {
+    pub(super) fn loading(&self, model: &str) -> Arrival {
         Arrival { needs: Some(needs(model)), ..self.of_model(model) }
     }
 
-    fn believe(&mut self, models: &[&str]) {
+    pub(super) fn believe(&mut self, models: &[&str]) {
         let loaded = loaded(models);
         self.step(|gate, at, wakes| gate.believe(Some(&loaded), at, wakes));
     }
 
-    fn reload(&mut self, model: &str) -> bool {
+    pub(super) fn reload(&mut self, model: &str) -> bool {
         self.step(|gate, at, wakes| gate.reload(model, at, wakes))
     }
 
-    fn came(&mut self, order: &LoadOrder, took: f64, models: &[&str]) {
+    pub(super) fn came(&mut self, order: &LoadOrder, took: f64, models: &[&str]) {
         self.pass(took);
         let (end, loaded) = ((LoadEnd::Loaded, seconds(took)), loaded(models));
         self.step(|gate, at, wakes| gate.loaded(order, end, Some(&loaded), at, wakes));
@@ -39,7 +39,7 @@ pub(super) fn loaded(models: &[&str]) -> Vec<Loaded> {
 }
 
 /// A gate whose server has `a` loaded.
-fn with_a_loaded() -> Bench {
+pub(super) fn with_a_loaded() -> Bench {
     let mut bench = Bench::new(4, 64);
     bench.step(|gate, at, wakes| gate.schedule(Some(WarmPolicy::default()), at, wakes));
     bench.believe(&["a"]);
@@ -77,7 +77,8 @@ fn the_wait_for_a_model_with_a_limit_of_its_own_counts_its_own_line() {
     bench.measure(2.0);
     let jobs: Vec<u32> = (0..3).map(|_| bench.come(bench.bounded("m", Some(1)))).collect();
     assert!(bench.runs(jobs[0]));
-    let place = |bench: &Bench, job| bench.gate.place(bench.keys[&job], bench.now).unwrap().1;
+    let place =
+        |bench: &Bench, job| bench.gate.place(bench.keys[&job], bench.now).unwrap().expected;
     assert_eq!(place(&bench, jobs[1]), seconds(2.0));
     assert_eq!(place(&bench, jobs[2]), seconds(4.0));
     // Three slots are free for all others.
