@@ -248,6 +248,7 @@ impl Exchange {
         let candidate = served.map(|served| &served.candidate);
         let candidate = candidate.or(stay.as_ref().map(|stay| &stay.candidate));
         let queued = stay.as_ref().map_or(Duration::ZERO, Stay::queued);
+        let queued = served.map_or(queued, |served| served.queued);
         let upstream = served.map_or(Duration::ZERO, |served| served.upstream) + self.upstream;
         let span = std::mem::take(&mut self.span);
         let ended = RequestEnded {
@@ -265,7 +266,8 @@ impl Exchange {
             code: error.map(|error| error.kind.code()),
             cause: error.and_then(|error| error.cause.as_deref()),
             timing: Timing {
-                queued: served.map_or(queued, |served| served.queued),
+                queued,
+                load: self.place.load_wait().map(|load| load.min(queued)),
                 upstream,
                 first: self.first,
                 total: self.arrived.elapsed(),

@@ -25,6 +25,15 @@ struct Stand {
     was_called: bool,
     may_be_carried: bool,
     stay: Option<Stay>,
+    load: Option<LoadWait>,
+}
+
+/// How long a job has waited for loads of its model.
+#[derive(Debug, Default)]
+struct LoadWait {
+    before: Duration,
+    /// Since when it waits for one.
+    since: Option<Instant>,
 }
 
 /// A request at a provider that has not answered it yet.
@@ -65,6 +74,26 @@ impl Place {
         self.0.lock().stay = tried.stay(Some(Instant::now()));
     }
 
+    /// Records whether the job waits for the load of its model, from now on.
+    pub fn await_load(&self, waits: bool) {
+        let mut stand = self.0.lock();
+        if waits {
+            stand.load.get_or_insert_default().since.get_or_insert_with(Instant::now);
+        } else if let Some(load) = &mut stand.load
+            && let Some(since) = load.since.take()
+        {
+            load.before += since.elapsed();
+        }
+    }
+
+    /// How long it has waited for loads of its model; `None` if it waited for none.
+    #[must_use]
+    pub fn load_wait(&self) -> Option<Duration> {
+        let stand = self.0.lock();
+        let LoadWait { before, since } = stand.load.as_ref()?;
+        Some(*before + since.map_or(Duration::ZERO, |since| since.elapsed()))
+    }
+
     /// Records that a provider is called, which costs even if the client disconnects.
     pub fn call(&self, tried: &Tried) {
         let mut stand = self.0.lock();
@@ -94,5 +123,26 @@ impl Place {
     #[must_use]
     pub fn may_be_carried(&self) -> bool {
         self.0.lock().may_be_carried
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_for_a_load_is_counted_while_it_lasts_and_stays() {
+        let place = Place::default();
+        place.await_load(false);
+        assert_eq!(place.load_wait(), None);
+        place.await_load(true);
+        place.await_load(true);
+        let during = place.load_wait().unwrap();
+        place.await_load(false);
+        let after = place.load_wait().unwrap();
+        assert!(after >= during);
+        assert_eq!(place.clone().load_wait(), Some(after), "it grows no more");
+        place.await_load(true);
+        assert!(place.load_wait().unwrap() >= after);
     }
 }

@@ -299,20 +299,21 @@ async fn wait(
     address: Addr<ProviderActor>,
     router: WeakRecipient<Bounce>,
 ) {
-    let mut every = FIRST_PLACE;
+    let (place, mut every) = (turn.job.place.clone(), FIRST_PLACE);
     let granted = loop {
         tokio::select! {
             biased;
             // Dropping the ticket leaves the line.
             () = turn.job.reply.closed() => return,
-            granted = ticket.granted() => break granted,
+            granted = ticket.granted_telling(|waits| place.await_load(waits)) => break granted,
             () = actix_rt::time::sleep(every), if turn.job.request.stream() => {
-                turn.job.place.set(ticket.place());
+                place.set(ticket.place());
                 every = PLACE_EVERY;
             }
         }
     };
-    turn.job.place.set(None);
+    place.await_load(false);
+    place.set(None);
     turn.job.tried.queued += ticket.waited();
     turn.job.tried.queued_here += ticket.waited();
     drop(ticket);

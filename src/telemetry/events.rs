@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use log::kv::Value;
+
 use super::facts::{RequestEnded, Track};
 use super::journal::JOURNAL;
 use super::metrics::{METRICS, NO_PROVIDER};
@@ -49,6 +51,7 @@ impl RequestEnded<'_> {
             attempts = self.attempts,
             resumed = self.is_resumed,
             queue_ms = millis(timing.queued),
+            load_ms = timing.load.map_or_else(Value::null, |load| Value::from(millis(load))),
             first_ms = timing.first.map_or(0, millis),
             total_ms = millis(timing.total),
             prompt_tokens = self.usage.prompt.unwrap_or(0),

@@ -51,6 +51,8 @@ pub struct RequestEnded<'a> {
 pub struct Timing {
     /// Time spent in lines.
     pub queued: Duration,
+    /// The part of it that was spent waiting for loads of the model; `None` if there was no load.
+    pub load: Option<Duration>,
     /// Time spent waiting for providers.
     pub upstream: Duration,
     /// Until the first piece of the answer.

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 
 use env_logger::fmt::Formatter;
 use log::Record;
-use log::kv::{self, Key, Value, VisitSource};
+use log::kv::{self, Key, Value, VisitSource, VisitValue};
 use serde_json::{Map, Value as Json};
 
 use super::settings::{LogFormat, LogSettings};
@@ -77,7 +77,7 @@ struct Pairs(String);
 
 impl<'kvs> VisitSource<'kvs> for Pairs {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), kv::Error> {
-        let text = value.to_string();
+        let text = if is_null(&value) { "-".to_owned() } else { value.to_string() };
         let plain =
             |character: char| character.is_ascii_graphic() && character != '"' && character != '=';
         self.0.push(' ');
@@ -92,11 +92,30 @@ impl<'kvs> VisitSource<'kvs> for Pairs {
     }
 }
 
+/// Whether a field has no value: `-` in text, absent in JSON, so that its type is always the same.
+fn is_null(value: &Value<'_>) -> bool {
+    struct IsNull(bool);
+    impl<'kvs> VisitValue<'kvs> for IsNull {
+        fn visit_any(&mut self, _value: Value<'_>) -> Result<(), kv::Error> {
+            Ok(())
+        }
+        fn visit_null(&mut self) -> Result<(), kv::Error> {
+            self.0 = true;
+            Ok(())
+        }
+    }
+    let mut visitor = IsNull(false);
+    value.visit(&mut visitor).is_ok() && visitor.0
+}
+
 /// The fields as JSON.
 struct Fields(Map<String, Json>);
 
 impl<'kvs> VisitSource<'kvs> for Fields {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), kv::Error> {
+        if is_null(&value) {
+            return Ok(());
+        }
         let json = match (value.to_u64(), value.to_f64()) {
             (Some(number), _) => number.into(),
             (None, Some(number)) => number.into(),
@@ -115,6 +134,18 @@ mod tests {
         let mut pairs = Pairs(String::new());
         pairs.visit_pair(Key::from_str("model"), Value::from(value)).unwrap();
         pairs.0
+    }
+
+    #[test]
+    fn a_field_without_a_value_is_a_dash_in_text_and_absent_in_json() {
+        let mut pairs = Pairs(String::new());
+        let mut fields = Fields(Map::new());
+        for (key, value) in [("load_ms", Value::null()), ("queue_ms", Value::from(3_u64))] {
+            pairs.visit_pair(Key::from_str(key), value.clone()).unwrap();
+            fields.visit_pair(Key::from_str(key), value).unwrap();
+        }
+        assert_eq!(pairs.0, " load_ms=- queue_ms=3");
+        assert_eq!(Json::Object(fields.0).to_string(), r#"{"queue_ms":3}"#);
     }
 
     #[test]

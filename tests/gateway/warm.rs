@@ -113,11 +113,24 @@ async fn a_client_that_leaves_aborts_no_load() {
     let leaver = send(&gateway, &[("x-api-key", "sk-a")], body("m1"));
     loading(&gateway, "m1").await;
     leaver.abort();
-    // The model is loaded all the same, and the next client finds it.
+    // The model is loaded all the same, and the next clients find it.
+    let early = send(&gateway, &[("x-api-key", "sk-b")], body("m1"));
+    assert_eq!(early.await.unwrap().status, 200);
     loaded(&gateway, "m1").await;
-    assert_eq!(ask(&gateway, "b", "m1").await.status, 200);
+    assert_eq!(ask(&gateway, "c", "m1").await.status, 200);
     assert_eq!(simulator.counted(["loads", "aborted_loads"]).await, [1, 0]);
-    gateway.end(2).await;
+    // The access lines tell how much of their time in line the load was.
+    let line = |key: &str| {
+        let line = gateway.access_lines().into_iter().find(|line| line.fields["caller"] == key);
+        let fields = line.unwrap().fields;
+        (fields["load_ms"].parse::<u64>(), fields["queue_ms"].parse::<u64>().unwrap())
+    };
+    for waited in ["a", "b"] {
+        let (load, queue) = line(waited);
+        assert!(load.clone().is_ok_and(|load| load > 0 && load <= queue), "{load:?} of {queue}");
+    }
+    assert!(line("c").0.is_err(), "its model was there");
+    gateway.end(3).await;
 }
 
 #[tokio::test]

@@ -171,6 +171,11 @@ impl<W> Gate<W> {
         self.line.get(key).map(|entry| entry.until)
     }
 
+    /// Whether a waiting job waits for the load of its model.
+    pub fn awaits_load(&self, key: Key) -> bool {
+        self.line.get(key).is_some_and(|entry| entry.load.was_cold)
+    }
+
     /// The lane of a job's model.
     pub(super) fn lane_of(&mut self, arrival: &Arrival, now: Instant) -> Lane {
         if self.warm.is_some() && arrival.is_about_model {

@@ -66,9 +66,11 @@ impl SharedGate {
         self.inner.lock().gate.load_state(key, super::now())
     }
 
-    /// When a waiting job stops waiting; `None` when it waits no longer.
-    pub(super) fn until(&self, key: Key) -> Option<Instant> {
-        self.inner.lock().gate.until(key)
+    /// When a waiting job stops waiting, and whether it waits for the load of its model; `None`
+    /// when it waits no longer.
+    pub(super) fn stand(&self, key: Key) -> Option<(Instant, bool)> {
+        let gate = &self.inner.lock().gate;
+        Some((gate.until(key)?, gate.awaits_load(key)))
     }
 
     /// Notified when [`SharedGate::take_order`] has something to give.

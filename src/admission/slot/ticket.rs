@@ -45,14 +45,29 @@ impl Ticket {
     ///
     /// Dropping the future keeps the place; dropping the ticket leaves the line.
     pub async fn granted(&mut self) -> Result<Slot, Refusal> {
+        self.granted_telling(|_| ()).await
+    }
+
+    /// As [`Ticket::granted`], and tells each time that it may have changed whether the job waits
+    /// for the load of its model.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ticket::granted`].
+    ///
+    /// # Cancellation
+    ///
+    /// As [`Ticket::granted`].
+    pub async fn granted_telling(&mut self, tell: impl Fn(bool)) -> Result<Slot, Refusal> {
         let mut expired = false;
         loop {
             let Some(answer) = self.answer.as_mut() else {
                 return Err(gone());
             };
             let changed = self.gate.patience.notified();
-            if let Some(until) = self.gate.until(self.key) {
+            if let Some((until, awaits_load)) = self.gate.stand(self.key) {
                 self.until = until;
+                tell(awaits_load);
             }
             let look = self.keeps.map_or(self.until, |keeps| keeps.min(self.until));
             tokio::select! {
@@ -70,7 +85,7 @@ impl Ticket {
                 self.answer = None;
                 self.hand_over();
                 return Err(refusal);
-            } else if self.gate.until(self.key).is_none() {
+            } else if self.gate.stand(self.key).is_none() {
                 // No longer in line: the answer is on its way.
                 expired = true;
             }

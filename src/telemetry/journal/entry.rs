@@ -54,6 +54,8 @@ pub struct Entry {
     pub is_resumed: bool,
     /// Time spent in lines.
     pub queue_ms: Option<u64>,
+    /// The part of it that was spent waiting for loads of the model.
+    pub load_ms: Option<u64>,
     /// Until the first piece of the answer.
     pub first_ms: Option<u64>,
     /// Until the end.
@@ -89,6 +91,7 @@ impl Entry {
             attempts: 0,
             is_resumed: false,
             queue_ms: None,
+            load_ms: None,
             first_ms: None,
             total_ms: None,
             prompt_tokens: None,
@@ -135,6 +138,7 @@ impl Entry {
         self.attempts = self.attempts.max(ended.attempts);
         self.is_resumed = ended.is_resumed;
         self.queue_ms = ended.provider.map(|_| millis(ended.timing.queued)).or(self.queue_ms);
+        self.load_ms = ended.timing.load.map(millis);
         self.first_ms = ended.timing.first.map(millis);
         self.total_ms = Some(millis(ended.timing.total));
         self.prompt_tokens = ended.usage.prompt;

@@ -141,6 +141,9 @@ impl RequestSpan {
                 span.set_attribute(KeyValue::new(key, name.to_string()));
             }
         }
+        if let Some(load) = ended.timing.load {
+            span.set_attribute(KeyValue::new("llm_gateway.load_ms", millis(load)));
+        }
         if let Some(first) = ended.timing.first {
             span.set_attribute(KeyValue::new("llm_gateway.first_ms", millis(first)));
         }

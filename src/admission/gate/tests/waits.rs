@@ -54,6 +54,8 @@ fn a_job_is_told_of_the_load_that_it_waits_for_and_of_those_who_wait_for_the_sam
     for job in [served].iter().chain(&others) {
         bench.end(*job, OK);
     }
+    let awaits = |bench: &Bench, job| bench.gate.awaits_load(bench.keys[&job]);
+    assert!(awaits(&bench, jobs[0]) && !awaits(&bench, others[3]));
     bench.pass(100.0);
     bench.wake();
     assert!(bench.gate.take_order().is_some());
