@@ -234,7 +234,7 @@ impl Provider {
             backend: self.settings.backend,
             trust: self.trust,
             default_model: self.settings.default_model(),
-            gate: self.gate.snapshot(),
+            gate: self.snapshot(),
             mailbox_depth: self.mailbox.load(Ordering::Relaxed),
             attempts: counted(&self.counts.attempts),
             failures: counted(&self.counts.failures),

@@ -24,6 +24,7 @@ use super::types::Permit;
 use crate::policy::Priority;
 use fit::Fit;
 use list::List;
+use rule::Foreseen;
 use runner::Runner;
 use swap::{Phase, Swap};
 
@@ -35,9 +36,11 @@ mod runner;
 mod swap;
 pub mod types;
 mod view;
+mod why;
 
 pub use types::{LoadEnd, LoadOrder, Needs, WarmPolicy};
-pub use view::{LoadState, LoadView};
+pub use view::{LoadState, LoadView, SwapView};
+pub use why::Why;
 
 /// See the module's introduction.
 #[derive(Debug)]
@@ -49,8 +52,8 @@ pub struct Warm {
     swap: Option<Swap>,
     /// The number of the last swap.
     last: u64,
-    /// When a model has stayed long enough for the one that is wanted.
-    due: Option<Instant>,
+    /// The swap that begins as soon as a model has stayed long enough for the one that is wanted.
+    next: Option<Foreseen>,
     /// The order that was not taken yet.
     order: Option<LoadOrder>,
 }
@@ -65,7 +68,7 @@ impl Warm {
             fit: Fit::default(),
             swap: None,
             last: 0,
-            due: None,
+            next: None,
             order: None,
         }
     }
@@ -205,7 +208,7 @@ impl Warm {
         can_run: impl Fn(Lane) -> bool,
         now: Instant,
     ) -> bool {
-        self.due = None;
+        self.next = None;
         if !self.is_known() {
             return false;
         }
@@ -213,10 +216,12 @@ impl Warm {
         if self.swap.is_some() {
             return self.go_on(now);
         }
-        let Some((target, leaving)) = self.next_swap(line, can_run, now) else { return false };
+        let Some(Foreseen { target, leaving, why, .. }) = self.next_swap(line, can_run, now) else {
+            return false;
+        };
         self.last += 1;
         let (number, phase) = (self.last, Phase::Drain);
-        self.swap = Some(Swap { number, target, leaving, since: now, phase });
+        self.swap = Some(Swap { number, target, leaving, why, since: now, phase });
         self.order_when_drained(now);
         false
     }
@@ -231,7 +236,8 @@ impl Warm {
             }
         });
         let first_word = self.list.awaited_until();
-        self.due.into_iter().chain(swap).chain(first_word).filter(|instant| *instant > now).min()
+        let due = self.next.as_ref().map(|next| next.when);
+        due.into_iter().chain(swap).chain(first_word).filter(|instant| *instant > now).min()
     }
 
     /// Takes the order that waits to be carried out.

@@ -8,6 +8,7 @@
 //! the next attempt of the first job that waits for the model.
 
 pub(super) mod counted;
+mod listed;
 mod refused;
 pub(super) mod runners;
 

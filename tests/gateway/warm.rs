@@ -107,6 +107,35 @@ async fn a_load_that_another_client_caused_is_counted_as_the_server_s() {
 }
 
 #[tokio::test]
+async fn operators_see_what_is_loaded_since_when_and_what_comes_next_and_why() {
+    let simulator = three(1, 800);
+    let gateway = in_front_of(&simulator, |ollama| ollama).await;
+    assert_eq!(ask(&gateway, "a", "m0").await.status, 200);
+    let sent = send(&gateway, &[("x-api-key", "sk-b")], body("m1"));
+    loading(&gateway, "m1").await;
+    let during = snapshot(&gateway, "ollama").await;
+    let next = &during["next_load"];
+    assert_eq!((&next["model"], &next["phase"]), (&json!("m1"), &json!("load")), "{next}");
+    assert_eq!((&next["leaving"], &next["begins_ms"]), (&json!(["m0"]), &json!(0)), "{next}");
+    // Whether both fit is not known before it was tried.
+    assert_eq!(next["why"], "untried", "{next}");
+    assert!(next["wanted_ms"].is_u64() && next["left_ms"].is_u64(), "{next}");
+    assert_eq!(sent.await.unwrap().status, 200);
+    let after = snapshot(&gateway, "ollama").await;
+    assert!(after.get("next_load").is_none(), "{after}");
+    let load = |model: &str| {
+        let models = after["models"].as_array().unwrap();
+        models.iter().find(|one| one["model"] == model).unwrap()["load"].clone()
+    };
+    let (gone, here) = (load("m0"), load("m1"));
+    assert_eq!((&gone["state"], &here["state"]), (&json!("cold"), &json!("loaded")));
+    assert!(gone["since_ms"].is_u64() && here["since_ms"] == here["loaded_ms"], "{gone} {here}");
+    assert!(here["size"].as_u64() > Some(0) && here["expires_at"].is_string(), "{here}");
+    assert!(gone.get("size").is_none() && gone.get("expires_at").is_none(), "{gone}");
+    gateway.end(2).await;
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_aborts_no_load() {
     let simulator = three(1, 400);
     let gateway = in_front_of(&simulator, |ollama| ollama).await;

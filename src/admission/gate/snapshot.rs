@@ -15,7 +15,7 @@ use crate::admission::breaker::BreakerState;
 use crate::admission::concurrency::{Bounds, Concurrency};
 use crate::admission::line::Lane;
 use crate::admission::quarantine::Record;
-use crate::admission::warm::LoadView;
+use crate::admission::warm::{LoadView, SwapView};
 use crate::chat::RefusalReason;
 
 /// A gate at one instant.
@@ -63,6 +63,9 @@ pub struct Snapshot {
     pub cooldown_left_ms: u64,
     /// The models that were asked for lately.
     pub models: Vec<ModelView>,
+    /// The model that is loaded next, where loads are scheduled and one is waited for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_load: Option<SwapView>,
     /// Requests that are refused for a while because they made a model fail again and again.
     pub quarantined: Vec<QuarantineView>,
     /// Retries that could begin now.
@@ -162,6 +165,7 @@ impl<W> Gate<W> {
             failed_checks: self.failed_checks,
             cooldown_left_ms: models.iter().map(|view| view.cooldown_left_ms).max().unwrap_or(0),
             models,
+            next_load: self.warm.as_ref().and_then(|warm| warm.next(&self.line, now)),
             quarantined: self.quarantine.iter(now).map(QuarantineView::of).collect(),
             retry_budget_left: self.budget.left(self.load(), now),
             retries_in_flight: self.budget.running(),

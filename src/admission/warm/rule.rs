@@ -11,8 +11,21 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::runner::{Runner, Stay};
-use super::{LoadState, Phase, Swap, Warm};
+use super::why::Why;
+use super::{Phase, Swap, Warm};
 use crate::admission::line::{Lane, Line};
+
+/// A swap as it is foreseen.
+#[derive(Debug)]
+pub(super) struct Foreseen {
+    pub target: Lane,
+    /// The models that leave because one of them has to go.
+    pub leaving: BTreeSet<Lane>,
+    /// When it may begin.
+    pub when: Instant,
+    /// What decides that.
+    pub why: Why,
+}
 
 /// A loaded model that has served no job stays for this part of its load.
 const UNUSED: f64 = 0.5;
@@ -43,97 +56,114 @@ impl Warm {
         line: &Line<T>,
         can_run: impl Fn(Lane) -> bool,
         now: Instant,
-    ) -> Option<(Lane, BTreeSet<Lane>)> {
-        if let Some(stray) = self.stray(now) {
+    ) -> Option<Foreseen> {
+        if let Some(target) = self.stray(now) {
             // Its calls stand in the server's own line, and would starve there.
-            let leaving = match self.fits(stray) {
+            let leaving = match self.fits(target) {
                 Some(true) => BTreeSet::new(),
-                Some(false) | None => self.victims(stray, line, now),
+                Some(false) | None => self.victims(target, line, now),
             };
-            return Some((stray, leaving));
+            return Some(Foreseen { target, leaving, when: now, why: Why::Stray });
         }
         let cold = self.runners.iter().filter(|(_, runner)| {
             !runner.is_loaded() && !runner.has_failed && !runner.is_exempt(now)
         });
         let cold = cold.filter(|(lane, runner)| runner.is_wanted() && can_run(**lane));
-        let mut first: Option<(Instant, Lane, BTreeSet<Lane>)> = None;
-        let mut due: Option<Instant> = None;
+        let mut first: Option<(Instant, Foreseen)> = None;
+        let mut next: Option<Foreseen> = None;
         for (lane, runner) in cold {
             let Some(wish) = runner.wanted else { continue };
-            let (when, leaving) = self.when(*lane, line, now);
-            if when > now {
-                due = Some(due.map_or(when, |due| due.min(when)));
-            } else if first.as_ref().is_none_or(|(since, _, _)| wish.since < *since) {
-                first = Some((wish.since, *lane, leaving));
+            let foreseen = self.foresee(*lane, line, now);
+            if foreseen.when > now {
+                if next.as_ref().is_none_or(|next| foreseen.when < next.when) {
+                    next = Some(foreseen);
+                }
+            } else if first.as_ref().is_none_or(|(since, _)| wish.since < *since) {
+                first = Some((wish.since, foreseen));
             }
         }
         if first.is_none() {
-            self.due = due;
+            self.next = next;
         }
-        first.map(|(_, lane, mut leaving)| {
-            if self.runners.get(&lane).is_some_and(|runner| runner.is_outdated) {
-                // The server would wait for its calls to end, and let others in meanwhile.
-                leaving.insert(lane);
-            }
-            (lane, leaving)
-        })
+        first.map(|(_, foreseen)| foreseen)
     }
 
-    /// When a swap for this model may begin, and which models would leave.
-    fn when<T>(&self, target: Lane, line: &Line<T>, now: Instant) -> (Instant, BTreeSet<Lane>) {
-        let wish = self.runners.get(&target).and_then(|runner| runner.wanted);
-        let since = wish.map_or(now, |wish| wish.since);
-        let after_pause = self.after_pause(target, since);
-        match self.fits(target) {
-            Some(true) => (after_pause, BTreeSet::new()),
+    /// The swap for this model: when it may begin, why then, and which models would leave.
+    pub(super) fn foresee<T>(&self, target: Lane, line: &Line<T>, now: Instant) -> Foreseen {
+        let runner = self.runners.get(&target);
+        let since = runner.and_then(|runner| runner.wanted).map_or(now, |wish| wish.since);
+        let fits = self.fits(target);
+        let mut leaving = match fits {
+            Some(true) => BTreeSet::new(),
+            Some(false) | None => self.victims(target, line, now),
+        };
+        let (mut when, mut why) = match fits {
+            Some(true) => (since, Why::Fits),
             // To find out, once.
-            None => (after_pause, self.victims(target, line, now)),
+            None => (since, Why::Untried),
             Some(false) => {
-                let leaving = self.victims(target, line, now);
                 let due = leaving.iter().map(|victim| self.due_at(target, *victim, line, now));
-                (due.max().unwrap_or(after_pause), leaving)
+                due.max().unwrap_or((since, Why::Untried))
             }
+        };
+        if runner.is_some_and(|runner| runner.is_outdated) {
+            // The server would wait for its calls to end, and let others in meanwhile.
+            leaving.insert(target);
+            why = if fits == Some(true) { Why::Reload } else { why };
         }
+        if let Some(paused) = runner.and_then(|runner| runner.paused).filter(|it| *it > when) {
+            (when, why) = (paused, Why::Paused);
+        }
+        Foreseen { target, leaving, when, why }
     }
 
-    /// When `victim` has stayed long enough for `target`.
-    fn due_at<T>(&self, target: Lane, victim: Lane, line: &Line<T>, now: Instant) -> Instant {
+    /// When `victim` has stayed long enough for `target`, and what decides that.
+    fn due_at<T>(
+        &self,
+        target: Lane,
+        victim: Lane,
+        line: &Line<T>,
+        now: Instant,
+    ) -> (Instant, Why) {
         let runner = self.runners.get(&victim);
         let Some((runner, stay)) = runner.and_then(|runner| Some((runner, runner.stay?))) else {
-            return now;
+            return (now, Why::Idle);
         };
         let price = self.load(target) + self.load(victim);
         let wish = self.runners.get(&target).and_then(|runner| runner.wanted);
         let since = wish.map_or(now, |wish| wish.since);
-        let after_pause = self.after_pause(target, since);
-        let least = later(stay.since, price.mul_f64(LEAST)).max(after_pause);
+        let least = later(stay.since, price.mul_f64(LEAST)).max(since);
         let waited_for = later(since, price.mul_f64(self.policy.stay));
         let last = later(since, price.mul_f64(self.policy.most));
         let is_idle = runner.in_flight() == 0 && line.waiting_in(victim) == 0;
         if line.is_all_batch(target) && stay.people {
             let quiet = is_idle.then(|| later(stay.used, price.mul_f64(QUIET)));
-            return quiet.map_or(last, |quiet| quiet.min(last)).max(least);
+            return (quiet.map_or(last, |quiet| quiet.min(last)).max(least), Why::Quiet);
         }
         if is_idle {
-            let free = self.free_at(victim, stay);
-            return free.min(least.max(waited_for)).max(after_pause);
+            let (free, why) = self.free_at(victim, stay);
+            let turn = least.max(waited_for);
+            let (when, why) = if free <= turn { (free, why) } else { (turn, Why::Turn) };
+            return (when.max(since), why);
         }
         if line.is_all_batch(victim) && !line.is_all_batch(target) {
-            return later(stay.since, self.load(victim)).max(after_pause);
+            return (later(stay.since, self.load(victim)).max(since), Why::Batch);
         }
-        let is_promised = line.came_before(victim, stay.newest);
-        if is_promised || line.level(target) > line.level(victim) {
-            return least.max(last);
+        if line.came_before(victim, stay.newest) {
+            return (least.max(last), Why::Promised);
         }
-        least.max(waited_for)
+        if line.level(target) > line.level(victim) {
+            return (least.max(last), Why::HadMore);
+        }
+        (least.max(waited_for), Why::Turn)
     }
 
     /// When an idle model is free to go.
-    fn free_at(&self, victim: Lane, stay: Stay) -> Instant {
+    fn free_at(&self, victim: Lane, stay: Stay) -> (Instant, Why) {
         let load = self.load(victim);
         match stay.served {
-            0 => later(stay.since, load.mul_f64(UNUSED)),
-            _ => later(stay.used, load.mul_f64(LINGER)),
+            0 => (later(stay.since, load.mul_f64(UNUSED)), Why::Unused),
+            _ => (later(stay.used, load.mul_f64(LINGER)), Why::Idle),
         }
     }
 
@@ -169,12 +199,6 @@ impl Warm {
         loaded.into_iter().take(count).map(|(_, _, lane)| lane).collect()
     }
 
-    /// When a model that is wanted since then may be loaded, as far as failed loads are concerned.
-    fn after_pause(&self, lane: Lane, since: Instant) -> Instant {
-        let paused = self.runners.get(&lane).and_then(|runner| runner.paused);
-        paused.map_or(since, |paused| paused.max(since))
-    }
-
     /// How long until this lane's model will be loaded, as far as that can be foreseen.
     pub fn soonest<T>(&self, lane: Lane, line: &Line<T>, now: Instant) -> Duration {
         if !self.is_cold(lane, now) {
@@ -190,7 +214,7 @@ impl Warm {
         match &self.swap {
             Some(swap) if swap.target == lane => left(swap),
             swap => {
-                let (when, leaving) = self.when(lane, line, now);
+                let Foreseen { when, leaving, .. } = self.foresee(lane, line, now);
                 let wait = when.saturating_duration_since(now);
                 let other = swap.as_ref().map_or(Duration::ZERO, left);
                 wait.max(other) + self.drained(&leaving) + self.load(lane)
@@ -219,28 +243,6 @@ impl Warm {
             Phase::Load { since, .. } => since,
         };
         self.load(swap.target).saturating_sub(now.saturating_duration_since(since))
-    }
-
-    /// How far a load is, and how long it still takes.
-    pub fn state_of<T>(&self, lane: Lane, line: &Line<T>, now: Instant) -> Option<LoadState> {
-        if !self.is_known() {
-            return None;
-        }
-        let runner = self.runners.get(&lane)?;
-        let swap = self.swap.as_ref();
-        let is_leaving = |swap: &Swap| swap.target != lane && swap.leaving.contains(&lane);
-        let state = if swap.is_some_and(is_leaving) {
-            LoadState::Leaving
-        } else if runner.is_loaded() {
-            LoadState::Loaded
-        } else if swap.is_some_and(|swap| swap.target == lane && swap.phase != Phase::Drain) {
-            LoadState::Loading { left: self.soonest(lane, line, now) }
-        } else if runner.is_wanted() {
-            LoadState::Waiting { left: self.soonest(lane, line, now) }
-        } else {
-            LoadState::Cold
-        };
-        Some(state)
     }
 
     /// How long the running calls of these lanes probably still take.

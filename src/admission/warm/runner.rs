@@ -23,6 +23,8 @@ pub(super) struct Runner {
     pub by: LoadBy,
     /// Set while it is loaded.
     pub stay: Option<Stay>,
+    /// When it was last unloaded.
+    pub gone: Option<Instant>,
     /// Set while it is not loaded and a job needs it.
     pub wanted: Option<Wish>,
     /// Whether the server has it loaded with other options than it is to have, as far as is known.
@@ -97,6 +99,7 @@ impl Runner {
             model: Arc::clone(model),
             by,
             stay: None,
+            gone: None,
             wanted: None,
             is_outdated: false,
             load: None,
@@ -263,7 +266,7 @@ impl Runner {
     pub fn forget_server(&mut self) {
         (self.stay, self.wanted, self.load, self.exempt) = (None, None, None, None);
         (self.evicts, self.failures, self.has_failed, self.paused) = (1, 0, false, None);
-        self.is_outdated = false;
+        (self.is_outdated, self.gone) = (false, None);
     }
 
     /// It has to be loaded again, with other options.
@@ -284,7 +287,7 @@ impl Runner {
             let (served, people) = (0, false);
             self.stay = Some(Stay { since: now, newest, served, used: now, people });
         } else {
-            self.stay = None;
+            (self.stay, self.gone) = (None, Some(now));
         }
         true
     }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::Warm;
 use super::runner::Runner;
 use super::types::LoadOrder;
+use super::why::Why;
 use crate::admission::line::Lane;
 
 /// A swap in progress.
@@ -18,6 +19,8 @@ pub(super) struct Swap {
     pub target: Lane,
     /// The models that start no calls because one of them has to go.
     pub leaving: BTreeSet<Lane>,
+    /// Why it began.
+    pub why: Why,
     pub since: Instant,
     pub phase: Phase,
 }
@@ -41,6 +44,16 @@ const STAY_EXTRA: Duration = Duration::from_secs(10);
 const STAY_UNKNOWN: Duration = Duration::from_secs(120);
 /// When a load of unknown length is late.
 const LATE_UNKNOWN: Duration = Duration::from_secs(50);
+
+impl Swap {
+    /// Since when it is in its phase.
+    pub fn phase_since(&self) -> Instant {
+        match self.phase {
+            Phase::Drain => self.since,
+            Phase::Load { since, .. } => since,
+        }
+    }
+}
 
 impl Warm {
     /// Goes on with the swap in progress. Returns whether it was given up.

@@ -2,6 +2,7 @@
 
 use super::models::with_a_loaded;
 use super::*;
+use crate::admission::warm::{LoadEnd, Why};
 
 #[test]
 fn the_expected_wait_counts_the_line_the_breaker_and_the_cooldown() {
@@ -96,4 +97,96 @@ fn a_job_that_waited_too_long_for_a_load_is_told_so() {
     assert_eq!(bench.expire(job), Some(DeadlinePassed));
     let waiting = bench.refused[&job].waiting.clone().unwrap();
     assert_eq!((waiting.ahead, waiting.load.map(|load| load.model)), (0, Some(Arc::from("b"))));
+}
+
+#[test]
+fn the_next_load_is_told_with_its_reason_and_its_time() {
+    let mut bench = with_a_loaded_and_b_known();
+    assert_eq!(bench.snapshot().next_load, None);
+    let next = |bench: &Bench| bench.snapshot().next_load.unwrap();
+    // Both loads take 40 s, so that a price is 80 s.
+    let job = bench.come(bench.loading("a"));
+    let wanted = bench.come(bench.loading("b"));
+    let foreseen = next(&bench);
+    assert_eq!((&*foreseen.model, foreseen.phase, foreseen.why), ("b", "due", Why::Turn));
+    assert_eq!(foreseen.leaving, [Arc::from("a")]);
+    assert_eq!((foreseen.wanted_ms, foreseen.begins_ms), (Some(0), 160_000));
+    assert!(foreseen.left_ms >= 200_000, "{foreseen:?}");
+    bench.end(job, OK);
+    // Idle models go sooner.
+    let idle = next(&bench);
+    assert_eq!((idle.why, idle.begins_ms), (Why::Idle, 4_000));
+    let job = bench.come(bench.loading("a"));
+    bench.pass(20.0);
+    bench.wake();
+    assert_eq!((next(&bench).wanted_ms, next(&bench).begins_ms), (Some(20_000), 140_000));
+    bench.pass(140.0);
+    bench.wake();
+    let drain = next(&bench);
+    assert_eq!((drain.phase, drain.why, drain.begins_ms), ("drain", Why::Turn, 0));
+    let load = |bench: &Bench, model: &str| {
+        let models = bench.snapshot().models;
+        models.into_iter().find(|view| &*view.model == model).unwrap().load.unwrap()
+    };
+    assert_eq!((load(&bench, "a").state, load(&bench, "a").since_ms), ("leaving", Some(0)));
+    assert_eq!((load(&bench, "b").state, load(&bench, "b").since_ms), ("waiting", Some(160_000)));
+    bench.pass(3.0);
+    bench.end(job, OK);
+    let order = bench.gate.take_order().unwrap();
+    bench.pass(15.0);
+    assert_eq!((next(&bench).phase, next(&bench).left_ms), ("load", 25_000));
+    assert_eq!((load(&bench, "b").state, load(&bench, "b").since_ms), ("loading", Some(15_000)));
+    assert_eq!(load(&bench, "a").since_ms, Some(18_000));
+    bench.came(&order, 25.0, &["b"]);
+    assert!(bench.runs(wanted));
+    assert_eq!(bench.snapshot().next_load, None);
+    bench.pass(2.0);
+    assert_eq!((load(&bench, "a").state, load(&bench, "a").since_ms), ("cold", Some(2_000)));
+    assert_eq!((load(&bench, "b").state, load(&bench, "b").since_ms), ("loaded", Some(2_000)));
+}
+
+#[test]
+fn each_reason_of_the_rule_is_the_one_that_decides() {
+    let why = |bench: &Bench| bench.snapshot().next_load.unwrap().why;
+    // Another client has had `b` loaded, and no job has used it.
+    let mut bench = with_a_loaded_and_b_known();
+    bench.believe(&["b"]);
+    for _ in 0..6 {
+        bench.come(bench.loading("a"));
+    }
+    assert_eq!(why(&bench), Why::Unused);
+    bench.pass(20.0);
+    bench.wake();
+    let order = bench.gate.take_order().unwrap();
+    bench.came(&order, 40.0, &["a"]);
+    bench.come(bench.loading("b"));
+    assert_eq!((bench.running.len(), why(&bench)), (4, Why::Promised));
+
+    // A load that failed is not tried again at once.
+    let mut bench = with_a_loaded_and_b_known();
+    let failed = bench.come(bench.loading("b"));
+    bench.pass(100.0);
+    bench.wake();
+    let order = bench.gate.take_order().unwrap();
+    let end = (LoadEnd::Failed, seconds(1.0));
+    bench.step(|gate, at, wakes| gate.loaded(&order, end, None, at, wakes));
+    bench.end(failed, broken());
+    bench.come(bench.loading("b"));
+    assert_eq!(why(&bench), Why::Paused);
+
+    // Batch work makes room for people, and waits until they are gone.
+    let mut bench = with_a_loaded_and_b_known();
+    let batch = Arrival { needs: bench.loading("a").needs, ..bench.batch("night") };
+    let batch = Arrival { model: Arc::from("a"), ..batch };
+    for _ in 0..6 {
+        bench.come(batch.clone());
+    }
+    bench.come(bench.loading("b"));
+    assert_eq!(why(&bench), Why::Batch);
+    let mut bench = with_a_loaded_and_b_known();
+    let people = bench.come(bench.loading("a"));
+    let needs = bench.loading("b").needs;
+    bench.come(Arrival { needs, model: Arc::from("b"), ..bench.batch("night") });
+    bench.end(people, OK);
+    assert_eq!(why(&bench), Why::Quiet);
 }
