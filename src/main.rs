@@ -8,7 +8,6 @@ use std::time::Instant;
 use clap::{Parser, Subcommand};
 use llm_gateway::app::{App, Source, StartError, connect, demo, descriptors, keys, probe, routed};
 use llm_gateway::config::{self, Environment, Loaded};
-use llm_gateway::plan::models;
 use llm_gateway::plan::options::PlanOptions;
 use llm_gateway::provider::{self, settings::ProviderSettings};
 use llm_gateway::sim::{self, SimOptions};
@@ -208,11 +207,9 @@ fn plan(options: &PlanOptions, explicit: Option<PathBuf>) -> ExitCode {
         }
     };
     let (limits, total) = (provider::limits(&settings), settings.timeouts.total);
-    if let Some(workload) = options.workload(limits, total) {
-        return match workload {
-            Ok(workload) => {
-                reported(&models::report::Report::of(&workload, Instant::now()), options)
-            }
+    if let Some(planned) = options.planned(limits, total) {
+        return match planned {
+            Ok(planned) => reported(&planned.report(Instant::now()), options),
             Err(error) => failed(&error),
         };
     }

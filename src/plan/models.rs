@@ -7,7 +7,10 @@
 //! The one thing to know: a call takes a moment on its way. Without that, a model would never be
 //! idle between two calls that follow each other, and the server would behave better than it does.
 
+pub mod log;
+pub mod recorded;
 pub mod report;
+pub mod sources;
 pub mod table;
 mod world;
 

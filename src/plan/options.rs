@@ -10,10 +10,10 @@ use fastrand::Rng;
 
 use super::Scenario;
 use super::arrivals::{self, Distribution, Mix, Rate};
-use super::models::Workload;
-use super::models::table::{self, Draw};
+use super::models::recorded::{LoadTime, Unsaid};
+use super::models::sources::{Planned, Server};
+use super::models::table::Draw;
 use crate::admission::Limits;
-use crate::admission::concurrency::Concurrency;
 use crate::units::parse_duration;
 
 /// The options of `llm-gateway plan`.
@@ -25,10 +25,17 @@ pub struct PlanOptions {
     /// A file with a line per request: the seconds of its arrival and, if known, of its call
     #[arg(long, value_name = "FILE", conflicts_with_all = ["arrivals", "burst", "duration"])]
     arrivals_file: Option<PathBuf>,
-    /// A file with a line per key and model: KEY MODEL ARRIVALS ANSWER LOAD. Compares the server
-    /// alone, the order of the line, and loads that are scheduled
+    /// A file with a line per key and model: KEY MODEL ARRIVALS ANSWER LOAD, or a gateway's log as
+    /// JSON, or `-` for standard input; a table and a log are added up. Compares the server alone,
+    /// the order of the line, and loads that are scheduled
     #[arg(long, value_name = "FILE", conflicts_with_all = ["arrivals", "arrivals_file", "burst", "hold", "clients", "batch_share"])]
-    pub models: Option<PathBuf>,
+    models: Vec<PathBuf>,
+    /// How long MODEL takes to load, or, without a name, those of which the log does not say it
+    #[arg(long, value_name = "[MODEL=]TIME", requires = "models")]
+    load: Vec<LoadTime>,
+    /// A key of the log whose requests are batch work
+    #[arg(long, value_name = "KEY", requires = "models")]
+    batch: Vec<String>,
     /// Models that fit in memory, with --models
     #[arg(long, value_name = "N", default_value_t = 1, requires = "models", value_parser = clap::value_parser!(u32).range(1..=1000))]
     room: u32,
@@ -122,34 +129,32 @@ impl PlanOptions {
     ///
     /// # Errors
     ///
-    /// What is wrong with the file, and what would be right.
-    pub fn workload(&self, limits: Limits, total: Duration) -> Option<Result<Workload, String>> {
-        let file = self.models.as_ref()?;
-        let wrong = |what: String| format!("{}: {what}", file.display());
-        let text = std::fs::read_to_string(file);
-        let text = text.map_err(|error| wrong(format!("cannot be read: {error}")));
-        Some(text.and_then(|text| {
-            let draw = Draw {
-                duration: self.duration,
-                patience: self.deadline.unwrap_or(total),
-                distribution: self.distribution,
-            };
-            let (models, requests) =
-                table::read(&text, draw, &mut Rng::with_seed(self.seed)).map_err(wrong)?;
-            let slots = self.slots.unwrap_or(limits.max_concurrency.most());
-            let limits = Limits {
-                max_concurrency: Concurrency::Fixed(slots),
+    /// What is wrong with a file, and what would be right.
+    pub fn planned(&self, limits: Limits, total: Duration) -> Option<Result<Planned, String>> {
+        if self.models.is_empty() {
+            return None;
+        }
+        let patience = self.deadline.unwrap_or(total);
+        let draw = Draw { duration: self.duration, patience, distribution: self.distribution };
+        let unsaid = Unsaid {
+            provider: self.provider.as_deref(),
+            loads: &self.load,
+            batch: &self.batch,
+            patience,
+        };
+        let server = Server {
+            room: self.room as usize,
+            slots: self.slots.unwrap_or(limits.max_concurrency.most()),
+            limits: Limits {
                 max_queue: self.queue.unwrap_or(limits.max_queue),
                 max_queue_wait: self.max_wait.unwrap_or(limits.max_queue_wait),
-            };
-            let room = self.room as usize;
-            Ok(Workload { models, room, slots, limits, latency: LATENCY, requests })
-        }))
+                ..limits
+            },
+        };
+        let mut random = Rng::with_seed(self.seed);
+        Some(Planned::read(&self.models, server, (draw, unsaid), &mut random))
     }
 }
-
-/// How long a call takes on its way between the gateway and a server nearby.
-const LATENCY: Duration = Duration::from_millis(2);
 
 /// Reads a duration above zero.
 fn some_time(text: &str) -> Result<Duration, String> {

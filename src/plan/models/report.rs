@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use super::recorded::Recorded;
 use super::{Served, Waits, Workload};
 
 /// What came of a workload under each schedule.
@@ -18,6 +19,9 @@ pub struct Report {
     pub slots: u32,
     /// How many requests arrived.
     pub requests: usize,
+    /// What the recording says from which they come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recorded: Option<Recorded>,
     /// Each schedule.
     pub schedules: Vec<Schedule>,
 }
@@ -53,6 +57,7 @@ impl Report {
             room: workload.room,
             slots: workload.slots,
             requests: workload.requests.len(),
+            recorded: None,
             schedules: all.map(schedule).into(),
         }
     }
@@ -61,6 +66,9 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { room, slots, requests, .. } = self;
+        if let Some(recorded) = &self.recorded {
+            write!(formatter, "{recorded}")?;
+        }
         writeln!(formatter, "{requests} requests, room for {room}, {slots} slots per model\n")?;
         writeln!(
             formatter,
@@ -75,6 +83,25 @@ impl fmt::Display for Report {
             }
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Recorded {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { provider, from, until, requests, .. } = self;
+        writeln!(formatter, "{requests} recorded at `{provider}`, {from} to {until}\n")?;
+        writeln!(formatter, "{:<24}{:>9}{:>9}{:>9}", "", "requests", "answer", "load")?;
+        for model in &self.models {
+            let times =
+                [model.answer_seconds, model.load_seconds].map(|time| format!("{time:.1} s"));
+            let [answer, load] = times;
+            let (name, requests) = (&model.name, model.requests);
+            writeln!(formatter, "{name:<24}{requests:>9}{answer:>9}{load:>9}")?;
+        }
+        for why in self.passed_over.said() {
+            writeln!(formatter, "passed over: {why}")?;
+        }
+        writeln!(formatter)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::sim::name::ModelKey;
 use crate::units::parse_duration;
 
 /// The most requests of a workload.
-const MOST: usize = 200_000;
+pub const MOST: usize = 200_000;
 
 /// The columns of a line.
 const COLUMNS: &str = "KEY MODEL ARRIVALS ANSWER LOAD, as in `alice llama3.1:70b 6/m 8s 45s`";
@@ -30,8 +30,9 @@ pub struct Draw {
     pub distribution: Distribution,
 }
 
-/// One line.
-struct Stream {
+/// One line: requests of a key for a model.
+#[derive(Debug)]
+pub struct Stream {
     key: Arc<str>,
     priority: Priority,
     model: usize,
@@ -39,32 +40,36 @@ struct Stream {
     answer: Duration,
 }
 
-/// Reads the table and draws its requests, in the order of their arrival. A sixth column `batch`
-/// makes a key's requests batch work.
+/// Reads the table, and adds its models to `models`. A sixth column `batch` makes a key's requests
+/// batch work.
 ///
 /// # Errors
 ///
-/// The number of the first wrong line and what would be right, or that there would be too many
-/// requests.
-pub fn read(
-    text: &str,
-    draw: Draw,
-    random: &mut Rng,
-) -> Result<(Vec<PlannedModel>, Vec<Request>), String> {
-    let (mut models, mut streams) = (Vec::new(), Vec::new());
+/// The number of the first wrong line and what would be right.
+pub fn read(text: &str, models: &mut Vec<PlannedModel>) -> Result<Vec<Stream>, String> {
+    let mut streams = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let line = line.split('#').next().unwrap_or_default();
         let words: Vec<&str> = line.split_whitespace().collect();
         if !words.is_empty() {
             let wrong = |what: String| format!("line {}: {what}", index + 1);
-            streams.push(stream(&words, &mut models).map_err(wrong)?);
+            streams.push(stream(&words, models).map_err(wrong)?);
         }
     }
     if streams.is_empty() {
         return Err(format!("has no line: write {COLUMNS}"));
     }
+    Ok(streams)
+}
+
+/// Draws the requests of a table, in the order of their arrival.
+///
+/// # Errors
+///
+/// That there would be more than [`MOST`].
+pub fn draw(streams: &[Stream], draw: Draw, random: &mut Rng) -> Result<Vec<Request>, String> {
     let mut requests = Vec::new();
-    for stream in &streams {
+    for stream in streams {
         let mut at = Duration::ZERO;
         loop {
             let gap = exponential(random) / stream.rate.0;
@@ -89,7 +94,7 @@ pub fn read(
         }
     }
     requests.sort_by_key(|request| request.at);
-    Ok((models, requests))
+    Ok(requests)
 }
 
 fn stream(words: &[&str], models: &mut Vec<PlannedModel>) -> Result<Stream, String> {
@@ -132,7 +137,9 @@ mod tests {
             patience: Duration::from_secs(60),
             distribution: Distribution::Fixed,
         };
-        super::read(text, draw, &mut Rng::with_seed(1))
+        let mut models = Vec::new();
+        let streams = super::read(text, &mut models)?;
+        Ok((models, super::draw(&streams, draw, &mut Rng::with_seed(1))?))
     }
 
     #[test]

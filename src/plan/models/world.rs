@@ -48,6 +48,8 @@ pub(super) struct World<'a> {
     calls: HashMap<CallId, Call>,
     fates: Vec<Fate>,
     begun: Vec<usize>,
+    /// Arrivals and ends of patience to come.
+    pending: usize,
     /// When time alone changes something next.
     wakes: Option<Duration>,
     /// The load in progress, and when it was ordered.
@@ -112,6 +114,7 @@ impl<'a> World<'a> {
             calls: HashMap::new(),
             fates: vec![Fate::GaveUp; workload.requests.len()],
             begun: Vec::new(),
+            pending: 2 * workload.requests.len(),
             wakes: None,
             loading: None,
         };
@@ -150,6 +153,9 @@ impl<'a> World<'a> {
     }
 
     fn happen(&mut self, now: Duration, event: Event) {
+        if matches!(event, Event::Arrives(_) | Event::GivesUp(_)) {
+            self.pending -= 1;
+        }
         match event {
             Event::Arrives(number) => match self.served {
                 Served::Alone => self.call(now, number, None),
@@ -183,20 +189,12 @@ impl<'a> World<'a> {
                     let loaded = self.loaded(now);
                     self.ask(now, |gate, at, wakes| gate.believe(Some(&loaded), at, wakes));
                 }
-                if self.fates.len() > self.settled() {
+                if self.pending > 0 {
                     self.at(now + LOOK_EVERY, Event::Looks);
                 }
             }
             Event::Wakes => self.ask(now, |gate, at, wakes| gate.wake(at, wakes)),
         }
-    }
-
-    /// How many requests have arrived and are gone again.
-    fn settled(&self) -> usize {
-        let pending = self.events.iter().filter(|Reverse((_, _, event))| {
-            matches!(event, Event::Arrives(_) | Event::GivesUp(_))
-        });
-        if pending.count() == 0 { self.fates.len() } else { 0 }
     }
 
     fn admit(&mut self, now: Duration, number: usize) {
