@@ -292,7 +292,8 @@ async fn carry_out(station: &Rc<Station>, loading: Loading) {
         }
     };
     if end == LoadEnd::Loaded {
-        let (model, by) = (provider.model_label(&order.model), LoadedBy::Gateway { took });
+        let model = provider.model_label(&order.model);
+        let by = LoadedBy::Gateway { name: &order.model, took };
         ModelLoaded { provider: &provider.name, model, by }.emit();
     }
     let loaded = ask(station, Some(&order.model)).await.ok();

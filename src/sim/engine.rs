@@ -103,9 +103,11 @@ impl Engine {
         Ok(Turn { place, load })
     }
 
-    /// How long a model takes to load.
-    pub fn load(&self) -> Duration {
-        self.settings.load.min(LONGEST)
+    /// How long this model takes to load.
+    pub fn load(&self, model: &ModelKey) -> Duration {
+        let is_it = |(name, _): &&(String, Duration)| ModelKey::parse(name).as_ref() == Some(model);
+        let own = self.settings.loads.iter().find(is_it).map(|(_, load)| *load);
+        own.unwrap_or(self.settings.load).min(LONGEST)
     }
 
     /// Unloads a model as soon as no call uses it.

@@ -65,7 +65,7 @@ pub fn want(
         model: model.key.clone(),
         options,
         num_ctx,
-        load: engine.load(),
+        load: engine.load(&model.key),
         slots: if model.is_serial { 1 } else { engine.settings.slots.max(1) as usize },
         keep_alive,
         generates: true,

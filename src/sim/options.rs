@@ -3,8 +3,10 @@
 //! Owns the options; settings without an option keep the default in [`SimSettings`].
 
 use std::net::SocketAddr;
+use std::str::FromStr;
 use std::time::Duration;
 
+use super::name::ModelKey;
 use super::settings::SimSettings;
 
 /// The options of `llm-gateway sim`.
@@ -16,9 +18,9 @@ pub struct SimOptions {
     /// Calls that run at once for a loaded model (OLLAMA_NUM_PARALLEL)
     #[arg(long, default_value_t = 1, value_name = "N")]
     slots: u32,
-    /// How long a model takes to load
-    #[arg(long, default_value_t = 1500, value_name = "MS")]
-    load_ms: u64,
+    /// How long MODEL takes to load, or, without a name, every other one [default: 1500]
+    #[arg(long, value_name = "[MODEL=]MS")]
+    load_ms: Vec<LoadMs>,
     /// Models that are installed: the usual ones, and more that are made up
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     models: Option<u32>,
@@ -39,24 +41,85 @@ pub struct SimOptions {
     seed: u64,
 }
 
+/// The time of one model's loads, or of all.
+#[derive(Debug, Clone)]
+struct LoadMs {
+    model: Option<String>,
+    load: Duration,
+}
+
+impl FromStr for LoadMs {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (model, millis) = match text.split_once('=') {
+            Some((model, millis)) => (Some(model), millis),
+            None => (None, text),
+        };
+        if let Some(model) = model.filter(|model| ModelKey::parse(model).is_none()) {
+            return Err(format!("`{model}` is no name of a model"));
+        }
+        let wrong = || "write milliseconds, as in 1500 or llama3.1:70b=45000".to_owned();
+        let load = millis.parse().map(Duration::from_millis).or(Err(wrong()))?;
+        Ok(Self { model: model.map(str::to_owned), load })
+    }
+}
+
 impl SimOptions {
     /// The settings of the simulator to start.
     #[must_use]
     pub fn settings(&self) -> SimSettings {
+        let default = SimSettings::default();
+        let bare = self.load_ms.iter().rfind(|one| one.model.is_none());
+        let own = |one: &LoadMs| Some((one.model.clone()?, one.load));
+        let loads = self.load_ms.iter().filter_map(own).collect();
         let settings = SimSettings {
             listen: self.listen,
             slots: self.slots,
             max_loaded_models: self.loaded,
-            load: Duration::from_millis(self.load_ms),
+            load: bare.map_or(default.load, |one| one.load),
+            loads,
             unload: Duration::from_millis(self.unload_ms),
             first_token: Duration::from_millis(self.first_token_ms),
             tokens_per_second: self.tokens_per_second,
             seed: self.seed,
-            ..SimSettings::default()
+            ..default
         };
         match self.models {
             Some(count) => settings.with_models(count),
             None => settings,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: SimOptions,
+    }
+
+    fn read(arguments: &[&str]) -> Result<SimSettings, String> {
+        let line = Line::try_parse_from([&["sim"], arguments].concat());
+        line.map(|line| line.options.settings()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_time_of_a_load_is_one_models_or_that_of_all_others() {
+        let settings = read(&["--load-ms", "9", "--load-ms", "m:70b=45000"]).unwrap();
+        assert_eq!(settings.load, Duration::from_millis(9));
+        assert_eq!(settings.loads, [("m:70b".to_owned(), Duration::from_secs(45))]);
+        assert_eq!(read(&[]).unwrap().load, Duration::from_millis(1500));
+        for (wrong, says) in
+            [("soon", "write milliseconds"), ("a b=9", "is no name"), ("m=", "write")]
+        {
+            let error = read(&["--load-ms", wrong]).unwrap_err();
+            assert!(error.contains(says), "{error}");
         }
     }
 }

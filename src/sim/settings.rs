@@ -22,6 +22,8 @@ pub struct SimSettings {
     pub max_loaded_models: u32,
     /// How long a load takes, at most a day. Default 1.5 s.
     pub load: Duration,
+    /// How long the loads of these models take instead; invalid names are left out. Default none.
+    pub loads: Vec<(String, Duration)>,
     /// How long an unload takes to free its memory, at most a day. Default 500 ms.
     pub unload: Duration,
     /// How long a call that has its slot takes to its first token. Default 200 ms.
@@ -46,6 +48,7 @@ impl Default for SimSettings {
             max_queue: 512,
             max_loaded_models: 3,
             load: Duration::from_millis(1500),
+            loads: Vec::new(),
             unload: Duration::from_millis(500),
             first_token: Duration::from_millis(200),
             tokens_per_second: 40.0,

@@ -33,9 +33,11 @@ struct Metrics {
 
 /// The cause of a load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LoadedBy {
+pub enum LoadedBy<'a> {
     /// The gateway ordered it, and it took so long.
     Gateway {
+        /// Its name, for the log line.
+        name: &'a str,
         /// From the order to the model being loaded.
         took: Duration,
     },
@@ -69,7 +71,7 @@ pub struct ModelLoaded<'a> {
     /// Its name, where that may be a label.
     pub model: &'a str,
     /// Its cause.
-    pub by: LoadedBy,
+    pub by: LoadedBy<'a>,
 }
 
 impl ModelLoaded<'_> {
@@ -77,10 +79,10 @@ impl ModelLoaded<'_> {
     pub fn emit(self) {
         let Self { provider, model, by } = self;
         let word = match by {
-            LoadedBy::Gateway { took } => {
+            LoadedBy::Gateway { name, took } => {
                 METRICS.seconds.with_label_values(&[provider]).observe(took.as_secs_f64());
                 let load_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-                log::info!(target: "loads", provider = provider, model = model, load_ms = load_ms; "model loaded");
+                log::info!(target: "loads", provider = provider, model = name, load_ms = load_ms; "model loaded");
                 "gateway"
             }
             LoadedBy::Server => "ollama",

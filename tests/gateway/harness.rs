@@ -124,7 +124,21 @@ pub async fn run(arguments: &[&str], variables: &[(&str, &str)]) -> Printed {
 /// Runs a command of the binary to its end in `folder`.
 pub async fn run_in(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Printed {
     let mut command = command(arguments, variables);
-    let output = command.current_dir(folder).stdin(Stdio::null()).output();
+    command.stdin(Stdio::null());
+    ended(&mut command, folder, arguments).await
+}
+
+/// Like [`run_in`], with `input` as its standard input.
+pub async fn run_with_input(folder: &Path, arguments: &[&str], input: &str) -> Printed {
+    let file = folder.join("standard-input");
+    std::fs::write(&file, input).unwrap();
+    let mut command = command(arguments, &[]);
+    command.stdin(std::fs::File::open(file).unwrap());
+    ended(&mut command, folder, arguments).await
+}
+
+async fn ended(command: &mut Command, folder: &Path, arguments: &[&str]) -> Printed {
+    let output = command.current_dir(folder).output();
     let output = within(&format!("the end of {arguments:?}"), output).await.unwrap();
     Printed {
         status: output.status.code(),
@@ -312,7 +326,7 @@ impl Gateway {
     async fn listener(&self, announcement: &str) -> SocketAddr {
         let address = |line: &str| {
             let (_, rest) = line.split_once(announcement)?;
-            let bound = rest.split_whitespace().next().unwrap_or_default();
+            let bound = rest.split([' ', '"']).next().unwrap_or_default();
             let mut address: SocketAddr = bound.parse().unwrap();
             if address.ip().is_unspecified() {
                 address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());

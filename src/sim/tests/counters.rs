@@ -23,3 +23,15 @@ async fn the_counters_have_their_own_route_and_serial_families_run_one_call_at_a
     let counters = value(get(&sim, "/sim").await).await;
     assert_eq!((&counters["requests"], &counters["loads"]), (&json!(8), &json!(2)));
 }
+
+#[actix_web::test]
+async fn each_model_may_take_its_own_time_to_load() {
+    let loads = vec![("Mistral:latest".to_owned(), Duration::from_millis(300))];
+    let sim = start(SimSettings { loads, ..quick() }).expect("started");
+    let loaded = async |model| {
+        let answer = value(post(&sim, "/api/chat", &unary(chat(model, "why?"))).await).await;
+        Duration::from_nanos(answer["load_duration"].as_u64().unwrap())
+    };
+    assert!(loaded("mistral").await >= Duration::from_millis(300));
+    assert!(loaded("llama3.1").await < Duration::from_millis(300), "all others load at once");
+}

@@ -1,10 +1,15 @@
 //! `llm-gateway plan`: what it prints, from which limits, and its errors for wrong options.
 
+use std::time::Duration;
+
+use llm_gateway::sim::SimSettings;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::run_with;
-use crate::harness::{run, run_in};
+use crate::client::{chat, post_json};
+use crate::harness::{Config, Provider, run, run_in, run_with_input, spawn_gateway_with};
+use crate::simulator::Simulator;
 
 #[tokio::test]
 async fn an_hour_is_planned_from_options_and_the_same_seed_says_the_same() {
@@ -69,6 +74,118 @@ async fn recorded_arrivals_are_replayed_from_a_file() {
     let said =
         "error: day.txt: line 2: write the seconds of its arrival and of its call, as in `12.5 3`";
     assert_eq!((printed.status, printed.stderr.trim()), (Some(1), said), "{printed:?}");
+}
+
+/// An access line with what `plan` reads, a minute and a second after eight.
+fn access(minute: u32, second: u32, key: &str, model: &str, outcome: &str) -> String {
+    json!({
+        "time": format!("2026-11-30T08:{minute:02}:{second:02}.000Z"), "target": "access",
+        "outcome": outcome, "caller": key, "provider": "ollama", "model": model, "attempts": 1,
+        "queue_ms": 0, "first_ms": 1000, "total_ms": 4000,
+    })
+    .to_string()
+        + "\n"
+}
+
+#[tokio::test]
+async fn a_recorded_day_is_compared_like_a_table_and_lines_that_do_not_count_are_named() {
+    let models = ["m0", "m1"];
+    let mut log = String::new();
+    for minute in 0..40 {
+        for second in [5, 25, 45] {
+            let model = models[(minute as usize + second as usize / 20) % 2];
+            log += &access(minute, second, model, model, "ok");
+        }
+    }
+    let fine = log.clone();
+    log += "thread panicked\n{\"target\":\"access\",\"time\":\"2026-11-30T08:00:00Z\"}\n";
+    log += "{\"target\":\"loads\",\"provider\":\"ollama\",\"model\":\"m0\",\"load_ms\":30000}\n";
+    let folder = TempDir::new().unwrap();
+    std::fs::write(folder.path().join("day.log"), &log).unwrap();
+    let arguments = ["plan", "--models", "day.log", "--load", "m1=20s", "--slots", "1"];
+    let printed = run_in(folder.path(), &arguments, &[]).await;
+    assert_eq!((printed.status, printed.stderr.as_str()), (Some(0), ""), "{printed:?}");
+    for line in [
+        "120 recorded at `ollama`, 2026-11-30T08:00:01Z to 2026-11-30T08:39:41Z",
+        "m0                             60    4.0 s   30.0 s",
+        "m1                             60    4.0 s   20.0 s",
+        "passed over: line 121: is no JSON object",
+        "passed over: line 122: has no `",
+        "120 requests, room for 1, 1 slots per model",
+    ] {
+        assert!(printed.stdout.contains(line), "no {line:?} in {}", printed.stdout);
+    }
+    // The same from standard input, beside a table, whose load time counts for both.
+    std::fs::write(folder.path().join("more.txt"), "night m1 6/m 2s 20s batch\n").unwrap();
+    let arguments = [
+        "plan", "--models", "-", "--models", "more.txt", "--load", "30s", "--slots", "1", "--json",
+    ];
+    let printed = run_with_input(folder.path(), &arguments, &fine).await;
+    let report: Value = serde_json::from_str(&printed.stdout).unwrap();
+    assert_eq!(report["recorded"]["requests"], json!(120), "{report:#}");
+    assert_eq!(report["recorded"]["models"][1]["load_seconds"], json!(30.0), "{report:#}");
+    let [_, fair, warm] = &report["schedules"].as_array().unwrap()[..] else { panic!() };
+    let answered = |served: &Value| served["wait_seconds"]["answered"].as_u64().unwrap();
+    assert!(answered(warm) > answered(fair), "{report:#}");
+    assert!(warm["by_key"]["night"]["of"].as_u64().unwrap() > 150, "{report:#}");
+    assert_eq!(warm["by_key"]["m0"]["of"], json!(60), "{report:#}");
+}
+
+#[tokio::test]
+async fn a_log_that_does_not_say_enough_is_refused_with_what_is_missing() {
+    let folder = TempDir::new().unwrap();
+    let line = access(0, 9, "a", "m0", "ok");
+    for (log, options, said) in [
+        (line.replace("queue_ms", "waited_ms"), &["--load", "9s"][..], "has no `queue_ms`"),
+        (line.clone(), &[], "does not say how long `m0` takes to load: write --load m0=20s"),
+        (
+            line.replace("\"ok\"", "\"overloaded\""),
+            &["--load", "9s"],
+            "no request that was answered",
+        ),
+        (
+            line.clone() + &line.replace("\"ollama\"", "\"spare\""),
+            &["--load", "9s"],
+            "has requests at `ollama` and `spare`: choose one with --provider NAME",
+        ),
+        (line.clone(), &["--load", "9"], "write a unit"),
+        (line.clone(), &["--load", "9s", "--models", "day.log"], "is a second log"),
+    ] {
+        std::fs::write(folder.path().join("day.log"), &log).unwrap();
+        let arguments = [&["plan", "--models", "day.log"], options].concat();
+        let printed = run_in(folder.path(), &arguments, &[]).await;
+        assert_eq!((printed.status, printed.stdout.as_str()), (Some(1), ""), "{options:?}");
+        assert!(printed.stderr.contains(said), "no {said:?} in {}", printed.stderr);
+    }
+}
+
+#[tokio::test]
+async fn what_a_gateway_logs_can_be_planned_with() {
+    let simulator = Simulator::start(SimSettings {
+        models: ["m0", "m1"].map(str::to_owned).to_vec(),
+        max_loaded_models: 1,
+        load: Duration::from_millis(20),
+        ..SimSettings::default()
+    });
+    let config = Config::new().provider(Provider::new("ollama", "ollama", &simulator.url));
+    let gateway = spawn_gateway_with(config, &[("LLM_GATEWAY__LOG__FORMAT", "json")]).await;
+    for model in ["m0", "m1", "m0"] {
+        let mut body = chat("hi");
+        body["model"] = model.into();
+        assert_eq!(post_json(&gateway.url("/v1/chat"), &body).await.status, 200);
+    }
+    gateway.adds_up(3).await;
+    let log = gateway.log_lines().join("\n");
+    gateway.end(3).await;
+    let folder = TempDir::new().unwrap();
+    let arguments = ["plan", "--models", "-", "--json"];
+    let printed = run_with_input(folder.path(), &arguments, &log).await;
+    let report: Value = serde_json::from_str(&printed.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {printed:?}, {log}"));
+    assert_eq!((&report["requests"], &report["recorded"]["requests"]), (&json!(3), &json!(3)));
+    let models = report["recorded"]["models"].as_array().unwrap();
+    let counts: Vec<_> = models.iter().map(|model| (&model["name"], &model["requests"])).collect();
+    assert_eq!(counts, [(&json!("m0"), &json!(2)), (&json!("m1"), &json!(1))]);
 }
 
 #[tokio::test]
