@@ -51,6 +51,7 @@ const ASSETS: &[Asset] = &[
     asset!("/console/header.js", SCRIPT, "header.js"),
     asset!("/console/keys.js", SCRIPT, "keys.js"),
     asset!("/console/knobs.js", SCRIPT, "knobs.js"),
+    asset!("/console/models.js", SCRIPT, "models.js"),
     asset!("/console/playground.js", SCRIPT, "playground.js"),
     asset!("/console/providers.js", SCRIPT, "providers.js"),
     asset!("/console/reload.js", SCRIPT, "reload.js"),

@@ -70,8 +70,8 @@ export async function gateway(toml, { listen = "127.0.0.1:0", admin = "127.0.0.1
 }
 
 // The simulated Ollama.
-export async function simulator(slots, firstTokenMs, tokensPerSecond) {
-  const numbers = { slots, "first-token-ms": firstTokenMs, "tokens-per-second": tokensPerSecond, "load-ms": 0 };
+export async function simulator(slots, firstTokenMs, tokensPerSecond, more = {}) {
+  const numbers = { slots, "first-token-ms": firstTokenMs, "tokens-per-second": tokensPerSecond, "load-ms": 0, ...more };
   const options = Object.entries(numbers).flatMap(([name, value]) => [`--${name}`, String(value)]);
   const running = new Running(["sim", "--listen", "127.0.0.1:0", ...options], tmpdir());
   return { url: await running.address("listening on"), stop: () => running.stop() };

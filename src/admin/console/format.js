@@ -47,6 +47,11 @@ export function left(time) {
   return time < 1_000 ? "under 1 s" : seconds(Math.ceil(time / 1_000));
 }
 
+// A size in bytes: 640 MB, 4.7 GB.
+export function bytes(size) {
+  return size < 1_000_000_000 ? `${WHOLE.format(size / 1_000_000)} MB` : `${TENTHS.format(size / 1_000_000_000)} GB`;
+}
+
 export function clock(at) {
   return CLOCK.format(new Date(at));
 }

@@ -3,6 +3,7 @@
 import { announce, arrange, el, mark, say, show } from "./dom.js";
 import { NOTHING, brief, clock, count, left, ms, plural, rate } from "./format.js";
 import { knobs } from "./knobs.js";
+import { models } from "./models.js";
 import { SAMPLES, spark } from "./spark.js";
 
 // More slots than this are drawn as one bar.
@@ -102,6 +103,7 @@ function card(first) {
     tokens: spark("Tokens / s", rate),
   };
   const trouble = el("p", { class: "trouble" });
+  const loads = models(first.name);
   const controls = knobs(first.name);
   const title = `provider-${first.name}`;
   const node = el(
@@ -117,6 +119,7 @@ function card(first) {
     slots.node,
     line.node,
     wait,
+    loads.node,
     figures.node,
     el("div", { class: "sparks" }, ...Object.values(charts).map((chart) => chart.node)),
     trouble,
@@ -134,6 +137,7 @@ function card(first) {
     arrangeNotes(notes, state.notes);
     updateSlots(slots, provider);
     updateLine(line, wait, provider);
+    loads.update(provider);
     figures.update(provider);
     const history = past.get(provider.name);
     charts.in_flight.update(history.in_flight, { ceiling: provider.limit, now: provider.in_flight });

@@ -139,6 +139,7 @@ function draw({ node, cells }, request) {
   say(cells[6], [ran, ...notes].join(", "));
   mark(cells[6], "title", [ran, ...notes].join(", "));
   say(cells[7], ms(request.queue_ms));
+  mark(cells[7], "title", request.load_ms === null ? null : `${ms(request.load_ms)} of it for the load of the model`);
   say(cells[8], ms(request.first_ms));
   say(cells[9], ms(request.total_ms));
   const counts = [request.prompt_tokens, request.completion_tokens];

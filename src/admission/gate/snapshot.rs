@@ -63,6 +63,8 @@ pub struct Snapshot {
     pub cooldown_left_ms: u64,
     /// The models that were asked for lately.
     pub models: Vec<ModelView>,
+    /// `warm`: loads are scheduled by what is loaded; `fair`: not.
+    pub scheduling: &'static str,
     /// The model that is loaded next, where loads are scheduled and one is waited for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_load: Option<SwapView>,
@@ -165,6 +167,7 @@ impl<W> Gate<W> {
             failed_checks: self.failed_checks,
             cooldown_left_ms: models.iter().map(|view| view.cooldown_left_ms).max().unwrap_or(0),
             models,
+            scheduling: if self.warm.is_some() { "warm" } else { "fair" },
             next_load: self.warm.as_ref().and_then(|warm| warm.next(&self.line, now)),
             quarantined: self.quarantine.iter(now).map(QuarantineView::of).collect(),
             retry_budget_left: self.budget.left(self.load(), now),
