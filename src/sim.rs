@@ -16,9 +16,10 @@
 //! | `routes`, `generation` | the endpoints |
 //! | `engine` | the scheduler with its lock, wakers and timer |
 //! | `scheduler`, `runner_options` | which calls run or wait, and what reloads a model, pure |
+//! | `prompt`, `prompt_cache` | what a model reads for a call, and what it remembers of it, pure |
 //! | `field`, `ask`, `embedding` | the reading of requests, pure |
 //! | `answer`, `text`, `schema`, `clue` | the content of answers, pure |
-//! | `wire`, `openai`, `refusal` | the encoding of answers and errors |
+//! | `wire`, `openai`, `told`, `refusal` | the encoding of answers, counts and errors |
 //! | `name`, `catalog` | model names and each model's capabilities, pure |
 
 use std::io;
@@ -36,6 +37,7 @@ use tokio::sync::watch;
 pub use self::options::SimOptions;
 pub use self::scheduler::SimSnapshot;
 pub use self::settings::SimSettings;
+pub use self::told::Counts;
 
 use self::engine::Engine;
 use crate::listener::end_after_upgrade;
@@ -52,6 +54,8 @@ mod generation;
 pub(crate) mod name;
 mod openai;
 mod options;
+mod prompt;
+pub(crate) mod prompt_cache;
 mod refusal;
 mod routes;
 pub(crate) mod runner_options;
@@ -59,6 +63,7 @@ pub(crate) mod scheduler;
 mod schema;
 mod settings;
 mod text;
+mod told;
 mod wire;
 
 #[cfg(test)]

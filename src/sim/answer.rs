@@ -32,8 +32,6 @@ pub struct Answer {
     pub pieces: Vec<Piece>,
     /// Why it ends.
     pub reason: DoneReason,
-    /// Tokens in the question.
-    pub prompt_tokens: u64,
 }
 
 /// The content of one line of a stream.
@@ -76,7 +74,7 @@ pub enum DoneReason {
 impl Answer {
     /// An answer without content.
     pub fn silent(reason: DoneReason) -> Self {
-        Self { pieces: Vec::new(), reason, prompt_tokens: 0 }
+        Self { pieces: Vec::new(), reason }
     }
 
     /// Tokens in the answer.
@@ -156,7 +154,7 @@ pub fn plan(ask: &Ask, model: &Model, seed: u64) -> Answer {
         Piece::Call(ToolCall { id, index, name: tool.name.clone(), arguments })
     }));
     let reason = cut_at_length(&mut pieces, ask.num_predict);
-    Answer { pieces, reason, prompt_tokens: prompt_tokens(ask) }
+    Answer { pieces, reason }
 }
 
 fn seed_of(ask: &Ask, model: &Model, seed: u64) -> u64 {
@@ -238,14 +236,4 @@ fn cut_at_length(pieces: &mut Vec<Piece>, most: Option<u64>) -> DoneReason {
     }
     pieces.truncate(count);
     DoneReason::Length
-}
-
-/// Counts four tokens per message for its frame, about one per four bytes of text, and 256 per
-/// image.
-fn prompt_tokens(ask: &Ask) -> u64 {
-    let turn = |message: &super::ask::Message| {
-        4 + text::prompt_tokens(message.content.len()) + 256 * message.images.len() as u64
-    };
-    let tools = ask.tools.iter().map(|tool| text::prompt_tokens(tool.parameters.to_string().len()));
-    ask.messages.iter().map(turn).chain(tools).sum()
 }

@@ -62,6 +62,10 @@ pub struct Message {
     pub content: String,
     /// Images in base64.
     pub images: Vec<String>,
+    /// The reasoning that is sent back with it, possibly empty.
+    pub thinking: String,
+    /// Its tool calls, as the model sees them; of a tool's result, the tool.
+    pub calls: Vec<String>,
 }
 
 /// An offered tool.
@@ -71,6 +75,8 @@ pub struct Tool {
     pub name: String,
     /// JSON Schema of its arguments.
     pub parameters: Value,
+    /// All of it, as the model sees it.
+    pub seen: String,
 }
 
 /// The required form of the content.
@@ -148,7 +154,7 @@ impl Message {
     /// A turn without images.
     pub fn new(role: &str, content: &str) -> Self {
         let role = role.to_lowercase();
-        Self { role, content: content.to_owned(), images: Vec::new() }
+        Self { role, content: content.to_owned(), ..Self::default() }
     }
 }
 
@@ -197,7 +203,13 @@ pub fn tool(value: &Value) -> Result<Tool, Refusal> {
     let name = function.string("name")?.to_owned();
     let parameters = function.get("parameters").cloned();
     let empty = || serde_json::json!({"type": "object"});
-    Ok(Tool { name, parameters: parameters.unwrap_or_else(empty) })
+    let seen = value.to_string();
+    Ok(Tool { name, parameters: parameters.unwrap_or_else(empty), seen })
+}
+
+/// A tool call of a conversation, as the model sees it.
+pub fn seen_call(name: &str, arguments: &Value) -> String {
+    format!("{{\"name\":\"{name}\",\"arguments\":{arguments}}}")
 }
 
 /// The fields that chat and generate share.
@@ -228,6 +240,7 @@ fn common(fields: &Fields<'_>) -> Result<Ask, Refusal> {
 
 fn message(value: &Value) -> Result<Message, Refusal> {
     let fields = Fields::new("ChatRequest.messages", value)?;
+    let mut calls = Vec::new();
     for call in fields.array("tool_calls", "[]api.ToolCall")? {
         let call = Fields::new("ToolCall", call)?;
         let function = call.get("function").unwrap_or(&Value::Null);
@@ -235,9 +248,14 @@ fn message(value: &Value) -> Result<Message, Refusal> {
         if function.get("arguments").is_some_and(|arguments| !arguments.is_object()) {
             return Err(function.wrong("arguments", "api.ToolCallFunctionArguments"));
         }
+        let arguments = function.get("arguments").unwrap_or(&Value::Null);
+        calls.push(seen_call(function.string("name")?, arguments));
     }
     let message = Message::new(fields.string("role")?, fields.string("content")?);
-    Ok(Message { images: images(&fields)?, ..message })
+    let of = fields.string("tool_name")?;
+    calls.extend((!of.is_empty()).then(|| of.to_owned()));
+    let thinking = fields.string("thinking")?.to_owned();
+    Ok(Message { images: images(&fields)?, thinking, calls, ..message })
 }
 
 fn images(fields: &Fields<'_>) -> Result<Vec<String>, Refusal> {

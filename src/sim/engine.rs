@@ -15,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::catalog::Catalog;
 use super::name::ModelKey;
+use super::prompt_cache::{PromptBounds, Reading};
 use super::refusal::Refusal;
 use super::scheduler::{Bounds, CallId, End, Grant, Resident, Scheduler, SimSnapshot, Want};
 use super::settings::SimSettings;
@@ -49,6 +50,8 @@ pub struct Turn {
     place: Place,
     /// How long the call waited until its model was in memory.
     pub load: Duration,
+    /// How its prompt is read.
+    pub reading: Reading,
 }
 
 /// A call's place in the scheduler, which it leaves on drop.
@@ -70,6 +73,7 @@ impl Engine {
                 most => most as usize,
             },
             recovery: settings.unload.min(LONGEST),
+            prompts: PromptBounds { stored: settings.prompt_cache, read: settings.read },
         };
         let catalog = Catalog::new(settings.models.iter().map(String::as_str));
         let scheduler = Scheduler::new(bounds);
@@ -99,8 +103,9 @@ impl Engine {
         let place = Place { engine: Arc::clone(self), id, end: End::Cancelled };
         // The sender is dropped unused only together with the call's place, which this future
         // holds.
-        let load = granted.await.map_or(Duration::ZERO, |grant| grant.load);
-        Ok(Turn { place, load })
+        let granted = granted.await.map(|grant| (grant.load, grant.reading));
+        let (load, reading) = granted.unwrap_or_default();
+        Ok(Turn { place, load, reading })
     }
 
     /// How long this model takes to load.

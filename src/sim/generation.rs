@@ -22,10 +22,13 @@ use super::catalog::Model;
 use super::engine::{Engine, Turn};
 use super::field;
 use super::openai::Openai;
+use super::prompt::prompt;
+use super::prompt_cache::Prompt;
 use super::refusal::Refusal;
 use super::runner_options::RunnerOptions;
 use super::scheduler::Want;
-use super::wire::{Shape, Times, Writer};
+use super::told::Times;
+use super::wire::{Shape, Writer};
 
 /// `POST /api/chat`.
 pub async fn chat(engine: Data<Engine>, body: web::Bytes) -> HttpResponse {
@@ -69,6 +72,7 @@ pub fn want(
         slots: if model.is_serial { 1 } else { engine.settings.slots.max(1) as usize },
         keep_alive,
         generates: true,
+        prompt: Prompt::default(),
     }
 }
 
@@ -85,7 +89,7 @@ pub fn json(mut response: HttpResponseBuilder, body: Bytes) -> HttpResponse {
 
 async fn respond(engine: Arc<Engine>, ask: Result<Ask, Refusal>, shape: Shape) -> HttpResponse {
     let arrived = Instant::now();
-    let mut writer = Writer { shape, model: String::new() };
+    let mut writer = Writer { shape, model: String::new(), counts: engine.settings.counts };
     let answered = match ask {
         Ok(ask) => {
             writer.model.clone_from(&ask.model);
@@ -108,9 +112,10 @@ async fn answer(
         return silent(engine, want, writer, arrived).await;
     }
     let answer = plan(ask, model, engine.settings.seed);
+    let want = Want { prompt: prompt(ask, &answer.pieces), ..want };
     let turn = engine.enter(want).await?;
     let granted = Instant::now();
-    sleep(engine.settings.first_token).await;
+    sleep(engine.settings.first_token + turn.reading.takes).await;
     let first = Instant::now();
     let pump = Pump {
         engine: Arc::clone(engine),
@@ -232,6 +237,7 @@ impl Pump {
             load: self.turn.load,
             prompt: self.first - self.granted,
             eval: self.first.elapsed(),
+            reading: self.turn.reading,
         };
         self.turn.finish();
         write(&self.writer, &self.answer, times)

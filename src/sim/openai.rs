@@ -10,10 +10,11 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, DoneReason, Piece, ToolCall};
-use super::ask::{Ask, Format, Message, tool};
+use super::ask::{Ask, Format, Message, seen_call, tool};
 use super::document::object;
 use super::field::Fields;
 use super::refusal::Refusal;
+use super::told::Told;
 
 #[cfg(test)]
 mod tests;
@@ -70,23 +71,30 @@ impl Openai {
             Piece::Thinking(text) => set(&mut delta, "reasoning", json!(text)),
             Piece::Call(call) => set(&mut delta, "tool_calls", json!([tool_call(call)])),
         }
-        self.event(model, &json!([{"index": 0, "delta": delta, "finish_reason": null}]), None)
+        event(&self.chunk(model, &json!([{"index": 0, "delta": delta, "finish_reason": null}])))
     }
 
     /// The finish chunk, the usage chunk if requested, and `[DONE]`.
-    pub fn last(&self, model: &str, answer: &Answer) -> Bytes {
+    pub fn last(&self, model: &str, answer: &Answer, told: &Told) -> Bytes {
         let delta = json!({"role": "assistant", "content": ""});
         let choices = json!([{"index": 0, "delta": delta, "finish_reason": finish(answer)}]);
-        let mut bytes = self.event(model, &choices, None).to_vec();
+        let mut last = self.chunk(model, &choices);
+        let mut bytes = Vec::new();
         if self.include_usage {
-            bytes.extend_from_slice(&self.event(model, &json!([]), Some(usage(answer))));
+            bytes.extend_from_slice(&event(&last));
+            last = self.chunk(model, &json!([]));
+            set(&mut last, "usage", usage(answer, told));
         }
+        if let Some(timings) = told.timings(answer) {
+            set(&mut last, "timings", timings);
+        }
+        bytes.extend_from_slice(&event(&last));
         bytes.extend_from_slice(b"data: [DONE]\n\n");
         Bytes::from(bytes)
     }
 
     /// The whole answer.
-    pub fn whole(&self, model: &str, answer: &Answer) -> Value {
+    pub fn whole(&self, model: &str, answer: &Answer, told: &Told) -> Value {
         let mut message = json!({"role": "assistant", "content": answer.content()});
         if !answer.thinking().is_empty() {
             set(&mut message, "reasoning", json!(answer.thinking()));
@@ -97,7 +105,10 @@ impl Openai {
         }
         let choice = json!({"index": 0, "message": message, "finish_reason": finish(answer)});
         let mut whole = self.envelope("chat.completion", model, &json!([choice]));
-        set(&mut whole, "usage", usage(answer));
+        set(&mut whole, "usage", usage(answer, told));
+        if let Some(timings) = told.timings(answer) {
+            set(&mut whole, "timings", timings);
+        }
         whole
     }
 
@@ -111,15 +122,8 @@ impl Openai {
         json!({"error": {"message": refusal.text, "type": kind, "param": null, "code": null}})
     }
 
-    fn event(&self, model: &str, choices: &Value, usage: Option<Value>) -> Bytes {
-        let mut chunk = self.envelope("chat.completion.chunk", model, choices);
-        if let Some(usage) = usage {
-            set(&mut chunk, "usage", usage);
-        }
-        let mut bytes = b"data: ".to_vec();
-        bytes.extend_from_slice(&object(&chunk));
-        bytes.extend_from_slice(b"\n\n");
-        Bytes::from(bytes)
+    fn chunk(&self, model: &str, choices: &Value) -> Value {
+        self.envelope("chat.completion.chunk", model, choices)
     }
 
     fn envelope(&self, kind: &str, model: &str, choices: &Value) -> Value {
@@ -127,6 +131,13 @@ impl Openai {
         json!({"id": self.id, "object": kind, "created": created, "model": model,
             "system_fingerprint": "fp_ollama", "choices": choices})
     }
+}
+
+fn event(chunk: &Value) -> Bytes {
+    let mut bytes = b"data: ".to_vec();
+    bytes.extend_from_slice(&object(chunk));
+    bytes.extend_from_slice(b"\n\n");
+    Bytes::from(bytes)
 }
 
 fn set(object: &mut Value, name: &str, value: Value) {
@@ -150,15 +161,20 @@ fn finish(answer: &Answer) -> &'static str {
     }
 }
 
-fn usage(answer: &Answer) -> Value {
-    let (prompt, completion) = (answer.prompt_tokens, answer.tokens());
-    json!({"prompt_tokens": prompt, "completion_tokens": completion,
-        "total_tokens": prompt + completion})
+fn usage(answer: &Answer, told: &Told) -> Value {
+    let (prompt, completion) = (told.times.reading.tokens, answer.tokens());
+    let mut usage = json!({"prompt_tokens": prompt, "completion_tokens": completion,
+        "total_tokens": prompt + completion});
+    if let Some(cached) = told.cached() {
+        set(&mut usage, "prompt_tokens_details", json!({"cached_tokens": cached}));
+    }
+    usage
 }
 
 fn read_message(value: &Value, messages: &mut Vec<Message>) -> Result<(), Refusal> {
     let fields = Fields::new("ChatCompletionRequest.messages", value)?;
     let role = fields.string("role")?;
+    let before = messages.len();
     match fields.get("content") {
         None => messages.push(Message::new(role, "")),
         Some(Value::String(text)) => messages.push(Message::new(role, text)),
@@ -169,7 +185,24 @@ fn read_message(value: &Value, messages: &mut Vec<Message>) -> Result<(), Refusa
         }
         Some(_) => return Err(Refusal::bad("invalid message content type")),
     }
+    let calls = fields.array("tool_calls", "[]openai.ToolCall")?;
+    let calls: Vec<String> = calls.iter().filter_map(call_of).collect();
+    if messages.len() == before && !calls.is_empty() {
+        messages.push(Message::new(role, ""));
+    }
+    if let Some(last) = messages.get_mut(before..).and_then(<[Message]>::last_mut) {
+        fields.string("reasoning")?.clone_into(&mut last.thinking);
+        last.calls = calls;
+    }
     Ok(())
+}
+
+/// A call in a conversation, as the model sees it.
+fn call_of(call: &Value) -> Option<String> {
+    let function = call.get("function")?;
+    let arguments = function.get("arguments").and_then(Value::as_str).unwrap_or("{}");
+    let arguments = serde_json::from_str(arguments).unwrap_or(Value::Null);
+    Some(seen_call(function.get("name")?.as_str()?, &arguments))
 }
 
 fn read_part(role: &str, part: &Value) -> Result<Message, Refusal> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::name::ModelKey;
 use super::settings::SimSettings;
+use super::told::Counts;
 
 /// The options of `llm-gateway sim`.
 #[derive(Debug, Clone, clap::Args)]
@@ -36,6 +37,15 @@ pub struct SimOptions {
     /// The speed of one call
     #[arg(long, default_value_t = 40.0, value_name = "N")]
     tokens_per_second: f64,
+    /// Tokens of a prompt read each second before the first token; 0 takes no time
+    #[arg(long, default_value_t = 0.0, value_name = "RATE")]
+    read: f64,
+    /// Tokens of earlier prompts that a loaded model remembers besides its slots, as 4000 or 64k
+    #[arg(long, value_name = "TOKENS", value_parser = tokens)]
+    prompt_cache: Option<u64>,
+    /// Whose counts of remembered tokens answers have [default: ollama with --prompt-cache]
+    #[arg(long, value_enum, value_name = "SERVER")]
+    counts: Option<Counts>,
     /// Chooses the texts
     #[arg(long, default_value_t = 0, value_name = "N")]
     seed: u64,
@@ -82,6 +92,12 @@ impl SimOptions {
             unload: Duration::from_millis(self.unload_ms),
             first_token: Duration::from_millis(self.first_token_ms),
             tokens_per_second: self.tokens_per_second,
+            read: self.read,
+            prompt_cache: self.prompt_cache,
+            counts: self.counts.unwrap_or(match self.prompt_cache {
+                Some(_) => Counts::Ollama,
+                None => Counts::OlderOllama,
+            }),
             seed: self.seed,
             ..default
         };
@@ -90,6 +106,17 @@ impl SimOptions {
             None => settings,
         }
     }
+}
+
+/// Reads a number of tokens; `k` and `m` are 1024 and 1024 × 1024, as contexts are counted.
+fn tokens(text: &str) -> Result<u64, String> {
+    let (digits, unit) = match text.trim_end().to_ascii_lowercase() {
+        text if text.ends_with('k') => (text.trim_end_matches('k').to_owned(), 1 << 10),
+        text if text.ends_with('m') => (text.trim_end_matches('m').to_owned(), 1 << 20),
+        text => (text, 1),
+    };
+    let number = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    number.ok_or_else(|| r#"write a number of tokens, as in "4000" or "64k""#.to_owned())
 }
 
 #[cfg(test)]
@@ -120,6 +147,18 @@ mod tests {
         {
             let error = read(&["--load-ms", wrong]).unwrap_err();
             assert!(error.contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn tokens_are_numbers_with_or_without_a_unit() {
+        assert_eq!(tokens("4000"), Ok(4000));
+        assert_eq!(tokens("64k"), Ok(65_536));
+        assert_eq!(tokens("1M"), Ok(1_048_576));
+        for wrong in
+            ["", "k", "-1", "1.5k", "64kk9", "99999999999999999999", "18446744073709551615k"]
+        {
+            assert!(tokens(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -22,10 +22,13 @@ use super::generation::{self, json as respond, refused, want};
 use super::refusal::Refusal;
 use super::scheduler::Want;
 use super::text;
+use super::told::Counts;
 use super::wire::{error, nanoseconds, timestamp};
 
 /// The version of Ollama whose shapes these are.
 const VERSION: &str = "0.33.0";
+/// The version from which on remembered tokens are told.
+const NEWER: &str = "0.34.0";
 /// When every simulated model was installed.
 const MODIFIED_AT: &str = "2026-01-01T00:00:00Z";
 /// The same moment in seconds since 1970.
@@ -69,8 +72,12 @@ async fn root() -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; charset=utf-8").body("Ollama is running")
 }
 
-async fn version() -> HttpResponse {
-    ok(&json!({"version": VERSION}))
+async fn version(engine: Data<Engine>) -> HttpResponse {
+    let version = match engine.settings.counts {
+        Counts::OlderOllama | Counts::LlamaServer => VERSION,
+        Counts::Ollama => NEWER,
+    };
+    ok(&json!({"version": version}))
 }
 
 async fn tags(engine: Data<Engine>) -> HttpResponse {

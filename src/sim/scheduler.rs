@@ -29,13 +29,15 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+pub use self::snapshot::SimSnapshot;
 
 use self::runner::{Call, Runner};
 use super::name::ModelKey;
+use super::prompt_cache::{Prompt, PromptBounds, Reading};
 use super::runner_options::RunnerOptions;
 
 mod runner;
+mod snapshot;
 
 #[cfg(test)]
 mod tests;
@@ -57,6 +59,8 @@ pub struct Bounds {
     pub max_loaded: usize,
     /// How long an unload takes to free its memory.
     pub recovery: Duration,
+    /// What each loaded model remembers of prompts, and how fast it reads.
+    pub prompts: PromptBounds,
 }
 
 /// What a call needs in order to run.
@@ -78,6 +82,8 @@ pub struct Want {
     /// Whether the call generates; a call that only loads takes no slot and ends once it is
     /// granted.
     pub generates: bool,
+    /// What the model reads for it; an empty one leaves what the model remembers as it is.
+    pub prompt: Prompt,
 }
 
 /// The permission to run, given once.
@@ -87,6 +93,8 @@ pub struct Grant {
     pub call: CallId,
     /// How long the call waited until its model was in memory.
     pub load: Duration,
+    /// How its prompt is read from now on.
+    pub reading: Reading,
 }
 
 /// How a call ended.
@@ -111,39 +119,6 @@ pub struct Resident {
     pub num_ctx: u32,
     /// How long it stays if no other call arrives.
     pub stays: Duration,
-}
-
-/// The scheduler's counters. Always `requests = refused + finished + cancelled + waiting +
-/// running`, and `loads` counts only completed loads.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
-pub struct SimSnapshot {
-    /// All calls that asked for a model.
-    pub requests: u64,
-    /// Calls answered "server busy".
-    pub refused: u64,
-    /// Calls that ran until their answer was complete.
-    pub finished: u64,
-    /// Calls whose client disconnected while they waited or ran.
-    pub cancelled: u64,
-    /// Calls waiting now: for a load, for memory, or for a slot.
-    pub waiting: usize,
-    /// Calls holding a slot now, all models together.
-    pub running: usize,
-    /// The most calls that ever held a slot at one time, all models together.
-    pub most_running: usize,
-    /// Models in memory now.
-    pub loaded: usize,
-    /// Whether a load is in progress now.
-    pub loading: bool,
-    /// All completed loads.
-    pub loads: u64,
-    /// Loads cancelled because the client that began them disconnected.
-    pub aborted_loads: u64,
-    /// Models unloaded in order to be loaded again with other options.
-    pub reloads: u64,
-    /// Models unloaded: to free memory for another, to be reloaded, on request, or after their
-    /// keep-alive.
-    pub unloads: u64,
 }
 
 /// The state machine.
@@ -228,7 +203,7 @@ impl Scheduler {
                 call.has_left = true;
                 true
             }
-            None => self.runners.iter_mut().any(|runner| runner.leave(id)),
+            None => self.runners.iter_mut().any(|runner| runner.leave(now, id, end)),
         };
         if !gone {
             return;
@@ -253,7 +228,7 @@ impl Scheduler {
     pub fn advance(&mut self, now: Instant) {
         self.see_memory(now);
         for runner in &mut self.runners {
-            runner.fill(&mut self.grants);
+            runner.fill(now, &mut self.grants, &mut self.counts);
         }
         loop {
             self.expire(now);
@@ -370,7 +345,7 @@ impl Scheduler {
             Step::Loads(_) if call.has_left => self.counts.aborted_loads += 1,
             Step::Loads(until) if until <= now => {
                 self.counts.loads += 1;
-                let mut runner = Runner::new(now, &call.want);
+                let mut runner = Runner::new(now, &call.want, self.bounds.prompts);
                 runner.enter(now, call, &mut self.grants, &mut self.counts);
                 self.runners.push(runner);
             }

@@ -6,6 +6,8 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use super::told::Counts;
+
 /// The settings of the simulator. [`SimSettings::default`] is a small server: one slot per model,
 /// loads of 1.5 s, 40 tokens a second.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +33,15 @@ pub struct SimSettings {
     /// The tokens a second of one call, after the first token. Default 40; 0 or less means no
     /// pause.
     pub tokens_per_second: f64,
+    /// Tokens a second of a prompt that are read before the first token. Default 0: reading takes
+    /// no time.
+    pub read: f64,
+    /// The tokens of conversations that each loaded model keeps in the host's memory
+    /// (llama-server's `--cache-ram`), besides those in its slots. Default `None`: nothing is
+    /// remembered, not even in slots.
+    pub prompt_cache: Option<u64>,
+    /// As which server remembered tokens are counted. Default `Counts::OlderOllama`.
+    pub counts: Counts,
     /// Another seed gives other answers to the same questions. Default 0.
     pub seed: u64,
     /// The installed models; invalid names are left out. Default `llama3.1`, `llama3.1:70b`,
@@ -52,6 +63,9 @@ impl Default for SimSettings {
             unload: Duration::from_millis(500),
             first_token: Duration::from_millis(200),
             tokens_per_second: 40.0,
+            read: 0.0,
+            prompt_cache: None,
+            counts: Counts::OlderOllama,
             seed: 0,
             models: models.map(str::to_owned).to_vec(),
         }

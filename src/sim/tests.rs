@@ -2,6 +2,7 @@
 //! for something: it watches the snapshot.
 
 mod counters;
+mod prompts;
 
 use futures_util::StreamExt;
 use reqwest::{Client, Response, StatusCode};

@@ -14,6 +14,7 @@ use super::answer::{Answer, Piece, ToolCall};
 use super::document::object;
 use super::openai::Openai;
 use super::refusal::Refusal;
+use super::told::{Counts, Times, Told};
 
 #[cfg(test)]
 mod tests;
@@ -36,19 +37,8 @@ pub struct Writer {
     pub shape: Shape,
     /// The model as the client wrote it.
     pub model: String,
-}
-
-/// The measured durations of the parts of an answer.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Times {
-    /// From the request's arrival to the last token.
-    pub total: Duration,
-    /// From the arrival until the model was in memory.
-    pub load: Duration,
-    /// From the slot to the first token.
-    pub prompt: Duration,
-    /// From the first token to the last.
-    pub eval: Duration,
+    /// The server whose counts it tells.
+    pub counts: Counts,
 }
 
 #[derive(Serialize)]
@@ -96,6 +86,8 @@ struct Counters {
     load_duration: u64,
     #[serde(skip_serializing_if = "is_zero")]
     prompt_eval_count: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_eval_cached_count: Option<u64>,
     #[serde(skip_serializing_if = "is_zero")]
     prompt_eval_duration: u64,
     #[serde(skip_serializing_if = "is_zero")]
@@ -130,20 +122,22 @@ impl Writer {
     pub fn last(&self, answer: &Answer, times: Times) -> Bytes {
         let empty = Answer::silent(answer.reason);
         let end = Some(answer.reason.name());
+        let told = Told { counts: self.counts, times };
         match &self.shape {
-            Shape::Chat => line(&self.line(chat(&empty), end, counters(answer, times))),
-            Shape::Generate => line(&self.line(generate(&empty), end, counters(answer, times))),
-            Shape::Openai(openai) => openai.last(&self.model, answer),
+            Shape::Chat => line(&self.line(chat(&empty), end, counters(answer, &told))),
+            Shape::Generate => line(&self.line(generate(&empty), end, counters(answer, &told))),
+            Shape::Openai(openai) => openai.last(&self.model, answer, &told),
         }
     }
 
     /// The whole answer in one object.
     pub fn whole(&self, answer: &Answer, times: Times) -> Bytes {
         let end = Some(answer.reason.name());
+        let told = Told { counts: self.counts, times };
         match &self.shape {
-            Shape::Chat => object(&self.line(chat(answer), end, counters(answer, times))),
-            Shape::Generate => object(&self.line(generate(answer), end, counters(answer, times))),
-            Shape::Openai(openai) => object(&openai.whole(&self.model, answer)),
+            Shape::Chat => object(&self.line(chat(answer), end, counters(answer, &told))),
+            Shape::Generate => object(&self.line(generate(answer), end, counters(answer, &told))),
+            Shape::Openai(openai) => object(&openai.whole(&self.model, answer, &told)),
         }
     }
 
@@ -202,11 +196,13 @@ fn tool_call(call: &ToolCall) -> Value {
     json!({"id": call.id, "function": function})
 }
 
-fn counters(answer: &Answer, times: Times) -> Counters {
+fn counters(answer: &Answer, told: &Told) -> Counters {
+    let times = told.times;
     Counters {
         total_duration: nanoseconds(times.total),
         load_duration: nanoseconds(times.load),
-        prompt_eval_count: answer.prompt_tokens,
+        prompt_eval_count: times.reading.tokens,
+        prompt_eval_cached_count: told.cached().filter(|_| times.reading.tokens > 0),
         prompt_eval_duration: nanoseconds(times.prompt),
         eval_count: answer.tokens(),
         eval_duration: nanoseconds(times.eval),

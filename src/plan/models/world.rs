@@ -19,6 +19,7 @@ use crate::admission::{Arrival, Decision, Ended, Gate, Moment, Permit, Wake};
 use crate::chat::{LoadBy, RefusalReason};
 use crate::plan::asking::ask;
 use crate::sim::name::ModelKey;
+use crate::sim::prompt_cache::PromptBounds;
 use crate::sim::scheduler::{Bounds, CallId, End, Scheduler};
 
 mod server;
@@ -97,8 +98,12 @@ enum Event {
 impl<'a> World<'a> {
     pub fn new(workload: &'a Workload, served: Served, origin: Instant) -> Self {
         let (breaker, retry) = (BreakerPolicy::default(), RetryPolicy::default());
-        let bounds =
-            Bounds { max_queue: SERVER_QUEUE, max_loaded: workload.room, recovery: RECOVERY };
+        let bounds = Bounds {
+            max_queue: SERVER_QUEUE,
+            max_loaded: workload.room,
+            recovery: RECOVERY,
+            prompts: PromptBounds::default(),
+        };
         let parse = |model: &PlannedModel| ModelKey::parse(&model.name);
         let mut world = Self {
             workload,

@@ -18,7 +18,7 @@ fn planned(ask: &Ask) -> Answer {
 fn weather() -> Tool {
     let parameters = json!({"type": "object", "required": ["city"],
         "properties": {"city": {"type": "string"}, "unit": {"enum": ["C", "F"]}}});
-    Tool { name: "get_weather".into(), parameters }
+    Tool { name: "get_weather".into(), parameters, seen: String::new() }
 }
 
 #[test]

@@ -1,6 +1,13 @@
 //! The reading of OpenAI's bodies and the writing of its chunks.
 
 use super::*;
+use crate::sim::prompt_cache::Reading;
+use crate::sim::told::{Counts, Times};
+
+fn told(counts: Counts) -> Told {
+    let reading = Reading { tokens: 3, cached: 2, ..Reading::default() };
+    Told { counts, times: Times { reading, ..Times::default() } }
+}
 
 fn read(body: Value) -> Result<(Ask, Openai), Refusal> {
     Openai::read(&body, 7)
@@ -44,12 +51,14 @@ fn a_tool_call_finishes_with_tool_calls_and_arguments_are_a_string() {
     let call =
         ToolCall { id: "call_1".into(), index: 0, name: "f".into(), arguments: json!({"a": 1}) };
     let pieces = vec![Piece::Call(call)];
-    let answer = Answer { pieces, reason: DoneReason::Stop, prompt_tokens: 3 };
-    let whole = Openai::default().whole("m", &answer);
+    let answer = Answer { pieces, reason: DoneReason::Stop };
+    let whole = Openai::default().whole("m", &answer, &told(Counts::OlderOllama));
     let choice = &whole["choices"][0];
     assert_eq!(choice["finish_reason"], "tool_calls");
     assert_eq!(choice["message"]["tool_calls"][0]["function"]["arguments"], "{\"a\":1}");
     assert_eq!(whole["usage"]["prompt_tokens"], 3);
+    assert!(whole["usage"].get("prompt_tokens_details").is_none());
+    assert!(whole.get("timings").is_none());
 }
 
 #[test]
@@ -57,7 +66,7 @@ fn a_stream_ends_with_the_finish_the_requested_usage_and_done() {
     let answer = Answer::silent(DoneReason::Length);
     let last = |include_usage| {
         let openai = Openai { include_usage, ..Openai::default() };
-        let bytes = openai.last("m", &answer);
+        let bytes = openai.last("m", &answer, &told(Counts::Ollama));
         String::from_utf8(bytes.to_vec()).expect("UTF-8")
     };
     let events: Vec<String> = last(true).split_terminator("\n\n").map(str::to_owned).collect();
@@ -65,5 +74,42 @@ fn a_stream_ends_with_the_finish_the_requested_usage_and_done() {
     assert!(events[0].contains("\"finish_reason\":\"length\""), "{}", events[0]);
     assert!(events[1].contains("\"choices\":[]") && events[1].contains("\"usage\""));
     assert_eq!(events[2], "data: [DONE]");
+    assert!(events[1].contains("\"prompt_tokens_details\":{\"cached_tokens\":2}"), "{}", events[1]);
     assert!(!last(false).contains("usage"));
+}
+
+#[test]
+fn a_llama_server_tells_its_timings_in_the_last_chunk_and_does_not_count_remembered_as_read() {
+    let (answer, told) = (Answer::silent(DoneReason::Stop), told(Counts::LlamaServer));
+    let timings =
+        |value: &Value| (value["timings"]["prompt_n"].clone(), value["timings"]["cache_n"].clone());
+    let whole = Openai::default().whole("m", &answer, &told);
+    assert_eq!(timings(&whole), (json!(1), json!(2)));
+    assert_eq!(whole["usage"]["prompt_tokens_details"]["cached_tokens"], 2);
+    for include_usage in [false, true] {
+        let openai = Openai { include_usage, ..Openai::default() };
+        let bytes = openai.last("m", &answer, &told);
+        let text = std::str::from_utf8(&bytes).expect("UTF-8");
+        let chunks = text.split("\n\n").filter_map(|event| event.strip_prefix("data: {"));
+        let last = chunks.last().expect("a chunk");
+        let last: Value = serde_json::from_str(&format!("{{{last}")).expect("JSON");
+        assert_eq!(timings(&last), (json!(1), json!(2)));
+        assert_eq!(last.get("usage").is_some(), include_usage);
+    }
+}
+
+#[test]
+fn calls_and_reasoning_that_are_sent_back_are_seen_as_ollamas_own_api_says_them() {
+    let (ask, _) = read(json!({"model": "m", "messages": [
+        {"role": "assistant", "content": null, "reasoning": "so", "tool_calls": [
+            {"id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{\"a\": 1}"}}]},
+        {"role": "user", "content": []},
+    ]}))
+    .expect("accepted");
+    let native = Ask::chat(&json!({"model": "m", "messages": [
+        {"role": "assistant", "content": "", "thinking": "so", "tool_calls": [
+            {"function": {"name": "f", "arguments": {"a": 1}}}]},
+    ]}))
+    .expect("accepted");
+    assert_eq!(ask.messages, native.messages);
 }

@@ -10,8 +10,9 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::{CallId, Grant, SimSnapshot, Want};
+use super::{CallId, End, Grant, SimSnapshot, Want};
 use crate::sim::name::ModelKey;
+use crate::sim::prompt_cache::{Prompt, PromptBounds, PromptCache, Reading};
 use crate::sim::runner_options::RunnerOptions;
 
 /// A call that has no slot yet.
@@ -25,6 +26,15 @@ pub struct Call {
     pub arrived: Instant,
     /// Whether its client has disconnected. The scheduler checks this only when its turn comes.
     pub has_left: bool,
+}
+
+/// A call that waits for a slot of its model.
+#[derive(Debug)]
+pub struct Waiting {
+    id: CallId,
+    /// How long it waited for the load.
+    load: Duration,
+    prompt: Prompt,
 }
 
 /// A model in memory.
@@ -44,8 +54,10 @@ pub struct Runner {
     pub last_used: Instant,
     /// The calls that hold a slot.
     pub running: Vec<CallId>,
-    /// The calls that wait for a slot, and how long each waited for the load.
-    pub line: VecDeque<(CallId, Duration)>,
+    /// The calls that wait for a slot.
+    pub line: VecDeque<Waiting>,
+    /// What it remembers of prompts.
+    memory: PromptCache<CallId>,
     /// Calls whose end was not noticed, whether they have ended or not.
     references: usize,
     /// Calls that have ended and whose end was not noticed yet.
@@ -54,7 +66,7 @@ pub struct Runner {
 
 impl Runner {
     /// A model that was just loaded for a call with these needs.
-    pub fn new(now: Instant, want: &Want) -> Self {
+    pub fn new(now: Instant, want: &Want, prompts: PromptBounds) -> Self {
         Self {
             model: want.model.clone(),
             options: want.options.clone(),
@@ -64,6 +76,7 @@ impl Runner {
             last_used: now,
             running: Vec::new(),
             line: VecDeque::new(),
+            memory: PromptCache::new(want.slots.max(1), prompts),
             references: 0,
             unseen: 0,
         }
@@ -88,32 +101,38 @@ impl Runner {
         let load = now.saturating_duration_since(call.arrived);
         if call.want.generates {
             self.references += 1;
-            self.line.push_back((call.id, load));
-            self.fill(grants);
+            self.line.push_back(Waiting { id: call.id, load, prompt: call.want.prompt });
+            self.fill(now, grants, counts);
         } else {
             counts.finished += 1;
-            grants.push(Grant { call: call.id, load });
+            grants.push(Grant { call: call.id, load, reading: Reading::default() });
         }
     }
 
     /// Gives free slots to waiting calls.
-    pub fn fill(&mut self, grants: &mut Vec<Grant>) {
+    pub fn fill(&mut self, now: Instant, grants: &mut Vec<Grant>, counts: &mut SimSnapshot) {
         while self.running.len() < self.slots {
-            let Some((call, load)) = self.line.pop_front() else { break };
+            let Some(Waiting { id: call, load, prompt }) = self.line.pop_front() else { break };
             self.running.push(call);
-            grants.push(Grant { call, load });
+            let forgotten = self.memory.evictions();
+            let reading = self.memory.begin(now, call, &prompt);
+            counts.prompt_read += reading.tokens - reading.cached;
+            counts.prompt_reused += reading.cached;
+            counts.prompt_evictions += self.memory.evictions() - forgotten;
+            grants.push(Grant { call, load, reading });
         }
     }
 
     /// Removes a call, waiting or running; false if it is not here. Its slot is free at once.
-    pub fn leave(&mut self, id: CallId) -> bool {
+    pub fn leave(&mut self, now: Instant, id: CallId, end: End) -> bool {
         let at = self.running.iter().position(|running| *running == id);
         let found = match at {
             Some(at) => {
                 self.running.swap_remove(at);
+                self.memory.end(now, id, end == End::Finished);
                 true
             }
-            None => take(&mut self.line, |(waiting, _)| *waiting == id),
+            None => take(&mut self.line, |waiting| waiting.id == id),
         };
         self.unseen += usize::from(found);
         found

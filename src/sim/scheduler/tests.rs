@@ -16,7 +16,12 @@ struct Bench {
 
 impl Bench {
     fn new(max_queue: usize, max_loaded: usize) -> Self {
-        let bounds = Bounds { max_queue, max_loaded, recovery: Duration::ZERO };
+        let bounds = Bounds {
+            max_queue,
+            max_loaded,
+            recovery: Duration::ZERO,
+            prompts: PromptBounds::default(),
+        };
         Self::of(bounds)
     }
 
@@ -82,7 +87,16 @@ fn want(model: &str) -> Want {
     let model = ModelKey::parse(model).expect(model);
     let options = RunnerOptions::default();
     let (num_ctx, slots, keep_alive) = (4096, 2, KEEP);
-    Want { model, options, num_ctx, load: LOAD, slots, keep_alive, generates: true }
+    Want {
+        model,
+        options,
+        num_ctx,
+        load: LOAD,
+        slots,
+        keep_alive,
+        generates: true,
+        prompt: Prompt::default(),
+    }
 }
 
 #[test]
@@ -239,7 +253,12 @@ fn other_options_reload_the_idle_model_and_no_option_differs_from_the_default_va
 
 #[test]
 fn memory_is_freed_late_and_until_then_no_end_is_noticed() {
-    let bounds = Bounds { max_queue: 512, max_loaded: 2, recovery: RECOVERY };
+    let bounds = Bounds {
+        max_queue: 512,
+        max_loaded: 2,
+        recovery: RECOVERY,
+        prompts: PromptBounds::default(),
+    };
     let mut bench = Bench::of(bounds);
     bench.load("a");
     bench.load("b");
@@ -311,7 +330,7 @@ proptest! {
     /// every call was served.
     #[test]
     fn no_order_of_events_breaks_the_sums(steps in prop::collection::vec((0..5u8, 0..64usize), 0..300)) {
-        let bounds = Bounds { max_queue: 3, max_loaded: 2, recovery: RECOVERY };
+        let bounds = Bounds { max_queue: 3, max_loaded: 2, recovery: RECOVERY, prompts: PromptBounds::default() };
         let mut bench = Bench::of(bounds);
         let mut alive: Vec<CallId> = Vec::new();
         for (step, pick) in steps {

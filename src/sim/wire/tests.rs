@@ -2,19 +2,24 @@
 
 use super::*;
 use crate::sim::answer::DoneReason;
+use crate::sim::prompt_cache::Reading;
 
 fn writer(shape: Shape) -> Writer {
-    Writer { shape, model: "Mistral".into() }
+    Writer { shape, model: "Mistral".into(), counts: Counts::OlderOllama }
 }
 
 fn answer() -> Answer {
     let pieces = vec![Piece::Text("Hello".into()), Piece::Text(" there".into())];
-    Answer { pieces, reason: DoneReason::Stop, prompt_tokens: 9 }
+    Answer { pieces, reason: DoneReason::Stop }
 }
 
 fn times() -> Times {
     let total = Duration::from_millis(1500);
-    Times { total, prompt: Duration::from_nanos(7), ..Times::default() }
+    Times { total, prompt: Duration::from_nanos(7), reading: reading(), ..Times::default() }
+}
+
+fn reading() -> Reading {
+    Reading { tokens: 9, cached: 4, ..Reading::default() }
 }
 
 /// The text without the value of `created_at`.
@@ -48,8 +53,18 @@ fn the_last_chat_line_has_whole_nanoseconds_and_omits_zeros() {
 }
 
 #[test]
+fn a_newer_ollama_tells_the_remembered_tokens_among_the_prompts() {
+    let newer = Writer { counts: Counts::Ollama, ..writer(Shape::Chat) };
+    let line = text(&newer.last(&answer(), times()));
+    assert!(line.contains("\"prompt_eval_count\":9,\"prompt_eval_cached_count\":4,"), "{line}");
+    let loaded = text(&newer.whole(&Answer::silent(DoneReason::Load), Times::default()));
+    assert!(!loaded.contains("prompt_eval"), "{loaded}");
+}
+
+#[test]
 fn generate_writes_to_response_and_whole_answers_have_no_newline() {
-    let whole = writer(Shape::Generate).whole(&answer(), Times::default());
+    let whole =
+        writer(Shape::Generate).whole(&answer(), Times { reading: reading(), ..Times::default() });
     assert_eq!(
         text(&whole),
         "{\"model\":\"Mistral\",,\"response\":\"Hello there\",\"done\":true,\

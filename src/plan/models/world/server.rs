@@ -10,6 +10,7 @@ use super::{Call, Event, World, needs};
 use crate::admission::gate::loading::Loaded;
 use crate::admission::warm::LoadEnd;
 use crate::plan::models::Fate;
+use crate::sim::prompt_cache::Prompt;
 use crate::sim::runner_options::RunnerOptions;
 use crate::sim::scheduler::Want;
 
@@ -85,6 +86,7 @@ impl World<'_> {
             slots: self.workload.slots as usize,
             keep_alive,
             generates: false,
+            prompt: Prompt::default(),
         })
     }
 
