@@ -31,6 +31,7 @@ use swap::{Phase, Swap};
 mod fit;
 mod list;
 mod outdated;
+mod placement;
 mod rule;
 mod runner;
 mod swap;

@@ -233,9 +233,12 @@ impl Contexts {
         self.0.lock().is_empty()
     }
 
-    /// Their server is another one: nothing is known of what it has loaded.
+    /// Their server is another one: nothing is known of what it has loaded, nor of what it can
+    /// load. What clients ask for is the same.
     pub(super) fn forget_server(&self) {
-        self.0.lock().values_mut().for_each(|context| context.said = None);
+        self.0.lock().values_mut().for_each(|context| {
+            *context = Context { asked: context.asked, ..Context::default() };
+        });
     }
 
     /// Changes what is known of a runner, or of the model of that name while its runner was
@@ -328,4 +331,28 @@ fn asked_context(job: &Job) -> Option<u32> {
 
 fn own_field<'a>(extra: Option<&'a Extra>, name: &str) -> Option<&'a Value> {
     extra.filter(|extra| extra.api == Api::Ollama)?.fields.get(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_another_server_nothing_is_known_but_what_clients_ask_for() {
+        let contexts = Contexts::default();
+        let key: Arc<str> = Arc::from("m");
+        contexts.change(&key, "m", |context| {
+            *context = Context {
+                asked: Some(8192),
+                said: Some(4096),
+                loaded: Some(4096),
+                too_large: Some(16_384),
+            };
+        });
+        contexts.forget_server();
+        contexts.change(&key, "m", |context| {
+            assert_eq!((context.asked, context.said), (Some(8192), None));
+            assert_eq!((context.loaded, context.too_large), (None, None));
+        });
+    }
 }

@@ -3,6 +3,8 @@
 //! What a reader would get wrong: no time is asserted. What counts is what was loaded, by whom, and
 //! who was answered.
 
+mod hosts;
+
 use std::time::Duration;
 
 use llm_gateway::sim::SimSettings;

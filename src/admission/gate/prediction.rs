@@ -33,10 +33,13 @@ impl<W> Gate<W> {
         steps.chain(load.and_then(|warm| warm.next_step(now))).min()
     }
 
-    /// How long a newcomer for this model would wait here: for the choice among equals. Zero when
-    /// it could start at once; an open breaker or a cooldown counts with the time left.
+    /// How long a newcomer for this model would wait here, for the choice among equals: zero when it
+    /// could start at once. An open breaker or a cooldown counts with the time left, and a model
+    /// that is not loaded with more than its wait; see [`Warm::placement`].
     ///
     /// `key` is the model's name, or what all its names have in common.
+    ///
+    /// [`Warm::placement`]: crate::admission::warm::Warm::placement
     pub fn expected_wait(&self, key: &str, now: Instant) -> Duration {
         let shut = |breaker: &Breaker| match breaker.permission(now) {
             Permission::Granted | Permission::Probe => Duration::ZERO,
@@ -48,13 +51,34 @@ impl<W> Gate<W> {
         let known = lane.and_then(|lane| self.models.get(lane));
         let model = known
             .map_or(Duration::ZERO, |model| shut(&model.breaker).max(model.cooldown.left(now)));
-        let is_full = known.is_some_and(Model::is_full);
-        let queue = if self.line.is_empty() && self.in_flight < self.usable(now) && !is_full {
-            lane.map_or(Duration::ZERO, |lane| self.load_left(lane, now))
+        let has_room = self.in_flight < self.usable(now) && !known.is_some_and(Model::is_full);
+        let queue = if has_room && self.is_next(lane, now) {
+            Duration::ZERO
         } else {
-            self.wait(lane.unwrap_or_default(), self.line.len() as u64, now)
+            let lane = lane.unwrap_or_default();
+            Cost { load: Duration::ZERO, ..self.cost(lane, self.line.len() as u64, now) }.total()
         };
-        shut(&self.breaker).max(model) + queue
+        shut(&self.breaker).max(model) + queue + self.placement(lane, now)
+    }
+
+    /// Whether a newcomer in this lane would be the first to get a slot.
+    fn is_next(&self, lane: Option<Lane>, now: Instant) -> bool {
+        // Those who wait for models that are not loaded leave it the free slots.
+        let warm = self.warm.as_ref().zip(lane).filter(|(warm, lane)| warm.schedules(*lane));
+        match warm {
+            Some((warm, lane)) => {
+                self.line.waiting_in(lane) == 0
+                    && (warm.is_open(lane, now) || warm.is_cold(lane, now))
+            }
+            None => self.line.is_empty(),
+        }
+    }
+
+    /// What the load of this model costs a newcomer.
+    fn placement(&self, lane: Option<Lane>, now: Instant) -> Duration {
+        let Some(warm) = &self.warm else { return Duration::ZERO };
+        let hold = lane.and_then(|lane| warm.hold(lane)).or(self.costs.mean_hold());
+        warm.placement(lane, &self.line, (hold.unwrap_or(UNMEASURED), UNMEASURED), now)
     }
 
     /// The most jobs served before this waiting job, and how long that and the load of its model

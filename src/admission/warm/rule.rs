@@ -204,22 +204,22 @@ impl Warm {
         if !self.is_cold(lane, now) {
             return Duration::ZERO;
         }
-        let left = |swap: &Swap| {
-            let drained = match swap.phase {
-                Phase::Drain => self.drained(&swap.leaving),
-                Phase::Load { .. } => Duration::ZERO,
-            };
-            drained + self.load_left(swap, now)
-        };
-        match &self.swap {
-            Some(swap) if swap.target == lane => left(swap),
-            swap => {
-                let Foreseen { when, leaving, .. } = self.foresee(lane, line, now);
-                let wait = when.saturating_duration_since(now);
-                let other = swap.as_ref().map_or(Duration::ZERO, left);
-                wait.max(other) + self.drained(&leaving) + self.load(lane)
-            }
+        if self.swap.as_ref().is_some_and(|swap| swap.target == lane) {
+            return self.swap_left(now);
         }
+        let Foreseen { when, leaving, .. } = self.foresee(lane, line, now);
+        let wait = when.saturating_duration_since(now);
+        wait.max(self.swap_left(now)) + self.drained(&leaving) + self.load(lane)
+    }
+
+    /// How long the swap in progress still takes; zero without one.
+    pub(super) fn swap_left(&self, now: Instant) -> Duration {
+        let Some(swap) = &self.swap else { return Duration::ZERO };
+        let drained = match swap.phase {
+            Phase::Drain => self.drained(&swap.leaving),
+            Phase::Load { .. } => Duration::ZERO,
+        };
+        drained + self.load_left(swap, now)
     }
 
     /// The least time until this lane's model can be loaded, whatever else happens: for refusals,

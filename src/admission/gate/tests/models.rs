@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::admission::gate::loading::Loaded;
+use crate::admission::refusal::UNMEASURED;
 use crate::admission::warm::{LoadEnd, LoadOrder, Needs, WarmPolicy};
 use crate::chat::LoadBy;
 
@@ -144,4 +145,42 @@ fn what_is_not_loaded_need_not_be_loaded_again() {
     let mut fair = Bench::new(4, 64);
     fair.come(fair.of_model("a"));
     assert!(!fair.reload("a"));
+}
+
+#[test]
+fn a_model_that_has_to_be_loaded_costs_its_load_those_that_go_for_it_and_one_turn() {
+    let mut bench = with_a_loaded();
+    bench.measure(2.0);
+    let wait = |bench: &Bench, model| bench.gate.expected_wait(model, bench.now);
+    assert_eq!(wait(&bench, "a"), seconds(0.0));
+    // Neither load was ever seen, and nobody knows whether it fits beside the other.
+    assert_eq!(wait(&bench, "b"), (UNMEASURED + UNMEASURED) + seconds(2.0));
+    bench.come(bench.loading("b"));
+    let order = bench.gate.take_order().unwrap();
+    // It comes anyway: nothing has to go for one job more.
+    let comes = wait(&bench, "b");
+    assert!(comes < wait(&bench, "c"), "{comes:?}");
+    bench.came(&order, 3.0, &["a", "b"]);
+    // What fits beside the others costs nobody else a load.
+    assert_eq!(wait(&bench, "a"), seconds(0.0));
+    bench.come(bench.loading("c"));
+    let order = bench.gate.take_order().unwrap();
+    bench.came(&order, 5.0, &["a", "b", "c"]);
+    bench.believe(&["b", "c"]);
+    assert_eq!(wait(&bench, "a"), seconds(5.0 + 2.0));
+}
+
+#[test]
+fn who_waits_for_a_load_does_not_make_a_loaded_model_s_newcomers_wait() {
+    let mut bench = with_a_loaded();
+    bench.measure(2.0);
+    let running = bench.come(bench.loading("a"));
+    bench.come(bench.loading("b"));
+    assert!(bench.runs(running));
+    assert!(bench.gate.expected_wait("a", bench.now) > seconds(0.0), "it is about to go");
+    bench.end(running, OK);
+    let order = bench.gate.take_order().unwrap();
+    bench.came(&order, 3.0, &["b"]);
+    bench.come(bench.loading("a"));
+    assert_eq!(bench.gate.expected_wait("b", bench.now), seconds(0.0));
 }
