@@ -20,6 +20,8 @@ pub(super) fn refine(class: RejectionClass, words: &str) -> RejectionClass {
         RejectionClass::Broken if is_too_large(words) => RejectionClass::ContextTooLong,
         RejectionClass::Broken if blames_request(words) => RejectionClass::BadRequest,
         RejectionClass::Overloaded if says_nothing_begun(words) => RejectionClass::NotBegun,
+        // llama.cpp's router, whose models are all at work.
+        RejectionClass::Broken if words.contains("model limit reached") => RejectionClass::NotBegun,
         RejectionClass::Forbidden if is_about_model(words) => RejectionClass::UnknownModel,
         RejectionClass::Forbidden if is_about_content(words) => RejectionClass::ContentFilter,
         class => class,
@@ -229,6 +231,12 @@ mod tests {
         ] {
             assert_eq!(refine(RejectionClass::Overloaded, words), class, "{words}");
         }
+    }
+
+    #[test]
+    fn a_500_means_not_begun_if_all_models_of_a_router_are_at_work() {
+        let words = "model limit reached, try again later";
+        assert_eq!(refine(RejectionClass::Broken, words), RejectionClass::NotBegun);
     }
 
     #[test]
