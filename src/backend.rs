@@ -31,6 +31,7 @@ pub mod pins;
 mod quirks;
 mod report;
 mod stream;
+mod swapper;
 #[cfg(test)]
 mod testing;
 mod tool_names;
@@ -58,6 +59,7 @@ use openai::has_newer_limit;
 pub use output_limit::allowed_output_tokens;
 use own_fields::{foreign_fields, own_fields};
 pub use quirks::{ApiVersion, LimitField, Quirks, SystemPlace};
+pub use swapper::Swapper;
 
 /// The largest undivided piece of an answer, in bytes: a line, an event or a unary body.
 pub const MAX_PIECE: usize = 32 * 1024 * 1024;
@@ -128,6 +130,12 @@ pub trait Backend: Sync {
 
     /// The call that loads a model and does nothing else; `None` where servers have no such call.
     fn load(&self, _load: Load<'_>) -> Option<UpstreamRequest> {
+        None
+    }
+
+    /// What the server is that has listed these models, where it is one that loads models as others
+    /// of its API do not; `None` if it is not known to load any.
+    fn swapper(&self, _list: &[Model]) -> Option<Swapper> {
         None
     }
 

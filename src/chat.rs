@@ -31,7 +31,7 @@ pub use event::{
     ChatEvent, Completion, Durations, Finish, TokenLogprob, ToolCallPiece, Usage, Whole, later_of,
 };
 pub use facts::{Ability, Facts};
-pub use model::{Listing, LoadBy, Model, Naming, Offer, untagged};
+pub use model::{Listing, LoadBy, Memory, Model, Naming, Offer, untagged};
 pub use paths::{CleanPath, PathPattern};
 pub use raw::{Lane, Method, ModelAt, RawHead, RawRequest};
 pub use reason::{Reason, RefusalReason};

@@ -102,7 +102,7 @@ pub struct Provider {
     /// What its models are loaded with.
     contexts: Arc<pins::Contexts>,
     /// What it runs for the models of its last list.
-    runners: Mutex<Option<Arc<loads::runners::Runners>>>,
+    runners: Mutex<loads::runners::Known>,
     /// What it was seen to have loaded.
     seen_loaded: Mutex<loads::counted::Seen>,
     /// Notified when an answer took so long to begin that something must have been loaded.

@@ -25,8 +25,8 @@ pub(super) mod usage;
 use super::document::{read_result, unexpected};
 use super::stream::EventDecoder;
 use super::{
-    Backend, Below, DecodeError, Decoder, LimitField, NO_PATH, Rejection, Target, UpstreamRequest,
-    bearer, unsupported_error,
+    Backend, Below, DecodeError, Decoder, LimitField, NO_PATH, Rejection, Swapper, Target,
+    UpstreamRequest, bearer, unsupported_error,
 };
 use crate::chat::{Api, Ask, ChatRequest, Endpoint, GatewayError, Listing, Model};
 
@@ -118,6 +118,10 @@ impl Backend for OpenAi {
             Listing::Installed => Some(other_calls::listing(api_key)),
             Listing::Loaded => None,
         }
+    }
+
+    fn swapper(&self, list: &[Model]) -> Option<Swapper> {
+        Swapper::of(list)
     }
 
     fn read_listing(&self, body: &[u8]) -> Result<Vec<Model>, DecodeError> {

@@ -22,6 +22,25 @@ pub struct Model {
     pub facts: Facts,
     /// The provider's whole entry, for clients of the same API: Ollama's.
     pub entry: Option<Map<String, Value>>,
+    /// What else it may be asked for by, where the list says so.
+    pub aliases: Vec<String>,
+    /// Whether it is in memory, where the list says so.
+    pub memory: Option<Memory>,
+}
+
+/// Whether a server has a model in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Memory {
+    /// It answers at once.
+    Loaded,
+    /// It is being loaded.
+    Loading,
+    /// It is not loaded, and its last load did not fail.
+    Unloaded,
+    /// It is not loaded, because its last load failed.
+    Failed,
+    /// Another server has it: nothing is loaded for it here.
+    Elsewhere,
 }
 
 impl Model {
@@ -97,7 +116,8 @@ impl Model {
     /// Whether `name` means this model: in Ollama's names, `:latest` is the default tag.
     #[must_use]
     pub fn is_called(&self, name: &str) -> bool {
-        untagged(&self.name) == untagged(name)
+        let is_it = |own: &str| untagged(own) == untagged(name);
+        is_it(&self.name) || self.aliases.iter().any(|alias| is_it(alias))
     }
 }
 

@@ -85,9 +85,7 @@ async fn read_longer(station: &Station, models: &[Model]) {
         body: Vec::new(),
         dropped: Vec::new(),
     };
-    let mut call = Call::from(request);
-    call.at_root = true;
-    let read = timeout(LOOK_TIME, read(station, call)).await;
+    let read = timeout(LOOK_TIME, read(station, Call::at_root(request))).await;
     let body = match read {
         Ok(Ok(body)) => body,
         Ok(Err(unlisted)) => {

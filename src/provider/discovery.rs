@@ -13,9 +13,10 @@ use serde_json::{Map, Value};
 
 use super::Provider;
 use super::client::{Call, Connection};
+use super::loads::swapping;
 use super::station::Station;
 use crate::backend::{RejectionClass, Target};
-use crate::chat::{Ask, ChatEvent, Effort, Listing, Model, ShowRequest, Whole};
+use crate::chat::{Ask, ChatEvent, Effort, Listing, Memory, Model, ShowRequest, Whole};
 
 /// How long a look may take, connecting included.
 pub(super) const LOOK_TIME: Duration = Duration::from_secs(5);
@@ -31,7 +32,7 @@ pub(super) struct Unlisted {
 }
 
 impl Unlisted {
-    fn by_live_provider(why: String) -> Self {
+    pub(super) fn by_live_provider(why: String) -> Self {
         Self { why, is_alive: true }
     }
 }
@@ -58,6 +59,13 @@ pub(super) async fn look(station: Rc<Station>, listing: Listing) {
 /// Dropping it closes the connection.
 pub(super) async fn ask(station: &Station, listing: Listing) -> Result<Vec<Model>, Unlisted> {
     let provider = &station.provider;
+    if listing == Listing::Loaded
+        && let Some(swapper) = provider.swapper()
+    {
+        let (_, mut models) = swapping::list(station, swapper).await?;
+        models.retain(|model| model.memory == Some(Memory::Loaded));
+        return Ok(models);
+    }
     let call = provider.backend.listing(listing, provider.api_key());
     let Some(call) = call else { return Ok(Vec::new()) };
     let body = read(station, call).await?;

@@ -11,6 +11,7 @@ pub(super) mod counted;
 mod listed;
 mod refused;
 pub(super) mod runners;
+pub(super) mod swapping;
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -23,7 +24,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::Provider;
-use super::client::{Client, Connection};
+use super::client::{Call, Client, Connection};
 use super::discovery;
 use super::failed::Failed;
 use super::pins::is_unload;
@@ -157,7 +158,10 @@ impl Provider {
     }
 
     fn loaded(&self, listed: &Model) -> Option<Loaded> {
-        let runner = self.backend.runner(listed)?;
+        let runner = match self.swapper() {
+            Some(swapper) => swapper.runner(listed)?,
+            None => self.backend.runner(listed)?,
+        };
         // The list of what is installed knows more than the list of what is loaded.
         let needs = self.needs_of(&listed.name, runner.by == LoadBy::Embedding);
         let needs = needs.unwrap_or_else(|| {
@@ -236,6 +240,11 @@ enum Silence {
 /// What the server has loaded; `ordered` is what the gateway itself had loaded since the last time.
 async fn ask(station: &Station, ordered: Option<&str>) -> Result<Vec<Loaded>, Silence> {
     let provider = &station.provider;
+    match provider.tells_loads() {
+        Some(true) => {}
+        Some(false) => return Err(Silence::Mute),
+        None => return Err(Silence::Down),
+    }
     let asked =
         tokio::time::timeout(discovery::LOOK_TIME, discovery::ask(station, Listing::Loaded));
     match asked.await {
@@ -262,19 +271,15 @@ async fn ask(station: &Station, ordered: Option<&str>) -> Result<Vec<Loaded>, Si
 async fn carry_out(station: &Rc<Station>, loading: Loading) {
     let Some(order) = loading.order().cloned() else { return };
     let provider = &station.provider;
-    shorten(station, &order).await;
-    let since = Instant::now();
-    let mut result = load(station, &order.model, order.by).await;
-    if matches!(&result, Err(failed) if is_refused(failed)) {
-        // Perhaps it is a model of the other kind.
-        let other = match order.by {
-            LoadBy::Prompt => LoadBy::Embedding,
-            LoadBy::Embedding => LoadBy::Prompt,
-        };
-        if load(station, &order.model, other).await.is_ok() {
-            result = Ok(());
-        }
+    let swapper = provider.swapper();
+    if swapper.is_none() {
+        shorten(station, &order).await;
     }
+    let since = Instant::now();
+    let result = match swapper {
+        None => load(station, &order).await,
+        Some(swapper) => swapping::load(station, swapper, &order).await,
+    };
     let took = since.elapsed();
     let end = match result {
         Ok(()) => LoadEnd::Loaded,
@@ -326,8 +331,17 @@ async fn shorten(station: &Station, order: &LoadOrder) {
     }
 }
 
-async fn load(station: &Station, model: &str, by: LoadBy) -> Result<(), Failed> {
-    call(station, model, by, None).await
+async fn load(station: &Station, order: &LoadOrder) -> Result<(), Failed> {
+    let result = call(station, &order.model, order.by, None).await;
+    if !matches!(&result, Err(failed) if is_refused(failed)) {
+        return result;
+    }
+    // Perhaps it is a model of the other kind.
+    let other = match order.by {
+        LoadBy::Prompt => LoadBy::Embedding,
+        LoadBy::Embedding => LoadBy::Prompt,
+    };
+    call(station, &order.model, other, None).await.or(result)
 }
 
 /// Makes a call that loads a model, and reads its answer.
@@ -344,6 +358,12 @@ pub(super) async fn call(
         None => provider.pin_load(&mut call, model),
         Some(_) => provider.pin_stay(&mut call, model),
     }
+    send(station, call.into(), model).await
+}
+
+/// Sends a call that concerns a model's place in memory, and reads its answer.
+async fn send(station: &Station, call: Call, model: &str) -> Result<(), Failed> {
+    let provider = &station.provider;
     let sending = async {
         let sent = station.client.send(call, "load", Connection::Fresh).await;
         let mut head = sent.map_err(|error| error.into_failed(provider))?;

@@ -88,8 +88,14 @@ impl Provider {
     /// `ModelNotFound` when the provider does not have it, and the failure of the call.
     pub async fn unload_model(self: &Arc<Self>, model: &str) -> Result<(), GatewayError> {
         let station = self.find(model).await?;
-        // An unloading prompt works for every kind of model, and loads none.
-        let unloaded = loads::call(&station, model, LoadBy::Prompt, Some(&json!(0))).await;
+        let unloaded = match self.swapper() {
+            Some(swapper) => loads::swapping::unload(&station, swapper, model).await,
+            // An unloading prompt works for every kind of model, and loads none.
+            None if self.has_loaded_list() => {
+                loads::call(&station, model, LoadBy::Prompt, Some(&json!(0))).await
+            }
+            None => return Err(self.loads_nothing_for(model)),
+        };
         self.surprised.notify_one();
         unloaded.map_err(|failed| failed.error)
     }

@@ -41,7 +41,9 @@ pub enum LoadedBy<'a> {
         /// From the order to the model being loaded.
         took: Duration,
     },
-    /// The server loaded it for a call by the gateway or by another client.
+    /// An Ollama loaded it for a call by the gateway or by another client.
+    Ollama,
+    /// Another server did.
     Server,
 }
 
@@ -85,7 +87,8 @@ impl ModelLoaded<'_> {
                 log::info!(target: "loads", provider = provider, model = name, load_ms = load_ms; "model loaded");
                 "gateway"
             }
-            LoadedBy::Server => "ollama",
+            LoadedBy::Ollama => "ollama",
+            LoadedBy::Server => "server",
         };
         METRICS.loads.with_label_values(&[provider, model, word]).inc();
     }

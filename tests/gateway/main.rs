@@ -70,6 +70,7 @@ mod shutdown;
 mod simulator;
 mod slow;
 mod soak;
+mod swappers;
 mod tls;
 mod topologies;
 mod tracing;

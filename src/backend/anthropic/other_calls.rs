@@ -52,7 +52,7 @@ pub(super) fn models(body: &[u8]) -> Result<Vec<Model>, DecodeError> {
             created: time(&entry, &["created_at", "created"]),
             owner: Some("anthropic".to_owned()),
             facts: facts(&entry),
-            entry: None,
+            ..Model::default()
         })
     };
     Ok(entries(body, &["data", "models"])?.into_iter().filter_map(model).collect())

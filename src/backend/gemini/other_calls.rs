@@ -96,7 +96,7 @@ pub(super) fn models(body: &[u8]) -> Result<Vec<Model>, DecodeError> {
             created: time(&entry, &["createTime", "created"]),
             owner: Some("google".to_owned()),
             facts: facts(name, &entry),
-            entry: None,
+            ..Model::default()
         })
     };
     Ok(entries(body, &["models", "data"])?.into_iter().filter_map(model).collect())

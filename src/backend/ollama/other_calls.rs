@@ -74,7 +74,8 @@ pub(super) fn models(body: &[u8]) -> Result<Vec<Model>, DecodeError> {
         let owner = name.rsplit_once('/').map_or("library", |(owner, _)| owner).to_owned();
         let context = number(&entry, &["/context_length", "/details/context_length"]);
         let facts = facts_of(context, entry.get("capabilities"));
-        Some(Model { name, created, owner: Some(owner), facts, entry: Some(entry) })
+        let (owner, entry) = (Some(owner), Some(entry));
+        Some(Model { name, created, owner, facts, entry, ..Model::default() })
     };
     Ok(entries(body, &["models", "data"])?.into_iter().filter_map(model).collect())
 }

@@ -9,6 +9,7 @@ use super::usage;
 use crate::backend::document::parse;
 use crate::backend::lenient::{count, optional};
 use crate::backend::model_list::{entries, facts_of, first_text, has_word, number, time};
+use crate::backend::swapper;
 use crate::backend::{DecodeError, UpstreamRequest, bearer, own_fields, refuse_no_input};
 use crate::chat::{Ability, Api, EmbedRequest, Facts, GatewayError, Model, Usage, Whole};
 
@@ -99,6 +100,8 @@ pub(super) fn models(body: &[u8]) -> Result<Vec<Model>, DecodeError> {
             owner: first_text(&entry, &["owned_by", "organization"]).map(ToOwned::to_owned),
             facts: facts(&entry),
             entry: None,
+            aliases: swapper::aliases(&entry),
+            memory: swapper::memory(&entry),
         })
     };
     Ok(entries(body, &["data", "models"])?.into_iter().filter_map(model).collect())

@@ -33,6 +33,7 @@ impl Review<'_> {
             self.globs(&path.key("models"), provider.models.globs());
             self.models(&path.key("models"), provider);
             self.preload(&path.key("preload"), provider);
+            self.scheduling(&path.key("scheduling"), provider);
             for (name, info) in &provider.models_info {
                 if let Some(context) = info.context {
                     let path = path.key("models_info").key(name).key("context");
@@ -60,6 +61,18 @@ impl Review<'_> {
         }
         if !provider.preload.is_empty() && provider.scheduling() != Scheduling::Warm {
             let message = "has no effect: only with scheduling = \"warm\" the gateway loads models";
+            self.warn(path, message);
+        }
+    }
+
+    fn scheduling(&mut self, path: &KeyPath, provider: &ProviderSettings) {
+        let loads_none = match provider.backend {
+            BackendName::Anthropic | BackendName::Gemini => true,
+            BackendName::Ollama | BackendName::Openai => false,
+        };
+        if loads_none && provider.scheduling() == Scheduling::Warm {
+            let message = "has no effect: \"warm\" is for servers that load the models that they are \
+                           asked for";
             self.warn(path, message);
         }
     }

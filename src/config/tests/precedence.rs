@@ -331,6 +331,9 @@ fn models_are_loaded_in_advance_only_where_loads_are_scheduled() {
     let loaded = load_text(text, &[]).unwrap();
     assert!(warnings(&loaded).contains("providers.ollama.preload: has no effect"));
     assert_eq!(loaded.warnings.len(), 1);
+    let vendor = "[providers.anthropic]\nscheduling = 'warm'\n";
+    let loaded = load_text(vendor, &[]).unwrap();
+    assert!(warnings(&loaded).contains("providers.anthropic.scheduling: has no effect"));
     let loaded = load_text("[providers.ollama]\npreload = ['a']\n", &[]).unwrap();
     assert_eq!((warnings(&loaded).as_str(), loaded.warnings.len()), ("", 0));
 }

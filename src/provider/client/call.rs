@@ -51,6 +51,11 @@ impl From<UpstreamRequest> for Call {
 }
 
 impl Call {
+    /// A call whose path is beside the version at the end of the provider's address.
+    pub fn at_root(request: UpstreamRequest) -> Self {
+        Self { at_root: true, ..Self::from(request) }
+    }
+
     /// A call that passes a request on.
     pub fn passing_on(request: UpstreamRequest, method: Method, at_root: bool) -> Self {
         Self { request, method: Some(method), at_root, upload: None }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::admission::gate::loading::Loaded;
 use crate::chat::untagged;
 use crate::provider::Provider;
+use crate::provider::settings::BackendName;
 use crate::telemetry::{LoadedBy, ModelLoaded, ModelsLoaded};
 
 /// What a server had loaded when it was last asked; `None` before the first time.
@@ -24,7 +25,9 @@ impl Provider {
         let is_new = |model: &&Arc<str>| known.is_some_and(|known| !known.contains(*model));
         for model in now.iter().filter(is_new).filter(|model| !is_ours(model)) {
             let (provider, model) = (&*self.name, self.model_label(model));
-            ModelLoaded { provider, model, by: LoadedBy::Server }.emit();
+            let is_ollama = self.settings.backend == BackendName::Ollama;
+            let by = if is_ollama { LoadedBy::Ollama } else { LoadedBy::Server };
+            ModelLoaded { provider, model, by }.emit();
         }
         let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
         for model in before.iter().flatten() {

@@ -6,9 +6,17 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::admission::warm::Needs;
-use crate::backend::{Backend, ModelRunner};
+use crate::backend::{Backend, ModelRunner, Swapper};
 use crate::chat::{Listing, LoadBy, Model, untagged};
 use crate::provider::Provider;
+
+/// What is known of a provider's runners.
+#[derive(Debug, Default)]
+pub(in crate::provider) struct Known {
+    last: Option<Arc<Runners>>,
+    /// Whether the log says already that the server does not tell what it has loaded.
+    is_untold: bool,
+}
 
 /// The runners of the models of one list.
 #[derive(Debug)]
@@ -18,12 +26,18 @@ pub(in crate::provider) struct Runners {
     by_name: HashMap<Box<str>, Needs>,
     /// How many models the server loads.
     count: usize,
+    /// What it is, if it is a server that loads models as others of its API do not.
+    swapper: Option<Swapper>,
 }
 
 impl Runners {
     fn of(list: Arc<[Model]>, backend: &dyn Backend) -> Self {
-        let runners: Vec<Option<ModelRunner>> =
-            list.iter().map(|model| backend.runner(model)).collect();
+        let swapper = backend.swapper(&list);
+        let runner = |model| match swapper {
+            Some(swapper) => swapper.runner(model),
+            None => backend.runner(model),
+        };
+        let runners: Vec<Option<ModelRunner>> = list.iter().map(runner).collect();
         // The first name of each digest, so that a model with one name is found by that name,
         // whether or not the list is known.
         let mut first: HashMap<&str, &str> = HashMap::new();
@@ -43,11 +57,15 @@ impl Runners {
             {
                 let key = model.digest().and_then(|digest| first.get(digest)).copied();
                 let key = Arc::from(key.unwrap_or(name));
-                by_name.insert(Box::from(name), Needs { key, by, slots });
+                let needs = Needs { key, by, slots };
+                for alias in &model.aliases {
+                    by_name.entry(Box::from(untagged(alias))).or_insert_with(|| needs.clone());
+                }
+                by_name.insert(Box::from(name), needs);
             }
         }
         let count = runners.iter().flatten().count();
-        Self { list: Arc::clone(&list), by_name, count }
+        Self { list: Arc::clone(&list), by_name, count, swapper }
     }
 }
 
@@ -55,15 +73,47 @@ impl Provider {
     /// The runners of the last list; `None` when there was never one.
     fn runners(&self) -> Option<Arc<Runners>> {
         let list = self.catalogue.list(Listing::Installed).models()?;
-        let mut runners = self.runners.lock();
-        match &*runners {
-            Some(known) if Arc::ptr_eq(&known.list, &list) => Some(Arc::clone(known)),
+        let mut known = self.runners.lock();
+        match &known.last {
+            Some(last) if Arc::ptr_eq(&last.list, &list) => Some(Arc::clone(last)),
             _ => {
                 let read = Arc::new(Runners::of(list, self.backend));
-                *runners = Some(Arc::clone(&read));
+                let is_silent =
+                    self.schedules_loads() && read.swapper.is_none() && !self.has_loaded_list();
+                if is_silent && !std::mem::replace(&mut known.is_untold, true) {
+                    log::warn!(
+                        "provider `{}`: scheduling = \"warm\" has no effect, since its server does \
+                         not say which of its models are loaded: requests are served in the order \
+                         of the line",
+                        self.name
+                    );
+                }
+                known.last = Some(Arc::clone(&read));
                 Some(read)
             }
         }
+    }
+
+    /// What its server is, if its loads are scheduled in another way than an Ollama's.
+    pub(in crate::provider) fn swapper(&self) -> Option<Swapper> {
+        if !self.schedules_loads() {
+            return None;
+        }
+        self.runners()?.swapper
+    }
+
+    /// Whether its server says what it has loaded, as far as that is known; `None` while it has not
+    /// listed its models.
+    pub(super) fn tells_loads(&self) -> Option<bool> {
+        match self.has_loaded_list() {
+            true => Some(true),
+            false => Some(self.runners()?.swapper.is_some()),
+        }
+    }
+
+    /// Whether all servers of its API say what they have loaded.
+    pub(in crate::provider) fn has_loaded_list(&self) -> bool {
+        self.backend.listing(Listing::Loaded, None).is_some()
     }
 
     /// Whether it has listed no more than one model that it loads: then none competes with another.
