@@ -13,9 +13,8 @@ use serde_json::{Map, Value};
 
 use super::Provider;
 use super::client::{Call, Connection};
-use super::loads::swapping;
 use super::station::Station;
-use crate::backend::{RejectionClass, Target};
+use crate::backend::{RejectionClass, Swapper, Target};
 use crate::chat::{Ask, ChatEvent, Effort, Listing, Memory, Model, ShowRequest, Whole};
 
 /// How long a look may take, connecting included.
@@ -62,7 +61,7 @@ pub(super) async fn ask(station: &Station, listing: Listing) -> Result<Vec<Model
     if listing == Listing::Loaded
         && let Some(swapper) = provider.swapper()
     {
-        let (_, mut models) = swapping::list(station, swapper).await?;
+        let (_, mut models) = what_is_loaded(station, swapper).await?;
         models.retain(|model| model.memory == Some(Memory::Loaded));
         return Ok(models);
     }
@@ -71,6 +70,31 @@ pub(super) async fn ask(station: &Station, listing: Listing) -> Result<Vec<Model
     let body = read(station, call).await?;
     let models = provider.backend.read_listing(&body);
     models.map_err(|error| Unlisted::by_live_provider(error.to_string()))
+}
+
+/// Asks what is loaded, and which server it is.
+///
+/// # Errors
+///
+/// The reason why there is no list.
+pub(super) async fn what_is_loaded(
+    station: &Station,
+    mut swapper: Swapper,
+) -> Result<(Swapper, Vec<Model>), Unlisted> {
+    loop {
+        let call = swapper.listing(station.provider.api_key());
+        let listed = match read(station, Call::at_root(call)).await {
+            Ok(body) => {
+                swapper.read(&body).map_err(|error| Unlisted::by_live_provider(error.to_string()))
+            }
+            Err(unlisted) => Err(unlisted),
+        };
+        match (listed, swapper.older()) {
+            (Ok(models), _) => return Ok((swapper, models)),
+            (Err(unlisted), Some(older)) if unlisted.is_alive => swapper = older,
+            (Err(unlisted), _) => return Err(unlisted),
+        }
+    }
 }
 
 /// Whether the provider refuses to list its models to the gateway, by a status or words about

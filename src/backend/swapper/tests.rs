@@ -1,3 +1,5 @@
+//! Each server's own words: its lists, and the calls that load and unload.
+
 use serde_json::json;
 
 use super::*;

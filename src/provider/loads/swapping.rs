@@ -10,7 +10,7 @@ use crate::admission::warm::LoadOrder;
 use crate::backend::{Load, Swapper};
 use crate::chat::{ErrorKind, GatewayError, Memory, Model};
 use crate::provider::client::Call;
-use crate::provider::discovery::{LOOK_TIME, Unlisted, read};
+use crate::provider::discovery::{LOOK_TIME, what_is_loaded};
 use crate::provider::failed::Failed;
 use crate::provider::retry::Failure;
 use crate::provider::station::Station;
@@ -19,31 +19,6 @@ use crate::provider::station::Station;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 /// And at most so long.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-
-/// Asks what is loaded, and which server it is.
-///
-/// # Errors
-///
-/// The reason why there is no list.
-pub(in crate::provider) async fn list(
-    station: &Station,
-    mut swapper: Swapper,
-) -> Result<(Swapper, Vec<Model>), Unlisted> {
-    loop {
-        let call = swapper.listing(station.provider.api_key());
-        let listed = match read(station, Call::at_root(call)).await {
-            Ok(body) => {
-                swapper.read(&body).map_err(|error| Unlisted::by_live_provider(error.to_string()))
-            }
-            Err(unlisted) => Err(unlisted),
-        };
-        match (listed, swapper.older()) {
-            (Ok(models), _) => return Ok((swapper, models)),
-            (Err(unlisted), Some(older)) if unlisted.is_alive => swapper = older,
-            (Err(unlisted), _) => return Err(unlisted),
-        }
-    }
-}
 
 /// Has a model loaded, and waits until the server lists it as loaded.
 pub(super) async fn load(
@@ -170,7 +145,7 @@ async fn settle(
 }
 
 async fn listed(station: &Station, swapper: Swapper) -> Result<(Swapper, Vec<Model>), Failed> {
-    let unlisted = match tokio::time::timeout(LOOK_TIME, list(station, swapper)).await {
+    let unlisted = match tokio::time::timeout(LOOK_TIME, what_is_loaded(station, swapper)).await {
         Ok(Ok(found)) => return Ok(found),
         Ok(Err(unlisted)) => unlisted.why,
         Err(_) => "no answer in time".to_owned(),
