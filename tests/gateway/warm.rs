@@ -89,6 +89,8 @@ async fn models_that_fit_are_loaded_once_each() {
     let metrics = gateway.metrics().await;
     let by = |by| metrics.sum("llm_gateway_model_loads_total", &[("by", by)]);
     assert_eq!((by("gateway"), by("ollama")), (3.0, 0.0));
+    let provider = [("provider", "ollama")];
+    assert_eq!(metrics.sum("llm_gateway_model_load_seconds_count", &provider), 3.0);
     assert_eq!(metrics.sum("llm_gateway_model_loaded", &[("provider", "ollama")]), 3.0);
     gateway.end(24).await;
 }

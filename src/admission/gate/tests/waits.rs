@@ -162,6 +162,20 @@ fn each_reason_of_the_rule_is_the_one_that_decides() {
     bench.come(bench.loading("b"));
     assert_eq!((bench.running.len(), why(&bench)), (4, Why::Promised));
 
+    // Those who have had less are served first.
+    let mut bench = with_a_loaded_and_b_known();
+    let of = |bench: &Bench, caller: &str, model: &str| {
+        let share = bench.arrival(caller).share;
+        Arrival { share, ..bench.loading(model) }
+    };
+    let greedy: Vec<u32> = (0..8).map(|_| bench.come(of(&bench, "greedy", "a"))).collect();
+    bench.come(of(&bench, "greedy", "b"));
+    for job in greedy.into_iter().take(4) {
+        bench.end(job, OK);
+    }
+    bench.come(of(&bench, "modest", "a"));
+    assert_eq!(why(&bench), Why::HadMore);
+
     // A load that failed is not tried again at once.
     let mut bench = with_a_loaded_and_b_known();
     let failed = bench.come(bench.loading("b"));
