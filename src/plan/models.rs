@@ -32,6 +32,8 @@ pub struct PlannedModel {
     pub name: Arc<str>,
     /// How long it takes to load.
     pub load: Duration,
+    /// The memory that it takes in bytes, 0 if only the number of models is bounded.
+    pub size: u64,
 }
 
 /// One request of the workload.
@@ -56,8 +58,10 @@ pub struct Request {
 pub struct Workload {
     /// The models.
     pub models: Vec<PlannedModel>,
-    /// How many of them fit in memory.
+    /// How many of them may be in memory.
     pub room: usize,
+    /// The memory for them in bytes; `None` bounds only their number.
+    pub memory: Option<u64>,
     /// How many calls a loaded model runs at one time.
     pub slots: u32,
     /// The gateway's limits.

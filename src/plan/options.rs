@@ -14,7 +14,8 @@ use super::models::recorded::{LoadTime, Unsaid};
 use super::models::sources::{Planned, Server};
 use super::models::table::Draw;
 use crate::admission::Limits;
-use crate::units::parse_duration;
+use crate::sim::model_size;
+use crate::units::{parse_duration, parse_size};
 
 /// The options of `llm-gateway plan`.
 #[derive(Debug, Clone, clap::Args)]
@@ -25,9 +26,10 @@ pub struct PlanOptions {
     /// A file with a line per request: the seconds of its arrival and, if known, of its call
     #[arg(long, value_name = "FILE", conflicts_with_all = ["arrivals", "burst", "duration"])]
     arrivals_file: Option<PathBuf>,
-    /// A file with a line per key and model: KEY MODEL ARRIVALS ANSWER LOAD, or a gateway's log as
-    /// JSON, or `-` for standard input; a table and a log are added up. Compares the server alone,
-    /// the order of the line, and loads that are scheduled
+    /// A file with a line per key and model: KEY MODEL ARRIVALS ANSWER LOAD, then the model's SIZE
+    /// and `batch`, both optional; or a gateway's log as JSON, or `-` for standard input; a table
+    /// and a log are added up. Compares the server alone, the order of the line, and loads that are
+    /// scheduled
     #[arg(long, value_name = "FILE", conflicts_with_all = ["arrivals", "arrivals_file", "burst", "hold", "clients", "batch_share"])]
     models: Vec<PathBuf>,
     /// How long MODEL takes to load, or, without a name, those of which the log does not say it
@@ -36,9 +38,15 @@ pub struct PlanOptions {
     /// A key of the log whose requests are batch work
     #[arg(long, value_name = "KEY", requires = "models")]
     batch: Vec<String>,
-    /// Models that fit in memory, with --models
-    #[arg(long, value_name = "N", default_value_t = 1, requires = "models", value_parser = clap::value_parser!(u32).range(1..=1000))]
-    room: u32,
+    /// Models that fit in memory, with --models [default: 1, with --memory as many as its size allows]
+    #[arg(long, value_name = "N", requires = "models", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    room: Option<u32>,
+    /// Memory for models, whose sizes the table or --sizes says
+    #[arg(long, value_name = "SIZE", requires = "models", value_parser = parse_size)]
+    memory: Option<u64>,
+    /// Sizes of models, as in `llama3.1:70b=40GiB,mistral=4GiB`
+    #[arg(long, value_name = "NAME=SIZE", requires = "memory", value_delimiter = ',', value_parser = model_size)]
+    sizes: Vec<(String, u64)>,
     /// Requests that arrive together
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     burst: u32,
@@ -142,8 +150,11 @@ impl PlanOptions {
             batch: &self.batch,
             patience,
         };
+        let room = if self.memory.is_some() { MOST_ROOM } else { 1 };
         let server = Server {
-            room: self.room as usize,
+            room: self.room.unwrap_or(room) as usize,
+            memory: self.memory,
+            sizes: &self.sizes,
             slots: self.slots.unwrap_or(limits.max_concurrency.most()),
             limits: Limits {
                 max_queue: self.queue.unwrap_or(limits.max_queue),
@@ -155,6 +166,9 @@ impl PlanOptions {
         Some(Planned::read(&self.models, server, (draw, unsaid), &mut random))
     }
 }
+
+/// As many models as --room can say.
+const MOST_ROOM: u32 = 1000;
 
 /// Reads a duration above zero.
 fn some_time(text: &str) -> Result<Duration, String> {

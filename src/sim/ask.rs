@@ -11,16 +11,11 @@ use serde_json::Value;
 
 use super::field::Fields;
 use super::refusal::Refusal;
-use super::runner_options::RunnerOptions;
+use super::runner_options::{DEFAULT_NUM_CTX, RunnerOptions};
 use super::scheduler::FOREVER;
 
 #[cfg(test)]
 mod tests;
-
-/// The context length in tokens if a request sets none (Ollama's on a small GPU).
-pub const DEFAULT_NUM_CTX: u32 = 4096;
-/// How long a model stays if a request sets no keep-alive: `OLLAMA_KEEP_ALIVE`.
-pub const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(300);
 
 /// One request, of any endpoint.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,8 +40,8 @@ pub struct Ask {
     pub num_ctx: u32,
     /// The options that the model must be loaded with.
     pub options: RunnerOptions,
-    /// How long the model stays after this request.
-    pub keep_alive: Duration,
+    /// How long the model stays after this request, if it says so.
+    pub keep_alive: Option<Duration>,
     /// Whether the answer is streamed.
     pub stream: bool,
     /// Whether it is a fill-in-the-middle request.
@@ -143,7 +138,7 @@ impl Ask {
             seed: None,
             num_ctx: DEFAULT_NUM_CTX,
             options: RunnerOptions::default(),
-            keep_alive: DEFAULT_KEEP_ALIVE,
+            keep_alive: None,
             stream: true,
             fills: false,
         }
@@ -158,15 +153,15 @@ impl Message {
     }
 }
 
-/// Reads `keep_alive`: a duration string, or seconds; negative is forever.
+/// Reads `keep_alive`, if there is one: a duration string, or seconds; negative is forever.
 ///
 /// # Errors
 /// 400 for a string that is not a duration, or another type.
-pub fn keep_alive(fields: &Fields<'_>) -> Result<Duration, Refusal> {
-    let Some(value) = fields.get("keep_alive") else { return Ok(DEFAULT_KEEP_ALIVE) };
+pub fn keep_alive(fields: &Fields<'_>) -> Result<Option<Duration>, Refusal> {
+    let Some(value) = fields.get("keep_alive") else { return Ok(None) };
     let length = if let Some(seconds) = value.as_f64() {
         if seconds < 0.0 {
-            return Ok(FOREVER);
+            return Ok(Some(FOREVER));
         }
         Duration::try_from_secs_f64(seconds).unwrap_or(FOREVER)
     } else {
@@ -178,7 +173,7 @@ pub fn keep_alive(fields: &Fields<'_>) -> Result<Duration, Refusal> {
         }
         .map_err(invalid)?
     };
-    Ok(length.min(FOREVER))
+    Ok(Some(length.min(FOREVER)))
 }
 
 /// Reads the options that the model must be loaded with.
@@ -189,7 +184,8 @@ pub fn runner_options(fields: &Fields<'_>) -> Result<RunnerOptions, Refusal> {
     let empty = Value::Object(serde_json::Map::new());
     let options = Fields::new("Options", fields.get("options").unwrap_or(&empty))?;
     let num_ctx = integer(&options, "num_ctx")?.filter(|tokens| *tokens > 0);
-    let num_ctx = num_ctx.map(|tokens| u32::try_from(tokens).unwrap_or(u32::MAX));
+    let num_ctx =
+        num_ctx.map_or(DEFAULT_NUM_CTX, |tokens| u32::try_from(tokens).unwrap_or(u32::MAX));
     RunnerOptions::read(fields, &options, num_ctx)
 }
 
@@ -230,7 +226,7 @@ fn common(fields: &Fields<'_>) -> Result<Ask, Refusal> {
     ask.keep_alive = keep_alive(fields)?;
     ask.seed = integer(&options, "seed")?;
     ask.options = runner_options(fields)?;
-    ask.num_ctx = ask.options.num_ctx.unwrap_or(DEFAULT_NUM_CTX);
+    ask.num_ctx = ask.options.num_ctx;
     // Zero and negative mean no limit.
     ask.num_predict =
         num_predict.and_then(|most| u64::try_from(most).ok()).filter(|most| *most > 0);

@@ -22,10 +22,14 @@ const INSERT: [&str; 3] = ["codellama", "codestral", "starcoder"];
 /// One installed model.
 #[derive(Clone, Debug)]
 pub struct Model {
-    /// The name by which models are compared.
+    /// Its name.
     pub key: ModelKey,
+    /// The name that it was installed by: those of one model share what is loaded, and its digest.
+    pub blob: ModelKey,
     /// The family name, such as `llama3.1`.
     pub family: String,
+    /// Its size in bytes, on disk and in memory: unless set, four and a half bits per parameter.
+    pub size: u64,
     /// Its parameters in billions: from the tag (`70b`), else 8, or 0.1 for an embedding model.
     pub billions: f64,
     /// Whether it is an embedding model, which neither chats nor generates.
@@ -60,6 +64,29 @@ impl Catalog {
         Self { models }
     }
 
+    /// Sets the sizes of models in bytes, and installs those that are not; leaves out invalid
+    /// names.
+    pub fn set_sizes(&mut self, sizes: &[(String, u64)]) {
+        for (name, size) in sizes {
+            let Some(key) = ModelKey::parse(name) else { continue };
+            match self.models.iter_mut().find(|model| model.key == key) {
+                Some(model) => model.size = *size,
+                None => self.models.push(Model { size: *size, ..Model::new(key) }),
+            }
+        }
+    }
+
+    /// Gives models other names, as `ollama cp` does; leaves out invalid names and missing models.
+    pub fn copy(&mut self, aliases: &[(String, String)]) {
+        for (alias, name) in aliases {
+            if let (Some(key), Some(model)) = (ModelKey::parse(alias), self.find(name)) {
+                let copy = Model { key, ..model.clone() };
+                self.models.retain(|model| model.key != copy.key);
+                self.models.push(copy);
+            }
+        }
+    }
+
     /// Finds a model by any spelling of its name.
     pub fn find(&self, name: &str) -> Option<&Model> {
         let key = ModelKey::parse(name)?;
@@ -80,8 +107,10 @@ impl Model {
         let tag = key.short().rsplit(':').next().unwrap_or_default();
         let tagged = tag.strip_suffix('b').and_then(|number| number.parse::<f64>().ok());
         let plausible = tagged.filter(|billions| (0.01..=10_000.0).contains(billions));
+        let billions = plausible.unwrap_or(if embeds { 0.1 } else { 8.0 });
         Self {
-            billions: plausible.unwrap_or(if embeds { 0.1 } else { 8.0 }),
+            size: (billions * 562_500_000.0) as u64,
+            billions,
             embeds,
             thinks: !embeds && of(&THINKING),
             tools: !embeds && !of(&NO_TOOLS),
@@ -89,6 +118,7 @@ impl Model {
             is_serial: embeds || of(&SERIAL),
             embedding_length: if embeds { 768 } else { 4096 },
             family,
+            blob: key.clone(),
             key,
         }
     }
@@ -110,14 +140,9 @@ impl Model {
         if self.embeds { 2048 } else { 131_072 }
     }
 
-    /// Its size on disk in bytes, with four and a half bits per parameter.
-    pub fn size(&self) -> u64 {
-        (self.billions * 562_500_000.0) as u64
-    }
-
     /// A hexadecimal SHA-256 in place of the digest of the model's manifest.
     pub fn digest(&self) -> String {
-        Sha256::digest(self.key.short()).iter().map(|byte| format!("{byte:02x}")).collect()
+        Sha256::digest(self.blob.short()).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
@@ -141,7 +166,22 @@ mod tests {
         let catalog = Catalog::new(["a:70b", "a", "a:1e300b", "a:0b", "a:nanb"]);
         let billions: Vec<f64> = catalog.all().iter().map(|model| model.billions).collect();
         assert_eq!(billions, [70.0, 8.0, 8.0, 8.0, 8.0]);
-        assert_eq!(catalog.find("a:70b").expect("installed").size(), 39_375_000_000);
+        assert_eq!(catalog.find("a:70b").expect("installed").size, 39_375_000_000);
+    }
+
+    #[test]
+    fn sizes_are_as_said_and_other_names_are_of_the_same_model() {
+        let mut catalog = Catalog::new(["llama3.1", "qwen3"]);
+        let size = |name: &str, size| (name.to_owned(), size);
+        catalog.set_sizes(&[size("llama3.1", 7), size("mine:2b", 9), size("", 1)]);
+        let copy = |alias: &str, name: &str| (alias.to_owned(), name.to_owned());
+        catalog.copy(&[copy("helper", "llama3.1"), copy("other", "missing"), copy("", "qwen3")]);
+        let names: Vec<&str> = catalog.all().iter().map(|model| model.key.short()).collect();
+        assert_eq!(names, ["llama3.1:latest", "qwen3:latest", "mine:2b", "helper:latest"]);
+        let of = |name| catalog.find(name).expect(name);
+        assert_eq!([of("llama3.1").size, of("mine:2b").size, of("helper").size], [7, 9, 7]);
+        assert_eq!(of("helper").digest(), of("llama3.1").digest());
+        assert_ne!(of("helper").digest(), of("qwen3").digest());
     }
 
     #[test]

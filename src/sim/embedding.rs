@@ -32,8 +32,8 @@ pub struct Embed {
     pub truncate: bool,
     /// The length to cut the vectors to.
     pub dimensions: Option<usize>,
-    /// How long the model stays after this request.
-    pub keep_alive: Duration,
+    /// How long the model stays after this request, if it says so.
+    pub keep_alive: Option<Duration>,
     /// The options that the model must be loaded with.
     pub options: RunnerOptions,
 }

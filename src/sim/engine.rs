@@ -72,10 +72,13 @@ impl Engine {
                 0 => 3,
                 most => most as usize,
             },
+            memory: settings.memory,
             recovery: settings.unload.min(LONGEST),
             prompts: PromptBounds { stored: settings.prompt_cache, read: settings.read },
         };
-        let catalog = Catalog::new(settings.models.iter().map(String::as_str));
+        let mut catalog = Catalog::new(settings.models.iter().map(String::as_str));
+        catalog.set_sizes(&settings.sizes);
+        catalog.copy(&settings.aliases);
         let scheduler = Scheduler::new(bounds);
         Arc::new(Self {
             settings,

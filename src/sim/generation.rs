@@ -17,7 +17,7 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 
 use super::answer::{Answer, DoneReason, Piece, plan};
-use super::ask::{Ask, DEFAULT_NUM_CTX};
+use super::ask::Ask;
 use super::catalog::Model;
 use super::engine::{Engine, Turn};
 use super::field;
@@ -58,17 +58,17 @@ pub async fn completions(engine: Data<Engine>, body: web::Bytes) -> HttpResponse
 pub fn want(
     engine: &Engine,
     model: &Model,
-    keep_alive: Duration,
+    keep_alive: Option<Duration>,
     mut options: RunnerOptions,
 ) -> Want {
     // A context that is longer than the model's becomes the model's; one below 4 tokens becomes 4.
-    options.num_ctx = options.num_ctx.map(|asked| asked.clamp(4, model.context_length()));
-    let num_ctx = options.num_ctx.unwrap_or(DEFAULT_NUM_CTX.min(model.context_length()));
+    options.num_ctx = options.num_ctx.clamp(4, model.context_length());
     Want {
-        model: model.key.clone(),
+        model: model.blob.clone(),
+        name: model.key.clone(),
         options,
-        num_ctx,
         load: engine.load(&model.key),
+        size: model.size,
         slots: if model.is_serial { 1 } else { engine.settings.slots.max(1) as usize },
         keep_alive,
         generates: true,
@@ -141,7 +141,7 @@ async fn silent(
     writer: &Writer,
     arrived: Instant,
 ) -> Result<HttpResponse, Refusal> {
-    let (reason, load) = if want.keep_alive.is_zero() {
+    let (reason, load) = if want.keep_alive == Some(Duration::ZERO) {
         engine.unload(&want.model);
         (DoneReason::Unload, Duration::ZERO)
     } else {
@@ -163,8 +163,8 @@ fn able<'a>(engine: &'a Engine, ask: &Ask, shape: &Shape) -> Result<&'a Model, R
         Shape::Chat | Shape::Openai(_) => "chat",
     };
     let model = engine.catalog.find(name).ok_or_else(|| Refusal::not_found(name))?;
-    let loads_only = ask.messages.is_empty();
-    if model.embeds && !loads_only {
+    let unloads = ask.messages.is_empty() && ask.keep_alive == Some(Duration::ZERO);
+    if model.embeds && !unloads {
         return Err(Refusal::bad(format!("{name:?} does not support {verb}")));
     }
     if ask.think == Some(true) && !model.thinks {

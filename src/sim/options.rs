@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::name::ModelKey;
 use super::settings::SimSettings;
 use super::told::Counts;
+use crate::units::parse_size;
 
 /// The options of `llm-gateway sim`.
 #[derive(Debug, Clone, clap::Args)]
@@ -28,6 +29,18 @@ pub struct SimOptions {
     /// Models in memory at one time (OLLAMA_MAX_LOADED_MODELS)
     #[arg(long, default_value_t = 3, value_name = "M")]
     loaded: u32,
+    /// Memory for models: one loads beside others if it takes at most 80 % of what they leave
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    memory: Option<u64>,
+    /// Sizes of models, installed or not, as in `llama3.1:70b=40GiB,mistral=4GiB`
+    #[arg(long, value_name = "NAME=SIZE", value_delimiter = ',', value_parser = model_size)]
+    sizes: Vec<(String, u64)>,
+    /// Other names of installed models, as `ollama cp` gives them: `helper=llama3.1`
+    #[arg(long, value_name = "NAME=MODEL", value_delimiter = ',', value_parser = alias)]
+    alias: Vec<(String, String)>,
+    /// Calls that may wait for a load (OLLAMA_MAX_QUEUE)
+    #[arg(long, default_value_t = 512, value_name = "N")]
+    queue: u32,
     /// How long memory takes to come back after a model was unloaded
     #[arg(long, default_value_t = 500, value_name = "MS")]
     unload_ms: u64,
@@ -89,6 +102,10 @@ impl SimOptions {
             max_loaded_models: self.loaded,
             load: bare.map_or(default.load, |one| one.load),
             loads,
+            max_queue: self.queue,
+            memory: self.memory,
+            sizes: self.sizes.clone(),
+            aliases: self.alias.clone(),
             unload: Duration::from_millis(self.unload_ms),
             first_token: Duration::from_millis(self.first_token_ms),
             tokens_per_second: self.tokens_per_second,
@@ -119,13 +136,35 @@ fn tokens(text: &str) -> Result<u64, String> {
     number.ok_or_else(|| r#"write a number of tokens, as in "4000" or "64k""#.to_owned())
 }
 
+/// Reads a model's name and its size.
+///
+/// # Errors
+/// What would be right.
+pub fn model_size(text: &str) -> Result<(String, u64), String> {
+    let (name, size) = pair(text, "llama3.1:70b=40GiB")?;
+    Ok((name, parse_size(&size)?))
+}
+
+/// Reads another name and that of its model.
+fn alias(text: &str) -> Result<(String, String), String> {
+    let (alias, model) = pair(text, "helper=llama3.1")?;
+    ModelKey::parse(&model).ok_or_else(|| format!("`{model}` is no name of a model"))?;
+    Ok((alias, model))
+}
+
+fn pair(text: &str, example: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| format!("write it as in {example}"))?;
+    ModelKey::parse(name).ok_or_else(|| format!("`{name}` is no name of a model"))?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser;
 
     use super::*;
 
-    #[derive(Parser)]
+    #[derive(Debug, Parser)]
     struct Line {
         #[command(flatten)]
         options: SimOptions,
@@ -159,6 +198,33 @@ mod tests {
             ["", "k", "-1", "1.5k", "64kk9", "99999999999999999999", "18446744073709551615k"]
         {
             assert!(tokens(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn memory_sizes_and_names_are_read() {
+        let sizes = "llama3.1:70b=40GiB,mine=1GB";
+        let words = ["--memory", "24GiB", "--sizes", sizes, "--alias", "a=mine", "--queue", "7"];
+        let settings = read(&words).unwrap();
+        assert_eq!((settings.memory, settings.max_queue), (Some(24 << 30), 7));
+        let size = |name: &str, size| (name.to_owned(), size);
+        assert_eq!(settings.sizes, [size("llama3.1:70b", 40 << 30), size("mine", 1_000_000_000)]);
+        assert_eq!(settings.aliases, [("a".to_owned(), "mine".to_owned())]);
+        assert_eq!(read(&[]).unwrap().memory, None);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_what_is_right() {
+        for (words, right) in [
+            (["--sizes", "mine"], "write it as in llama3.1:70b=40GiB"),
+            (["--sizes", "mine=12"], "write a unit"),
+            (["--sizes", "a b=12GiB"], "`a b` is no name of a model"),
+            (["--alias", "helper"], "write it as in helper=llama3.1"),
+            (["--alias", "helper="], "`` is no name of a model"),
+            (["--memory", "24"], "write a unit"),
+        ] {
+            let error = read(&words).unwrap_err();
+            assert!(error.contains(right), "{words:?}: {error}");
         }
     }
 }

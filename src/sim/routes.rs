@@ -83,7 +83,7 @@ async fn version(engine: Data<Engine>) -> HttpResponse {
 async fn tags(engine: Data<Engine>) -> HttpResponse {
     let entry = |model: &Model| {
         let name = model.key.short();
-        json!({"name": name, "model": name, "modified_at": MODIFIED_AT, "size": model.size(),
+        json!({"name": name, "model": name, "modified_at": MODIFIED_AT, "size": model.size,
             "digest": model.digest(), "details": details(model),
             "capabilities": model.capabilities()})
     };
@@ -109,12 +109,12 @@ async fn ps(engine: Data<Engine>) -> HttpResponse {
     let now = SystemTime::now();
     let residents = engine.residents();
     let entries = residents.iter().filter_map(|resident| {
-        let name = resident.model.short();
+        let name = resident.name.short();
         let model = engine.catalog.find(name)?;
         let expires = now.checked_add(resident.stays).unwrap_or(now);
-        Some(json!({"name": name, "model": name, "size": model.size(), "digest": model.digest(),
+        Some(json!({"name": name, "model": name, "size": model.size, "digest": model.digest(),
             "details": details(model), "expires_at": timestamp(expires),
-            "size_vram": model.size(), "context_length": resident.num_ctx}))
+            "size_vram": model.size, "context_length": resident.num_ctx}))
     });
     ok(&json!({"models": entries.collect::<Vec<_>>()}))
 }
@@ -177,7 +177,7 @@ async fn embedded(engine: &Arc<Engine>, embed: &Embed) -> Result<HttpResponse, R
     let arrived = Instant::now();
     let model = installed(engine, &embed.model)?;
     let want = want(engine, model, embed.keep_alive, embed.options.clone());
-    let most = want.num_ctx as usize;
+    let most = want.options.num_ctx as usize;
     let mut texts = Vec::new();
     for input in &embed.inputs {
         let (words, all) = embedding::words(input, most);
@@ -211,7 +211,7 @@ async fn embedded_once(engine: &Arc<Engine>, body: &Value) -> Result<HttpRespons
         run(engine, Want { generates: false, ..want }).await?;
         return Ok(respond(HttpResponse::Ok(), Bytes::from_static(b"{\"embedding\":[]}")));
     }
-    let (words, _all) = embedding::words(prompt, want.num_ctx as usize);
+    let (words, _all) = embedding::words(prompt, want.options.num_ctx as usize);
     run(engine, want).await?;
     let vector = embedding::raw(engine.settings.seed, &words, model.embedding_length);
     Ok(ok(&json!({"embedding": vector})))

@@ -1,13 +1,15 @@
 //! The options for which Ollama reloads a model when they change.
 //!
-//! Owns the list of them and their comparison. A request without a context length matches only a
-//! model that was loaded by a request without one.
+//! Owns the list of them and their comparison. A request without a context length asks for the
+//! default one, and reloads a model that was loaded with any other.
 
 use serde_json::Value;
 
 use super::field::Fields;
 use super::refusal::Refusal;
 
+/// The context length in tokens if a request sets none (Ollama's on a small GPU).
+pub const DEFAULT_NUM_CTX: u32 = 4096;
 /// Options of the process that runs a model, besides the context length (`needsReload` in
 /// `server/sched.go`).
 const OF_THE_RUNNER: [&str; 6] =
@@ -16,8 +18,8 @@ const OF_THE_RUNNER: [&str; 6] =
 /// The options that a model is loaded with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunnerOptions {
-    /// The requested context length in tokens.
-    pub num_ctx: Option<u32>,
+    /// The context length in tokens.
+    pub num_ctx: u32,
     /// Whether a full context may be shifted; a request for embeddings never forbids it.
     pub shift: bool,
     /// The other options that the request sets, by name.
@@ -26,7 +28,7 @@ pub struct RunnerOptions {
 
 impl Default for RunnerOptions {
     fn default() -> Self {
-        Self { num_ctx: None, shift: true, rest: Vec::new() }
+        Self { num_ctx: DEFAULT_NUM_CTX, shift: true, rest: Vec::new() }
     }
 }
 
@@ -35,11 +37,7 @@ impl RunnerOptions {
     ///
     /// # Errors
     /// Ollama's error for a `shift` that is not a boolean.
-    pub fn read(
-        request: &Fields<'_>,
-        options: &Fields<'_>,
-        num_ctx: Option<u32>,
-    ) -> Result<Self, Refusal> {
+    pub fn read(request: &Fields<'_>, options: &Fields<'_>, num_ctx: u32) -> Result<Self, Refusal> {
         let said = |name: &&'static str| {
             let value = options.get(name).filter(|value| !value.is_null())?;
             Some((*name, value.to_string()))

@@ -14,14 +14,17 @@
 //!   one queue, strictly in order; while the first of them waits for its load, or for memory, none
 //!   behind it moves.
 //! - It evicts the idle model with the shortest keep-alive, not the least recently used one; if
-//!   none is idle, the busy one with the shortest keep-alive, and it waits for exactly that one.
-//!   The model serves calls meanwhile, and the keep-alive of a new call replaces the zero that was
-//!   set to evict it.
+//!   none is idle, the busy one with the shortest keep-alive, and it waits until that one, or any
+//!   other, is unloaded. The model serves calls meanwhile, and the keep-alive of a new call, if it
+//!   sets one, replaces the zero that was set to evict it.
+//! - Where memory is bounded it evicts one model after the other until the wanted one fits, whatever
+//!   their sizes are.
 //! - A load belongs to the client that began it: when that client disconnects, the load is
 //!   cancelled, and the next call in the queue begins a new one. The scheduler checks whether a
 //!   client has disconnected when its turn comes, not while another model is evicted for it.
 //! - After an unload the memory is freed late, and until then the scheduler notices the end of no
-//!   call.
+//!   call. Only who had the model evicted waits for that: another load finds the memory taken, and
+//!   evicts one more model for it.
 //!
 //! What a reader would get wrong: there are two kinds of lines. `max_queue` bounds only calls that
 //! need a load; calls for a loaded model wait in that model's own line, which has no bound.
@@ -29,13 +32,14 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-pub use self::snapshot::SimSnapshot;
-
+use self::room::Room;
 use self::runner::{Call, Runner};
+pub use self::snapshot::SimSnapshot;
 use super::name::ModelKey;
 use super::prompt_cache::{Prompt, PromptBounds, Reading};
 use super::runner_options::RunnerOptions;
 
+mod room;
 mod runner;
 mod snapshot;
 
@@ -44,6 +48,8 @@ mod tests;
 
 /// How long "forever" is: the longest duration that Go can write, 292 years.
 pub const FOREVER: Duration = Duration::from_nanos(i64::MAX as u64);
+/// How long a model stays if no request sets a keep-alive: `OLLAMA_KEEP_ALIVE`.
+pub const DEFAULT_KEEP_ALIVE: Duration = Duration::from_secs(300);
 
 /// Identifies one call while it waits or runs.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -57,6 +63,8 @@ pub struct Bounds {
     pub max_queue: usize,
     /// The most models in memory at one time, at least 1.
     pub max_loaded: usize,
+    /// The memory for models in bytes; `None` bounds only their number.
+    pub memory: Option<u64>,
     /// How long an unload takes to free its memory.
     pub recovery: Duration,
     /// What each loaded model remembers of prompts, and how fast it reads.
@@ -66,19 +74,22 @@ pub struct Bounds {
 /// What a call needs in order to run.
 #[derive(Clone, Debug)]
 pub struct Want {
-    /// The model.
+    /// The model. Names of the same model share what is loaded.
     pub model: ModelKey,
+    /// The name by which the client asks for it.
+    pub name: ModelKey,
     /// The options that the model must be loaded with: a model that was loaded with others is
     /// reloaded.
     pub options: RunnerOptions,
-    /// The resulting context length in tokens.
-    pub num_ctx: u32,
     /// How long the model takes to load.
     pub load: Duration,
+    /// The memory that it takes, in bytes.
+    pub size: u64,
     /// The slots that the model gets when this call loads it, at least 1.
     pub slots: usize,
-    /// How long the model stays after its last call, at most [`FOREVER`].
-    pub keep_alive: Duration,
+    /// How long the model stays after its last call, at most [`FOREVER`]; `None` leaves that of a
+    /// loaded model as it is, and means [`DEFAULT_KEEP_ALIVE`] for another.
+    pub keep_alive: Option<Duration>,
     /// Whether the call generates; a call that only loads takes no slot and ends once it is
     /// granted.
     pub generates: bool,
@@ -113,8 +124,8 @@ pub struct Busy;
 /// A model in memory, as `/api/ps` shows it.
 #[derive(Clone, Debug)]
 pub struct Resident {
-    /// The model.
-    pub model: ModelKey,
+    /// The name by which it was loaded.
+    pub name: ModelKey,
     /// Its context length in tokens.
     pub num_ctx: u32,
     /// How long it stays if no other call arrives.
@@ -125,11 +136,10 @@ pub struct Resident {
 #[derive(Debug)]
 pub struct Scheduler {
     bounds: Bounds,
+    room: Room,
     runners: Vec<Runner>,
     hand: Option<Hand>,
     pending: VecDeque<Call>,
-    /// When the memory of an unloaded model will be free, if it is not yet.
-    recovering: Option<Instant>,
     grants: Vec<Grant>,
     last_id: u64,
     counts: SimSnapshot,
@@ -140,13 +150,15 @@ pub struct Scheduler {
 struct Hand {
     call: Call,
     step: Step,
+    /// Whether the model is in memory with other options and was counted as reloaded.
+    reloads: bool,
 }
 
 /// What the scheduler does for that call.
 #[derive(Debug)]
 enum Step {
-    /// Waits until this model is unloaded and its memory is free.
-    Evicts(ModelKey),
+    /// Waits until a model is unloaded, after so many, and its memory is free.
+    Evicts(u64),
     /// Loads the call's model until this moment.
     Loads(Instant),
 }
@@ -155,11 +167,11 @@ impl Scheduler {
     /// A scheduler without models and calls.
     pub fn new(bounds: Bounds) -> Self {
         Self {
-            bounds: Bounds { max_loaded: bounds.max_loaded.max(1), ..bounds },
+            bounds,
+            room: Room::new(bounds),
             runners: Vec::new(),
             hand: None,
             pending: VecDeque::new(),
-            recovering: None,
             grants: Vec::new(),
             last_id: 0,
             counts: SimSnapshot::default(),
@@ -236,7 +248,7 @@ impl Scheduler {
                 let Some(call) = self.pending.pop_front() else { break };
                 // Calls whose clients have disconnected are skipped.
                 if !call.has_left {
-                    self.decide(now, call);
+                    self.decide(now, call, false);
                 }
                 continue;
             };
@@ -258,7 +270,7 @@ impl Scheduler {
             Step::Evicts(_) => None,
         });
         // No model is unloaded while the memory of another is not free yet.
-        let expires = match self.recovering {
+        let expires = match self.room.settles() {
             Some(until) => Some(until),
             None => self.runners.iter().filter_map(Runner::expires).min(),
         };
@@ -274,8 +286,8 @@ impl Scheduler {
     pub fn residents(&mut self, now: Instant) -> Vec<Resident> {
         self.advance(now);
         let resident = |runner: &Runner| Resident {
-            model: runner.model.clone(),
-            num_ctx: runner.num_ctx,
+            name: runner.name.clone(),
+            num_ctx: runner.options.num_ctx,
             stays: runner.stays(now),
         };
         let mut residents: Vec<Resident> = self.runners.iter().map(resident).collect();
@@ -302,21 +314,20 @@ impl Scheduler {
     }
 
     /// Begins an eviction or a load for a call, or sends it to its model if that is loaded by now.
-    fn decide(&mut self, now: Instant, call: Call) {
-        let same = self.runners.iter().position(|runner| runner.model == call.want.model);
-        if let Some(runner) = same.and_then(|at| self.runners.get_mut(at)) {
+    fn decide(&mut self, now: Instant, call: Call, reloads: bool) {
+        let same = self.runners.iter_mut().find(|runner| runner.model == call.want.model);
+        let evicts = Step::Evicts(self.counts.unloads);
+        let (step, reloads) = if let Some(runner) = same {
             if runner.serves(&call.want) {
                 runner.enter(now, call, &mut self.grants, &mut self.counts);
                 return;
             }
             // Loaded with other options: it must be unloaded first, even if other calls use it.
             runner.keep_alive = Duration::ZERO;
-            self.counts.reloads += 1;
-            let step = Step::Evicts(runner.model.clone());
-            self.hand = Some(Hand { call, step });
-        } else if self.runners.len() < self.bounds.max_loaded {
-            let step = Step::Loads(now + call.want.load);
-            self.hand = Some(Hand { call, step });
+            self.counts.reloads += u64::from(!reloads);
+            (evicts, true)
+        } else if self.room.fits(&self.runners, call.want.size) {
+            (Step::Loads(now + call.want.load), false)
         } else {
             let victim = self.runners.iter_mut().min_by(|a, b| {
                 let rank = |runner: &Runner| (!runner.is_idle(), runner.keep_alive);
@@ -324,23 +335,22 @@ impl Scheduler {
             });
             let Some(victim) = victim else { return };
             victim.keep_alive = Duration::ZERO;
-            let step = Step::Evicts(victim.model.clone());
-            self.hand = Some(Hand { call, step });
-        }
+            (evicts, false)
+        };
+        self.hand = Some(Hand { call, step, reloads });
     }
 
     /// Continues the work for the current call; returns it while there is something to wait for.
     fn go_on(&mut self, now: Instant, hand: Hand) -> Option<Hand> {
-        let Hand { call, step } = hand;
+        let Hand { call, step, reloads } = hand;
         match step {
-            Step::Evicts(ref victim) => {
-                let is_there = self.runners.iter().any(|runner| runner.model == *victim);
-                if is_there || self.recovering.is_some() {
-                    return Some(Hand { call, step });
+            Step::Evicts(before) => {
+                if self.counts.unloads == before || self.room.settles().is_some() {
+                    return Some(Hand { call, step, reloads });
                 }
                 // If the client has disconnected meanwhile, the load notices that and is cancelled
                 // at once.
-                self.decide(now, call);
+                self.decide(now, call, reloads);
             }
             Step::Loads(_) if call.has_left => self.counts.aborted_loads += 1,
             Step::Loads(until) if until <= now => {
@@ -349,29 +359,27 @@ impl Scheduler {
                 runner.enter(now, call, &mut self.grants, &mut self.counts);
                 self.runners.push(runner);
             }
-            Step::Loads(_) => return Some(Hand { call, step }),
+            Step::Loads(_) => return Some(Hand { call, step, reloads }),
         }
         None
     }
 
     /// Notices the ends of calls, unless the memory of an unloaded model is not free yet.
     fn see_memory(&mut self, now: Instant) {
-        if self.recovering.is_some_and(|until| until > now) {
-            return;
+        if self.room.is_settled(now) {
+            self.runners.iter_mut().for_each(|runner| runner.see_ends(now));
         }
-        self.recovering = None;
-        self.runners.iter_mut().for_each(|runner| runner.see_ends(now));
     }
 
     /// Unloads models that were idle for their whole keep-alive, one after the other as memory
     /// becomes free.
     fn expire(&mut self, now: Instant) {
-        while self.recovering.is_none() {
+        while self.room.settles().is_none() {
             let due = |runner: &Runner| runner.expires().is_some_and(|until| until <= now);
             let Some(at) = self.runners.iter().position(due) else { return };
-            self.runners.remove(at);
+            let runner = self.runners.remove(at);
             self.counts.unloads += 1;
-            self.recovering = Some(now + self.bounds.recovery).filter(|until| *until > now);
+            self.room.frees(now, runner.size);
         }
     }
 

@@ -22,6 +22,9 @@ pub struct SimSettings {
     pub max_queue: u32,
     /// The most models in memory at one time (`OLLAMA_MAX_LOADED_MODELS`). Default 3; 0 means 3.
     pub max_loaded_models: u32,
+    /// The memory for models in bytes, beside their number: a model loads beside others if it takes
+    /// at most four fifths of what they leave. Default `None`: only their number is bounded.
+    pub memory: Option<u64>,
     /// How long a load takes, at most a day. Default 1.5 s.
     pub load: Duration,
     /// How long the loads of these models take instead; invalid names are left out. Default none.
@@ -47,6 +50,11 @@ pub struct SimSettings {
     /// The installed models; invalid names are left out. Default `llama3.1`, `llama3.1:70b`,
     /// `mistral`, `codellama`, `qwen3` (which thinks) and `nomic-embed-text`.
     pub models: Vec<String>,
+    /// Sizes of models in bytes, by name; those that are not installed are installed. Others have
+    /// four and a half bits per parameter.
+    pub sizes: Vec<(String, u64)>,
+    /// Other names of models, each with the name that the model is installed by.
+    pub aliases: Vec<(String, String)>,
 }
 
 impl Default for SimSettings {
@@ -58,6 +66,7 @@ impl Default for SimSettings {
             slots: 1,
             max_queue: 512,
             max_loaded_models: 3,
+            memory: None,
             load: Duration::from_millis(1500),
             loads: Vec::new(),
             unload: Duration::from_millis(500),
@@ -68,6 +77,8 @@ impl Default for SimSettings {
             counts: Counts::OlderOllama,
             seed: 0,
             models: models.map(str::to_owned).to_vec(),
+            sizes: Vec::new(),
+            aliases: Vec::new(),
         }
     }
 }

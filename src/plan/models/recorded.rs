@@ -183,7 +183,7 @@ fn indexes(
         let load = load.ok_or_else(|| {
             format!("does not say how long `{name}` takes to load: write --load {name}=20s, or --load 20s for all such models")
         })?;
-        models.push(PlannedModel { name: Arc::clone(name), load });
+        models.push(PlannedModel { name: Arc::clone(name), load, size: 0 });
         Ok(models.len() - 1)
     };
     entries.iter().map(index).collect()

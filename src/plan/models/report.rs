@@ -9,12 +9,17 @@ use serde::Serialize;
 
 use super::recorded::Recorded;
 use super::{Served, Waits, Workload};
+use crate::units::format_size;
 
 /// What came of a workload under each schedule.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
-    /// Models that fit in memory.
-    pub room: usize,
+    /// Models that may be in memory; absent if only its size bounds them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub room: Option<usize>,
+    /// The memory for models in bytes, if it bounds them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
     /// Calls that a loaded model runs at one time.
     pub slots: u32,
     /// How many requests arrived.
@@ -52,9 +57,11 @@ impl Report {
             let (loads, aborted_loads) = (outcome.loads, outcome.aborted);
             Schedule { served: name, loads, aborted_loads, wait_seconds, by_key }
         };
+        let bounds = workload.memory.is_none() || workload.room < workload.models.len();
         let all = [(Served::Alone, "alone"), (Served::Fair, "fair"), (Served::Warm, "warm")];
         Self {
-            room: workload.room,
+            room: bounds.then_some(workload.room),
+            memory: workload.memory,
             slots: workload.slots,
             requests: workload.requests.len(),
             recorded: None,
@@ -65,11 +72,14 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { room, slots, requests, .. } = self;
+        let Self { room, memory, slots, requests, .. } = self;
+        let room = room.map(|room| format!("room for {room}, "));
+        let memory = memory.map(|memory| format!("{} of memory, ", format_size(memory)));
+        let (room, memory) = (room.unwrap_or_default(), memory.unwrap_or_default());
         if let Some(recorded) = &self.recorded {
             write!(formatter, "{recorded}")?;
         }
-        writeln!(formatter, "{requests} requests, room for {room}, {slots} slots per model\n")?;
+        writeln!(formatter, "{requests} requests, {room}{memory}{slots} slots per model\n")?;
         writeln!(
             formatter,
             "{:<16}{:>12}{:>8}{:>9}{:>9}{:>9}{:>9}",

@@ -15,6 +15,7 @@ use super::table::{self, Draw};
 use super::{PlannedModel, Request, Workload, log};
 use crate::admission::Limits;
 use crate::admission::concurrency::Concurrency;
+use crate::sim::name::ModelKey;
 
 /// A workload, and what is known of the recording that it comes from.
 #[derive(Debug, Clone)]
@@ -27,9 +28,13 @@ pub struct Planned {
 
 /// The server and the limits of a workload.
 #[derive(Debug, Clone, Copy)]
-pub struct Server {
-    /// How many models fit in memory.
+pub struct Server<'a> {
+    /// How many models may be in memory.
     pub room: usize,
+    /// The memory for them in bytes; `None` bounds only their number.
+    pub memory: Option<u64>,
+    /// Sizes of models in bytes, where no table says them.
+    pub sizes: &'a [(String, u64)],
     /// How many calls a loaded model runs at one time.
     pub slots: u32,
     /// The gateway's limits.
@@ -47,7 +52,7 @@ impl Planned {
     /// What is wrong with which file, and what would be right.
     pub fn read(
         files: &[PathBuf],
-        server: Server,
+        server: Server<'_>,
         (draw, unsaid): (Draw, Unsaid<'_>),
         random: &mut Rng,
     ) -> Result<Self, String> {
@@ -88,8 +93,8 @@ impl Planned {
 }
 
 fn workload(
-    server: Server,
-    models: Vec<PlannedModel>,
+    server: Server<'_>,
+    mut models: Vec<PlannedModel>,
     mut requests: Vec<Request>,
 ) -> Result<Workload, String> {
     if requests.len() > table::MOST {
@@ -97,9 +102,18 @@ fn workload(
         return Err(format!("{came} requests are too many: write {most} at most"));
     }
     requests.sort_by_key(|request| request.at);
-    let Server { room, slots, limits } = server;
+    let Server { room, memory, sizes, slots, limits } = server;
+    for model in &mut models {
+        let is_it = |name: &str| ModelKey::parse(name) == ModelKey::parse(&model.name);
+        let said = sizes.iter().find(|(name, _)| is_it(name));
+        model.size = said.map_or(model.size, |(_, size)| *size);
+        if model.size == 0 && memory.is_some() {
+            let name = &model.name;
+            return Err(format!("the size of `{name}` is unknown: write --sizes {name}=40GiB"));
+        }
+    }
     let limits = Limits { max_concurrency: Concurrency::Fixed(slots), ..limits };
-    Ok(Workload { models, room, slots, limits, latency: LATENCY, requests })
+    Ok(Workload { models, room, memory, slots, limits, latency: LATENCY, requests })
 }
 
 fn text(file: &Path) -> Result<String, String> {

@@ -11,7 +11,7 @@ use super::{PlannedModel, Request};
 use crate::plan::arrivals::{Distribution, Rate, exponential, seconds};
 use crate::policy::Priority;
 use crate::sim::name::ModelKey;
-use crate::units::parse_duration;
+use crate::units::{parse_duration, parse_size};
 
 /// The most requests of a workload.
 pub const MOST: usize = 200_000;
@@ -40,8 +40,8 @@ pub struct Stream {
     answer: Duration,
 }
 
-/// Reads the table, and adds its models to `models`. A sixth column `batch` makes a key's requests
-/// batch work.
+/// Reads the table, and adds its models to `models`. After the columns a line may say the model's
+/// size, and `batch` for batch work.
 ///
 /// # Errors
 ///
@@ -98,16 +98,21 @@ pub fn draw(streams: &[Stream], draw: Draw, random: &mut Rng) -> Result<Vec<Requ
 }
 
 fn stream(words: &[&str], models: &mut Vec<PlannedModel>) -> Result<Stream, String> {
-    let (key, model, rate, answer, load, class) = match words {
-        [key, model, rate, answer, load] => (key, model, rate, answer, load, None),
-        [key, model, rate, answer, load, class] => (key, model, rate, answer, load, Some(*class)),
-        _ => return Err(format!("write {COLUMNS}")),
+    let [key, model, rate, answer, load, more @ ..] = words else {
+        return Err(format!("write {COLUMNS}"));
     };
-    let priority = match class {
-        None | Some("interactive") => Priority::Interactive,
-        Some("batch") => Priority::Batch,
-        Some(other) => return Err(format!("`{other}` is neither batch nor interactive")),
-    };
+    let (mut size, mut priority) = (None, Priority::Interactive);
+    for word in more {
+        match *word {
+            "interactive" => priority = Priority::Interactive,
+            "batch" => priority = Priority::Batch,
+            other => {
+                let read = parse_size(other).ok().filter(|_| size.is_none());
+                let wrong = || format!("`{other}` is neither batch nor interactive nor a size");
+                size = Some(read.ok_or_else(wrong)?);
+            }
+        }
+    }
     if ModelKey::parse(model).is_none() {
         return Err(format!("`{model}` is no name of a model"));
     }
@@ -116,12 +121,20 @@ fn stream(words: &[&str], models: &mut Vec<PlannedModel>) -> Result<Stream, Stri
     let index = match known {
         Some(index) => index,
         None => {
-            models.push(PlannedModel { name: Arc::from(*model), load });
+            models.push(PlannedModel { name: Arc::from(*model), load, size: 0 });
             models.len() - 1
         }
     };
-    if models.get(index).is_some_and(|one| one.load != load) {
+    let planned = models.get_mut(index).ok_or("no such model")?;
+    if planned.load != load {
         return Err(format!("`{model}` takes another time to load in an earlier line"));
+    }
+    match (planned.size, size) {
+        (0, Some(size)) => planned.size = size,
+        (said, Some(size)) if said != size => {
+            return Err(format!("`{model}` has another size in an earlier line"));
+        }
+        (_, Some(_) | None) => {}
     }
     let (rate, answer) = (rate.parse()?, parse_duration(answer)?);
     Ok(Stream { key: Arc::from(*key), priority, model: index, rate, answer })
@@ -144,10 +157,10 @@ mod tests {
 
     #[test]
     fn lines_become_requests_at_their_rates() {
-        let text =
-            "# key model arrivals answer load\na m 60/m 2s 8s\n\nb n 30/m 4s 20s batch # night\n";
+        let text = "# key model arrivals answer load\na m 60/m 2s 8s\n\nb n 30/m 4s 20s 4GiB batch # night\n";
         let (models, requests) = read(text).unwrap();
         assert_eq!(models.iter().map(|one| one.load.as_secs()).collect::<Vec<_>>(), [8, 20]);
+        assert_eq!(models.iter().map(|one| one.size).collect::<Vec<_>>(), [0, 4 << 30]);
         let of = |key: &str| requests.iter().filter(|one| &*one.key == key).count() as f64;
         assert!((of("a") / 3600.0 - 1.0).abs() < 0.1 && (of("b") / 1800.0 - 1.0).abs() < 0.1);
         assert!(requests.is_sorted_by_key(|request| request.at));
@@ -160,6 +173,8 @@ mod tests {
         for (text, says) in [
             ("a m 1/s 2s", "line 1: write KEY MODEL"),
             ("\na m 1 2s 8s x", "line 2: `x` is neither"),
+            ("a m 1/s 2s 8s 4GiB 5GiB", "line 1: `5GiB` is neither"),
+            ("a m 1/s 2s 8s 4GiB\nb m 1/s 2s 8s 5GiB", "line 2: `m` has another size"),
             ("a m often 2s 8s", "line 1: write a number above 0"),
             ("a m 1/s soon 8s", "line 1: "),
             ("a m 1/s 2s 8s\nb m 1/s 2s 9s", "line 2: `m` takes another time"),

@@ -48,10 +48,12 @@ fn workload(loads: &[f64], room: usize, slots: u32, streams: &[Stream], minutes:
     let models = loads.iter().enumerate().map(|(index, load)| PlannedModel {
         name: Arc::from(format!("m{index}:latest")),
         load: seconds(*load),
+        size: 0,
     });
     Workload {
         models: models.collect(),
         room,
+        memory: None,
         slots,
         limits: Limits {
             max_concurrency: Concurrency::Fixed(4),
@@ -147,10 +149,10 @@ fn models_that_fit_beside_each_other_are_learnt() {
     let (_, fair, _) = run(&three_models([20.0; 3], 2, stream, 60.0), Served::Fair);
     let (_, warm, _) = run(&three_models([20.0; 3], 2, stream, 60.0), Served::Warm);
     assert!(warm.answered * 100 > warm.of * 97 && warm.p95 < 67.0, "{warm:?}");
-    assert!(fair.answered * 10 < fair.of * 7, "{fair:?}");
-    // Three fit: each is loaded once.
+    assert!(fair.answered < warm.answered, "{fair:?}");
+    // Three fit. The one that was to make room for another, had it not fitted, stays for less.
     let (outcome, warm, _) = run(&three_models([20.0; 3], 3, stream, 60.0), Served::Warm);
-    assert_eq!((outcome.loads, warm.answered), (3, warm.of));
+    assert!(outcome.loads <= 4 && warm.answered == warm.of, "{outcome:?}");
 }
 
 #[test]
@@ -166,6 +168,43 @@ fn clients_that_do_not_wait_for_a_load_abort_none_and_their_wishes_add_up() {
     assert_eq!(outcome.aborted, 0);
     assert!(keys["slow"].answered * 5 > keys["slow"].of * 2, "{keys:?}");
     assert!(keys["quick"].answered * 5 > keys["quick"].of * 2, "{keys:?}");
+}
+
+/// Six keys, two to each of three models: the two small ones fit together, the large one only
+/// alone, so that two must go for it.
+fn sizes(per_minute: f64) -> Workload {
+    let stream = Stream { key: "", model: 0, per_minute, hold: 3.0, patience: 300.0 };
+    let mut workload = three_models([8.0, 10.0, 20.0], 9, stream, 20.0);
+    workload.memory = Some(48 << 30);
+    for (model, size) in workload.models.iter_mut().zip([20_u64, 20, 30]) {
+        model.size = size << 30;
+    }
+    workload.limits.max_queue_wait = seconds(120.0);
+    workload
+}
+
+#[test]
+fn which_models_fit_in_memory_is_learnt_from_what_is_loaded() {
+    for per_minute in [1.0, 2.0, 3.0] {
+        let workload = sizes(per_minute);
+        let (_, alone, _) = run(&workload, Served::Alone);
+        let (_, fair, _) = run(&workload, Served::Fair);
+        let (outcome, warm, keys) = run(&workload, Served::Warm);
+        assert_eq!((warm.answered, outcome.aborted), (warm.of, 0), "{warm:?}");
+        assert!(warm.p95 < alone.p95 && warm.p95 < fair.p95, "{alone:?} {fair:?} {warm:?}");
+        for (key, waits) in keys {
+            assert!(waits.max < 110.0, "{key}: {waits:?}");
+        }
+    }
+}
+
+#[test]
+fn models_that_fit_in_memory_are_loaded_once_each() {
+    let mut workload = sizes(3.0);
+    // Beside the small ones four fifths of 43 GiB are enough for the large one.
+    workload.memory = Some(83 << 30);
+    let (outcome, warm, _) = run(&workload, Served::Warm);
+    assert_eq!((outcome.loads, warm.answered), (3, warm.of), "{warm:?}");
 }
 
 #[test]

@@ -101,6 +101,7 @@ impl<'a> World<'a> {
         let bounds = Bounds {
             max_queue: SERVER_QUEUE,
             max_loaded: workload.room,
+            memory: workload.memory,
             recovery: RECOVERY,
             prompts: PromptBounds::default(),
         };

@@ -87,13 +87,13 @@ fn keep_alive_is_seconds_or_a_duration_and_negative_is_forever() {
         let body = json!({"keep_alive": value});
         keep_alive(&Fields::new("ChatRequest", &body).expect("an object"))
     };
-    assert_eq!(kept(json!(null)), Ok(DEFAULT_KEEP_ALIVE));
-    assert_eq!(kept(json!(0)), Ok(Duration::ZERO));
-    assert_eq!(kept(json!("0")), Ok(Duration::ZERO));
-    assert_eq!(kept(json!(1.5)), Ok(Duration::from_millis(1500)));
-    assert_eq!(kept(json!("1h30m")), Ok(Duration::from_secs(5400)));
+    assert_eq!(kept(json!(null)), Ok(None));
+    assert_eq!(kept(json!(0)), Ok(Some(Duration::ZERO)));
+    assert_eq!(kept(json!("0")), Ok(Some(Duration::ZERO)));
+    assert_eq!(kept(json!(1.5)), Ok(Some(Duration::from_millis(1500))));
+    assert_eq!(kept(json!("1h30m")), Ok(Some(Duration::from_secs(5400))));
     for forever in [json!(-1), json!("-1m"), json!(1e300)] {
-        assert_eq!(kept(forever), Ok(FOREVER));
+        assert_eq!(kept(forever), Ok(Some(FOREVER)));
     }
     assert_eq!(kept(json!("soon")).expect_err("refused").text, "time: invalid duration \"soon\"");
     assert_eq!(kept(json!([])).expect_err("refused").status, 400);

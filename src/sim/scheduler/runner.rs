@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::{CallId, End, Grant, SimSnapshot, Want};
+use super::{CallId, DEFAULT_KEEP_ALIVE, End, Grant, SimSnapshot, Want};
 use crate::sim::name::ModelKey;
 use crate::sim::prompt_cache::{Prompt, PromptBounds, PromptCache, Reading};
 use crate::sim::runner_options::RunnerOptions;
@@ -40,12 +40,14 @@ pub struct Waiting {
 /// A model in memory.
 #[derive(Debug)]
 pub struct Runner {
-    /// Its name.
+    /// Which it is.
     pub model: ModelKey,
+    /// The name by which it was loaded.
+    pub name: ModelKey,
+    /// The memory that it takes, in bytes.
+    pub size: u64,
     /// What it was loaded with.
     pub options: RunnerOptions,
-    /// Context length in tokens.
-    pub num_ctx: u32,
     /// The most calls that it runs at one time.
     pub slots: usize,
     /// How long it stays when idle.
@@ -69,10 +71,11 @@ impl Runner {
     pub fn new(now: Instant, want: &Want, prompts: PromptBounds) -> Self {
         Self {
             model: want.model.clone(),
+            name: want.name.clone(),
+            size: want.size,
             options: want.options.clone(),
-            num_ctx: want.num_ctx,
             slots: want.slots.max(1),
-            keep_alive: want.keep_alive,
+            keep_alive: want.keep_alive.unwrap_or(DEFAULT_KEEP_ALIVE),
             last_used: now,
             running: Vec::new(),
             line: VecDeque::new(),
@@ -95,8 +98,8 @@ impl Runner {
         grants: &mut Vec<Grant>,
         counts: &mut SimSnapshot,
     ) {
-        // The newest call sets the keep-alive, even of a model that is being evicted.
-        self.keep_alive = call.want.keep_alive;
+        // The newest call that has one sets the keep-alive, even of a model that is being evicted.
+        self.keep_alive = call.want.keep_alive.unwrap_or(self.keep_alive);
         self.last_used = now;
         let load = now.saturating_duration_since(call.arrived);
         if call.want.generates {

@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod memory;
+
 const KEEP: Duration = Duration::from_secs(300);
 const LOAD: Duration = Duration::from_secs(2);
 const RECOVERY: Duration = Duration::from_secs(1);
@@ -16,12 +18,7 @@ struct Bench {
 
 impl Bench {
     fn new(max_queue: usize, max_loaded: usize) -> Self {
-        let bounds = Bounds {
-            max_queue,
-            max_loaded,
-            recovery: Duration::ZERO,
-            prompts: PromptBounds::default(),
-        };
+        let bounds = Bounds { recovery: Duration::ZERO, ..bounds(max_queue, max_loaded) };
         Self::of(bounds)
     }
 
@@ -79,24 +76,21 @@ impl Bench {
 
     fn loaded(&mut self) -> Vec<String> {
         let residents = self.scheduler.residents(self.now);
-        residents.iter().map(|it| it.model.stem().to_owned()).collect()
+        residents.iter().map(|it| it.name.stem().to_owned()).collect()
     }
+}
+
+fn bounds(max_queue: usize, max_loaded: usize) -> Bounds {
+    let (memory, prompts) = (None, PromptBounds::default());
+    Bounds { max_queue, max_loaded, memory, recovery: RECOVERY, prompts }
 }
 
 fn want(model: &str) -> Want {
     let model = ModelKey::parse(model).expect(model);
-    let options = RunnerOptions::default();
-    let (num_ctx, slots, keep_alive) = (4096, 2, KEEP);
-    Want {
-        model,
-        options,
-        num_ctx,
-        load: LOAD,
-        slots,
-        keep_alive,
-        generates: true,
-        prompt: Prompt::default(),
-    }
+    let (name, options) = (model.clone(), RunnerOptions::default());
+    let (size, slots, keep_alive) = (0, 2, Some(KEEP));
+    let (load, prompt, generates) = (LOAD, Prompt::default(), true);
+    Want { model, name, options, load, size, slots, keep_alive, generates, prompt }
 }
 
 #[test]
@@ -159,7 +153,7 @@ fn a_full_queue_refuses_only_calls_that_need_a_load() {
 #[test]
 fn the_idle_model_with_the_shortest_keep_alive_is_evicted() {
     let mut bench = Bench::new(512, 2);
-    let short = Want { keep_alive: Duration::from_secs(60), ..want("b") };
+    let short = Want { keep_alive: Some(Duration::from_secs(60)), ..want("b") };
     bench.load("a");
     let id = bench.arrive_with(short).expect("room");
     bench.end_load();
@@ -168,7 +162,7 @@ fn the_idle_model_with_the_shortest_keep_alive_is_evicted() {
     bench.load("c");
     assert_eq!(bench.loaded(), ["c", "a"]);
     // A busy model stays: an idle one is evicted, even one with a longer keep-alive.
-    let busy = bench.arrive_with(Want { keep_alive: Duration::from_secs(1), ..want("c") });
+    let busy = bench.arrive_with(Want { keep_alive: Some(Duration::from_secs(1)), ..want("c") });
     bench.load("d");
     assert!(bench.loaded().contains(&"c".to_owned()) && busy.is_ok());
 }
@@ -226,12 +220,12 @@ fn an_eviction_goes_on_when_its_client_disconnects_and_then_the_load_is_cancelle
 }
 
 #[test]
-fn other_options_reload_the_idle_model_and_no_option_differs_from_the_default_value() {
+fn other_options_reload_the_model_once_it_is_idle() {
     let mut bench = Bench::new(512, 3);
     let running = bench.arrive("a").expect("room");
     bench.end_load();
     let asked = |num_ctx| RunnerOptions { num_ctx, ..RunnerOptions::default() };
-    let longer = Want { options: asked(Some(8192)), num_ctx: 8192, ..want("a") };
+    let longer = Want { options: asked(8192), ..want("a") };
     let longer = bench.arrive_with(longer).expect("room");
     assert!(!bench.seen().loading);
     bench.leave(running, End::Finished);
@@ -239,40 +233,16 @@ fn other_options_reload_the_idle_model_and_no_option_differs_from_the_default_va
     assert!(bench.granted.contains(&longer));
     bench.leave(longer, End::Finished);
     for (options, reloads) in [
-        (asked(Some(8192)), 1),
-        (asked(None), 2),
-        (asked(Some(4096)), 3),
-        (RunnerOptions { shift: false, ..asked(Some(4096)) }, 4),
+        (asked(8192), 1),
+        (RunnerOptions::default(), 2),
+        (asked(4096), 2),
+        (RunnerOptions { shift: false, ..asked(4096) }, 3),
     ] {
         let id = bench.arrive_with(Want { options, ..want("a") }).expect("room");
         bench.pass(LOAD);
         bench.leave(id, End::Finished);
         assert_eq!((bench.seen().reloads, bench.seen().loaded), (reloads, 1));
     }
-}
-
-#[test]
-fn memory_is_freed_late_and_until_then_no_end_is_noticed() {
-    let bounds = Bounds {
-        max_queue: 512,
-        max_loaded: 2,
-        recovery: RECOVERY,
-        prompts: PromptBounds::default(),
-    };
-    let mut bench = Bench::of(bounds);
-    bench.load("a");
-    bench.load("b");
-    let busy = bench.arrive("b").expect("loaded");
-    let cold = bench.arrive("c").expect("room");
-    assert_eq!((bench.loaded(), bench.seen().loading), (vec!["b".to_owned()], false));
-    // Its slot is free at once, but the model does not count as idle: it cannot be evicted now.
-    bench.leave(busy, End::Finished);
-    bench.scheduler.unload(bench.now, &want("b").model);
-    assert_eq!(bench.loaded(), ["b"]);
-    bench.pass(RECOVERY);
-    assert_eq!(bench.seen().loaded, 0);
-    bench.pass(RECOVERY + LOAD);
-    assert!(bench.granted.contains(&cold));
 }
 
 #[test]
@@ -283,7 +253,8 @@ fn an_idle_model_stays_for_its_keep_alive_and_no_longer() {
     assert_eq!(bench.loaded(), ["a"]);
     bench.now += Duration::from_secs(1);
     assert!(bench.loaded().is_empty());
-    let last = bench.arrive_with(Want { keep_alive: Duration::ZERO, ..want("b") }).expect("room");
+    let last =
+        bench.arrive_with(Want { keep_alive: Some(Duration::ZERO), ..want("b") }).expect("room");
     bench.end_load();
     assert_eq!(bench.loaded(), ["b"], "in use");
     bench.leave(last, End::Finished);
@@ -307,7 +278,8 @@ fn a_model_with_an_endless_keep_alive_blocks_every_load_behind_it() {
     bench.load("a");
     let first = bench.arrive("a").expect("loaded");
     let cold = bench.arrive("b").expect("queued");
-    let forever = bench.arrive_with(Want { keep_alive: FOREVER, ..want("a") }).expect("loaded");
+    let forever =
+        bench.arrive_with(Want { keep_alive: Some(FOREVER), ..want("a") }).expect("loaded");
     bench.leave(first, End::Finished);
     bench.leave(forever, End::Finished);
     bench.pass(Duration::from_secs(86_400));
@@ -325,19 +297,66 @@ fn a_call_that_only_loads_takes_no_slot() {
     assert_eq!((bench.seen().finished, bench.seen().cancelled), (1, 0));
 }
 
+#[test]
+fn a_call_without_a_keep_alive_leaves_that_of_the_model() {
+    let silent = |model| Want { keep_alive: None, ..want(model) };
+    let mut bench = Bench::new(512, 1);
+    bench.load("a");
+    let busy = bench.arrive("a").expect("loaded");
+    let cold = bench.arrive_with(silent("b")).expect("queued");
+    let newcomer = bench.arrive_with(silent("a")).expect("loaded");
+    bench.leave(busy, End::Finished);
+    // The zero that was set to evict it holds.
+    bench.leave(newcomer, End::Finished);
+    bench.end_load();
+    assert!(bench.granted.contains(&cold));
+    bench.leave(cold, End::Finished);
+    bench.pass(DEFAULT_KEEP_ALIVE);
+    assert!(bench.loaded().is_empty(), "the default for a model that nobody said anything of");
+}
+
+#[test]
+fn whatever_is_unloaded_meanwhile_makes_room_for_the_load() {
+    let mut bench = Bench::new(512, 2);
+    bench.load("a");
+    bench.load("b");
+    let (on_a, on_b) = (bench.arrive("a").expect("loaded"), bench.arrive("b").expect("loaded"));
+    let cold = bench.arrive("c").expect("queued");
+    bench.scheduler.unload(bench.now, &want("b").model);
+    bench.leave(on_b, End::Finished);
+    bench.end_load();
+    assert!(bench.granted.contains(&cold));
+    // The victim was told to go all the same.
+    bench.leave(on_a, End::Finished);
+    assert_eq!((bench.loaded(), bench.seen().unloads), (vec!["c".to_owned()], 2));
+}
+
+#[test]
+fn names_of_one_model_share_what_is_loaded() {
+    let mut bench = Bench::new(512, 1);
+    bench.load("a");
+    let helper = Want { name: want("helper").model, ..want("a") };
+    bench.arrive_with(helper.clone()).expect("loaded");
+    assert_eq!((bench.seen().running, bench.loaded()), (1, vec!["a".to_owned()]));
+    let mut bench = Bench::new(512, 1);
+    bench.arrive_with(helper).expect("room");
+    bench.end_load();
+    assert_eq!(bench.loaded(), ["helper"], "the name that loaded it");
+}
+
 proptest! {
     /// In any order of events, slots stay within their limit, the counters add up, and in the end
     /// every call was served.
     #[test]
     fn no_order_of_events_breaks_the_sums(steps in prop::collection::vec((0..5u8, 0..64usize), 0..300)) {
-        let bounds = Bounds { max_queue: 3, max_loaded: 2, recovery: RECOVERY, prompts: PromptBounds::default() };
+        let bounds = bounds(3, 2);
         let mut bench = Bench::of(bounds);
         let mut alive: Vec<CallId> = Vec::new();
         for (step, pick) in steps {
             match step {
                 0..=2 => {
                     let name = ["a", "b", "c", "d"][pick % 4];
-                    let num_ctx = (pick > 50).then_some(8192);
+                    let num_ctx = if pick > 50 { 8192 } else { 4096 };
                     let options = RunnerOptions { num_ctx, ..RunnerOptions::default() };
                     alive.extend(bench.arrive_with(Want { options, ..want(name) }).ok());
                 }

@@ -35,3 +35,27 @@ async fn each_model_may_take_its_own_time_to_load() {
     assert!(loaded("mistral").await >= Duration::from_millis(300));
     assert!(loaded("llama3.1").await < Duration::from_millis(300), "all others load at once");
 }
+
+#[actix_web::test]
+async fn memory_decides_what_is_loaded_beside_what() {
+    let size = |name: &str, gib: u64| (name.to_owned(), gib << 30);
+    let alias = |name: &str, model: &str| (name.to_owned(), model.to_owned());
+    let sim = start(SimSettings {
+        memory: Some(24 << 30),
+        sizes: vec![size("mistral", 10), size("mine", 8), size("large", 20)],
+        aliases: vec![alias("helper", "mine")],
+        ..quick()
+    });
+    let sim = sim.expect("started");
+    let tags = value(get(&sim, "/api/tags").await).await;
+    let listed = tags["models"].as_array().expect("a list");
+    let of = |name: &str| listed.iter().find(|one| one["name"] == name).expect("installed");
+    assert_eq!((&of("mine:latest")["size"]), &json!(8_u64 << 30));
+    assert_eq!(of("helper:latest")["digest"], of("mine:latest")["digest"]);
+    for (model, loaded) in [("mistral", 1), ("mine", 2), ("helper", 2), ("large", 1)] {
+        let answer = post(&sim, "/api/chat", &unary(chat(model, "why?"))).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert_eq!(sim.snapshot().loaded, loaded, "{model}");
+    }
+    assert_eq!((sim.snapshot().loads, sim.snapshot().unloads), (3, 2));
+}

@@ -209,6 +209,37 @@ async fn a_wrong_option_gets_an_error_that_says_what_is_right() {
 }
 
 #[tokio::test]
+async fn models_fit_by_number_or_by_memory_and_their_sizes_are_needed_then() {
+    let folder = TempDir::new().unwrap();
+    let table = "a small 6/m 2s 8s 4GiB\nb large 6/m 2s 20s 12GiB batch\n";
+    std::fs::write(folder.path().join("models.txt"), table).unwrap();
+    let plan = async |more: &[&str]| {
+        run_in(folder.path(), &[&["plan", "--models", "models.txt"], more].concat(), &[]).await
+    };
+    let loads = |printed: &str| -> Vec<u64> {
+        let report: Value = serde_json::from_str(printed).unwrap();
+        let schedules = report["schedules"].as_array().unwrap();
+        schedules.iter().map(|one| one["loads"].as_u64().unwrap()).collect()
+    };
+    // Both fit in 32 GiB, and not in 16.
+    let wide = plan(&["--json", "--memory", "32GiB"]).await;
+    assert_eq!(loads(&wide.stdout), [2, 2, 2], "{wide:?}");
+    let narrow = plan(&["--json", "--memory", "16GiB"]).await;
+    assert!(loads(&narrow.stdout).iter().all(|loads| *loads > 2), "{narrow:?}");
+    let said = plan(&["--memory", "16GiB"]).await;
+    assert!(said.stdout.contains(" requests, 16GiB of memory, "), "{said:?}");
+    let both = plan(&["--memory", "32GiB", "--room", "1"]).await;
+    assert!(both.stdout.contains(" requests, room for 1, 32GiB of memory, "), "{both:?}");
+    assert!(plan(&[]).await.stdout.contains(" requests, room for 1, "));
+    std::fs::write(folder.path().join("models.txt"), "a small 6/m 2s 8s\n").unwrap();
+    let unsaid = plan(&["--memory", "16GiB"]).await;
+    let right = "error: the size of `small` is unknown: write --sizes small=40GiB";
+    assert_eq!((unsaid.status, unsaid.stderr.trim()), (Some(1), right), "{unsaid:?}");
+    let said = plan(&["--memory", "16GiB", "--sizes", "small:latest=40GiB", "--json"]).await;
+    assert_eq!(loads(&said.stdout), [1, 1, 1], "{said:?}");
+}
+
+#[tokio::test]
 async fn the_tuning_guide_shows_what_is_printed() {
     let guide = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/tuning.md");
     let guide = std::fs::read_to_string(guide).unwrap();

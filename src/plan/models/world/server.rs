@@ -14,9 +14,6 @@ use crate::sim::prompt_cache::Prompt;
 use crate::sim::runner_options::RunnerOptions;
 use crate::sim::scheduler::Want;
 
-/// How long an idle model stays loaded.
-const KEEP_ALIVE: Duration = Duration::from_secs(300);
-
 impl World<'_> {
     /// Lets the server do what has become due, and takes note of whose answers begin.
     pub(super) fn advance(&mut self, now: Duration) {
@@ -47,14 +44,14 @@ impl World<'_> {
             let names: Vec<&Arc<str>> = order.leaving.iter().map(|(model, _)| model).collect();
             for name in names {
                 let Some(model) = self.index(name) else { continue };
-                let is_there = loaded.iter().any(|one| Some(&one.model) == self.keys.get(model));
-                if let (true, Some(want)) = (is_there, self.load_of(model, order.stay)) {
+                let is_there = loaded.iter().any(|one| Some(&one.name) == self.keys.get(model));
+                if let (true, Some(want)) = (is_there, self.load_of(model, Some(order.stay))) {
                     // It is loaded, so this is over at once.
                     let _ = self.server.arrive(self.origin + now, want);
                 }
             }
         }
-        let want = self.index(&order.model).and_then(|model| self.load_of(model, KEEP_ALIVE));
+        let want = self.index(&order.model).and_then(|model| self.load_of(model, None));
         if let Some(Ok(id)) = want.map(|want| self.server.arrive(self.origin + now, want)) {
             self.calls.insert(id, Call::Load);
         }
@@ -74,15 +71,16 @@ impl World<'_> {
 
     pub(super) fn want(&self, number: usize) -> Option<Want> {
         let model = self.workload.requests.get(number)?.model;
-        Some(Want { generates: true, ..self.load_of(model, KEEP_ALIVE)? })
+        Some(Want { generates: true, ..self.load_of(model, None)? })
     }
 
-    fn load_of(&self, model: usize, keep_alive: Duration) -> Option<Want> {
+    fn load_of(&self, model: usize, keep_alive: Option<Duration>) -> Option<Want> {
         Some(Want {
             model: self.keys.get(model)?.clone(),
+            name: self.keys.get(model)?.clone(),
             options: RunnerOptions::default(),
-            num_ctx: 4096,
             load: self.workload.models.get(model)?.load,
+            size: self.workload.models.get(model)?.size,
             slots: self.workload.slots as usize,
             keep_alive,
             generates: false,
@@ -93,7 +91,7 @@ impl World<'_> {
     pub(super) fn loaded(&mut self, now: Duration) -> Vec<Loaded> {
         let residents = self.server.residents(self.origin + now);
         let models = residents.iter().filter_map(|one| {
-            let index = self.keys.iter().position(|key| *key == one.model)?;
+            let index = self.keys.iter().position(|key| *key == one.name)?;
             let name = &self.workload.models.get(index)?.name;
             Some(Loaded { model: Arc::clone(name), needs: needs(name) })
         });
