@@ -203,10 +203,10 @@ class Answer:
         return f"<{self.status} {self.text[:600]}>"
 
 
-def ask(url, path, body=None, key=None):
+def ask(url, path, body=None, key=None, patience=PATIENCE):
     """One request, a POST where it has a body, and its whole answer."""
     where = urllib.parse.urlsplit(url)
-    connection = http.client.HTTPConnection(where.hostname, where.port, timeout=PATIENCE)
+    connection = http.client.HTTPConnection(where.hostname, where.port, timeout=patience)
     with contextlib.closing(connection):
         method, sent = ("GET", None) if body is None else ("POST", json.dumps(body))
         connection.request(method, path, sent, headers(key))
