@@ -10,6 +10,7 @@ use crate::admission::evidence::Fault;
 use crate::admission::line::Share;
 use crate::admission::refusal::Refusal;
 use RefusalReason::*;
+mod bounds;
 mod causes;
 mod checks;
 mod closing;

@@ -25,6 +25,8 @@ pub(super) struct Foreseen {
     pub when: Instant,
     /// What decides that.
     pub why: Why,
+    /// When the model has been kept out for long enough that no other one may come first.
+    last: Instant,
 }
 
 /// A loaded model that has served no job stays for this part of its load.
@@ -63,7 +65,7 @@ impl Warm {
                 Some(true) => BTreeSet::new(),
                 Some(false) | None => self.victims(target, line, now),
             };
-            return Some(Foreseen { target, leaving, when: now, why: Why::Stray });
+            return Some(Foreseen { target, leaving, when: now, why: Why::Stray, last: now });
         }
         let cold = self.runners.iter().filter(|(_, runner)| {
             !runner.is_loaded() && !runner.has_failed && !runner.is_exempt(now)
@@ -71,10 +73,14 @@ impl Warm {
         let cold = cold.filter(|(lane, runner)| runner.is_wanted() && can_run(**lane));
         let mut first: Option<(Instant, Foreseen)> = None;
         let mut next: Option<Foreseen> = None;
+        let mut kept_out: Option<Instant> = None;
         for (lane, runner) in cold {
             let Some(wish) = runner.wanted else { continue };
             let foreseen = self.foresee(*lane, line, now);
             if foreseen.when > now {
+                if foreseen.last <= now {
+                    kept_out = Some(kept_out.map_or(wish.since, |since| since.min(wish.since)));
+                }
                 if next.as_ref().is_none_or(|next| foreseen.when < next.when) {
                     next = Some(foreseen);
                 }
@@ -82,6 +88,12 @@ impl Warm {
                 first = Some((wish.since, foreseen));
             }
         }
+        // Models whose loads are short would replace each other for ever, each before the one whose
+        // load is long has waited for as long as its price asks.
+        let is_withheld = |(since, foreseen): &(Instant, Foreseen)| {
+            !foreseen.leaving.is_empty() && kept_out.is_some_and(|older| older < *since)
+        };
+        let first = first.filter(|first| !is_withheld(first));
         if first.is_none() {
             self.next = next;
         }
@@ -111,10 +123,14 @@ impl Warm {
             leaving.insert(target);
             why = if fits == Some(true) { Why::Reload } else { why };
         }
+        let prices = leaving.iter().map(|victim| self.load(target) + self.load(*victim));
+        let price = prices.max().unwrap_or_default();
+        let mut last = later(since, price.mul_f64(self.policy.most));
         if let Some(paused) = runner.and_then(|runner| runner.paused).filter(|it| *it > when) {
             (when, why) = (paused, Why::Paused);
+            last = last.max(paused);
         }
-        Foreseen { target, leaving, when, why }
+        Foreseen { target, leaving, when, why, last }
     }
 
     /// When `victim` has stayed long enough for `target`, and what decides that.
