@@ -238,20 +238,20 @@ impl Server {
     fn check_lanes(&mut self) -> Result<(), TestCaseError> {
         let snapshot = self.bench.snapshot();
         let mut targets = 0;
-        for model in 0..self.streams.len() {
-            let state = self.bench.gate.load_state(MODELS[model], self.bench.now);
+        for (model, name) in MODELS.iter().enumerate().take(self.streams.len()) {
+            let state = self.bench.gate.load_state(name, self.bench.now);
             let Some(state) = state else { continue };
             let is_there = matches!(state, LoadState::Loaded | LoadState::Leaving);
             prop_assert_eq!(is_there, self.loaded.contains(&model), "{}: {:?}", model, state);
             targets += u32::from(matches!(state, LoadState::Loading { .. }));
-            let seen = snapshot.models.iter().find(|view| *view.model == *MODELS[model]);
+            let seen = snapshot.models.iter().find(|view| *view.model == **name);
             let own = self.jobs.values().filter(|job| job.model == model);
             let (running, waiting): (Vec<Job>, Vec<Job>) =
                 own.partition(|job| job.started.is_some());
             let count = |jobs: &[Job]| jobs.len() as u64;
             let told = seen.map_or((0, 0), |view| (view.in_flight, view.queued));
             let counted = (count(&running), count(&waiting));
-            prop_assert_eq!((u64::from(told.0), told.1 as u64), counted, "{}", MODELS[model]);
+            prop_assert_eq!((u64::from(told.0), told.1 as u64), counted, "{}", name);
         }
         prop_assert!(targets == u32::from(self.order.is_some()), "{targets} loads");
         let next = snapshot.next_load.filter(|next| next.phase != "due").map(|next| next.model);
