@@ -4,17 +4,22 @@
 //! `talk` holds what can be wanted, `render` how each dialect says it, `told` what is looked for in
 //! the call that the backend builds: texts in order, calls with their arguments and results,
 //! pictures, tools, schemas and settings. What only tunes may be missing when it is named as
-//! dropped. `bytes` feeds nonsense to everything that reads.
+//! dropped. `bytes` feeds nonsense to everything that reads. `beginnings` has `session`s grow, whose
+//! every request must begin with the one before.
 //!
 //! To search for longer than a test run allows: `PROPTEST_CASES=100000 cargo test --release --test
 //! translation`.
 
 #![cfg(test)]
 
+#[path = "translation/beginnings.rs"]
+mod beginnings;
 #[path = "translation/bytes.rs"]
 mod bytes;
 #[path = "translation/render.rs"]
 mod render;
+#[path = "translation/session.rs"]
+mod session;
 #[path = "translation/talk.rs"]
 mod talk;
 #[path = "translation/told.rs"]

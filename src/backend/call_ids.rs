@@ -31,17 +31,15 @@ impl<'a> CallIds<'a> {
         fits: impl Fn(&str) -> bool,
     ) -> Result<Self, GatewayError> {
         let parts = || request.messages.iter().flat_map(|message| &message.content);
-        let own = parts().filter_map(Part::as_tool_call);
-        let taken: HashSet<&str> = own.filter_map(|call| call.id.as_deref()).collect();
         let mut calls = Seen::default();
         let mut results = Vec::new();
         for part in parts() {
             match part {
                 Part::ToolCall(call) => {
                     let own = call.id.as_deref();
-                    let id = match own.filter(|id| fits(id)) {
+                    let id = match own.filter(|id| fits(id) && !calls.made_ids.contains(*id)) {
                         Some(id) => id.to_owned(),
-                        None => calls.made_id(&taken),
+                        None => calls.made_id(),
                     };
                     calls.add(own, id, &call.name);
                 }
@@ -82,6 +80,7 @@ struct Seen<'a> {
     waiting: VecDeque<usize>,
     /// How many ids were made or found to be in use.
     made: usize,
+    made_ids: HashSet<String>,
 }
 
 #[derive(Debug)]
@@ -92,12 +91,14 @@ struct Call<'a> {
 }
 
 impl<'a> Seen<'a> {
-    /// The next id that the client does not use itself.
-    fn made_id(&mut self, taken: &HashSet<&str>) -> String {
+    /// The next id that the client has not used itself so far. If it does so later, its own is
+    /// replaced then.
+    fn made_id(&mut self) -> String {
         loop {
             let id = format!("call{:05}", self.made);
             self.made += 1;
-            if !taken.contains(id.as_str()) {
+            if !self.by_id.contains_key(id.as_str()) {
+                self.made_ids.insert(id.clone());
                 return id;
             }
         }
@@ -204,6 +205,13 @@ mod tests {
         let mut more = calls();
         more.push(call(None, "f", ""));
         assert_eq!(paired(more, answers()).unwrap(), ids);
+    }
+
+    #[test]
+    fn an_own_id_like_one_that_was_made_before_is_replaced() {
+        let calls = vec![call(None, "f", ""), call(Some("call00000"), "g", "")];
+        let ids = paired(calls, vec![named("f"), result(Some("call00000"), "")]).unwrap();
+        assert_eq!(ids, ["call00000", "call00001"]);
     }
 
     #[test]

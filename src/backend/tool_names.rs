@@ -4,7 +4,9 @@
 //! contain dots and slashes.
 //!
 //! The one thing to know: the table is built from the request alone, so that the decoder of an
-//! answer has the same names as the encoder of its request, without passing anything on.
+//! answer has the same names as the encoder of its request, without passing anything on. Names of
+//! later calls change no earlier name: otherwise the beginning of the prompt would change, and the
+//! server would have to process all of it again.
 
 use std::collections::{HashMap, HashSet};
 
@@ -25,13 +27,13 @@ pub(super) struct ToolNames {
 
 impl ToolNames {
     pub(super) fn new(request: &ChatRequest) -> Self {
-        let (fit, unfit): (Vec<&str>, Vec<&str>) =
-            all_names(request).partition(|name| fits_as_id(name, LONGEST));
+        let unfit: Vec<&str> =
+            all_names(request).filter(|name| !fits_as_id(name, LONGEST)).collect();
         let mut names = Self::default();
         if unfit.is_empty() {
             return names;
         }
-        let fit: HashSet<&str> = fit.into_iter().collect();
+        let offered: HashSet<&str> = request.tools.iter().map(|tool| tool.name.as_str()).collect();
         // The last number of each stem, so that many equal stems are not numbered from the start
         // again.
         let mut numbers: HashMap<String, u32> = HashMap::new();
@@ -43,7 +45,7 @@ impl ToolNames {
             let number = numbers.entry(stem.clone()).or_insert(1);
             let mut name = stem.clone();
             while name.is_empty()
-                || fit.contains(name.as_str())
+                || offered.contains(name.as_str())
                 || names.inbound.contains_key(&name)
             {
                 *number = number.saturating_add(1);
@@ -85,7 +87,8 @@ fn letter(letter: char) -> char {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backend::testing::{tool, user};
+    use crate::backend::testing::{call, message, tool, user};
+    use crate::chat::Role;
     use proptest::prelude::*;
 
     fn names(of: &[&str]) -> ToolNames {
@@ -101,6 +104,20 @@ mod tests {
         assert_eq!(told, ["a_b", "ok-1", "a_b_2", "a_b_3", "_2"]);
         assert_eq!(names.inbound("a_b_3".into()), "a/b");
         assert_eq!(names.inbound("unheard_of".into()), "unheard_of");
+    }
+
+    #[test]
+    fn what_is_called_later_changes_no_earlier_name() {
+        let mut request = user("hi");
+        request.tools = ["a.b", "a/b"].map(tool).to_vec();
+        let called = |name| message(Role::Assistant, vec![call(Some("1"), name, "{}")]);
+        for name in ["x.y", "a_b", "x_y", "x/y"] {
+            request.messages.push(called(name));
+            let names = ToolNames::new(&request);
+            let told = ["a.b", "a/b", "x.y"].map(|name| names.outbound(name));
+            assert_eq!(told, ["a_b", "a_b_2", "x_y"], "{name}");
+        }
+        assert_eq!(ToolNames::new(&request).outbound("x/y"), "x_y_2");
     }
 
     proptest! {

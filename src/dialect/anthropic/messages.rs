@@ -196,9 +196,10 @@ fn has_source(item: &Object, kinds: &[&str]) -> bool {
     }
 }
 
-/// Takes the mark that makes the prompt up to here worth caching.
+/// Takes the mark that makes the prompt up to here worth caching. Clients move it from turn to turn:
+/// the other fields keep their order, so that a block that is passed on is the same without it.
 pub(super) fn cache_mark(item: &mut Object) -> Option<Value> {
-    take(item, "cache_control").filter(|mark| !mark.is_null())
+    item.shift_remove("cache_control").filter(|mark| !mark.is_null())
 }
 
 fn some_text(text: String) -> Option<Part> {
