@@ -45,6 +45,7 @@ pub mod unready;
 pub mod warm;
 
 pub mod leases;
+pub mod turns;
 
 pub use evidence::Fault;
 pub use gate::Gate;

@@ -143,6 +143,9 @@ impl App {
         };
         let main =
             run(main, |listener| http::serve(listener, front.clone())).map_err(started(server))?;
+        if link.is_none() {
+            providers::say_alone(&front.routing().providers);
+        }
         log::info!(target: "llm_gateway", "gateway listening on http://{}", main.address);
         log::info!(target: "llm_gateway", "admin listening on http://{}", admin.address);
         ConfigRead { is_again: false, overridden: &[], next_start: &[] }.emit();

@@ -39,6 +39,7 @@ mod counters;
 mod granting;
 pub mod health_checks;
 pub mod loading;
+pub mod peers;
 mod prediction;
 mod refusing;
 pub mod shared_limit;

@@ -25,6 +25,7 @@ use uuid::Uuid;
 
 use super::gate::shared_limit::Demand;
 use super::slot::SharedGate;
+use super::turns::Speaker;
 use crate::redis::{Link, Script, Unavailable, Value};
 use lease::{HOLDS, Lease};
 
@@ -78,7 +79,7 @@ impl Leases {
         Self { link, starting: Arc::default(), has_started, tasks: Mutex::default(), stop }
     }
 
-    /// Shares the limit of this provider, whose gate is new, with the other gateways for as long as
+    /// Shares the limit of this provider, whose gate is new, and its loads with the other gateways for as long as
     /// the gate lives: after the provider was removed, until its last work is done.
     pub fn share(&self, provider: &str, gate: &Arc<SharedGate>) {
         self.starting.fetch_add(1, Ordering::AcqRel);
@@ -94,10 +95,12 @@ impl Leases {
         };
         // Before any request can ask for a slot.
         keeper.settle(gate);
-        let gate = Arc::downgrade(gate);
         let mut tasks = self.tasks.lock();
         tasks.retain(|task| !task.is_finished());
-        tasks.push(self.link.spawn(keeper.keep(gate)));
+        let speaker = Speaker::new(&self.link, provider, gate, self.stop.subscribe());
+        let gate = Arc::downgrade(gate);
+        tasks.push(self.link.spawn(keeper.keep(Weak::clone(&gate))));
+        tasks.push(self.link.spawn(speaker.speak(gate)));
     }
 
     /// Whether the gateway has just started and does not know its lease on every limit yet.

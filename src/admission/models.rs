@@ -131,6 +131,11 @@ impl Models {
         self.models.get_mut(lane.0 as usize)
     }
 
+    /// What the lane's model is found by.
+    pub fn key(&self, lane: Lane) -> Option<&Arc<str>> {
+        self.get(lane).map(|model| &model.key)
+    }
+
     /// The model's lane by its key, if it has one.
     pub fn find(&self, key: &str) -> Option<Lane> {
         self.lanes.get(key).copied()

@@ -42,6 +42,8 @@ pub struct SharedGate {
     keeper_wanted: Notify,
     /// Notified when a job waits only because this gateway's lease is small.
     short: Arc<Notify>,
+    /// Notified when other gateways must hear at once what happens to loads.
+    news: Arc<Notify>,
     /// Notified when a load is to be carried out.
     ordered: Arc<Notify>,
     /// Notified when waiting jobs wait for longer or shorter than they were told.
@@ -97,6 +99,7 @@ impl SharedGate {
             inner: Mutex::new(Inner { gate, kept: None }),
             keeper_wanted: Notify::new(),
             short: Arc::default(),
+            news: Arc::default(),
             ordered: Arc::default(),
             patience: Notify::new(),
             has_quarantine: AtomicBool::new(false),
@@ -247,12 +250,15 @@ impl SharedGate {
         if keeper_wanted {
             inner.kept = next;
         }
-        let short = inner.gate.is_short();
+        let (short, news) = (inner.gate.is_short(), inner.gate.has_news());
         let (ordered, patience) = (inner.gate.has_order(), inner.gate.take_patience_changed());
         self.has_quarantine.store(inner.gate.has_quarantine(), Ordering::Relaxed);
         drop(inner);
         if short {
             self.short.notify_one();
+        }
+        if news {
+            self.news.notify_one();
         }
         if keeper_wanted {
             self.keeper_wanted.notify_one();

@@ -24,6 +24,7 @@ use super::types::Permit;
 use crate::policy::Priority;
 use fit::Fit;
 use list::List;
+use peers::Peers;
 use rule::Foreseen;
 use runner::Runner;
 use swap::{Phase, Swap};
@@ -31,6 +32,7 @@ use swap::{Phase, Swap};
 mod fit;
 mod list;
 mod outdated;
+mod peers;
 mod placement;
 mod rule;
 mod runner;
@@ -38,6 +40,7 @@ mod swap;
 pub mod types;
 mod view;
 mod why;
+pub mod words;
 
 pub use types::{LoadEnd, LoadOrder, Needs, WarmPolicy};
 pub use view::{LoadState, LoadView, SwapView};
@@ -53,6 +56,7 @@ pub struct Warm {
     swap: Option<Swap>,
     /// The number of the last swap.
     last: u64,
+    peers: Peers,
     /// The swap that begins as soon as a model has stayed long enough for the one that is wanted.
     next: Option<Foreseen>,
     /// The order that was not taken yet.
@@ -69,6 +73,7 @@ impl Warm {
             fit: Fit::default(),
             swap: None,
             last: 0,
+            peers: Peers::default(),
             next: None,
             order: None,
         }
@@ -159,6 +164,9 @@ impl Warm {
             return false;
         }
         match self.swap.as_ref().filter(|swap| swap.leaving.contains(&lane)) {
+            None if self.peers.hold_back(lane) => {
+                self.peers.drains(lane).is_some_and(|since| runner.may_fill(since, now))
+            }
             None => true,
             Some(swap) => swap.phase == Phase::Drain && runner.may_fill(swap.since, now),
         }
@@ -210,6 +218,7 @@ impl Warm {
         now: Instant,
     ) -> bool {
         self.next = None;
+        self.peers.want_no_turn();
         if !self.is_known() {
             return false;
         }
@@ -220,6 +229,10 @@ impl Warm {
         let Some(Foreseen { target, leaving, why, .. }) = self.next_swap(line, can_run, now) else {
             return false;
         };
+        if !self.peers.may_swap() {
+            self.want_turn(target, now);
+            return false;
+        }
         self.last += 1;
         let (number, phase) = (self.last, Phase::Drain);
         self.swap = Some(Swap { number, target, leaving, why, since: now, phase });
@@ -262,6 +275,7 @@ impl Warm {
             return false;
         }
         let mut changed = std::mem::replace(&mut self.list, List::Known) != List::Known;
+        self.note_round(loaded);
         for (lane, runner) in &mut self.runners {
             changed |= runner.set_loaded(loaded.contains(lane), newest, now);
         }
@@ -396,19 +410,5 @@ impl Warm {
         }
         self.believe(&after, newest, now);
         was_load.then_some(took)
-    }
-
-    fn residents(&self) -> BTreeSet<Lane> {
-        let loaded = self.runners.iter().filter(|(_, runner)| runner.is_loaded());
-        loaded.map(|(lane, _)| *lane).collect()
-    }
-
-    fn keep_wishes<T>(&mut self, line: &Line<T>, now: Instant) {
-        let longest = self.runners.values().filter_map(|runner| runner.load).max();
-        for (lane, runner) in &mut self.runners {
-            let waits = line.waiting_in(*lane) > 0;
-            let is_cold = !runner.is_loaded() && !runner.is_exempt(now);
-            runner.keep_wish(waits && is_cold, longest.unwrap_or_default(), now);
-        }
     }
 }

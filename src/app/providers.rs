@@ -67,6 +67,20 @@ impl Providers {
     }
 }
 
+/// Says, once at the start of a gateway that knows of no others, for which providers that must be
+/// true: those whose loads it schedules.
+pub fn say_alone(providers: &[Arc<Provider>]) {
+    let scheduled = providers.iter().filter(|provider| provider.schedules_loads());
+    let names: Vec<&str> = scheduled.map(|provider| &*provider.name).collect();
+    if !names.is_empty() {
+        log::info!(
+            target: "llm_gateway",
+            "without a redis, one gateway per server: this one decides alone what `{}` loads",
+            names.join("`, `")
+        );
+    }
+}
+
 /// The routing rules of a configuration.
 pub fn routes(config: &Config) -> Routes {
     let routed = |(name, settings): (&String, &ProviderSettings)| RoutedProvider {

@@ -194,7 +194,7 @@ async fn tend(station: Rc<Station>, mut until: watch::Receiver<Until>) {
         }
         tokio::select! {
             () = ordered.notified() => {
-                if gate.needs_look() {
+                if gate.needs_look() || gate.is_stale() {
                     look(&station).await;
                 }
             }
@@ -219,7 +219,8 @@ async fn look(station: &Rc<Station>) {
     }
     let one = provider.has_one_model();
     provider.gate.keep_installed(|model| !one && !provider.lacks_model(model));
-    match ask(station, None).await {
+    let elsewhere = provider.gate.ask_server();
+    match ask(station, elsewhere.as_deref()).await {
         Ok(loaded) => provider.gate.believe(Some(&loaded)),
         // The loads of a server that does not list its loaded models are not scheduled, nor those
         // of a server that never did. A list stays in force if the server fails to answer once.

@@ -10,3 +10,4 @@ mod link;
 mod outage;
 mod responses;
 mod sharing;
+mod turns;

@@ -3,6 +3,7 @@
 //! What a reader would get wrong: no time is asserted. What counts is what was loaded, by whom, and
 //! who was answered.
 
+mod gateways;
 mod hosts;
 
 use std::time::Duration;

@@ -43,9 +43,11 @@ impl<W> Gate<W> {
         self.warm.as_mut()?.take_order()
     }
 
-    /// Whether [`Gate::take_order`] has something to give, or [`Gate::needs_look`].
+    /// Whether [`Gate::take_order`] has something to give, or the server should be asked.
     pub fn has_order(&self) -> bool {
-        self.warm.as_ref().is_some_and(|warm| warm.has_order() || warm.needs_look())
+        self.warm
+            .as_ref()
+            .is_some_and(|warm| warm.has_order() || warm.needs_look() || warm.is_stale())
     }
 
     /// Whether jobs wait for the server's first word about what it has loaded.
@@ -80,7 +82,8 @@ impl<W> Gate<W> {
     /// Whether the server should be asked what it has loaded: while there is work, but not during a
     /// load, which servers do not list.
     pub fn wants_look(&self) -> bool {
-        self.has_work() && self.warm.is_some() && !self.is_loading()
+        let may_ask = |warm: &Warm| !warm.is_loading() && !warm.is_loading_elsewhere();
+        self.has_work() && self.warm.as_ref().is_some_and(may_ask)
     }
 
     /// The server says what it has loaded; `None`: it does not say.

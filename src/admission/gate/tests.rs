@@ -16,6 +16,7 @@ mod checks;
 mod closing;
 mod loads;
 mod models;
+mod peers;
 mod random;
 mod shared_limit;
 mod waits;

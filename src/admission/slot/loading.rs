@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use super::SharedGate;
 use crate::admission::gate::loading::Loaded;
 use crate::admission::line::Key;
+use crate::admission::warm::words::{Heard, Report};
 use crate::admission::warm::{LoadEnd, LoadOrder, LoadState, WarmPolicy};
 
 /// The duty to report the end of a load. Dropped without one, it reports a failure, so that the
@@ -49,6 +50,43 @@ impl SharedGate {
     /// Whether jobs wait for the server's first word about what it has loaded.
     pub fn needs_look(&self) -> bool {
         self.inner.lock().gate.needs_look()
+    }
+
+    /// From now on other gateways are asked before a model is loaded; see
+    /// [`Gate::share_loads`](super::Gate::share_loads).
+    pub fn share_loads(&self) {
+        self.inner.lock().gate.share_loads();
+    }
+
+    /// The other gateways cannot be heard any more.
+    pub fn be_alone(self: &Arc<Self>) {
+        self.step(|inner, at, wakes| inner.gate.be_alone(at, wakes));
+    }
+
+    /// What the other gateways should hear; `None` where no loads are scheduled.
+    pub fn report(&self) -> Option<Report> {
+        self.inner.lock().gate.report(super::now())
+    }
+
+    /// Takes what all gateways have said.
+    pub fn hear(self: &Arc<Self>, heard: &Heard) {
+        self.step(|inner, at, wakes| inner.gate.hear(heard, at, wakes));
+    }
+
+    /// Notified when the other gateways must hear of something at once.
+    pub fn news(&self) -> Arc<Notify> {
+        Arc::clone(&self.news)
+    }
+
+    /// Whether the server should be asked what it has loaded because another gateway has had its
+    /// turn.
+    pub fn is_stale(&self) -> bool {
+        self.inner.lock().gate.is_stale()
+    }
+
+    /// The server is asked what it has loaded; see [`Gate::ask_server`](super::Gate::ask_server).
+    pub fn ask_server(&self) -> Option<Arc<str>> {
+        self.inner.lock().gate.ask_server()
     }
 
     /// Whether jobs run or wait.

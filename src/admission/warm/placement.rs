@@ -40,7 +40,9 @@ impl Warm {
             load => load,
         };
         let swap = self.swap.as_ref();
+        let elsewhere = self.swap_elsewhere(now).and_then(|(target, _)| target);
         let is_coming = swap.is_some_and(|swap| swap.target == lane)
+            || elsewhere == Some(lane)
             || runner.is_some_and(|runner| !runner.is_loaded() && runner.is_wanted());
         if is_coming {
             let guess = load(lane).saturating_sub(self.load(lane));

@@ -151,7 +151,9 @@ impl Warm {
         let least = later(stay.since, price.mul_f64(LEAST)).max(since);
         let waited_for = later(since, price.mul_f64(self.policy.stay));
         let last = later(since, price.mul_f64(self.policy.most));
-        let is_idle = runner.in_flight() == 0 && line.waiting_in(victim) == 0;
+        let theirs = self.peers.with(victim);
+        let is_used = runner.in_flight() > 0 || line.waiting_in(victim) > 0;
+        let is_idle = !is_used && theirs.is_idle();
         if line.is_all_batch(target) && stay.people {
             let quiet = is_idle.then(|| later(stay.used, price.mul_f64(QUIET)));
             return (quiet.map_or(last, |quiet| quiet.min(last)).max(least), Why::Quiet);
@@ -162,13 +164,14 @@ impl Warm {
             let (when, why) = if free <= turn { (free, why) } else { (turn, Why::Turn) };
             return (when.max(since), why);
         }
-        if line.is_all_batch(victim) && !line.is_all_batch(target) {
+        if line.is_all_batch(victim) && !theirs.hurry && !line.is_all_batch(target) {
             return (later(stay.since, self.load(victim)).max(since), Why::Batch);
         }
-        if line.came_before(victim, stay.newest) {
+        if theirs.promised || line.came_before(victim, stay.newest) {
             return (least.max(last), Why::Promised);
         }
-        if line.level(target) > line.level(victim) {
+        // What callers have had is not known of those of other gateways.
+        if is_used && line.level(target) > line.level(victim) {
             return (least.max(last), Why::HadMore);
         }
         (least.max(waited_for), Why::Turn)
@@ -209,7 +212,10 @@ impl Warm {
         let loaded = self.runners.iter().filter(|(lane, _)| **lane != target);
         let mut loaded: Vec<_> = loaded
             .filter(|(_, runner)| runner.is_loaded())
-            .map(|(lane, runner)| (line.waiting_in(*lane) > 0, runner.demand(now), *lane))
+            .map(|(lane, runner)| {
+                let waits = line.waiting_in(*lane) > 0 || !self.peers.with(*lane).is_idle();
+                (waits, runner.demand(now), *lane)
+            })
             .collect();
         loaded.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2)));
         loaded.into_iter().take(count).map(|(_, _, lane)| lane).collect()
@@ -223,9 +229,14 @@ impl Warm {
         if self.swap.as_ref().is_some_and(|swap| swap.target == lane) {
             return self.swap_left(now);
         }
+        let elsewhere = self.swap_elsewhere(now);
+        if let Some((_, left)) = elsewhere.filter(|(target, _)| *target == Some(lane)) {
+            return left;
+        }
         let Foreseen { when, leaving, .. } = self.foresee(lane, line, now);
         let wait = when.saturating_duration_since(now);
-        wait.max(self.swap_left(now)) + self.drained(&leaving) + self.load(lane)
+        let others = elsewhere.map_or(Duration::ZERO, |(_, left)| left);
+        wait.max(self.swap_left(now)).max(others) + self.drained(&leaving) + self.load(lane)
     }
 
     /// How long the swap in progress still takes; zero without one.
@@ -248,7 +259,10 @@ impl Warm {
         match self.swap.as_ref().filter(|swap| swap.phase != Phase::Drain) {
             Some(swap) if swap.target == lane => self.load_left(swap, now),
             Some(swap) => self.load_left(swap, now) + load,
-            None => load,
+            None => match self.swap_elsewhere(now) {
+                Some((Some(target), left)) if target == lane => left,
+                Some(_) | None => load,
+            },
         }
     }
 
@@ -266,6 +280,20 @@ impl Warm {
         let busy = lanes.iter().filter_map(|lane| self.runners.get(lane));
         let busy = busy.filter(|runner| runner.in_flight() > 0);
         busy.filter_map(Runner::mean_hold).max().unwrap_or_default()
+    }
+
+    pub(super) fn residents(&self) -> BTreeSet<Lane> {
+        let loaded = self.runners.iter().filter(|(_, runner)| runner.is_loaded());
+        loaded.map(|(lane, _)| *lane).collect()
+    }
+
+    pub(super) fn keep_wishes<T>(&mut self, line: &Line<T>, now: Instant) {
+        let longest = self.runners.values().filter_map(|runner| runner.load).max();
+        for (lane, runner) in &mut self.runners {
+            let waits = line.waiting_in(*lane) > 0;
+            let is_cold = !runner.is_loaded() && !runner.is_exempt(now);
+            runner.keep_wish(waits && is_cold, longest.unwrap_or_default(), now);
+        }
     }
 }
 

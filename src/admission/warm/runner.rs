@@ -141,6 +141,11 @@ impl Runner {
         self.calls.values().sum()
     }
 
+    /// When the oldest of its running calls started.
+    pub fn oldest_call(&self) -> Option<Instant> {
+        self.calls.keys().next().copied()
+    }
+
     pub fn is_full(&self) -> bool {
         self.slots.is_some_and(|slots| self.in_flight() >= slots)
     }

@@ -90,6 +90,9 @@ impl Warm {
         if swap.leaving.iter().any(|lane| calls(lane) > 0) {
             return;
         }
+        if !swap.leaving.is_empty() && !self.peers.have_left(&swap.leaving) {
+            return;
+        }
         let (target, leaving) = (swap.target, swap.leaving.clone());
         let Some(runner) = self.runners.get(&target) else { return };
         let named = |lane: &Lane| {

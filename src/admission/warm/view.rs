@@ -110,18 +110,25 @@ impl Warm {
         }
         let runner = self.runners.get(&lane)?;
         let swap = self.swap.as_ref();
-        let is_leaving = |swap: &Swap| swap.target != lane && swap.leaving.contains(&lane);
-        let state = if swap.is_some_and(is_leaving) {
-            LoadState::Leaving
-        } else if runner.is_loaded() {
-            LoadState::Loaded
-        } else if swap.is_some_and(|swap| swap.target == lane && swap.phase != Phase::Drain) {
-            LoadState::Loading { left: self.soonest(lane, line, now) }
-        } else if runner.is_wanted() {
-            LoadState::Waiting { left: self.soonest(lane, line, now) }
-        } else {
-            LoadState::Cold
+        let comes_elsewhere = || {
+            let elsewhere = self.swap_elsewhere(now).filter(|_| self.is_loading_elsewhere());
+            elsewhere.is_some_and(|(target, _)| target == Some(lane))
         };
+        let is_leaving = |swap: &Swap| swap.target != lane && swap.leaving.contains(&lane);
+        let state =
+            if swap.is_some_and(is_leaving) || runner.is_loaded() && self.peers.hold_back(lane) {
+                LoadState::Leaving
+            } else if runner.is_loaded() {
+                LoadState::Loaded
+            } else if swap.is_some_and(|swap| swap.target == lane && swap.phase != Phase::Drain)
+                || comes_elsewhere()
+            {
+                LoadState::Loading { left: self.soonest(lane, line, now) }
+            } else if runner.is_wanted() {
+                LoadState::Waiting { left: self.soonest(lane, line, now) }
+            } else {
+                LoadState::Cold
+            };
         Some(state)
     }
 
