@@ -132,14 +132,14 @@ class Ollama(Engine):
 class LlamaServer(Engine):
     """llama-server with one model. Its port is known before it listens, and `ready` awaits that it has loaded."""
 
-    def __init__(self, model, *options):
+    def __init__(self, model, *options, of="--model"):
         # Bound, but nobody listens there: Linux lets the server have it, and nobody else is given it.
         self._port = socket.socket()
         self._port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._port.bind(("127.0.0.1", 0))
         port = self._port.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
-        arguments = [LLAMA_SERVER, "--model", model, "--host", "127.0.0.1", "--port", port, *options]
+        arguments = [LLAMA_SERVER, of, model, "--host", "127.0.0.1", "--port", port, *options]
         super().__init__(arguments, {"LD_LIBRARY_PATH": str(LLAMA_SERVER.parent)})
 
     def ready(self):
@@ -176,6 +176,30 @@ class LlamaServer(Engine):
         finally:
             over.set()
             thread.join()
+
+
+class LlamaRouter(LlamaServer):
+    """llama-server as a router of all models in a folder, each of which another process of its own runs."""
+
+    def __init__(self, folder, *options):
+        super().__init__(folder, *options, of="--models-dir")
+
+    @staticmethod
+    def is_there():
+        """Whether this llama-server can be one."""
+        help_ = subprocess.run(
+            [str(LLAMA_SERVER), "--help"], env={"LD_LIBRARY_PATH": str(LLAMA_SERVER.parent)}, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=PATIENCE,
+        )
+        return "--models-dir" in help_.stdout + help_.stderr
+
+    def states(self):
+        """What it says of each model."""
+        return {model["id"]: model["status"]["value"] for model in ask(self.url, "/models").json()["data"]}
+
+    def loads(self):
+        """How many models it has loaded, or tried to load."""
+        return sum("spawning server instance with name" in line for line in list(self.log))
 
 
 @contextlib.contextmanager
