@@ -51,11 +51,7 @@ pub fn encode(
     edits.remove("model_hint");
     let is_anthropics =
         matches!(carry.endpoint, Endpoint::AnthropicMessages | Endpoint::AnthropicCount);
-    if is_anthropics
-        && target.quirks.is_local
-        && !target.quirks.is_vendor
-        && billing::remove(&outline, &mut edits)
-    {
+    if is_anthropics && !target.quirks.keeps_volatile && billing::remove(&outline, &mut edits) {
         dropped.push(BILLING.trim_end_matches(':').to_owned());
     }
     if carry.endpoint.is_gemini() {

@@ -17,7 +17,7 @@ use crate::chat::{
 use crate::wire::pdf;
 
 /// The beginning of the line that Claude Code puts first and changes with every call, so that no
-/// prompt cache would match. Only Anthropic uses it.
+/// prompt cache would match. Only Anthropic reads it.
 pub(super) const BILLING: &str = "x-anthropic-billing-header:";
 
 /// The features of an API.
@@ -31,8 +31,9 @@ pub(super) struct Features {
     pub(super) tool_documents: Documents,
     /// Whether system messages may follow the first message of another role.
     pub(super) late_system: bool,
-    /// Whether it is Anthropic's own service.
-    pub(super) is_anthropic: bool,
+    /// Whether it gets the line that changes with every call: see
+    /// [`Quirks`](super::Quirks::keeps_volatile).
+    pub(super) keeps_volatile: bool,
 }
 
 /// Which documents an API takes.
@@ -122,7 +123,7 @@ impl Adapter<'_> {
         messages.iter().all(|message| {
             begun |= message.role != Role::System;
             let is_late = begun && message.role == Role::System && !self.features.late_system;
-            let is_billed = !begun && !self.features.is_anthropic && has_billing(message);
+            let is_billed = !begun && !self.features.keeps_volatile && has_billing(message);
             !is_late && !is_billed && message.content.iter().all(|part| self.has_place(part, false))
         })
     }
@@ -165,7 +166,7 @@ impl Adapter<'_> {
             begun |= message.role != Role::System;
             let place = if asked == Some(index) { Place::Asked } else { Place::History };
             let mut content = self.parts(&message.content, place)?;
-            if !begun && !self.features.is_anthropic {
+            if !begun && !self.features.keeps_volatile {
                 self.remove_billing(&mut content);
             }
             // A message that lost all its parts is dropped; the backend decides about a message

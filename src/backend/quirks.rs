@@ -22,10 +22,8 @@ pub struct Quirks {
     pub api_version: ApiVersion,
     /// Where a server with OpenAI's API accepts system messages.
     pub system: SystemPlace,
-    /// Whether it is the API's own vendor rather than a server that imitates the API.
-    pub is_vendor: bool,
-    /// Whether the operator runs it.
-    pub is_local: bool,
+    /// Whether it gets what a client varies with every call and only the client's own vendor reads.
+    pub keeps_volatile: bool,
 }
 
 /// Where a server accepts system messages.

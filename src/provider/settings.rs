@@ -13,13 +13,14 @@ mod health;
 mod limit_wish;
 mod model_info;
 mod proxy;
+mod quirks;
 mod scheduling;
 mod served;
 mod tls;
 
 use crate::admission::backoff::RetryPolicy;
 use crate::admission::breaker::BreakerPolicy;
-use crate::backend::{ApiVersion, LimitField, Quirks, SystemPlace};
+use crate::backend::{ApiVersion, LimitField, SystemPlace};
 use crate::chat::{ApiWord, Endpoint, PathPattern};
 use crate::policy::Trust;
 use crate::secret::Secret;
@@ -77,6 +78,10 @@ pub struct ProviderSettings {
     /// OpenAI's own models, and for others if the client speaks the same API.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reasoning_back: Option<bool>,
+    /// Whether what a client varies with every call is taken out: the first line of Claude Code's
+    /// system texts, which would defeat every prompt cache. Anthropic's own service gets it all the
+    /// same. Default true.
+    pub drop_volatile: bool,
     /// The field of a chat's body for its priority: 0 for `interactive`, 1 for `batch`, as in vLLM.
     /// Default none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -265,40 +270,6 @@ impl ProviderSettings {
         has_path && self.apis().contains(&endpoint.word())
     }
 
-    /// Its quirks: as written, else the usual ones of its kind.
-    pub fn quirks(&self) -> Quirks {
-        Quirks {
-            no_stream_usage: self.stream_usage == Some(false),
-            reasoning_back: self.reasoning_back.or_else(|| self.wants_reasoning_back()),
-            limit_field: self.max_tokens_field.unwrap_or_default(),
-            default_max_tokens: self.default_max_tokens,
-            api_version: self.api_version.unwrap_or_default(),
-            is_local: self.trust() == Trust::Local,
-            is_vendor: host(self.base_url()) == host(self.backend.base_url()),
-            system: self.system.unwrap_or(self.usual_system()),
-        }
-    }
-
-    /// OpenAI's own models read system texts anywhere; other models' templates often accept only
-    /// one, at the beginning.
-    fn usual_system(&self) -> SystemPlace {
-        let address = self.base_url().split_once("://").map_or("", |(_, rest)| rest);
-        let host = address.split(['/', ':']).next().unwrap_or_default();
-        if host.eq_ignore_ascii_case("api.openai.com") {
-            SystemPlace::Anywhere
-        } else {
-            SystemPlace::First
-        }
-    }
-
-    /// Whether its address is that of a vendor whose models all want their reasoning back.
-    fn wants_reasoning_back(&self) -> Option<bool> {
-        const VENDORS: [&str; 5] = ["deepseek.", "moonshot.", "kimi.", "minimax", "z.ai"];
-        let after = self.base_url.split_once("://").map_or("", |(_, after)| after);
-        let host = after.split('/').next().unwrap_or_default();
-        VENDORS.iter().any(|vendor| host.contains(vendor)).then_some(true)
-    }
-
     /// The same settings with everything that was unset filled in by the methods above.
     #[must_use]
     pub fn resolved(self) -> Self {
@@ -320,12 +291,6 @@ impl ProviderSettings {
     }
 }
 
-/// The host of an address, without scheme, port and path.
-fn host(base_url: &str) -> &str {
-    let authority = base_url.split_once("://").map_or(base_url, |(_, rest)| rest);
-    authority.split(['/', ':']).next().unwrap_or_default()
-}
-
 impl Default for ProviderSettings {
     fn default() -> Self {
         Self {
@@ -340,6 +305,7 @@ impl Default for ProviderSettings {
             api_version: None,
             stream_usage: None,
             reasoning_back: None,
+            drop_volatile: true,
             priority_field: None,
             max_tokens: LimitWish::default(),
             max_tokens_field: None,

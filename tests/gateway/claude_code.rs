@@ -98,6 +98,23 @@ fn local(call: &Call) -> Script {
 }
 
 #[tokio::test]
+async fn what_changes_with_every_call_is_translated_where_the_operator_wants_it() {
+    let upstream = Upstream::spawn(local);
+    for drops in [true, false] {
+        let gateway = spawn_gateway(Provider::ollama(&upstream).drop_volatile(drops)).await;
+        let answer = send(&gateway, &request(7, &rounds()[0])).await;
+        let dropped = answer.header("x-gateway-dropped").unwrap_or_default().to_owned();
+        assert_eq!(dropped.contains("x-anthropic-billing-header"), drops, "{dropped}");
+        assert_eq!(answer.rest().await.events().last().unwrap().0, "message_stop");
+        let system = upstream.calls_so_far().pop().unwrap().json()["messages"][0].clone();
+        let text = system["content"].as_str().unwrap();
+        assert_eq!(text.contains("cch=7a690"), !drops, "{text}");
+        assert!(text.ends_with("You are Claude Code."), "{text}");
+        gateway.end(1).await;
+    }
+}
+
+#[tokio::test]
 async fn at_a_local_model_the_session_continues_and_omitted_fields_are_named() {
     let upstream = Upstream::spawn(local);
     let gateway = spawn_gateway(Provider::ollama(&upstream)).await;

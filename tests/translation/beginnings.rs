@@ -29,7 +29,7 @@ fn models(backend: &str) -> &'static [&'static str] {
 
 fn targets(model: &str) -> [Target<'_>; 2] {
     [SystemPlace::Anywhere, SystemPlace::First].map(|system| Target {
-        quirks: Quirks { system, is_local: system == SystemPlace::First, ..Quirks::default() },
+        quirks: Quirks { system, ..Quirks::default() },
         ..Target::new(model, None)
     })
 }

@@ -100,7 +100,10 @@ impl Session {
         match dialect {
             Dialect::Anthropic if self.instructions > 0 => {
                 let block = |text| json!({"type": "text", "text": text});
-                body.insert("system".to_owned(), texts.into_iter().map(block).collect());
+                // Another one in every call.
+                let bill = format!("x-anthropic-billing-header: cch={};", events.len());
+                let texts = [bill].into_iter().chain(texts);
+                body.insert("system".to_owned(), texts.map(block).collect());
             }
             Dialect::Gemini if self.instructions > 0 => {
                 let parts: Vec<Value> = texts.iter().map(|text| json!({"text": text})).collect();

@@ -80,7 +80,7 @@ fn features(target: Target<'_>, style: ThinkingStyle) -> Features {
         user_documents: Documents::Any,
         tool_documents: Documents::Any,
         late_system: style == ThinkingStyle::Adaptive,
-        is_anthropic: target.quirks.is_vendor || target.model.contains("claude"),
+        keeps_volatile: target.quirks.keeps_volatile,
     }
 }
 

@@ -1,5 +1,5 @@
-//! Takes a line that changes with every call out of a carried conversation, for servers other than
-//! Anthropic's.
+//! Takes a line that changes with every call out of a carried conversation, for servers that do
+//! not read it.
 //!
 //! It owns the place of that line in the bytes: the beginning of the first system text. All bytes
 //! behind it stay as they were written.

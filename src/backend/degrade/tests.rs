@@ -11,7 +11,7 @@ const FEW: Features = Features {
     user_documents: Documents::None,
     tool_documents: Documents::None,
     late_system: false,
-    is_anthropic: false,
+    keeps_volatile: false,
 };
 
 fn document(source: DocumentSource) -> Part {
@@ -163,7 +163,7 @@ fn the_line_that_changes_with_every_call_is_sent_only_to_anthropic() {
         let (messages, dropped) = adapted(&request);
         assert_eq!(messages[0].content, [text(left)]);
         assert_eq!(dropped, ["x-anthropic-billing-header"]);
-        let anthropic = Features { api: Api::Anthropic, is_anthropic: true, ..FEW };
+        let anthropic = Features { api: Api::Anthropic, keeps_volatile: true, ..FEW };
         assert!(matches!(adapt(&request, anthropic, &mut Vec::new()), Ok(Cow::Borrowed(_))));
     }
     let mut alone = user("hi");

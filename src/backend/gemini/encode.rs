@@ -30,7 +30,7 @@ const FEATURES: Features = Features {
     user_documents: Documents::Inline,
     tool_documents: Documents::Inline,
     late_system: false,
-    is_anthropic: false,
+    keeps_volatile: false,
 };
 
 /// Builds the call.
@@ -42,7 +42,8 @@ pub(super) fn chat(
     refuse_several(request)?;
     refuse_infill(request)?;
     let mut dropped = Vec::new();
-    let request = &*degrade::adapt(request, FEATURES, &mut dropped)?;
+    let features = Features { keeps_volatile: target.quirks.keeps_volatile, ..FEATURES };
+    let request = &*degrade::adapt(request, features, &mut dropped)?;
     let request = &*results_in_order(request);
     let model = short_name(model);
     let (generation, limit) = (Generation::of(model), target.limit(request));

@@ -27,7 +27,7 @@ const FEATURES: Features = Features {
     user_documents: Documents::None,
     tool_documents: Documents::None,
     late_system: false,
-    is_anthropic: false,
+    keeps_volatile: false,
 };
 
 /// Builds the call.
@@ -39,7 +39,8 @@ pub(super) fn chat(
     refuse_several(request)?;
     refuse_audio(request)?;
     let mut dropped = Vec::new();
-    let request = &*degrade::adapt(request, FEATURES, &mut dropped)?;
+    let features = Features { keeps_volatile: target.quirks.keeps_volatile, ..FEATURES };
+    let request = &*degrade::adapt(request, features, &mut dropped)?;
     let request = &*results_in_order(request);
     let (passed, options) = own_fields(request, &mut dropped);
     name_cache_marks(request, &mut dropped);

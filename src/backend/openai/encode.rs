@@ -34,7 +34,7 @@ pub(super) fn chat(
     refuse_audio(request)?;
     let mut dropped = Vec::new();
     let family = Family::of(model);
-    let request = &*degrade::adapt(request, features(family, model), &mut dropped)?;
+    let request = &*degrade::adapt(request, features(family, target), &mut dropped)?;
     if let Some(suffix) = &request.suffix {
         return infill::completion(suffix, request, target, dropped);
     }

@@ -14,15 +14,15 @@ use crate::wire::pdf;
 
 /// The features of a model. Documents in tool results are sent to models that may read them; models
 /// on servers that read none get a note instead, because a refusal would end the session.
-pub(super) fn features(family: Family, model: &str) -> Features {
-    let reads = family != Family::Other || !is_open(model);
+pub(super) fn features(family: Family, target: Target<'_>) -> Features {
+    let reads = family != Family::Other || !is_open(target.model);
     Features {
         api: Api::OpenAi,
         user_documents: Documents::Inline,
         tool_documents: if reads { Documents::Inline } else { Documents::None },
         // A setting of the provider decides where they are put.
         late_system: true,
-        is_anthropic: false,
+        keeps_volatile: target.quirks.keeps_volatile,
     }
 }
 

@@ -101,6 +101,7 @@ fn full_provider() -> ProviderSettings {
         api_version: Some(ApiVersion::V2023),
         stream_usage: Some(true),
         reasoning_back: Some(true),
+        drop_volatile: true,
         priority_field: Some("k".to_owned()),
         max_tokens: LimitWish::Fit,
         max_tokens_field: Some(LimitField::Auto),

@@ -238,25 +238,28 @@ fn anthropic_whole() -> String {
 }
 
 #[tokio::test]
-async fn the_billing_line_is_not_sent_to_local_servers() {
+async fn the_billing_line_is_sent_only_to_anthropic_unless_the_operator_says_otherwise() {
     let bill = "x-anthropic-billing-header: cc_version=2.1; cc_entrypoint=cli; cch=fa690;";
     let body = format!(
         r#"{{"model":"m", "max_tokens":9,"system":[{{"type":"text","text":"{bill}"}}, {{"type":"text","text":"You","cache_control":{{"type":"ephemeral"}}}}],"messages":[]}}"#
     );
+    let without = body.replace(&format!(r#"{{"type":"text","text":"{bill}"}},"#), "");
+    let name = Some("x-anthropic-billing-header");
     let upstream = Upstream::spawn(answered);
-    for (trust, expected, dropped) in [
-        (Trust::Cloud, body.clone(), None),
-        (
-            Trust::Local,
-            body.replace(&format!(r#"{{"type":"text","text":"{bill}"}},"#), ""),
-            Some("x-anthropic-billing-header"),
-        ),
+    for (kind, trust, drops, expected, dropped) in [
+        ("anthropic", Trust::Cloud, true, &body, None),
+        ("anthropic", Trust::Local, true, &without, name),
+        ("anthropic", Trust::Local, false, &body, None),
+        ("openai", Trust::Cloud, true, &without, name),
+        ("openai", Trust::Local, false, &body, None),
     ] {
-        let gateway = spawn_gateway(of_kind("anthropic", &upstream).trust(trust)).await;
+        let provider = of_kind(kind, &upstream).trust(trust).drop_volatile(drops);
+        let gateway = spawn_gateway(provider.apis(["messages"])).await;
         let answer = post_bytes(&gateway.url("/v1/messages"), &[], &body).await;
-        assert_eq!(answer.header("x-gateway-dropped"), dropped);
+        let case = format!("{kind} {trust:?} {drops}");
+        assert_eq!(answer.header("x-gateway-dropped"), dropped, "{case}");
         let sent = upstream.calls_so_far().pop().unwrap().body;
-        assert_eq!(String::from_utf8(sent.to_vec()).unwrap(), expected, "{trust:?}");
+        assert_eq!(String::from_utf8(sent.to_vec()).unwrap(), *expected, "{case}");
         gateway.end(1).await;
     }
 }

@@ -40,6 +40,7 @@ table! {
         trust: Trust,
         max_queue: usize,
         stream_usage: bool,
+        drop_volatile: bool,
         default_max_tokens: u32,
         retry: Retry,
         breaker: Breaker,
