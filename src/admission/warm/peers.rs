@@ -163,8 +163,8 @@ impl Peers {
         for word in heard.others.iter().flat_map(|word| &word.models) {
             let Some(lane) = lane_of(&word.key) else { continue };
             let theirs = self.theirs.entry(lane).or_default();
-            theirs.running += word.running;
-            theirs.waiting += word.waiting;
+            theirs.running = theirs.running.saturating_add(word.running);
+            theirs.waiting = theirs.waiting.saturating_add(word.waiting);
             theirs.promised |= word.promised;
             theirs.hurry |= word.hurry;
         }

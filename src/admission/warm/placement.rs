@@ -49,9 +49,11 @@ impl Warm {
             return self.soonest(lane, line, now) + guess + hold;
         }
         if runner.is_some_and(|runner| runner.is_loaded()) {
-            let leaves = swap.filter(|swap| swap.leaving.contains(&lane));
+            let target = swap.filter(|swap| swap.leaving.contains(&lane)).map(|swap| swap.target);
+            let leaves =
+                target.or(elsewhere).filter(|_| target.is_some() || self.peers.hold_back(lane));
             // It is loaded again after the model for which it goes.
-            return leaves.map_or(Duration::ZERO, |swap| load(swap.target) + load(lane) + hold);
+            return leaves.map_or(Duration::ZERO, |target| load(target) + load(lane) + hold);
         }
         let Foreseen { when, leaving, .. } = self.foresee(lane, line, now);
         let wait = when.saturating_duration_since(now).max(self.swap_left(now));
