@@ -1,7 +1,7 @@
 """What scheduled loads are worth on the real thing: the same arrivals at Ollama alone, `fair` and `warm`, in one run.
 
 With LLM_GATEWAY_OLLAMA_LARGE set to a folder that keeps them, by models of 1.4 GB that take seconds to load; else a short
-form by small ones. The order and the times of the arrivals are the same in every run. What a reader would get wrong: a
+form by small ones. LLM_GATEWAY_OLLAMA_SECONDS is the time in which the 125 requests arrive: more is less work. The order and the times of the arrivals are the same in every run. What a reader would get wrong: a
 client that gives up closes its connection, as a person does, so what Ollama loses by that is in the numbers.
 """
 
@@ -20,11 +20,12 @@ from conftest import provider
 from engines import Ollama, ask, serving
 
 LARGE = os.environ.get("LLM_GATEWAY_OLLAMA_LARGE")
+SECONDS = int(os.environ.get("LLM_GATEWAY_OLLAMA_SECONDS", "126"))
 KEYS = ("alice", "bob", "carol", "dave", "erin", "frank")
 # Models, how many requests in how many seconds, how many tokens an answer has, how long a client waits.
 Work = collections.namedtuple("Work", "models requests seconds tokens patience")
 SHORT = Work(("talks", "also-talks", "thinks"), 60, 6, 5, 60)
-LONG = Work(("large-1", "large-2", "large-3"), 125, 126, 10, 60)
+LONG = Work(("large-1", "large-2", "large-3"), 125, SECONDS, 10, 60)
 SHAPE = {"layers": 15, "size": 1536, "ends": 30.0}
 
 
