@@ -11,6 +11,7 @@ pub(super) mod counted;
 mod listed;
 mod refused;
 pub(super) mod runners;
+mod stay;
 pub(super) mod swapping;
 
 use std::collections::HashMap;
@@ -20,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use actix::{Actor, Addr, Context, Handler, Message};
 use futures_util::StreamExt;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::watch;
 
 use super::Provider;
@@ -273,9 +274,10 @@ async fn carry_out(station: &Rc<Station>, loading: Loading) {
     let Some(order) = loading.order().cloned() else { return };
     let provider = &station.provider;
     let swapper = provider.swapper();
-    if swapper.is_none() {
-        shorten(station, &order).await;
-    }
+    let shortened = match swapper {
+        None => stay::shorten(station, &order).await,
+        Some(_) => Vec::new(),
+    };
     let since = Instant::now();
     let result = match swapper {
         None => load(station, &order).await,
@@ -310,26 +312,7 @@ async fn carry_out(station: &Rc<Station>, loading: Loading) {
         LoadEnd::Busy | LoadEnd::Refused => {}
     }
     provider.check_context(&order.model);
-}
-
-/// Makes the model that should go the one that the server chooses, by giving it the shortest time
-/// to stay. Only where the server says that it is loaded: otherwise this would load it.
-async fn shorten(station: &Station, order: &LoadOrder) {
-    if order.leaving.is_empty() {
-        return;
-    }
-    let Ok(loaded) = ask(station, None).await else { return };
-    if loaded.len() < 2 {
-        return;
-    }
-    // In seconds.
-    let leaves = json!(order.stay.as_secs().max(1));
-    for (model, by) in &order.leaving {
-        let is_there = loaded.iter().any(|one| untagged(&one.model) == untagged(model));
-        if is_there && let Err(failed) = call(station, model, *by, Some(&leaves)).await {
-            log::debug!("`{model}` keeps its time to stay: {}", failed.error.message);
-        }
-    }
+    stay::lengthen(station, shortened, &loaded.unwrap_or_default()).await;
 }
 
 async fn load(station: &Station, order: &LoadOrder) -> Result<(), Failed> {

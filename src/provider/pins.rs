@@ -103,6 +103,12 @@ impl Provider {
         self.pins(model, said).fill(call);
     }
 
+    /// How long the operator lets the model stay without calls; `None` also where that is no time,
+    /// which would unload it at once.
+    pub(super) fn own_stay(&self, model: &str) -> Option<Value> {
+        self.loading(model, None).keep_alive
+    }
+
     /// Notes the context length that a job asks for, before it is admitted. Where the model has to
     /// be loaded with a larger one, it is not started before that.
     pub(super) fn note_context(&self, job: &Job, model: &str) {

@@ -6,12 +6,12 @@
 mod gateways;
 mod hosts;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use llm_gateway::sim::SimSettings;
 use serde_json::{Value, json};
 
-use crate::client::{Answer, chat, post_json, post_json_with, stream_with, streamed_chat};
+use crate::client::{Answer, chat, get, post_json, post_json_with, stream_with, streamed_chat};
 use crate::crowd::{answers, count, press, send, snapshot, waiting};
 use crate::harness::{Config, Gateway, Key, Provider, Retry, Server, spawn_gateway};
 use crate::patience::eventually;
@@ -94,6 +94,27 @@ async fn models_that_fit_are_loaded_once_each() {
     assert_eq!(metrics.sum("llm_gateway_model_load_seconds_count", &provider), 3.0);
     assert_eq!(metrics.sum("llm_gateway_model_loaded", &[("provider", "ollama")]), 3.0);
     gateway.end(24).await;
+}
+
+#[tokio::test]
+async fn a_model_that_was_to_go_and_did_not_have_to_stays_as_long_as_the_others() {
+    let simulator = three(3, 50);
+    let gateway = in_front_of(&simulator, |ollama| ollama).await;
+    // Whether the third fits beside the others is not known before it was tried.
+    for model in ["m0", "m1", "m2"] {
+        assert_eq!(ask(&gateway, "a", model).await.status, 200);
+    }
+    let stay = async || {
+        let list = get(&format!("{}/api/ps", simulator.url)).await.json();
+        let until = |model: &Value| {
+            humantime::parse_rfc3339(model["expires_at"].as_str().unwrap()).unwrap()
+        };
+        let soon = SystemTime::now() + Duration::from_secs(200);
+        list["models"].as_array().unwrap().iter().filter(|model| until(model) > soon).count()
+    };
+    eventually(|| "all stay".to_owned(), async || (stay().await == 3).then_some(())).await;
+    assert_eq!(simulator.counted(["loads", "unloads"]).await, [3, 0]);
+    gateway.end(3).await;
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use crate::admission::warm::LoadEnd;
 use crate::plan::models::Fate;
 use crate::sim::prompt_cache::Prompt;
 use crate::sim::runner_options::RunnerOptions;
-use crate::sim::scheduler::Want;
+use crate::sim::scheduler::{DEFAULT_KEEP_ALIVE, Want};
 
 impl World<'_> {
     /// Lets the server do what has become due, and takes note of whose answers begin.
@@ -63,6 +63,14 @@ impl World<'_> {
         self.ask(now, |gate, at, wakes| {
             gate.loaded(&order, (LoadEnd::Loaded, took), Some(&loaded), at, wakes);
         });
+        // Those that did not have to go stay as before.
+        for (name, _) in &order.leaving {
+            let model = self.index(name).filter(|_| loaded.iter().any(|one| one.model == *name));
+            let want = model.and_then(|model| self.load_of(model, Some(DEFAULT_KEEP_ALIVE)));
+            if let Some(want) = want {
+                let _ = self.server.arrive(self.origin + now, want);
+            }
+        }
     }
 
     fn index(&self, name: &str) -> Option<usize> {
