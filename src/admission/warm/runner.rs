@@ -78,7 +78,8 @@ struct Demand {
 const HALF_LIFE: Duration = Duration::from_secs(120);
 /// A load call that took less than this part of a load found the model loaded.
 const NO_LOAD: f64 = 0.05;
-/// Nor was what took less than this a load, where a load may have been needless and none was seen.
+/// Nor was what took less than this a load, where a load may have been needless and none was seen;
+/// and where none was seen, what took longer was one.
 const LEAST_LOAD: Duration = Duration::from_millis(250);
 /// The shortest pause after a failed load, which doubles with every failure in a row.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
@@ -252,7 +253,10 @@ impl Runner {
     pub fn learn_load(&mut self, took: Duration, usual: Duration) -> bool {
         // A model that was to be loaded again may have been loaded as it was to be.
         let is_doubtful = self.is_outdated && self.load.is_none() && took < LEAST_LOAD;
-        if is_doubtful || took.as_secs_f64() < usual.as_secs_f64() * NO_LOAD {
+        // Other models say little about how long this one takes: a small one needs a hundredth.
+        let least = usual.mul_f64(NO_LOAD);
+        let least = if self.load.is_none() { least.min(LEAST_LOAD) } else { least };
+        if is_doubtful || took < least {
             return false;
         }
         self.load = Some(self.load.map_or(took, |load| (load + took) / 2));

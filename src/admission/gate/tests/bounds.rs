@@ -356,25 +356,31 @@ proptest! {
     }
 }
 
+fn stream_of(load: f64, think: f64, batch: bool, from: f64) -> Stream {
+    Stream { load, hold: 0.2, long: None, callers: 1, think, batch, from }
+}
+
+fn kept_out_and_bound(streams: Vec<Stream>) -> (f64, f64) {
+    let mut server = Server::new(streams, 1);
+    server.run().unwrap();
+    (server.longest.0, server.bound())
+}
+
 #[test]
 fn models_whose_loads_are_short_do_not_replace_each_other_for_ever() {
     for batch in [false, true] {
-        let stream = |load, think, batch| Stream {
-            load,
-            hold: 0.2,
-            long: None,
-            callers: 1,
-            think,
-            batch,
-            from: 0.0,
-        };
-        let streams =
-            vec![stream(0.5, 18.0, false), stream(0.5, 0.0, false), stream(25.0, 0.0, batch)];
-        let mut server = Server::new(streams, 1);
-        server.run().unwrap();
-        let ((longest, _), bound) = (server.longest, server.bound());
+        let short = [stream_of(0.5, 18.0, false, 0.0), stream_of(0.5, 0.0, false, 0.0)];
+        let streams = short.into_iter().chain([stream_of(25.0, 0.0, batch, 0.0)]).collect();
+        let (longest, bound) = kept_out_and_bound(streams);
         assert!(longest <= bound, "{longest} s, {bound} s are allowed");
     }
+}
+
+#[test]
+fn a_small_model_does_not_count_as_one_that_loads_as_long_as_the_largest() {
+    let streams = vec![stream_of(0.5, 0.0, false, 200.0), stream_of(26.0, 0.0, true, 0.0)];
+    let (longest, bound) = kept_out_and_bound(streams);
+    assert!(longest <= bound, "{longest} s, {bound} s are allowed");
 }
 
 #[test]
