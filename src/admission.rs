@@ -40,6 +40,7 @@ pub mod evidence;
 pub mod models;
 pub mod quarantine;
 pub mod ramp;
+pub mod remembered;
 pub mod sliding_window;
 pub mod unready;
 pub mod warm;

@@ -9,6 +9,7 @@
 
 mod candidate;
 mod carried;
+mod chained;
 mod continuation;
 mod place;
 mod reply;
@@ -31,6 +32,7 @@ use crate::telemetry::journal::Track;
 use crate::telemetry::otel::Trace;
 
 pub use candidate::{Candidate, RoutePart};
+pub use chained::Chained;
 pub use continuation::{Continuation, Differs};
 pub use place::{Place, Stay};
 pub use reply::{Answer, EventStream, Reply};
@@ -124,6 +126,8 @@ pub struct Job {
     pub on_cut: OnCut,
     /// What has been tried so far.
     pub tried: Tried,
+    /// What its conversation is recognized by; see [`Job::chain`].
+    pub chained: Chained,
     /// The part of the answer that the client has.
     pub continuation: Continuation,
     /// Its place in a line, for heartbeats.
@@ -221,6 +225,7 @@ impl Job {
             reserve: VecDeque::new(),
             on_cut: OnCut::default(),
             tried: Tried::default(),
+            chained: Chained::default(),
             continuation: Continuation::default(),
             place: Place::default(),
             route: None,

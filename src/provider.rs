@@ -22,6 +22,7 @@ mod loads;
 mod pins;
 mod preload;
 mod refusal_error;
+mod remembering;
 mod resume;
 mod scope;
 mod station;
@@ -184,6 +185,7 @@ impl Provider {
             }
         };
         gate.schedule(warm_policy(&settings));
+        gate.remember(settings.remember_policy());
         let added = body_fields(&settings.body);
         let models = (settings.models.settings(), settings.scheduling());
         let manner = (&added, settings.default_max_tokens, settings.api_version, models);

@@ -116,8 +116,7 @@ impl RouterActor {
             if !provider.catalogue.list(Listing::Installed).is_younger(STALE, Instant::now()) {
                 unheard.borrow_mut().push(Arc::clone(provider));
             }
-            (!provider.lacks_model(model))
-                .then(|| provider.gate.expected_wait(&provider.lane_key(model)))
+            (!provider.lacks_model(model)).then(|| provider.expected_wait(model, &job))
         };
         let draw = &mut |below| fastrand::u32(..below);
         let routes = &self.routing.routes;

@@ -24,9 +24,10 @@ use super::cost::Costs;
 use super::line::{Entry, Key, Lane, Line};
 use super::models::Models;
 use super::quarantine::Quarantine;
+use super::remembered::Remembered;
 use super::types::{Arrival, Decision, Ended, Limits, Moment, Permit, Probe, Transition, Wake};
 use super::warm::Warm;
-use crate::chat::RefusalReason;
+use crate::chat::{Chain, RefusalReason};
 use crate::policy::Priority;
 use counters::Counters;
 use health_checks::Health;
@@ -42,6 +43,7 @@ pub mod loading;
 pub mod peers;
 mod prediction;
 mod refusing;
+pub mod remembering;
 pub mod shared_limit;
 pub mod snapshot;
 mod verdict;
@@ -68,6 +70,8 @@ pub struct Gate<W> {
     costs: Costs,
     /// Which models the server has loaded, where loads are scheduled.
     warm: Option<Warm>,
+    /// What the server has in its prompt cache, where that counts.
+    remembered: Option<Remembered>,
     /// Whether waiting jobs wait for longer or shorter than they were told.
     patience_changed: bool,
     budget: RetryBudget,
@@ -90,6 +94,10 @@ struct Waiter<W> {
     probe: Probe,
     /// Whether its patience is that of a job whose model has to be loaded first.
     was_cold: bool,
+    /// Its conversation, where the server's prompt cache counts.
+    chain: Option<Arc<Chain>>,
+    /// How long it would wait if nothing were remembered, in seconds.
+    promised: f64,
 }
 
 /// A reason and how long it is expected to last.
@@ -112,6 +120,7 @@ impl<W> Gate<W> {
             line: Line::new(),
             costs: Costs::default(),
             warm: None,
+            remembered: None,
             patience_changed: false,
             budget: RetryBudget::new(now),
             in_flight: 0,
@@ -143,9 +152,13 @@ impl<W> Gate<W> {
         if let Some(refusal) = self.quarantined(&arrival, at) {
             return Decision::Refuse(refusal);
         }
-        if self.may_start(lane, arrival.share.priority, now) {
+        self.note_arrival(&arrival, lane, now);
+        if self.may_start(lane, arrival.share.priority, now) && !self.keeps_for(&arrival, lane, now)
+        {
             self.count_entry(&arrival, probe, lane, now);
-            return Decision::Run(self.start(lane, &arrival.share, probe, now));
+            self.pay_at_once(&arrival.share);
+            let chain = arrival.chain.as_ref();
+            return Decision::Run(self.start(lane, &arrival.share, probe, chain, now));
         }
         let room = self.wish(&arrival, lane, now);
         if let Err(reason) = room.and_then(|()| self.make_room(&arrival, lane, at, wakes)) {
@@ -155,8 +168,9 @@ impl<W> Gate<W> {
         self.counters.waited += 1;
         let until = self.patience(&arrival, lane, now);
         let was_cold = !self.load_bound(lane, now).is_zero();
-        let Arrival { share, model, deadline, elsewhere: movable, .. } = arrival;
-        let load = Waiter { waker: waker(), model, deadline, probe, was_cold };
+        let promised = self.promise(lane, arrival.chain.as_ref(), now);
+        let Arrival { share, model, deadline, chain, elsewhere: movable, .. } = arrival;
+        let load = Waiter { waker: waker(), model, deadline, probe, was_cold, chain, promised };
         let entry = Entry { share, lane, since: now, until, movable, load };
         let key = self.line.insert(entry, arrival.again);
         self.count_demand();
@@ -209,7 +223,8 @@ impl<W> Gate<W> {
             model.in_flight = model.in_flight.saturating_sub(1);
         }
         self.note_end(&permit, ended, at.now);
-        self.remember(permit.lane, ended, cause);
+        self.note_read(&permit, ended, at.now);
+        self.keep_cause(permit.lane, ended, cause);
         let shift = self.judge(&permit, ended, running, at, wakes);
         self.grant(at, wakes);
         shift

@@ -26,6 +26,7 @@ use crate::policy::Priority;
 
 mod entry;
 mod lanes;
+mod owing;
 
 /// The line. See the module for the order it keeps.
 #[derive(Debug)]
@@ -61,6 +62,9 @@ struct Queue {
     weight: u32,
     /// Virtual time at which its next job starts.
     pass: u64,
+    /// What its jobs took beside what they were charged, in the time of its turns, until that is
+    /// worth half a turn.
+    owed: i64,
     waiting: u64,
     lanes: BTreeMap<Lane, BTreeSet<Key>>,
 }
@@ -157,17 +161,20 @@ impl<T> Line<T> {
     }
 
     /// Takes a job out because its turn has come, and charges its cost to the caller's share.
+    /// `first` is what [`Line::next`] said: another one when this job is served out of turn.
     ///
     /// Only a queue that was held back (closed lanes, batch) can be behind the clock. It is served
     /// first and continues from no more than `claim` behind the clock. Without a claim it does not
     /// catch up at the others' expense.
-    pub fn serve(&mut self, key: Key, turn: Turn, claim: u64) -> Option<Entry<T>> {
+    pub fn serve(&mut self, key: Key, first: Key, turn: Turn, claim: u64) -> Option<Entry<T>> {
         let flow = self.jobs.get(&key)?.0;
+        let pass_of = |key| self.queues.get(&self.jobs.get(&key)?.0).map(|queue| queue.pass);
+        let earliest = self.clock.saturating_sub(claim);
+        let clock = pass_of(first).map_or(self.clock, |pass| pass.max(earliest));
         if let Some(queue) = self.queues.get(&flow) {
-            let start = queue.pass.max(self.clock.saturating_sub(claim));
-            let after = start + turn.stride(queue.weight);
+            let after = queue.pass.max(earliest) + turn.stride(queue.weight);
             self.advance(flow, after);
-            self.clock = start;
+            self.clock = clock;
         }
         let entry = self.remove(key);
         self.forget_passed();
@@ -320,6 +327,7 @@ impl<T> Line<T> {
             priority: share.priority,
             weight: share.weight.max(1),
             pass: self.clock,
+            owed: 0,
             waiting: 0,
             lanes: BTreeMap::new(),
         });

@@ -14,7 +14,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
@@ -32,6 +32,7 @@ use super::refusal::Refusal;
 use super::types::{Arrival, Decision, Ended, Limits, Moment, Permit, Transition, Wake};
 
 mod loading;
+mod remembering;
 mod ticket;
 
 /// The admission of one provider for the whole process.
@@ -214,11 +215,6 @@ impl SharedGate {
     /// Takes new jobs again.
     pub fn resume(&self) {
         self.inner.lock().gate.resume();
-    }
-
-    /// How long a newcomer for this model would wait; see [`Gate::expected_wait`].
-    pub fn expected_wait(&self, key: &str) -> Duration {
-        self.inner.lock().gate.expected_wait(key, now())
     }
 
     /// The gate's present state.

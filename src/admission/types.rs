@@ -7,7 +7,9 @@ use super::concurrency::Concurrency;
 use super::evidence::Fault;
 use super::line::{Key, Lane, Share};
 use super::refusal::Refusal;
+use super::remembered::Call;
 use super::warm::types::Needs;
+use crate::chat::Chain;
 use crate::policy::Priority;
 
 /// What the operator allows; may change at any time.
@@ -58,6 +60,8 @@ pub struct Arrival {
     /// Whether it asks for something else than an answer of the model, such as its description: the
     /// server does not load the model for it.
     pub is_about_model: bool,
+    /// Its conversation, where the provider's prompt cache counts.
+    pub chain: Option<Arc<Chain>>,
 }
 
 /// What became of an arrival.
@@ -83,7 +87,10 @@ pub struct Permit {
     pub(super) lane: Lane,
     pub(super) caller: Arc<str>,
     pub(super) priority: Priority,
+    pub(super) weight: u32,
     pub(super) probe: Probe,
+    /// Where the provider's prompt cache counts.
+    pub(super) call: Option<Call>,
     /// Whether the attempt finds out, for the waiting jobs, whether the model is ready.
     pub(super) asks: bool,
     /// Whether it is the attempt that gets the failure of its model's load.
@@ -162,7 +169,7 @@ impl Arrival {
     /// A job that comes for the first time.
     pub fn new(share: Share, model: Arc<str>, deadline: Instant) -> Self {
         let (again, elsewhere, waited) = (false, false, Duration::ZERO);
-        let (most, request, needs, is_about_model) = (None, None, None, false);
+        let (most, request, needs, chain, is_about_model) = (None, None, None, None, false);
         Self {
             share,
             model,
@@ -174,6 +181,7 @@ impl Arrival {
             most,
             needs,
             is_about_model,
+            chain,
         }
     }
 }
@@ -182,5 +190,10 @@ impl Permit {
     /// Whether a breaker or waiting jobs wait for the first event of the attempt's answer.
     pub fn is_awaited(&self) -> bool {
         self.asks || self.probe != Probe::default()
+    }
+
+    /// Whether the provider's prompt cache counts.
+    pub fn is_remembered(&self) -> bool {
+        self.call.is_some()
     }
 }

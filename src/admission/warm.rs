@@ -264,6 +264,11 @@ impl Warm {
         self.order.is_some()
     }
 
+    /// Whether the lane's model is known not to be loaded.
+    pub fn is_unloaded(&self, lane: Lane) -> bool {
+        self.is_known() && self.runners.get(&lane).is_some_and(|runner| !runner.is_loaded())
+    }
+
     /// Whether a load was ordered whose end is not known yet.
     pub fn is_loading(&self) -> bool {
         self.swap.as_ref().is_some_and(|swap| matches!(swap.phase, Phase::Load { .. }))

@@ -164,6 +164,7 @@ impl ProviderActor {
             most: provider.model_settings(&candidate.model).and_then(|it| it.max_concurrency),
             needs: provider.needs(&turn.job, candidate),
             is_about_model: provider.is_about_model(&turn.job.request),
+            chain: provider.chain(&turn.job),
         });
         let decision = match &admission {
             Admission::Run(_) => "run",

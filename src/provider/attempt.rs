@@ -26,6 +26,7 @@ use super::failed::Failed;
 use super::fault;
 use super::fit;
 use super::pins::is_unload;
+use super::remembering;
 use super::retry::Failure;
 use super::retry_after::retry_after;
 use super::station::Station;
@@ -90,9 +91,10 @@ pub(super) async fn run(
     call.request.headers.extend(span.headers());
     let ended = exchange(station, &mut job, &mut slot, &mut span, (call, &model), connection).await;
     let failed = match ended {
-        Ok(usage) => {
+        Ok(Answered { usage, first }) => {
             // Everything is counted before the slot is seen to be free.
             provider.count_tokens(&model, usage);
+            slot.count(remembering::counts(usage, first));
             attempt_ended(provider, &job, AttemptOutcome::Ok, None);
             span.end(AttemptOutcome::Ok, usage);
             shifted(provider, slot.ended(Ended::Success), AttemptOutcome::Ok);
@@ -185,8 +187,7 @@ fn span(provider: &Provider, job: &Job, model: &str) -> CallSpan {
     CallSpan::begin(job.trace.as_ref(), calling)
 }
 
-/// Sends the call, answers the job with the first event, and carries the others. Returns the
-/// answer's usage.
+/// Sends the call, answers the job with the first event, and carries the others.
 async fn exchange(
     station: &Station,
     job: &mut Job,
@@ -194,7 +195,7 @@ async fn exchange(
     span: &mut CallSpan,
     (call, model): (Call, &str),
     connection: Connection,
-) -> Result<Usage, Failed> {
+) -> Result<Answered, Failed> {
     let provider = &*station.provider;
     if slot.load_failed() {
         // The load was this attempt.
@@ -219,12 +220,16 @@ async fn exchange(
     let answering = opened?;
     span.answering();
     shifted(provider, slot.answering(), AttemptOutcome::Ok);
-    provider.counts.first_event(started.elapsed());
+    let first = started.elapsed();
+    provider.counts.first_event(first);
+    let is_whole = answering.events.iter().any(|event| event.done().is_some());
+    let first = Some(first).filter(|_| !is_whole);
     let (sender, events) = mpsc::channel(EVENTS);
     job.tried.head.clone_from(&answering.head);
     job.answer(events);
     let bounds = Bounds { deadline, silence, changes_models: job.request.manages() };
-    Pump::new(provider, bounds, sender, &mut job.continuation).run(answering).await
+    let pump = Pump::new(provider, bounds, sender, &mut job.continuation);
+    pump.run(answering).await.map(|usage| Answered { usage, first })
 }
 
 /// Reports what the end of an attempt did to a breaker.
@@ -235,6 +240,13 @@ fn shifted(provider: &Provider, shift: Transition, outcome: AttemptOutcome) {
         Transition::Opened => BreakerOpened { provider: &provider.name, outcome }.emit(),
         Transition::Closed => BreakerClosed { provider: &provider.name }.emit(),
     }
+}
+
+/// A complete answer.
+struct Answered {
+    usage: Usage,
+    /// How long its first event took; `None` if everything came at once.
+    first: Option<Duration>,
 }
 
 /// An attempt before its first event.

@@ -14,12 +14,15 @@ mod limit_wish;
 mod model_info;
 mod proxy;
 mod quirks;
+mod remembering;
 mod scheduling;
 mod served;
+mod timeouts;
 mod tls;
 
 use crate::admission::backoff::RetryPolicy;
 use crate::admission::breaker::BreakerPolicy;
+use crate::admission::remembered::RememberPolicy;
 use crate::backend::{ApiVersion, LimitField, SystemPlace};
 use crate::chat::{ApiWord, Endpoint, PathPattern};
 use crate::policy::Trust;
@@ -37,6 +40,7 @@ pub use model_info::ModelInfo;
 pub use proxy::{Proxy, ProxyUrl};
 pub use scheduling::Scheduling;
 pub use served::{KeepAlive, ModelSettings, ServedModels};
+pub use timeouts::Timeouts;
 pub use tls::{Authorities, Roots, TlsSettings};
 
 /// `[providers.NAME]`.
@@ -116,6 +120,19 @@ pub struct ProviderSettings {
     /// for Ollama, else `fair`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scheduling: Option<Scheduling>,
+    /// Whether what its prompt cache holds decides about the order of requests. Default true for a
+    /// local Ollama or server of OpenAI's API.
+    pub remember: Option<bool>,
+    /// A request waits at most this many times as long as it would without that. Default 1.5, at
+    /// least 1.
+    pub remember_wait: f64,
+    /// A slot stays free for a conversation that is likely to go on for this part of the time that
+    /// it takes to read it again. Default 0.6; 0: not at all.
+    pub linger: f64,
+    /// How much longer than at its equals a request waits at a cloud provider that has its
+    /// beginning in its cache. Default 1 s.
+    #[serde(with = "crate::units::duration")]
+    pub affinity_wait: Duration,
     /// Models that are loaded before anybody asks for them, in this order, as far as they fit; only
     /// where loads are scheduled. Default none.
     pub preload: Vec<String>,
@@ -142,30 +159,6 @@ pub struct ProviderSettings {
     pub models_info: BTreeMap<String, ModelInfo>,
     /// Further fields of every chat's body; the request's own fields take precedence. Default none.
     pub body: toml::Table,
-}
-
-/// `timeouts = { … }`: each more than 0, and none longer than `total`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Timeouts {
-    /// Name lookup, TCP and TLS together. Default 5 s, or `total` when that is shorter.
-    #[serde(with = "crate::units::duration")]
-    pub connect: Duration,
-    /// From the request sent to the first event of the answer. Default 300 s for a local provider,
-    /// which may have to load the model first, and 60 s for a cloud one.
-    #[serde(with = "crate::units::optional_duration", skip_serializing_if = "Option::is_none")]
-    pub first_event: Option<Duration>,
-    /// From the start of the call to all of an answer that is passed on as it comes and not
-    /// streamed, which says nothing before its end. Default five times `first_event`.
-    #[serde(with = "crate::units::optional_duration", skip_serializing_if = "Option::is_none")]
-    pub whole: Option<Duration>,
-    /// Between two events of an answer. Default 120 s for a local provider, 60 s for a cloud one.
-    #[serde(with = "crate::units::optional_duration", skip_serializing_if = "Option::is_none")]
-    pub idle: Option<Duration>,
-    /// The whole request, from its arrival, waiting included. Default 600 s, the official OpenAI
-    /// client's own limit.
-    #[serde(with = "crate::units::duration")]
-    pub total: Duration,
 }
 
 /// `retry = { … }`.
@@ -278,6 +271,7 @@ impl ProviderSettings {
             default_model: self.default_model().to_owned(),
             trust: Some(self.trust()),
             scheduling: Some(self.scheduling()),
+            remember: Some(self.remembers()),
             apis: Some(self.apis().to_vec()).filter(|apis| self.apis.is_some() || !apis.is_empty()),
             timeouts: Timeouts {
                 connect: self.connect(),
@@ -317,6 +311,10 @@ impl Default for ProviderSettings {
             max_queue: 64,
             max_queue_wait: Duration::from_secs(30),
             scheduling: None,
+            remember: None,
+            remember_wait: RememberPolicy::default().wait,
+            linger: RememberPolicy::default().linger,
+            affinity_wait: Duration::from_secs(1),
             preload: Vec::new(),
             timeouts: Timeouts::default(),
             retry: RetrySettings::default(),
@@ -328,18 +326,6 @@ impl Default for ProviderSettings {
             headers_env: BTreeMap::new(),
             models_info: BTreeMap::new(),
             body: toml::Table::new(),
-        }
-    }
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            connect: Duration::from_secs(5),
-            first_event: None,
-            whole: None,
-            idle: None,
-            total: Duration::from_secs(600),
         }
     }
 }

@@ -31,7 +31,7 @@ const SIDEWAYS: [(&str, &str); 7] = [
 ];
 
 /// Files and folders that compute and do nothing else.
-const PURE: [&str; 33] = [
+const PURE: [&str; 34] = [
     "chat",
     "dialect",
     "backend",
@@ -52,6 +52,7 @@ const PURE: [&str; 33] = [
     "admission/models",
     "admission/quarantine",
     "admission/ramp",
+    "admission/remembered",
     "admission/sliding_window",
     "admission/types",
     "admission/unready",

@@ -40,7 +40,7 @@ impl<W> Gate<W> {
     }
 
     /// Keeps a failure's cause for the refusals that follow from it.
-    pub(super) fn remember(&mut self, lane: Lane, ended: Ended, cause: Option<Arc<str>>) {
+    pub(super) fn keep_cause(&mut self, lane: Lane, ended: Ended, cause: Option<Arc<str>>) {
         let Some(cause) = cause else { return };
         match ended {
             Ended::Unreachable | Ended::AuthFailed => self.cause = Some(cause),

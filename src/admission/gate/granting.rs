@@ -5,8 +5,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::remembering::Next;
 use super::{Gate, Moment, Permit, Probe, Waiter, Wake, overdue};
 use crate::admission::line::{Lane, Share};
+use crate::chat::Chain;
 use crate::policy::Priority;
 
 /// The share of the usable slots that batch callers may hold, in percent, and at least one slot: 8
@@ -17,6 +19,7 @@ impl<W> Gate<W> {
     /// Starts waiting jobs while there are slots for them, and refuses those whose time has passed;
     /// then decides about loads.
     pub(super) fn grant(&mut self, at: &mut Moment<'_>, wakes: &mut Vec<Wake<W>>) {
+        self.pass_kept(at.now);
         self.fill(at, wakes);
         if self.plan(at.now) {
             // A swap was given up: what it held back may start. That begins another swap at most.
@@ -32,15 +35,18 @@ impl<W> Gate<W> {
             let models = &self.models;
             let may_run = |lane| models.get(lane).is_some_and(|model| model.is_open(limit, now));
             let open = |lane| may_run(lane) && self.is_warm(lane, now);
-            let Some(key) = self.line.next(open, self.batch_may_start(now)) else { return };
+            let Some(next) = self.next_job(open, self.batch_may_start(now), now) else { return };
+            let Next { key, first } = next;
             if let Some(reason) = self.line.get(key).and_then(|entry| overdue(entry, now)) {
                 let lane = self.line.get(key).map_or(Lane::default(), |entry| entry.lane);
                 let expected = self.wait(lane, self.line.len() as u64, now);
                 self.evict(key, (reason, expected), at, wakes);
-            } else if let Some(entry) = self.line.serve(key, self.costs.turn(), self.claim(now)) {
-                let Waiter { waker, probe, deadline, .. } = entry.load;
+            } else if let Some(entry) =
+                self.line.serve(key, first, self.costs.turn(), self.claim(now))
+            {
+                let Waiter { waker, probe, deadline, chain, .. } = entry.load;
                 debug_assert!(deadline > now, "a job is started after its deadline");
-                let permit = self.start(entry.lane, &entry.share, probe, now);
+                let permit = self.start(entry.lane, &entry.share, probe, chain.as_ref(), now);
                 wakes.push(Wake::Grant(waker, permit));
             }
         }
@@ -51,8 +57,10 @@ impl<W> Gate<W> {
         lane: Lane,
         share: &Share,
         probe: Probe,
+        chain: Option<&Arc<Chain>>,
         now: Instant,
     ) -> Permit {
+        let call = self.note_start(lane, share, chain, now);
         let (caller, priority) = (Arc::clone(&share.caller), share.priority);
         let mut asks = false;
         self.in_flight += 1;
@@ -71,7 +79,8 @@ impl<W> Gate<W> {
         let load_failed = warm.is_some_and(|warm| warm.start(lane, priority, now));
         self.counters.granted += 1;
         self.count_demand();
-        Permit { lane, caller, priority, probe, asks, load_failed, started: now }
+        let weight = share.weight;
+        Permit { lane, caller, priority, weight, probe, call, asks, load_failed, started: now }
     }
 
     pub(super) fn may_start(&self, lane: Lane, priority: Priority, now: Instant) -> bool {

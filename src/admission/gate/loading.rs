@@ -63,6 +63,9 @@ impl<W> Gate<W> {
 
     /// The server is another one: nothing is known of it.
     pub(super) fn forget_server(&mut self, now: Instant) {
+        if let Some(remembered) = &mut self.remembered {
+            remembered.forget_server();
+        }
         if let Some(warm) = &mut self.warm {
             warm.forget_server();
             self.change_all_patience(now);
@@ -103,6 +106,7 @@ impl<W> Gate<W> {
         if changed {
             self.change_all_patience(at.now);
         }
+        self.forget_unloaded();
         self.grant(at, wakes);
     }
 
@@ -154,6 +158,7 @@ impl<W> Gate<W> {
             let jobs = took.as_secs_f64() * f64::from(warm.width(target, usable));
             self.line.charge(target, jobs / hold.as_secs_f64().max(f64::MIN_POSITIVE));
         }
+        self.forget_unloaded();
         self.change_all_patience(at.now);
         self.grant(at, wakes);
     }
@@ -295,6 +300,9 @@ impl<W> Gate<W> {
         let assigned = self.models.lane(key, model, now, keeps);
         if let Some(warm) = warm.as_mut().filter(|_| assigned.is_new) {
             warm.forget(assigned.lane);
+        }
+        if let Some(remembered) = self.remembered.as_mut().filter(|_| assigned.is_new) {
+            remembered.forget(assigned.lane);
         }
         assigned.lane
     }

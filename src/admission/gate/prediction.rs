@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::Gate;
+use super::remembering::DAY;
 use crate::admission::breaker::{Breaker, Permission};
 use crate::admission::cost::Cost;
 use crate::admission::line::{Entry, Key, Lane, Share};
 use crate::admission::models::Model;
 use crate::admission::refusal::UNMEASURED;
 use crate::admission::warm::LoadState;
-use crate::chat::{AwaitedLoad, Waiting};
+use crate::chat::{AwaitedLoad, Chain, Waiting};
 
 impl<W> Gate<W> {
     /// When time alone may next let a job start; `None` when no job waits for that. What is due
@@ -30,7 +31,8 @@ impl<W> Gate<W> {
         let models = self.line.lanes().filter_map(|lane| self.models.get(lane));
         let steps = models.filter_map(|model| model.next_step(limit, now)).chain(whole);
         let load = self.warm.as_ref().filter(|_| !self.line.is_empty());
-        steps.chain(load.and_then(|warm| warm.next_step(now))).min()
+        let load = load.and_then(|warm| warm.next_step(now));
+        steps.chain(load).chain(self.kept_until(now)).min()
     }
 
     /// How long a newcomer for this model would wait here, for the choice among equals: zero when it
@@ -39,8 +41,11 @@ impl<W> Gate<W> {
     ///
     /// `key` is the model's name, or what all its names have in common.
     ///
+    /// Where a prompt cache counts, the time to read what is not remembered of `chain` is part of
+    /// it: the wait is then the time until the answer begins.
+    ///
     /// [`Warm::placement`]: crate::admission::warm::Warm::placement
-    pub fn expected_wait(&self, key: &str, now: Instant) -> Duration {
+    pub fn expected_wait(&self, key: &str, chain: Option<&Arc<Chain>>, now: Instant) -> Duration {
         let shut = |breaker: &Breaker| match breaker.permission(now) {
             Permission::Granted | Permission::Probe => Duration::ZERO,
             Permission::Denied { left, .. } => {
@@ -58,7 +63,9 @@ impl<W> Gate<W> {
             let lane = lane.unwrap_or_default();
             Cost { load: Duration::ZERO, ..self.cost(lane, self.line.len() as u64, now) }.total()
         };
-        shut(&self.breaker).max(model) + queue + self.placement(lane, now)
+        let reading = lane.map_or(0.0, |lane| self.estimate(lane, chain).reading);
+        let reading = Duration::from_secs_f64(reading.min(DAY));
+        shut(&self.breaker).max(model) + queue + self.placement(lane, now) + reading
     }
 
     /// Whether a newcomer in this lane would be the first to get a slot.
@@ -131,6 +138,10 @@ impl<W> Gate<W> {
     /// The cost of a job in this lane with `ahead` others before it.
     fn cost(&self, lane: Lane, ahead: u64, now: Instant) -> Cost {
         let slots = self.usable_soon(now);
+        if let Some(line) = self.work(ahead, slots, now) {
+            let load = self.load_left(lane, now);
+            return Cost { line, load, ..Cost::default() };
+        }
         let most = self.models.get(lane).and_then(|model| model.most);
         let own = most.map_or(slots, |most| most.min(slots));
         let Some(warm) = self.warm.as_ref().filter(|warm| warm.schedules(lane)) else {

@@ -28,7 +28,7 @@ fn entry(share: Share, load: u32, start: Instant) -> Entry<u32> {
 
 fn serve(line: &mut Line<u32>) -> Option<Entry<u32>> {
     let key = line.next(|_| true, true)?;
-    line.serve(key, Turn::MEAN, 0)
+    line.serve(key, key, Turn::MEAN, 0)
 }
 
 /// Serves `count` jobs and counts them by caller.
@@ -110,7 +110,7 @@ fn a_caller_that_was_held_back_does_not_catch_up() {
     }
     for _ in 0..50 {
         let key = line.next(|_| true, false).unwrap();
-        assert_eq!(&*line.serve(key, Turn::MEAN, 0).unwrap().share.caller, "a");
+        assert_eq!(&*line.serve(key, key, Turn::MEAN, 0).unwrap().share.caller, "a");
     }
     let served = served(&mut line, 20);
     assert!((9..=11).contains(&served["b"]), "{served:?}");
@@ -125,7 +125,7 @@ fn closed_lanes_are_skipped_and_keep_their_place() {
         line.insert(Entry { lane, ..entry(interactive("a", 1), load, now) }, false);
     }
     let key = line.next(|lane| lane == Lane(1), true).unwrap();
-    assert_eq!(line.serve(key, Turn::MEAN, 0).unwrap().load, 1);
+    assert_eq!(line.serve(key, key, Turn::MEAN, 0).unwrap().load, 1);
     assert_eq!(line.next(|_| false, true), None);
     let order: Vec<u32> = std::iter::from_fn(|| serve(&mut line)).map(|entry| entry.load).collect();
     assert_eq!(order, [0, 2, 3]);
@@ -291,7 +291,7 @@ proptest! {
                     let next = line.next(open, batch);
                     prop_assert_eq!(next, naive.next(open, batch));
                     if let Some(key) = next {
-                        prop_assert_eq!(line.serve(key, Turn::MEAN, 0).map(|entry| entry.load), naive.serve(key));
+                        prop_assert_eq!(line.serve(key, key, Turn::MEAN, 0).map(|entry| entry.load), naive.serve(key));
                     }
                 }
                 Step::Remove(index) => if let Some(key) = naive.nth(index) {

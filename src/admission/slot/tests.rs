@@ -1,6 +1,7 @@
 //! Slots and tickets dropped in every order, in paused time where time matters.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 

@@ -14,6 +14,9 @@ use crate::units::format_duration;
 use actix_web::http::Uri;
 use std::time::Duration;
 
+/// No wait is bounded by more times what it would be, and nothing is kept for longer.
+const MOST_TIMES: f64 = 100.0;
+
 impl Review<'_> {
     pub(super) fn providers(&mut self) {
         let path = KeyPath::of("providers");
@@ -45,11 +48,23 @@ impl Review<'_> {
             }
             self.auto_concurrency(&path.key("auto_concurrency"), &provider.auto_concurrency);
             self.positive(&path.key("max_queue_wait"), provider.max_queue_wait);
+            self.remembering(&path, provider);
             self.timeouts(&path.key("timeouts"), &provider.timeouts);
             self.retry_and_breaker(&path, provider);
             self.in_range(&path.key("health").key("failures"), provider.health.failures, 1..=1000);
             self.positive(&path.key("health").key("timeout"), provider.health.timeout);
             self.calls(&path, provider);
+        }
+    }
+
+    fn remembering(&mut self, path: &KeyPath, provider: &ProviderSettings) {
+        let times =
+            [("remember_wait", provider.remember_wait, 1.0), ("linger", provider.linger, 0.0)];
+        for (key, value, least) in times {
+            if !(least..=MOST_TIMES).contains(&value) {
+                let message = format!("write a number from {least} to {MOST_TIMES}, not {value}");
+                self.problem(&path.key(key), message);
+            }
         }
     }
 

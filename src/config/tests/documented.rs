@@ -113,6 +113,10 @@ fn full_provider() -> ProviderSettings {
         max_queue: 1,
         max_queue_wait: Duration::from_secs(1),
         scheduling: Some(Scheduling::Warm),
+        remember: Some(true),
+        remember_wait: 2.0,
+        linger: 0.5,
+        affinity_wait: Duration::from_secs(2),
         preload: Vec::new(),
         timeouts: Timeouts {
             connect: Duration::from_secs(1),

@@ -88,8 +88,8 @@ fn the_wait_for_a_model_with_a_limit_of_its_own_counts_its_own_line() {
     let mut alone = Bench::new(4, 64);
     alone.measure(2.0);
     alone.come(alone.bounded("m", Some(1)));
-    assert_eq!(alone.gate.expected_wait("m", alone.now), seconds(2.0));
-    assert_eq!(alone.gate.expected_wait("n", alone.now), seconds(0.0));
+    assert_eq!(alone.gate.expected_wait("m", None, alone.now), seconds(2.0));
+    assert_eq!(alone.gate.expected_wait("n", None, alone.now), seconds(0.0));
 }
 
 #[test]
@@ -177,10 +177,10 @@ fn who_waits_for_a_load_does_not_make_a_loaded_model_s_newcomers_wait() {
     let running = bench.come(bench.loading("a"));
     bench.come(bench.loading("b"));
     assert!(bench.runs(running));
-    assert!(bench.gate.expected_wait("a", bench.now) > seconds(0.0), "it is about to go");
+    assert!(bench.gate.expected_wait("a", None, bench.now) > seconds(0.0), "it is about to go");
     bench.end(running, OK);
     let order = bench.gate.take_order().unwrap();
     bench.came(&order, 3.0, &["b"]);
     bench.come(bench.loading("a"));
-    assert_eq!(bench.gate.expected_wait("b", bench.now), seconds(0.0));
+    assert_eq!(bench.gate.expected_wait("b", None, bench.now), seconds(0.0));
 }

@@ -8,7 +8,7 @@ use crate::admission::warm::{LoadEnd, Why};
 fn the_expected_wait_counts_the_line_the_breaker_and_the_cooldown() {
     let mut bench = Bench::new(1, 64);
     bench.measure(2.0);
-    let wait = |bench: &Bench| bench.gate.expected_wait("m", bench.now).as_secs();
+    let wait = |bench: &Bench| bench.gate.expected_wait("m", None, bench.now).as_secs();
     assert_eq!(wait(&bench), 0);
     let jobs = bench.come_many(3, "a");
     assert_eq!(wait(&bench), 6);
@@ -17,7 +17,7 @@ fn the_expected_wait_counts_the_line_the_breaker_and_the_cooldown() {
     assert_eq!((place.ahead, place.expected, place.load), (1, seconds(4.0), None));
     bench.end(jobs[0], Ended::RateLimited { retry_after: Some(seconds(10.0)) });
     assert_eq!(wait(&bench), 16);
-    assert_eq!(bench.gate.expected_wait("other", bench.now).as_secs(), 6);
+    assert_eq!(bench.gate.expected_wait("other", None, bench.now).as_secs(), 6);
 }
 
 /// `b` was loaded once, in 40 s, and then `a` again: both do not fit.

@@ -1,0 +1,263 @@
+//! The gate's part in the order by what a server remembers: which job is next, what jobs cost, and
+//! which slots are kept free.
+//!
+//! Owns nothing: [`Remembered`] holds the beliefs, and this file tells it what the gate knows and
+//! asks it. Without a policy everything here does nothing, and jobs start in the order of the line.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Arrival, Ended, Gate, Moment, Permit, Wake};
+use crate::admission::line::{Key, Lane, Share as Caller};
+use crate::admission::refusal::UNMEASURED;
+use crate::admission::remembered::choice::{self, Candidate};
+use crate::admission::remembered::{
+    Counts, Estimate, ReadEnd, RememberPolicy, Remembered, Share, Starting,
+};
+use crate::chat::Chain;
+
+/// The job that starts next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Next {
+    /// Its key.
+    pub key: Key,
+    /// The key of the job whose turn it would be in the order of the line.
+    pub first: Key,
+}
+
+/// How many waiting jobs are compared. In a longer line the others are served in its order.
+const MOST_COMPARED: usize = 1024;
+
+impl<W> Gate<W> {
+    /// Orders jobs by what the server remembers, by this policy; `None`: by the line alone.
+    pub fn remember(
+        &mut self,
+        policy: Option<RememberPolicy>,
+        at: &mut Moment<'_>,
+        wakes: &mut Vec<Wake<W>>,
+    ) {
+        match (&mut self.remembered, policy) {
+            (Some(remembered), Some(policy)) => remembered.change(policy),
+            (remembered, policy) => *remembered = policy.map(Remembered::new),
+        }
+        self.grant(at, wakes);
+    }
+
+    /// The server's counts for an attempt that is about to end.
+    pub fn count(&mut self, permit: &Permit, counts: Counts) {
+        if let Some((remembered, call)) = self.remembered.as_mut().zip(permit.call) {
+            remembered.count(call, counts);
+        }
+    }
+
+    /// How much of an attempt's prompt is believed to be remembered.
+    pub fn share(&self, permit: &Permit) -> Option<Share> {
+        self.remembered.as_ref()?.share(permit.call?)
+    }
+
+    /// The job that starts next among the lanes that `open` accepts.
+    pub(super) fn next_job(
+        &self,
+        open: impl Fn(Lane) -> bool,
+        batch: bool,
+        now: Instant,
+    ) -> Option<Next> {
+        let mut kept: Vec<Lane> = Vec::new();
+        loop {
+            let open = |lane| open(lane) && !kept.contains(&lane);
+            let first = self.line.next(open, batch)?;
+            let Some(remembered) = self.remembered.as_ref().filter(|it| it.knows_any()) else {
+                return Some(Next { key: first, first });
+            };
+            let candidates = self.candidates(open, batch, now);
+            let policy = remembered.policy();
+            let Some(chosen) = choice::choose(&candidates, first, self.turn(), policy) else {
+                return Some(Next { key: first, first });
+            };
+            if !self.is_kept_from(chosen, now) {
+                return Some(Next { key: chosen.key, first });
+            }
+            kept.push(chosen.lane);
+        }
+    }
+
+    /// Whether the free slots are kept for others than this newcomer.
+    pub(super) fn keeps_for(&self, arrival: &Arrival, lane: Lane, now: Instant) -> bool {
+        let Some(remembered) = self.remembered.as_ref().filter(|it| it.keeps_any()) else {
+            return false;
+        };
+        let estimate = self.estimate(lane, arrival.chain.as_ref());
+        let Estimate { cold, cost, .. } = estimate;
+        let newcomer = Candidate {
+            key: self.line.next_key(),
+            lane,
+            level: self.line.level_of(&arrival.share),
+            weight: arrival.share.weight,
+            waited: 0.0,
+            promised: f64::MAX,
+            cold,
+            cost,
+        };
+        let mut candidates = self.candidates(|other| other == lane, true, now);
+        let first = self.line.next(|other| other == lane, true).unwrap_or(newcomer.key);
+        let key = newcomer.key;
+        candidates.push(newcomer);
+        let chosen = choice::choose(&candidates, first, self.turn(), remembered.policy());
+        chosen.is_none_or(|chosen| chosen.key != key || self.is_kept_from(chosen, now))
+    }
+
+    /// How long a job would hold a slot.
+    pub(super) fn estimate(&self, lane: Lane, chain: Option<&Arc<Chain>>) -> Estimate {
+        let hold = self.hold(lane);
+        let plain = Estimate { cold: hold, cost: hold, reading: 0.0 };
+        self.remembered.as_ref().map_or(plain, |it| it.estimate(lane, chain, hold))
+    }
+
+    /// How long it takes on `slots` slots until `ahead` of the waiting jobs and what runs are done;
+    /// `None` where nothing is known that tells jobs apart.
+    pub(super) fn work(&self, ahead: u64, slots: u32, now: Instant) -> Option<Duration> {
+        let remembered = self.remembered.as_ref().filter(|it| it.knows_any())?;
+        let waiting = self.line.waiting(|_| true, true).take(MOST_COMPARED);
+        let cost =
+            waiting.map(|(_, entry, _)| self.estimate(entry.lane, entry.load.chain.as_ref()).cost);
+        let (mut sum, mut count) = (0.0, 0_u32);
+        cost.for_each(|cost| (sum, count) = (sum + cost, count + 1));
+        let before = sum / f64::from(count.max(1)) * ahead as f64 + remembered.left(now);
+        Some(Duration::from_secs_f64((before / f64::from(slots.max(1))).min(DAY)))
+    }
+
+    /// How long a job that comes now would wait, first come, first served, if nothing were
+    /// remembered, in seconds.
+    pub(super) fn promise(&self, lane: Lane, now: Instant) -> f64 {
+        let Some(remembered) = &self.remembered else { return 0.0 };
+        let waiting = self.line.waiting(|_| true, true).take(MOST_COMPARED);
+        let cold =
+            waiting.map(|(_, entry, _)| self.estimate(entry.lane, entry.load.chain.as_ref()).cold);
+        let before = cold.sum::<f64>() + remembered.left(now);
+        before / f64::from(self.usable_soon(now).max(1)) + self.load_left(lane, now).as_secs_f64()
+    }
+
+    /// A job has arrived.
+    pub(super) fn note_arrival(&mut self, arrival: &Arrival, lane: Lane, now: Instant) {
+        if let (Some(remembered), Some(chain)) = (&mut self.remembered, &arrival.chain) {
+            remembered.arrive(lane, chain, &arrival.share.caller, now);
+        }
+    }
+
+    /// A job is about to start.
+    pub(super) fn note_start(
+        &mut self,
+        lane: Lane,
+        share: &Caller,
+        chain: Option<&Arc<Chain>>,
+        now: Instant,
+    ) -> Option<crate::admission::remembered::Call> {
+        let hold = self.hold(lane);
+        let free = self.usable(now).saturating_sub(self.in_flight);
+        let remembered = self.remembered.as_mut()?;
+        let (caller, priority) = (&share.caller, share.priority);
+        let starting = Starting { lane, chain, caller, priority, hold };
+        Some(remembered.start(starting, free, now))
+    }
+
+    /// A job starts that has not waited.
+    pub(super) fn pay_at_once(&mut self, share: &Caller) {
+        if self.remembered.is_some() {
+            self.line.pay(share, self.costs.turn());
+        }
+    }
+
+    /// A job has ended: what that says of the server's cache, and what it cost its caller.
+    pub(super) fn note_read(&mut self, permit: &Permit, ended: Ended, now: Instant) {
+        let Some((remembered, call)) = self.remembered.as_mut().zip(permit.call) else { return };
+        let end = match ended {
+            Ended::Success => ReadEnd::Answered,
+            Ended::Failed { crashed: true, .. } => ReadEnd::Crashed,
+            Ended::Failed { crashed: false, .. } | Ended::Neutral => ReadEnd::Broken,
+            Ended::Unreachable
+            | Ended::AuthFailed
+            | Ended::AuthDoubted
+            | Ended::NotBegun
+            | Ended::RateLimited { .. }
+            | Ended::Unused => ReadEnd::Unread,
+        };
+        remembered.end(call, end, now);
+        let Permit { caller, weight, priority, .. } = permit;
+        let share = Caller { caller: Arc::clone(caller), weight: *weight, priority: *priority };
+        let held = now.saturating_duration_since(permit.started).as_secs_f64();
+        self.line.correct(&share, held / self.turn() - 1.0);
+    }
+
+    /// What the server has unloaded is not in its cache.
+    pub(super) fn forget_unloaded(&mut self) {
+        let Some((remembered, warm)) = self.remembered.as_mut().zip(self.warm.as_ref()) else {
+            return;
+        };
+        let unloaded: Vec<Lane> = remembered.lanes().filter(|it| warm.is_unloaded(*it)).collect();
+        unloaded.into_iter().for_each(|lane| remembered.unload(lane));
+    }
+
+    /// Keeps slots no longer than is worth it.
+    pub(super) fn pass_kept(&mut self, now: Instant) {
+        let Some(remembered) = self.remembered.as_mut().filter(|it| it.keeps_any()) else { return };
+        remembered.pass(now);
+        if self.line.is_empty() {
+            remembered.keep_none();
+        }
+    }
+
+    /// When a slot that is kept may next be given to somebody else.
+    pub(super) fn kept_until(&self, now: Instant) -> Option<Instant> {
+        let remembered = self.remembered.as_ref().filter(|it| it.keeps_any())?;
+        if self.line.is_empty() {
+            return None;
+        }
+        let policy = remembered.policy();
+        let late = self.candidates(|_| true, true, now).into_iter().filter_map(|candidate| {
+            let left = (candidate.late_after(policy) - candidate.waited).clamp(0.0, DAY);
+            (left > 0.0).then(|| now + Duration::from_secs_f64(left))
+        });
+        late.chain(remembered.next_step()).min()
+    }
+
+    fn candidates(&self, open: impl Fn(Lane) -> bool, batch: bool, now: Instant) -> Vec<Candidate> {
+        let waiting = self.line.waiting(open, batch).take(MOST_COMPARED);
+        let candidate = |(key, entry, level): (Key, &super::Entry<super::Waiter<W>>, u64)| {
+            let Estimate { cold, cost, .. } = self.estimate(entry.lane, entry.load.chain.as_ref());
+            Candidate {
+                key,
+                lane: entry.lane,
+                level,
+                weight: entry.share.weight,
+                waited: now.saturating_duration_since(entry.since).as_secs_f64(),
+                promised: entry.load.promised,
+                cold,
+                cost,
+            }
+        };
+        waiting.map(candidate).collect()
+    }
+
+    /// Whether all free slots are kept for others than this job.
+    fn is_kept_from(&self, candidate: &Candidate, now: Instant) -> bool {
+        let Some(remembered) = &self.remembered else { return false };
+        let free = self.usable(now).saturating_sub(self.in_flight);
+        remembered.kept_in(candidate.lane) >= free
+            && !candidate.is_remembered()
+            && !candidate.is_late(remembered.policy())
+    }
+
+    /// Seconds for which a job of this lane holds a slot.
+    fn hold(&self, lane: Lane) -> f64 {
+        let own = self.warm.as_ref().and_then(|warm| warm.hold(lane));
+        own.or(self.costs.mean_hold()).unwrap_or(UNMEASURED).as_secs_f64()
+    }
+
+    /// The time of one turn of the line, in seconds.
+    fn turn(&self) -> f64 {
+        self.costs.mean_hold().unwrap_or(UNMEASURED).as_secs_f64().max(f64::MIN_POSITIVE)
+    }
+}
+
+/// Nothing is waited for longer, in seconds.
+pub(super) const DAY: f64 = 86_400.0;

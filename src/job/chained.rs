@@ -1,0 +1,28 @@
+//! A job's conversation, as it is recognized when it comes again.
+
+use std::sync::{Arc, OnceLock};
+
+use super::Job;
+use crate::chat::{Ask, Chain};
+
+/// What a job's conversation is recognized by, once that was asked for.
+#[derive(Debug, Default)]
+pub struct Chained(OnceLock<Option<Arc<Chain>>>);
+
+impl Job {
+    /// What its conversation is recognized by, made when it is first asked for; `None` if it has no
+    /// conversation.
+    pub fn chain(&self) -> Option<&Arc<Chain>> {
+        let chain = self.chained.0.get_or_init(|| {
+            let Ask::Chat(chat) = &*self.request else { return None };
+            // A request that cannot be translated was only outlined, so its body counts.
+            let outlined = self.carry.as_ref().filter(|carry| carry.refusal.is_some());
+            let chain = match outlined {
+                Some(carry) => Chain::of_bytes(&carry.body),
+                None => Chain::new(chat),
+            };
+            (chain.size() > 0).then(|| Arc::new(chain))
+        });
+        chain.as_ref()
+    }
+}
