@@ -12,6 +12,7 @@
 //! machine. It reads no clock and awaits nothing, so that an hour of arrivals takes only as long as
 //! its decisions.
 
+pub mod agents;
 pub mod arrivals;
 mod asking;
 pub mod models;

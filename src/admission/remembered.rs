@@ -94,8 +94,9 @@ struct Model {
     reading: Reading,
     /// How much its cache holds, in tokens; `None`: everything so far.
     room: Option<f64>,
-    /// How much was used since those that were found remembered were used last, in tokens.
-    distances: Ring<32>,
+    /// How much the cache held, in tokens, when conversations were found in it: they and all that
+    /// were used after them.
+    reaches: Ring<32>,
     /// Tokens of all prompts, and those of them that were remembered.
     prompts: f64,
     reused: f64,
@@ -330,8 +331,11 @@ impl Remembered {
     /// gate gives it up again where nobody waits, or somebody who is remembered.
     fn keep(&mut self, running: &Running, now: Instant) {
         let Some(read) = &running.read else { return };
-        let stay = (running.estimate.cold - running.estimate.cost + running.estimate.reading)
-            * self.policy.linger;
+        let Some(reading) = self.models.get(&running.lane).map(|model| &model.reading) else {
+            return;
+        };
+        let again = reading.time(reading.tokens(u64::from(read.bytes))).unwrap_or(0.0);
+        let stay = again * self.policy.linger;
         if running.priority == Priority::Batch || stay <= 0.0 {
             return;
         }
@@ -373,18 +377,20 @@ impl Model {
         let Some(Found { total, remembered }) = found else { return };
         self.prompts += total;
         self.reused += remembered;
-        let distance = self.reading.tokens(read.distance);
+        // The cache held so much if it was there, and has no room for it if it was not.
+        let reach = self.reading.tokens(read.distance) + total;
         let relied = read.believed > RELIED * total;
         if relied && remembered < LOST * read.believed {
-            if self.distances.largest().is_some_and(|largest| distance < largest) {
+            if self.reaches.largest().is_some_and(|largest| reach < largest) {
                 // Not for want of room: others that were used longer ago were there.
                 self.memory.keep_only(read.number);
-                self.distances = Ring::default();
+                self.reaches = Ring::default();
             } else {
-                self.set_room(distance.max(total));
+                let largest = self.reaches.largest().unwrap_or(0.0);
+                self.set_room(largest.max(reach - total).max(total));
             }
         } else if relied {
-            self.distances.push(distance);
+            self.reaches.push(reach);
         } else if remembered > read.believed + MORE * total
             && let Some(room) = self.room
         {

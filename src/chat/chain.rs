@@ -72,6 +72,19 @@ impl Chain {
         Self(links.made)
     }
 
+    /// A conversation of pieces that are known by a number and a size: for plans, which have no
+    /// text.
+    #[must_use]
+    pub fn of_pieces(pieces: impl IntoIterator<Item = (u64, u32)>) -> Self {
+        let mut links = Links::new();
+        for (number, bytes) in pieces {
+            links.hasher.write_u64(number);
+            links.bytes += bytes as usize;
+            links.close();
+        }
+        Self(links.made)
+    }
+
     /// The beginnings, the shortest first; the last one is the whole conversation.
     #[must_use]
     pub fn beginnings(&self) -> &[Beginning] {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::{Arrival, Ended, Gate, Moment, Permit, Wake};
 use crate::admission::line::{Key, Lane, Share as Caller};
 use crate::admission::refusal::UNMEASURED;
-use crate::admission::remembered::choice::{self, Candidate};
+use crate::admission::remembered::choice::{Candidate, Choice};
 use crate::admission::remembered::{
     Counts, Estimate, ReadEnd, RememberPolicy, Remembered, Share, Starting,
 };
@@ -71,13 +71,15 @@ impl<W> Gate<W> {
             };
             let candidates = self.candidates(open, batch, now);
             let policy = remembered.policy();
-            let Some(chosen) = choice::choose(&candidates, first, self.turn(), policy) else {
+            let Some(choice) = Choice::new(&candidates, first, self.turn(), policy) else {
                 return Some(Next { key: first, first });
             };
-            if !self.is_kept_from(chosen, now) {
-                return Some(Next { key: chosen.key, first });
+            let best = choice.best();
+            let chosen = if self.is_kept_from(best, now) { choice.late() } else { Some(best) };
+            match chosen {
+                Some(chosen) => return Some(Next { key: chosen.key, first }),
+                None => kept.push(best.lane),
             }
-            kept.push(chosen.lane);
         }
     }
 
@@ -102,8 +104,9 @@ impl<W> Gate<W> {
         let first = self.line.next(|other| other == lane, true).unwrap_or(newcomer.key);
         let key = newcomer.key;
         candidates.push(newcomer);
-        let chosen = choice::choose(&candidates, first, self.turn(), remembered.policy());
-        chosen.is_none_or(|chosen| chosen.key != key || self.is_kept_from(chosen, now))
+        let choice = Choice::new(&candidates, first, self.turn(), remembered.policy());
+        let best = choice.map(|choice| choice.best());
+        best.is_none_or(|best| best.key != key || self.is_kept_from(best, now))
     }
 
     /// How long a job would hold a slot.
@@ -126,15 +129,16 @@ impl<W> Gate<W> {
         Some(Duration::from_secs_f64((before / f64::from(slots.max(1))).min(DAY)))
     }
 
-    /// How long a job that comes now would wait, first come, first served, if nothing were
-    /// remembered, in seconds.
-    pub(super) fn promise(&self, lane: Lane, now: Instant) -> f64 {
+    /// How long it would take until a job that comes now has been read, first come, first served,
+    /// if nothing were remembered, in seconds.
+    pub(super) fn promise(&self, lane: Lane, chain: Option<&Arc<Chain>>, now: Instant) -> f64 {
         let Some(remembered) = &self.remembered else { return 0.0 };
+        let cold = |lane, chain| self.estimate(lane, chain).cold;
         let waiting = self.line.waiting(|_| true, true).take(MOST_COMPARED);
-        let cold =
-            waiting.map(|(_, entry, _)| self.estimate(entry.lane, entry.load.chain.as_ref()).cold);
-        let before = cold.sum::<f64>() + remembered.left(now);
-        before / f64::from(self.usable_soon(now).max(1)) + self.load_left(lane, now).as_secs_f64()
+        let waiting = waiting.map(|(_, entry, _)| cold(entry.lane, entry.load.chain.as_ref()));
+        let before = waiting.sum::<f64>() + remembered.left(now);
+        let before = before / f64::from(self.usable_soon(now).max(1));
+        before + self.load_left(lane, now).as_secs_f64() + cold(lane, chain)
     }
 
     /// A job has arrived.
@@ -215,7 +219,7 @@ impl<W> Gate<W> {
         let policy = remembered.policy();
         let late = self.candidates(|_| true, true, now).into_iter().filter_map(|candidate| {
             let left = (candidate.late_after(policy) - candidate.waited).clamp(0.0, DAY);
-            (left > 0.0).then(|| now + Duration::from_secs_f64(left))
+            (left > 0.0).then(|| now + Duration::from_secs_f64(left) + AFTER)
         });
         late.chain(remembered.next_step()).min()
     }
@@ -242,9 +246,7 @@ impl<W> Gate<W> {
     fn is_kept_from(&self, candidate: &Candidate, now: Instant) -> bool {
         let Some(remembered) = &self.remembered else { return false };
         let free = self.usable(now).saturating_sub(self.in_flight);
-        remembered.kept_in(candidate.lane) >= free
-            && !candidate.is_remembered()
-            && !candidate.is_late(remembered.policy())
+        remembered.kept_in(candidate.lane) >= free && !candidate.is_remembered()
     }
 
     /// Seconds for which a job of this lane holds a slot.
@@ -259,5 +261,7 @@ impl<W> Gate<W> {
     }
 }
 
+/// A job is looked at this long after it has become late, so that it is late then.
+const AFTER: Duration = Duration::from_micros(1);
 /// Nothing is waited for longer, in seconds.
 pub(super) const DAY: f64 = 86_400.0;

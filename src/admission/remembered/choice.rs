@@ -63,7 +63,7 @@ impl Candidate {
 
     /// Whether it has waited longer than it ever may for the sake of others.
     pub fn is_late(&self, policy: RememberPolicy) -> bool {
-        self.waited > self.late_after(policy)
+        self.waited >= self.late_after(policy)
     }
 
     /// After how many seconds it is late.
@@ -72,30 +72,64 @@ impl Candidate {
     }
 }
 
-/// The job that starts. `first` is the one whose turn it is in the order of the line; `turn` is the
-/// time of a mean job, in seconds.
-pub fn choose(
-    candidates: &[Candidate],
-    first: Key,
-    turn: f64,
+/// Waiting jobs that are compared.
+#[derive(Debug)]
+pub struct Choice<'a> {
+    candidates: &'a [Candidate],
+    /// The one whose turn it is in the order of the line.
+    first: &'a Candidate,
+    /// How far a caller of weight 1 may be ahead of the one that had least, in virtual time.
+    ahead: f64,
+    least: u64,
     policy: RememberPolicy,
-) -> Option<&Candidate> {
-    let first = candidates.iter().find(|candidate| candidate.key == first)?;
-    let count = candidates.len() as f64;
-    let mean = candidates.iter().map(|candidate| candidate.cold).sum::<f64>() / count;
-    let least = candidates.iter().map(|candidate| candidate.level).min()?;
-    let ahead = AHEAD * mean / turn.max(f64::MIN_POSITIVE) * Turn::MEAN.0 as f64;
-    let is_eligible = |candidate: &&Candidate| {
-        let reach = (ahead / f64::from(candidate.weight.max(1))) as u64;
-        candidate.level <= least.saturating_add(reach)
-    };
-    let eligible = || candidates.iter().filter(is_eligible);
-    let late = eligible().filter(|candidate| candidate.is_late(policy));
-    if let Some(late) = late.min_by_key(|candidate| (candidate.level, candidate.key)) {
-        return Some(late);
-    }
-    let cheapest = eligible()
-        .min_by(|one, other| one.cost.total_cmp(&other.cost).then_with(|| one.key.cmp(&other.key)));
-    let is_cheaper = |cheapest: &&Candidate| cheapest.cost < CHEAPER * first.cost;
-    Some(cheapest.filter(is_cheaper).unwrap_or(first))
 }
+
+impl<'a> Choice<'a> {
+    /// A choice among these; `None` without `first` among them. `turn` is the time of a mean job,
+    /// in seconds.
+    pub fn new(
+        candidates: &'a [Candidate],
+        first: Key,
+        turn: f64,
+        policy: RememberPolicy,
+    ) -> Option<Self> {
+        let first = candidates.iter().find(|candidate| candidate.key == first)?;
+        let count = candidates.len() as f64;
+        let mean = candidates.iter().map(|candidate| candidate.cold).sum::<f64>() / count;
+        let ahead = AHEAD * mean / turn.max(f64::MIN_POSITIVE) * Turn::MEAN.0 as f64;
+        let least = candidates.iter().map(|candidate| candidate.level).min()?;
+        Some(Self { candidates, first, ahead, least, policy })
+    }
+
+    /// The job that starts: the one whose turn it is, unless another costs much less. It is not
+    /// passed by for that once anybody is late.
+    pub fn best(&self) -> &'a Candidate {
+        let cheapest = self.eligible().min_by(|one, other| {
+            one.cost.total_cmp(&other.cost).then_with(|| one.key.cmp(&other.key))
+        });
+        match cheapest.filter(|cheapest| cheapest.cost < CHEAPER * self.first.cost) {
+            Some(cheapest) => self.late().unwrap_or(cheapest),
+            None => self.first,
+        }
+    }
+
+    /// The late job whose caller had least.
+    pub fn late(&self) -> Option<&'a Candidate> {
+        if self.first.is_late(self.policy) {
+            return Some(self.first);
+        }
+        let late = self.eligible().filter(|candidate| candidate.is_late(self.policy));
+        late.min_by_key(|candidate| (candidate.level, candidate.key))
+    }
+
+    fn eligible(&self) -> impl Iterator<Item = &'a Candidate> {
+        let Self { candidates, ahead, least, .. } = *self;
+        candidates.iter().filter(move |candidate| {
+            let reach = (ahead / f64::from(candidate.weight.max(1))) as u64;
+            candidate.level <= least.saturating_add(reach)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,323 @@
+//! The clock of agents before some hosts: turns, calls on their way, ends of patience.
+//!
+//! It owns the events to come and asks the gates and the hosts' caches what follows from each. It
+//! decides nothing itself, but for the host of a turn, as the router does.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+
+use super::{Agent, Agents, Host, Ordered, Outcome, Turn};
+use crate::admission::backoff::RetryPolicy;
+use crate::admission::breaker::BreakerPolicy;
+use crate::admission::concurrency::Concurrency;
+use crate::admission::line::{Key, Share};
+use crate::admission::remembered::{Counts, RememberPolicy};
+use crate::admission::{Arrival, Decision, Ended, Gate, Limits, Moment, Permit, Wake};
+use crate::chat::Chain;
+use crate::plan::asking::ask;
+use crate::sim::prompt_cache::{Piece, PromptCache};
+
+/// How long the gateway lets a request wait for its answer.
+const DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
+/// Bytes of text per token.
+const BYTES: u64 = 4;
+/// The name of the one model.
+const MODEL: &str = "model";
+
+/// Agents on their way.
+pub(super) struct World<'a> {
+    agents: &'a Agents,
+    ordered: Ordered,
+    origin: Instant,
+    gates: Vec<Gate<usize>>,
+    caches: Vec<PromptCache>,
+    random: Rng,
+    events: BinaryHeap<Reverse<(Duration, u64, Event)>>,
+    count: u64,
+    /// The present turn of each agent.
+    talks: Vec<Talk>,
+    /// When time alone changes something next at each host.
+    wakes: Vec<Option<Duration>>,
+    outcome: Outcome,
+}
+
+/// An agent's conversation.
+struct Talk {
+    pieces: Vec<Piece>,
+    turn: u32,
+    arrived: Duration,
+    host: usize,
+    key: Option<Key>,
+    running: Option<Running>,
+}
+
+struct Running {
+    permit: Permit,
+    began: Duration,
+    reading: Duration,
+    remembered: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    /// An agent's turn arrives.
+    Arrives(usize),
+    /// Its answer is complete.
+    Ends(usize),
+    /// Its longest wait in line is over.
+    Expires(usize),
+    /// Time alone may have changed something at a host.
+    Wakes(usize),
+}
+
+impl<'a> World<'a> {
+    pub fn new(agents: &'a Agents, ordered: Ordered, origin: Instant) -> Self {
+        let (breaker, retry) = (BreakerPolicy::default(), RetryPolicy::default());
+        let gate = |host: &Host| {
+            let limits = Limits {
+                max_concurrency: Concurrency::Fixed(host.slots),
+                max_queue: agents.max_queue,
+                max_queue_wait: agents.max_wait,
+            };
+            Gate::new(limits, breaker, retry, origin)
+        };
+        let mut world = Self {
+            agents,
+            ordered,
+            origin,
+            gates: agents.hosts.iter().map(gate).collect(),
+            caches: agents.hosts.iter().map(|host| PromptCache::new(host.cache)).collect(),
+            random: Rng::with_seed(0),
+            events: BinaryHeap::new(),
+            count: 0,
+            talks: agents.agents.iter().enumerate().map(Talk::new).collect(),
+            wakes: vec![None; agents.hosts.len()],
+            outcome: Outcome::default(),
+        };
+        let policy = match ordered {
+            Ordered::Arrival | Ordered::Prefix => None,
+            Ordered::Remembered => Some(RememberPolicy::default()),
+        };
+        for host in 0..agents.hosts.len() {
+            world.ask(Duration::ZERO, host, |gate, at, wakes| gate.remember(policy, at, wakes));
+        }
+        for (number, agent) in agents.agents.iter().enumerate() {
+            world.at(agent.at, Event::Arrives(number));
+        }
+        world
+    }
+
+    pub fn run(mut self) -> Outcome {
+        while let Some(Reverse((now, _, event))) = self.events.pop() {
+            self.happen(now, event);
+        }
+        for cache in &self.caches {
+            self.outcome.read += cache.counts().read;
+            self.outcome.reused += cache.counts().reused;
+        }
+        self.outcome
+    }
+
+    fn happen(&mut self, now: Duration, event: Event) {
+        match event {
+            Event::Arrives(number) => self.arrive(now, number),
+            Event::Ends(number) => self.end(now, number),
+            Event::Expires(number) => {
+                let talk = self.talks.get(number);
+                let Some((key, host)) = talk.and_then(|talk| Some((talk.key?, talk.host))) else {
+                    return;
+                };
+                let expired = self.ask(now, host, |gate, at, _| gate.expire(key, at));
+                if expired.is_some() {
+                    self.refuse(now, number);
+                }
+            }
+            Event::Wakes(host) => self.ask(now, host, |gate, at, wakes| gate.wake(at, wakes)),
+        }
+    }
+
+    fn arrive(&mut self, now: Duration, number: usize) {
+        let Some(agent) = self.agents.agents.get(number) else { return };
+        let Some(talk) = self.talks.get_mut(number) else { return };
+        talk.arrived = now;
+        talk.say(number, agent);
+        let chain = Arc::new(talk.chain());
+        let host = self.choose(now, &chain, number);
+        let Agent { key, weight, priority, .. } = agent;
+        let share = Share { caller: Arc::clone(key), weight: *weight, priority: *priority };
+        let deadline = self.origin + now + DEADLINE;
+        let chain = (self.ordered == Ordered::Remembered).then_some(chain);
+        let arrival = Arrival { chain, ..Arrival::new(share, Arc::from(MODEL), deadline) };
+        if let Some(talk) = self.talks.get_mut(number) {
+            talk.host = host;
+        }
+        let decision =
+            self.ask(now, host, |gate, at, wakes| gate.admit(arrival, at, || number, wakes));
+        match decision {
+            Decision::Run(permit) => self.start(now, number, permit),
+            Decision::Wait { key, until } => {
+                if let Some(talk) = self.talks.get_mut(number).filter(|it| it.running.is_none()) {
+                    talk.key = Some(key);
+                }
+                self.at(until.saturating_duration_since(self.origin), Event::Expires(number));
+            }
+            Decision::Refuse(_) => self.refuse(now, number),
+        }
+    }
+
+    /// The host of a turn: the one with the shortest wait.
+    fn choose(&mut self, now: Duration, chain: &Arc<Chain>, number: usize) -> usize {
+        let pieces = self.talks.get(number).map_or(&[][..], |talk| &talk.pieces);
+        let first = self.random.usize(..self.agents.hosts.len().max(1));
+        let count = self.gates.len().max(1);
+        let hosts = (0..count).map(|host| (host + first) % count);
+        let wait = |host: &usize| {
+            let gate = self.gates.get(*host);
+            let chain = Some(chain).filter(|_| self.ordered == Ordered::Remembered);
+            let now = self.origin + now;
+            gate.map_or(Duration::MAX, |gate| gate.expected_wait(MODEL, chain, now))
+        };
+        match self.ordered {
+            Ordered::Arrival | Ordered::Remembered => hosts.min_by_key(wait).unwrap_or(0),
+            Ordered::Prefix => {
+                let known = |host: &usize| {
+                    self.caches.get(*host).map_or(0, |cache| cache.remembers(pieces))
+                };
+                hosts.min_by_key(|host| (Reverse(known(host)), wait(host))).unwrap_or(0)
+            }
+        }
+    }
+
+    fn start(&mut self, now: Duration, number: usize, permit: Permit) {
+        let Some(talk) = self.talks.get_mut(number) else { return };
+        let (Some(host), Some(agent)) =
+            (self.agents.hosts.get(talk.host), self.agents.agents.get(number))
+        else {
+            return;
+        };
+        let Some(cache) = self.caches.get_mut(talk.host) else { return };
+        let read = cache.read(&talk.pieces);
+        let reading = Duration::from_secs_f64((read.total - read.remembered) as f64 / host.read);
+        let writing = Duration::from_secs_f64(agent.answer as f64 / host.write);
+        talk.key = None;
+        talk.running = Some(Running { permit, began: now, reading, remembered: read.remembered });
+        self.outcome.started.push(number);
+        self.at(now + reading + writing, Event::Ends(number));
+    }
+
+    fn end(&mut self, now: Duration, number: usize) {
+        let Some(agent) = self.agents.agents.get(number) else { return };
+        let Some(talk) = self.talks.get_mut(number) else { return };
+        let Some(Running { permit, began, reading, remembered }) = talk.running.take() else {
+            return;
+        };
+        let (host, arrived) = (talk.host, talk.arrived);
+        let asked = talk.pieces.clone();
+        let prompt: u64 = asked.iter().map(|piece| piece.tokens).sum();
+        let answer = talk.answer(number, agent);
+        if let Some(cache) = self.caches.get_mut(host) {
+            cache.write(&asked, answer);
+        }
+        talk.turn += 1;
+        let goes_on = talk.turn < agent.turns;
+        self.outcome.turns.push(Turn {
+            agent: number,
+            waited: began + reading - arrived,
+            held: now - began,
+            ended: now,
+        });
+        let counts = Counts {
+            prompt: Some(prompt),
+            cached: self.agents.counts.then_some(remembered),
+            answer: Some(answer.tokens),
+            reading: Some(reading).filter(|reading| !reading.is_zero()),
+        };
+        self.ask(now, host, |gate, at, wakes| {
+            gate.count(&permit, counts);
+            gate.end(permit, Ended::Success, None, at, wakes);
+        });
+        if goes_on {
+            self.at(now + agent.pause, Event::Arrives(number));
+        }
+    }
+
+    fn refuse(&mut self, now: Duration, number: usize) {
+        self.outcome.refused += 1;
+        let Some(agent) = self.agents.agents.get(number) else { return };
+        let Some(talk) = self.talks.get_mut(number) else { return };
+        // It asks the same again after its pause.
+        talk.key = None;
+        talk.pieces.pop();
+        self.at(now + agent.pause.max(Duration::from_secs(1)), Event::Arrives(number));
+    }
+
+    /// Asks a host's gate, and does what it says to waiting turns.
+    fn ask<R>(
+        &mut self,
+        now: Duration,
+        host: usize,
+        decide: impl FnOnce(&mut Gate<usize>, &mut Moment<'_>, &mut Vec<Wake<usize>>) -> R,
+    ) -> R {
+        let instant = self.origin + now;
+        let gate = &mut self.gates[host];
+        let (result, wakes) = ask(gate, &mut self.random, instant, decide);
+        for wake in wakes {
+            match wake {
+                Wake::Grant(number, permit) => self.start(now, number, permit),
+                Wake::Refuse(number, _) => self.refuse(now, number),
+            }
+        }
+        let next = self.gates.get(host).and_then(|gate| gate.next_wake(instant));
+        if let (Some(next), Some(wakes)) = (next, self.wakes.get_mut(host)) {
+            let next = next.saturating_duration_since(self.origin);
+            if wakes.is_none_or(|before| next < before || before <= now) {
+                *wakes = Some(next);
+                self.at(next, Event::Wakes(host));
+            }
+        }
+        result
+    }
+
+    fn at(&mut self, at: Duration, event: Event) {
+        self.count += 1;
+        self.events.push(Reverse((at, self.count, event)));
+    }
+}
+
+impl Talk {
+    fn new((number, agent): (usize, &Agent)) -> Self {
+        let common = agent.common.map(|(digest, tokens)| Piece { digest, tokens });
+        let (turn, host, arrived) = (0, 0, Duration::ZERO);
+        let mut pieces: Vec<Piece> = common.into_iter().collect();
+        // What an agent begins with, and its first turn adds to.
+        pieces.push(Piece { digest: digest(number, u32::MAX, 0), tokens: agent.start });
+        Self { pieces, turn, arrived, host, key: None, running: None }
+    }
+
+    /// The agent's next turn.
+    fn say(&mut self, number: usize, agent: &Agent) {
+        let tokens = agent.grows;
+        self.pieces.push(Piece { digest: digest(number, self.turn, 1), tokens });
+    }
+
+    /// The answer to it.
+    fn answer(&mut self, number: usize, agent: &Agent) -> Piece {
+        let answer = Piece { digest: digest(number, self.turn, 2), tokens: agent.answer };
+        self.pieces.push(answer);
+        answer
+    }
+
+    fn chain(&self) -> Chain {
+        let bytes = |piece: &Piece| u32::try_from(piece.tokens * BYTES).unwrap_or(u32::MAX);
+        Chain::of_pieces(self.pieces.iter().map(|piece| (piece.digest, bytes(piece))))
+    }
+}
+
+fn digest(agent: usize, turn: u32, part: u64) -> u64 {
+    // Below these are the digests of common beginnings.
+    (agent as u64 + 1) << 40 | u64::from(turn) << 4 | part
+}
