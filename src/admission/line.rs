@@ -23,7 +23,9 @@ pub use entry::{Entry, Key, Lane, Share};
 
 use super::cost::Turn;
 use crate::policy::Priority;
+use by_priority::ByPriority;
 
+mod by_priority;
 mod entry;
 mod lanes;
 mod owing;
@@ -79,12 +81,6 @@ struct Waiters {
     movable: BTreeSet<(Instant, Key)>,
     /// All jobs.
     keys: BTreeSet<Key>,
-}
-
-#[derive(Debug, Default)]
-struct ByPriority<T> {
-    interactive: T,
-    batch: T,
 }
 
 impl<T> Line<T> {
@@ -400,22 +396,6 @@ impl<T> Default for Line<T> {
 impl Waiters {
     fn patience(&mut self, movable: bool) -> &mut BTreeSet<(Instant, Key)> {
         if movable { &mut self.movable } else { &mut self.staying }
-    }
-}
-
-impl<T> ByPriority<T> {
-    fn of(&self, priority: Priority) -> &T {
-        match priority {
-            Priority::Interactive => &self.interactive,
-            Priority::Batch => &self.batch,
-        }
-    }
-
-    fn of_mut(&mut self, priority: Priority) -> &mut T {
-        match priority {
-            Priority::Interactive => &mut self.interactive,
-            Priority::Batch => &mut self.batch,
-        }
     }
 }
 

@@ -1,3 +1,5 @@
+//! Beliefs about a server that reads ten tokens a second, corrected by its answers.
+
 use super::*;
 
 const LANE: Lane = Lane(1);

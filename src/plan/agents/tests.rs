@@ -1,3 +1,5 @@
+//! Agents of several kinds before simulated hosts: the order by what is remembered against others.
+
 use super::*;
 
 fn host(slots: u32, cache: u64) -> Host {

@@ -132,11 +132,13 @@ impl<'a> World<'a> {
                     return;
                 };
                 let expired = self.ask(now, host, |gate, at, _| gate.expire(key, at));
-                if expired.is_some() {
+                if expired.flatten().is_some() {
                     self.refuse(now, number);
                 }
             }
-            Event::Wakes(host) => self.ask(now, host, |gate, at, wakes| gate.wake(at, wakes)),
+            Event::Wakes(host) => {
+                self.ask(now, host, |gate, at, wakes| gate.wake(at, wakes));
+            }
         }
     }
 
@@ -158,14 +160,15 @@ impl<'a> World<'a> {
         let decision =
             self.ask(now, host, |gate, at, wakes| gate.admit(arrival, at, || number, wakes));
         match decision {
-            Decision::Run(permit) => self.start(now, number, permit),
-            Decision::Wait { key, until } => {
+            None => {}
+            Some(Decision::Run(permit)) => self.start(now, number, permit),
+            Some(Decision::Wait { key, until }) => {
                 if let Some(talk) = self.talks.get_mut(number).filter(|it| it.running.is_none()) {
                     talk.key = Some(key);
                 }
                 self.at(until.saturating_duration_since(self.origin), Event::Expires(number));
             }
-            Decision::Refuse(_) => self.refuse(now, number),
+            Some(Decision::Refuse(_)) => self.refuse(now, number),
         }
     }
 
@@ -261,9 +264,9 @@ impl<'a> World<'a> {
         now: Duration,
         host: usize,
         decide: impl FnOnce(&mut Gate<usize>, &mut Moment<'_>, &mut Vec<Wake<usize>>) -> R,
-    ) -> R {
+    ) -> Option<R> {
         let instant = self.origin + now;
-        let gate = &mut self.gates[host];
+        let gate = self.gates.get_mut(host)?;
         let (result, wakes) = ask(gate, &mut self.random, instant, decide);
         for wake in wakes {
             match wake {
@@ -279,7 +282,7 @@ impl<'a> World<'a> {
                 self.at(next, Event::Wakes(host));
             }
         }
-        result
+        Some(result)
     }
 
     fn at(&mut self, at: Duration, event: Event) {

@@ -1,3 +1,5 @@
+//! The choice between waiting jobs, one rule at a time.
+
 use super::*;
 use crate::admission::line::{Entry, Line, Share};
 use crate::policy::Priority;

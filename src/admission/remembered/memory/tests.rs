@@ -1,3 +1,5 @@
+//! The memory's books, whatever is entered, withdrawn and forgotten.
+
 use super::*;
 use crate::chat::{ChatRequest, Message, Role};
 
