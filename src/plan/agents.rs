@@ -27,7 +27,7 @@ pub struct Host {
     pub read: f64,
     /// Tokens that it writes in a second.
     pub write: f64,
-    /// Tokens for which its prompt cache has room.
+    /// Tokens for which its prompt cache has room beside those in its slots.
     pub cache: u64,
 }
 
@@ -43,13 +43,13 @@ pub struct Agent {
     /// When its first turn comes.
     pub at: Duration,
     /// A beginning that it has in common with all agents that name the same, and its tokens.
-    pub common: Option<(u64, u64)>,
+    pub common: Option<(u64, u32)>,
     /// The tokens of its first turn.
-    pub start: u64,
+    pub start: u32,
     /// The tokens that each turn adds.
-    pub grows: u64,
+    pub grows: u32,
     /// The tokens of each answer.
-    pub answer: u64,
+    pub answer: u32,
     /// How long it takes from an answer to the next turn.
     pub pause: Duration,
     /// How many turns it has.

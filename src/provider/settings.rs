@@ -129,10 +129,6 @@ pub struct ProviderSettings {
     /// A slot stays free for a conversation that is likely to go on for this part of the time that
     /// it takes to read it again. Default 0.6; 0: not at all.
     pub linger: f64,
-    /// How much longer than at its equals a request waits at a cloud provider that has its
-    /// beginning in its cache. Default 1 s.
-    #[serde(with = "crate::units::duration")]
-    pub affinity_wait: Duration,
     /// Models that are loaded before anybody asks for them, in this order, as far as they fit; only
     /// where loads are scheduled. Default none.
     pub preload: Vec<String>,
@@ -314,7 +310,6 @@ impl Default for ProviderSettings {
             remember: None,
             remember_wait: RememberPolicy::default().wait,
             linger: RememberPolicy::default().linger,
-            affinity_wait: Duration::from_secs(1),
             preload: Vec::new(),
             timeouts: Timeouts::default(),
             retry: RetrySettings::default(),

@@ -19,12 +19,12 @@ use crate::admission::remembered::{Counts, RememberPolicy};
 use crate::admission::{Arrival, Decision, Ended, Gate, Limits, Moment, Permit, Wake};
 use crate::chat::Chain;
 use crate::plan::asking::ask;
-use crate::sim::prompt_cache::{Piece, PromptCache};
+use crate::sim::prompt_cache::{Part, Prompt, PromptBounds, PromptCache, Reading};
 
 /// How long the gateway lets a request wait for its answer.
 const DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Bytes of text per token.
-const BYTES: u64 = 4;
+const BYTES: u32 = 4;
 /// The name of the one model.
 const MODEL: &str = "model";
 
@@ -34,7 +34,7 @@ pub(super) struct World<'a> {
     ordered: Ordered,
     origin: Instant,
     gates: Vec<Gate<usize>>,
-    caches: Vec<PromptCache>,
+    caches: Vec<PromptCache<usize>>,
     random: Rng,
     events: BinaryHeap<Reverse<(Duration, u64, Event)>>,
     count: u64,
@@ -47,10 +47,12 @@ pub(super) struct World<'a> {
 
 /// An agent's conversation.
 struct Talk {
-    pieces: Vec<Piece>,
+    parts: Vec<Part>,
     turn: u32,
     arrived: Duration,
     host: usize,
+    /// The host that had its last turn.
+    home: Option<usize>,
     key: Option<Key>,
     running: Option<Running>,
 }
@@ -58,8 +60,7 @@ struct Talk {
 struct Running {
     permit: Permit,
     began: Duration,
-    reading: Duration,
-    remembered: u64,
+    reading: Reading,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,7 +91,7 @@ impl<'a> World<'a> {
             ordered,
             origin,
             gates: agents.hosts.iter().map(gate).collect(),
-            caches: agents.hosts.iter().map(|host| PromptCache::new(host.cache)).collect(),
+            caches: agents.hosts.iter().map(cache).collect(),
             random: Rng::with_seed(0),
             events: BinaryHeap::new(),
             count: 0,
@@ -114,10 +115,6 @@ impl<'a> World<'a> {
     pub fn run(mut self) -> Outcome {
         while let Some(Reverse((now, _, event))) = self.events.pop() {
             self.happen(now, event);
-        }
-        for cache in &self.caches {
-            self.outcome.read += cache.counts().read;
-            self.outcome.reused += cache.counts().reused;
         }
         self.outcome
     }
@@ -174,7 +171,7 @@ impl<'a> World<'a> {
 
     /// The host of a turn: the one with the shortest wait.
     fn choose(&mut self, now: Duration, chain: &Arc<Chain>, number: usize) -> usize {
-        let pieces = self.talks.get(number).map_or(&[][..], |talk| &talk.pieces);
+        let home = self.talks.get(number).and_then(|talk| talk.home);
         let first = self.random.usize(..self.agents.hosts.len().max(1));
         let count = self.gates.len().max(1);
         let hosts = (0..count).map(|host| (host + first) % count);
@@ -186,12 +183,7 @@ impl<'a> World<'a> {
         };
         match self.ordered {
             Ordered::Arrival | Ordered::Remembered => hosts.min_by_key(wait).unwrap_or(0),
-            Ordered::Prefix => {
-                let known = |host: &usize| {
-                    self.caches.get(*host).map_or(0, |cache| cache.remembers(pieces))
-                };
-                hosts.min_by_key(|host| (Reverse(known(host)), wait(host))).unwrap_or(0)
-            }
+            Ordered::Prefix => home.or_else(|| hosts.min_by_key(wait)).unwrap_or(0),
         }
     }
 
@@ -203,41 +195,40 @@ impl<'a> World<'a> {
             return;
         };
         let Some(cache) = self.caches.get_mut(talk.host) else { return };
-        let read = cache.read(&talk.pieces);
-        let reading = Duration::from_secs_f64((read.total - read.remembered) as f64 / host.read);
+        let prompt = Prompt::new(talk.parts.iter().copied(), [talk.answer(number, agent)]);
+        let reading = cache.begin(self.origin + now, number, &prompt);
         let writing = Duration::from_secs_f64(agent.answer as f64 / host.write);
-        talk.key = None;
-        talk.running = Some(Running { permit, began: now, reading, remembered: read.remembered });
+        (talk.key, talk.home) = (None, Some(talk.host));
+        talk.running = Some(Running { permit, began: now, reading });
         self.outcome.started.push(number);
-        self.at(now + reading + writing, Event::Ends(number));
+        self.outcome.read += reading.tokens - reading.cached;
+        self.outcome.reused += reading.cached;
+        self.at(now + reading.takes + writing, Event::Ends(number));
     }
 
     fn end(&mut self, now: Duration, number: usize) {
         let Some(agent) = self.agents.agents.get(number) else { return };
         let Some(talk) = self.talks.get_mut(number) else { return };
-        let Some(Running { permit, began, reading, remembered }) = talk.running.take() else {
-            return;
-        };
+        let Some(Running { permit, began, reading }) = talk.running.take() else { return };
         let (host, arrived) = (talk.host, talk.arrived);
-        let asked = talk.pieces.clone();
-        let prompt: u64 = asked.iter().map(|piece| piece.tokens).sum();
-        let answer = talk.answer(number, agent);
         if let Some(cache) = self.caches.get_mut(host) {
-            cache.write(&asked, answer);
+            cache.end(self.origin + now, number, true);
         }
+        let answer = talk.answer(number, agent);
+        talk.parts.push(answer);
         talk.turn += 1;
         let goes_on = talk.turn < agent.turns;
         self.outcome.turns.push(Turn {
             agent: number,
-            waited: began + reading - arrived,
+            waited: began + reading.takes - arrived,
             held: now - began,
             ended: now,
         });
         let counts = Counts {
-            prompt: Some(prompt),
-            cached: self.agents.counts.then_some(remembered),
-            answer: Some(answer.tokens),
-            reading: Some(reading).filter(|reading| !reading.is_zero()),
+            prompt: Some(reading.tokens),
+            cached: self.agents.counts.then_some(reading.cached),
+            answer: Some(u64::from(answer.tokens)),
+            reading: Some(reading.takes).filter(|reading| !reading.is_zero()),
         };
         self.ask(now, host, |gate, at, wakes| {
             gate.count(&permit, counts);
@@ -254,7 +245,7 @@ impl<'a> World<'a> {
         let Some(talk) = self.talks.get_mut(number) else { return };
         // It asks the same again after its pause.
         talk.key = None;
-        talk.pieces.pop();
+        talk.parts.pop();
         self.at(now + agent.pause.max(Duration::from_secs(1)), Event::Arrives(number));
     }
 
@@ -293,31 +284,34 @@ impl<'a> World<'a> {
 
 impl Talk {
     fn new((number, agent): (usize, &Agent)) -> Self {
-        let common = agent.common.map(|(digest, tokens)| Piece { digest, tokens });
-        let (turn, host, arrived) = (0, 0, Duration::ZERO);
-        let mut pieces: Vec<Piece> = common.into_iter().collect();
+        let part = |what, tokens| Part { what, tokens };
+        let mut parts: Vec<Part> =
+            agent.common.into_iter().map(|(what, tokens)| part(what, tokens)).collect();
         // What an agent begins with, and its first turn adds to.
-        pieces.push(Piece { digest: digest(number, u32::MAX, 0), tokens: agent.start });
-        Self { pieces, turn, arrived, host, key: None, running: None }
+        parts.push(part(digest(number, u32::MAX, 0), agent.start));
+        let (turn, host, arrived, home) = (0, 0, Duration::ZERO, None);
+        Self { parts, turn, arrived, host, home, key: None, running: None }
     }
 
     /// The agent's next turn.
     fn say(&mut self, number: usize, agent: &Agent) {
-        let tokens = agent.grows;
-        self.pieces.push(Piece { digest: digest(number, self.turn, 1), tokens });
+        self.parts.push(Part { what: digest(number, self.turn, 1), tokens: agent.grows });
     }
 
     /// The answer to it.
-    fn answer(&mut self, number: usize, agent: &Agent) -> Piece {
-        let answer = Piece { digest: digest(number, self.turn, 2), tokens: agent.answer };
-        self.pieces.push(answer);
-        answer
+    fn answer(&self, number: usize, agent: &Agent) -> Part {
+        Part { what: digest(number, self.turn, 2), tokens: agent.answer }
     }
 
     fn chain(&self) -> Chain {
-        let bytes = |piece: &Piece| u32::try_from(piece.tokens * BYTES).unwrap_or(u32::MAX);
-        Chain::of_pieces(self.pieces.iter().map(|piece| (piece.digest, bytes(piece))))
+        let bytes = |part: &Part| part.tokens.saturating_mul(BYTES);
+        Chain::of_pieces(self.parts.iter().map(|part| (part.what, bytes(part))))
     }
+}
+
+fn cache(host: &Host) -> PromptCache<usize> {
+    let bounds = PromptBounds { stored: Some(host.cache), read: host.read };
+    PromptCache::new(host.slots as usize, bounds)
 }
 
 fn digest(agent: usize, turn: u32, part: u64) -> u64 {

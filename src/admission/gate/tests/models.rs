@@ -151,7 +151,7 @@ fn what_is_not_loaded_need_not_be_loaded_again() {
 fn a_model_that_has_to_be_loaded_costs_its_load_those_that_go_for_it_and_one_turn() {
     let mut bench = with_a_loaded();
     bench.measure(2.0);
-    let wait = |bench: &Bench, model| bench.gate.expected_wait(model, bench.now);
+    let wait = |bench: &Bench, model| bench.gate.expected_wait(model, None, bench.now);
     assert_eq!(wait(&bench, "a"), seconds(0.0));
     // Neither load was ever seen, and nobody knows whether it fits beside the other.
     assert_eq!(wait(&bench, "b"), (UNMEASURED + UNMEASURED) + seconds(2.0));
