@@ -27,7 +27,7 @@ mod waiting;
 
 pub use ask::{Ask, EmbedRequest, ShowRequest};
 pub use carry::{ApiWord, Carried, Carry, Endpoint, is_list};
-pub use chain::{Beginning, Chain};
+pub use chain::{BILLING, Beginning, Chain};
 pub use error::{ErrorKind, FieldProblem, GatewayError, Origin};
 pub use event::{
     ChatEvent, Completion, Durations, Finish, TokenLogprob, ToolCallPiece, Usage, Whole, later_of,

@@ -32,7 +32,7 @@ use crate::telemetry::journal::Track;
 use crate::telemetry::otel::Trace;
 
 pub use candidate::{Candidate, RoutePart};
-pub use chained::Chained;
+pub use chained::{Chained, Remembered};
 pub use continuation::{Continuation, Differs};
 pub use place::{Place, Stay};
 pub use reply::{Answer, EventStream, Reply};
@@ -190,6 +190,8 @@ pub struct Tried {
     pub dropped: Vec<String>,
     /// The head of an answer that is passed on as it came.
     pub head: Option<Arc<RawHead>>,
+    /// How much of its prompt the last provider is believed to remember.
+    pub remembered: Option<Remembered>,
     /// Whether the answer is the gateway's own estimate.
     pub is_estimate: bool,
     /// The failure that cut a partly delivered answer.
@@ -358,6 +360,7 @@ impl Tried {
             upstream: self.upstream,
             dropped: self.dropped.clone(),
             head: self.head.clone(),
+            remembered: self.remembered,
             is_estimate: self.is_estimate,
             is_resumed: self.is_resumed,
             cache: self.cache,
@@ -382,6 +385,8 @@ pub struct Served {
     pub dropped: Vec<String>,
     /// The head of an answer that is passed on as it came.
     pub head: Option<Arc<RawHead>>,
+    /// How much of its prompt the provider is believed to have remembered.
+    pub remembered: Option<Remembered>,
     /// Whether the answer is the gateway's own estimate.
     pub is_estimate: bool,
     /// Whether it continues an answer that another provider began.

@@ -21,9 +21,8 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use super::degrade::BILLING;
 use super::{Backend, Decoder, LimitField, Target, UpstreamRequest, has_newer_limit};
-use crate::chat::{Ask, Carry, Endpoint};
+use crate::chat::{Ask, BILLING, Carry, Endpoint};
 use crate::wire::json;
 use crate::wire::splice::{Edits, Outline, quoted};
 

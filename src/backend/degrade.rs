@@ -11,14 +11,10 @@
 use std::borrow::Cow;
 
 use crate::chat::{
-    Api, ChatRequest, Document, DocumentSource, Foreign, GatewayError, Message, Part, Role,
-    ToolChoice, ToolResult,
+    Api, BILLING, ChatRequest, Document, DocumentSource, Foreign, GatewayError, Message, Part,
+    Role, ToolChoice, ToolResult,
 };
 use crate::wire::pdf;
-
-/// The beginning of the line that Claude Code puts first and changes with every call, so that no
-/// prompt cache would match. Only Anthropic reads it.
-pub(super) const BILLING: &str = "x-anthropic-billing-header:";
 
 /// The features of an API.
 #[derive(Debug, Clone, Copy)]

@@ -30,6 +30,10 @@ pub struct Beginning {
     pub bytes: u32,
 }
 
+/// The beginning of the line that Claude Code puts first and changes with every call, so that no
+/// prompt cache would match. Only Anthropic reads it.
+pub const BILLING: &str = "x-anthropic-billing-header:";
+
 /// A longer text has a beginning each time it grows by this.
 const BLOCK: usize = 4096;
 /// A conversation has at most this many beginnings before its last one.
@@ -173,8 +177,11 @@ impl Links {
         for part in parts {
             match part {
                 Part::Text(text) => {
-                    self.begin(b'x');
-                    self.bytes(text.as_bytes());
+                    let text = stable(text);
+                    if !text.is_empty() {
+                        self.begin(b'x');
+                        self.bytes(text.as_bytes());
+                    }
                 }
                 Part::Image(image) => {
                     self.begin(b'i');
@@ -216,6 +223,14 @@ impl Links {
                 }
             }
         }
+    }
+}
+
+/// The text without the line that changes with every call, as servers get it.
+fn stable(text: &str) -> &str {
+    match text.trim_start().starts_with(BILLING) {
+        true => text.trim_start().split_once('\n').map_or("", |(_, rest)| rest.trim_start()),
+        false => text,
     }
 }
 
@@ -283,6 +298,16 @@ mod tests {
         let body = |end: &str| Chain::of_bytes(format!("{text}{end}").as_bytes());
         assert_eq!(body("a").beginnings()[..6], body("b").beginnings()[..6]);
         assert_ne!(body("a"), body("b"));
+    }
+
+    #[test]
+    fn the_line_that_changes_with_every_call_does_not_count() {
+        let billed = |bill: &str| {
+            let rules = format!("x-anthropic-billing-header: cch={bill};\nRules.");
+            Chain::new(&conversation(&[&rules, "me"]))
+        };
+        assert_eq!(billed("a"), billed("b"));
+        assert_eq!(billed("a"), Chain::new(&conversation(&["Rules.", "me"])));
     }
 
     #[test]

@@ -38,7 +38,7 @@ const VARIES: &str = "Access-Control-Request-Method, Access-Control-Request-Head
 /// The headers of answers that a page may read.
 const EXPOSED: &str = "x-request-id, request-id, x-gateway-provider, x-gateway-model, x-gateway-attempts, \
                        x-gateway-queue-ms, x-gateway-route, x-gateway-cache, x-gateway-dropped, x-gateway-estimate, \
-                       retry-after, retry-after-ms, x-should-retry, x-ratelimit-limit-requests, \
+                       x-gateway-remembered, retry-after, retry-after-ms, x-should-retry, x-ratelimit-limit-requests, \
                        x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, \
                        x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens";
 /// The prefixes of further headers that a page may read.

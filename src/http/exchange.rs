@@ -21,7 +21,7 @@ use super::request_options::traced;
 use crate::chat::{Ask, Endpoint, ErrorKind, GatewayError, Usage};
 use crate::dialect::carried::CarryEncoder;
 use crate::dialect::{AnswerHead, Dialect, Encoder, Native, dialect_at};
-use crate::job::{Caller, Place, RouteNote, Served, Stay};
+use crate::job::{Caller, Place, Remembered, RouteNote, Served, Stay};
 use crate::telemetry::journal::Track;
 use crate::telemetry::otel::{RequestSpan, Trace};
 use crate::telemetry::{AnswerBegan, CacheResult, Outcome, RequestBegan, RequestEnded, Timing};
@@ -362,6 +362,9 @@ fn headers(
         response.insert_header(("x-gateway-queue-ms", served.queued.as_millis().to_string()));
         if let Some(dropped) = dropped(&served.dropped) {
             response.insert_header(("x-gateway-dropped", dropped));
+        }
+        if let Some(Remembered { tokens, total }) = served.remembered {
+            response.insert_header(("x-gateway-remembered", format!("{tokens}/{total}")));
         }
         if served.is_estimate {
             response.insert_header(("x-gateway-estimate", "true"));

@@ -5,6 +5,15 @@ use std::sync::{Arc, OnceLock};
 use super::Job;
 use crate::chat::{Ask, Chain};
 
+/// How much of a prompt is believed to be in its server's prompt cache, in tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Remembered {
+    /// What need not be read again, as far as the caller itself has sent it before.
+    pub tokens: u64,
+    /// All of it.
+    pub total: u64,
+}
+
 /// What a job's conversation is recognized by, once that was asked for.
 #[derive(Debug, Default)]
 pub struct Chained(OnceLock<Option<Arc<Chain>>>);

@@ -72,6 +72,7 @@ pub(super) async fn run(
         Err(failed) => return Some((job, failed)),
     };
     job.tried.dropped = fit::applied(&mut call.request, &job.tried);
+    job.tried.remembered = remembering::remembered(&slot);
     job.tried.attempts += 1;
     job.tried.is_resumed |= job.tried.cut.is_some();
     job.place.call(&job.tried);

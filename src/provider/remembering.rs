@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Provider;
-use crate::admission::remembered::Counts;
+use crate::admission::remembered::{Counts, Share};
+use crate::admission::slot::Slot;
 use crate::chat::{Chain, Usage};
-use crate::job::Job;
+use crate::job::{Job, Remembered};
 
 impl Provider {
     /// What the job's conversation is recognized by, where that counts here.
@@ -22,6 +23,12 @@ impl Provider {
         let chain = self.chain(job);
         self.gate.expected_wait(&self.lane_key(model), chain.as_ref())
     }
+}
+
+/// How much of an attempt's prompt is believed to be remembered, for the client.
+pub(super) fn remembered(slot: &Slot) -> Option<Remembered> {
+    let Share { remembered: tokens, total } = slot.share()?;
+    Some(Remembered { tokens, total })
 }
 
 /// What an answer tells about the reading of its prompt. `first` is how long its first event took,

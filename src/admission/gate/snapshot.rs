@@ -15,6 +15,7 @@ use crate::admission::breaker::BreakerState;
 use crate::admission::concurrency::{Bounds, Concurrency};
 use crate::admission::line::Lane;
 use crate::admission::quarantine::Record;
+use crate::admission::remembered::view::MemoryView;
 use crate::admission::warm::{LoadView, SwapView};
 use crate::chat::RefusalReason;
 
@@ -115,6 +116,9 @@ pub struct ModelView {
     /// Whether it is loaded, where loads are scheduled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub load: Option<LoadView>,
+    /// What its server is believed to have in its prompt cache, where that counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remembered: Option<MemoryView>,
 }
 
 /// A request in quarantine at one instant, without its content.
@@ -198,6 +202,7 @@ impl<W> Gate<W> {
             breaker: BreakerView::of(model.breaker.state(now)),
             cooldown_left_ms: millis(model.cooldown.left(now)),
             load: self.warm.as_ref().and_then(|warm| warm.view(lane, &self.line, now)),
+            remembered: self.remembered.as_ref().and_then(|remembered| remembered.view(lane)),
         };
         self.models.iter().map(view).filter(|view| !view.is_unused_shared_entry()).collect()
     }

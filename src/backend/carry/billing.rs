@@ -9,7 +9,7 @@
 
 use serde_json::value::RawValue;
 
-use crate::backend::degrade::BILLING;
+use crate::chat::BILLING;
 use crate::wire::splice::{Edits, Outline, quoted};
 
 /// Removes the line from `system`, and tells whether it was there.

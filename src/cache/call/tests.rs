@@ -22,6 +22,7 @@ fn head() -> Head {
         upstream: Duration::ZERO,
         dropped: Vec::new(),
         head: None,
+        remembered: None,
         is_estimate: false,
         is_resumed: false,
         cache: None,
