@@ -60,6 +60,7 @@ mod raw;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod redis;
 mod reload;
+mod remembered;
 mod replay;
 mod replicas;
 mod resume;

@@ -36,6 +36,7 @@ table! {
         headers_env: toml::Table,
         body: toml::Table,
         ;
+        remember: bool,
         auto_concurrency: AutoConcurrency,
         trust: Trust,
         max_queue: usize,
