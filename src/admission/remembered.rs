@@ -153,6 +153,8 @@ pub enum ReadEnd {
 const RELIED: f64 = 0.2;
 /// One of which less than this part of what was believed was there has been lost.
 const LOST: f64 = 0.5;
+/// Reading counts if it takes more than this part of the time of writing.
+const COUNTS: f64 = 0.25;
 /// One of which this part more than was believed was there shows that the cache holds more.
 const MORE: f64 = 0.25;
 
@@ -259,9 +261,10 @@ impl Remembered {
         }
     }
 
-    /// A job has ended.
-    pub fn end(&mut self, call: Call, end: ReadEnd, now: Instant) {
-        let Some(running) = self.running.remove(&call) else { return };
+    /// A job has ended. Returns whether reading its prompt takes so long that its caller is charged
+    /// for the slot time that it really took: others are charged for a turn.
+    pub fn end(&mut self, call: Call, end: ReadEnd, now: Instant) -> bool {
+        let Some(running) = self.running.remove(&call) else { return false };
         let model = self.models.entry(running.lane).or_default();
         let held = now.saturating_duration_since(running.since);
         if let Some(read) = &running.read {
@@ -280,6 +283,8 @@ impl Remembered {
                 (ReadEnd::Crashed, _) => model.memory = Memory::default(),
             }
         }
+        let writing = self.models.get(&running.lane).and_then(|model| model.reading.writing());
+        writing.is_some_and(|writing| self.reading_of(&running) > COUNTS * writing)
     }
 
     /// The seconds until the running jobs have ended, all together.
@@ -327,15 +332,20 @@ impl Remembered {
         });
     }
 
+    /// How long the prompt of a job takes to read if nothing of it is remembered, in seconds.
+    fn reading_of(&self, running: &Running) -> f64 {
+        let (Some(read), Some(model)) = (&running.read, self.models.get(&running.lane)) else {
+            return 0.0;
+        };
+        let tokens = model.reading.tokens(u64::from(read.bytes));
+        model.reading.time(tokens).unwrap_or(0.0)
+    }
+
     /// Keeps the slot of a job that has just ended, if its caller is likely to come back soon. The
     /// gate gives it up again where nobody waits, or somebody who is remembered.
     fn keep(&mut self, running: &Running, now: Instant) {
         let Some(read) = &running.read else { return };
-        let Some(reading) = self.models.get(&running.lane).map(|model| &model.reading) else {
-            return;
-        };
-        let again = reading.time(reading.tokens(u64::from(read.bytes))).unwrap_or(0.0);
-        let stay = again * self.policy.linger;
+        let stay = self.reading_of(running) * self.policy.linger;
         if running.priority == Priority::Batch || stay <= 0.0 {
             return;
         }

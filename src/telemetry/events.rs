@@ -55,6 +55,7 @@ impl RequestEnded<'_> {
             first_ms = timing.first.map_or(0, millis),
             total_ms = millis(timing.total),
             prompt_tokens = self.usage.prompt.unwrap_or(0),
+            cached_tokens = self.usage.cached.map_or_else(Value::null, Value::from),
             completion_tokens = self.usage.completion.unwrap_or(0),
             cause = optional(self.cause);
             "request"
@@ -234,6 +235,12 @@ impl TokensUsed<'_> {
         }
         if let Some(completion) = self.usage.completion {
             METRICS.tokens.with_label_values(&labels("completion")).inc_by(completion);
+        }
+        // Only where the provider says how many were cached: unknown is not zero.
+        if let (Some(prompt), Some(cached)) = (self.usage.prompt, self.usage.cached) {
+            let read = prompt.saturating_sub(cached);
+            METRICS.prompt_tokens.with_label_values(&labels("true")).inc_by(cached);
+            METRICS.prompt_tokens.with_label_values(&labels("false")).inc_by(read);
         }
     }
 }

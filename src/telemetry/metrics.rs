@@ -44,6 +44,7 @@ pub(super) struct Metrics {
     pub(super) fallbacks: IntCounterVec,
     pub(super) restarts: IntCounterVec,
     pub(super) tokens: IntCounterVec,
+    pub(super) prompt_tokens: IntCounterVec,
     pub(super) cache: IntCounterVec,
     pub(super) cancel: Histogram,
     pub(super) rate_limit: IntCounterVec,
@@ -139,6 +140,11 @@ impl Metrics {
                 "tokens_total",
                 "Tokens as counted by the provider.",
                 &["provider", "model", "kind"],
+            ),
+            prompt_tokens: counter(
+                "prompt_tokens_total",
+                "Tokens of prompts, by whether they came from the provider's prompt cache.",
+                &["provider", "model", "cached"],
             ),
             cache: counter("cache_total", "Requests that used the cache, by result.", &["result"]),
             cancel: single(

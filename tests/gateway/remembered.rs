@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use llm_gateway::sim::SimSettings;
+use llm_gateway::sim::{Counts, SimSettings};
 use serde_json::{Value, json};
 
 use crate::client::{Answer, get, post_json_with};
@@ -20,6 +20,7 @@ fn server(stored: u64, read: f64) -> Simulator {
         first_token: Duration::from_millis(5),
         tokens_per_second: 0.0,
         prompt_cache: Some(stored),
+        counts: Counts::Ollama,
         read,
         models: vec!["llama3.1".to_owned()],
         ..SimSettings::default()
@@ -79,6 +80,14 @@ async fn an_answer_says_what_was_remembered_of_the_callers_own_conversation() {
     assert_eq!(tokens, 0);
     let (tokens, next) = remembered(&agent.turn(&gateway).await);
     assert!(tokens > total / 2 && tokens < next, "{tokens} of {next} after {total}");
+    let metrics = get(&gateway.admin_url("/metrics")).await.text();
+    let sample = |cached: &str| {
+        let begins = "llm_gateway_prompt_tokens_total{";
+        let mut lines = metrics.lines().filter(|line| line.starts_with(begins));
+        let line = lines.find(|line| line.contains(&format!("cached=\"{cached}\""))).unwrap();
+        line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    assert!(sample("true") > 1_000 && sample("false") > 1_000, "{metrics}");
     // Another caller that guesses the conversation does not learn that it was there.
     agent.key = "sk-b".to_owned();
     assert_eq!(remembered(&agent.turn(&gateway).await).0, 0);

@@ -185,7 +185,9 @@ impl<W> Gate<W> {
             | Ended::RateLimited { .. }
             | Ended::Unused => ReadEnd::Unread,
         };
-        remembered.end(call, end, now);
+        if !remembered.end(call, end, now) {
+            return;
+        }
         let Permit { caller, weight, priority, .. } = permit;
         let share = Caller { caller: Arc::clone(caller), weight: *weight, priority: *priority };
         let held = now.saturating_duration_since(permit.started).as_secs_f64();
