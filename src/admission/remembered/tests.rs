@@ -172,3 +172,22 @@ fn the_time_left_of_running_jobs_is_that_of_their_costs() {
     assert_eq!(bench.remembered.left(bench.now + Duration::from_secs(4)).round(), 7.0);
     assert_eq!(bench.remembered.left(bench.now + Duration::from_secs(40)), 0.0);
 }
+
+#[test]
+fn slot_time_is_charged_only_where_reading_takes_long() {
+    let mut bench = Bench::new();
+    let mut end = |chain: &Arc<Chain>, writing| {
+        let caller = Arc::clone(&bench.caller);
+        let priority = Priority::Interactive;
+        let (chain, lane, hold) = (Some(chain), LANE, 1.0);
+        let starting = Starting { lane, chain, caller: &caller, priority, hold };
+        let call = bench.remembered.start(starting, 1, bench.now);
+        let total = u64::from(chain.unwrap().size()) / 4;
+        let reading = Some(Duration::from_secs(total / 10));
+        bench.remembered.count(call, Counts { prompt: Some(total), reading, ..Counts::default() });
+        bench.now += reading.unwrap() + Duration::from_secs(writing);
+        bench.remembered.end(call, ReadEnd::Answered, bench.now)
+    };
+    assert!(end(&Bench::chain(1, 10), 100));
+    assert!(!end(&Bench::chain(2, 1), 100), "ten seconds of a hundred");
+}
