@@ -183,9 +183,10 @@ fn slot_time_is_charged_only_where_reading_takes_long() {
         let starting = Starting { lane, chain, caller: &caller, priority, hold };
         let call = bench.remembered.start(starting, 1, bench.now);
         let total = u64::from(chain.unwrap().size()) / 4;
-        let reading = Some(Duration::from_secs(total / 10));
-        bench.remembered.count(call, Counts { prompt: Some(total), reading, ..Counts::default() });
-        bench.now += reading.unwrap() + Duration::from_secs(writing);
+        let reading = Duration::from_secs(total / 10);
+        let counts = Counts { prompt: Some(total), reading: Some(reading), ..Counts::default() };
+        bench.remembered.count(call, counts);
+        bench.now += reading + Duration::from_secs(writing);
         bench.remembered.end(call, ReadEnd::Answered, bench.now)
     };
     assert!(end(&Bench::chain(1, 10), 100));
