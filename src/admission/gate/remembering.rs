@@ -7,12 +7,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Arrival, Ended, Gate, Moment, Permit, Wake};
+use super::{Arrival, Ended, Entry, Gate, Moment, Permit, Waiter, Wake};
 use crate::admission::line::{Key, Lane, Share as Caller};
 use crate::admission::refusal::UNMEASURED;
 use crate::admission::remembered::choice::{Candidate, Choice};
 use crate::admission::remembered::{
-    Counts, Estimate, ReadEnd, RememberPolicy, Remembered, Share, Starting,
+    Call, Counts, Estimate, ReadEnd, RememberPolicy, Remembered, Share, Starting,
 };
 use crate::chat::Chain;
 
@@ -26,7 +26,7 @@ pub(super) struct Next {
 }
 
 /// How many waiting jobs are compared. In a longer line the others are served in its order.
-const MOST_COMPARED: usize = 1024;
+const MOST_COMPARED: usize = 256;
 
 impl<W> Gate<W> {
     /// Orders jobs by what the server remembers, by this policy; `None`: by the line alone.
@@ -120,12 +120,8 @@ impl<W> Gate<W> {
     /// `None` where nothing is known that tells jobs apart.
     pub(super) fn work(&self, ahead: u64, slots: u32, now: Instant) -> Option<Duration> {
         let remembered = self.remembered.as_ref().filter(|it| it.knows_any())?;
-        let waiting = self.line.waiting(|_| true, true).take(MOST_COMPARED);
-        let cost =
-            waiting.map(|(_, entry, _)| self.estimate(entry.lane, entry.load.chain.as_ref()).cost);
-        let (mut sum, mut count) = (0.0, 0_u32);
-        cost.for_each(|cost| (sum, count) = (sum + cost, count + 1));
-        let before = sum / f64::from(count.max(1)) * ahead as f64 + remembered.left(now);
+        let each = self.mean_of_waiting(|estimate| estimate.cost);
+        let before = each * ahead as f64 + remembered.left(now);
         Some(Duration::from_secs_f64((before / f64::from(slots.max(1))).min(DAY)))
     }
 
@@ -133,12 +129,23 @@ impl<W> Gate<W> {
     /// if nothing were remembered, in seconds.
     pub(super) fn promise(&self, lane: Lane, chain: Option<&Arc<Chain>>, now: Instant) -> f64 {
         let Some(remembered) = &self.remembered else { return 0.0 };
-        let cold = |lane, chain| self.estimate(lane, chain).cold;
-        let waiting = self.line.waiting(|_| true, true).take(MOST_COMPARED);
-        let waiting = waiting.map(|(_, entry, _)| cold(entry.lane, entry.load.chain.as_ref()));
-        let before = waiting.sum::<f64>() + remembered.left(now);
+        let each = match remembered.knows_any() {
+            true => self.mean_of_waiting(|estimate| estimate.cold),
+            false => self.hold(lane),
+        };
+        let before = each * self.line.len() as f64 + remembered.left(now);
         let before = before / f64::from(self.usable_soon(now).max(1));
-        before + self.load_left(lane, now).as_secs_f64() + cold(lane, chain)
+        before + self.load_left(lane, now).as_secs_f64() + self.estimate(lane, chain).cold
+    }
+
+    /// The mean of waiting jobs, of those that are compared; 0 if nobody waits.
+    fn mean_of_waiting(&self, of: impl Fn(Estimate) -> f64) -> f64 {
+        let (mut sum, mut count) = (0.0, 0_u32);
+        for (_, entry, _) in self.line.waiting(|_| true, true).take(MOST_COMPARED) {
+            sum += of(self.estimate(entry.lane, entry.load.chain.as_ref()));
+            count += 1;
+        }
+        sum / f64::from(count.max(1))
     }
 
     /// A job has arrived.
@@ -155,7 +162,7 @@ impl<W> Gate<W> {
         share: &Caller,
         chain: Option<&Arc<Chain>>,
         now: Instant,
-    ) -> Option<crate::admission::remembered::Call> {
+    ) -> Option<Call> {
         let hold = self.hold(lane);
         let free = self.usable(now).saturating_sub(self.in_flight);
         let remembered = self.remembered.as_mut()?;
@@ -228,7 +235,7 @@ impl<W> Gate<W> {
 
     fn candidates(&self, open: impl Fn(Lane) -> bool, batch: bool, now: Instant) -> Vec<Candidate> {
         let waiting = self.line.waiting(open, batch).take(MOST_COMPARED);
-        let candidate = |(key, entry, level): (Key, &super::Entry<super::Waiter<W>>, u64)| {
+        let candidate = |(key, entry, level): (Key, &Entry<Waiter<W>>, u64)| {
             let Estimate { cold, cost, .. } = self.estimate(entry.lane, entry.load.chain.as_ref());
             Candidate {
                 key,
