@@ -183,7 +183,7 @@ impl Remembered {
     /// The lane's model was unloaded: its cache is empty.
     pub fn unload(&mut self, lane: Lane) {
         if let Some(model) = self.models.get_mut(&lane) {
-            model.memory = Memory::default();
+            model.memory.clear();
         }
         self.kept.retain(|kept| kept.lane != lane);
     }
@@ -196,7 +196,7 @@ impl Remembered {
 
     /// The server is another one. Running jobs still count.
     pub fn forget_server(&mut self) {
-        self.models.clear();
+        self.models.values_mut().for_each(Model::forget_server);
         self.kept.clear();
     }
 
@@ -280,7 +280,7 @@ impl Remembered {
                 // Most of it was read.
                 (ReadEnd::Broken, _) => model.memory.answered(read.number, 0, now),
                 (ReadEnd::Unread, _) => model.memory.withdraw(read.number, read.before.as_ref()),
-                (ReadEnd::Crashed, _) => model.memory = Memory::default(),
+                (ReadEnd::Crashed, _) => model.memory.clear(),
             }
         }
         let writing = self.models.get(&running.lane).and_then(|model| model.reading.writing());
@@ -406,6 +406,13 @@ impl Model {
         {
             self.set_room(room + total);
         }
+    }
+
+    /// Its server is another one. Jobs that run there still name their conversations.
+    fn forget_server(&mut self) {
+        let mut memory = std::mem::take(&mut self.memory);
+        memory.clear();
+        *self = Self { memory, ..Self::default() };
     }
 
     fn set_room(&mut self, tokens: f64) {

@@ -147,6 +147,11 @@ impl Memory {
         others.into_iter().for_each(|other| self.remove(other));
     }
 
+    /// Forgets all of them.
+    pub fn clear(&mut self) {
+        *self = Self { last: self.last, ..Self::default() };
+    }
+
     /// How many conversations are held, and their size.
     pub fn held(&self) -> (usize, u64) {
         (self.held.len(), self.bytes)

@@ -78,6 +78,19 @@ fn what_only_others_have_sent_is_not_a_callers_own() {
 }
 
 #[test]
+fn a_conversation_that_was_forgotten_is_no_other() {
+    let mut memory = Memory::default();
+    let before = memory.enter(&chain(&["a"]), &caller("a"));
+    memory.clear();
+    let after = memory.enter(&chain(&["b", "c"]), &caller("a"));
+    assert_ne!(before.number, after.number);
+    memory.withdraw(before.number, before.before.as_ref());
+    memory.answered(before.number, 10, Instant::now());
+    assert_eq!(memory.held().0, 1);
+    check(&memory);
+}
+
+#[test]
 fn those_used_longest_ago_are_forgotten_first() {
     let mut memory = Memory::default();
     let chains: Vec<_> = ["a", "b", "c"].map(|text| chain(&[text])).into_iter().collect();
