@@ -22,19 +22,20 @@ use std::time::{Duration, Instant};
 use super::line::Lane;
 use crate::chat::Chain;
 use crate::policy::Priority;
-use memory::{Memory, Number};
+use memory::Number;
+use model::{Model, Read};
 use pauses::Pauses;
-use reading::{Found, Reading};
-use ring::Ring;
 
 pub mod choice;
 mod memory;
+mod model;
 mod pauses;
 mod reading;
 mod ring;
 pub mod view;
 
 pub use choice::{Candidate, RememberPolicy};
+pub use model::Share;
 pub use reading::Counts;
 
 /// See the module's introduction.
@@ -78,30 +79,6 @@ pub struct Starting<'a> {
     pub hold: f64,
 }
 
-/// How much of a job's prompt is believed to be in the server's cache, in tokens.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Share {
-    /// As far as this caller itself has sent it.
-    pub remembered: u64,
-    /// All of it.
-    pub total: u64,
-}
-
-/// What is known of one model.
-#[derive(Debug, Default)]
-struct Model {
-    memory: Memory,
-    reading: Reading,
-    /// How much its cache holds, in tokens; `None`: everything so far.
-    room: Option<f64>,
-    /// How much the cache held, in tokens, when conversations were found in it: they and all that
-    /// were used after them.
-    reaches: Ring<32>,
-    /// Tokens of all prompts, and those of them that were remembered.
-    prompts: f64,
-    reused: f64,
-}
-
 #[derive(Debug)]
 struct Running {
     lane: Lane,
@@ -111,19 +88,6 @@ struct Running {
     estimate: Estimate,
     read: Option<Read>,
     counts: Option<Counts>,
-}
-
-/// The conversation of a running job.
-#[derive(Debug)]
-struct Read {
-    number: Number,
-    bytes: u32,
-    /// Tokens that were believed to be remembered.
-    believed: f64,
-    /// As [`memory::Entered::distance`].
-    distance: u64,
-    before: Option<Arc<Chain>>,
-    share: Share,
 }
 
 /// A slot that stays free for a conversation.
@@ -149,15 +113,8 @@ pub enum ReadEnd {
     Crashed,
 }
 
-/// A conversation of which less than this part was believed to be remembered was not relied on.
-const RELIED: f64 = 0.2;
-/// One of which less than this part of what was believed was there has been lost.
-const LOST: f64 = 0.5;
 /// Reading counts if it takes more than this part of the time of writing.
 const COUNTS: f64 = 0.25;
-/// One of which this part more than was believed was there shows that the cache holds more.
-const MORE: f64 = 0.25;
-
 impl Remembered {
     /// Nothing is known of the server.
     pub fn new(policy: RememberPolicy) -> Self {
@@ -361,65 +318,6 @@ impl Remembered {
 
 /// No slot is kept longer than this, in seconds.
 const MOST_STAY: f64 = 600.0;
-
-impl Model {
-    fn enter(&mut self, chain: &Arc<Chain>, caller: &Arc<str>) -> Read {
-        let entered = self.memory.enter(chain, caller);
-        if let Some(room) = self.room {
-            self.memory.keep(self.reading.bytes(room));
-        }
-        let tokens = |bytes: u32| self.reading.tokens(u64::from(bytes));
-        let share =
-            Share { remembered: tokens(entered.own) as u64, total: tokens(chain.size()) as u64 };
-        Read {
-            number: entered.number,
-            bytes: chain.size(),
-            believed: tokens(entered.known),
-            distance: entered.distance,
-            before: entered.before,
-            share,
-        }
-    }
-
-    /// Takes the counts of an answer.
-    fn learn(&mut self, read: &Read, counts: Counts, held: Duration) {
-        let found = self.reading.learn(read.bytes, read.believed, counts, held);
-        let Some(Found { total, remembered }) = found else { return };
-        self.prompts += total;
-        self.reused += remembered;
-        // The cache held so much if it was there, and has no room for it if it was not.
-        let reach = self.reading.tokens(read.distance) + total;
-        let relied = read.believed > RELIED * total;
-        if relied && remembered < LOST * read.believed {
-            if self.reaches.largest().is_some_and(|largest| reach < largest) {
-                // Not for want of room: others that were used longer ago were there.
-                self.memory.keep_only(read.number);
-                self.reaches = Ring::default();
-            } else {
-                let largest = self.reaches.largest().unwrap_or(0.0);
-                self.set_room(largest.max(reach - total).max(total));
-            }
-        } else if relied {
-            self.reaches.push(reach);
-        } else if remembered > read.believed + MORE * total
-            && let Some(room) = self.room
-        {
-            self.set_room(room + total);
-        }
-    }
-
-    /// Its server is another one. Jobs that run there still name their conversations.
-    fn forget_server(&mut self) {
-        let mut memory = std::mem::take(&mut self.memory);
-        memory.clear();
-        *self = Self { memory, ..Self::default() };
-    }
-
-    fn set_room(&mut self, tokens: f64) {
-        self.room = Some(tokens);
-        self.memory.keep(self.reading.bytes(tokens));
-    }
-}
 
 #[cfg(test)]
 mod tests;
