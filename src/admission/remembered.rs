@@ -115,6 +115,13 @@ pub enum ReadEnd {
 
 /// Reading counts if it takes more than this part of the time of writing.
 const COUNTS: f64 = 0.25;
+impl Estimate {
+    /// That of a job of which nothing but its slot time is known.
+    pub fn plain(hold: f64) -> Self {
+        Self { cold: hold, cost: hold, reading: 0.0 }
+    }
+}
+
 impl Remembered {
     /// Nothing is known of the server.
     pub fn new(policy: RememberPolicy) -> Self {
@@ -159,7 +166,7 @@ impl Remembered {
 
     /// How long this job would hold a slot; `hold` is the answer where nothing is known.
     pub fn estimate(&self, lane: Lane, chain: Option<&Arc<Chain>>, hold: f64) -> Estimate {
-        let plain = Estimate { cold: hold, cost: hold, reading: 0.0 };
+        let plain = Estimate::plain(hold);
         let Some((model, chain)) = self.models.get(&lane).zip(chain) else { return plain };
         let tokens = |bytes: u32| model.reading.tokens(u64::from(bytes));
         let (total, known) = (tokens(chain.size()), tokens(model.memory.known(chain)));

@@ -88,10 +88,10 @@ impl<W> Gate<W> {
         let Some(remembered) = self.remembered.as_ref().filter(|it| it.keeps_any()) else {
             return false;
         };
-        let estimate = self.estimate(lane, arrival.chain.as_ref());
-        let Estimate { cold, cost, .. } = estimate;
+        let Estimate { cold, cost, .. } = self.estimate(lane, arrival.chain.as_ref());
+        let key = self.line.next_key();
         let newcomer = Candidate {
-            key: self.line.next_key(),
+            key,
             lane,
             level: self.line.level_of(&arrival.share),
             weight: arrival.share.weight,
@@ -101,8 +101,7 @@ impl<W> Gate<W> {
             cost,
         };
         let mut candidates = self.candidates(|other| other == lane, true, now);
-        let first = self.line.next(|other| other == lane, true).unwrap_or(newcomer.key);
-        let key = newcomer.key;
+        let first = self.line.next(|other| other == lane, true).unwrap_or(key);
         candidates.push(newcomer);
         let choice = Choice::new(&candidates, first, self.turn(), remembered.policy());
         let best = choice.map(|choice| choice.best());
@@ -112,8 +111,10 @@ impl<W> Gate<W> {
     /// How long a job would hold a slot.
     pub(super) fn estimate(&self, lane: Lane, chain: Option<&Arc<Chain>>) -> Estimate {
         let hold = self.hold(lane);
-        let plain = Estimate { cold: hold, cost: hold, reading: 0.0 };
-        self.remembered.as_ref().map_or(plain, |it| it.estimate(lane, chain, hold))
+        match &self.remembered {
+            Some(remembered) => remembered.estimate(lane, chain, hold),
+            None => Estimate::plain(hold),
+        }
     }
 
     /// How long it takes on `slots` slots until `ahead` of the waiting jobs and what runs are done;
@@ -163,6 +164,8 @@ impl<W> Gate<W> {
         chain: Option<&Arc<Chain>>,
         now: Instant,
     ) -> Option<Call> {
+        // Most providers have none, and their starts shall cost nothing more.
+        self.remembered.as_ref()?;
         let hold = self.hold(lane);
         let free = self.usable(now).saturating_sub(self.in_flight);
         let remembered = self.remembered.as_mut()?;
