@@ -1,6 +1,6 @@
 //! Several gateways before one server, with and without a Redis: they take turns in loading models.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::cell::Cell;
 use std::time::Duration;
 
 use llm_gateway::sim::SimSettings;
@@ -47,31 +47,44 @@ fn server(load: u64) -> Simulator {
 }
 
 /// Two keys to a model, each asking again as soon as it is answered; each gateway has requests for
-/// every model. `midway` happens while half of the answers are still to come.
-async fn closed_loop(gateways: &[Gateway], rounds: usize, midway: impl AsyncFnOnce()) {
-    let (answered, is_half) = (AtomicUsize::new(0), Notify::new());
+/// every model. `midway` begins when half of the answers are there and all go on until it ends, for
+/// what it waits for may need a load. Says how many answers each gateway gave.
+async fn closed_loop(
+    gateways: &[Gateway],
+    rounds: usize,
+    midway: impl AsyncFnOnce(),
+) -> Vec<usize> {
+    let (answered, is_half, is_over) = (Cell::new(0), Notify::new(), Cell::new(false));
     let client = async |number: usize| {
         let gateway = &gateways[number / 3 % gateways.len()];
-        for _ in 0..rounds {
+        let mut own = 0;
+        while own < rounds || !is_over.get() {
             let answer = ask(gateway, KEYS[number], &format!("m{}", number % 3)).await;
             assert_eq!(answer.status, 200, "{answer:?}");
-            if answered.fetch_add(1, Ordering::Relaxed) == KEYS.len() * rounds / 2 {
+            own += 1;
+            if answered.replace(answered.get() + 1) == KEYS.len() * rounds / 2 {
                 is_half.notify_one();
             }
         }
+        own
     };
     let midway = async {
         is_half.notified().await;
         midway().await;
+        is_over.set(true);
     };
     let clients = futures_util::future::join_all((0..KEYS.len()).map(client));
-    futures_util::future::join(clients, midway).await;
+    let (answers, ()) = futures_util::future::join(clients, midway).await;
+    let mut by_gateway = vec![0; gateways.len()];
+    for (number, own) in answers.into_iter().enumerate() {
+        by_gateway[number / 3 % gateways.len()] += own;
+    }
+    by_gateway
 }
 
-async fn end(gateways: Vec<Gateway>, sent: usize) {
-    let each = sent / gateways.len();
-    for gateway in gateways {
-        gateway.end(each).await;
+async fn end(gateways: Vec<Gateway>, answers: &[usize]) {
+    for (gateway, answers) in gateways.into_iter().zip(answers) {
+        gateway.end(*answers).await;
     }
 }
 
@@ -79,11 +92,11 @@ async fn end(gateways: Vec<Gateway>, sent: usize) {
 async fn two_gateways_load_hardly_more_often_than_one() {
     let (redis, simulator) = (Redis::start().await, server(150));
     let gateways = gateways(&simulator, Some(&redis), 2).await;
-    closed_loop(&gateways, 24, async || {}).await;
+    let answers = closed_loop(&gateways, 24, async || {}).await;
     let [loads, aborted] = simulator.counted(["loads", "aborted_loads"]).await;
     // One gateway has about ten, in the order of the line there are about a hundred.
     assert!((3..=24).contains(&loads) && aborted == 0, "{loads} loads, {aborted} aborted");
-    end(gateways, 144).await;
+    end(gateways, &answers).await;
 }
 
 #[tokio::test]
@@ -100,14 +113,15 @@ async fn without_the_redis_each_goes_on_alone_and_says_so() {
             gateway.logged("with the other gateways again").await;
         }
     };
-    closed_loop(&gateways, 24, midway).await;
+    let mut answers = closed_loop(&gateways, 24, midway).await;
     redis.stop(Keys::Lost).await;
     for model in ["m0", "m1", "m2", "m0"] {
-        for gateway in &gateways {
+        for (gateway, answers) in gateways.iter().zip(&mut answers) {
             assert_eq!(ask(gateway, "a", model).await.status, 200);
+            *answers += 1;
         }
     }
-    end(gateways, KEYS.len() * 24 + 8).await;
+    end(gateways, &answers).await;
 }
 
 #[tokio::test]
@@ -121,7 +135,7 @@ async fn a_gateway_that_dies_in_its_turn_does_not_keep_it() {
     dying.signal(Signal::Kill);
     dying.exited().await;
     assert_eq!(ask(&gateways[0], "a", "m2").await.status, 200);
-    end(gateways, 1).await;
+    end(gateways, &[1]).await;
 }
 
 #[tokio::test]
@@ -137,6 +151,6 @@ async fn without_a_redis_a_gateway_that_schedules_loads_says_that_it_should_be_t
         gateways[0].write_config(config(&simulator, redis));
         assert_eq!(press(&gateways[0], "reload").await.status, 200);
         assert_eq!(said(&gateways[0]), expected, "once is enough");
-        end(gateways, 0).await;
+        end(gateways, &[0]).await;
     }
 }
