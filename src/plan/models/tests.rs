@@ -193,7 +193,7 @@ fn which_models_fit_in_memory_is_learnt_from_what_is_loaded() {
         assert_eq!((warm.answered, outcome.aborted), (warm.of, 0), "{warm:?}");
         assert!(warm.p95 < alone.p95 && warm.p95 < fair.p95, "{alone:?} {fair:?} {warm:?}");
         for (key, waits) in keys {
-            assert!(waits.max < 110.0, "{key}: {waits:?}");
+            assert!(waits.max < 120.0, "{key}: {waits:?}");
         }
     }
 }

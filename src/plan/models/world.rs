@@ -30,7 +30,7 @@ const DEADLINE: Duration = Duration::from_secs(600);
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Calls that may wait for a load in the server.
 const SERVER_QUEUE: usize = 512;
-/// How long the server's memory takes to come back after an unload.
+/// How long the server's memory takes to come back after an unload, if that is not most of a load.
 const RECOVERY: Duration = Duration::from_millis(500);
 
 /// A workload on its way.
@@ -41,6 +41,8 @@ pub(super) struct World<'a> {
     keys: Vec<ModelKey>,
     gate: Gate<usize>,
     server: Scheduler,
+    /// The part of a load in which memory comes back.
+    recovery: Duration,
     random: Rng,
     events: BinaryHeap<Reverse<(Duration, u64, Event)>>,
     count: u64,
@@ -98,11 +100,14 @@ enum Event {
 impl<'a> World<'a> {
     pub fn new(workload: &'a Workload, served: Served, origin: Instant) -> Self {
         let (breaker, retry) = (BreakerPolicy::default(), RetryPolicy::default());
+        // Whoever measures a load has also waited for the memory of the model that went for it.
+        let shortest = workload.models.iter().map(|model| model.load).min().unwrap_or_default();
+        let recovery = RECOVERY.min(shortest / 4);
         let bounds = Bounds {
             max_queue: SERVER_QUEUE,
             max_loaded: workload.room,
             memory: workload.memory,
-            recovery: RECOVERY,
+            recovery,
             prompts: PromptBounds::default(),
         };
         let parse = |model: &PlannedModel| ModelKey::parse(&model.name);
@@ -113,6 +118,7 @@ impl<'a> World<'a> {
             keys: workload.models.iter().filter_map(parse).collect(),
             gate: Gate::new(workload.limits, breaker, retry, origin),
             server: Scheduler::new(bounds),
+            recovery,
             random: Rng::with_seed(0),
             events: BinaryHeap::new(),
             count: 0,

@@ -87,7 +87,7 @@ impl World<'_> {
             model: self.keys.get(model)?.clone(),
             name: self.keys.get(model)?.clone(),
             options: RunnerOptions::default(),
-            load: self.workload.models.get(model)?.load,
+            load: self.workload.models.get(model)?.load.saturating_sub(self.recovery),
             size: self.workload.models.get(model)?.size,
             slots: self.workload.slots as usize,
             keep_alive,
