@@ -173,7 +173,10 @@ fn worst_breaker(gate: &Snapshot) -> i64 {
 async fn providers(admin: Data<Admin>) -> HttpResponse {
     let routing = admin.front.routing();
     let providers: Vec<_> = routing.providers.iter().map(|provider| provider.status()).collect();
+    let is_refused = JOURNAL.configuration().is_refused();
     HttpResponse::Ok().json(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "configuration": if is_refused { "refused" } else { "ok" },
         "providers": providers,
         "cache": admin.front.cache().status(),
         "buffered_bytes": admin.front.buffered(),

@@ -7,6 +7,7 @@
 //! while its calls still run, so that its slots, line and breaker survive, whatever else changes
 //! about it.
 
+pub mod commands;
 pub mod connect;
 pub mod demo;
 pub mod descriptors;
@@ -14,6 +15,7 @@ pub mod keys;
 pub mod probe;
 mod providers;
 mod reload;
+pub mod remote;
 pub mod routed;
 mod running;
 mod watch;

@@ -21,8 +21,7 @@ mod source;
 mod tests;
 mod tree;
 
-pub use listen::Bound;
-pub use listen::{Start, listens};
+pub use listen::{Bound, Operated, Start, listens, operated};
 pub use problem::{Origin, Problem, Problems};
 pub use reload::{Again, Before, Overridden, reload};
 pub use source::{Environment, Fingerprint, fingerprint, read_environment};

@@ -1,11 +1,15 @@
 //! `llm-gateway`: the commands and their exit status, nothing else.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
+use llm_gateway::app::commands::{
+    self, Arguments, CheckArguments, Command, ConnectArguments, KeysCommand, StatusArguments,
+};
+use llm_gateway::app::remote::{self, Remote, RemoteError, Turn, changes, status};
 use llm_gateway::app::{App, Source, StartError, connect, demo, descriptors, keys, probe, routed};
 use llm_gateway::config::{self, Environment, Loaded};
 use llm_gateway::plan::options::PlanOptions;
@@ -19,94 +23,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// `EX_UNAVAILABLE` of sysexits.h: a listener cannot be bound.
+/// `EX_UNAVAILABLE` of sysexits.h: a listener cannot be bound, or no gateway answers.
 const UNAVAILABLE: u8 = 69;
+/// `EX_NOPERM` of sysexits.h: the gateway wants another token.
+const FORBIDDEN: u8 = 77;
 /// `EX_CONFIG` of sysexits.h: the configuration is wrong.
 const CONFIG: u8 = 78;
-
-/// A gateway between HTTP clients with bursty load and slow, expensive model servers.
-#[derive(Parser)]
-#[command(name = "llm-gateway", version)]
-struct Arguments {
-    /// The configuration file [default: $LLM_GATEWAY_CONFIG, else config/gateway.toml where it
-    /// exists]
-    #[arg(long, global = true, value_name = "FILE")]
-    config: Option<PathBuf>,
-    #[command(subcommand)]
-    command: Option<Command>,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Run the gateway (this is also what runs when no command is given)
-    Serve,
-    /// Run the gateway in front of a simulated Ollama: no model, no key, no file
-    Demo,
-    /// Run the simulated Ollama alone
-    Sim(SimOptions),
-    /// Try limits against a load in simulated time: waits, refusals and what would be right
-    Plan(PlanOptions),
-    /// Validate the configuration; print what is in force, secrets masked, and how names are routed
-    Check(CheckArguments),
-    /// Client keys
-    Keys {
-        #[command(subcommand)]
-        command: KeysCommand,
-    },
-    /// Print what to paste into a client so that it talks to this gateway
-    Connect(ConnectArguments),
-    /// Exit with 0 when the gateway is ready, with 1 when it is not
-    Health {
-        /// What to ask [default: /readyz of the gateway that runs by this configuration]
-        #[arg(long)]
-        url: Option<String>,
-    },
-}
-
-/// With any of these one request is explained instead, step by step.
-#[derive(clap::Args)]
-struct CheckArguments {
-    /// Explain a request for this model; exit with 1 when nobody would answer it
-    #[arg(long, value_name = "NAME")]
-    route: Option<String>,
-    /// Explain a request with this model_hint
-    #[arg(long, value_name = "HINT")]
-    hint: Option<String>,
-    /// Explain a request of the key of this name
-    #[arg(long, value_name = "NAME")]
-    key: Option<String>,
-    /// Explain a request with `x-gateway-data-policy: local`
-    #[arg(long)]
-    local: bool,
-    /// Explain a request at this path: whether it would be passed on as it came, or translated
-    #[arg(long, value_name = "PATH")]
-    path: Option<String>,
-}
-
-#[derive(clap::Args)]
-struct ConnectArguments {
-    /// The client's short name, such as claude-code, codex or open-webui
-    client: String,
-    /// The gateway's address [default: where it listens by its configuration]
-    #[arg(long)]
-    url: Option<String>,
-    /// The key to fill in
-    #[arg(long)]
-    key: Option<String>,
-    /// The model to fill in [default: that of the first default provider]
-    #[arg(long, value_name = "NAME")]
-    model: Option<String>,
-}
-
-#[derive(Subcommand)]
-enum KeysCommand {
-    /// Print a new key once, and the lines that make it known
-    New {
-        /// Whose key it is
-        #[arg(long)]
-        name: String,
-    },
-}
 
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -114,15 +36,44 @@ fn main() -> ExitCode {
         Err(error) => return explain(&error),
     };
     let explicit = arguments.config;
+    let remote = |address: Option<&str>| Remote::find(address, explicit.as_deref());
     match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(explicit),
         Command::Demo => system(run_demo),
         Command::Sim(arguments) => system(|| run_sim(arguments)),
         Command::Plan(options) => plan(&options, explicit),
         Command::Check(arguments) => check(explicit, arguments),
+        Command::Status(arguments) => {
+            show(&arguments, &remote(arguments.address.address.as_deref()))
+        }
+        Command::Set(set) => {
+            let remote = remote(set.address.address.as_deref());
+            answered(changes::set(&remote, &set.provider, &set.changes))
+        }
+        Command::Drain(drain) => {
+            let remote = remote(drain.address.address.as_deref());
+            answered(remote::turn(&remote, &drain.provider, Turn::Drain))
+        }
+        Command::Resume(resume) => {
+            let remote = remote(resume.address.address.as_deref());
+            answered(remote::turn(&remote, &resume.provider, Turn::Resume))
+        }
+        Command::Reload(address) => answered(remote::reload(&remote(address.address.as_deref()))),
         Command::Keys { command: KeysCommand::New { name } } => new_key(&name),
+        Command::Keys { command: KeysCommand::List { json, address } } => {
+            let told = remote::keys::ask(&remote(address.address.as_deref()));
+            answered(told.map(|told| match json {
+                true => format!("{told:#}\n"),
+                false => remote::keys::shown(&told),
+            }))
+        }
         Command::Connect(arguments) => connect(explicit, &arguments),
         Command::Health { url } => health(url.as_deref(), explicit.as_deref()),
+        Command::Completions { shell } => printed(&commands::completions(shell)),
+        Command::Man { command } => match commands::manual(command.as_deref()) {
+            Ok(page) => printed(&page),
+            Err(error) => failed(&error),
+        },
     }
 }
 
@@ -284,6 +235,57 @@ fn health(url: Option<&str>, explicit: Option<&Path>) -> ExitCode {
     match probe::ask(url, explicit) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
+    }
+}
+
+fn show(arguments: &StatusArguments, remote: &Remote) -> ExitCode {
+    let show = || {
+        let told = status::ask(remote)?;
+        Ok(match (arguments.json, arguments.watch) {
+            (true, Some(_)) => format!("{told}\n"),
+            (true, None) => format!("{told:#}\n"),
+            (false, _) => status::shown(remote, &told),
+        })
+    };
+    let Some(seconds) = arguments.watch else { return answered(show()) };
+    let first = match show() {
+        Ok(first) => first,
+        Err(error) => return answered(Err(error)),
+    };
+    let clears = !arguments.json && io::stdout().is_terminal();
+    system(|| async {
+        let mut shown = first;
+        loop {
+            let clear = if clears { "\x1b[H\x1b[2J" } else { "" };
+            print(&format!("{clear}{shown}"))?;
+            actix_rt::time::sleep(Duration::from_secs(seconds)).await;
+            // A gateway that starts anew is watched on.
+            shown = show().unwrap_or_else(|error| {
+                complain(&format!("error: {}", error.message()));
+                String::new()
+            });
+        }
+    })
+}
+
+/// Prints what a running gateway answered, or why it did not, with the status that says so.
+fn answered(answer: Result<String, RemoteError>) -> ExitCode {
+    let error = match answer {
+        Ok(text) => return printed(&text),
+        Err(error) => error,
+    };
+    match &error {
+        // These lines begin with `error: ` already.
+        RemoteError::Configuration(problems) => complain(problems),
+        RemoteError::Unreachable(what)
+        | RemoteError::Forbidden(what)
+        | RemoteError::Refused(what) => complain(&format!("error: {what}")),
+    }
+    match error {
+        RemoteError::Unreachable(_) => ExitCode::from(UNAVAILABLE),
+        RemoteError::Forbidden(_) => ExitCode::from(FORBIDDEN),
+        RemoteError::Configuration(_) => ExitCode::from(CONFIG),
+        RemoteError::Refused(_) => ExitCode::FAILURE,
     }
 }
 

@@ -26,6 +26,7 @@ mod remembering;
 mod resume;
 mod scope;
 mod station;
+mod status;
 mod urgency;
 mod wish;
 
@@ -45,7 +46,6 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
-use serde::Serialize;
 use serde_json::{Map, Value};
 use tokio::sync::Notify;
 use wildmatch::WildMatch;
@@ -54,7 +54,6 @@ use crate::admission::Limits;
 use crate::admission::backoff::RetryPolicy;
 use crate::admission::breaker::BreakerPolicy;
 use crate::admission::concurrency::Concurrency;
-use crate::admission::gate::snapshot::Snapshot;
 use crate::admission::slot::SharedGate;
 use crate::admission::warm::WarmPolicy;
 use crate::backend::{Backend, Quirks};
@@ -63,11 +62,12 @@ use crate::policy::Trust;
 use crate::secret::{MASK, Secret};
 use crate::telemetry::TokensUsed;
 use catalogue::Catalogue;
-use settings::{BackendName, MaxConcurrency, ProviderSettings, Scheduling, body_fields};
+use settings::{MaxConcurrency, ProviderSettings, Scheduling, body_fields};
 
 pub use actor::{Bounce, Discover, Dispatch, ProviderActor};
 pub use health::{HealthActor, Watch};
 pub use loads::{LoadsActor, Tend};
+pub use status::{ConfiguredLimits, LastError, Status};
 
 /// One configured provider, shared by all workers.
 pub struct Provider {
@@ -121,51 +121,10 @@ struct Counts {
     completion_tokens: AtomicU64,
 }
 
-/// A provider at one instant, for the console and for tests.
-#[derive(Debug, Serialize)]
-pub struct Status<'a> {
-    /// Its configured name.
-    pub name: &'a str,
-    /// The API it speaks.
-    pub backend: BackendName,
-    /// Whether it may see a local-only prompt.
-    pub trust: Trust,
-    /// The model for requests that name none.
-    pub default_model: &'a str,
-    /// Its admission.
-    #[serde(flatten)]
-    pub gate: Snapshot,
-    /// Messages that wait in the mailboxes of its actors.
-    pub mailbox_depth: usize,
-    /// Calls made since the start.
-    pub attempts: u64,
-    /// Of these, those that the provider failed; refusals that are the request's fault are not
-    /// counted.
-    pub failures: u64,
-    /// Of these, the attempts that began to answer, and the sum of their times to the first event.
-    #[serde(skip)]
-    pub first_events: (u64, Duration),
-    /// Prompt tokens that it counted since the start.
-    pub prompt_tokens: u64,
-    /// Completion tokens that it counted since the start.
-    pub completion_tokens: u64,
-    /// Its latest failure.
-    pub last_error: Option<LastError>,
-}
-
 impl fmt::Debug for Provider {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Provider").field("name", &self.name).finish_non_exhaustive()
     }
-}
-
-/// The latest failure of a provider.
-#[derive(Debug, Clone, Serialize)]
-pub struct LastError {
-    /// When, in seconds since 1970.
-    pub at: u64,
-    /// What happened.
-    pub message: String,
 }
 
 impl Provider {
@@ -225,29 +184,6 @@ impl Provider {
     #[must_use]
     pub fn schedules_loads(&self) -> bool {
         self.settings.scheduling() == Scheduling::Warm
-    }
-
-    /// The provider's present state.
-    #[must_use]
-    pub fn status(&self) -> Status<'_> {
-        let counted = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Status {
-            name: &self.name,
-            backend: self.settings.backend,
-            trust: self.trust,
-            default_model: self.settings.default_model(),
-            gate: self.snapshot(),
-            mailbox_depth: self.mailbox.load(Ordering::Relaxed),
-            attempts: counted(&self.counts.attempts),
-            failures: counted(&self.counts.failures),
-            first_events: (
-                counted(&self.counts.first_events),
-                Duration::from_micros(counted(&self.counts.first_event_micros)),
-            ),
-            prompt_tokens: counted(&self.counts.prompt_tokens),
-            completion_tokens: counted(&self.counts.completion_tokens),
-            last_error: self.last_error.lock().clone(),
-        }
     }
 
     /// The settings that change every chat, as text: under other settings the same question has

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix_web::HttpResponse;
 use actix_web::web::{self, Bytes, Data, Path};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Admin;
 use crate::admission::Limits;
@@ -32,7 +32,7 @@ async fn change(admin: Data<Admin>, name: Path<String>, body: Bytes) -> HttpResp
     let Some(provider) = admin.front.routing().provider(&name).cloned() else {
         return unknown(&name);
     };
-    match limits(provider.gate.limits(), provider.auto(), &body) {
+    match limits(provider.gate.limits(), provider.configured_limits(), provider.auto(), &body) {
         Ok(limits) => {
             provider.gate.change(limits);
             log::info!(
@@ -47,11 +47,29 @@ async fn change(admin: Data<Admin>, name: Path<String>, body: Bytes) -> HttpResp
     }
 }
 
-/// The limits with the changes in `body`, which apply all or not at all. `auto` is the meaning of
-/// that word for this provider.
-fn limits(mut limits: Limits, auto: Concurrency, body: &[u8]) -> Result<Limits, GatewayError> {
+/// The limits with the changes in `body`, which apply all or not at all. A `null` means the limit
+/// that is `configured`, and `auto` is the meaning of that word for this provider.
+fn limits(
+    mut limits: Limits,
+    configured: Limits,
+    auto: Concurrency,
+    body: &[u8],
+) -> Result<Limits, GatewayError> {
     let mut body = read_object(body)?;
     let mut fields = Fields::new();
+    let mut goes_back = |name: &str| {
+        let is_null = body.get(name).is_some_and(Value::is_null);
+        is_null && body.remove(name).is_some()
+    };
+    if goes_back("max_concurrency") {
+        limits.max_concurrency = configured.max_concurrency;
+    }
+    if goes_back("max_queue") {
+        limits.max_queue = configured.max_queue;
+    }
+    if goes_back("max_queue_wait_ms") {
+        limits.max_queue_wait = configured.max_queue_wait;
+    }
     if body.get("max_concurrency").is_some_and(|word| word == AUTO) {
         body.remove("max_concurrency");
         limits.max_concurrency = auto;
@@ -99,9 +117,14 @@ mod tests {
     use super::*;
 
     const FOUND_OUT: Concurrency = Concurrency::Auto { min: 2, max: 6 };
+    const CONFIGURED: Limits = Limits {
+        max_concurrency: Concurrency::Fixed(2),
+        max_queue: 8,
+        max_queue_wait: Duration::from_secs(5),
+    };
 
     fn limits(before: Limits, body: &[u8]) -> Result<Limits, GatewayError> {
-        super::limits(before, FOUND_OUT, body)
+        super::limits(before, CONFIGURED, FOUND_OUT, body)
     }
 
     fn before() -> Limits {
@@ -118,6 +141,14 @@ mod tests {
         assert_eq!(after, Limits { max_concurrency: Concurrency::Fixed(8), ..before() });
         let after = limits(before(), br#"{"max_queue": 0, "max_queue_wait_ms": 250}"#).unwrap();
         assert_eq!((after.max_queue, after.max_queue_wait), (0, Duration::from_millis(250)));
+    }
+
+    #[test]
+    fn null_means_what_is_configured() {
+        let body = br#"{"max_concurrency": null, "max_queue": null, "max_queue_wait_ms": null}"#;
+        assert_eq!(limits(before(), body).unwrap(), CONFIGURED);
+        let after = limits(before(), br#"{"max_queue": null}"#).unwrap();
+        assert_eq!(after, Limits { max_queue: 8, ..before() });
     }
 
     #[test]

@@ -24,6 +24,9 @@ pub const FILE_VARIABLE: &str = "LLM_GATEWAY_CONFIG";
 /// The variable that adds keys to those of the file.
 pub const KEYS_VARIABLE: &str = "API_KEYS";
 
+/// The variable that holds the admin token for commands that ask a running gateway.
+pub const TOKEN_VARIABLE: &str = "ADMIN_TOKEN";
+
 /// The variables that set the address to which clients connect.
 pub const ADDRESS_VARIABLES: [&str; 2] = ["PORT", "LLM_GATEWAY__SERVER__LISTEN"];
 

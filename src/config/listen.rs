@@ -1,17 +1,20 @@
 //! Finds out where a gateway listens, even from a broken configuration.
 //!
-//! Owns the part of a configuration that the health check needs. Refuses nothing: it ignores all
+//! Owns the part of a configuration that the health check and operators' commands need. Refuses nothing: it ignores all
 //! problems, because a running gateway keeps the configuration that it read when it was valid.
 //!
 //! What a reader would get wrong: this is where the *next* gateway would listen. A running one
 //! listens where its configuration said when it started; [`Start`] tells whether another process
 //! was started in the same way.
 
-use super::environment::{ADDRESS_VARIABLES, FILE_VARIABLE, Overlay};
+use super::environment::{ADDRESS_VARIABLES, FILE_VARIABLE, Overlay, TOKEN_VARIABLE};
 use super::key_path::KeyPath;
 use super::source::{self, choose_file};
 use super::tree::Tree;
+use crate::admin::settings::AdminSettings;
 use crate::http::settings::ServerSettings;
+use crate::secret::Secret;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -49,35 +52,90 @@ impl Start {
     }
 }
 
+/// How operators reach a gateway.
+#[derive(Debug, Clone)]
+pub struct Operated {
+    /// The address of its admin listener.
+    pub listen: SocketAddr,
+    /// The token that it requires; empty if none is known.
+    pub token: Secret,
+    /// The token in the environment, for gateways that this configuration does not describe.
+    pub own_token: Option<Secret>,
+}
+
 /// Where a gateway of this configuration would listen: the address from the environment, else from
 /// the readable part of the file, else the default.
 pub fn listens(explicit: Option<&Path>) -> SocketAddr {
     let variables = source::read_environment_in_part().variables;
-    let file = choose_file(explicit, &variables).and_then(|path| std::fs::read(path).ok());
-    let text = file.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
-    listens_by(&text, &variables)
+    let tree = readable(&readable_text(explicit, &variables), &variables);
+    address(&tree, "server").unwrap_or_else(|| ServerSettings::default().listen)
 }
 
-fn listens_by(text: &str, variables: &std::collections::BTreeMap<String, String>) -> SocketAddr {
+/// How operators reach a gateway of this configuration, from the same sources.
+pub fn operated(explicit: Option<&Path>) -> Operated {
+    let variables = source::read_environment_in_part().variables;
+    operated_by(&readable_text(explicit, &variables), &variables)
+}
+
+fn operated_by(text: &str, variables: &BTreeMap<String, String>) -> Operated {
+    let tree = readable(text, variables);
+    let own_token = variables.get(TOKEN_VARIABLE).map(|token| token.trim());
+    let own_token = own_token.filter(|token| !token.is_empty()).map(Secret::new);
+    let written = tree.get(&KeyPath::of("admin").key("token")).and_then(toml::Value::as_str);
+    let token = own_token.clone().unwrap_or_else(|| Secret::new(written.unwrap_or_default()));
+    let listen = address(&tree, "admin").unwrap_or_else(|| AdminSettings::default().listen);
+    Operated { listen, token, own_token }
+}
+
+fn readable_text(explicit: Option<&Path>, variables: &BTreeMap<String, String>) -> String {
+    let file = choose_file(explicit, variables).and_then(|path| std::fs::read(path).ok());
+    file.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+}
+
+/// The readable part of a file, overridden by the environment.
+fn readable(text: &str, variables: &BTreeMap<String, String>) -> Tree {
     let (mut tree, _) = Tree::parse(Path::new(""), text);
-    let path = KeyPath::of("server").key("listen");
-    let address = |tree: &Tree| tree.get(&path).and_then(|listen| listen.as_str()?.parse().ok());
-    if address(&tree).is_none() {
+    if address(&tree, "server").is_none() {
         // So that a port from the environment is set in the default address.
-        tree.remove(&path);
+        tree.remove(&KeyPath::of("server").key("listen"));
     }
     drop(Overlay::apply(variables, &mut tree));
-    address(&tree).unwrap_or_else(|| ServerSettings::default().listen)
+    tree
+}
+
+/// The address of a section's listener.
+fn address(tree: &Tree, section: &str) -> Option<SocketAddr> {
+    tree.get(&KeyPath::of(section).key("listen"))?.as_str()?.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
+
+    fn map(variables: &[(&str, &str)]) -> BTreeMap<String, String> {
+        variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+    }
 
     fn listens_with(text: &str, variables: &[(&str, &str)]) -> String {
-        let variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
-        listens_by(text, &variables.collect::<BTreeMap<_, _>>()).to_string()
+        let tree = readable(text, &map(variables));
+        let default = ServerSettings::default().listen;
+        address(&tree, "server").unwrap_or(default).to_string()
+    }
+
+    #[test]
+    fn operators_get_address_and_token_from_a_broken_file_too() {
+        let text = "[admin]\nlisten = '127.0.0.2:9'\ntoken = 'written'\n[providers.olla";
+        let operated = |text, variables: &[(&str, &str)]| {
+            let Operated { listen, token, own_token } = operated_by(text, &map(variables));
+            (listen.to_string(), token.expose().to_owned(), own_token.is_some())
+        };
+        assert_eq!(operated(text, &[]), ("127.0.0.2:9".into(), "written".into(), false));
+        assert_eq!(operated("", &[]), ("127.0.0.1:9901".into(), String::new(), false));
+        let long =
+            [("LLM_GATEWAY__ADMIN__LISTEN", "0.0.0.0:1"), ("LLM_GATEWAY__ADMIN__TOKEN", "l")];
+        assert_eq!(operated(text, &long), ("0.0.0.0:1".into(), "l".into(), false));
+        let own = [("ADMIN_TOKEN", " own "), long[1]];
+        assert_eq!(operated(text, &own), ("127.0.0.2:9".into(), "own".into(), true));
     }
 
     #[test]

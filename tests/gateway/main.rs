@@ -52,6 +52,7 @@ mod memory;
 mod models;
 mod native;
 mod offsets;
+mod operate;
 mod panics;
 mod patience;
 mod pins;
