@@ -129,7 +129,8 @@ pub struct Usage {
     pub cache_written: Option<u64>,
     /// The part of the answer that was reasoning.
     pub reasoning: Option<u64>,
-    /// How long it took by the provider's own clock, if it reports that: Ollama.
+    /// How long it took by the provider's own clock, if it reports that: Ollama and
+    /// `llama-server`.
     #[serde(default)]
     pub durations: Option<Durations>,
 }

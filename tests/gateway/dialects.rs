@@ -206,37 +206,6 @@ async fn clients_of_every_api_are_told_which_fields_were_left_out() {
 }
 
 #[tokio::test]
-async fn tokens_that_were_in_the_cache_are_counted_in_every_api() {
-    let upstream = Upstream::spawn(|_| {
-        let message = json!({ "role": "assistant", "content": "hi" });
-        let line = json!({ "message": message, "done": true, "done_reason": "stop",
-            "prompt_eval_count": 100, "prompt_eval_cached_count": 90, "eval_count": 2 });
-        ollama::stream_head().piece(format!("{line}\n"))
-    });
-    let gateway = spawn_gateway(Provider::ollama(&upstream)).await;
-    let messages = json!([{ "role": "user", "content": "hi" }]);
-    let chat = json!({ "model": "m", "messages": messages, "max_tokens": 9, "stream": false });
-    let prompt = json!({ "model": "m", "prompt": "hi", "stream": false });
-    for (path, body, cached) in [
-        ("/v1/chat", &chat, "/usage/prompt_tokens_details/cached_tokens"),
-        ("/v1/chat/completions", &chat, "/usage/prompt_tokens_details/cached_tokens"),
-        ("/v1/completions", &prompt, "/usage/prompt_tokens_details/cached_tokens"),
-        (
-            "/v1/responses",
-            &json!({ "model": "m", "input": "hi" }),
-            "/usage/input_tokens_details/cached_tokens",
-        ),
-        ("/v1/messages", &chat, "/usage/cache_read_input_tokens"),
-        ("/api/chat", &chat, "/prompt_eval_cached_count"),
-        ("/api/generate", &prompt, "/prompt_eval_cached_count"),
-    ] {
-        let answer = post_json(&gateway.url(path), body).await.json();
-        assert_eq!(answer.pointer(cached), Some(&json!(90)), "{path}: {answer}");
-    }
-    gateway.end(7).await;
-}
-
-#[tokio::test]
 async fn a_completion_of_a_model_that_thinks_has_all_that_it_wrote() {
     let upstream = Upstream::spawn(|_| {
         let line = |content: &str, thinking: &str, done: bool| {

@@ -28,6 +28,7 @@ mod coalesce;
 mod codex;
 mod commands;
 mod console;
+mod counts;
 mod crowd;
 mod dialects;
 mod documents;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::errors;
 use super::infill::Lists;
-use super::usage;
+use super::usage::{self, Timings};
 use crate::backend::DecodeError;
 use crate::backend::calls::{Calls, Fragment};
 use crate::backend::document::parse;
@@ -26,6 +26,7 @@ pub(super) struct Chunks {
     /// The reason why the answer ended, once known.
     finish: Option<Finish>,
     usage: Usage,
+    timings: Timings,
     done: bool,
     /// Whether the provider marked the end of the stream with `[DONE]`.
     is_marked: bool,
@@ -43,6 +44,7 @@ impl Chunks {
             calls: Calls::new(seed),
             finish: None,
             usage: Usage::default(),
+            timings: Timings::default(),
             done: false,
             is_marked: false,
             others: BTreeMap::new(),
@@ -127,6 +129,9 @@ impl Reader for Chunks {
         }
         self.count(chunk.usage);
         self.count(chunk.x_groq.and_then(|own| own.usage));
+        if let Some(timings) = chunk.timings {
+            self.timings = Timings::read(&timings);
+        }
         // The gateway asks for one answer; if a server gives several, it reads the first.
         for choice in chunk.choices {
             if let Some(error) = choice.error.as_ref().and_then(errors::of_choice) {
@@ -161,8 +166,9 @@ impl Reader for Chunks {
         }
         self.calls.end(events)?;
         let finish = self.calls.finish(finish);
+        let usage = self.timings.complete(self.usage);
         self.done = true;
-        events.push(ChatEvent::Done(Completion { finish, stop_sequence: None, usage: self.usage }));
+        events.push(ChatEvent::Done(Completion { finish, stop_sequence: None, usage }));
         Ok(())
     }
 }
@@ -177,6 +183,9 @@ struct Chunk {
     /// The place where Groq puts the counts of a stream.
     #[serde(default, deserialize_with = "optional")]
     x_groq: Option<Counted>,
+    /// The measurements of `llama-server`: in a stream in its last chunk, or in every one.
+    #[serde(default, deserialize_with = "optional")]
+    timings: Option<Map<String, Value>>,
     #[serde(default)]
     error: Option<Box<RawValue>>,
 }

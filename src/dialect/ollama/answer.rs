@@ -195,7 +195,12 @@ impl Answer {
             prompt: nanoseconds(first.saturating_sub(self.waited)),
             answer: nanoseconds(self.last.saturating_sub(first)),
         };
-        let durations = done.usage.durations.unwrap_or_else(measured);
+        let durations = match done.usage.durations {
+            // Not every provider's clock measures the whole call.
+            Some(told) if told.total == 0 => Durations { total: measured().total, ..told },
+            Some(told) => told,
+            None => measured(),
+        };
         Some(Counts {
             total_duration: durations.total,
             load_duration: durations.load,
