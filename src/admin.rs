@@ -19,6 +19,7 @@ mod knobs;
 mod models;
 mod openapi;
 mod playground;
+mod verdict;
 
 use std::any::Any;
 use std::net::{SocketAddr, TcpListener};
@@ -177,6 +178,7 @@ async fn providers(admin: Data<Admin>) -> HttpResponse {
     HttpResponse::Ok().json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "configuration": if is_refused { "refused" } else { "ok" },
+        "verdict": admin.feed.verdict(),
         "providers": providers,
         "cache": admin.front.cache().status(),
         "buffered_bytes": admin.front.buffered(),

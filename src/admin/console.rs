@@ -40,6 +40,8 @@ macro_rules! asset {
 const ASSETS: &[Asset] = &[
     asset!("/", HTML, "index.html"),
     asset!("/console/icon.svg", "image/svg+xml", "icon.svg"),
+    asset!("/console/icon-warn.svg", "image/svg+xml", "icon-warn.svg"),
+    asset!("/console/icon-bad.svg", "image/svg+xml", "icon-bad.svg"),
     asset!("/console/base.css", STYLE, "base.css"),
     asset!("/console/parts.css", STYLE, "parts.css"),
     asset!("/console/main.js", SCRIPT, "main.js"),

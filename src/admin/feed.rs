@@ -7,6 +7,7 @@
 //! The one thing to know: a console may miss single steps. A console that falls behind gets a new
 //! snapshot, and a request that began and ended between two looks is shown as ended.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,15 +20,16 @@ use bytes::Bytes;
 use futures_util::Stream;
 use futures_util::stream::unfold;
 use parking_lot::Mutex;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 
 use super::frames::Frames;
 use super::history::History;
+use super::verdict::{self, Verdict};
 use crate::http::Front;
 use crate::provider::Provider;
-use crate::telemetry::journal::{Changes, JOURNAL};
+use crate::telemetry::journal::{CallerUsage, Changes, JOURNAL};
 
 /// The most consoles that may be open at one time.
 const SEATS: u32 = 16;
@@ -111,7 +113,8 @@ impl Feed {
             if self.is_watched() {
                 let mut frames = Frames::default();
                 frames.add("providers", &self.providers());
-                frames.add("keys", &keys());
+                frames.add("keys", &self.keys());
+                frames.add("refusals", &self.history.lock().refusals());
                 seen = self.tell(seen, frames);
             }
         }
@@ -119,9 +122,10 @@ impl Feed {
 
     /// Sends `frames` and all changes since `seen`.
     fn tell(&self, seen: u64, mut frames: Frames) -> u64 {
-        let Changes { version, requests, failures, configuration } = JOURNAL.changes(seen);
+        let Changes { version, requests, failures, notes, configuration } = JOURNAL.changes(seen);
         requests.iter().for_each(|request| frames.add("request", request));
         failures.iter().rev().for_each(|failure| frames.add("error", failure));
+        notes.iter().for_each(|note| frames.add("change", note));
         configuration.iter().for_each(|read| frames.add("configuration", read));
         if let Some((frames, sender)) = frames.finish().zip(self.frames.lock().as_ref()) {
             // There is no receiver if the last console has just closed.
@@ -138,16 +142,18 @@ impl Feed {
         let routing = self.front.routing();
         let providers: Vec<_> =
             routing.providers.iter().map(|provider| provider.status()).collect();
-        self.history.lock().look(&providers, JOURNAL.totals());
+        self.history.lock().look(&providers, JOURNAL.totals(), JOURNAL.tally());
     }
 
     /// Everything that a console needs at first.
     fn snapshot(&self) -> Bytes {
-        let Changes { requests, failures, configuration, .. } = JOURNAL.changes(0);
+        let Changes { requests, failures, notes, configuration, .. } = JOURNAL.changes(0);
         let mut all = self.providers();
         if let Some(all) = all.as_object_mut() {
             all.insert("history".to_owned(), self.history.lock().all());
-            all.insert("keys".to_owned(), keys());
+            all.insert("keys".to_owned(), self.keys());
+            all.insert("refusals".to_owned(), self.history.lock().refusals());
+            all.insert("changes".to_owned(), json!(notes));
             all.insert("requests".to_owned(), json!(requests));
             all.insert("errors".to_owned(), json!(failures));
             all.insert("configuration".to_owned(), json!(configuration));
@@ -161,10 +167,15 @@ impl Feed {
     fn providers(&self) -> Value {
         let routing = self.front.routing();
         let history = self.history.lock();
+        let running = JOURNAL.running();
         let provider = |provider: &Arc<Provider>| {
+            let here = running.iter().filter(|((name, _), _)| *name == provider.name);
+            let by_caller: Map<_, _> =
+                here.map(|((_, caller), count)| (caller.to_string(), json!(count))).collect();
             let mut status = json!(provider.status());
             if let Some(status) = status.as_object_mut() {
                 status.insert("rates".to_owned(), json!(history.rates(&provider.name)));
+                status.insert("in_flight_by_caller".to_owned(), by_caller.into());
             }
             status
         };
@@ -179,9 +190,37 @@ impl Feed {
                 "in_flight": self.front.active(),
                 "buffered_bytes": self.front.buffered(),
                 "last_minute": history.last_minute(),
+                "verdict": verdict::of(&routing.providers, &history, self.front.is_draining()),
             },
             "providers": providers,
+            "live": JOURNAL.live(),
         })
+    }
+
+    /// The state of the gateway as a whole, in words.
+    pub(super) fn verdict(&self) -> Verdict {
+        let routing = self.front.routing();
+        verdict::of(&routing.providers, &self.history.lock(), self.front.is_draining())
+    }
+
+    /// Each key: what it has used, and what is left of its limits.
+    fn keys(&self) -> Value {
+        let limits = self.front.limits().statuses();
+        let mut slots: HashMap<Arc<str>, u64> = HashMap::new();
+        for ((_, caller), count) in JOURNAL.running() {
+            *slots.entry(caller).or_default() += count;
+        }
+        let row = |(name, usage): (Arc<str>, CallerUsage)| {
+            let mut row = json!(usage);
+            if let Some(row) = row.as_object_mut() {
+                row.insert("slots".to_owned(), json!(slots.get(&name).copied().unwrap_or(0)));
+                let limits = limits.iter().find(|limits| limits.name == name);
+                row.insert("limits".to_owned(), json!(limits));
+                row.insert("name".to_owned(), json!(name));
+            }
+            row
+        };
+        JOURNAL.callers().into_iter().map(row).collect()
     }
 }
 
@@ -197,17 +236,6 @@ impl Seat {
         };
         Some((Ok(frames), self))
     }
-}
-
-fn keys() -> Value {
-    let row = |(name, usage)| {
-        let mut row = json!(usage);
-        if let Some(row) = row.as_object_mut() {
-            row.insert("name".to_owned(), json!(name));
-        }
-        row
-    };
-    JOURNAL.callers().into_iter().map(row).collect()
 }
 
 /// Seconds since 1970, rounded to milliseconds.

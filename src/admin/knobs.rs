@@ -13,6 +13,7 @@ use crate::admission::concurrency::Concurrency;
 use crate::chat::GatewayError;
 use crate::provider::Provider;
 use crate::provider::settings::AUTO;
+use crate::telemetry::journal::{JOURNAL, NoteKind};
 use crate::wire::fields::Fields;
 use crate::wire::json::read_object;
 
@@ -34,7 +35,9 @@ async fn change(admin: Data<Admin>, name: Path<String>, body: Bytes) -> HttpResp
     };
     match limits(provider.gate.limits(), provider.configured_limits(), provider.auto(), &body) {
         Ok(limits) => {
+            let before = provider.gate.limits();
             provider.gate.change(limits);
+            JOURNAL.noted(NoteKind::Limits, Some(&provider.name), &difference(before, limits));
             log::info!(
                 "provider `{name}`: max_concurrency {}, max_queue {}, max_queue_wait {} ms",
                 limits.max_concurrency,
@@ -90,12 +93,36 @@ fn limits(
     Ok(limits)
 }
 
+/// What a change makes of which limit, in words.
+fn difference(before: Limits, after: Limits) -> String {
+    let slots = |limits: Limits| match limits.max_concurrency {
+        Concurrency::Fixed(most) => most.to_string(),
+        Concurrency::Auto { .. } => AUTO.to_owned(),
+    };
+    let wait = |limits: Limits| format!("{} s", limits.max_queue_wait.as_secs_f64());
+    let changes = [
+        ("slots", slots(before), slots(after)),
+        ("places in line", before.max_queue.to_string(), after.max_queue.to_string()),
+        ("max wait", wait(before), wait(after)),
+    ];
+    let changed = changes.into_iter().filter(|(_, before, after)| before != after);
+    let words: Vec<_> =
+        changed.map(|(what, before, after)| format!("{what} {before} → {after}")).collect();
+    if words.is_empty() { "nothing changed".to_owned() } else { words.join(", ") }
+}
+
 async fn drain(admin: Data<Admin>, name: Path<String>) -> HttpResponse {
-    with(&admin, &name, |provider| provider.gate.drain())
+    with(&admin, &name, |provider| {
+        provider.gate.drain();
+        JOURNAL.noted(NoteKind::Drain, Some(&provider.name), "");
+    })
 }
 
 async fn resume(admin: Data<Admin>, name: Path<String>) -> HttpResponse {
-    with(&admin, &name, |provider| provider.gate.resume())
+    with(&admin, &name, |provider| {
+        provider.gate.resume();
+        JOURNAL.noted(NoteKind::Resume, Some(&provider.name), "");
+    })
 }
 
 fn with(admin: &Admin, name: &str, act: impl FnOnce(&Arc<Provider>)) -> HttpResponse {
@@ -149,6 +176,16 @@ mod tests {
         assert_eq!(limits(before(), body).unwrap(), CONFIGURED);
         let after = limits(before(), br#"{"max_queue": null}"#).unwrap();
         assert_eq!(after, Limits { max_queue: 8, ..before() });
+    }
+
+    #[test]
+    fn a_change_is_told_by_what_differs() {
+        let slots = Limits { max_concurrency: FOUND_OUT, ..before() };
+        assert_eq!(difference(before(), slots), "slots 4 → auto");
+        let wait = Duration::from_millis(12_500);
+        let line = Limits { max_queue: 9, max_queue_wait: wait, ..before() };
+        assert_eq!(difference(before(), line), "places in line 64 → 9, max wait 30 s → 12.5 s");
+        assert_eq!(difference(before(), before()), "nothing changed");
     }
 
     #[test]

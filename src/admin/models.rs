@@ -15,6 +15,7 @@ use super::knobs::unknown;
 use crate::chat::GatewayError;
 use crate::policy::Priority;
 use crate::provider::Provider;
+use crate::telemetry::journal::{JOURNAL, NoteKind};
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
@@ -30,6 +31,7 @@ async fn load(admin: Data<Admin>, path: Path<(String, String)>) -> HttpResponse 
     };
     match provider.load_model(&model, Priority::Interactive).await {
         Ok(took) => {
+            JOURNAL.noted(NoteKind::Load, Some(&provider.name), &model);
             let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
             done(&name, &model, &json!({"status": "loaded", "took_ms": took}))
         }
@@ -45,6 +47,7 @@ async fn unload(admin: Data<Admin>, path: Path<(String, String)>) -> HttpRespons
     };
     match provider.unload_model(&model).await {
         Ok(()) => {
+            JOURNAL.noted(NoteKind::Unload, Some(&provider.name), &model);
             log::info!("provider `{name}`: `{model}` is unloaded once it is idle");
             done(&name, &model, &json!({"status": "unloaded"}))
         }

@@ -1,9 +1,10 @@
 //! What operators can see of single requests: those under way, the latest that ended, the latest
-//! failures, and each key's usage; and the result of reading the configuration.
+//! failures, and each key's usage; who was turned away and why; what was changed; and the result of
+//! reading the configuration.
 //!
-//! It owns a table of [`LIVE`] requests, a ring of [`RECENT`] and one of [`FAILURES`], behind one
-//! short lock. It holds no prompts, answers or keys, and only the first `LONGEST` bytes of text
-//! that clients may choose.
+//! It owns a table of [`LIVE`] requests, rings of [`RECENT`], [`REFUSED`], [`FAILURES`] and
+//! [`NOTES`], and sums, behind one short lock. It holds no prompts, answers or keys, and only the
+//! first `LONGEST` bytes of text that clients may choose.
 //!
 //! The one thing to know: events write and send nothing. An event changes a few numbers here, and a
 //! reader asks for the changes since a version, so that a busy gateway without readers pays almost
@@ -13,8 +14,10 @@ mod caller;
 mod configuration;
 mod entry;
 mod failure;
+mod note;
+mod tally;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
@@ -25,13 +28,22 @@ use super::facts::{RequestBegan, RequestEnded};
 use super::outcome::Outcome;
 pub use caller::CallerUsage;
 pub use configuration::Configuration;
-pub use entry::{Entry, Phase};
+pub use entry::{Entry, Phase, Step, StepKind};
 pub use failure::{Failure, FailureKind};
+pub use note::{NOTES, Note, NoteKind};
+use tally::Tally;
+pub use tally::{CELLS, Served, TallyView, TurnedAway};
 
 /// The most requests under way that are tracked, first come first. All others appear when they end.
-pub const LIVE: usize = 256;
-/// The most requests kept after their end.
+/// It is far more than providers run, so that a long line does not hide those that are served.
+pub const LIVE: usize = 4_096;
+/// The most requests that are told while they have not come to a provider: those that came first.
+pub const WAITING: usize = 256;
+/// The most requests kept after their end that were not turned away.
 pub const RECENT: usize = 200;
+/// The most requests kept that were turned away, so that a flood of them does not displace the
+/// others.
+pub const REFUSED: usize = 100;
 /// The most distinct failures kept.
 pub const FAILURES: usize = 50;
 /// How much is kept of a text that a client or a provider may choose, in bytes.
@@ -56,6 +68,9 @@ struct Inner {
     /// The free places in `live`.
     free: Vec<usize>,
     recent: VecDeque<Entry>,
+    refused: VecDeque<Entry>,
+    notes: VecDeque<Note>,
+    tally: Tally,
     failures: VecDeque<Failure>,
     callers: HashMap<Arc<str>, CallerUsage>,
     ended: Totals,
@@ -75,6 +90,8 @@ pub struct Changes {
     pub requests: Vec<Entry>,
     /// Failures, latest first.
     pub failures: Vec<Failure>,
+    /// What was done, oldest first.
+    pub notes: Vec<Note>,
     /// The latest reading of the configuration, if it is new.
     pub configuration: Option<Configuration>,
 }
@@ -122,6 +139,7 @@ impl Journal {
         let at = now();
         let mut inner = self.inner.lock();
         inner.ended.add(ended.outcome);
+        inner.tally.ended(at, ended);
         inner.caller(ended.caller).ended(ended, track.is_some());
         let version = inner.next_version();
         let entry = match track.and_then(|track| inner.release(track)) {
@@ -131,13 +149,20 @@ impl Journal {
                 Entry::new(inner.number(), began, ended.request_id, ended.dialect)
             }
         };
-        if inner.recent.len() == RECENT {
-            inner.recent.pop_front();
-        }
         if ended.outcome.is_failure() {
             inner.fail(Failure::of_request(at, ended, entry.last_error.as_deref()));
         }
-        inner.recent.push_back(entry.ended(version, ended));
+        let entry = entry.ended(version, ended);
+        if entry.is_turned_away() {
+            push(&mut inner.refused, REFUSED, entry);
+        } else {
+            push(&mut inner.recent, RECENT, entry);
+        }
+    }
+
+    /// An operator or a reload did something.
+    pub fn noted(&self, kind: NoteKind, provider: Option<&Arc<str>>, text: &str) {
+        self.inner.lock().note(now(), kind, provider, text);
     }
 
     /// Another failure than a request's.
@@ -148,9 +173,16 @@ impl Journal {
 
     /// The configuration was read; without problems it is in force.
     pub fn configured(&self, problems: &[String]) {
+        let at = now();
         let mut inner = self.inner.lock();
         let version = inner.next_version();
-        inner.configuration.read(version, now(), problems);
+        inner.configuration.read(version, at, problems);
+        let kind = match (inner.configuration.reads, problems) {
+            (1, _) => NoteKind::Start,
+            (_, []) => NoteKind::Reload,
+            (_, [_, ..]) => NoteKind::Refused,
+        };
+        inner.note(at, kind, None, problems.first().map_or("", String::as_str));
     }
 
     /// The result of the last reading of the configuration.
@@ -163,16 +195,47 @@ impl Journal {
     #[must_use]
     pub fn changes(&self, version: u64) -> Changes {
         let inner = self.inner.lock();
-        let entries = inner.recent.iter().chain(inner.live.iter().flatten());
+        let entries = inner.recent.iter().chain(&inner.refused).chain(inner.live.iter().flatten());
         let mut requests: Vec<Entry> =
             entries.filter(|entry| entry.version > version).cloned().collect();
+        let notes = inner.notes.iter().filter(|note| note.version > version).cloned().collect();
         let failures = inner.failures.iter().filter(|failure| failure.version > version);
         let configuration = Some(&inner.configuration).filter(|read| read.version > version);
         let configuration = configuration.cloned();
         let (version, failures) = (inner.version, failures.cloned().collect());
         drop(inner);
         requests.sort_unstable_by_key(|entry| entry.number);
-        Changes { version, requests, failures, configuration }
+        let mut waiting = 0;
+        requests.retain(|entry| {
+            waiting += usize::from(entry.phase.is_before_call());
+            !entry.phase.is_before_call() || waiting <= WAITING
+        });
+        Changes { version, requests, failures, notes, configuration }
+    }
+
+    /// The numbers of the tracked requests under way.
+    #[must_use]
+    pub fn live(&self) -> Vec<u64> {
+        self.inner.lock().live.iter().flatten().map(|entry| entry.number).collect()
+    }
+
+    /// How many requests of each key a provider works on, by the names of both.
+    #[must_use]
+    pub fn running(&self) -> BTreeMap<(Arc<str>, Arc<str>), u64> {
+        let mut running = BTreeMap::new();
+        for entry in self.inner.lock().live.iter().flatten() {
+            let who = entry.provider.clone().zip(entry.caller.clone());
+            if let Some(who) = who.filter(|_| entry.phase.is_running()) {
+                *running.entry(who).or_default() += 1;
+            }
+        }
+        running
+    }
+
+    /// How requests ended so far, by provider, and who was turned away.
+    #[must_use]
+    pub fn tally(&self) -> TallyView {
+        self.inner.lock().tally.view(now())
     }
 
     /// Each key's usage, by name.
@@ -227,6 +290,11 @@ impl Inner {
         self.callers.entry(Arc::clone(name)).or_default()
     }
 
+    fn note(&mut self, at: u64, kind: NoteKind, provider: Option<&Arc<str>>, text: &str) {
+        let note = Note::new(self.next_version(), at, kind, provider, text);
+        push(&mut self.notes, NOTES, note);
+    }
+
     /// Keeps a failure. If it is known, its count increases, so that a flood of one failure does
     /// not displace the others.
     fn fail(&mut self, mut failure: Failure) {
@@ -264,6 +332,14 @@ impl Totals {
             *count += 1;
         }
     }
+}
+
+/// Adds to a ring of `most` items.
+fn push<T>(ring: &mut VecDeque<T>, most: usize, item: T) {
+    if ring.len() == most {
+        ring.pop_front();
+    }
+    ring.push_back(item);
 }
 
 /// The time of day, in milliseconds since 1970.

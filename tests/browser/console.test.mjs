@@ -115,7 +115,7 @@ test("a provider is drained and resumed", () =>
     upstream.release();
     await page.getByRole("button", { name: "Drain ollama" }).click();
     await shows(page, `${card("ollama")} .badge`, "Draining");
-    await shows(page, "#state", "Ready, with restrictions");
+    await shows(page, "#state", "Draining: no provider takes new work");
     assert.equal(await chat(gateway), 503);
     await page.getByRole("button", { name: "Resume ollama" }).click();
     await shows(page, `${card("ollama")} .badge`, "Taking work");
@@ -322,14 +322,14 @@ test("a lost connection is told and comes back by itself", async () => {
   const toml = provider("ollama", model.url, "max_concurrency = 2");
   const first = await gateway(toml);
   const { page, close } = await openConsole(browser, first, { refusals: true });
-  await shows(page, "#state", "Ready");
+  await shows(page, "#state", "Idle: nothing under way");
   await first.stop();
   await shows(page, "#state", "Connection lost");
   await shows(page, "#connection-notice", "What you see is old; trying again");
   const admin = new URL(first.console).host;
   const second = await gateway(toml.replace("= 2", "= 5"), { admin });
   await shows(page, card("ollama"), "0 of 5 used");
-  await shows(page, "#state", "Ready");
+  await shows(page, "#state", "Idle: nothing under way");
   assert.equal(await page.locator("#connection-notice").isVisible(), false);
   await close();
   await second.stop();

@@ -17,6 +17,8 @@ pub struct CallerUsage {
     pub refused: u64,
     /// How many of them failed otherwise.
     pub failed: u64,
+    /// How many of them were given up by their clients before a provider was called.
+    pub left: u64,
     /// Prompt tokens as counted by providers.
     pub prompt_tokens: u64,
     /// Completion tokens as counted by providers.
@@ -34,7 +36,7 @@ impl CallerUsage {
             Outcome::Ok => self.ok += 1,
             Outcome::RateLimited | Outcome::Overloaded | Outcome::Unavailable => self.refused += 1,
             Outcome::ClientError | Outcome::Timeout | Outcome::UpstreamError => self.failed += 1,
-            Outcome::Cancelled => {}
+            Outcome::Cancelled => self.left += u64::from(ended.attempts == 0),
         }
         // Providers report the counts, and a wrong one may be as large as its type allows.
         let add = |sum: u64, more: Option<u64>| sum.saturating_add(more.unwrap_or(0));

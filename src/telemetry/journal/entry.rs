@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{clipped, kept, millis};
-use crate::telemetry::RequestEnded;
+use super::{clipped, kept, millis, now};
+use crate::telemetry::{Outcome, RequestEnded};
 
 /// The phase of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -22,6 +22,56 @@ pub enum Phase {
     First,
     /// It ended.
     End,
+}
+
+impl Phase {
+    /// Whether no provider has been called yet.
+    pub(super) fn is_before_call(self) -> bool {
+        match self {
+            Self::Begin | Self::Wait => true,
+            Self::Call | Self::First | Self::End => false,
+        }
+    }
+
+    /// Whether a provider works on it.
+    pub(super) fn is_running(self) -> bool {
+        match self {
+            Self::Call | Self::First => true,
+            Self::Begin | Self::Wait | Self::End => false,
+        }
+    }
+}
+
+/// The most steps kept of one request.
+const STEPS: usize = 24;
+
+/// A step of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// How long after the arrival.
+    pub at_ms: u64,
+    /// What happened.
+    pub phase: StepKind,
+    /// Where.
+    pub provider: Option<Arc<str>>,
+    /// The model there.
+    pub model: Option<Arc<str>>,
+    /// Why a call failed.
+    pub cause: Option<Box<str>>,
+}
+
+/// The kind of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StepKind {
+    /// It began to wait in a line.
+    Wait,
+    /// A provider was called.
+    Call,
+    /// The call failed.
+    Failed,
+    /// The answer began.
+    First,
 }
 
 /// One request.
@@ -70,6 +120,9 @@ pub struct Entry {
     pub outcome: Option<&'static str>,
     /// The error's code.
     pub code: Option<&'static str>,
+    /// What happened to it between its arrival and its end, first to last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Step>,
     /// The error of the latest failed call.
     #[serde(skip)]
     pub(super) last_error: Option<Box<str>>,
@@ -99,6 +152,7 @@ impl Entry {
             status: None,
             outcome: None,
             code: None,
+            steps: Vec::new(),
             last_error: None,
         }
     }
@@ -107,6 +161,7 @@ impl Entry {
     pub fn waits(&mut self, provider: &Arc<str>, model: &Arc<str>) {
         self.phase = Phase::Wait;
         self.at_provider(provider, model);
+        self.step(StepKind::Wait, None);
     }
 
     /// A provider was called, in the `attempts`th call for this request; the phase stays if the
@@ -116,17 +171,29 @@ impl Entry {
         self.at_provider(who.0, who.1);
         self.attempts = attempts;
         self.queue_ms = Some(millis(queued));
+        self.step(StepKind::Call, None);
     }
 
     /// The first piece arrived.
     pub fn answers(&mut self, after: Duration) {
         self.phase = Phase::First;
         self.first_ms = Some(millis(after));
+        self.step(StepKind::First, None);
     }
 
     /// A call failed.
     pub fn failed(&mut self, cause: &str) {
         self.last_error = Some(Box::from(clipped(cause)));
+        self.step(StepKind::Failed, Some(cause));
+    }
+
+    /// Whether it ended without a call: refused, or given up before its turn.
+    pub(super) fn is_turned_away(&self) -> bool {
+        let is_refused = self.outcome.is_some_and(|outcome| {
+            let others = [Outcome::Ok, Outcome::UpstreamError, Outcome::Timeout];
+            others.iter().all(|other| outcome != other.as_str())
+        });
+        self.phase == Phase::End && self.attempts == 0 && is_refused
     }
 
     pub(super) fn ended(mut self, version: u64, ended: &RequestEnded<'_>) -> Self {
@@ -147,6 +214,15 @@ impl Entry {
         self.outcome = Some(ended.outcome.as_str());
         self.code = ended.code;
         self
+    }
+
+    fn step(&mut self, phase: StepKind, cause: Option<&str>) {
+        if self.steps.len() < STEPS {
+            let at_ms = now().saturating_sub(self.at);
+            let (provider, model) = (self.provider.clone(), self.model.clone());
+            let cause = cause.map(|cause| Box::from(clipped(cause)));
+            self.steps.push(Step { at_ms, phase, provider, model, cause });
+        }
     }
 
     fn at_provider(&mut self, provider: &Arc<str>, model: &Arc<str>) {
