@@ -156,8 +156,8 @@ impl<W> Gate<W> {
         if self.may_start(lane, arrival.share.priority, now) && !self.keeps_for(&arrival, lane, now)
         {
             self.count_entry(&arrival, probe, lane, now);
-            self.pay_at_once(&arrival.share);
             let chain = arrival.chain.as_ref();
+            self.pay_at_once(&arrival.share, lane, chain);
             return Decision::Run(self.start(lane, &arrival.share, probe, chain, now));
         }
         let room = self.wish(&arrival, lane, now);

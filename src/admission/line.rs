@@ -168,8 +168,8 @@ impl<T> Line<T> {
         let earliest = self.clock.saturating_sub(claim);
         let clock = pass_of(first).map_or(self.clock, |pass| pass.max(earliest));
         if let Some(queue) = self.queues.get(&flow) {
-            let after = queue.pass.max(earliest) + turn.stride(queue.weight);
-            self.advance(flow, after);
+            let start = queue.pass.max(earliest);
+            self.charge_turn(flow, start, turn);
             self.clock = clock;
         }
         let entry = self.remove(key);

@@ -47,6 +47,8 @@ pub struct Remembered {
     running: HashMap<Call, Running>,
     kept: Vec<Kept>,
     last: u64,
+    /// Seconds that count as one turn of the line, where slot time is charged.
+    pub turn: Option<f64>,
 }
 
 /// Names a running job; never used twice.
@@ -86,6 +88,8 @@ struct Running {
     priority: Priority,
     since: Instant,
     estimate: Estimate,
+    /// Whether its caller was charged for `estimate.cost`.
+    is_charged: bool,
     read: Option<Read>,
     counts: Option<Counts>,
 }
@@ -113,8 +117,6 @@ pub enum ReadEnd {
     Crashed,
 }
 
-/// Reading counts if it takes more than this part of the time of writing.
-const COUNTS: f64 = 0.25;
 impl Estimate {
     /// That of a job of which nothing but its slot time is known.
     pub fn plain(hold: f64) -> Self {
@@ -126,7 +128,8 @@ impl Remembered {
     /// Nothing is known of the server.
     pub fn new(policy: RememberPolicy) -> Self {
         let (models, pauses) = (BTreeMap::new(), Pauses::default());
-        Self { policy, models, pauses, running: HashMap::new(), kept: Vec::new(), last: 0 }
+        let (running, kept) = (HashMap::new(), Vec::new());
+        Self { policy, models, pauses, running, kept, last: 0, turn: None }
     }
 
     /// Uses another policy; beliefs are kept.
@@ -176,6 +179,12 @@ impl Remembered {
         Estimate { cold: cold + writing, cost: reading + writing, reading }
     }
 
+    /// Whether reading takes so long at this lane's model that callers are charged for slot time:
+    /// elsewhere they are charged for turns.
+    pub fn charges_time(&self, lane: Lane) -> bool {
+        self.models.get(&lane).is_some_and(Model::charges_time)
+    }
+
     /// Whether anything is known that could change the order of the line.
     pub fn knows_any(&self) -> bool {
         self.models.values().any(|model| model.reading.rate().is_some())
@@ -194,6 +203,7 @@ impl Remembered {
     pub fn start(&mut self, starting: Starting<'_>, free: u32, now: Instant) -> Call {
         let Starting { lane, chain, caller, priority, hold } = starting;
         let estimate = self.estimate(lane, chain, hold);
+        let is_charged = self.charges_time(lane);
         let model = self.models.entry(lane).or_default();
         let read = chain.filter(|chain| chain.size() > 0).map(|chain| model.enter(chain, caller));
         let own = read.as_ref().map(|read| read.number);
@@ -208,7 +218,9 @@ impl Remembered {
         self.last += 1;
         let call = Call(self.last);
         let caller = Arc::clone(caller);
-        let running = Running { lane, caller, priority, since: now, estimate, read, counts: None };
+        let counts = None;
+        let running =
+            Running { lane, caller, priority, since: now, estimate, is_charged, read, counts };
         self.running.insert(call, running);
         call
     }
@@ -225,10 +237,10 @@ impl Remembered {
         }
     }
 
-    /// A job has ended. Returns whether reading its prompt takes so long that its caller is charged
-    /// for the slot time that it really took: others are charged for a turn.
-    pub fn end(&mut self, call: Call, end: ReadEnd, now: Instant) -> bool {
-        let Some(running) = self.running.remove(&call) else { return false };
+    /// A job has ended. Returns for how many seconds its caller was charged when it started; `None`
+    /// if it was charged for a turn.
+    pub fn end(&mut self, call: Call, end: ReadEnd, now: Instant) -> Option<f64> {
+        let running = self.running.remove(&call)?;
         let model = self.models.entry(running.lane).or_default();
         let held = now.saturating_duration_since(running.since);
         if let Some(read) = &running.read {
@@ -247,8 +259,11 @@ impl Remembered {
                 (ReadEnd::Crashed, _) => model.memory.clear(),
             }
         }
-        let writing = self.models.get(&running.lane).and_then(|model| model.reading.writing());
-        writing.is_some_and(|writing| self.reading_of(&running) > COUNTS * writing)
+        let whole = self.reading_of(&running);
+        if let Some(model) = self.models.get_mut(&running.lane).filter(|_| running.read.is_some()) {
+            model.note_whole(whole);
+        }
+        running.is_charged.then_some(running.estimate.cost)
     }
 
     /// The seconds until the running jobs have ended, all together.

@@ -135,7 +135,12 @@ impl Agents {
     /// Lets it happen. `origin` is any instant: only differences matter.
     #[must_use]
     pub fn run(&self, ordered: Ordered, origin: Instant) -> Outcome {
-        World::new(self, ordered, origin).run()
+        self.run_until(ordered, origin, Duration::MAX)
+    }
+
+    /// The same, up to this time.
+    fn run_until(&self, ordered: Ordered, origin: Instant, until: Duration) -> Outcome {
+        World::new(self, ordered, origin).run_until(until)
     }
 }
 

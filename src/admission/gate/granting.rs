@@ -41,9 +41,10 @@ impl<W> Gate<W> {
                 let lane = self.line.get(key).map_or(Lane::default(), |entry| entry.lane);
                 let expected = self.wait(lane, self.line.len() as u64, now);
                 self.evict(key, (reason, expected), at, wakes);
-            } else if let Some(entry) =
-                self.line.serve(key, first, self.costs.turn(), self.claim(now))
-            {
+                continue;
+            }
+            let turn = self.turn_of_waiting(key);
+            if let Some(entry) = self.line.serve(key, first, turn, self.claim(now)) {
                 let Waiter { waker, probe, deadline, chain, .. } = entry.load;
                 debug_assert!(deadline > now, "a job is started after its deadline");
                 let permit = self.start(entry.lane, &entry.share, probe, chain.as_ref(), now);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Arrival, Ended, Entry, Gate, Moment, Permit, Waiter, Wake};
+use crate::admission::cost::Turn;
 use crate::admission::line::{Key, Lane, Share as Caller};
 use crate::admission::refusal::UNMEASURED;
 use crate::admission::remembered::choice::{Candidate, Choice};
@@ -175,10 +176,30 @@ impl<W> Gate<W> {
     }
 
     /// A job starts that has not waited.
-    pub(super) fn pay_at_once(&mut self, share: &Caller) {
+    pub(super) fn pay_at_once(&mut self, share: &Caller, lane: Lane, chain: Option<&Arc<Chain>>) {
         if self.remembered.is_some() {
-            self.line.pay(share, self.costs.turn());
+            let turn = self.turn_of(lane, chain);
+            self.line.pay(share, turn);
         }
+    }
+
+    /// What this waiting job costs if it starts now.
+    pub(super) fn turn_of_waiting(&mut self, key: Key) -> Turn {
+        match self.line.get(key).map(|entry| (entry.lane, entry.load.chain.clone())) {
+            Some((lane, chain)) => self.turn_of(lane, chain.as_ref()),
+            None => self.costs.turn(),
+        }
+    }
+
+    /// What a job that starts now costs its caller's share: the slot time that it will probably
+    /// take, where that depends on what is remembered. The rest is settled when it has ended; by
+    /// then others may have been served, so that it is too late to give back much.
+    pub(super) fn turn_of(&mut self, lane: Lane, chain: Option<&Arc<Chain>>) -> Turn {
+        if !self.remembered.as_ref().is_some_and(|it| it.charges_time(lane)) {
+            return self.costs.turn();
+        }
+        let turns = self.estimate(lane, chain).cost / self.keep_turn();
+        Turn((turns.min(MOST_TURNS) * Turn::MEAN.0 as f64) as u64)
     }
 
     /// A job has ended: what that says of the server's cache, and what it cost its caller.
@@ -195,13 +216,30 @@ impl<W> Gate<W> {
             | Ended::RateLimited { .. }
             | Ended::Unused => ReadEnd::Unread,
         };
-        if !remembered.end(call, end, now) {
-            return;
-        }
+        let Some(charged) = remembered.end(call, end, now) else { return };
         let Permit { caller, weight, priority, .. } = permit;
         let share = Caller { caller: Arc::clone(caller), weight: *weight, priority: *priority };
         let held = now.saturating_duration_since(permit.started).as_secs_f64();
-        self.line.correct(&share, held / self.turn() - 1.0);
+        let turn = self.keep_turn();
+        self.line.correct(&share, (held - charged) / turn);
+    }
+
+    /// The time that counts as one turn while slot time is charged, in seconds. It follows the mean
+    /// only from afar, and then what callers have had is counted anew: a second that they have had
+    /// while jobs were long is worth one while jobs are short.
+    fn keep_turn(&mut self) -> f64 {
+        let mean = self.mean();
+        let Some(remembered) = &mut self.remembered else { return mean };
+        let turn = match remembered.turn {
+            Some(turn) if !self.line.is_empty() => turn,
+            Some(_) | None => mean,
+        };
+        let is_near = mean < turn * FAR && turn < mean * FAR;
+        let turn = if is_near { turn } else { mean };
+        if let Some(before) = remembered.turn.replace(turn).filter(|before| *before != turn) {
+            self.line.rescale(before / turn);
+        }
+        turn
     }
 
     /// What the server has unloaded is not in its cache.
@@ -269,10 +307,19 @@ impl<W> Gate<W> {
 
     /// The time of one turn of the line, in seconds.
     fn turn(&self) -> f64 {
+        self.remembered.as_ref().and_then(|it| it.turn).unwrap_or_else(|| self.mean())
+    }
+
+    /// The mean time for which jobs hold their slots, in seconds.
+    fn mean(&self) -> f64 {
         self.costs.mean_hold().unwrap_or(UNMEASURED).as_secs_f64().max(f64::MIN_POSITIVE)
     }
 }
 
+/// No job costs more turns.
+const MOST_TURNS: f64 = 10_000.0;
+/// The time of a turn is another one when the mean is more than this many times longer or shorter.
+const FAR: f64 = 1.5;
 /// A job is looked at this long after it has become late, so that it is late then.
 const AFTER: Duration = Duration::from_micros(1);
 /// Nothing is waited for longer, in seconds.

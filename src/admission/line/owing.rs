@@ -1,6 +1,6 @@
 //! What jobs really cost, where that is known only after they have run or waited for nothing.
 
-use super::{Entry, Key, Lane, Line, Share};
+use super::{Entry, Flow, Key, Lane, Line, Share};
 use crate::admission::cost::Turn;
 use crate::policy::Priority;
 
@@ -44,8 +44,7 @@ impl<T> Line<T> {
         let flow = self.enter(share);
         let Some(queue) = self.queues.get(&flow) else { return };
         let (is_idle, pass) = (queue.waiting == 0, queue.pass);
-        let after = pass.max(self.clock) + turn.stride(queue.weight);
-        self.advance(flow, after);
+        self.charge_turn(flow, pass.max(self.clock), turn);
         if is_idle {
             self.leave(flow);
         }
@@ -62,12 +61,44 @@ impl<T> Line<T> {
         queue.owed = queue.owed.saturating_add(owed);
         let is_idle = queue.waiting == 0;
         if queue.owed.unsigned_abs() >= SETTLED {
-            let each = std::mem::take(&mut queue.owed) / i64::from(queue.weight);
+            let weight = i64::from(queue.weight);
+            // What it is given back does not bring it behind the clock, where it would be lost: the
+            // rest makes its next jobs cheaper.
+            let most = i64::try_from(queue.pass.saturating_sub(self.clock)).unwrap_or(i64::MAX);
+            let each = (queue.owed / weight).max(-most);
+            queue.owed -= each * weight;
             let after = queue.pass.saturating_add_signed(each);
             self.advance(flow, after);
         }
         if is_idle {
             self.leave(flow);
+        }
+    }
+
+    /// Charges a caller for one job that starts at this virtual time, less what it is owed.
+    pub(super) fn charge_turn(&mut self, flow: Flow, start: u64, turn: Turn) {
+        let Some(queue) = self.queues.get_mut(&flow) else { return };
+        let (weight, stride) = (u64::from(queue.weight), turn.stride(queue.weight));
+        let credit = queue.owed.min(0).unsigned_abs() / weight;
+        let used = credit.min(stride);
+        queue.owed = queue.owed.saturating_add_unsigned(used * weight);
+        self.advance(flow, start + stride - used);
+    }
+
+    /// A turn is worth `factor` times as many turns as so far: what callers have had keeps its worth.
+    pub fn rescale(&mut self, factor: f64) {
+        let flows: Vec<Flow> = self.queues.keys().copied().collect();
+        for flow in flows {
+            let Some(queue) = self.queues.get_mut(&flow) else { continue };
+            let (before, is_idle) = (queue.pass, queue.waiting == 0);
+            let lead = before as f64 - self.clock as f64;
+            let after = self.clock.saturating_add_signed((lead * factor) as i64);
+            queue.owed = (queue.owed as f64 * factor) as i64;
+            self.advance(flow, after);
+            if is_idle {
+                self.ahead.remove(&(before, flow));
+                self.leave(flow);
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use super::*;
 use crate::admission::cost::Turn;
 
 mod naive;
+mod owing;
 
 fn share(caller: &str, weight: u32, priority: Priority) -> Share {
     Share { caller: Arc::from(caller), weight, priority }

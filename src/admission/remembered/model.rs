@@ -35,6 +35,8 @@ pub struct Model {
     pub prompts: f64,
     /// Those of them that were remembered.
     pub reused: f64,
+    /// Mean seconds in which a prompt is read if nothing of it is remembered; `None` before one was.
+    whole: Option<f64>,
 }
 
 /// The conversation of a running job.
@@ -54,6 +56,10 @@ pub struct Read {
     pub share: Share,
 }
 
+/// Reading counts if it takes more than this part of the time of writing.
+const COUNTS: f64 = 0.25;
+/// The weight of the newest prompt in a mean.
+const ALPHA: f64 = 0.1;
 /// A conversation of which less than this part was believed to be remembered was not relied on.
 const RELIED: f64 = 0.2;
 /// One of which less than this part of what was believed was there has been lost.
@@ -106,6 +112,18 @@ impl Model {
         {
             self.set_room(room + total);
         }
+    }
+
+    /// Whether prompts take so long to read that slot time depends on what is remembered.
+    pub fn charges_time(&self) -> bool {
+        let (whole, writing) = (self.whole.unwrap_or(0.0), self.reading.writing());
+        writing.is_some_and(|writing| whole > COUNTS * writing)
+    }
+
+    /// One more prompt would take so many seconds to read if nothing of it were remembered.
+    pub fn note_whole(&mut self, seconds: f64) {
+        let before = self.whole.unwrap_or(seconds);
+        self.whole = Some(before + ALPHA * (seconds - before));
     }
 
     /// Its server is another one. Jobs that run there still name their conversations.

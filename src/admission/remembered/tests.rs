@@ -189,6 +189,13 @@ fn slot_time_is_charged_only_where_reading_takes_long() {
         bench.now += reading + Duration::from_secs(writing);
         bench.remembered.end(call, ReadEnd::Answered, bench.now)
     };
-    assert!(end(&Bench::chain(1, 10), 100));
-    assert!(!end(&Bench::chain(2, 1), 100), "ten seconds of a hundred");
+    assert_eq!(end(&Bench::chain(1, 10), 100), None, "nothing was known when it started");
+    assert_eq!(
+        end(&Bench::chain(2, 1), 100),
+        Some(110.0),
+        "the last one took as long as its answer"
+    );
+    let charged: Vec<_> = (3..40).map(|number| end(&Bench::chain(number, 1), 100)).collect();
+    let last = charged.last();
+    assert_eq!(last, Some(&None), "they are read for ten seconds of a hundred");
 }

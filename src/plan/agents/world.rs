@@ -112,8 +112,11 @@ impl<'a> World<'a> {
         world
     }
 
-    pub fn run(mut self) -> Outcome {
+    pub fn run_until(mut self, until: Duration) -> Outcome {
         while let Some(Reverse((now, _, event))) = self.events.pop() {
+            if now > until {
+                break;
+            }
             self.happen(now, event);
         }
         self.outcome
