@@ -36,7 +36,7 @@ pub use facts::{Ability, Facts};
 pub use model::{Listing, LoadBy, Memory, Model, Naming, Offer, untagged};
 pub use paths::{CleanPath, PathPattern};
 pub use raw::{Lane, Method, ModelAt, RawHead, RawRequest};
-pub use reason::{Reason, RefusalReason};
+pub use reason::{EdgeReason, Reason, RefusalReason};
 pub use reasoning_field::ReasoningField;
 pub use request::{
     Api, ChatRequest, Document, DocumentSource, Effort, Extra, Foreign, Format, HostedTool, Image,

@@ -22,7 +22,7 @@ use actix::dev::SendError;
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message};
 
 use crate::chat::estimate::prompt_tokens;
-use crate::chat::{Ask, ErrorKind, GatewayError, Lane, Listing, Origin};
+use crate::chat::{Ask, EdgeReason, ErrorKind, GatewayError, Lane, Listing, Origin};
 use crate::job::{Candidate, Job};
 use crate::policy::OnCut;
 use crate::provider::way::Way;
@@ -196,6 +196,12 @@ impl RouterActor {
         tell(&job, explanation.as_ref());
         match lacking {
             Some((provider, what)) if job.candidates.is_empty() => {
+                let reason = match &*job.request {
+                    Ask::Show(_) => EdgeReason::ModelNotFound,
+                    Ask::Chat(_) | Ask::Embed(_) | Ask::CountTokens(_) | Ask::Raw(_) => {
+                        EdgeReason::NotSupported
+                    }
+                };
                 let error = match &*job.request {
                     // No candidate speaks the client's API, and the request cannot be translated.
                     _ if job.refusal().is_some() => {
@@ -213,7 +219,7 @@ impl RouterActor {
                         ))
                     }
                 };
-                job.fail(error);
+                job.fail(error.turned_away(reason));
             }
             Some(_) | None => self.dispatch(job, None, context),
         }
@@ -260,7 +266,10 @@ impl RouterActor {
                 }
             }
         }
-        let gone = || GatewayError::new(ErrorKind::ModelNotFound, "no provider serves this model");
+        let gone = || {
+            GatewayError::new(ErrorKind::ModelNotFound, "no provider serves this model")
+                .turned_away(EdgeReason::ModelNotFound)
+        };
         job.fail(last.map_or_else(gone, |(error, _)| error));
     }
 
@@ -274,7 +283,8 @@ impl RouterActor {
     ) -> Option<(Job, GatewayError)> {
         let Some(provider) = self.routing.provider(&candidate.provider).cloned() else {
             let message = format!("provider `{}` was removed", candidate.provider);
-            return Some((job, GatewayError::new(ErrorKind::ProviderUnavailable, message)));
+            let error = GatewayError::new(ErrorKind::ProviderUnavailable, message);
+            return Some((job, error.turned_away(EdgeReason::ProviderRemoved)));
         };
         let mut dispatch = Dispatch::new(job, candidate, &provider);
         for _ in 0..2 {
@@ -283,7 +293,8 @@ impl RouterActor {
                 Ok(()) => return None,
                 Err(SendError::Full(dispatch)) => {
                     let message = format!("provider `{}`: its mailbox is full", provider.name);
-                    let error = GatewayError::new(ErrorKind::Overloaded, message);
+                    let error = GatewayError::new(ErrorKind::Overloaded, message)
+                        .turned_away(EdgeReason::MailboxFull);
                     return Some((dispatch.into_job(), error));
                 }
                 Err(SendError::Closed(dispatch)) => {
@@ -380,8 +391,7 @@ async fn hear(mut job: Job, providers: Vec<Arc<Provider>>, router: Addr<RouterAc
     if let Err(SendError::Full(Heard(job)) | SendError::Closed(Heard(job))) =
         router.try_send(Heard(job))
     {
-        let message = "the gateway has more requests than it can take in";
-        job.fail(GatewayError::new(ErrorKind::Overloaded, message));
+        job.fail(GatewayError::mailbox_full());
     }
 }
 

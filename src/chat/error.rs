@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use super::reason::Reason;
+use super::reason::{EdgeReason, Reason, RefusalReason};
 
 /// Why a request failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -156,7 +156,7 @@ pub struct GatewayError {
     pub spent: bool,
     /// The fields that do not fit, if that is the failure.
     pub problems: Vec<FieldProblem>,
-    /// The reason, if a gate or a limit refused the request.
+    /// The reason, if the gateway turned the request away.
     pub reason: Option<Reason>,
     /// For the log only.
     pub cause: Option<Box<str>>,
@@ -195,6 +195,14 @@ impl GatewayError {
     pub fn no_provider_for_policy() -> Self {
         let message = "no provider that the data policy allows serves this request";
         Self::new(ErrorKind::NoProviderForPolicy, message)
+            .turned_away(EdgeReason::NoProviderForPolicy)
+    }
+
+    /// An actor's mailbox is full.
+    #[must_use]
+    pub fn mailbox_full() -> Self {
+        let message = "the gateway has more requests than it can take in";
+        Self::new(ErrorKind::Overloaded, message).turned_away(EdgeReason::MailboxFull)
     }
 
     /// A defect of the gateway; the cause is for the log.
@@ -224,10 +232,17 @@ impl GatewayError {
         self
     }
 
-    /// Sets the reason of a refusal.
+    /// Sets the reason of a gate's refusal.
     #[must_use]
-    pub fn refused_as(mut self, reason: Reason) -> Self {
-        self.reason = Some(reason);
+    pub fn refused_as(mut self, reason: RefusalReason) -> Self {
+        self.reason = Some(Reason::Gate(reason));
+        self
+    }
+
+    /// Sets why the request came to no gate.
+    #[must_use]
+    pub fn turned_away(mut self, reason: EdgeReason) -> Self {
+        self.reason = Some(Reason::Edge(reason));
         self
     }
 
@@ -236,6 +251,19 @@ impl GatewayError {
     pub fn because(mut self, cause: impl fmt::Display) -> Self {
         self.cause = Some(cause.to_string().into_boxed_str());
         self
+    }
+}
+
+impl GatewayError {
+    /// What the log says of it: the reason in one word, if there is one, and the cause.
+    #[must_use]
+    pub fn logged_cause(&self) -> Option<Cow<'_, str>> {
+        let cause = self.cause.as_deref().map(Cow::Borrowed);
+        match (self.reason.map(Reason::as_str), cause) {
+            (Some(reason), Some(cause)) => Some(format!("{reason}: {cause}").into()),
+            (Some(reason), None) => Some(reason.into()),
+            (None, cause) => cause,
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use subtle::ConstantTimeEq;
 use super::Front;
 use super::address::{self, Network};
 use super::settings::{AuthSettings, KeySettings};
-use crate::chat::{ErrorKind, GatewayError, Origin};
+use crate::chat::{EdgeReason, ErrorKind, GatewayError, Origin};
 use crate::job::{Caller, Globs};
 use crate::limit::settings::RateSettings;
 use crate::limit::{Account, Limits, Terms};
@@ -98,6 +98,7 @@ impl Callers {
         keys.find_map(|key| self.lookup(key, now)).ok_or_else(|| {
             GatewayError::new(ErrorKind::InvalidApiKey, "Invalid or missing API Key")
                 .from(Origin::Client)
+                .turned_away(EdgeReason::InvalidApiKey)
         })
     }
 

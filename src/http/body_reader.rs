@@ -19,7 +19,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use tokio::sync::Semaphore;
 
-use crate::chat::{ErrorKind, GatewayError, Origin};
+use crate::chat::{EdgeReason, ErrorKind, GatewayError, Origin};
 use crate::wire::coding::{self, Broken, Coding, Decoder, NAMES, Unsupported};
 
 /// How much is decoded before the task yields.
@@ -87,7 +87,8 @@ impl Buffered {
         self.bytes += bytes;
         if held > self.budget.most.load(Ordering::Relaxed) {
             let message = "the gateway holds as many request bodies as it may";
-            return Err(GatewayError::new(ErrorKind::Overloaded, message));
+            let error = GatewayError::new(ErrorKind::Overloaded, message);
+            return Err(error.turned_away(EdgeReason::BodiesFull));
         }
         Ok(())
     }

@@ -21,7 +21,7 @@ use actix_web::http::header::{
 };
 use wildmatch::WildMatch;
 
-use crate::chat::{ErrorKind, GatewayError, Origin};
+use crate::chat::{EdgeReason, ErrorKind, GatewayError, Origin};
 
 pub use pattern::OriginPattern;
 
@@ -136,7 +136,9 @@ impl Visitor {
 pub(super) fn foreign() -> GatewayError {
     let message = "pages of this origin may not call here, where no key is asked for: add it to server.cors.origins \
                    or to OLLAMA_ORIGINS";
-    GatewayError::new(ErrorKind::NotAllowed, message).from(Origin::Client)
+    GatewayError::new(ErrorKind::NotAllowed, message)
+        .from(Origin::Client)
+        .turned_away(EdgeReason::ForeignOrigin)
 }
 
 /// The headers that a page wants to send, if they are a list of names.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-use crate::chat::{ErrorKind, GatewayError};
+use crate::chat::{EdgeReason, ErrorKind, GatewayError};
 
 /// Whether the gateway is stopping, and how many exchanges still run.
 #[derive(Debug)]
@@ -102,6 +102,7 @@ impl Drop for Active {
 #[must_use]
 pub fn draining() -> GatewayError {
     GatewayError::new(ErrorKind::Draining, "the gateway is stopping")
+        .turned_away(EdgeReason::Stopping)
         .retry_after(Duration::from_millis(fastrand::u64(1000..5000)))
 }
 

@@ -18,7 +18,7 @@ use super::body_reader::Buffered;
 use super::drain::Active;
 use super::quota::Quota;
 use super::request_options::traced;
-use crate::chat::{Ask, Endpoint, ErrorKind, GatewayError, Usage};
+use crate::chat::{Ask, EdgeReason, Endpoint, ErrorKind, GatewayError, Reason, Usage};
 use crate::dialect::carried::CarryEncoder;
 use crate::dialect::{AnswerHead, Dialect, Encoder, Native, dialect_at};
 use crate::job::{Caller, Place, Remembered, RouteNote, Served, Stay};
@@ -250,6 +250,11 @@ impl Exchange {
         let queued = stay.as_ref().map_or(Duration::ZERO, Stay::queued);
         let queued = served.map_or(queued, |served| served.queued);
         let upstream = served.map_or(Duration::ZERO, |served| served.upstream) + self.upstream;
+        let has_left =
+            outcome == Outcome::Cancelled && stay.as_ref().is_some_and(|stay| stay.is_in_line());
+        let left = has_left.then_some(Reason::Edge(EdgeReason::LeftWaiting));
+        let reason = error.and_then(|error| error.reason).or(left);
+        let cause = error.and_then(GatewayError::logged_cause);
         let span = std::mem::take(&mut self.span);
         let ended = RequestEnded {
             track: self.track,
@@ -264,7 +269,8 @@ impl Exchange {
             status: self.status.unwrap_or(CLIENT_CLOSED),
             outcome,
             code: error.map(|error| error.kind.code()),
-            cause: error.and_then(|error| error.cause.as_deref()),
+            reason,
+            cause: cause.as_deref().or(left.map(Reason::as_str)),
             timing: Timing {
                 queued,
                 load: self.place.load_wait().map(|load| load.min(queued)),

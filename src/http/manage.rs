@@ -25,7 +25,8 @@ use super::raw::{Feed, answer_with, enter, headers};
 use super::submit::Order;
 use super::{Front, carry, shard, wrong_method};
 use crate::chat::{
-    Ask, CleanPath, ErrorKind, GatewayError, Lane, Listing, Method, ModelAt, Origin, RawRequest,
+    Ask, CleanPath, EdgeReason, ErrorKind, GatewayError, Lane, Listing, Method, ModelAt, Origin,
+    RawRequest,
 };
 use crate::dialect::raw;
 use crate::job::Upload;
@@ -249,5 +250,7 @@ fn not_managed(name: Option<&str>, has_manager: bool, models: &ModelList<'_>) ->
         }
         None => format!("{refused}, ask whoever runs the provider{or_manager}"),
     };
-    GatewayError::new(ErrorKind::NotAllowed, message).from(Origin::Client)
+    GatewayError::new(ErrorKind::NotAllowed, message)
+        .from(Origin::Client)
+        .turned_away(EdgeReason::NotAllowed)
 }

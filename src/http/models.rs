@@ -18,7 +18,7 @@ use super::drain::draining;
 use super::exchange::Exchange;
 use super::request_options::RequestOptions;
 use super::{Front, not_get, nowhere, shard};
-use crate::chat::{Ask, ErrorKind, GatewayError, Listing, Offer, Origin};
+use crate::chat::{Ask, EdgeReason, ErrorKind, GatewayError, Listing, Offer, Origin};
 use crate::dialect::{self, Anthropic, Dialect, Gemini, Ollama, OpenAiChat};
 use crate::policy::DataPolicy;
 use crate::provider::Provider;
@@ -113,7 +113,8 @@ async fn named(
         None => {
             let shown: String = name.chars().take(128).collect();
             let message = format!("the model `{shown}` does not exist or is not for this key");
-            Err(GatewayError::new(ErrorKind::ModelNotFound, message).from(Origin::Client))
+            let error = GatewayError::new(ErrorKind::ModelNotFound, message).from(Origin::Client);
+            Err(error.turned_away(EdgeReason::ModelNotFound))
         }
     };
     answer(dialect, Listing::Installed, request, front, one).await

@@ -14,7 +14,7 @@ use actix::dev::SendError;
 use actix::{Addr, Handler, Message};
 
 use super::Front;
-use crate::chat::{ErrorKind, GatewayError};
+use crate::chat::GatewayError;
 use crate::job::Job;
 use crate::router::{Browse, RouterActor, Submit};
 use crate::telemetry::{ActorKind, Restarted};
@@ -30,8 +30,7 @@ pub(super) fn enter(job: Job, front: &Front) {
         submit = match send(front, submit) {
             Ok(()) => return,
             Err(SendError::Full(Submit(job))) => {
-                let message = "the gateway has more requests than it can take in";
-                return job.fail(GatewayError::new(ErrorKind::Overloaded, message));
+                return job.fail(GatewayError::mailbox_full());
             }
             Err(SendError::Closed(submit)) => {
                 Restarted { actor: ActorKind::Router, provider: None }.emit();

@@ -50,6 +50,12 @@ pub struct Stay {
 }
 
 impl Stay {
+    /// Whether it waits in a line.
+    #[must_use]
+    pub fn is_in_line(&self) -> bool {
+        self.since.is_some()
+    }
+
     /// Time it has spent in lines so far.
     #[must_use]
     pub fn queued(&self) -> Duration {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::terms::Meter;
-use crate::chat::{ErrorKind, GatewayError, Origin, Reason};
+use crate::chat::{EdgeReason, ErrorKind, GatewayError, Origin};
 
 /// The most jitter added to `Retry-After`: a fifth, so that requests refused together do not return
 /// together.
@@ -77,20 +77,19 @@ impl Refusal {
                 limited(message, Some(after))
             }
         };
-        let reason = self.reason();
-        error.refused_as(reason).because(reason.as_str())
+        error.turned_away(self.reason())
     }
 
     /// The reason in one word.
     #[must_use]
-    pub fn reason(self) -> Reason {
+    pub fn reason(self) -> EdgeReason {
         match self {
-            Self::Spent { meter: Meter::Requests, .. } => Reason::Requests,
-            Self::Spent { meter: Meter::Minute, .. } => Reason::TokensPerMinute,
-            Self::Spent { meter: Meter::Day, .. } => Reason::TokensPerDay,
-            Self::Concurrency { .. } => Reason::Concurrency,
-            Self::TooLarge { .. } => Reason::TooLarge,
-            Self::Failures { .. } => Reason::Failures,
+            Self::Spent { meter: Meter::Requests, .. } => EdgeReason::Requests,
+            Self::Spent { meter: Meter::Minute, .. } => EdgeReason::TokensPerMinute,
+            Self::Spent { meter: Meter::Day, .. } => EdgeReason::TokensPerDay,
+            Self::Concurrency { .. } => EdgeReason::Concurrency,
+            Self::TooLarge { .. } => EdgeReason::TooLarge,
+            Self::Failures { .. } => EdgeReason::Failures,
         }
     }
 }

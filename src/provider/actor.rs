@@ -32,7 +32,7 @@ use crate::admission::backoff::RetryPolicy;
 use crate::admission::line::Share;
 use crate::admission::refusal::Refusal;
 use crate::admission::slot::{Admission, RetryPermit, Slot, Ticket};
-use crate::chat::{ErrorKind, GatewayError, Listing};
+use crate::chat::{GatewayError, Listing};
 use crate::job::{Candidate, Job};
 use crate::telemetry::{Admitted, RequestRefused, RequestWaits, Retried};
 
@@ -354,7 +354,7 @@ async fn back_off(mut turn: Turn, after: Duration, address: Addr<ProviderActor>)
     if let Err(SendError::Full(Again(turn)) | SendError::Closed(Again(turn))) =
         address.try_send(Again(turn))
     {
-        turn.job.fail(too_many_messages());
+        turn.job.fail(GatewayError::mailbox_full());
     }
 }
 
@@ -393,11 +393,6 @@ fn hand_on(router: &WeakRecipient<Bounce>, job: Job, error: GatewayError, reason
 fn stop(job: Job, mut error: GatewayError) {
     error.spent |= job.tried.attempts > 1;
     job.fail(error);
-}
-
-/// The error for a full mailbox.
-fn too_many_messages() -> GatewayError {
-    GatewayError::new(ErrorKind::Overloaded, "the gateway has more requests than it can take in")
 }
 
 /// Counts a message while it waits in a mailbox; a message lost with its actor is subtracted as

@@ -1,7 +1,7 @@
 //! The error for a caller whose request a gate refuses.
 
 use crate::admission::refusal::Refusal;
-use crate::chat::{ErrorKind, GatewayError, Reason, RefusalReason};
+use crate::chat::{ErrorKind, GatewayError, RefusalReason};
 
 /// The error for a caller whose request the gate refuses.
 pub(super) fn refused(provider: &str, refusal: &Refusal) -> GatewayError {
@@ -51,11 +51,8 @@ pub(super) fn refused(provider: &str, refusal: &Refusal) -> GatewayError {
         Some(_) | None => why,
     };
     let mut error = GatewayError::new(kind, format!("provider `{provider}`: {why}"));
-    error = error.refused_as(Reason::Gate(refusal.reason));
-    error = error.because(match &refusal.cause {
-        Some(cause) => format!("{}: {cause}", refusal.reason.as_str()),
-        None => refusal.reason.as_str().to_owned(),
-    });
+    error = error.refused_as(refusal.reason);
+    error.cause = refusal.cause.as_deref().map(Box::from);
     error.spent = refusal.reason == RefusalReason::Quarantined;
     if kind == ErrorKind::Timeout { error } else { error.retry_after(refusal.retry_after) }
 }

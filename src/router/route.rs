@@ -17,7 +17,7 @@ use std::time::Duration;
 use wildmatch::WildMatch;
 
 use super::settings::{DefaultSettings, Hints, LOCAL_HINTS, RouteSettings, TargetSettings};
-use crate::chat::{CleanPath, ErrorKind, GatewayError, Naming, Origin, PathPattern};
+use crate::chat::{CleanPath, EdgeReason, ErrorKind, GatewayError, Naming, Origin, PathPattern};
 use crate::job::{Caller, Candidate};
 use crate::policy::{DataPolicy, OnCut, Trust};
 use choice::Choice;
@@ -290,7 +290,9 @@ fn not_found(asked: Asked<'_>) -> GatewayError {
         Wants::Path(_) => format!("no provider that has this path serves `{name}`"),
         Wants::Management { .. } => format!("no Ollama here would serve `{name}`"),
     };
-    GatewayError::new(ErrorKind::ModelNotFound, message).from(Origin::Client)
+    GatewayError::new(ErrorKind::ModelNotFound, message)
+        .from(Origin::Client)
+        .turned_away(EdgeReason::ModelNotFound)
 }
 
 #[cfg(test)]

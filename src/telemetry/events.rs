@@ -8,7 +8,7 @@ use super::facts::{RequestEnded, Track};
 use super::journal::JOURNAL;
 use super::metrics::{METRICS, NO_PROVIDER};
 use super::outcome::Outcome;
-use crate::chat::Usage;
+use crate::chat::{Reason, Usage};
 
 impl RequestEnded<'_> {
     /// Counts the request, writes its access line and adds it to the journal.
@@ -23,6 +23,10 @@ impl RequestEnded<'_> {
         let timing = self.timing;
         METRICS.requests.with_label_values(&[self.dialect, provider, self.outcome.as_str()]).inc();
         METRICS.request_duration.with_label_values(&[provider]).observe(timing.total.as_secs_f64());
+        // A gate counts its own refusals: another provider may still serve the request.
+        if let Some(Reason::Edge(reason)) = self.reason {
+            METRICS.refusals.with_label_values(&[provider, reason.as_str()]).inc();
+        }
         if let Some(first) = timing.first {
             METRICS.first_token.with_label_values(&[provider]).observe(first.as_secs_f64());
         }
@@ -44,6 +48,7 @@ impl RequestEnded<'_> {
             outcome = self.outcome.as_str(),
             status = self.status,
             code = self.code.unwrap_or("-"),
+            reason = self.reason.map_or("-", Reason::as_str),
             dialect = self.dialect,
             caller = self.caller.map_or("-", |caller| caller),
             provider = optional(self.provider.map(|name| &**name)),

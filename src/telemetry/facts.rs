@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::outcome::Outcome;
-use crate::chat::Usage;
+use crate::chat::{Reason, Usage};
 
 /// Identifies a request's journal entry.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -38,7 +38,9 @@ pub struct RequestEnded<'a> {
     pub outcome: Outcome,
     /// The error's code, if there is one.
     pub code: Option<&'static str>,
-    /// The internal cause, if there is one.
+    /// The reason, if it was turned away.
+    pub reason: Option<Reason>,
+    /// The internal cause, if there is one; it begins with the reason.
     pub cause: Option<&'a str>,
     /// Its times.
     pub timing: Timing,

@@ -149,7 +149,7 @@ impl Journal {
                 Entry::new(inner.number(), began, ended.request_id, ended.dialect)
             }
         };
-        if ended.outcome.is_failure() {
+        if ended.outcome.is_failure() || ended.reason.is_some() {
             inner.fail(Failure::of_request(at, ended, entry.last_error.as_deref()));
         }
         let entry = entry.ended(version, ended);

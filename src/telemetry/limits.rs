@@ -1,7 +1,7 @@
 //! Decisions of callers' limits. Names of keys are not labels: there may be many, and they change.
 
-use super::metrics::{METRICS, NO_PROVIDER};
-use crate::chat::Reason;
+use super::metrics::METRICS;
+use crate::chat::EdgeReason;
 
 /// The decision of a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,7 +9,7 @@ pub enum LimitDecision {
     /// The limits of the caller allow the request.
     Allowed,
     /// A limit refuses it.
-    Refused(Reason),
+    Refused(EdgeReason),
 }
 
 impl LimitDecision {
@@ -31,12 +31,8 @@ pub struct Limited {
 }
 
 impl Limited {
-    /// Counts the decision, and a refusal among all refusals too.
+    /// Counts the decision. The refused request counts among all refusals when it ends.
     pub fn emit(self) {
-        let word = self.decision.as_str();
-        METRICS.rate_limit.with_label_values(&[word]).inc();
-        if self.decision != LimitDecision::Allowed {
-            METRICS.refusals.with_label_values(&[NO_PROVIDER, word]).inc();
-        }
+        METRICS.rate_limit.with_label_values(&[self.decision.as_str()]).inc();
     }
 }

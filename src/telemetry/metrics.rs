@@ -117,7 +117,7 @@ impl Metrics {
             ),
             refusals: counter(
                 "refusals_total",
-                "Refused requests by reason, at a provider's gate or (provider none) by a limit.",
+                "Requests turned away by reason, at a provider's gate or (provider none) before.",
                 &["provider", "reason"],
             ),
             attempts: counter(

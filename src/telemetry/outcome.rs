@@ -16,7 +16,8 @@ pub enum Outcome {
     RateLimited,
     /// Refused because of load.
     Overloaded,
-    /// Refused because the provider is broken, or none may serve it.
+    /// Refused because the provider is broken or is being drained, the gateway is stopping, or none
+    /// may serve it.
     Unavailable,
     /// The deadline passed.
     Timeout,
@@ -85,8 +86,10 @@ impl From<ErrorKind> for Outcome {
             | ErrorKind::UpgradeRequired
             | ErrorKind::NotImplemented => Self::ClientError,
             ErrorKind::RateLimited | ErrorKind::QuotaExhausted => Self::RateLimited,
-            ErrorKind::Overloaded | ErrorKind::Draining => Self::Overloaded,
-            ErrorKind::ProviderUnavailable | ErrorKind::NoProviderForPolicy => Self::Unavailable,
+            ErrorKind::Overloaded => Self::Overloaded,
+            ErrorKind::ProviderUnavailable
+            | ErrorKind::Draining
+            | ErrorKind::NoProviderForPolicy => Self::Unavailable,
             ErrorKind::Timeout => Self::Timeout,
             ErrorKind::BadUpstream | ErrorKind::Internal => Self::UpstreamError,
         }

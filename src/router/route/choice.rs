@@ -15,7 +15,7 @@ use wildmatch::WildMatch;
 
 use super::explanation::{Considered, Explanation, Pick, Rule, Verdict};
 use super::{Asked, Route, RoutedProvider, Routes, Wants};
-use crate::chat::{ErrorKind, GatewayError, Naming, Origin};
+use crate::chat::{EdgeReason, ErrorKind, GatewayError, Naming, Origin};
 use crate::job::{Candidate, RoutePart};
 use crate::policy::{DataPolicy, OnCut};
 use crate::router::settings::TargetSettings;
@@ -299,7 +299,7 @@ impl Choice<'_> {
                     Wants::Path(_) | Wants::Model => "this key may not use that model or provider",
                 };
                 let error = GatewayError::new(ErrorKind::NotAllowed, message);
-                self.barred = Some(error.from(Origin::Client));
+                self.barred = Some(error.from(Origin::Client).turned_away(EdgeReason::NotAllowed));
             }
             Verdict::Twice | Verdict::NotInstalled | Verdict::Unable(_) => {}
         }
@@ -363,4 +363,5 @@ fn unknown_hint(hint: &str, hints: &BTreeMap<String, Vec<String>>) -> GatewayErr
     let shown: String = hint.chars().take(64).collect();
     let known: Vec<&str> = hints.keys().map(String::as_str).collect();
     GatewayError::invalid(format!("unknown model_hint `{shown}`; known are {}", known.join(", ")))
+        .turned_away(EdgeReason::UnknownHint)
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{clipped, kept, millis, now};
+use crate::chat::Reason;
 use crate::telemetry::{Outcome, RequestEnded};
 
 /// The phase of a request.
@@ -120,6 +121,8 @@ pub struct Entry {
     pub outcome: Option<&'static str>,
     /// The error's code.
     pub code: Option<&'static str>,
+    /// The reason, if it was turned away.
+    pub reason: Option<Reason>,
     /// What happened to it between its arrival and its end, first to last.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<Step>,
@@ -152,6 +155,7 @@ impl Entry {
             status: None,
             outcome: None,
             code: None,
+            reason: None,
             steps: Vec::new(),
             last_error: None,
         }
@@ -213,6 +217,7 @@ impl Entry {
         self.status = Some(ended.status);
         self.outcome = Some(ended.outcome.as_str());
         self.code = ended.code;
+        self.reason = ended.reason;
         self
     }
 

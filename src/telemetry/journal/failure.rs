@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{clipped, kept};
+use crate::chat::Reason;
 use crate::telemetry::RequestEnded;
 
 /// What failed.
@@ -45,6 +46,8 @@ pub struct Failure {
     pub outcome: Option<&'static str>,
     /// The error's code.
     pub code: Option<&'static str>,
+    /// The reason, if the request was turned away.
+    pub reason: Option<Reason>,
     /// The message in the log.
     pub message: Option<Box<str>>,
 }
@@ -68,6 +71,7 @@ impl Failure {
             caller: None,
             outcome: None,
             code: None,
+            reason: None,
             message,
         }
     }
@@ -81,6 +85,7 @@ impl Failure {
             caller: ended.caller.cloned(),
             outcome: Some(ended.outcome.as_str()),
             code: ended.code,
+            reason: ended.reason,
             ..Self::new(at, FailureKind::Request, provider, message)
         }
     }
@@ -89,6 +94,7 @@ impl Failure {
     pub(super) fn is_like(&self, other: &Self) -> bool {
         self.kind == other.kind
             && self.code == other.code
+            && self.reason == other.reason
             && self.provider == other.provider
             && self.caller == other.caller
             && self.message == other.message

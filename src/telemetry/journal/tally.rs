@@ -84,8 +84,8 @@ impl Tally {
                 row.ended(at, ended);
             }
         }
-        if let Some(reason) = reason(ended) {
-            self.turn_away(reason, ended);
+        if let Some(reason) = ended.reason {
+            self.turn_away(reason.as_str(), ended);
         }
     }
 
@@ -140,49 +140,5 @@ impl Row {
         // The smallest time that at least 95 of 100 do not exceed.
         let rank = (times.len() * 95).div_ceil(100);
         times.get(rank.checked_sub(1)?).copied()
-    }
-}
-
-/// Why a request was turned away, in one word; `None` if it was not.
-fn reason(ended: &RequestEnded<'_>) -> Option<&'static str> {
-    // Interim: the words of gates and limits begin the cause.
-    const WORDS: [&str; 17] = [
-        "queue_full",
-        "predicted_wait",
-        "over_share",
-        "pushed_out",
-        "waited_too_long",
-        "deadline_passed",
-        "breaker_open",
-        "cooling_down",
-        "auth_failed",
-        "quarantined",
-        "draining",
-        "requests",
-        "tokens_per_minute",
-        "tokens_per_day",
-        "concurrency",
-        "too_large",
-        "failures",
-    ];
-    let said = ended.cause.and_then(|cause| cause.split(':').next());
-    if let Some(word) = WORDS.into_iter().find(|word| said == Some(*word)) {
-        return Some(word);
-    }
-    match ended.outcome {
-        Outcome::RateLimited | Outcome::Overloaded | Outcome::Unavailable
-            if ended.attempts == 0 =>
-        {
-            ended.code
-        }
-        Outcome::ClientError if ended.provider.is_none() => ended.code,
-        Outcome::Ok
-        | Outcome::ClientError
-        | Outcome::RateLimited
-        | Outcome::Overloaded
-        | Outcome::Unavailable
-        | Outcome::Timeout
-        | Outcome::UpstreamError
-        | Outcome::Cancelled => None,
     }
 }

@@ -1,7 +1,7 @@
 //! The journal without a gateway.
 
 use super::*;
-use crate::chat::Usage;
+use crate::chat::{Reason, Usage};
 use crate::telemetry::Timing;
 
 fn shared(text: &str) -> Arc<str> {
@@ -33,6 +33,7 @@ fn end(journal: &Journal, track: Option<Track>, id: &str, outcome: Outcome, caus
         is_resumed: false,
         status: 200,
         outcome,
+        reason: Reason::all().find(|reason| cause.split(':').next() == Some(reason.as_str())),
         code: None,
         cause: Some(cause),
         timing: Timing::default(),
