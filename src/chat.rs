@@ -43,4 +43,4 @@ pub use request::{
     ImageSource, Message, Part, Role, Sampling, Tool, ToolCall, ToolChoice, ToolResult,
 };
 pub use shape::{AnswerShape, CallForm, CallKind};
-pub use waiting::{AwaitedLoad, Waiting};
+pub use waiting::{AwaitedLoad, LoadStage, Waiting};

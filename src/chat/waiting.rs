@@ -24,10 +24,21 @@ pub struct Waiting {
 pub struct AwaitedLoad {
     /// The model, as the request names it.
     pub model: Arc<str>,
-    /// Whether it is being loaded; otherwise others are served before that.
-    pub is_loading: bool,
+    /// How far its load is.
+    pub stage: LoadStage,
     /// How long until it is probably loaded; zero if that is unknown.
     pub left: Duration,
+}
+
+/// How far the load is that a request waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoadStage {
+    /// The model is being loaded.
+    Loading,
+    /// Others are served before it is loaded.
+    Wanted,
+    /// It is loaded and makes room for another model, so that it has to be loaded again.
+    Leaving,
 }
 
 impl fmt::Display for Waiting {
@@ -50,9 +61,12 @@ impl fmt::Display for AwaitedLoad {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let model: String =
             self.model.chars().filter(|character| !character.is_control()).collect();
-        match self.is_loading {
-            true => write!(formatter, "loading `{model}`")?,
-            false => write!(formatter, "waiting until `{model}` is loaded")?,
+        match self.stage {
+            LoadStage::Loading => write!(formatter, "loading `{model}`")?,
+            LoadStage::Wanted => write!(formatter, "waiting until `{model}` is loaded")?,
+            LoadStage::Leaving => {
+                write!(formatter, "`{model}` makes room for another model and comes back")?;
+            }
         }
         about(self.left, "", formatter)
     }
@@ -74,10 +88,10 @@ fn seconds(time: Duration) -> u128 {
 mod tests {
     use super::*;
 
-    fn said(ahead: u64, expected: u64, load: Option<(bool, u64)>) -> String {
-        let load = load.map(|(is_loading, left)| AwaitedLoad {
+    fn said(ahead: u64, expected: u64, load: Option<(LoadStage, u64)>) -> String {
+        let load = load.map(|(stage, left)| AwaitedLoad {
             model: Arc::from("llama3.1:70b"),
-            is_loading,
+            stage,
             left: Duration::from_millis(left),
         });
         Waiting { ahead, expected: Duration::from_millis(expected), load }.to_string()
@@ -89,20 +103,22 @@ mod tests {
         assert_eq!(said(3, 11_200, None), "waiting, 3 ahead, about 12 s");
         let loading = "loading `llama3.1:70b`";
         assert_eq!(
-            said(3, 40_000, Some((true, 40_000))),
+            said(3, 40_000, Some((LoadStage::Loading, 40_000))),
             format!("{loading}, about 40 s, 3 ahead")
         );
         let long = format!("{loading}, about 40 s, 3 ahead, about 64 s in all");
-        assert_eq!(said(3, 64_000, Some((true, 39_001))), long);
-        assert_eq!(said(0, 2_000, Some((true, 0))), format!("{loading}, 0 ahead"));
+        assert_eq!(said(3, 64_000, Some((LoadStage::Loading, 39_001))), long);
+        assert_eq!(said(0, 2_000, Some((LoadStage::Loading, 0))), format!("{loading}, 0 ahead"));
         let cold = "waiting until `llama3.1:70b` is loaded, about 52 s, 1 ahead";
-        assert_eq!(said(1, 52_000, Some((false, 52_000))), cold);
+        assert_eq!(said(1, 52_000, Some((LoadStage::Wanted, 52_000))), cold);
+        let leaving = "`llama3.1:70b` makes room for another model and comes back, 1 ahead";
+        assert_eq!(said(1, 52_000, Some((LoadStage::Leaving, 0))), leaving);
     }
 
     #[test]
     fn no_name_of_a_model_ends_a_comment() {
         let model = Arc::from("a\n\ndata: forged\r\n");
-        let load = AwaitedLoad { model, is_loading: true, left: Duration::ZERO };
+        let load = AwaitedLoad { model, stage: LoadStage::Loading, left: Duration::ZERO };
         assert_eq!(load.to_string(), "loading `adata: forged`");
     }
 }

@@ -60,6 +60,8 @@ enum State {
 struct Heartbeat {
     every: Duration,
     timer: Option<Pin<Box<Sleep>>>,
+    /// Whether one is due at once: the headers of a waiting answer come with the first.
+    is_due: bool,
 }
 
 /// Makes actix close the connection without the last chunk.
@@ -87,7 +89,7 @@ impl AnswerBody {
         Self::new(State::Streaming(events), exchange, encoder, request, heartbeat)
     }
 
-    /// A body that sends heartbeats until the answer arrives. `encoder` only writes those, unless
+    /// A body that sends heartbeats until the answer arrives, the first one at once. `encoder` only writes those, unless
     /// they begin the answer; otherwise the answer gets its own encoder once it is known who
     /// answers.
     #[must_use]
@@ -108,13 +110,14 @@ impl AnswerBody {
         request: Arc<Ask>,
         heartbeat: Duration,
     ) -> Self {
+        let is_due = matches!(state, State::Waiting(_));
         Self {
             has_begun: matches!(state, State::Streaming(_)),
             state,
             exchange: Some(exchange),
             request,
             encoder,
-            heartbeat: Heartbeat { every: heartbeat, timer: None },
+            heartbeat: Heartbeat { every: heartbeat, timer: None, is_due },
             stopped: None,
             waiting_since: Instant::now(),
         }
@@ -258,11 +261,13 @@ impl MessageBody for AnswerBody {
 }
 
 impl Heartbeat {
-    /// Ready once per interval; the next interval begins at once.
+    /// Ready once per interval, and whenever one is due; the next interval begins at once.
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let every = self.every;
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(every)));
-        ready!(timer.as_mut().poll(context));
+        if !mem::take(&mut self.is_due) {
+            ready!(timer.as_mut().poll(context));
+        }
         let mut next = Box::pin(sleep(every));
         // The new timer must have the waker, in case this heartbeat writes nothing.
         let _ = next.as_mut().poll(context);

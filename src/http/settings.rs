@@ -152,7 +152,7 @@ impl Default for ServerSettings {
             max_buffered: 256 << 20,
             body_timeout: Duration::from_secs(30),
             write_stall: Duration::from_secs(30),
-            heartbeat_after: Duration::from_secs(15),
+            heartbeat_after: Duration::from_secs(5),
             reasoning_field: ReasoningField::default(),
             cors: CorsSettings::default(),
         }

@@ -4,8 +4,9 @@
 //! that was called, and whether its answer may be a carried one.
 //!
 //! The one thing to know: it is shared. The job moves from task to task, and this stays with its
-//! exchange.
+//! exchange. A place in a line is looked up when somebody asks for it, so that it is never old.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,18 +15,28 @@ use parking_lot::Mutex;
 use super::{Candidate, Tried};
 use crate::chat::Waiting;
 
-/// Where a job stands: in its provider's line, as of a few seconds ago, or past it; shared with the
-/// task that answers the client.
+/// Where a job stands: in its provider's line, or past it; shared with the task that answers the
+/// client.
 #[derive(Debug, Clone, Default)]
 pub struct Place(Arc<Mutex<Stand>>);
 
 #[derive(Debug, Default)]
 struct Stand {
-    waiting: Option<Waiting>,
+    look: Option<Look>,
     was_called: bool,
     may_be_carried: bool,
     stay: Option<Stay>,
     load: Option<LoadWait>,
+}
+
+/// Looks up a place in a line; `None` when the job no longer waits there.
+#[derive(Clone)]
+struct Look(Arc<dyn Fn() -> Option<Waiting> + Send + Sync>);
+
+impl fmt::Debug for Look {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Look")
+    }
 }
 
 /// How long a job has waited for loads of its model.
@@ -64,15 +75,21 @@ impl Stay {
 }
 
 impl Place {
-    /// Sets where the job stands; `None` when it no longer waits.
-    pub fn set(&self, waiting: Option<Waiting>) {
-        self.0.lock().waiting = waiting;
+    /// Sets how to look up where the job stands in a line.
+    pub fn stand(&self, look: impl Fn() -> Option<Waiting> + Send + Sync + 'static) {
+        self.0.lock().look = Some(Look(Arc::new(look)));
     }
 
-    /// Where the job stands.
+    /// The job no longer waits.
+    pub fn leave(&self) {
+        self.0.lock().look = None;
+    }
+
+    /// Where the job stands, if it waits.
     #[must_use]
     pub fn get(&self) -> Option<Waiting> {
-        self.0.lock().waiting.clone()
+        let Look(look) = self.0.lock().look.clone()?;
+        look()
     }
 
     /// Records that the job waits in a line from now on.

@@ -43,12 +43,6 @@ const MAILBOX: usize = 1024;
 /// The reason for handing on a job whose client has part of a broken answer.
 const RESUMED: &str = "resumed";
 
-/// How often a streamed request in line updates its place. Heartbeats are sent less often than
-/// that.
-const PLACE_EVERY: Duration = Duration::from_secs(5);
-/// After how long it learns its place for the first time.
-const FIRST_PLACE: Duration = Duration::from_secs(1);
-
 /// Decides for one provider on one worker.
 pub struct ProviderActor {
     station: Rc<Station>,
@@ -300,21 +294,18 @@ async fn wait(
     address: Addr<ProviderActor>,
     router: WeakRecipient<Bounce>,
 ) {
-    let (place, mut every) = (turn.job.place.clone(), FIRST_PLACE);
-    let granted = loop {
-        tokio::select! {
-            biased;
-            // Dropping the ticket leaves the line.
-            () = turn.job.reply.closed() => return,
-            granted = ticket.granted_telling(|waits| place.await_load(waits)) => break granted,
-            () = actix_rt::time::sleep(every), if turn.job.request.stream() => {
-                place.set(ticket.place());
-                every = PLACE_EVERY;
-            }
-        }
+    let place = turn.job.place.clone();
+    if turn.job.request.stream() {
+        place.stand(ticket.spot());
+    }
+    let granted = tokio::select! {
+        biased;
+        // Dropping the ticket leaves the line.
+        () = turn.job.reply.closed() => return,
+        granted = ticket.granted_telling(|waits| place.await_load(waits)) => granted,
     };
     place.await_load(false);
-    place.set(None);
+    place.leave();
     turn.job.tried.queued += ticket.waited();
     turn.job.tried.queued_here += ticket.waited();
     drop(ticket);

@@ -41,6 +41,7 @@ mod gemini;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod harness;
 mod health;
+mod heartbeats;
 mod hostile;
 mod isolation;
 mod leaving;

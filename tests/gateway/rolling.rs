@@ -251,7 +251,7 @@ fn logged(replica: &Gateway) -> Book {
     let count = |code: &str, outcome: &str| {
         lines.iter().filter(|line| line.outcome == outcome && line.fields["code"] == code).count()
     };
-    let book = Book { served: count("-", "ok"), turned_away: count("draining", "overloaded") };
+    let book = Book { served: count("-", "ok"), turned_away: count("draining", "unavailable") };
     assert_eq!(book.served + book.turned_away, lines.len(), "{lines:#?}");
     book
 }

@@ -12,7 +12,7 @@ use crate::admission::line::{Entry, Key, Lane, Share};
 use crate::admission::models::Model;
 use crate::admission::refusal::UNMEASURED;
 use crate::admission::warm::LoadState;
-use crate::chat::{AwaitedLoad, Chain, Waiting};
+use crate::chat::{AwaitedLoad, Chain, LoadStage, Waiting};
 
 impl<W> Gate<W> {
     /// When time alone may next let a job start; `None` when no job waits for that. What is due
@@ -100,8 +100,15 @@ impl<W> Gate<W> {
             Some(_) => self.line.ahead_in_lane(key)?,
             None => self.line.ahead_of(key)?,
         };
-        let expected = self.cooldown_left(*lane, now) + self.wait(*lane, ahead, now);
-        Some(Waiting { ahead, expected, load })
+        Some(Waiting { ahead, expected: self.told_wait(*lane, ahead, now), load })
+    }
+
+    /// The wait that a client is told: without the line while no attempt has been measured, since a
+    /// guess would be taken for more.
+    pub(super) fn told_wait(&self, lane: Lane, ahead: u64, now: Instant) -> Duration {
+        let cost = self.cost(lane, ahead, now);
+        let line = self.costs.mean_hold().map_or(Duration::ZERO, |_| cost.line);
+        self.cooldown_left(lane, now) + Cost { line, ..cost }.total()
     }
 
     /// The load that the jobs of this lane wait for, which name their model like that.
@@ -111,11 +118,13 @@ impl<W> Gate<W> {
         model: &Arc<str>,
         now: Instant,
     ) -> Option<AwaitedLoad> {
-        let load = |is_loading, left| AwaitedLoad { model: Arc::clone(model), is_loading, left };
+        let load = |stage, left| AwaitedLoad { model: Arc::clone(model), stage, left };
         match self.warm.as_ref()?.state_of(lane, &self.line, now)? {
-            LoadState::Loading { left } => Some(load(true, left)),
-            LoadState::Waiting { left } => Some(load(false, left)),
-            LoadState::Loaded | LoadState::Leaving | LoadState::Cold => None,
+            LoadState::Loading { left } => Some(load(LoadStage::Loading, left)),
+            LoadState::Waiting { left } => Some(load(LoadStage::Wanted, left)),
+            // When it comes back is decided once it has gone.
+            LoadState::Leaving => Some(load(LoadStage::Leaving, Duration::ZERO)),
+            LoadState::Loaded | LoadState::Cold => None,
         }
     }
 

@@ -75,7 +75,7 @@ impl<W> Gate<W> {
         let &Refused { share, lane, model } = job;
         let load = self.awaited_load(lane, model, now)?;
         let ahead = self.line.ahead_of_newcomer_in_lane(share, lane);
-        let expected = self.cooldown_left(lane, now) + self.wait(lane, ahead, now);
+        let expected = self.told_wait(lane, ahead, now);
         Some(Waiting { ahead, expected, load: Some(load) })
     }
 }

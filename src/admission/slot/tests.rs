@@ -67,7 +67,7 @@ async fn a_dropped_slot_goes_to_the_next_in_line() {
     let gate = gate(1, 8);
     let first = slot(&gate);
     let (mut second, mut third) = (ticket(&gate), ticket(&gate));
-    assert_eq!(third.place().map(|place| place.ahead), Some(1));
+    assert_eq!(third.spot()().map(|place| place.ahead), Some(1));
     drop(first);
     let held = second.granted().await.unwrap();
     assert!(third.granted().now_or_never().is_none());

@@ -92,9 +92,10 @@ impl Ticket {
         }
     }
 
-    /// Where this job stands; `None` when its turn has come.
-    pub fn place(&self) -> Option<Waiting> {
-        self.gate.inner.lock().gate.place(self.key, now())
+    /// Looks up where this job stands; `None` when its turn has come.
+    pub fn spot(&self) -> impl Fn() -> Option<Waiting> + Send + Sync + use<> {
+        let (gate, key) = (Arc::clone(&self.gate), self.key);
+        move || gate.inner.lock().gate.place(key, now())
     }
 
     /// How long this job has waited.

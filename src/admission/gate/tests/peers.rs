@@ -122,6 +122,8 @@ fn what_leaves_for_another_gateway_starts_no_calls_until_the_server_was_asked_ag
     assert!(!bench.runs(second));
     let state = bench.gate.load_state("a", bench.now);
     assert_eq!(state, Some(LoadState::Leaving));
+    let told = bench.gate.place(bench.keys[&second], bench.now).unwrap().to_string();
+    assert_eq!(told, "`a` makes room for another model and comes back, 0 ahead");
     bench.end(running, OK);
     bench.hear(Heard { round: 1, swap: swap(true), ..Heard::default() });
     assert!(!bench.gate.wants_look(), "a loading model is not listed");

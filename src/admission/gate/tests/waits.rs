@@ -3,6 +3,7 @@
 use super::models::with_a_loaded;
 use super::*;
 use crate::admission::warm::{LoadEnd, Why};
+use crate::chat::LoadStage;
 
 #[test]
 fn the_expected_wait_counts_the_line_the_breaker_and_the_cooldown() {
@@ -77,7 +78,7 @@ fn a_refusal_names_the_load_that_its_job_would_wait_for() {
     let refusal = &bench.refused[&hasty];
     let waiting = refusal.waiting.clone().unwrap();
     let load = waiting.load.unwrap();
-    assert_eq!((&*load.model, load.is_loading, waiting.ahead), ("b", false, 0));
+    assert_eq!((&*load.model, load.stage, waiting.ahead), ("b", LoadStage::Wanted, 0));
     assert!(load.left >= seconds(40.0) && refusal.expected >= load.left, "{refusal:?}");
     // One whose model is loaded is refused as ever.
     let late = bench.come(Arrival { deadline: bench.now, ..bench.loading("a") });
