@@ -31,8 +31,8 @@ export function launch() {
 }
 
 // Opens the console of a gateway. `refusals` says that the gateway is expected to refuse something, which Chromium
-// reports as a failed load.
-export async function openConsole(browser, gateway, { refusals = false, ready = true, ...options } = {}) {
+// reports as a failed load; `address` is the part of the address after the host.
+export async function openConsole(browser, gateway, { refusals = false, ready = true, address = "", ...options } = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
   context.setDefaultTimeout(PATIENCE);
   const page = await context.newPage();
@@ -52,7 +52,7 @@ export async function openConsole(browser, gateway, { refusals = false, ready = 
   await page.addInitScript(() => {
     addEventListener("securitypolicyviolation", (event) => console.error(`policy: ${event.violatedDirective} ${event.blockedURI}`));
   });
-  await page.goto(gateway.console);
+  await page.goto(`${gateway.console}/${address}`);
   if (ready) await page.locator("article[data-provider]").first().waitFor();
   return {
     page,

@@ -10,7 +10,7 @@ import { after, before, test } from "node:test";
 import { AXE, SHOTS, card, launch, openConsole, shows } from "./browser.mjs";
 import { chat, eventually, gateway, provider, simulator } from "./running.mjs";
 
-const WIDTHS = [360, 768, 1280];
+const WIDTHS = [360, 768, 1440];
 const KEYS = { "team-chat": "sk-chat", "ide-plugin": "sk-ide", "nightly-batch": "sk-batch" };
 
 let browser;
@@ -67,7 +67,7 @@ for (const colorScheme of ["light", "dark"]) {
   for (const width of WIDTHS) {
     test(`${width} pixels wide, ${colorScheme}: no wider than the screen`, async () => {
       const height = width < 500 ? 780 : 900;
-      const { page, close } = await openConsole(browser, running, { colorScheme, viewport: { width, height } });
+      const { page, close } = await openConsole(browser, running, { colorScheme, viewport: { width, height }, address: "?open=ollama" });
       await shows(page, `${card("spare")} .badge`, "Left alone");
       await shows(page, `${card("ollama")} .legend`, "team-chat");
       await shows(page, "#requests tr", "OK");
@@ -86,7 +86,7 @@ for (const colorScheme of ["light", "dark"]) {
 
 for (const colorScheme of ["light", "dark"]) {
   test(`everybody can read and use it, ${colorScheme}`, async () => {
-    const { page, close } = await openConsole(browser, running, { colorScheme });
+    const { page, close } = await openConsole(browser, running, { colorScheme, address: "?open=ollama" });
     await shows(page, `${card("ollama")} .legend`, "team-chat");
     // A few rows say as much as many, and are read faster.
     await page.getByLabel("Filter requests").fill("invalid_api_key");
@@ -117,7 +117,7 @@ test("the theme can be chosen and is kept", async () => {
   const dark = await background();
   assert.notEqual(dark, light);
   await page.reload();
-  await shows(page, card("ollama"), "used");
+  await shows(page, card("ollama"), "of 4");
   assert.equal(await background(), dark);
   await page.screenshot({ path: path.join(SHOTS, "chosen-dark.png") });
   await close();

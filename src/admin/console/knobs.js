@@ -1,7 +1,9 @@
-// Changes the limits of a provider immediately, and drains and resumes it.
+// Changes the limits of a provider immediately, takes them back to what the file says, and drains and
+// resumes the provider.
 
 import { callJson } from "./api.js";
-import { announce, el, mark, say } from "./dom.js";
+import { announce, el, mark, say, show } from "./dom.js";
+import { offerUndo } from "./undo.js";
 
 const FIELDS = [
   {
@@ -45,6 +47,8 @@ export function knobs(name) {
       on: { input: changed, keydown: escape },
     }),
   );
+  const files = FIELDS.map(() => el("span", { class: "file" }));
+  const back = el("button", { type: "button", class: "plain", on: { click: restore } }, "Back to the file");
   const apply = el("button", { type: "submit", disabled: true }, "Apply");
   const drain = el("button", { type: "button", class: "plain", on: { click: turn } }, "Drain");
   const node = el(
@@ -54,10 +58,10 @@ export function knobs(name) {
       "div",
       { class: "fields" },
       ...FIELDS.map((field, index) =>
-        el("div", { class: "field" }, el("label", { for: id(field.key), title: field.hint }, field.label), inputs[index]),
+        el("div", { class: "field" }, el("label", { for: id(field.key), title: field.hint }, field.label, files[index]), inputs[index]),
       ),
     ),
-    el("div", { class: "actions" }, apply, drain),
+    el("div", { class: "actions" }, apply, back, drain),
     problem,
   );
   let latest = null;
@@ -72,7 +76,9 @@ export function knobs(name) {
       const shown = field.shown(provider);
       if (input.defaultValue !== shown) input.defaultValue = shown;
       if (!isDirty && input.value !== shown) input.value = shown;
+      say(files[index], differs(field, provider) ? `file: ${field.shown(provider.configured)}` : "");
     });
+    show(back, FIELDS.some((field) => differs(field, provider)));
     say(drain, provider.draining ? "Resume" : "Drain");
     mark(drain, "aria-label", `${provider.draining ? "Resume" : "Drain"} ${name}`);
     mark(drain, "title", provider.draining ? "Give it work again" : "Give it no new work; what runs and waits is served");
@@ -113,6 +119,16 @@ export function knobs(name) {
       return;
     }
     if (Object.keys(change).length === 0) return;
+    await patch(change);
+  }
+
+  // A limit that is null goes back to what the file says.
+  async function restore() {
+    const changed = FIELDS.filter((field) => differs(field, latest));
+    await patch(Object.fromEntries(changed.map((field) => [field.key, null])));
+  }
+
+  async function patch(change) {
     const { ok, body } = await callJson(path, {
       method: "PATCH",
       headers: { "content-type": "application/json" },
@@ -129,11 +145,23 @@ export function knobs(name) {
   }
 
   async function turn() {
-    const verb = latest?.draining ? "resume" : "drain";
+    const isDraining = !latest?.draining;
+    if ((await send(isDraining ? "drain" : "resume")) && isDraining) {
+      offerUndo(`${name} takes no new work.`, () => send("resume"));
+    }
+  }
+
+  async function send(verb) {
     const { ok, body } = await callJson(`${path}/${verb}`, { method: "POST" });
     say(problem, ok ? "" : `Refused: ${body.detail}`);
     if (ok) update({ ...latest, ...body });
+    return ok;
   }
+}
+
+// Whether a limit is another one than the file says.
+function differs(field, provider) {
+  return provider?.configured !== undefined && field.shown(provider.configured) !== field.shown(provider);
 }
 
 function whole(text, least, most) {

@@ -1,34 +1,43 @@
-// The console: draws the gateway's events, at most once per frame.
+// The console: draws the gateway's events, at most four times a second.
 
+import { addChange, drawChanges, replaceChanges } from "./changes.js";
 import { mark, say, show } from "./dom.js";
 import { addError, drawErrors, replaceErrors } from "./errors.js";
 import { follow } from "./feed.js";
 import { updateHeader } from "./header.js";
-import { drawKeys } from "./keys.js";
+import { drawKeys, startKeys } from "./keys.js";
 import { offerModels, startPlayground } from "./playground.js";
-import { rememberProviders, updateProviders } from "./providers.js";
+import { remember } from "./past.js";
+import { updateProviders } from "./providers.js";
+import { drawRefusals } from "./refusals.js";
 import { showConfiguration, startReload } from "./reload.js";
-import { addRequest, drawRequests, replaceRequests, setClock, setHint, startRequests } from "./requests.js";
+import { addRequest, drawRequests, keepLive, replaceRequests, setClock, setHint, startRequests } from "./requests.js";
 import { startTheme } from "./theme.js";
 
 const notice = document.getElementById("connection-notice");
-const known = { connection: "connecting", gateway: null, providers: [], keys: [] };
-// The parts that must be drawn in the next frame.
+const known = { connection: "connecting", gateway: null, providers: [], keys: [], refusals: [] };
+// The shortest time between two drawings, in milliseconds.
+const PAUSE = 250;
+// The parts that must be drawn, and when something was drawn last.
 const stale = new Set();
+let last = 0;
 
 const events = {
   snapshot(content) {
     seen(content);
-    rememberProviders(content.providers, content.history);
+    remember(content.providers, content.history);
     known.keys = content.keys;
+    known.refusals = content.refusals;
     replaceRequests(content.requests);
     replaceErrors(content.errors);
+    replaceChanges(content.changes);
     showConfiguration(content.configuration, { isFirst: true });
-    draw("header", "providers", "requests", "errors", "keys");
+    draw("header", "changes", "providers", "requests", "errors", "refusals", "keys");
   },
   providers(content) {
     seen(content);
-    rememberProviders(content.providers);
+    remember(content.providers);
+    keepLive(content.live);
     draw("header", "providers", "requests");
   },
   request(content) {
@@ -38,6 +47,14 @@ const events = {
   error(content) {
     addError(content);
     draw("errors");
+  },
+  change(content) {
+    addChange(content);
+    draw("changes");
+  },
+  refusals(content) {
+    known.refusals = content;
+    draw("refusals");
   },
   configuration(content) {
     showConfiguration(content);
@@ -52,14 +69,16 @@ const drawings = {
   header: () => updateHeader(known.connection, known.gateway, known.providers),
   providers() {
     if (!known.gateway) return;
-    updateProviders(known.providers);
+    updateProviders(known.providers, known.gateway.now * 1_000);
     offerModels(known.providers);
   },
   requests() {
     setHint(`No requests yet. Try: curl ${known.gateway?.address ?? ""}/v1/chat -H 'content-type: application/json' -d '{"messages":[{"role":"user","content":"Why is the sky blue?"}]}' or the playground below.`);
-    drawRequests();
+    drawRequests(known.gateway?.in_flight ?? 0);
   },
+  changes: drawChanges,
   errors: drawErrors,
+  refusals: () => drawRefusals(known.refusals),
   keys: () => drawKeys(known.keys),
 };
 
@@ -70,11 +89,17 @@ function seen({ gateway, providers }) {
 }
 
 function draw(...parts) {
-  if (stale.size === 0) requestAnimationFrame(frame);
+  if (stale.size === 0) setTimeout(frame, Math.max(0, last + PAUSE - performance.now()));
   for (const part of parts) stale.add(part);
 }
 
+// Draws what an operator has just asked for, without delay.
+function drawNow(part) {
+  requestAnimationFrame(drawings[part]);
+}
+
 function frame() {
+  last = performance.now();
   const parts = [...stale];
   stale.clear();
   for (const part of parts) drawings[part]();
@@ -91,5 +116,6 @@ function connection(state, why) {
 startTheme();
 startReload();
 startPlayground();
-startRequests(() => draw("requests"));
+startRequests(() => drawNow("requests"));
+startKeys(() => drawNow("keys"));
 follow((event, content) => events[event]?.(content), connection);

@@ -1,11 +1,10 @@
 // A line chart of the last minutes, with its present value as text beside it.
 
 import { el, mark, say, svg } from "./dom.js";
+import { SAMPLES } from "./past.js";
 
 const WIDTH = 300;
 const HEIGHT = 36;
-// One sample a second, five minutes.
-export const SAMPLES = 300;
 
 // A chart called `name`; `unit` writes a value. Use `update(samples, ceiling)`.
 export function spark(name, unit) {

@@ -31,13 +31,19 @@ export function askForToken() {
       form.removeEventListener("submit", taken);
       sessionStorage.setItem(KEY, given);
       input.value = "";
-      dialog.close();
       asking = null;
+      dialog.close();
       resolve();
     });
   });
   return asking;
 }
 
-// Without a token there is nothing to show, so the dialog stays until one is entered.
+// Without a token there is nothing to show, so the dialog stays until one is entered. A browser lets
+// a second Escape close it all the same, and then it opens again.
 dialog.addEventListener("cancel", (event) => event.preventDefault());
+dialog.addEventListener("close", () => {
+  if (!asking) return;
+  dialog.showModal();
+  input.focus();
+});
