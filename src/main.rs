@@ -164,6 +164,13 @@ fn plan(options: &PlanOptions, explicit: Option<PathBuf>) -> ExitCode {
             Err(error) => failed(&error),
         };
     }
+    let policy = settings.remember_policy().unwrap_or_default();
+    if let Some(planned) = options.agents(limits, policy) {
+        return match planned {
+            Ok(planned) => reported(&planned.report(Instant::now()), options),
+            Err(error) => failed(&error),
+        };
+    }
     let report = match options.scenario(limits, total) {
         Ok(scenario) => scenario.run(Instant::now()),
         Err(error) => return failed(&error),

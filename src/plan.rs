@@ -15,6 +15,7 @@
 pub mod agents;
 pub mod arrivals;
 mod asking;
+mod files;
 pub mod models;
 pub mod options;
 pub mod report;

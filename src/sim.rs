@@ -35,7 +35,7 @@ use actix_web::{App, HttpServer};
 use tokio::sync::watch;
 
 pub use self::options::SimOptions;
-pub(crate) use self::options::model_size;
+pub(crate) use self::options::{model_size, token_count};
 pub use self::scheduler::SimSnapshot;
 pub use self::settings::SimSettings;
 pub use self::told::Counts;

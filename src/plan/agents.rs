@@ -7,6 +7,11 @@
 //! The one thing to know: an agent sends its next turn only when it has the answer to the last one.
 //! A slow order therefore makes the whole work longer, and not only the waits.
 
+pub mod options;
+pub mod recorded;
+pub mod report;
+pub mod sources;
+pub mod table;
 mod world;
 
 use std::sync::Arc;
@@ -14,9 +19,13 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::admission::remembered::RememberPolicy;
 use crate::plan::report::quantile;
 use crate::policy::Priority;
 use world::World;
+
+/// The most turns of a plan.
+const MOST: usize = 200_000;
 
 /// A host.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -44,16 +53,21 @@ pub struct Agent {
     pub at: Duration,
     /// A beginning that it has in common with all agents that name the same, and its tokens.
     pub common: Option<(u64, u32)>,
-    /// The tokens of its first turn.
-    pub start: u32,
-    /// The tokens that each turn adds.
+    /// Its turns.
+    pub steps: Vec<Step>,
+}
+
+/// A turn of an agent, as it is to be.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Step {
+    /// The tokens that it adds to the conversation.
     pub grows: u32,
-    /// The tokens of each answer.
+    /// The tokens of its answer.
     pub answer: u32,
-    /// How long it takes from an answer to the next turn.
+    /// Whether the next turn says the answer again.
+    pub is_repeated: bool,
+    /// How long it takes from the last answer to this turn; the first one comes with its agent.
     pub pause: Duration,
-    /// How many turns it has.
-    pub turns: u32,
 }
 
 /// Agents before some hosts.
@@ -67,6 +81,8 @@ pub struct Agents {
     pub max_queue: u32,
     /// How long a turn may wait.
     pub max_wait: Duration,
+    /// How far the order by what is remembered goes.
+    pub policy: RememberPolicy,
     /// Whether hosts tell how many tokens they had in their cache.
     pub counts: bool,
 }
@@ -87,7 +103,7 @@ pub enum Ordered {
 pub struct Turn {
     /// The index of its agent.
     pub agent: usize,
-    /// From its arrival to the beginning of its answer.
+    /// From when it was first asked to the beginning of its answer.
     pub waited: Duration,
     /// For how long it held a slot.
     pub held: Duration,
@@ -100,7 +116,7 @@ pub struct Turn {
 pub struct Outcome {
     /// The answered turns, in the order of their ends.
     pub turns: Vec<Turn>,
-    /// How many turns were refused.
+    /// How often turns were refused, and asked again.
     pub refused: usize,
     /// The agents of the turns, in the order in which they started.
     pub started: Vec<usize>,
@@ -115,7 +131,7 @@ pub struct Outcome {
 pub struct Summary {
     /// Turns that were answered.
     pub answered: usize,
-    /// Turns that were refused.
+    /// How often turns were refused, and asked again.
     pub refused: usize,
     /// When the last one ended.
     pub whole: f64,
@@ -127,8 +143,27 @@ pub struct Summary {
     pub p95: f64,
     /// The longest.
     pub max: f64,
+    /// Tokens that the hosts read.
+    pub read_tokens: u64,
+    /// Tokens that they had in their caches.
+    pub reused_tokens: u64,
     /// The part of all tokens that was not read again.
     pub reused: f64,
+}
+
+/// The waits of one key's turns, in seconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Waits {
+    /// Turns that were answered.
+    pub answered: usize,
+    /// The mean time until an answer began.
+    pub mean: f64,
+    /// The median.
+    pub p50: f64,
+    /// One in twenty waited longer.
+    pub p95: f64,
+    /// The longest.
+    pub max: f64,
 }
 
 impl Agents {
@@ -148,21 +183,33 @@ impl Outcome {
     /// The outcome in numbers.
     #[must_use]
     pub fn summary(&self) -> Summary {
-        let mut waits: Vec<f64> = self.turns.iter().map(|turn| turn.waited.as_secs_f64()).collect();
-        waits.sort_by(f64::total_cmp);
-        let at = |share| quantile(&waits, share);
+        let Waits { answered, mean, p50, p95, max } = Waits::of(&self.turns);
         let whole = self.turns.iter().map(|turn| turn.ended).max().unwrap_or_default();
-        let count = waits.len().max(1) as f64;
         Summary {
-            answered: waits.len(),
+            answered,
             refused: self.refused,
             whole: whole.as_secs_f64(),
-            mean_wait: waits.iter().sum::<f64>() / count,
-            p50: at(0.5),
-            p95: at(0.95),
-            max: at(1.0),
+            mean_wait: mean,
+            p50,
+            p95,
+            max,
+            read_tokens: self.read,
+            reused_tokens: self.reused,
             reused: self.reused as f64 / (self.read + self.reused).max(1) as f64,
         }
+    }
+}
+
+impl Waits {
+    /// The waits of some turns.
+    #[must_use]
+    pub fn of<'a>(turns: impl IntoIterator<Item = &'a Turn>) -> Self {
+        let waits = turns.into_iter().map(|turn| turn.waited.as_secs_f64());
+        let mut waits: Vec<f64> = waits.collect();
+        waits.sort_by(f64::total_cmp);
+        let at = |share| quantile(&waits, share);
+        let mean = waits.iter().sum::<f64>() / waits.len().max(1) as f64;
+        Self { answered: waits.len(), mean, p50: at(0.5), p95: at(0.95), max: at(1.0) }
     }
 }
 

@@ -9,19 +9,25 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use super::Scenario;
+use super::agents::options::AgentOptions;
+use super::agents::sources::{self, Gateway};
 use super::arrivals::{self, Distribution, Mix, Rate};
 use super::models::recorded::{LoadTime, Unsaid};
 use super::models::sources::{Planned, Server};
 use super::models::table::Draw;
 use crate::admission::Limits;
+use crate::admission::remembered::RememberPolicy;
 use crate::sim::model_size;
 use crate::units::{parse_duration, parse_size};
+
+/// What else could be planned: an option of models alone says nothing there.
+const OTHERS: [&str; 3] = ["arrivals", "arrivals_file", "agents"];
 
 /// The options of `llm-gateway plan`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct PlanOptions {
     /// Requests per second, minute or hour on average, at random moments: 2/s, 90/m, 400/h
-    #[arg(long, value_name = "RATE", required_unless_present_any = ["arrivals_file", "models"])]
+    #[arg(long, value_name = "RATE", required_unless_present_any = ["arrivals_file", "models", "agents"])]
     arrivals: Option<Rate>,
     /// A file with a line per request: the seconds of its arrival and, if known, of its call
     #[arg(long, value_name = "FILE", conflicts_with_all = ["arrivals", "burst", "duration"])]
@@ -30,23 +36,25 @@ pub struct PlanOptions {
     /// and `batch`, both optional; or a gateway's log as JSON, or `-` for standard input; a table
     /// and a log are added up. Compares the server alone, the order of the line, and loads that are
     /// scheduled
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["arrivals", "arrivals_file", "burst", "hold", "clients", "batch_share"])]
+    #[arg(long, value_name = "FILE", group = "work", conflicts_with_all = ["arrivals", "arrivals_file", "burst", "hold", "clients", "batch_share"])]
     models: Vec<PathBuf>,
     /// How long MODEL takes to load, or, without a name, those of which the log does not say it
-    #[arg(long, value_name = "[MODEL=]TIME", requires = "models")]
+    #[arg(long, value_name = "[MODEL=]TIME", requires = "models", conflicts_with_all = OTHERS)]
     load: Vec<LoadTime>,
     /// A key of the log whose requests are batch work
-    #[arg(long, value_name = "KEY", requires = "models")]
+    #[arg(long, value_name = "KEY", requires = "work", conflicts_with_all = ["arrivals", "arrivals_file"])]
     batch: Vec<String>,
     /// Models that fit in memory, with --models [default: 1, with --memory as many as its size allows]
-    #[arg(long, value_name = "N", requires = "models", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", requires = "models", conflicts_with_all = OTHERS, value_parser = clap::value_parser!(u32).range(1..=1000))]
     room: Option<u32>,
     /// Memory for models, whose sizes the table or --sizes says
-    #[arg(long, value_name = "SIZE", requires = "models", value_parser = parse_size)]
+    #[arg(long, value_name = "SIZE", requires = "models", conflicts_with_all = OTHERS, value_parser = parse_size)]
     memory: Option<u64>,
     /// Sizes of models, as in `llama3.1:70b=40GiB,mistral=4GiB`
     #[arg(long, value_name = "NAME=SIZE", requires = "memory", value_delimiter = ',', value_parser = model_size)]
     sizes: Vec<(String, u64)>,
+    #[command(flatten)]
+    agents: AgentOptions,
     /// Requests that arrive together
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     burst: u32,
@@ -156,14 +164,44 @@ impl PlanOptions {
             memory: self.memory,
             sizes: &self.sizes,
             slots: self.slots.unwrap_or(limits.max_concurrency.most()),
-            limits: Limits {
-                max_queue: self.queue.unwrap_or(limits.max_queue),
-                max_queue_wait: self.max_wait.unwrap_or(limits.max_queue_wait),
-                ..limits
-            },
+            limits: self.limits(limits),
         };
         let mut random = Rng::with_seed(self.seed);
         Some(Planned::read(&self.models, server, (draw, unsaid), &mut random))
+    }
+
+    /// The agents before some hosts; `None` without `--agents`. Limits that are not given are those
+    /// of the provider, and so is how far its order goes.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with a file, and what would be right.
+    pub fn agents(
+        &self,
+        limits: Limits,
+        policy: RememberPolicy,
+    ) -> Option<Result<sources::Planned, String>> {
+        if !self.agents.is_asked() {
+            return None;
+        }
+        let gateway = Gateway {
+            limits: self.limits(limits),
+            slots: self.slots.unwrap_or(limits.max_concurrency.most()),
+            policy,
+            duration: self.duration,
+        };
+        let chosen = self.agents.chosen(self.provider.as_deref(), &self.batch);
+        let mut random = Rng::with_seed(self.seed);
+        Some(sources::Planned::read(&self.agents, chosen, gateway, &mut random))
+    }
+
+    /// The limits of the line, where options win.
+    fn limits(&self, limits: Limits) -> Limits {
+        Limits {
+            max_queue: self.queue.unwrap_or(limits.max_queue),
+            max_queue_wait: self.max_wait.unwrap_or(limits.max_queue_wait),
+            ..limits
+        }
     }
 }
 

@@ -54,7 +54,7 @@ pub struct SimOptions {
     #[arg(long, default_value_t = 0.0, value_name = "RATE")]
     read: f64,
     /// Tokens of earlier prompts that a loaded model remembers besides its slots, as 4000 or 64k
-    #[arg(long, value_name = "TOKENS", value_parser = tokens)]
+    #[arg(long, value_name = "TOKENS", value_parser = token_count)]
     prompt_cache: Option<u64>,
     /// Whose counts of remembered tokens answers have [default: ollama with --prompt-cache]
     #[arg(long, value_enum, value_name = "SERVER")]
@@ -126,7 +126,10 @@ impl SimOptions {
 }
 
 /// Reads a number of tokens; `k` and `m` are 1024 and 1024 × 1024, as contexts are counted.
-fn tokens(text: &str) -> Result<u64, String> {
+///
+/// # Errors
+/// What would be right.
+pub fn token_count(text: &str) -> Result<u64, String> {
     let (digits, unit) = match text.trim_end().to_ascii_lowercase() {
         text if text.ends_with('k') => (text.trim_end_matches('k').to_owned(), 1 << 10),
         text if text.ends_with('m') => (text.trim_end_matches('m').to_owned(), 1 << 20),
@@ -191,13 +194,13 @@ mod tests {
 
     #[test]
     fn tokens_are_numbers_with_or_without_a_unit() {
-        assert_eq!(tokens("4000"), Ok(4000));
-        assert_eq!(tokens("64k"), Ok(65_536));
-        assert_eq!(tokens("1M"), Ok(1_048_576));
+        assert_eq!(token_count("4000"), Ok(4000));
+        assert_eq!(token_count("64k"), Ok(65_536));
+        assert_eq!(token_count("1M"), Ok(1_048_576));
         for wrong in
             ["", "k", "-1", "1.5k", "64kk9", "99999999999999999999", "18446744073709551615k"]
         {
-            assert!(tokens(wrong).is_err(), "{wrong}");
+            assert!(token_count(wrong).is_err(), "{wrong}");
         }
     }
 

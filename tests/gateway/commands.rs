@@ -1,5 +1,6 @@
 //! The commands: what they print, and the exit status that scripts and containers rely on.
 
+mod agents;
 mod connect;
 mod plan;
 

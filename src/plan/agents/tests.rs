@@ -10,26 +10,37 @@ fn host(slots: u32, tokens: u64) -> Host {
     Host { slots, read: 1_000.0, write: 40.0, cache }
 }
 
+/// Turns that are alike; the first one has the beginning, too.
+fn steps(turns: u32, start: u32, [grows, answer]: [u32; 2], pause: Duration) -> Vec<Step> {
+    let step = |turn| Step {
+        grows: if turn == 0 { start + grows } else { grows },
+        answer,
+        is_repeated: true,
+        pause,
+    };
+    (0..turns).map(step).collect()
+}
+
 fn agent(number: usize, random: &mut fastrand::Rng) -> Agent {
-    let start = random.u32(5_000..12_000);
+    let (start, at) = (random.u32(5_000..12_000), random.u64(..5_000));
+    let (grows, answer) = (random.u32(800..2_500), random.u32(60..140));
+    let pause = Duration::from_millis(random.u64(500..3_000));
     Agent {
         key: Arc::from(format!("key-{number}")),
         weight: 1,
         priority: Priority::Interactive,
-        at: Duration::from_millis(random.u64(..5_000)),
+        at: Duration::from_millis(at),
         common: None,
-        start,
-        grows: random.u32(800..2_500),
-        answer: random.u32(60..140),
-        pause: Duration::from_millis(random.u64(500..3_000)),
-        turns: 13,
+        steps: steps(13, start, [grows, answer], pause),
     }
 }
 
 fn agents(hosts: Vec<Host>, count: usize, seed: u64) -> Agents {
     let mut random = fastrand::Rng::with_seed(seed);
     let agents = (0..count).map(|number| agent(number, &mut random)).collect();
-    Agents { hosts, agents, max_queue: 64, max_wait: Duration::from_secs(3_600), counts: true }
+    let max_wait = Duration::from_secs(3_600);
+    let policy = RememberPolicy::default();
+    Agents { hosts, agents, max_queue: 64, max_wait, policy, counts: true }
 }
 
 fn means(make: impl Fn(u64) -> Agents, ordered: Ordered) -> Summary {
@@ -89,7 +100,8 @@ fn a_common_beginning_helps_all_who_have_it() {
     let make = |seed| {
         let mut it = agents(vec![host(1, 64_000); 3], 9, seed);
         for agent in &mut it.agents {
-            (agent.common, agent.start) = (Some((1, 6_000)), 2_000);
+            agent.common = Some((1, 6_000));
+            agent.steps[0].grows = agent.steps[1].grows + 2_000;
         }
         it
     };
@@ -123,7 +135,7 @@ fn short_chats_are_served_as_they_come() {
     let make = |seed| {
         let mut it = agents(vec![host(1, 64_000); 3], 40, seed);
         for agent in &mut it.agents {
-            (agent.turns, agent.start, agent.grows) = (1, 3_000, 2_000);
+            agent.steps = steps(1, 3_000, [2_000, agent.steps[0].answer], Duration::ZERO);
         }
         it
     };
@@ -142,7 +154,7 @@ fn unrelated_questions_are_served_in_the_order_of_the_line() {
     let started = |ordered| {
         let mut it = agents(vec![host(2, 64_000)], 40, 3);
         for (number, agent) in it.agents.iter_mut().enumerate() {
-            (agent.turns, agent.start, agent.grows, agent.answer) = (1, 200, 50, 100);
+            agent.steps = steps(1, 200, [50, 100], Duration::ZERO);
             agent.key = Arc::from(format!("key-{}", number % 4));
         }
         it.run(ordered, Instant::now()).started
@@ -158,4 +170,30 @@ fn nobody_waits_much_longer_than_in_the_order_of_arrival() {
             .map(|ordered| it.run(ordered, Instant::now()).summary());
         assert!(remembered.max < 2.0 * arrival.max, "{remembered:?} {arrival:?}");
     }
+}
+
+#[test]
+fn a_turn_that_is_refused_is_asked_again_and_waits_from_the_first_time() {
+    let mut it = agents(vec![host(1, 64_000)], 4, 2);
+    it.max_queue = 1;
+    let outcome = it.run(Ordered::Arrival, Instant::now());
+    let summary = outcome.summary();
+    assert!(summary.refused > 0, "{summary:?}");
+    assert_eq!(summary.answered, 4 * 13, "{summary:?}");
+    // Four agents, one slot, each turn read whole: who is refused waits for the others, too.
+    assert!(summary.max > 20.0, "{summary:?}");
+}
+
+#[test]
+fn an_answer_that_is_not_said_again_is_no_part_of_the_next_prompt() {
+    let read = |is_repeated| {
+        let mut it = agents(vec![host(1, 64_000)], 1, 1);
+        let pause = Duration::from_secs(1);
+        it.agents[0].steps = steps(2, 1_000, [100, 300], pause);
+        it.agents[0].steps.iter_mut().for_each(|step| step.is_repeated = is_repeated);
+        let outcome = it.run(Ordered::Remembered, Instant::now());
+        (outcome.read, outcome.reused)
+    };
+    assert_eq!(read(true), (1_200, 1_400));
+    assert_eq!(read(false), (1_200, 1_100));
 }

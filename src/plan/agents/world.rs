@@ -10,19 +10,24 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
-use super::{Agent, Agents, Host, Ordered, Outcome, Turn};
+use super::{Agent, Agents, Host, Ordered, Outcome, Step, Turn};
 use crate::admission::backoff::RetryPolicy;
 use crate::admission::breaker::BreakerPolicy;
 use crate::admission::concurrency::Concurrency;
 use crate::admission::line::{Key, Share};
-use crate::admission::remembered::{Counts, RememberPolicy};
+use crate::admission::remembered::Counts;
 use crate::admission::{Arrival, Decision, Ended, Gate, Limits, Moment, Permit, Wake};
 use crate::chat::Chain;
+use crate::plan::arrivals::seconds;
 use crate::plan::asking::ask;
 use crate::sim::prompt_cache::{Part, Prompt, PromptBounds, PromptCache, Reading};
 
 /// How long the gateway lets a request wait for its answer.
 const DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long an agent waits before it asks a refused turn again; each time twice as long.
+const AGAIN: Duration = Duration::from_secs(1);
+/// So often at most.
+const DOUBLINGS: u32 = 5;
 /// Bytes of text per token.
 const BYTES: u32 = 4;
 /// The name of the one model.
@@ -48,8 +53,11 @@ pub(super) struct World<'a> {
 /// An agent's conversation.
 struct Talk {
     parts: Vec<Part>,
-    turn: u32,
-    arrived: Duration,
+    turn: usize,
+    /// When its present turn was first asked.
+    asked: Option<Duration>,
+    /// How often it was refused.
+    refused: u32,
     host: usize,
     /// The host that had its last turn.
     home: Option<usize>,
@@ -95,18 +103,19 @@ impl<'a> World<'a> {
             random: Rng::with_seed(0),
             events: BinaryHeap::new(),
             count: 0,
-            talks: agents.agents.iter().enumerate().map(Talk::new).collect(),
+            talks: agents.agents.iter().map(Talk::new).collect(),
             wakes: vec![None; agents.hosts.len()],
             outcome: Outcome::default(),
         };
         let policy = match ordered {
             Ordered::Arrival | Ordered::Prefix => None,
-            Ordered::Remembered => Some(RememberPolicy::default()),
+            Ordered::Remembered => Some(agents.policy),
         };
         for host in 0..agents.hosts.len() {
             world.ask(Duration::ZERO, host, |gate, at, wakes| gate.remember(policy, at, wakes));
         }
-        for (number, agent) in agents.agents.iter().enumerate() {
+        let comes = |agent: &Agent| !agent.steps.is_empty();
+        for (number, agent) in agents.agents.iter().enumerate().filter(|(_, it)| comes(it)) {
             world.at(agent.at, Event::Arrives(number));
         }
         world
@@ -145,7 +154,7 @@ impl<'a> World<'a> {
     fn arrive(&mut self, now: Duration, number: usize) {
         let Some(agent) = self.agents.agents.get(number) else { return };
         let Some(talk) = self.talks.get_mut(number) else { return };
-        talk.arrived = now;
+        talk.asked.get_or_insert(now);
         talk.say(number, agent);
         let chain = Arc::new(talk.chain());
         let host = self.choose(now, &chain, number);
@@ -198,9 +207,10 @@ impl<'a> World<'a> {
             return;
         };
         let Some(cache) = self.caches.get_mut(talk.host) else { return };
-        let prompt = Prompt::new(talk.parts.iter().copied(), [talk.answer(number, agent)]);
+        let answer = talk.answer(number, agent);
+        let prompt = Prompt::new(talk.parts.iter().copied(), [answer]);
         let reading = cache.begin(self.origin + now, number, &prompt);
-        let writing = Duration::from_secs_f64(agent.answer as f64 / host.write);
+        let writing = seconds(f64::from(answer.tokens) / host.write);
         (talk.key, talk.home) = (None, Some(talk.host));
         talk.running = Some(Running { permit, began: now, reading });
         self.outcome.started.push(number);
@@ -213,17 +223,20 @@ impl<'a> World<'a> {
         let Some(agent) = self.agents.agents.get(number) else { return };
         let Some(talk) = self.talks.get_mut(number) else { return };
         let Some(Running { permit, began, reading }) = talk.running.take() else { return };
-        let (host, arrived) = (talk.host, talk.arrived);
+        let (host, asked) = (talk.host, talk.asked.take().unwrap_or(now));
+        talk.refused = 0;
         if let Some(cache) = self.caches.get_mut(host) {
             cache.end(self.origin + now, number, true);
         }
         let answer = talk.answer(number, agent);
-        talk.parts.push(answer);
+        if talk.step(agent).is_some_and(|step| step.is_repeated) {
+            talk.parts.push(answer);
+        }
         talk.turn += 1;
-        let goes_on = talk.turn < agent.turns;
+        let next = talk.step(agent).map(|step| now + step.pause);
         self.outcome.turns.push(Turn {
             agent: number,
-            waited: began + reading.takes - arrived,
+            waited: began + reading.takes - asked,
             held: now - began,
             ended: now,
         });
@@ -237,19 +250,19 @@ impl<'a> World<'a> {
             gate.count(&permit, counts);
             gate.end(permit, Ended::Success, None, at, wakes);
         });
-        if goes_on {
-            self.at(now + agent.pause, Event::Arrives(number));
+        if let Some(next) = next {
+            self.at(next, Event::Arrives(number));
         }
     }
 
     fn refuse(&mut self, now: Duration, number: usize) {
         self.outcome.refused += 1;
-        let Some(agent) = self.agents.agents.get(number) else { return };
         let Some(talk) = self.talks.get_mut(number) else { return };
-        // It asks the same again after its pause.
         talk.key = None;
         talk.parts.pop();
-        self.at(now + agent.pause.max(Duration::from_secs(1)), Event::Arrives(number));
+        let pause = AGAIN * 2_u32.pow(talk.refused.min(DOUBLINGS));
+        talk.refused += 1;
+        self.at(now + pause, Event::Arrives(number));
     }
 
     /// Asks a host's gate, and does what it says to waiting turns.
@@ -286,24 +299,28 @@ impl<'a> World<'a> {
 }
 
 impl Talk {
-    fn new((number, agent): (usize, &Agent)) -> Self {
-        let part = |what, tokens| Part { what, tokens };
-        let mut parts: Vec<Part> =
-            agent.common.into_iter().map(|(what, tokens)| part(what, tokens)).collect();
-        // What an agent begins with, and its first turn adds to.
-        parts.push(part(digest(number, u32::MAX, 0), agent.start));
-        let (turn, host, arrived, home) = (0, 0, Duration::ZERO, None);
-        Self { parts, turn, arrived, host, home, key: None, running: None }
+    fn new(agent: &Agent) -> Self {
+        let part = |(what, tokens)| Part { what, tokens };
+        let parts = agent.common.into_iter().map(part).collect();
+        let (turn, host) = (0, 0);
+        Self { parts, turn, asked: None, refused: 0, host, home: None, key: None, running: None }
     }
 
-    /// The agent's next turn.
+    /// The agent's present turn, as it is to be.
+    fn step<'a>(&self, agent: &'a Agent) -> Option<&'a Step> {
+        agent.steps.get(self.turn)
+    }
+
+    /// Says the agent's present turn.
     fn say(&mut self, number: usize, agent: &Agent) {
-        self.parts.push(Part { what: digest(number, self.turn, 1), tokens: agent.grows });
+        let tokens = self.step(agent).map_or(0, |step| step.grows);
+        self.parts.push(Part { what: digest(number, self.turn, 1), tokens });
     }
 
     /// The answer to it.
     fn answer(&self, number: usize, agent: &Agent) -> Part {
-        Part { what: digest(number, self.turn, 2), tokens: agent.answer }
+        let tokens = self.step(agent).map_or(0, |step| step.answer);
+        Part { what: digest(number, self.turn, 2), tokens }
     }
 
     fn chain(&self) -> Chain {
@@ -317,7 +334,7 @@ fn cache(host: &Host) -> PromptCache<usize> {
     PromptCache::new(host.slots as usize, bounds)
 }
 
-fn digest(agent: usize, turn: u32, part: u64) -> u64 {
+fn digest(agent: usize, turn: usize, part: u64) -> u64 {
     // Below these are the digests of common beginnings.
-    (agent as u64 + 1) << 40 | u64::from(turn) << 4 | part
+    (agent as u64 + 1) << 40 | (turn as u64) << 4 | part
 }

@@ -35,8 +35,23 @@ pub struct Entry {
     pub end: EntryEnd,
     /// Its time in the line.
     pub queued: Duration,
+    /// Its time until the first piece of its answer; zero if there was none.
+    pub first: Duration,
     /// Its time in all.
     pub total: Duration,
+    /// Its tokens.
+    pub tokens: EntryTokens,
+}
+
+/// The tokens of a request of the log, as its provider counted them; 0 if it did not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EntryTokens {
+    /// Those of its prompt.
+    pub prompt: u32,
+    /// How many of them the provider had in its cache, where it says that.
+    pub cached: Option<u32>,
+    /// Those of its answer.
+    pub answer: u32,
 }
 
 /// How a request of the log ended.
@@ -145,10 +160,11 @@ fn entry(line: usize, object: &Map<String, Value>) -> Result<Entry, String> {
     let (queued, total) = (millis(object, "queue_ms")?, millis(object, "total_ms")?);
     let key = Arc::from(text(object, "caller")?);
     let (provider, model) = (text(object, "provider")?, text(object, "model")?);
-    let has_begun = object.get("first_ms").and_then(Value::as_u64).is_some_and(|first| first > 0);
+    // A line without it is of a request that had no answer.
+    let first = millis(object, "first_ms").unwrap_or_default();
     let end = match text(object, "outcome")? {
         "ok" => EntryEnd::Answered,
-        "cancelled" if has_begun => EntryEnd::Answered,
+        "cancelled" if !first.is_zero() => EntryEnd::Answered,
         "cancelled" | "timeout" => EntryEnd::Left,
         "rate_limited" | "overloaded" | "unavailable" | "upstream_error" => EntryEnd::Refused,
         "client_error" => return Err("is the client's own error".to_owned()),
@@ -165,7 +181,19 @@ fn entry(line: usize, object: &Map<String, Value>) -> Result<Entry, String> {
     }
     let at = ended.checked_sub(total).ok_or("begins before 1970")?;
     let (provider, model) = (Arc::from(provider), Arc::from(model));
-    Ok(Entry { line, at, key, provider, model, end, queued: queued.min(total), total })
+    let (queued, first, tokens) = (queued.min(total), first.min(total), tokens(object));
+    Ok(Entry { line, at, key, provider, model, end, queued, first, total, tokens })
+}
+
+/// Its tokens; a log need not say them.
+fn tokens(object: &Map<String, Value>) -> EntryTokens {
+    let count = |field| object.get(field).and_then(Value::as_u64);
+    let count = |field| count(field).and_then(|count| u32::try_from(count).ok());
+    EntryTokens {
+        prompt: count("prompt_tokens").unwrap_or_default(),
+        cached: count("cached_tokens"),
+        answer: count("completion_tokens").unwrap_or_default(),
+    }
 }
 
 /// At which provider which model took how long to load.
@@ -204,6 +232,8 @@ mod tests {
         let (queued, total) = (Duration::from_secs(3), Duration::from_millis(9500));
         assert_eq!((entry.end, entry.queued, entry.total), (EntryEnd::Answered, queued, total));
         assert_eq!((&*entry.key, &*entry.provider), ("alice", "ollama"));
+        assert_eq!(entry.first, Duration::from_secs(4));
+        assert_eq!(entry.tokens, EntryTokens { prompt: 5, cached: None, answer: 3 });
         assert!(log.passed_over.0.is_empty());
     }
 

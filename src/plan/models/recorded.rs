@@ -145,7 +145,11 @@ pub fn requests(
 }
 
 /// The provider whose calls count.
-fn provider(log: &Log, named: Option<&str>) -> Result<Arc<str>, String> {
+///
+/// # Errors
+///
+/// If it is not in the log, or one of several is to be chosen.
+pub(in crate::plan) fn provider(log: &Log, named: Option<&str>) -> Result<Arc<str>, String> {
     let all: BTreeSet<&Arc<str>> = log.entries.iter().map(|entry| &entry.provider).collect();
     let names = || all.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" and ");
     match (named, all.first()) {
@@ -248,13 +252,15 @@ fn seen(models: &[PlannedModel], indexes: &[usize], holds: &Holds) -> Vec<Record
     counts.into_iter().filter_map(model).collect()
 }
 
+/// The median of some times.
 fn median(times: impl Iterator<Item = Duration>) -> Duration {
     let mut seconds: Vec<f64> = times.map(|time| time.as_secs_f64()).collect();
     seconds.sort_by(f64::total_cmp);
     Duration::from_secs_f64(quantile(&seconds, 0.5))
 }
 
-fn since(start: SystemTime, at: SystemTime) -> Duration {
+/// How long after the start it is.
+pub(in crate::plan) fn since(start: SystemTime, at: SystemTime) -> Duration {
     at.duration_since(start).unwrap_or_default()
 }
 

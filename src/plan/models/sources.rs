@@ -4,7 +4,7 @@
 //! those of a log, for as long as that lasts. Refuses a second log, because lines are named by their
 //! number.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
@@ -15,6 +15,7 @@ use super::table::{self, Draw};
 use super::{PlannedModel, Request, Workload, log};
 use crate::admission::Limits;
 use crate::admission::concurrency::Concurrency;
+use crate::plan::files::{named, text};
 use crate::sim::name::ModelKey;
 
 /// A workload, and what is known of the recording that it comes from.
@@ -77,7 +78,7 @@ impl Planned {
             }
             [_, (second, _), ..] => {
                 let what = "is a second log: write one after the other, as in `cat *.log | llm-gateway plan --models -`";
-                return Err(named(second, what.to_owned()));
+                return Err(named(second, what));
             }
         }
         let duration = recorded.as_ref().map_or(draw.duration, |recorded| recorded.span);
@@ -114,19 +115,4 @@ fn workload(
     }
     let limits = Limits { max_concurrency: Concurrency::Fixed(slots), ..limits };
     Ok(Workload { models, room, memory, slots, limits, latency: LATENCY, requests })
-}
-
-fn text(file: &Path) -> Result<String, String> {
-    let read = match file.to_str() {
-        Some("-") => std::io::read_to_string(std::io::stdin()),
-        Some(_) | None => std::fs::read_to_string(file),
-    };
-    read.map_err(|error| named(file, format!("cannot be read: {error}")))
-}
-
-fn named(file: &Path, what: String) -> String {
-    match file.to_str() {
-        Some("-") => format!("standard input: {what}"),
-        Some(_) | None => format!("{}: {what}", file.display()),
-    }
 }
