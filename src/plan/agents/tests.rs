@@ -197,3 +197,43 @@ fn an_answer_that_is_not_said_again_is_no_part_of_the_next_prompt() {
     assert_eq!(read(true), (1_200, 1_400));
     assert_eq!(read(false), (1_200, 1_100));
 }
+
+/// A minute of one slot, a column for each second: capitals read, small letters write.
+fn minute(ordered: Ordered) -> (String, usize) {
+    let names = ["A", "B", "C"];
+    let agent = |(number, name): (usize, &&str)| Agent {
+        key: Arc::from(*name),
+        weight: 1,
+        priority: Priority::Interactive,
+        at: Duration::from_secs(number as u64),
+        common: None,
+        steps: steps(30, 7_000, [1_000, 40], Duration::from_secs(1)),
+    };
+    let mut it = agents(vec![host(1, 36_000)], 0, 0);
+    it.agents = names.iter().enumerate().map(agent).collect();
+    let outcome = it.run(ordered, Instant::now());
+    let minute: Vec<_> =
+        outcome.turns.iter().filter(|turn| turn.ended <= Duration::from_secs(60)).collect();
+    let at = |tenths: u64| {
+        let now = Duration::from_millis(tenths);
+        let is_now = |turn: &&Turn| turn.ended > now && turn.ended - turn.held <= now;
+        outcome.turns.iter().find(is_now).map_or('.', |turn| {
+            let is_writing = turn.ended <= now + Duration::from_secs(1);
+            let name = names[turn.agent].chars().next().unwrap();
+            if is_writing { name.to_ascii_lowercase() } else { name }
+        })
+    };
+    ((0..60).map(|second| at(second * 1_000 + 500)).collect(), minute.len())
+}
+
+#[test]
+fn the_minute_in_the_guide_is_what_happens() {
+    let guide = include_str!("../../../docs/remembered.md");
+    for (name, ordered) in
+        [("order of arrival", Ordered::Arrival), ("remembered", Ordered::Remembered)]
+    {
+        let (strip, answers) = minute(ordered);
+        let line = format!("{name:<20}{strip}  {answers} answers");
+        assert!(guide.contains(&line), "{line}");
+    }
+}
