@@ -19,10 +19,10 @@ fn two_keys(seed: u64) -> (Agents, [u32; 2]) {
     for (number, agent) in it.agents.iter_mut().enumerate() {
         let key = usize::from(number >= counts[0]);
         agent.key = Arc::from(key.to_string());
-        (agent.weight, agent.turns) = (weights[key], 10_000);
-        (agent.start, agent.grows) = (random.u32(500..15_000), random.u32(20..200));
-        agent.answer = random.u32(20..300);
-        agent.pause = Duration::from_millis(random.u64(0..200));
+        agent.weight = weights[key];
+        let (start, grows) = (random.u32(500..15_000), random.u32(20..200));
+        let (answer, pause) = (random.u32(20..300), random.u64(0..200));
+        agent.steps = steps(10_000, start, [grows, answer], Duration::from_millis(pause));
         agent.common = random.bool().then_some((1, 3_000));
     }
     (it, weights)
@@ -40,7 +40,8 @@ fn had(it: &Agents, ordered: Ordered) -> [f64; 2] {
 /// How long a turn of this agent takes if nothing is remembered, in seconds.
 fn cold(agent: &Agent) -> f64 {
     let common = agent.common.map_or(0, |(_, tokens)| tokens);
-    f64::from(agent.start + common) / 1_000.0 + f64::from(agent.answer) / 40.0
+    let first = agent.steps[0];
+    f64::from(first.grows + common) / 1_000.0 + f64::from(first.answer) / 40.0
 }
 
 #[test]
@@ -63,7 +64,10 @@ fn one_beside_twenty(weights: [u32; 2], seed: u64) -> (f64, f64) {
     for (number, agent) in it.agents.iter_mut().enumerate() {
         let key = usize::from(number > 0);
         agent.key = Arc::from(key.to_string());
-        (agent.weight, agent.turns, agent.grows) = (weights[key], 10_000, 100);
+        agent.weight = weights[key];
+        let [first, second, ..] = agent.steps[..] else { panic!("{agent:?}") };
+        let start = first.grows - second.grows;
+        agent.steps = steps(10_000, start, [100, first.answer], first.pause);
     }
     let outcome = it.run_until(Ordered::Remembered, Instant::now(), SPAN);
     let mean = it.agents.iter().map(cold).sum::<f64>() / it.agents.len() as f64;
