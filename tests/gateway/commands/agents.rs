@@ -52,10 +52,10 @@ async fn a_table_of_agents_is_compared_in_three_orders_and_by_key() {
     for field in ["whole", "mean_wait", "p50", "read_tokens"] {
         assert!(of(2, field) < of(1, field).min(of(0, field)), "{field}: {told:#}");
     }
-    for order in 0..3 {
-        let by_key = orders[order]["by_key"].as_object().unwrap();
+    for order in orders {
+        let by_key = order["by_key"].as_object().unwrap();
         let answered = by_key.values().map(|waits| waits["answered"].as_u64().unwrap());
-        assert_eq!((answered.sum::<u64>(), of(order, "refused")), (108, 0.0), "{told:#}");
+        assert_eq!((answered.sum::<u64>(), &order["refused"]), (108, &json!(0)), "{told:#}");
     }
 }
 
