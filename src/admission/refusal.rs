@@ -20,8 +20,8 @@ pub struct Refusal {
     pub cause: Option<Arc<str>>,
     /// How long the reason is expected to last.
     pub expected: Duration,
-    /// When a retry makes sense: 1 to 60 s, spread by ± 20 % so that refused clients do not retry
-    /// together.
+    /// When a retry makes sense: 1 to 60 s, spread so that refused clients do not retry together: by
+    /// ± 20 %, or by + 20 % where a retry before `expected` would be refused again.
     pub retry_after: Duration,
 }
 
@@ -32,13 +32,17 @@ pub(super) const DRAINING: Duration = Duration::from_secs(10);
 
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
+const SPREAD: f64 = 0.2;
 
 impl Refusal {
-    /// A refusal that expects the reason to be gone after `expected`; `unit` (0 to 1) spreads it by
-    /// ± 20 %.
+    /// A refusal that expects the reason to be gone after `expected`; `unit` (0 to 1) spreads it.
     pub fn new(reason: RefusalReason, expected: Duration, unit: f64) -> Self {
         let bounded = expected.clamp(SHORTEST, LONGEST);
-        let spread = backoff::spread(bounded, unit);
+        let spread = if ends_at_a_known_time(reason) {
+            bounded.mul_f64(1.0 + SPREAD * unit)
+        } else {
+            backoff::spread(bounded, unit)
+        };
         let retry_after = spread.clamp(SHORTEST, LONGEST);
         Self { reason, waiting: None, cause: None, expected, retry_after }
     }
@@ -58,6 +62,23 @@ impl Refusal {
             RefusalReason::Quarantined => "quarantine",
             RefusalReason::Draining => "draining",
         }
+    }
+}
+
+/// Whether the gate knows when the reason will be gone, and predicts nothing.
+fn ends_at_a_known_time(reason: RefusalReason) -> bool {
+    match reason {
+        RefusalReason::BreakerOpen
+        | RefusalReason::CoolingDown
+        | RefusalReason::AuthFailed
+        | RefusalReason::Quarantined => true,
+        RefusalReason::QueueFull
+        | RefusalReason::PredictedWait
+        | RefusalReason::OverShare
+        | RefusalReason::PushedOut
+        | RefusalReason::WaitedTooLong
+        | RefusalReason::DeadlinePassed
+        | RefusalReason::Draining => false,
     }
 }
 
@@ -81,6 +102,16 @@ mod tests {
             let refusal = Refusal::new(RefusalReason::QueueFull, expected, unit);
             let spread = refusal.retry_after.as_secs_f64();
             assert!((spread - seconds).abs() < 1e-6, "{expected:?} {unit}: {spread}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_sent_back_before_a_pause_ends() {
+        for (unit, seconds) in [(0.0, 10.0), (0.5, 11.0), (1.0, 12.0)] {
+            let ten = Duration::from_secs(10);
+            let refusal = Refusal::new(RefusalReason::BreakerOpen, ten, unit);
+            let told = refusal.retry_after.as_secs_f64();
+            assert!((told - seconds).abs() < 1e-6, "{unit}: {told}");
         }
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::backend::Ollama;
-use crate::chat::{Ask, ChatRequest};
+use crate::chat::{Ask, ChatRequest, Reason};
 use crate::job::{Answer, Caller, Globs};
 use crate::policy::{Priority, Trust};
 use crate::provider::settings::ProviderSettings;
@@ -78,8 +78,12 @@ fn job() -> (Job, oneshot::Receiver<Answer>) {
 }
 
 async fn error(answer: oneshot::Receiver<Answer>) -> ErrorKind {
+    whole_error(answer).await.kind
+}
+
+async fn whole_error(answer: oneshot::Receiver<Answer>) -> GatewayError {
     let answer = timeout(Duration::from_secs(20), answer).await.unwrap().unwrap();
-    answer.outcome.unwrap_err().kind
+    answer.outcome.unwrap_err()
 }
 
 #[actix::test]
@@ -109,6 +113,23 @@ async fn the_first_burst_of_a_new_router_fits_into_its_mailbox() {
         assert!(router.try_send(Submit(job)).is_ok());
         drop(answer);
     }
+}
+
+#[actix::test]
+async fn what_a_full_mailbox_does_not_take_is_refused_with_its_reason() {
+    let router = RouterActor::start_for(routing());
+    let (jobs, answers): (Vec<_>, Vec<_>) = (0..3 * MAILBOX).map(|_| job()).unzip();
+    // The router hands them all over before the provider's actor takes one.
+    jobs.into_iter().for_each(|job| router.do_send(Submit(job)));
+    let mut full = 0;
+    for answer in answers {
+        let error = whole_error(answer).await;
+        if error.reason == Some(Reason::Edge(EdgeReason::MailboxFull)) {
+            assert_eq!(error.logged_cause().as_deref(), Some("mailbox_full"));
+            full += 1;
+        }
+    }
+    assert!(full > 0, "the mailbox took them all");
 }
 
 #[actix::test]

@@ -300,6 +300,12 @@ impl Gateway {
         assert_eq!(status.code(), Some(0), "{:#?}", self.log_lines());
     }
 
+    /// Kills it with the requests that it has, for tests that need nothing more of it.
+    pub async fn kill(mut self) {
+        self.has_ended = true;
+        self.child.kill().await.unwrap();
+    }
+
     async fn start(mut command: Command, folder: TempDir) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.kill_on_drop(true).spawn().unwrap();

@@ -60,6 +60,7 @@ mod patience;
 mod pins;
 mod priority;
 mod raw;
+mod reasons;
 #[allow(dead_code, reason = "a vocabulary for tests; no one test needs all its words")]
 mod redis;
 mod reload;

@@ -21,7 +21,7 @@ fn an_unreachable_provider_refuses_new_jobs_and_lets_running_ones_finish() {
     bench.end(jobs[4], UNREACHABLE);
     let more = bench.come_many(2, "a");
     assert_eq!(more.map_reasons(&bench), [Some(BreakerOpen); 2]);
-    assert_eq!(bench.retry_after(more[0]), 5);
+    assert_eq!(bench.retry_after(more[0]), 6);
     assert!(waiting.iter().all(|job| bench.runs(*job)), "what runs may end");
     assert_eq!(bench.snapshot().breaker.state, BreakerState::Open);
 }
@@ -82,7 +82,7 @@ fn a_failing_probe_opens_it_for_twice_as_long() {
     bench.pass(5.0);
     bench.run_one(broken());
     let refused = bench.come(bench.arrival("a"));
-    assert_eq!((bench.reason(refused), bench.retry_after(refused)), (Some(BreakerOpen), 10));
+    assert_eq!((bench.reason(refused), bench.retry_after(refused)), (Some(BreakerOpen), 11));
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn jobs_that_cannot_outlast_a_cooldown_are_refused_at_once() {
     bench.end(running, Ended::RateLimited { retry_after: Some(seconds(5.0)) });
     let reasons = vec![short, movable, patient].map_reasons(&bench);
     assert_eq!(reasons, [Some(CoolingDown), Some(CoolingDown), None]);
-    assert_eq!(bench.retry_after(short), 5);
+    assert_eq!(bench.retry_after(short), 6);
     let short = Arrival { deadline: bench.now + seconds(4.0), ..bench.arrival("a") };
     let short = bench.come(short);
     let movable = bench.come(Arrival { elsewhere: true, ..bench.arrival("a") });
