@@ -280,7 +280,10 @@ async fn carry_out(station: &Rc<Station>, loading: Loading) {
     };
     let since = Instant::now();
     let result = match swapper {
-        None => load(station, &order).await,
+        None => tokio::select! {
+            result = load(station, &order) => result,
+            () = stay::unload_when_late(station) => Ok(()),
+        },
         Some(swapper) => swapping::load(station, swapper, &order).await,
     };
     let took = since.elapsed();
@@ -380,3 +383,6 @@ async fn send(station: &Station, call: Call, model: &str) -> Result<(), Failed> 
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@
 
 mod gateways;
 mod hosts;
+mod memory;
 
 use std::time::{Duration, SystemTime};
 
@@ -163,10 +164,11 @@ async fn operators_see_what_is_loaded_since_when_and_what_comes_next_and_why() {
 
 #[tokio::test]
 async fn a_client_that_leaves_aborts_no_load() {
-    let simulator = three(1, 400);
+    let simulator = three(1, 2_000);
     let gateway = in_front_of(&simulator, |ollama| ollama).await;
     let leaver = send(&gateway, &[("x-api-key", "sk-a")], body("m1"));
-    loading(&gateway, "m1").await;
+    // It waits for longer than the millisecond in which its time is counted.
+    loading_for(&gateway, "m1", 20).await;
     leaver.abort();
     // The model is loaded all the same, and the next clients find it.
     let early = send(&gateway, &[("x-api-key", "sk-b")], body("m1"));
@@ -321,6 +323,20 @@ async fn loaded(gateway: &Gateway, model: &str) {
 /// Waits until the model is being loaded.
 async fn loading(gateway: &Gateway, model: &str) {
     state(gateway, model, "loading").await;
+}
+
+/// Waits until the model has been loading for so many milliseconds.
+async fn loading_for(gateway: &Gateway, model: &str, time: u64) {
+    eventually(
+        || format!("{model} is loading for {time} ms"),
+        async || {
+            let view = snapshot(gateway, "ollama").await;
+            let model = view["models"].as_array()?.iter().find(|one| one["model"] == model)?;
+            let load = &model["load"];
+            (load["state"] == "loading" && load["since_ms"].as_u64()? >= time).then_some(())
+        },
+    )
+    .await;
 }
 
 async fn state(gateway: &Gateway, model: &str, state: &str) {

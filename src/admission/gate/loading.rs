@@ -82,6 +82,11 @@ impl<W> Gate<W> {
         self.warm.as_ref().is_some_and(Warm::is_loading)
     }
 
+    /// The models without calls that hold up a load that is late.
+    pub fn holding_up(&self) -> Vec<Arc<str>> {
+        self.warm.as_ref().map(Warm::holding_up).unwrap_or_default()
+    }
+
     /// Whether the server should be asked what it has loaded: while there is work, but not during a
     /// load, which servers do not list.
     pub fn wants_look(&self) -> bool {

@@ -99,6 +99,15 @@ impl SharedGate {
         self.inner.lock().gate.is_loading()
     }
 
+    /// The models without calls that hold up a load that is late; see
+    /// [`Gate::holding_up`](super::Gate::holding_up).
+    pub fn holding_up(self: &Arc<Self>) -> Vec<Arc<str>> {
+        self.step(|inner, at, wakes| {
+            inner.gate.wake(at, wakes);
+            inner.gate.holding_up()
+        })
+    }
+
     /// How far a model's load is; see [`Gate::load_state`](super::Gate::load_state).
     pub fn load_state(&self, key: &str) -> Option<LoadState> {
         self.inner.lock().gate.load_state(key, super::now())

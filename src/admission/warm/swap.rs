@@ -84,6 +84,19 @@ impl Warm {
         false
     }
 
+    /// The models that hold up a load that is late: the server has not unloaded them although none
+    /// has a call, since their last calls gave them a long time to stay. Empty while the load is not
+    /// late, or calls still run.
+    pub fn holding_up(&self) -> Vec<Arc<str>> {
+        let Some(swap) = &self.swap else { return Vec::new() };
+        let is_late = matches!(swap.phase, Phase::Load { late: None, .. });
+        let leaving = || swap.leaving.iter().filter_map(|lane| self.runners.get(lane));
+        if !is_late || leaving().any(|runner| runner.in_flight() > 0) {
+            return Vec::new();
+        }
+        leaving().map(|runner| Arc::clone(&runner.model)).collect()
+    }
+
     pub(super) fn order_when_drained(&mut self, now: Instant) {
         let Some(swap) = &self.swap else { return };
         let calls = |lane: &Lane| self.runners.get(lane).map_or(0, Runner::in_flight);

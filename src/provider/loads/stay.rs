@@ -1,17 +1,21 @@
 //! How long a model stays that may have to go for another one.
 //!
-//! Owns two calls: one gives it the shortest time to stay, so that the server chooses it when it needs
-//! the room; the other gives that time back when it did not.
+//! Owns three calls: one gives it the shortest time to stay, so that the server chooses it when it
+//! needs the room; the other gives that time back when it did not; and one unloads what holds up a
+//! load that is late.
 //!
-//! The one thing to know: either call would load a model that is not loaded, so each follows a look.
+//! The one thing to know: each call could load a model that is not loaded, so each follows a look.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 
 use super::{LoadOrder, Loaded, Station, ask, call};
 use crate::chat::{LoadBy, untagged};
 
+/// How often it is looked whether a load is late.
+const LATE_EVERY: Duration = Duration::from_secs(1);
 /// Seconds that a model stays without calls where the operator says nothing: Ollama's default.
 const USUAL: u64 = 300;
 
@@ -54,6 +58,27 @@ pub(super) async fn lengthen(
             && let Err(failed) = call(station, &model, by, Some(&stays)).await
         {
             log::debug!("`{model}` keeps its short time to stay: {}", failed.error.message);
+        }
+    }
+}
+
+/// Unloads models that hold up the load that is being carried out, for as long as this is awaited.
+///
+/// A server that needs more room than one model's waits until a second one has no calls, and
+/// meanwhile each of that one's calls gives it its whole time to stay again.
+pub(super) async fn unload_when_late(station: &Station) {
+    loop {
+        actix_rt::time::sleep(LATE_EVERY).await;
+        let models = station.provider.gate.holding_up();
+        if models.is_empty() {
+            continue;
+        }
+        let Ok(loaded) = ask(station, None).await else { continue };
+        for model in models.iter().filter(|model| is_there(&loaded, model)) {
+            // This call unloads models of either kind.
+            if let Err(failed) = call(station, model, LoadBy::Prompt, Some(&json!(0))).await {
+                log::debug!("`{model}` holds up a load: {}", failed.error.message);
+            }
         }
     }
 }
