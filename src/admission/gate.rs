@@ -24,7 +24,7 @@ use super::cost::Costs;
 use super::line::{Entry, Key, Lane, Line};
 use super::models::Models;
 use super::quarantine::Quarantine;
-use super::remembered::Remembered;
+use super::remembered::{Call, Remembered};
 use super::types::{Arrival, Decision, Ended, Limits, Moment, Permit, Probe, Transition, Wake};
 use super::warm::Warm;
 use crate::chat::{Chain, RefusalReason};
@@ -72,6 +72,8 @@ pub struct Gate<W> {
     warm: Option<Warm>,
     /// What the server has in its prompt cache, where that counts.
     remembered: Option<Remembered>,
+    /// The last job of which an earlier `remembered` may still hear.
+    last_call: Call,
     /// Whether waiting jobs wait for longer or shorter than they were told.
     patience_changed: bool,
     budget: RetryBudget,
@@ -121,6 +123,7 @@ impl<W> Gate<W> {
             costs: Costs::default(),
             warm: None,
             remembered: None,
+            last_call: Call::default(),
             patience_changed: false,
             budget: RetryBudget::new(now),
             in_flight: 0,

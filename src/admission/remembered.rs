@@ -113,6 +113,8 @@ pub enum ReadEnd {
     Broken,
     /// Before the server read it.
     Unread,
+    /// The server could not be reached: it is probably being started again, without its cache.
+    Gone,
     /// The model crashed: its cache is lost.
     Crashed,
 }
@@ -127,14 +129,24 @@ impl Estimate {
 impl Remembered {
     /// Nothing is known of the server.
     pub fn new(policy: RememberPolicy) -> Self {
+        Self::after(policy, Call::default())
+    }
+
+    /// The same, after another one whose calls up to `last` may still run.
+    pub fn after(policy: RememberPolicy, last: Call) -> Self {
         let (models, pauses) = (BTreeMap::new(), Pauses::default());
         let (running, kept) = (HashMap::new(), Vec::new());
-        Self { policy, models, pauses, running, kept, last: 0, turn: None }
+        Self { policy, models, pauses, running, kept, last: last.0, turn: None }
     }
 
     /// Uses another policy; beliefs are kept.
     pub fn change(&mut self, policy: RememberPolicy) {
         self.policy = policy;
+    }
+
+    /// The last job that was started.
+    pub fn last(&self) -> Call {
+        Call(self.last)
     }
 
     /// The policy.
@@ -241,6 +253,10 @@ impl Remembered {
     /// if it was charged for a turn.
     pub fn end(&mut self, call: Call, end: ReadEnd, now: Instant) -> Option<f64> {
         let running = self.running.remove(&call)?;
+        if end == ReadEnd::Gone {
+            self.models.values_mut().for_each(|model| model.memory.clear());
+            self.kept.clear();
+        }
         let model = self.models.entry(running.lane).or_default();
         let held = now.saturating_duration_since(running.since);
         if let Some(read) = &running.read {
@@ -256,7 +272,7 @@ impl Remembered {
                 // Most of it was read.
                 (ReadEnd::Broken, _) => model.memory.answered(read.number, 0, now),
                 (ReadEnd::Unread, _) => model.memory.withdraw(read.number, read.before.as_ref()),
-                (ReadEnd::Crashed, _) => model.memory.clear(),
+                (ReadEnd::Crashed | ReadEnd::Gone, _) => model.memory.clear(),
             }
         }
         let whole = self.reading_of(&running);

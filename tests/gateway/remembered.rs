@@ -4,6 +4,11 @@
 //! What a reader would get wrong: no time is asserted. What counts is how much was read, and what
 //! was told.
 
+mod conversations;
+mod dialects;
+mod line;
+mod servers;
+
 use std::time::Duration;
 
 use llm_gateway::sim::{Counts, SimSettings};
@@ -13,9 +18,15 @@ use crate::client::{Answer, get, post_json_with};
 use crate::harness::{Config, Gateway, Key, Provider, spawn_gateway};
 use crate::simulator::Simulator;
 
+const KEYS: [&str; 5] = ["a", "b", "c", "d", "e"];
+
 /// A server with one slot, which stores so many tokens beside it and reads so many a second.
 fn server(stored: u64, read: f64) -> Simulator {
-    Simulator::start(SimSettings {
+    Simulator::start(settings(stored, read))
+}
+
+fn settings(stored: u64, read: f64) -> SimSettings {
+    SimSettings {
         load: Duration::from_millis(20),
         first_token: Duration::from_millis(5),
         tokens_per_second: 0.0,
@@ -24,20 +35,24 @@ fn server(stored: u64, read: f64) -> Simulator {
         read,
         models: vec!["llama3.1".to_owned()],
         ..SimSettings::default()
-    })
+    }
 }
 
 async fn in_front_of(simulator: &Simulator, remember: bool) -> Gateway {
-    let provider = Provider::new("ollama", "ollama", &simulator.url)
-        .slots(1)
-        .max_queue_wait("10m")
-        .remember(remember);
-    let config = Config::new().provider(provider);
-    spawn_gateway(["a", "b", "c", "d", "e"].iter().fold(config, |it, key| it.key(Key::new(key))))
-        .await
+    before([provider(simulator).remember(remember)]).await
+}
+
+fn provider(simulator: &Simulator) -> Provider {
+    Provider::new("ollama", "ollama", &simulator.url).slots(1).max_queue_wait("10m")
+}
+
+async fn before(providers: impl IntoIterator<Item = Provider>) -> Gateway {
+    let config = Config::new().providers(providers);
+    spawn_gateway(KEYS.iter().fold(config, |it, key| it.key(Key::new(key)))).await
 }
 
 /// An agent's conversation.
+#[derive(Clone)]
 struct Agent {
     key: String,
     messages: Vec<Value>,
@@ -46,7 +61,11 @@ struct Agent {
 impl Agent {
     /// One that begins with so many words that nobody else says.
     fn new(key: &str, words: usize) -> Self {
-        let rules = format!("{key} rules ").repeat(words / 2);
+        Self::with(key, &format!("{key} rules ").repeat(words / 2))
+    }
+
+    /// One that begins with this system text.
+    fn with(key: &str, rules: &str) -> Self {
         let messages = vec![json!({"role": "system", "content": rules})];
         Self { key: format!("sk-{key}"), messages }
     }
@@ -54,6 +73,11 @@ impl Agent {
     /// Its next turn.
     async fn turn(&mut self, gateway: &Gateway) -> Answer {
         let said = format!("and then? {}", self.messages.len());
+        self.say(gateway, &said).await
+    }
+
+    /// A turn that says this.
+    async fn say(&mut self, gateway: &Gateway, said: &str) -> Answer {
         self.messages.push(json!({"role": "user", "content": said}));
         let body = json!({"model": "llama3.1", "messages": self.messages});
         let headers = [("x-api-key", &*self.key)];
@@ -62,6 +86,13 @@ impl Agent {
         self.messages.push(answer.json()["choices"][0]["message"].clone());
         answer
     }
+
+    /// So many turns.
+    async fn turns(mut self, gateway: &Gateway, count: usize) {
+        for _ in 0..count {
+            self.turn(gateway).await;
+        }
+    }
 }
 
 /// What the answer says was remembered, and of how many tokens.
@@ -69,6 +100,47 @@ fn remembered(answer: &Answer) -> (u64, u64) {
     let told = answer.header("x-gateway-remembered").unwrap();
     let (tokens, total) = told.split_once('/').unwrap();
     (tokens.parse().unwrap(), total.parse().unwrap())
+}
+
+/// What a provider says of the cache of its only model.
+async fn believed(gateway: &Gateway) -> Value {
+    let providers = gateway.providers().await;
+    providers["providers"][0]["models"][0]["remembered"].clone()
+}
+
+/// Lets each of these agents have six turns, all at one time.
+async fn six_turns(gateway: &Gateway, agents: impl IntoIterator<Item = Agent>) {
+    futures_util::future::join_all(agents.into_iter().map(|it| it.turns(gateway, 6))).await;
+}
+
+/// Tokens that are read for six turns of each of these agents, in the order of the line and by what
+/// the server remembers.
+async fn read_for(
+    simulators: impl Fn() -> Vec<Simulator>,
+    provider: impl Fn(&Simulator) -> Provider,
+    agents: impl Fn() -> Vec<Agent>,
+) -> [u64; 2] {
+    let mut read = [0; 2];
+    for (remember, read) in [false, true].into_iter().zip(&mut read) {
+        let simulators = simulators();
+        let named = simulators.iter().enumerate().map(|(number, simulator)| {
+            provider(simulator).name(format!("host-{number}")).remember(remember)
+        });
+        let gateway = before(named).await;
+        let agents = agents();
+        let count = agents.len() * 6;
+        six_turns(&gateway, agents).await;
+        for simulator in &simulators {
+            *read += simulator.counted(["prompt_read"]).await[0];
+        }
+        gateway.end(count).await;
+    }
+    read
+}
+
+/// One agent of each key, each with a conversation of two thousand tokens.
+fn one_of_each_key() -> Vec<Agent> {
+    KEYS.iter().map(|key| Agent::new(key, 2_000)).collect()
 }
 
 #[tokio::test]
@@ -91,33 +163,17 @@ async fn an_answer_says_what_was_remembered_of_the_callers_own_conversation() {
     // Another caller that guesses the conversation does not learn that it was there.
     agent.key = "sk-b".to_owned();
     assert_eq!(remembered(&agent.turn(&gateway).await).0, 0);
-    let providers = get(&gateway.admin_url("/admin/providers")).await.json();
-    let model = &providers["providers"][0]["models"][0];
-    assert_eq!(model["remembered"]["conversations"], 1, "{providers}");
-    assert!(model["remembered"]["reused"].as_f64().unwrap() > 0.3, "{model}");
+    let believed = believed(&gateway).await;
+    assert_eq!(believed["conversations"], 1, "{believed}");
+    assert!(believed["reused"].as_f64().unwrap() > 0.3, "{believed}");
     gateway.end(3).await;
 }
 
 #[tokio::test]
 async fn agents_are_read_again_less_often_when_the_line_follows_the_cache() {
-    let mut read = Vec::new();
-    for remember in [false, true] {
-        let simulator = server(2_500, 10_000.0);
-        let gateway = in_front_of(&simulator, remember).await;
-        let agent = async |key: &str| {
-            let mut agent = Agent::new(key, 2_000);
-            for _ in 0..6 {
-                agent.turn(&gateway).await;
-            }
-        };
-        let agents = ["a", "b", "c", "d", "e"].map(agent);
-        futures_util::future::join_all(agents).await;
-        let [tokens, reused] = simulator.counted(["prompt_read", "prompt_reused"]).await;
-        read.push((tokens, reused));
-        gateway.end(30).await;
-    }
-    let [(before, _), (after, reused)] = read[..] else { panic!("two runs") };
-    assert!(after * 10 < before * 8 && reused > 0, "{read:?}");
+    let hosts = || vec![server(2_500, 10_000.0)];
+    let [before, after] = read_for(hosts, provider, one_of_each_key).await;
+    assert!(after * 10 < before * 8, "{after} of {before}");
 }
 
 #[tokio::test]

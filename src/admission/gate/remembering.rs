@@ -39,7 +39,12 @@ impl<W> Gate<W> {
     ) {
         match (&mut self.remembered, policy) {
             (Some(remembered), Some(policy)) => remembered.change(policy),
-            (remembered, policy) => *remembered = policy.map(Remembered::new),
+            (remembered, policy) => {
+                if let Some(before) = remembered {
+                    self.last_call = before.last();
+                }
+                *remembered = policy.map(|policy| Remembered::after(policy, self.last_call));
+            }
         }
         self.grant(at, wakes);
     }
@@ -209,8 +214,8 @@ impl<W> Gate<W> {
             Ended::Success => ReadEnd::Answered,
             Ended::Failed { crashed: true, .. } => ReadEnd::Crashed,
             Ended::Failed { crashed: false, .. } | Ended::Neutral => ReadEnd::Broken,
-            Ended::Unreachable
-            | Ended::AuthFailed
+            Ended::Unreachable => ReadEnd::Gone,
+            Ended::AuthFailed
             | Ended::AuthDoubted
             | Ended::NotBegun
             | Ended::RateLimited { .. }

@@ -119,6 +119,8 @@ fn what_was_never_read_is_not_remembered_and_a_crash_loses_all() {
     assert_eq!(end(ReadEnd::Unread), 100.0);
     assert_eq!(end(ReadEnd::Broken), 0.0);
     assert_eq!(end(ReadEnd::Crashed), 200.0);
+    assert_eq!(end(ReadEnd::Broken), 0.0);
+    assert_eq!(end(ReadEnd::Gone), 200.0);
 }
 
 #[test]
@@ -198,4 +200,19 @@ fn slot_time_is_charged_only_where_reading_takes_long() {
     let charged: Vec<_> = (3..40).map(|number| end(&Bench::chain(number, 1), 100)).collect();
     let last = charged.last();
     assert_eq!(last, Some(&None), "they are read for ten seconds of a hundred");
+}
+
+#[test]
+fn jobs_of_an_earlier_memory_are_not_taken_for_others() {
+    let mut bench = Bench::new();
+    let caller = Arc::clone(&bench.caller);
+    let chain = Bench::chain(1, 10);
+    let (chain, priority) = (Some(&chain), Priority::Interactive);
+    let starting = Starting { lane: LANE, chain, caller: &caller, priority, hold: 1.0 };
+    let old = bench.remembered.start(starting, 1, bench.now);
+    let policy = RememberPolicy::default();
+    let mut next = Remembered::after(policy, bench.remembered.last());
+    let new = next.start(starting, 1, bench.now);
+    assert_eq!(next.end(old, ReadEnd::Answered, bench.now), None);
+    assert!(old != new && next.share(new).is_some());
 }
