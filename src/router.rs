@@ -110,9 +110,12 @@ impl RouterActor {
             wants: wants(&job.request),
         };
         let unheard = RefCell::new(Vec::new());
-        let wait = |name: &str| {
-            let model = job.request.model().unwrap_or_default();
+        let wait = |name: &str, target: Option<&str>| {
             let provider = self.routing.provider(name)?;
+            if let Some(model) = target {
+                return Some(provider.expected_wait(model, &job));
+            }
+            let model = job.request.model().unwrap_or_default();
             if !provider.catalogue.list(Listing::Installed).is_younger(STALE, Instant::now()) {
                 unheard.borrow_mut().push(Arc::clone(provider));
             }

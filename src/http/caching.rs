@@ -132,7 +132,7 @@ fn plan(job: &Job, routing: &Routing) -> Result<Plan, GatewayError> {
         wants: Wants::Model,
     };
     let model = asked.model.unwrap_or_default();
-    let wait = |name: &str| {
+    let wait = |name: &str, _: Option<&str>| {
         let provider = routing.provider(name)?;
         (!provider.lacks_model(model)).then_some(Duration::ZERO)
     };

@@ -112,6 +112,11 @@ pub struct Plan {
     pub on_cut: Option<OnCut>,
 }
 
+/// The expected wait at a provider, for the choice between equals: for the model that was asked for,
+/// or for the one that a route's target names. `None` when the provider is known not to have the
+/// former; a target's is asked for in any case.
+pub type Waits<'a> = &'a dyn Fn(&str, Option<&str>) -> Option<Duration>;
+
 impl Routes {
     /// Compiles the rules. `providers` are in the file's order.
     #[must_use]
@@ -145,9 +150,7 @@ impl Routes {
 
     /// The candidates for a request.
     ///
-    /// `draw(n)` is a random number below `n`, for weights; `wait(name)` the expected wait at a
-    /// provider, for the choice between equals, and `None` when the provider is known not to have
-    /// the model.
+    /// `draw(n)` is a random number below `n`, for weights and between equal waits.
     ///
     /// # Errors
     ///
@@ -157,7 +160,7 @@ impl Routes {
         &self,
         asked: Asked<'_>,
         draw: &mut dyn FnMut(u32) -> u32,
-        wait: &dyn Fn(&str) -> Option<Duration>,
+        wait: Waits<'_>,
     ) -> Result<Plan, GatewayError> {
         self.decide(asked, draw, wait, None)
     }
@@ -167,7 +170,7 @@ impl Routes {
         &self,
         asked: Asked<'_>,
         draw: &mut dyn FnMut(u32) -> u32,
-        wait: &dyn Fn(&str) -> Option<Duration>,
+        wait: Waits<'_>,
     ) -> (Result<Plan, GatewayError>, Explanation) {
         let mut explanation = Explanation::default();
         let plan = self.decide(asked, draw, wait, Some(&mut explanation));
@@ -204,7 +207,7 @@ impl Routes {
         &self,
         asked: Asked<'_>,
         draw: &mut dyn FnMut(u32) -> u32,
-        wait: &dyn Fn(&str) -> Option<Duration>,
+        wait: Waits<'_>,
         mut witness: Option<&mut Explanation>,
     ) -> Result<Plan, GatewayError> {
         let policy = self.policy(asked);

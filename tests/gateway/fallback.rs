@@ -4,9 +4,9 @@
 use serde_json::{Value, json};
 
 use crate::client::{Answer, chat, post_json, post_json_with};
-use crate::crowd::{send, waiting};
+use crate::crowd::{chat_with, send, shows, waiting};
 use crate::harness::{Config, Gateway, Provider, Route, Target, Timeouts, spawn_gateway};
-use crate::upstream::{Gate, Script, Upstream, ollama, refusing};
+use crate::upstream::{Gate, Script, Upstream, ollama, openai, refusing};
 
 /// A chat with the route `chat`.
 fn asked() -> Value {
@@ -312,4 +312,30 @@ async fn an_answer_names_what_was_asked_for_unless_a_fallback_gave_it() {
         }
     }
     gateway.end(sent).await;
+}
+
+#[tokio::test]
+async fn equal_targets_go_by_wait_and_not_by_dice() {
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let first = Upstream::spawn(move |_| openai::answer(&["hi"]).head_hold(&held));
+    let second = Upstream::spawn(|call| match call.json()["stream"] == true {
+        true => openai::answer(&["hi"]),
+        false => openai::whole(&["hi"]),
+    });
+    let at =
+        |name: &str, upstream: &Upstream| Provider::openai(name, upstream).slots(1).no_retries();
+    let route = Route::new("chat", [Target::new("first", "small"), Target::new("second", "small")]);
+    let config = Config::new().providers([at("first", &first), at("second", &second)]);
+    let gateway = spawn_gateway(config.route(route).default_providers(["first"])).await;
+    let busy = send(&gateway, &[], chat_with("first", "hi"));
+    shows(&gateway, "first", "in_flight", 1).await;
+    for _ in 0..20 {
+        // By dice, one of two would wait for the held slot.
+        let answer = ask(&gateway).await;
+        assert_eq!(served(&answer).1, Some("second"), "{}", answer.text());
+    }
+    gate.open();
+    assert_eq!(busy.await.unwrap().status, 200);
+    gateway.end(21).await;
 }

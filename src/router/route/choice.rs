@@ -14,7 +14,7 @@ use std::time::Duration;
 use wildmatch::WildMatch;
 
 use super::explanation::{Considered, Explanation, Pick, Rule, Verdict};
-use super::{Asked, Route, RoutedProvider, Routes, Wants};
+use super::{Asked, Route, RoutedProvider, Routes, Waits, Wants};
 use crate::chat::{EdgeReason, ErrorKind, GatewayError, Naming, Origin};
 use crate::job::{Candidate, RoutePart};
 use crate::policy::{DataPolicy, OnCut};
@@ -52,7 +52,7 @@ impl Choice<'_> {
     pub fn choose(
         &mut self,
         draw: &mut dyn FnMut(u32) -> u32,
-        wait: &dyn Fn(&str) -> Option<Duration>,
+        wait: Waits<'_>,
     ) -> Result<(), GatewayError> {
         let routes = self.routes;
         match self.asked.wants {
@@ -82,7 +82,7 @@ impl Choice<'_> {
         } else if let Some((index, route)) = routes.find(model) {
             let pattern = &route.pattern;
             self.matched(|| Rule::Route { number: index + 1, pattern: Arc::clone(pattern) });
-            self.route(route, model, draw);
+            self.route(route, model, draw, wait);
         } else if let Some(providers) = routes.hints.get(model) {
             self.matched(|| Rule::Generic(model.to_owned()));
             self.each(providers, None, Pick::Next);
@@ -121,11 +121,7 @@ impl Choice<'_> {
 
     /// The one that installs or removes a model: the one that is named, else the first that has it,
     /// else the first that would serve it.
-    fn managing(
-        &mut self,
-        named: Option<&str>,
-        wait: &dyn Fn(&str) -> Option<Duration>,
-    ) -> Result<(), GatewayError> {
+    fn managing(&mut self, named: Option<&str>, wait: Waits<'_>) -> Result<(), GatewayError> {
         let routes = self.routes;
         self.matched(|| Rule::Management);
         let model = self.asked.model.unwrap_or_default();
@@ -152,7 +148,7 @@ impl Choice<'_> {
                 };
                 managed.retain(serves);
                 // The sort is stable.
-                managed.sort_by_key(|provider| wait(&provider.name).is_none());
+                managed.sort_by_key(|provider| wait(&provider.name, None).is_none());
             }
         }
         for provider in managed {
@@ -184,30 +180,32 @@ impl Choice<'_> {
         }
     }
 
-    /// Targets by weight, drawn without replacement, then the fallbacks in order.
-    fn route(&mut self, route: &Route, model: &str, draw: &mut dyn FnMut(u32) -> u32) {
+    /// Targets by weight, those of one weight by their waits, then the fallbacks in order.
+    fn route(
+        &mut self,
+        route: &Route,
+        model: &str,
+        draw: &mut dyn FnMut(u32) -> u32,
+        wait: Waits<'_>,
+    ) {
         self.on_cut = Some(route.on_cut);
-        let is_drawn = route.targets.len() > 1;
-        let mut targets: Vec<&TargetSettings> = route.targets.iter().collect();
-        let mut order = Vec::with_capacity(targets.len() + route.fallback.len());
-        while !targets.is_empty() {
-            let total = targets.iter().map(|target| target.weight).fold(0, u32::saturating_add);
-            let mut ticket = draw(total.max(1));
-            let winner =
-                targets.iter().position(|target| match ticket.checked_sub(target.weight) {
-                    Some(left) => {
-                        ticket = left;
-                        false
-                    }
-                    None => true,
-                });
-            let target = targets.remove(winner.unwrap_or(0));
-            let pick = if is_drawn { Pick::Weight(target.weight) } else { Pick::Next };
-            order.push((target, RoutePart::Target, pick));
-        }
+        let pick = match route.targets.as_slice() {
+            [] | [_] => |_| Pick::Next,
+            [first, rest @ ..] if rest.iter().all(|one| one.weight == first.weight) => {
+                |_| Pick::Wait
+            }
+            [_, ..] => Pick::Weight,
+        };
+        let mut targets = drawn(route, draw);
+        by_wait(&mut targets, |target| {
+            let model = target.model.as_deref().unwrap_or(model);
+            wait(&target.provider, Some(model))
+        });
+        let targets = targets.into_iter();
+        let targets = targets.map(|target| (target, RoutePart::Target, pick(target.weight)));
         let fallback = route.fallback.iter();
-        order.extend(fallback.map(|target| (target, RoutePart::Fallback, Pick::Next)));
-        for (target, part, pick) in order {
+        let fallback = fallback.map(|target| (target, RoutePart::Fallback, Pick::Next));
+        for (target, part, pick) in targets.chain(fallback) {
             let (model, part) = (Some(target.model.as_deref().unwrap_or(model)), Some(part));
             let (provider, context) = (&*target.provider, target.context);
             self.add(Named { provider, model, context, part, pick });
@@ -239,16 +237,11 @@ impl Choice<'_> {
 
     /// Equals that have the model, the one with the shortest wait first. When none is known to have
     /// it, the lists may be old, and all are asked.
-    fn equals(
-        &mut self,
-        equals: Vec<Arc<str>>,
-        model: &str,
-        wait: &dyn Fn(&str) -> Option<Duration>,
-    ) {
+    fn equals(&mut self, equals: Vec<Arc<str>>, model: &str, wait: Waits<'_>) {
         if equals.len() < 2 {
             return self.each(&equals, Some(model), Pick::Next);
         }
-        let waits = equals.into_iter().map(|name| (wait(&name), name));
+        let waits = equals.into_iter().map(|name| (wait(&name, None), name));
         let (mut having, lacking): (Vec<_>, Vec<_>) = waits.partition(|(wait, _)| wait.is_some());
         if having.is_empty() {
             let names: Vec<Arc<str>> = lacking.into_iter().map(|(_, name)| name).collect();
@@ -349,6 +342,47 @@ impl Choice<'_> {
         if let Some(witness) = &mut self.witness {
             let (provider, model) = (Arc::clone(provider), Arc::from(model));
             witness.considered.push(Considered { provider, model, pick, verdict, way: None });
+        }
+    }
+}
+
+/// A route's targets, drawn by weight without replacement.
+fn drawn<'a>(route: &'a Route, draw: &mut dyn FnMut(u32) -> u32) -> Vec<&'a TargetSettings> {
+    let mut targets: Vec<&TargetSettings> = route.targets.iter().collect();
+    let mut order = Vec::with_capacity(targets.len());
+    while !targets.is_empty() {
+        let total = targets.iter().map(|target| target.weight).fold(0, u32::saturating_add);
+        let mut ticket = draw(total.max(1));
+        let winner = targets.iter().position(|target| match ticket.checked_sub(target.weight) {
+            Some(left) => {
+                ticket = left;
+                false
+            }
+            None => true,
+        });
+        order.push(targets.remove(winner.unwrap_or(0)));
+    }
+    order
+}
+
+/// Sorts those of one weight among the places that were drawn for that weight, the shortest wait
+/// first. Weights keep their shares, and between equal waits the dice decide.
+fn by_wait(order: &mut [&TargetSettings], wait: impl Fn(&TargetSettings) -> Option<Duration>) {
+    let mut weights: Vec<u32> = order.iter().map(|target| target.weight).collect();
+    weights.sort_unstable();
+    weights.dedup();
+    for weight in weights {
+        let (places, mut equals): (Vec<usize>, Vec<&TargetSettings>) =
+            order.iter().copied().enumerate().filter(|(_, one)| one.weight == weight).unzip();
+        if equals.len() < 2 {
+            continue;
+        }
+        // The sort is stable, and calls this once for each.
+        equals.sort_by_cached_key(|target| wait(target).unwrap_or(Duration::MAX));
+        for (place, target) in places.into_iter().zip(equals) {
+            if let Some(one) = order.get_mut(place) {
+                *one = target;
+            }
         }
     }
 }

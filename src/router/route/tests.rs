@@ -84,7 +84,7 @@ fn plan_as(
     hint: Option<&str>,
     policy: Option<DataPolicy>,
 ) -> Result<Vec<String>, ErrorKind> {
-    let wait = |name: &str| Some(Duration::from_secs(u64::from(name == "cloud")));
+    let wait = |name: &str, _: Option<&str>| Some(Duration::from_secs(u64::from(name == "cloud")));
     let asked = Asked { model, hint, policy, caller, wants: Wants::Model };
     match routes().plan(asked, &mut |_| 0, &wait) {
         Ok(plan) => Ok(plan
@@ -181,7 +181,7 @@ fn an_unknown_hint_is_refused_with_the_known_ones() {
         caller: &asker,
         wants: Wants::Model,
     };
-    let error = routes().plan(asked, &mut |_| 0, &|_| Some(Duration::ZERO)).unwrap_err();
+    let error = routes().plan(asked, &mut |_| 0, &|_, _| Some(Duration::ZERO)).unwrap_err();
     assert_eq!(error.kind, ErrorKind::InvalidRequest);
     assert_eq!(error.message, "unknown model_hint `quick`; known are fast, local, nobody, secure");
     assert_eq!(plan(None, Some("nobody")), Err(ErrorKind::ModelNotFound));
@@ -199,16 +199,52 @@ fn weights_are_honoured_over_all_draws() {
     };
     let first = |ticket: u32| {
         let plan =
-            routes().plan(asked, &mut |below| ticket.min(below - 1), &|_| Some(Duration::ZERO));
+            routes().plan(asked, &mut |below| ticket.min(below - 1), &|_, _| Some(Duration::ZERO));
         plan.unwrap().candidates[0].provider.to_string()
     };
     let firsts: Vec<String> = (0..4).map(first).collect();
     assert_eq!(firsts, ["cloud", "cloud", "cloud", "ollama"]);
 }
 
+#[test]
+fn targets_of_one_weight_go_by_wait_and_only_equal_waits_by_dice() {
+    let targets = ["a", "b", "c", "d"].map(|name| provider(name, Trust::Local, "m", &["none"]));
+    let weights = [("a", 2), ("b", 2), ("c", 2), ("d", 5)];
+    let route = |weights: &[(&str, u32)]| RouteSettings {
+        model: "x".into(),
+        targets: weights.iter().map(|(name, weight)| target(name, name, *weight)).collect(),
+        ..RouteSettings::default()
+    };
+    let asker = caller(&["*"], &["*"], None);
+    let first = |weights: &[(&str, u32)], seconds: [u64; 4], seed: u64| {
+        let settings = DefaultSettings { providers: vec!["a".into()] };
+        let routes = Routes::new(targets.to_vec(), &[route(weights)], &[].into(), &settings);
+        let (hint, policy, wants) = (None, None, Wants::Model);
+        let asked = Asked { model: Some("x"), hint, policy, caller: &asker, wants };
+        let wait = |name: &str, model: Option<&str>| {
+            assert_eq!(model, Some(name), "the target's own model");
+            Some(Duration::from_secs(seconds["abcd".find(name).unwrap()]))
+        };
+        let mut dice = fastrand::Rng::with_seed(seed);
+        let plan = routes.plan(asked, &mut |below| dice.u32(..below), &wait).unwrap();
+        plan.candidates[0].provider.to_string()
+    };
+    let count = |weights: &[(&str, u32)], seconds: [u64; 4], name: &str| {
+        (0..1000).filter(|seed| first(weights, seconds, *seed) == name).count()
+    };
+    assert_eq!(count(&weights[..3], [3, 1, 2, 0], "b"), 1000);
+    assert_eq!(count(&weights[..3], [2, 1, 1, 0], "a"), 0);
+    let half = count(&weights[..3], [2, 1, 1, 0], "b");
+    assert!((400..600).contains(&half), "{half} of 1000 between two equal waits");
+    // Six shares of eleven for the three, whichever of them it is.
+    let share = count(&weights, [3, 1, 2, 9], "b");
+    assert!((495..595).contains(&share), "{share} of 1000 for the shortest wait of its weight");
+    assert_eq!(share + count(&weights, [3, 1, 2, 9], "d"), 1000);
+}
+
 fn explained(asker: &Caller, model: Option<&str>, hint: Option<&str>) -> Explanation {
     let asked = Asked { model, hint, policy: None, caller: asker, wants: Wants::Model };
-    let wait = |name: &str| (name != "twin").then(|| Duration::from_secs(1));
+    let wait = |name: &str, _: Option<&str>| (name != "twin").then(|| Duration::from_secs(1));
     let (plan, explanation) = routes().explain(asked, &mut |_| 0, &wait);
     let plan = plan.map(|plan| plan.candidates).unwrap_or_default();
     let kept = explanation.considered.iter().filter(|one| one.verdict == Verdict::Candidate);
@@ -232,7 +268,7 @@ fn equals_known_to_lack_the_model_are_not_asked_unless_all_lack_it() {
         caller: &asker,
         wants: Wants::Model,
     };
-    let plan = routes().plan(asked, &mut |_| 0, &|_| None).unwrap();
+    let plan = routes().plan(asked, &mut |_| 0, &|_, _| None).unwrap();
     let asked: Vec<&str> = plan.candidates.iter().map(|one| &*one.provider).collect();
     assert_eq!(asked, ["cloud", "twin"], "the lists may be old");
 }
@@ -297,7 +333,7 @@ proptest! {
             caller: &asker,
             wants: Wants::Model,
         };
-        if let Ok(plan) = routes().plan(asked, &mut |below| ticket % below, &|_| Some(Duration::ZERO)) {
+        if let Ok(plan) = routes().plan(asked, &mut |below| ticket % below, &|_, _| Some(Duration::ZERO)) {
             prop_assert_eq!(plan.policy, Some(DataPolicy::Local));
             prop_assert!(plan.candidates.iter().all(|candidate| &*candidate.provider != "cloud"));
         }

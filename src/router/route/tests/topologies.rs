@@ -135,7 +135,7 @@ fn ten_thousand_random_topologies_call_no_cloud_for_a_local_only_request() {
             let asked = Asked { model, hint, policy, caller: &asker, wants: Wants::Model };
             let mut draws = dice.fork();
             let waits = dice.u64(..);
-            let wait = |name: &str| {
+            let wait = |name: &str, _: Option<&str>| {
                 let wait = waits.rotate_left(name.len() as u32 * 7) % 5;
                 (wait > 0).then(|| Duration::from_secs(wait))
             };
