@@ -3,7 +3,7 @@
 //! It owns the simulated clock, the requests and the report. The gate's own code,
 //! [`crate::admission::gate::Gate`], makes every decision; it takes the time as an argument.
 //! [`options`] reads the command line, [`arrivals`] generates the requests, [`simulation`] runs
-//! them and [`report`] describes the result.
+//! them, [`advice`] finds the limits with which they would fit, and [`report`] describes the result.
 //!
 //! It refuses to model what it cannot know: providers do not fail here, refused clients do not
 //! retry, and there is no fallback to another provider.
@@ -12,6 +12,7 @@
 //! machine. It reads no clock and awaits nothing, so that an hour of arrivals takes only as long as
 //! its decisions.
 
+pub mod advice;
 pub mod agents;
 pub mod arrivals;
 mod asking;
@@ -52,7 +53,9 @@ impl Scenario {
     #[must_use]
     pub fn run(&self, origin: Instant) -> Report {
         let ran = Simulation::new(self, origin).run();
-        Report::new(self, &ran)
+        let report = Report::new(self, &ran);
+        let advice = advice::advice(self, &report, origin);
+        report.advised(advice)
     }
 
     fn limits(&self) -> Limits {

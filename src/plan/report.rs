@@ -15,6 +15,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Scenario;
+use super::advice::Advice;
 use super::simulation::{Fate, Ran};
 use crate::chat::RefusalReason;
 use crate::policy::Priority;
@@ -70,6 +71,8 @@ pub struct Report {
     pub batch_wait: Option<Waits>,
     /// The most requests that ever waited at once.
     pub longest_line: u64,
+    /// With what the load would fit, each by itself; empty if it fits, or if nothing helps.
+    pub advice: Vec<Advice>,
     /// What the numbers mean.
     pub verdict: String,
 }
@@ -118,6 +121,7 @@ impl Report {
             interactive_wait: of(Priority::Interactive),
             batch_wait: of(Priority::Batch),
             longest_line: ran.longest_line,
+            advice: Vec::new(),
             verdict: String::new(),
         };
         for fate in &ran.fates {
@@ -127,8 +131,33 @@ impl Report {
                 Fate::Refused(reason) => *report.refused.entry(*reason).or_default() += 1,
             }
         }
-        report.verdict = verdict::verdict(&report);
         report
+    }
+
+    /// The report with what would help, and its verdict.
+    #[must_use]
+    pub fn advised(mut self, advice: Vec<Advice>) -> Self {
+        self.advice = advice;
+        self.verdict = verdict::verdict(&self);
+        self
+    }
+
+    /// How many were refused or cut off.
+    #[must_use]
+    pub fn lost(&self) -> usize {
+        self.refusals() + self.cut_off
+    }
+
+    /// The share of them, 0 to 1.
+    #[must_use]
+    pub fn lost_share(&self) -> f64 {
+        self.share(self.lost())
+    }
+
+    /// Whether all requests together need as many slots as there are, so that no line would do.
+    #[must_use]
+    pub fn is_too_much(&self) -> bool {
+        self.offered >= f64::from(self.slots)
     }
 
     /// How many were never admitted.
@@ -207,13 +236,19 @@ impl Report {
     }
 }
 
-/// The waits of the admitted requests, of one class or of all.
+/// Whether so few of the requests are lost that the setup counts as working: under one in a hundred.
+#[must_use]
+pub fn is_bearable(lost: usize, requests: usize) -> bool {
+    lost == 0 || lost * 100 < requests
+}
+
 /// The smallest of the sorted values that at least this share did not exceed; 0 if there are none.
 pub(super) fn quantile(sorted: &[f64], share: f64) -> f64 {
     let rank = (share * sorted.len() as f64).ceil() as usize;
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()
 }
 
+/// The waits of the admitted requests, of one class or of all.
 fn waits(scenario: &Scenario, ran: &Ran, priority: Option<Priority>) -> Vec<f64> {
     let both = scenario.coming.iter().zip(&ran.fates);
     let of_class = both.filter(|(one, _)| priority.is_none_or(|class| one.priority == class));

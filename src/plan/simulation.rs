@@ -60,6 +60,8 @@ pub struct Simulation<'a> {
     running: HashMap<usize, Permit>,
     waiting: HashMap<usize, Key>,
     fates: Vec<Fate>,
+    /// How many were refused or cut off until now.
+    lost: usize,
     longest_line: usize,
     /// The callers' names, interactive ones first, then batch ones.
     names: [Vec<Arc<str>>; 2],
@@ -93,6 +95,7 @@ impl<'a> Simulation<'a> {
             running: HashMap::new(),
             waiting: HashMap::new(),
             fates: Vec::with_capacity(scenario.coming.len()),
+            lost: 0,
             longest_line: 0,
             names: [names("interactive"), names("batch")],
             model: Arc::from("planned"),
@@ -102,6 +105,19 @@ impl<'a> Simulation<'a> {
     /// Runs until all requests have arrived and the last of them has ended.
     #[must_use]
     pub fn run(mut self) -> Ran {
+        self.advance(usize::MAX);
+        Ran { fates: self.fates, longest_line: self.longest_line as u64 }
+    }
+
+    /// Whether no more than so many are lost. Runs until that is known.
+    #[must_use]
+    pub fn loses_at_most(mut self, most: usize) -> bool {
+        self.advance(most);
+        self.lost <= most
+    }
+
+    /// Runs on as long as no more than so many are lost.
+    fn advance(&mut self, most: usize) {
         for (number, coming) in self.scenario.coming.iter().enumerate() {
             // A call that ends at the moment of an arrival frees its slot for that arrival.
             while let Some(Reverse((at, event))) = self.events.peek().copied()
@@ -111,11 +127,15 @@ impl<'a> Simulation<'a> {
                 self.happen(at, event);
             }
             self.come(number, coming);
+            if self.lost > most {
+                return;
+            }
         }
-        while let Some(Reverse((at, event))) = self.events.pop() {
+        while self.lost <= most
+            && let Some(Reverse((at, event))) = self.events.pop()
+        {
             self.happen(at, event);
         }
-        Ran { fates: self.fates, longest_line: self.longest_line as u64 }
     }
 
     fn come(&mut self, number: usize, coming: &Coming) {
@@ -193,6 +213,7 @@ impl<'a> Simulation<'a> {
     fn note(&mut self, number: usize, fate: Fate) {
         if let Some(noted) = self.fates.get_mut(number) {
             *noted = fate;
+            self.lost += usize::from(!matches!(fate, Fate::Served { .. }));
         }
     }
 

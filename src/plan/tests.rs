@@ -4,7 +4,11 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
+use proptest::prelude::*;
+
+use super::advice::Advice;
 use super::arrivals::{Coming, Distribution, Mix, Rate, poisson};
+use super::report::is_bearable;
 use super::*;
 use crate::chat::RefusalReason;
 use crate::policy::Priority;
@@ -124,6 +128,80 @@ fn batch_gives_way_to_interactive() {
     let report = run(&scenario);
     let (interactive, batch) = (report.interactive_wait.unwrap(), report.batch_wait.unwrap());
     assert!(batch.mean > interactive.mean * 1.2, "{interactive:?} {batch:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// Whatever is advised was simulated: with it the load fits, and with one less it does not.
+    #[test]
+    fn with_the_advice_the_load_fits_and_with_one_less_it_does_not(
+        slots in 1u32..6,
+        load in 0.2f64..1.6,
+        (burst, clients) in (1u32..15, 1u32..4),
+        (max_queue, max_wait, deadline) in (0u32..20, 1u64..40, 10u64..90),
+        batch_share in prop_oneof![Just(0.0), 0.0f64..1.0],
+        seed in 0u64..1000,
+    ) {
+        let (hold, distribution) = (Duration::from_secs(5), Distribution::Exponential);
+        let mix = Mix { hold, distribution, clients, batch_share };
+        let (duration, rate) = (Duration::from_secs(900), Rate(load * f64::from(slots) / 5.0));
+        let coming = poisson(rate, burst, duration, mix, &mut Rng::with_seed(seed)).unwrap();
+        let [max_wait, deadline] = [max_wait, deadline].map(Duration::from_secs);
+        let scenario = Scenario { slots, max_queue, max_wait, deadline, coming, duration, seed };
+        let report = run(&scenario);
+        let fits = |report: &Report| is_bearable(report.lost(), report.requests);
+        prop_assert!(!fits(&report) || report.advice.is_empty());
+        for advice in &report.advice {
+            let with = run(&advice.applied(&scenario));
+            prop_assert!(fits(&with), "{advice:?}: {with}");
+            prop_assert_eq!(advice.lost_share, with.lost_share());
+            for less in one_less(advice) {
+                let without = run(&less.applied(&scenario));
+                prop_assert!(!fits(&without), "{advice:?}, {less:?}: {without}");
+            }
+        }
+        let is_of_slots = |advice: &Advice| *advice == Advice { max_queue: None, max_wait: None, deadline: None, ..*advice };
+        prop_assert!(!report.is_too_much() || report.advice.iter().all(is_of_slots));
+    }
+}
+
+/// The same advice with each of its limits one smaller.
+fn one_less(advice: &Advice) -> Vec<Advice> {
+    let limits = [
+        advice.slots.map(|slots| Advice { slots: Some(slots - 1), ..*advice }),
+        advice.max_queue.map(|queue| Advice { max_queue: Some(queue - 1), ..*advice }),
+        advice.max_wait.map(|wait| Advice { max_wait: Some(wait - 1), ..*advice }),
+        advice.deadline.map(|deadline| Advice { deadline: Some(deadline - 1), ..*advice }),
+    ];
+    limits.into_iter().flatten().collect()
+}
+
+#[test]
+fn only_what_helps_is_advised() {
+    let advised = |scenario: &Scenario| {
+        let report = run(scenario);
+        assert!(!is_bearable(report.lost(), report.requests), "{report}");
+        report.advice
+    };
+    let slots_alone = |advice: &[Advice]| {
+        assert!(advice.iter().all(|one| one.max_queue.is_none() && one.max_wait.is_none()));
+        advice.iter().find_map(|one| one.slots)
+    };
+    // More than the slots can do: no line is long enough, and one more slot is not enough.
+    let flood =
+        Scenario { max_queue: 8, max_wait: Duration::from_secs(20), ..unlimited(2, 0.9, DAY / 8) };
+    let slots = slots_alone(&advised(&flood)).unwrap();
+    assert!((9..14).contains(&slots), "{slots}");
+    // The line is long enough and nobody reaches its end: a longer one would change nothing.
+    let impatient = Scenario { max_wait: Duration::from_secs(1), ..unlimited(4, 0.3, DAY / 24) };
+    let advice = advised(&impatient);
+    assert!(advice.iter().all(|one| one.max_queue.is_none()), "{advice:?}");
+    assert!(advice.iter().any(|one| one.max_wait.is_some()), "{advice:?}");
+    // Longer than the deadline: no slots, line or patience make calls shorter.
+    let hasty = Scenario { deadline: Duration::from_secs(5), ..unlimited(9, 0.3, DAY) };
+    let advice = advised(&hasty);
+    assert!(matches!(advice[..], [Advice { deadline: Some(_), slots: None, .. }]), "{advice:?}");
 }
 
 #[test]

@@ -1,0 +1,171 @@
+//! What would make a load fit: the fewest slots, the shortest line, the least patience and the
+//! earliest deadline with which less than one request in a hundred is lost.
+//!
+//! It owns the search. It advises only what was simulated and helped, each by itself; a line and
+//! patience together only where neither is enough. Where all requests together need more slots than
+//! there are, a line only delays their refusal, and more slots alone are tried.
+//!
+//! The one thing to know: a value is found between one that fails and one that fits, until they
+//! differ by one. With the advice the load fits, and with one less it does not; no formula is
+//! involved.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::Scenario;
+use super::report::{Report, is_bearable};
+use super::simulation::Simulation;
+
+/// A change of limits with which the load fits. What is `None` stays as it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Advice {
+    /// Calls at one time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slots: Option<u32>,
+    /// Requests that may wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_queue: Option<u32>,
+    /// How long a request may wait, in whole seconds.
+    #[serde(rename = "max_wait_seconds", skip_serializing_if = "Option::is_none")]
+    pub max_wait: Option<u64>,
+    /// How long a request may take in total, in whole seconds.
+    #[serde(rename = "deadline_seconds", skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<u64>,
+    /// The share of requests that is still lost, 0 to 1.
+    pub lost_share: f64,
+    /// Nineteen in twenty of the admitted requests would wait no longer, in seconds.
+    pub wait_p95_seconds: f64,
+}
+
+/// The longest deadline that is advised.
+const DAY: u64 = 86_400;
+/// The most slots that a provider may have.
+const MOST_SLOTS: u64 = 100_000;
+
+/// What would help, each by itself; nothing where the load fits, or where nothing helps.
+#[must_use]
+pub fn advice(scenario: &Scenario, report: &Report, origin: Instant) -> Vec<Advice> {
+    if is_bearable(report.lost(), report.requests) {
+        return Vec::new();
+    }
+    let search = Search { scenario, origin };
+    let none = Advice::default();
+    let slots = search.least(Knob::Slots, none);
+    if report.is_too_much() {
+        return slots.into_iter().collect();
+    }
+    let (queue, wait) = (search.least(Knob::Queue, none), search.least(Knob::Wait, none));
+    // Neither alone: as much patience as helps, then a line for it.
+    let both = || {
+        let endless = search.most(Knob::Queue);
+        let wait = search.least(Knob::Wait, Knob::Queue.set(none, endless))?;
+        search.least(Knob::Queue, Advice { max_queue: None, ..wait })
+    };
+    let both = if queue.is_none() && wait.is_none() { both() } else { None };
+    let deadline = search.least(Knob::Deadline, none);
+    [slots, queue, wait, both, deadline].into_iter().flatten().collect()
+}
+
+/// A limit that may change.
+#[derive(Debug, Clone, Copy)]
+enum Knob {
+    Slots,
+    Queue,
+    Wait,
+    Deadline,
+}
+
+impl Knob {
+    fn set(self, advice: Advice, value: u64) -> Advice {
+        let narrow = u32::try_from(value).unwrap_or(u32::MAX);
+        match self {
+            Self::Slots => Advice { slots: Some(narrow), ..advice },
+            Self::Queue => Advice { max_queue: Some(narrow), ..advice },
+            Self::Wait => Advice { max_wait: Some(value), ..advice },
+            Self::Deadline => Advice { deadline: Some(value), ..advice },
+        }
+    }
+}
+
+impl Advice {
+    /// The scenario with these limits.
+    #[must_use]
+    pub fn applied(&self, scenario: &Scenario) -> Scenario {
+        let seconds = |value: Option<u64>| value.map(Duration::from_secs);
+        Scenario {
+            slots: self.slots.unwrap_or(scenario.slots),
+            max_queue: self.max_queue.unwrap_or(scenario.max_queue),
+            max_wait: seconds(self.max_wait).unwrap_or(scenario.max_wait),
+            deadline: seconds(self.deadline).unwrap_or(scenario.deadline),
+            ..scenario.clone()
+        }
+    }
+}
+
+/// A search around one scenario.
+struct Search<'a> {
+    scenario: &'a Scenario,
+    origin: Instant,
+}
+
+impl Search<'_> {
+    /// The least value of a limit above the present one with which the load fits, beside other
+    /// changes; `None` if there is none.
+    fn least(&self, knob: Knob, beside: Advice) -> Option<Advice> {
+        let value = between(self.now(knob), self.most(knob), |value| {
+            let trial = knob.set(beside, value).applied(self.scenario);
+            let bearable = trial.coming.len().saturating_sub(1) / 100;
+            Simulation::new(&trial, self.origin).loses_at_most(bearable)
+        })?;
+        let found = knob.set(beside, value);
+        let trial = found.applied(self.scenario);
+        let report = Report::new(&trial, &Simulation::new(&trial, self.origin).run());
+        Some(Advice { lost_share: report.lost_share(), wait_p95_seconds: report.wait.p95, ..found })
+    }
+
+    fn now(&self, knob: Knob) -> u64 {
+        match knob {
+            Knob::Slots => self.scenario.slots.into(),
+            Knob::Queue => self.scenario.max_queue.into(),
+            Knob::Wait => self.scenario.max_wait.as_secs(),
+            Knob::Deadline => self.scenario.deadline.as_secs(),
+        }
+    }
+
+    /// More than this cannot make a difference, or is nothing to advise.
+    fn most(&self, knob: Knob) -> u64 {
+        let requests = self.scenario.coming.len() as u64;
+        match knob {
+            Knob::Slots => requests.min(MOST_SLOTS),
+            Knob::Queue => requests,
+            Knob::Wait => self.scenario.deadline.as_secs(),
+            Knob::Deadline => DAY,
+        }
+    }
+}
+
+/// The least value above `low`, which does not fit, up to `most`: it fits and the one below it does
+/// not. `None` if none of those that were tried fits, `most` among them.
+fn between(mut low: u64, most: u64, fits: impl Fn(u64) -> bool) -> Option<u64> {
+    let mut step = 1;
+    let mut high = loop {
+        let tried = low.saturating_add(step).min(most);
+        if tried <= low {
+            return None;
+        }
+        if fits(tried) {
+            break tried;
+        }
+        (low, step) = (tried, step * 2);
+    };
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if fits(middle) {
+            high = middle;
+        } else {
+            low = middle;
+        }
+    }
+    Some(high)
+}
