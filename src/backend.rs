@@ -151,6 +151,11 @@ pub trait Backend: Sync {
     /// What an operator can do if the provider cannot be reached, as a clause for the error
     /// message.
     fn unreachable_hint(&self) -> &'static str;
+
+    /// The same for a gateway in a container, where that has a usual cause of its own.
+    fn unreachable_hint_in_container(&self) -> &'static str {
+        self.unreachable_hint()
+    }
 }
 
 /// Where a path that is passed on belongs.

@@ -126,6 +126,12 @@ impl Backend for Ollama {
     fn unreachable_hint(&self) -> &'static str {
         "is Ollama running? start it with `ollama serve`"
     }
+
+    fn unreachable_hint_in_container(&self) -> &'static str {
+        "is Ollama running? start it with `ollama serve`; in this container `localhost` is the container itself, and an \
+         Ollama on the host listens on the host's loopback only, where no container gets to, unless it has \
+         `OLLAMA_HOST=0.0.0.0`"
+    }
 }
 
 #[cfg(test)]

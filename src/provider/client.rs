@@ -12,6 +12,7 @@
 mod body;
 mod call;
 mod connect;
+mod container;
 mod exchange_io;
 mod pool;
 mod tls;
@@ -30,6 +31,7 @@ use bytes::Bytes;
 use super::Provider;
 use super::failed::Failed;
 use super::retry::Failure;
+use crate::backend::Backend;
 use crate::chat::{ErrorKind, GatewayError, RawHead};
 use crate::secret::Secret;
 use crate::wire::http1::FramingError;
@@ -190,7 +192,7 @@ impl SendError {
                     (Failure::LocalResource, "the gateway has run out of connections".to_owned())
                 }
                 failure => {
-                    let why = reason(failure, provider.backend.unreachable_hint());
+                    let why = reason(failure, hint(provider.backend, container::is_around()));
                     (Failure::Connect, format!("cannot reach provider `{name}`: {why}"))
                 }
             }
@@ -272,6 +274,15 @@ fn header(name: &str, value: &Secret) -> Option<(HeaderName, HeaderValue)> {
     Some((name, value))
 }
 
+/// What an operator can do if the provider cannot be reached.
+fn hint(backend: &dyn Backend, is_in_container: bool) -> &'static str {
+    if is_in_container {
+        backend.unreachable_hint_in_container()
+    } else {
+        backend.unreachable_hint()
+    }
+}
+
 /// Why connecting failed and what to do about it, without addresses.
 fn reason(failure: &ConnectFailure, hint: &str) -> String {
     let why = match failure {
@@ -310,5 +321,30 @@ fn unreachable_proxy(failure: &ConnectFailure) -> String {
     match failure {
         ConnectFailure::Dns(_) => format!("the name of its proxy is not known; {hint}"),
         failure => format!("its proxy cannot be reached: {}", reason(failure, hint)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::settings::BackendName;
+
+    #[test]
+    fn a_refused_connection_in_a_container_names_the_usual_cause() {
+        let refused = ConnectFailure::Tcp(io::Error::from(io::ErrorKind::ConnectionRefused));
+        let ollama = BackendName::Ollama.spoken();
+        let (outside, inside) = (hint(ollama, false), hint(ollama, true));
+        assert!(!outside.contains("container"), "{outside}");
+        let said = reason(&refused, inside);
+        for word in [
+            "connection refused; ",
+            "`localhost` is the container",
+            "OLLAMA_HOST=0.0.0.0",
+            "`ollama serve`",
+        ] {
+            assert!(said.contains(word), "{word}: {said}");
+        }
+        let openai = BackendName::Openai.spoken();
+        assert_eq!(hint(openai, true), hint(openai, false));
     }
 }

@@ -1,5 +1,6 @@
 """The real image and the compose file, on a real Docker engine: see engine.py for what stands in for what."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -74,6 +75,35 @@ class Project:
         said = self.engine.curl("--write-out", "\n%{http_code}", *authorization, *more, f"http://127.0.0.1:{port}{path}")
         body, _, status = said.rpartition("\n")
         return int(status), body
+
+
+@contextlib.contextmanager
+def container(engine, *arguments):
+    """A container of the image, for the length of the block; yields how to ask its published port 8000."""
+    name = engine.docker("run", "--detach", "--publish", "127.0.0.1::8000", *arguments).split()[-1]
+    try:
+        engine.docker("run", "--rm", "--network", f"container:{name}", "--entrypoint", "sh", "redis:7.4-alpine", "-c",
+                      "until wget -q -O /dev/null http://127.0.0.1:8000/readyz; do sleep 0.1; done")
+        address = engine.docker("port", name, "8000").strip()
+        yield lambda *more: engine.curl(
+            "--header", f"authorization: Bearer {KEY}", "--header", "content-type: application/json", "--data", QUESTION, *more,
+            f"http://{address}/v1/chat"
+        )
+    finally:
+        engine.docker("rm", "--force", name)
+
+
+def test_the_demonstration_can_be_reached(engine):
+    with container(engine, "llm-gateway:local", "demo") as ask:
+        assert json.loads(ask())["provider"] == "ollama"
+
+
+def test_a_refused_connection_names_the_usual_cause(engine):
+    # On the machine an Ollama listens on loopback; a container asks the address of the machine on its own network.
+    host = ["--add-host", "host.docker.internal:host-gateway", "--env", "OLLAMA_BASE_URL=http://host.docker.internal:11434"]
+    with container(engine, *host, "--env", f"API_KEYS={KEY}", "llm-gateway:local") as ask:
+        said = json.loads(ask())["detail"]
+    assert "connection refused" in said and "OLLAMA_HOST=0.0.0.0" in said, said
 
 
 def test_everything_is_up_and_what_can_be_is_healthy(project):

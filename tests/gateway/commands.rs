@@ -12,7 +12,9 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
 use crate::client::{ask, chat, get, post_json, post_json_with, stream, streamed_chat};
-use crate::harness::{Printed, Provider, Signal, run, run_in, spawn_demo, spawn_gateway};
+use crate::harness::{
+    Printed, Provider, Signal, run, run_in, spawn_demo, spawn_gateway, spawn_gateway_in,
+};
 use crate::patience::{eventually, within};
 use crate::upstream::{Gate, Upstream, ollama};
 
@@ -291,6 +293,35 @@ async fn the_demonstration_answers_without_a_file_a_model_or_a_key() {
     let streamed = stream(&gateway.url("/v1/chat"), &streamed_chat("hi")).await;
     assert!(streamed.rest().await.text().ends_with("data: [DONE]\n\n"));
     gateway.end(2).await;
+}
+
+#[tokio::test]
+async fn the_demonstration_of_an_image_is_reachable_and_its_knobs_ask_for_a_token() {
+    // What the image sets, with a port that is free.
+    let variables = [("LLM_GATEWAY__SERVER__LISTEN", "0.0.0.0:0")];
+    let mut gateway = spawn_gateway_in(TempDir::new().unwrap(), &["demo"], &variables).await;
+    let port = gateway.address().port();
+    gateway.logged(&format!("gateway listening on http://0.0.0.0:{port}")).await;
+    let url = format!("http://127.0.0.1:{port}/v1/chat");
+    assert_eq!(post_json(&url, &chat("hi")).await.status, 200);
+    let bearer = eventually(
+        || format!("the commands are printed: {:#?}", gateway.printed_lines()),
+        async || {
+            let lines = gateway.printed_lines();
+            let chat = format!("curl http://localhost:{port}/v1/chat");
+            let token = lines.iter().find_map(|line| line.split_once("Bearer "))?.1.to_owned();
+            let is_whole = lines.iter().any(|line| line.contains(&chat));
+            is_whole.then(|| token.trim_end_matches('\'').to_owned())
+        },
+    )
+    .await;
+    let admin = gateway.admin_url("/admin/providers");
+    let authorization = format!("Bearer {bearer}");
+    assert_eq!(get(&admin).await.status, 401);
+    let own = [("authorization", authorization.as_str())];
+    assert_eq!(ask("GET", &admin, &own).await.status, 200);
+    gateway.signal(Signal::Term);
+    assert_eq!(gateway.exited().await.code(), Some(0));
 }
 
 #[tokio::test]
