@@ -22,6 +22,7 @@ mod playground;
 mod verdict;
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +43,7 @@ use crate::http::Front;
 use crate::listener::end_after_upgrade;
 use crate::secret::Secret;
 use crate::telemetry::journal::JOURNAL;
-use crate::telemetry::{ProviderState, metrics};
+use crate::telemetry::{KeysState, ProviderState, WaitPredicted, metrics};
 
 pub use feed::Feed;
 
@@ -136,8 +137,14 @@ async fn events(admin: Data<Admin>) -> HttpResponse {
 }
 
 async fn scrape(admin: Data<Admin>) -> HttpResponse {
+    let mut queued: BTreeMap<Arc<str>, u64> = BTreeMap::new();
     for provider in &admin.front.routing().providers {
         let status = provider.status();
+        for (key, count) in &status.gate.queued_by_caller {
+            *queued.entry(Arc::clone(key)).or_default() += count;
+        }
+        let wait = Duration::from_millis(status.gate.predicted_wait_ms);
+        WaitPredicted { provider: status.name, wait }.emit();
         ProviderState {
             provider: status.name,
             in_flight: u64::from(status.gate.in_flight),
@@ -154,6 +161,7 @@ async fn scrape(admin: Data<Admin>) -> HttpResponse {
         }
         .emit();
     }
+    KeysState { queued }.emit();
     HttpResponse::Ok()
         .content_type("text/plain; version=0.0.4; charset=utf-8")
         .body(metrics::render())

@@ -19,6 +19,7 @@ mod asking;
 mod files;
 pub mod models;
 pub mod options;
+mod recording;
 pub mod report;
 pub mod simulation;
 

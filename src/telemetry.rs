@@ -14,6 +14,7 @@ mod facts;
 mod floods;
 mod health;
 pub mod journal;
+mod keys;
 mod limits;
 mod loads;
 pub mod logging;
@@ -35,6 +36,7 @@ pub use floods::RequestRefused;
 pub use health::{
     BreakerClosed, BreakerOpened, HealthChanged, HealthChecked, RequestQuarantined, Restarted,
 };
+pub use keys::{KeysState, WaitPredicted};
 pub use limits::{LimitDecision, Limited};
 pub use loads::{LoadedBy, ModelLoaded, ModelsLoaded};
 pub use outcome::Outcome;

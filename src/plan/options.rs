@@ -12,9 +12,11 @@ use super::Scenario;
 use super::agents::options::AgentOptions;
 use super::agents::sources::{self, Gateway};
 use super::arrivals::{self, Distribution, Mix, Rate};
+use super::models::log;
 use super::models::recorded::{LoadTime, Unsaid};
 use super::models::sources::{Planned, Server};
 use super::models::table::Draw;
+use super::recording;
 use crate::admission::Limits;
 use crate::admission::remembered::RememberPolicy;
 use crate::sim::model_size;
@@ -29,7 +31,8 @@ pub struct PlanOptions {
     /// Requests per second, minute or hour on average, at random moments: 2/s, 90/m, 400/h
     #[arg(long, value_name = "RATE", required_unless_present_any = ["arrivals_file", "models", "agents"])]
     arrivals: Option<Rate>,
-    /// A file with a line per request: the seconds of its arrival and, if known, of its call
+    /// A file with a line per request, the seconds of its arrival and, if known, of its call; or a
+    /// gateway's log as JSON
     #[arg(long, value_name = "FILE", conflicts_with_all = ["arrivals", "burst", "duration"])]
     arrivals_file: Option<PathBuf>,
     /// A file with a line per key and model: KEY MODEL ARRIVALS ANSWER LOAD, then the model's SIZE
@@ -42,7 +45,7 @@ pub struct PlanOptions {
     #[arg(long, value_name = "[MODEL=]TIME", requires = "models", conflicts_with_all = OTHERS)]
     load: Vec<LoadTime>,
     /// A key of the log whose requests are batch work
-    #[arg(long, value_name = "KEY", requires = "work", conflicts_with_all = ["arrivals", "arrivals_file"])]
+    #[arg(long, value_name = "KEY", conflicts_with = "arrivals")]
     batch: Vec<String>,
     /// Models that fit in memory, with --models [default: 1, with --memory as many as its size allows]
     #[arg(long, value_name = "N", requires = "models", conflicts_with_all = OTHERS, value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -118,7 +121,13 @@ impl PlanOptions {
                 let text = std::fs::read_to_string(file);
                 let wrong = |what: String| format!("{}: {what}", file.display());
                 let text = text.map_err(|error| wrong(format!("cannot be read: {error}")))?;
-                let coming = arrivals::read(&text, mix, &mut random).map_err(wrong)?;
+                let coming = if log::is_log(&text) {
+                    let provider = self.provider.as_deref();
+                    recording::read(&text, provider, &self.batch, &mut random)
+                } else {
+                    arrivals::read(&text, mix, &mut random)
+                };
+                let coming = coming.map_err(wrong)?;
                 let last = coming.last().map_or(Duration::ZERO, |last| last.at);
                 (coming, last)
             }

@@ -6,6 +6,7 @@
 //! What a reader would get wrong: waits are those of admitted requests only. Refused requests,
 //! whether they waited or not, count among the refusals.
 
+mod advised;
 mod verdict;
 
 use std::collections::BTreeMap;
@@ -15,11 +16,12 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Scenario;
-use super::advice::Advice;
 use super::simulation::{Fate, Ran};
 use crate::chat::RefusalReason;
 use crate::policy::Priority;
 use crate::units::format_duration;
+
+pub use advised::Advice;
 
 /// The result of a simulation. Times are in seconds, shares from 0 to 1; in JSON the names say so.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -6,9 +6,8 @@ use fastrand::Rng;
 
 use proptest::prelude::*;
 
-use super::advice::Advice;
 use super::arrivals::{Coming, Distribution, Mix, Rate, poisson};
-use super::report::is_bearable;
+use super::report::{Advice, is_bearable};
 use super::*;
 use crate::chat::RefusalReason;
 use crate::policy::Priority;

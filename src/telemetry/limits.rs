@@ -1,4 +1,5 @@
-//! Decisions of callers' limits. Names of keys are not labels: there may be many, and they change.
+//! Decisions of callers' limits. Names of keys are not labels: there may be many, and they change. What is told of
+//! each key is in [`keys`](super::keys).
 
 use super::metrics::METRICS;
 use crate::chat::EdgeReason;

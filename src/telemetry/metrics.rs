@@ -7,8 +7,8 @@ use std::sync::LazyLock;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    TextEncoder, exponential_buckets,
+    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, TextEncoder, exponential_buckets,
 };
 
 use super::facts::ActorKind;
@@ -203,6 +203,14 @@ fn gauge(name: &str, help: &str) -> IntGaugeVec {
 )]
 pub(super) fn gauge_with(name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
     registered(IntGaugeVec::new(opts(name, help), labels).expect("a constant description"))
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "names and labels are constants; a wrong one fails every test"
+)]
+pub(super) fn seconds(name: &str, help: &str, labels: &[&str]) -> GaugeVec {
+    registered(GaugeVec::new(opts(name, help), labels).expect("a constant description"))
 }
 
 #[expect(

@@ -154,6 +154,12 @@ def test_a_limit_in_the_file_is_not_pinned_by_the_environment(project):
     assert '"max_concurrency":7' in providers, providers
 
 
+def test_limits_are_changed_by_a_command_in_the_container(project):
+    project.compose("exec", "gateway", "llm-gateway", "set", "ollama", "slots=5", "queue=9")
+    answer = project.ask("/admin/providers", port=9901, key=TOKEN)[1]
+    assert '"max_concurrency":5' in answer and '"max_queue":9' in answer, answer
+
+
 def test_it_is_stopped_gracefully(project):
     project.compose("stop", "gateway")
     (line,) = project.compose("ps", "--all", "gateway", "--format", "json").splitlines()

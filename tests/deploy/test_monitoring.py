@@ -225,6 +225,15 @@ def test_each_query_of_the_dashboard_returns_numbers(prometheus, query):
     assert result, query
 
 
+def test_the_dashboard_shows_refusals_waits_keys_and_the_configuration():
+    shown = " ".join(target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", []))
+    for metric in ["refusals_total", "predicted_wait_seconds", "key_requests_total", "key_queued",
+                   "config_last_reload_successful", "config_last_reload_timestamp_seconds"]:
+        assert f"llm_gateway_{metric}" in shown, metric
+    by_key = [panel["title"] for panel in DASHBOARD["panels"] if "sum by (key)" in str(panel.get("targets"))]
+    assert len(by_key) == 3, by_key
+
+
 def test_the_dashboard_finds_its_providers(prometheus):
     (variable,) = [each for each in DASHBOARD["templating"]["list"] if each["name"] == "provider"]
     metric, label = re.fullmatch(r"label_values\((\w+), (\w+)\)", variable["query"]["query"]).groups()

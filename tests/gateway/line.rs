@@ -248,3 +248,34 @@ async fn a_flood_of_refusals_is_in_the_log_the_metrics_and_the_snapshot() {
     assert_eq!(first.await.unwrap().status, 200);
     gateway.end(71).await;
 }
+
+#[tokio::test]
+async fn metrics_tell_what_each_key_has_and_how_long_a_newcomer_would_wait() {
+    let gate = Gate::closed();
+    let upstream = held(&gate);
+    let keys = ["a", "b"].map(Key::new);
+    let config =
+        Config::new().keys(keys).provider(Provider::ollama(&upstream).slots(1).max_queue(2));
+    let gateway = spawn_gateway(config).await;
+    let first = send(&gateway, &key("sk-a"), chat("first"));
+    upstream.busy(1).await;
+    let second = send(&gateway, &key("sk-a"), chat("second"));
+    waiting(&gateway, "ollama", 1).await;
+    let third = send(&gateway, &key("sk-b"), chat("third"));
+    waiting(&gateway, "ollama", 2).await;
+    let fourth = send(&gateway, &key("sk-a"), chat("fourth")).await.unwrap();
+    assert_eq!(fourth.status, 503);
+    let counted = gateway.metrics().await;
+    let of =
+        |name: &str, key: &str| counted.sum(&format!("llm_gateway_key_{name}"), &[("key", key)]);
+    assert_eq!((of("in_flight", "a"), of("queued", "a")), (2.0, 1.0));
+    assert_eq!((of("in_flight", "b"), of("queued", "b")), (1.0, 1.0));
+    let refused = [("key", "a"), ("ended", "refused")];
+    assert_eq!(counted.sum("llm_gateway_key_requests_total", &refused), 1.0);
+    assert!(counted.sum("llm_gateway_predicted_wait_seconds", &[("provider", "ollama")]) > 0.0);
+    gate.open();
+    for sent in [first, second, third] {
+        assert_eq!(sent.await.unwrap().status, 200);
+    }
+    gateway.end(4).await;
+}

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Report, digits, is_bearable, time};
-use crate::plan::advice::Advice;
+use super::{Advice, Report, digits, is_bearable, time};
 use crate::units::format_duration;
 
 /// The most load that leaves a reserve. Above it, even a small peak makes a long line.
