@@ -28,12 +28,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::{Extensions, Server};
-use actix_web::http::header::CACHE_CONTROL;
+use actix_web::http::header::{ACCEPT, CACHE_CONTROL};
 use actix_web::middleware;
 use actix_web::rt::net::TcpStream;
 use actix_web::web::{self, Data};
-use actix_web::{App, HttpResponse, HttpServer};
-use serde_json::json;
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
+use serde_json::{Value, json};
 use socket2::SockRef;
 
 use crate::admission::breaker::BreakerState;
@@ -62,8 +62,17 @@ pub struct Admin {
     pub token: Secret,
     /// Reads the configuration again; returns the problems if it is refused.
     pub reload: Box<dyn Fn() -> Result<Reloaded, Vec<String>> + Send + Sync>,
-    /// Returns the effective configuration, with secrets masked.
-    pub effective: Box<dyn Fn() -> String + Send + Sync>,
+    /// Returns the configuration in force, with secrets masked.
+    pub effective: Box<dyn Fn() -> Effective + Send + Sync>,
+}
+
+/// The configuration in force, and where its values are from.
+#[derive(Debug)]
+pub struct Effective {
+    /// As TOML with comments.
+    pub text: String,
+    /// As a list of values.
+    pub json: Value,
 }
 
 /// The result of a reload, for the operator who asked for it.
@@ -71,9 +80,13 @@ pub struct Admin {
 pub struct Reloaded {
     /// Settings that work but should be changed.
     pub warnings: Vec<String>,
+    /// What differs from the configuration before.
+    pub changed: Vec<Value>,
+    /// Limits that were changed at run time and stay so.
+    pub patched: Vec<Value>,
     /// Keys that have changed in the file while a variable overrides them, with that variable.
     pub overridden: Vec<(String, String)>,
-    /// Keys that have changed and take effect only with the next start.
+    /// Keys that take effect only with the next start.
     pub next_start: Vec<&'static str>,
 }
 
@@ -200,8 +213,13 @@ async fn keys(admin: Data<Admin>) -> HttpResponse {
     HttpResponse::Ok().json(json!({"keys": limits.statuses(), "replicas": limits.replicas()}))
 }
 
-async fn config(admin: Data<Admin>) -> HttpResponse {
-    HttpResponse::Ok().content_type("application/toml; charset=utf-8").body((admin.effective)())
+async fn config(admin: Data<Admin>, request: HttpRequest) -> HttpResponse {
+    let effective = (admin.effective)();
+    let accepted = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
+    if accepted.is_some_and(|accept| accept.starts_with("application/json")) {
+        return HttpResponse::Ok().json(effective.json);
+    }
+    HttpResponse::Ok().content_type("application/toml; charset=utf-8").body(effective.text)
 }
 
 async fn clear_cache(admin: Data<Admin>) -> HttpResponse {
@@ -223,12 +241,14 @@ async fn reload(admin: Data<Admin>) -> HttpResponse {
     let read = (admin.reload)();
     let reads = JOURNAL.configuration().reads;
     match read {
-        Ok(Reloaded { warnings, overridden, next_start }) => {
+        Ok(Reloaded { warnings, changed, patched, overridden, next_start }) => {
             let by = |(key, variable): &(String, String)| json!({"key": key, "variable": variable});
             let overridden: Vec<_> = overridden.iter().map(by).collect();
             HttpResponse::Ok().json(json!({
                 "status": "reloaded",
                 "reads": reads,
+                "changed": changed,
+                "patched": patched,
                 "overridden": overridden,
                 "next_start": next_start,
                 "warnings": warnings,

@@ -11,6 +11,7 @@ pub mod commands;
 pub mod connect;
 pub mod demo;
 pub mod descriptors;
+mod in_force;
 pub mod keys;
 pub mod probe;
 mod providers;
@@ -36,7 +37,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::admin::{self, Admin, Feed};
 use crate::admission::leases::Leases;
-use crate::config::{Bound, Config, Read};
+use crate::config::{Bound, Config, Read, Sources};
 use crate::http::{self, Front};
 use crate::provider::{HealthActor, LoadsActor, Watch};
 use crate::redis::Link;
@@ -80,6 +81,8 @@ pub struct Source {
     pub explicit: Option<PathBuf>,
     /// The file and the environment that were read.
     pub read: Read,
+    /// Where the values are from.
+    pub sources: Sources,
 }
 
 /// Why the application did not start.
@@ -151,7 +154,7 @@ impl App {
         }
         log::info!(target: "llm_gateway", "gateway listening on http://{}", main.address);
         log::info!(target: "llm_gateway", "admin listening on http://{}", admin.address);
-        ConfigRead { is_again: false, overridden: &[], next_start: &[] }.emit();
+        ConfigRead { is_again: false, changed: &[], overridden: &[], next_start: &[] }.emit();
         let watch = current.watch();
         Ok(Self { front, main, admin, current, leases, health, link, feed, exporters, watch })
     }

@@ -10,6 +10,7 @@
 
 mod check;
 mod complete;
+mod effective;
 mod environment;
 mod fit;
 mod key_path;
@@ -17,14 +18,18 @@ mod listen;
 mod problem;
 mod reload;
 mod source;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod values;
 
+pub use effective::{Change, Effective, Instead, Reason, Setting, changes};
 pub use listen::{Bound, Operated, Start, listens, operated};
 pub use problem::{Origin, Problem, Problems};
 pub use reload::{Again, Before, Overridden, reload};
 pub use source::{Environment, Fingerprint, fingerprint, read_environment};
+pub use sources::Sources;
 
 use crate::admin::settings::AdminSettings;
 use crate::cache::settings::{CacheSettings, ResponsesSettings};
@@ -83,6 +88,8 @@ pub struct Loaded {
     pub config: Config,
     /// Its sources.
     pub read: Read,
+    /// Where its values are from.
+    pub sources: Sources,
     /// Settings that work but should be changed.
     pub warnings: Vec<Problem>,
     /// Changes in the file without effect, because a variable overrides them; only after a reload.
@@ -134,7 +141,7 @@ fn compose(
     if path.is_some() && text.is_none() {
         return Err(problems);
     }
-    let values = tree.table.clone();
+    let written = tree.clone();
     complete::add_built_in_provider(&mut tree);
     let mut overlay = environment::Overlay::apply(&environment.variables, &mut tree);
     problems.append(&mut overlay.problems);
@@ -161,8 +168,11 @@ fn compose(
     config.providers = providers.map(|(name, settings)| (name, settings.resolved())).collect();
     let text = text.unwrap_or_default();
     let dotenv = environment.dotenv.clone();
+    let sources = Sources::of(&config, &written, &tree, &environment.variables);
+    let values = written.table;
     let read = Read { file: path, fingerprint, is_kept, text, values, dotenv };
-    Ok(Composed { loaded: Loaded { config, read, warnings, overridden: Vec::new() }, tree })
+    let loaded = Loaded { config, read, sources, warnings, overridden: Vec::new() };
+    Ok(Composed { loaded, tree })
 }
 
 impl fmt::Debug for Read {

@@ -99,7 +99,7 @@ fn serve(explicit: Option<PathBuf>) -> ExitCode {
         log::warn!("{warning}");
     }
     descriptors::raise_limit();
-    let source = Source { explicit, read: loaded.read };
+    let source = Source { explicit, read: loaded.read, sources: loaded.sources };
     system(|| async {
         let mut signals = Signals::new()?;
         let app = App::start(loaded.config, Some(source)).map_err(Failure::from)?;

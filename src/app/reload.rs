@@ -15,11 +15,12 @@ use actix_rt::task::JoinHandle;
 use actix_rt::time::sleep;
 use actix_web::web::Data;
 use parking_lot::Mutex;
+use serde_json::{Value, json};
 
 use super::providers::Providers;
-use super::{Source, watch};
-use crate::admin::Reloaded;
-use crate::config::{self, Again, Before, Bound, Config, Fingerprint, Loaded};
+use super::{Source, in_force, watch};
+use crate::admin::{Effective, Reloaded};
+use crate::config::{self, Again, Before, Bound, Config, Fingerprint, Loaded, Sources};
 use crate::http::Front;
 use crate::provider::{HealthActor, LoadsActor, Tend, Watch};
 use crate::telemetry::{ConfigRead, ConfigRefused};
@@ -41,6 +42,8 @@ pub(super) struct Current {
 /// The configuration in force.
 pub(super) struct InForce {
     pub(super) config: Config,
+    /// The configuration with which the gateway started.
+    started: Config,
     /// `None` if there is nothing to read.
     pub(super) source: Option<Source>,
     /// The file's fingerprint when it was last read, whatever the result.
@@ -54,7 +57,8 @@ impl InForce {
     /// The configuration with which a gateway starts.
     pub(super) fn new(config: Config, source: Option<Source>) -> Self {
         let tried = source.as_ref().map(|source| source.read.fingerprint.clone());
-        Self { config, source, tried: tried.unwrap_or_default(), refused: None }
+        let started = config.clone();
+        Self { config, started, source, tried: tried.unwrap_or_default(), refused: None }
     }
 
     /// Reads the configuration again.
@@ -91,8 +95,15 @@ impl Current {
     }
 
     /// The configuration in force, secrets masked.
-    pub(super) fn effective(&self) -> String {
-        config::effective(&self.in_force.lock().config)
+    pub(super) fn effective(&self) -> Effective {
+        let in_force = self.in_force.lock();
+        let InForce { config, started, source, .. } = &*in_force;
+        let file = source.as_ref().and_then(|source| source.read.file.as_ref());
+        let file = file.map(|file| file.display().to_string());
+        let nowhere = Sources::default();
+        let sources = source.as_ref().map_or(&nowhere, |source| &source.sources);
+        let providers = &self.front.routing().providers;
+        in_force::shown(config, started, sources, providers, file.as_deref())
     }
 
     /// Reads the configuration again whenever its file has changed.
@@ -119,7 +130,7 @@ impl Current {
     fn decide(&self, in_force: &mut InForce, again: Again) -> Result<Reloaded, Vec<String>> {
         let Again { fingerprint, outcome } = again;
         in_force.tried = fingerprint.clone();
-        let Loaded { config: after, read, warnings, overridden } = match outcome {
+        let Loaded { config: after, read, sources, warnings, overridden } = match outcome {
             Ok(loaded) => loaded,
             Err(problems) => {
                 let problems: Vec<String> =
@@ -134,18 +145,25 @@ impl Current {
         in_force.refused = None;
         if let Some(source) = &mut in_force.source {
             source.read = read;
+            source.sources = sources;
         }
         let overridden = overridden.into_iter().map(|one| (one.key, one.variable)).collect();
-        let next_start = with_the_next_start(&in_force.config, &after);
+        let next_start = in_force::with_the_next_start(&in_force.started, &after);
         let warnings = warnings.iter().map(ToString::to_string).collect();
-        let reloaded = Reloaded { warnings, overridden, next_start };
         let before = std::mem::replace(&mut in_force.config, after);
-        self.take_up(&before, &in_force.config, &reloaded);
+        let changes = config::changes(&before, &in_force.config);
+        let changed = changes.iter().map(|change| json!(change)).collect();
+        let mut reloaded =
+            Reloaded { warnings, changed, overridden, next_start, ..Reloaded::default() };
+        let words: Vec<String> = changes.iter().map(ToString::to_string).collect();
+        self.take_up(&before, &in_force.config, &reloaded, &words);
+        let patched = in_force::patched(&in_force.config, &self.front.routing().providers);
+        reloaded.patched = patched.iter().map(patched_json).collect();
         Ok(reloaded)
     }
 
     /// Replaces the configuration before by the one after.
-    fn take_up(&self, before: &Config, after: &Config, reloaded: &Reloaded) {
+    fn take_up(&self, before: &Config, after: &Config, reloaded: &Reloaded, changed: &[String]) {
         for warning in &reloaded.warnings {
             log::warn!(target: "llm_gateway", "{warning}");
         }
@@ -165,23 +183,13 @@ impl Current {
         );
         drop(actix_rt::spawn(forget(Arc::clone(&self.providers))));
         let Reloaded { overridden, next_start, .. } = reloaded;
-        ConfigRead { is_again: true, overridden, next_start }.emit();
+        ConfigRead { is_again: true, changed, overridden, next_start }.emit();
     }
 }
 
-/// The keys that differ and take effect only with the next start.
-fn with_the_next_start(before: &Config, after: &Config) -> Vec<&'static str> {
-    let keys = [
-        ("server.listen", after.server.listen != before.server.listen),
-        ("server.workers", after.server.workers != before.server.workers),
-        ("server.write_stall", after.server.write_stall != before.server.write_stall),
-        ("admin.listen", after.admin.listen != before.admin.listen),
-        ("admin.token", after.admin.token != before.admin.token),
-        ("redis", after.redis != before.redis),
-        ("log.format", after.log.format != before.log.format),
-        ("otel", after.otel != before.otel),
-    ];
-    keys.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect()
+/// A limit that was changed at run time, which the configuration has otherwise.
+fn patched_json(change: &config::Change) -> Value {
+    json!({"key": change.key, "value": change.after, "configured": change.before})
 }
 
 /// Forgets the providers that a reload has removed. Until then they hold this gateway's part of a

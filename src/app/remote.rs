@@ -243,6 +243,18 @@ pub fn reload(remote: &Remote) -> Result<String, RemoteError> {
     let empty = Vec::new();
     let list = |name: &str| at(&told, name).as_array().unwrap_or(&empty).iter();
     let mut text = "the configuration is in force\n".to_owned();
+    for one in list("changed") {
+        let (key, kind) = (text_of(at(one, "key")), text_of(at(one, "change")));
+        text += &match (at(one, "before"), at(one, "after")) {
+            (Value::Null, Value::Null) => format!("{kind}: {key}\n"),
+            (before, after) => format!("{kind}: {key} {before} -> {after}\n"),
+        };
+    }
+    for one in list("patched") {
+        let (key, value, configured) =
+            (text_of(at(one, "key")), at(one, "value"), at(one, "configured"));
+        text += &format!("as set at run time: {key} {value}, configured: {configured}\n");
+    }
     for one in list("overridden") {
         let (key, variable) = (text_of(at(one, "key")), text_of(at(one, "variable")));
         text += &format!("to no effect: {key}, which {variable} sets\n");

@@ -51,6 +51,14 @@ impl KeyPath {
         self.0.split_last().map(|(_, rest)| Self(rest.to_vec()))
     }
 
+    /// The name of the value in its table; `None` for an element of a list, and for the root.
+    pub fn last_key(&self) -> Option<&str> {
+        match self.0.last()? {
+            Step::Key(key) => Some(key),
+            Step::Index(_) => None,
+        }
+    }
+
     /// Whether this path leads to `other` or to something that contains it.
     pub fn holds(&self, other: &Self) -> bool {
         other.0.starts_with(&self.0)

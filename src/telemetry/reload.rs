@@ -32,6 +32,8 @@ struct Metrics {
 pub struct ConfigRead<'a> {
     /// Whether another was in force before.
     pub is_again: bool,
+    /// What differs from it, each in words.
+    pub changed: &'a [String],
     /// Keys that changed in the file but are overridden by an environment variable, and that
     /// variable.
     pub overridden: &'a [(String, String)],
@@ -53,7 +55,8 @@ impl ConfigRead<'_> {
             log::warn!(target: "llm_gateway", "{key} changes with the next start");
         }
         if self.is_again {
-            log::info!(target: "llm_gateway", "the configuration was read again");
+            let changed = changed(self.changed);
+            log::info!(target: "llm_gateway", "the configuration was read again: {changed}");
         }
     }
 }
@@ -83,6 +86,18 @@ impl ConfigRefused<'_> {
         let first = self.problems.first().map(String::as_str).unwrap_or_default();
         JOURNAL.failed(FailureKind::Configuration, None, first);
     }
+}
+
+/// What has changed, in a line of bounded length.
+fn changed(changes: &[String]) -> String {
+    const MOST: usize = 20;
+    if changes.is_empty() {
+        return "nothing has changed".to_owned();
+    }
+    let told: Vec<&str> = changes.iter().take(MOST).map(String::as_str).collect();
+    let more = changes.len().saturating_sub(MOST);
+    let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+    format!("{}{more}", told.join(", "))
 }
 
 fn note(problems: &[String]) {

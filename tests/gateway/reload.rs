@@ -8,6 +8,7 @@
 mod broken;
 mod environment;
 mod healthy;
+mod in_force;
 mod load;
 mod meant;
 mod visible;
