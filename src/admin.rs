@@ -18,6 +18,7 @@ mod history;
 mod knobs;
 mod models;
 mod openapi;
+mod operator;
 mod playground;
 mod verdict;
 
@@ -44,6 +45,7 @@ use crate::listener::end_after_upgrade;
 use crate::secret::Secret;
 use crate::telemetry::journal::JOURNAL;
 use crate::telemetry::{KeysState, ProviderState, WaitPredicted, metrics};
+use operator::Operator;
 
 pub use feed::Feed;
 
@@ -222,22 +224,23 @@ async fn config(admin: Data<Admin>, request: HttpRequest) -> HttpResponse {
     HttpResponse::Ok().content_type("application/toml; charset=utf-8").body(effective.text)
 }
 
-async fn clear_cache(admin: Data<Admin>) -> HttpResponse {
+async fn clear_cache(admin: Data<Admin>, operator: Operator) -> HttpResponse {
     let cache = admin.front.cache();
     match cache.clear().await {
         Ok(()) => {
-            log::info!("the cache was cleared");
+            operator.did("the cache was cleared");
             HttpResponse::Ok().json(cache.status())
         }
         Err(error) => {
             let detail = format!("cleared in this gateway only: {error}");
-            log::warn!("the cache was {detail}");
+            operator.did(&format!("the cache was {detail}"));
             HttpResponse::ServiceUnavailable().json(json!({"detail": detail}))
         }
     }
 }
 
-async fn reload(admin: Data<Admin>) -> HttpResponse {
+async fn reload(admin: Data<Admin>, operator: Operator) -> HttpResponse {
+    operator.did("the configuration is to be read again");
     let read = (admin.reload)();
     let reads = JOURNAL.configuration().reads;
     match read {

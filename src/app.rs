@@ -7,6 +7,8 @@
 //! while its calls still run, so that its slots, line and breaker survive, whatever else changes
 //! about it.
 
+mod announced;
+pub mod checked;
 pub mod commands;
 pub mod connect;
 pub mod demo;
@@ -121,7 +123,7 @@ impl App {
             link.clone(),
             leases.clone(),
         ));
-        let token = config.admin.token.clone();
+        let (token, keys) = (config.admin.token.clone(), config.keys.len());
         let bound = Bound { main: address(&main, server)?, admin: address(&admin, console)? };
         let current = Current {
             front: front.clone(),
@@ -152,8 +154,8 @@ impl App {
         if link.is_none() {
             providers::say_alone(&front.routing().providers);
         }
-        log::info!(target: "llm_gateway", "gateway listening on http://{}", main.address);
-        log::info!(target: "llm_gateway", "admin listening on http://{}", admin.address);
+        announced::listeners(main.address, admin.address, keys);
+        announced::providers(&front.routing().providers);
         ConfigRead { is_again: false, changed: &[], overridden: &[], next_start: &[] }.emit();
         let watch = current.watch();
         Ok(Self { front, main, admin, current, leases, health, link, feed, exporters, watch })

@@ -182,7 +182,22 @@ impl fmt::Debug for Read {
     }
 }
 
-/// The configuration as TOML with secrets masked, for people to read: `check` and the admin page.
+impl fmt::Display for Read {
+    /// `configuration from FILE and .env (3 variables)`.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.file {
+            Some(file) => write!(formatter, "configuration from {}", file.display())?,
+            None => formatter.write_str("no configuration file, built-in defaults")?,
+        }
+        match (&self.dotenv.text, self.dotenv.variables) {
+            (None, _) => Ok(()),
+            (Some(_), 1) => formatter.write_str(" and .env (1 variable)"),
+            (Some(_), count) => write!(formatter, " and .env ({count} variables)"),
+        }
+    }
+}
+
+/// The configuration as TOML with secrets masked, without their sources.
 pub fn effective(config: &Config) -> String {
     // A test checks that every field has a form in TOML; an error is shown, not hidden.
     toml::to_string(config).unwrap_or_else(|error| format!("# cannot be shown: {error}\n"))

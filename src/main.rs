@@ -10,8 +10,10 @@ use llm_gateway::app::commands::{
     self, Arguments, CheckArguments, Command, ConnectArguments, KeysCommand, StatusArguments,
 };
 use llm_gateway::app::remote::{self, Remote, RemoteError, Turn, changes, status};
-use llm_gateway::app::{App, Source, StartError, connect, demo, descriptors, keys, probe, routed};
-use llm_gateway::config::{self, Environment, Loaded};
+use llm_gateway::app::{
+    App, Source, StartError, checked, connect, demo, descriptors, keys, probe, routed,
+};
+use llm_gateway::config::{self, Config, Environment, Loaded};
 use llm_gateway::plan::options::PlanOptions;
 use llm_gateway::provider::{self, settings::ProviderSettings};
 use llm_gateway::sim::{self, SimOptions};
@@ -91,10 +93,7 @@ fn serve(explicit: Option<PathBuf>) -> ExitCode {
         Err(status) => return status,
     };
     logging::start(&loaded.config.log, environment.variables.get("RUST_LOG").map(String::as_str));
-    match &loaded.read.file {
-        Some(file) => log::info!("configuration from {}", file.display()),
-        None => log::info!("no configuration file, built-in defaults"),
-    }
+    log::info!("llm-gateway {} starts, {}", env!("CARGO_PKG_VERSION"), loaded.read);
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }
@@ -200,10 +199,13 @@ fn check(explicit: Option<PathBuf>, arguments: CheckArguments) -> ExitCode {
         complain(&format!("warning: {warning}"));
     }
     let config = &loaded.config;
-    let CheckArguments { route, hint, key, local, path } = arguments;
+    let CheckArguments { print, connect, route, hint, key, local, path } = arguments;
     let is_asked = [&route, &hint, &key, &path].iter().any(|one| one.is_some()) || local;
     if !is_asked {
-        return printed(&format!("{}\n{}", config::effective(config), routed::table(config)));
+        let asked = if connect { ask_providers(config) } else { ExitCode::SUCCESS };
+        let text = if print { checked::everything(&loaded) } else { checked::summary(&loaded) };
+        // That one does not answer is the last word.
+        return if asked == ExitCode::SUCCESS { printed(&text) } else { asked };
     }
     let question = routed::Question { model: route, hint, key, local, path };
     match routed::explain(config, &question) {
@@ -213,6 +215,18 @@ fn check(explicit: Option<PathBuf>, arguments: CheckArguments) -> ExitCode {
         }
         Err(error) => failed(&error),
     }
+}
+
+/// Asks every provider whether it answers, and prints what it said.
+fn ask_providers(config: &Config) -> ExitCode {
+    let asked = actix::System::new().block_on(checked::ask(config));
+    for one in asked.iter().filter(|one| one.is_well) {
+        if let Err(error) = print(&format!("{}\n", one.line)) {
+            return failed(&error.to_string());
+        }
+    }
+    let silent = asked.iter().filter(|one| !one.is_well);
+    silent.fold(ExitCode::SUCCESS, |_, one| failed(&one.line))
 }
 
 fn new_key(name: &str) -> ExitCode {

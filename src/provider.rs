@@ -21,6 +21,7 @@ mod health;
 mod loads;
 mod pins;
 mod preload;
+mod reach;
 mod refusal_error;
 mod remembering;
 mod resume;
@@ -67,6 +68,7 @@ use settings::{MaxConcurrency, ProviderSettings, Scheduling, body_fields};
 pub use actor::{Bounce, Discover, Dispatch, ProviderActor};
 pub use health::{HealthActor, Watch};
 pub use loads::{LoadsActor, Tend};
+pub use reach::{Reached, reach};
 pub use status::{ConfiguredLimits, LastError, Status};
 
 /// One configured provider, shared by all workers.

@@ -19,6 +19,7 @@ mod limits;
 mod loads;
 pub mod logging;
 pub mod metrics;
+mod operator;
 pub mod otel;
 mod outcome;
 mod redis;
@@ -39,6 +40,7 @@ pub use health::{
 pub use keys::{KeysState, WaitPredicted};
 pub use limits::{LimitDecision, Limited};
 pub use loads::{LoadedBy, ModelLoaded, ModelsLoaded};
+pub use operator::{OperatorActed, OperatorRefused};
 pub use outcome::Outcome;
 pub use redis::{RedisConnected, RedisDisconnected, RedisOperated, RedisOutcome};
 pub use reload::{ConfigRead, ConfigRefused};

@@ -11,11 +11,13 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use actix_web::{Error, HttpResponse};
+use actix_web::{Error, HttpResponse, HttpResponseBuilder};
 use serde_json::json;
 use subtle::ConstantTimeEq;
 
+use super::operator::Operator;
 use super::{Admin, console};
+use crate::telemetry::OperatorRefused;
 
 /// Passes a request on, or refuses it with the reason.
 pub(super) async fn check(
@@ -26,15 +28,37 @@ pub(super) async fn check(
     match refusal(request.headers(), token, console::is_public(request.path())) {
         None => Ok(next.call(request).await?.map_into_boxed_body()),
         Some(refused) => {
-            let (mut response, detail) = match refused {
-                Refused::Token => (HttpResponse::Unauthorized(), "a valid admin token is needed"),
-                Refused::Origin => (HttpResponse::Forbidden(), "pages elsewhere may not use this"),
-                Refused::Host => (
-                    HttpResponse::Forbidden(),
-                    "use an IP address or localhost, or set admin.token",
-                ),
-            };
+            let who = Operator::of(request.peer_addr().map(|peer| peer.ip()), request.headers());
+            let (mut response, detail) = refused.answer();
+            OperatorRefused {
+                by: who.address,
+                program: who.program.as_deref(),
+                path: request.path(),
+                why: refused.why(request.headers()),
+            }
+            .emit();
             Ok(request.into_response(response.json(json!({"detail": detail}))))
+        }
+    }
+}
+
+impl Refused {
+    fn answer(&self) -> (HttpResponseBuilder, &'static str) {
+        match self {
+            Self::Token => (HttpResponse::Unauthorized(), "a valid admin token is needed"),
+            Self::Origin => (HttpResponse::Forbidden(), "pages elsewhere may not use this"),
+            Self::Host => {
+                (HttpResponse::Forbidden(), "use an IP address or localhost, or set admin.token")
+            }
+        }
+    }
+
+    fn why(&self, headers: &HeaderMap) -> &'static str {
+        match self {
+            Self::Token if headers.contains_key(header::AUTHORIZATION) => "wrong token",
+            Self::Token => "no token",
+            Self::Origin => "a page elsewhere",
+            Self::Host => "a name as host",
         }
     }
 }

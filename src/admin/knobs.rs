@@ -8,6 +8,7 @@ use actix_web::web::{self, Bytes, Data, Path};
 use serde_json::{Value, json};
 
 use super::Admin;
+use super::operator::Operator;
 use crate::admission::Limits;
 use crate::admission::concurrency::Concurrency;
 use crate::chat::GatewayError;
@@ -29,7 +30,12 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .route("/admin/providers/{name}/resume", web::post().to(resume));
 }
 
-async fn change(admin: Data<Admin>, name: Path<String>, body: Bytes) -> HttpResponse {
+async fn change(
+    admin: Data<Admin>,
+    operator: Operator,
+    name: Path<String>,
+    body: Bytes,
+) -> HttpResponse {
     let Some(provider) = admin.front.routing().provider(&name).cloned() else {
         return unknown(&name);
     };
@@ -37,13 +43,9 @@ async fn change(admin: Data<Admin>, name: Path<String>, body: Bytes) -> HttpResp
         Ok(limits) => {
             let before = provider.gate.limits();
             provider.gate.change(limits);
-            JOURNAL.noted(NoteKind::Limits, Some(&provider.name), &difference(before, limits));
-            log::info!(
-                "provider `{name}`: max_concurrency {}, max_queue {}, max_queue_wait {} ms",
-                limits.max_concurrency,
-                limits.max_queue,
-                limits.max_queue_wait.as_millis()
-            );
+            let difference = difference(before, limits);
+            JOURNAL.noted(NoteKind::Limits, Some(&provider.name), &difference);
+            operator.did(&format!("provider `{name}`: {difference}"));
             HttpResponse::Ok().json(provider.status())
         }
         Err(error) => HttpResponse::UnprocessableEntity().json(json!({"detail": error.message})),
@@ -111,17 +113,19 @@ fn difference(before: Limits, after: Limits) -> String {
     if words.is_empty() { "nothing changed".to_owned() } else { words.join(", ") }
 }
 
-async fn drain(admin: Data<Admin>, name: Path<String>) -> HttpResponse {
+async fn drain(admin: Data<Admin>, operator: Operator, name: Path<String>) -> HttpResponse {
     with(&admin, &name, |provider| {
         provider.gate.drain();
         JOURNAL.noted(NoteKind::Drain, Some(&provider.name), "");
+        operator.did(&format!("provider `{name}` is drained: it takes no new work"));
     })
 }
 
-async fn resume(admin: Data<Admin>, name: Path<String>) -> HttpResponse {
+async fn resume(admin: Data<Admin>, operator: Operator, name: Path<String>) -> HttpResponse {
     with(&admin, &name, |provider| {
         provider.gate.resume();
         JOURNAL.noted(NoteKind::Resume, Some(&provider.name), "");
+        operator.did(&format!("provider `{name}` takes work again"));
     })
 }
 

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::Admin;
 use super::knobs::unknown;
+use super::operator::Operator;
 use crate::chat::GatewayError;
 use crate::policy::Priority;
 use crate::provider::Provider;
@@ -23,7 +24,11 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
         .route("/admin/providers/{name}/models/{model:.+}/unload", web::post().to(unload));
 }
 
-async fn load(admin: Data<Admin>, path: Path<(String, String)>) -> HttpResponse {
+async fn load(
+    admin: Data<Admin>,
+    operator: Operator,
+    path: Path<(String, String)>,
+) -> HttpResponse {
     let (name, model) = path.into_inner();
     let provider = match scheduling(&admin, &name) {
         Ok(provider) => provider,
@@ -32,6 +37,7 @@ async fn load(admin: Data<Admin>, path: Path<(String, String)>) -> HttpResponse 
     match provider.load_model(&model, Priority::Interactive).await {
         Ok(took) => {
             JOURNAL.noted(NoteKind::Load, Some(&provider.name), &model);
+            operator.did(&format!("provider `{name}`: {model:?} was loaded"));
             let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
             done(&name, &model, &json!({"status": "loaded", "took_ms": took}))
         }
@@ -39,7 +45,11 @@ async fn load(admin: Data<Admin>, path: Path<(String, String)>) -> HttpResponse 
     }
 }
 
-async fn unload(admin: Data<Admin>, path: Path<(String, String)>) -> HttpResponse {
+async fn unload(
+    admin: Data<Admin>,
+    operator: Operator,
+    path: Path<(String, String)>,
+) -> HttpResponse {
     let (name, model) = path.into_inner();
     let provider = match scheduling(&admin, &name) {
         Ok(provider) => provider,
@@ -48,7 +58,7 @@ async fn unload(admin: Data<Admin>, path: Path<(String, String)>) -> HttpRespons
     match provider.unload_model(&model).await {
         Ok(()) => {
             JOURNAL.noted(NoteKind::Unload, Some(&provider.name), &model);
-            log::info!("provider `{name}`: `{model}` is unloaded once it is idle");
+            operator.did(&format!("provider `{name}`: {model:?} is unloaded once it is idle"));
             done(&name, &model, &json!({"status": "unloaded"}))
         }
         Err(error) => failed(&error),

@@ -39,7 +39,7 @@ pub enum Command {
     Sim(SimOptions),
     /// Try limits against a load in simulated time: waits, refusals and what would be right
     Plan(PlanOptions),
-    /// Validate the configuration; print what is in force, secrets masked, and how names are routed
+    /// Validate the configuration: every problem, or `ok`
     Check(CheckArguments),
     /// Show what the running gateway does: slots, line, waits and trouble of every provider
     Status(StatusArguments),
@@ -77,9 +77,17 @@ pub enum Command {
     },
 }
 
-/// With any of these one request is explained instead, step by step.
+/// Arguments of `check`. With `route` or what follows it one request is explained instead, step by
+/// step.
 #[derive(Args)]
 pub struct CheckArguments {
+    /// Print everything that would be in force, where each value is from, secrets masked, and who
+    /// answers to which name
+    #[arg(long)]
+    pub print: bool,
+    /// Ask every provider whether it answers; exit with 1 when one does not
+    #[arg(long)]
+    pub connect: bool,
     /// Explain a request for this model; exit with 1 when nobody would answer it
     #[arg(long, value_name = "NAME")]
     pub route: Option<String>,

@@ -75,6 +75,7 @@ impl Remote {
             // An environment's proxy leads out of the machine, where no gateway's console is.
             .proxy(None)
             .max_redirects(0)
+            .user_agent(concat!("llm-gateway/", env!("CARGO_PKG_VERSION")))
             .build();
         let agent: ureq::Agent = config.into();
         if let Some(address) = address {
@@ -130,11 +131,12 @@ impl Remote {
         &self.address
     }
 
-    /// Whether it is no main listener, which alone says that it lives. It is asked without the
-    /// token.
+    /// Whether it is no main listener, which alone says that it lives. Both are the gateway's own, so
+    /// the token goes to either.
     fn is_for_operators(&self) -> bool {
-        let answer = self.agent.get(format!("{}/livez", self.address)).call();
-        answer.is_ok_and(|answer| answer.status() != 200)
+        let bearer = format!("Bearer {}", self.token.expose());
+        let asked = self.agent.get(format!("{}/livez", self.address));
+        asked.header("authorization", bearer).call().is_ok_and(|answer| answer.status() != 200)
     }
 
     fn ask(&self, method: &str, path: &str, body: &str) -> Result<Value, RemoteError> {

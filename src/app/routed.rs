@@ -23,7 +23,7 @@ pub struct Question {
     pub model: Option<String>,
     /// Its `model_hint`.
     pub hint: Option<String>,
-    /// The name of its key; `None` for a caller that may use everything.
+    /// The name of its key; `None` for a caller without one.
     pub key: Option<String>,
     /// Whether it has the header `x-gateway-data-policy: local`.
     pub local: bool,
@@ -89,6 +89,9 @@ pub fn table(config: &Config) -> String {
 ///
 /// If no key has that name, or the path belongs to no API.
 pub fn explain(config: &Config, question: &Question) -> Result<Explained, String> {
+    if question.key.is_none() && !config.keys.is_empty() {
+        return Ok(without_key(config, question));
+    }
     let caller = caller_of(config, question.key.as_deref())?;
     let policy = question.local.then_some(DataPolicy::Local);
     let (model, hint) = (question.model.as_deref(), question.hint.as_deref());
@@ -113,6 +116,18 @@ pub fn explain(config: &Config, question: &Question) -> Result<Explained, String
         text.push('\n');
     }
     Ok(Explained { text, has_answer: plan.is_ok() })
+}
+
+/// The explanation of a request without a key where keys are needed.
+fn without_key(config: &Config, question: &Question) -> Explained {
+    let [model, hint] = [&question.model, &question.hint].map(|it| it.as_deref().unwrap_or("none"));
+    let names: Vec<&str> = config.keys.iter().map(|key| key.name.as_str()).collect();
+    let text = format!(
+        "model: {model}\nhint: {hint}\nkey: none\n\
+         result: 401 invalid_api_key: a key is needed here; to explain a request with one add --key {}\n",
+        names.join(" or --key ")
+    );
+    Explained { text, has_answer: false }
 }
 
 /// Adds for each candidate whether a request at `path` is carried or translated. Other parts of a

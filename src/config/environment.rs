@@ -8,6 +8,8 @@
 //! begins with `LLM_GATEWAY_` and a single underscore is not one of ours (Kubernetes makes such
 //! names).
 
+mod mistaken;
+
 use super::key_path::PREFIX;
 use super::key_path::{KeyPath, Step};
 use super::problem::{Origin, Problem};
@@ -87,6 +89,8 @@ impl Overlay {
                 overlay.problems.push(Problem::environment(name, message));
             }
         }
+        let meant = environment.keys().filter_map(|name| mistaken::meant(name, environment, tree));
+        overlay.warnings.extend(meant);
         overlay
     }
 

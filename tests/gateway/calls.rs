@@ -31,7 +31,8 @@ async fn every_call_has_the_operators_headers_in_place_of_ours() {
     let shown = get(&gateway.admin_url("/admin/config")).await.text();
     assert!(shown.contains("X-Title = \"***\"") && !shown.contains("planted"), "{shown}");
     let folder = gateway.config_file().parent().unwrap().to_owned();
-    let checked = run_in(&folder, &["check", "--config", "gateway.toml"], &variables).await;
+    let checked =
+        run_in(&folder, &["check", "--print", "--config", "gateway.toml"], &variables).await;
     assert_eq!(checked.status, Some(0), "{}", checked.stderr);
     assert!(checked.stdout.contains("X-Title") && !checked.stdout.contains("kiosk"));
     gateway.end(2).await;

@@ -58,7 +58,7 @@ async fn a_file_that_cannot_be_read_is_78() {
     }
 }
 
-const ROUTED: &str = "[providers.ollama]\n[providers.gpu]\nbackend = 'ollama'\n\
+const ROUTED: &str = "[[keys]]\nname = 'wide'\nenv = 'W'\n[providers.ollama]\n[providers.gpu]\nbackend = 'ollama'\n\
     models = ['llama*']\n[providers.openai]\napi_key_env = 'K'\nmodels = ['gpt-*']\n\
     [[keys]]\nname = 'narrow'\nenv = 'K'\nproviders = ['openai']\n\
     [[routes]]\nmodel = 'gpt-4o'\ntargets = [{ provider = 'openai' }]\n\
@@ -67,8 +67,66 @@ const ROUTED: &str = "[providers.ollama]\n[providers.gpu]\nbackend = 'ollama'\n\
     { provider = 'ollama', model = 'small' }]\n[hints]\nonline = ['openai']\n";
 
 #[tokio::test]
+async fn check_says_ok_in_a_line_and_asks_the_providers_if_it_is_told_to() {
+    let keyed = "[[keys]]\nname = 'a'\nenv = 'K'\n";
+    let (printed, file) = run_with(keyed, &["check"], &[("K", "k")]).await;
+    let said = format!("ok: {file}: 1 provider, 1 key, 0 routes\n");
+    assert_eq!((printed.status, printed.stdout, printed.stderr), (Some(0), said, String::new()));
+    let printed = run(&["check"], &[]).await;
+    assert_eq!(
+        printed.stdout,
+        "ok: built-in defaults: 1 provider, no keys: anybody may call, 0 routes\n"
+    );
+
+    let (up, locked) =
+        (Upstream::ollama(), Upstream::spawn_whole(|_| ollama::error(401, "who are you?")));
+    let answering = format!("[providers.ollama]\nbase_url = '{}'\n", up.url());
+    let connect = ["check", "--connect"];
+    let (printed, file) = run_with(&answering, &connect, &[]).await;
+    let said = format!(
+        "ollama at {}: it answers: 1 models\nok: {file}: 1 provider, no keys: anybody may call, 0 routes\n",
+        up.url()
+    );
+    assert_eq!((printed.status, printed.stdout, printed.stderr), (Some(0), said, String::new()));
+    let dead = crate::upstream::refusing();
+    let gone = dead.address();
+    let broken = format!(
+        "{answering}[providers.gone]\nbackend = 'ollama'\nbase_url = 'http://{gone}'\n\
+         [providers.locked]\nbackend = 'openai'\nbase_url = '{}/v1'\n",
+        locked.url()
+    );
+    let (printed, _) = run_with(&broken, &connect, &[]).await;
+    assert_eq!(printed.status, Some(1), "{printed:?}");
+    assert_eq!(printed.stdout, format!("ollama at {}: it answers: 1 models\n", up.url()));
+    let said = format!("error: gone at http://{gone}: it does not answer: ");
+    let lines: Vec<&str> = printed.stderr.lines().collect();
+    assert!(lines[0].starts_with(&said) && lines[0].contains("refused"), "{lines:?}");
+    let said =
+        format!("error: locked at {}/v1: it refuses the gateway's credentials", locked.url());
+    assert_eq!(lines[1..], [said], "{lines:?}");
+}
+
+#[tokio::test]
+async fn check_names_an_ollama_address_and_variables_that_mean_something_else() {
+    let file = "[providers.ollama]\nbase_url = 'http://localhost:11434/v1'\n";
+    let variables = [("API_KEY", "sk-planted"), ("LLM_GATEWAY_SERVER_LISTEN", "0.0.0.0:1")];
+    let (printed, file) = run_with(file, &["check"], &variables).await;
+    assert_eq!(printed.status, Some(0), "{printed:?}");
+    for warning in [
+        &format!(
+            "{file}:2: providers.ollama.base_url: the API of this backend is not there, write http://localhost:11434"
+        ),
+        "environment: API_KEY: is not read, and no key is needed: write API_KEYS",
+        "environment: LLM_GATEWAY_SERVER_LISTEN: is not read: write LLM_GATEWAY__SERVER__LISTEN",
+    ] {
+        assert!(printed.stderr.contains(&format!("warning: {warning}")), "{warning}: {printed:?}");
+    }
+    assert!(!printed.stderr.contains("planted"));
+}
+
+#[tokio::test]
 async fn check_shows_which_provider_answers_to_which_name() {
-    let (printed, _) = run_with(ROUTED, &["check"], &[("K", "k")]).await;
+    let (printed, _) = run_with(ROUTED, &["check", "--print"], &[("K", "k"), ("W", "w")]).await;
     assert_eq!(printed.status, Some(0), "{printed:?}");
     for line in [
         "# no model -> ollama/llama3.1",
@@ -103,7 +161,7 @@ async fn every_example_about_providers_and_migration_is_accepted_without_a_warni
         };
         let words = example.split('"').filter(|word| is_variable(word));
         let variables: Vec<(&str, &str)> = words.map(|name| (name, "k")).collect();
-        let (printed, _) = run_with(example, &["check"], &variables).await;
+        let (printed, _) = run_with(example, &["check", "--print"], &variables).await;
         assert_eq!((printed.status, printed.stderr.as_str()), (Some(0), ""), "{example}");
         assert!(!printed.stdout.contains("no model -> nobody"), "{}", printed.stdout);
     }
@@ -130,13 +188,21 @@ async fn check_says_which_way_what_is_asked_at_a_path_would_go() {
 #[tokio::test]
 async fn check_explains_one_request_step_by_step() {
     let explain = async |arguments: &[&str]| {
-        let (printed, _) = run_with(ROUTED, &[&["check"], arguments].concat(), &[("K", "k")]).await;
+        let (printed, _) =
+            run_with(ROUTED, &[&["check"], arguments].concat(), &[("K", "k"), ("W", "w")]).await;
         (printed.status.unwrap(), printed.stdout, printed.stderr)
     };
     let (status, steps, _) = explain(&["--route", "gpt-4o", "--local"]).await;
     assert_eq!(
         steps,
-        "model: gpt-4o\nhint: none\nkey: anonymous\ndata policy: local, the request says so\n\
+        "model: gpt-4o\nhint: none\nkey: none\nresult: 401 invalid_api_key: a key is needed here; \
+         to explain a request with one add --key wide or --key narrow\n"
+    );
+    assert_eq!(status, 1);
+    let (status, steps, _) = explain(&["--route", "gpt-4o", "--local", "--key", "wide"]).await;
+    assert_eq!(
+        steps,
+        "model: gpt-4o\nhint: none\nkey: wide\ndata policy: local, the request says so\n\
          rule: route 1, `gpt-4o`\n\
          openai/gpt-4o: left out: the data policy allows local providers only\n\
          ollama/llama3.1: candidate\nresult: ollama/llama3.1\n"
@@ -146,10 +212,10 @@ async fn check_explains_one_request_step_by_step() {
     assert!(steps.contains("gpu/small: left out: the key may not use"), "{steps}");
     assert!(steps.contains("result: 403 not_allowed"), "{steps}");
     assert_eq!(status, 1, "nobody would answer");
-    let (status, steps, _) = explain(&["--hint", "nowhere"]).await;
+    let (status, steps, _) = explain(&["--hint", "nowhere", "--key", "wide"]).await;
     assert!(status == 1 && steps.contains("rule: none"), "{steps}");
     let (status, _, complaint) = explain(&["--key", "stranger"]).await;
-    assert_eq!(complaint, "error: no key is named `stranger`; known are narrow\n");
+    assert_eq!(complaint, "error: no key is named `stranger`; known are wide, narrow\n");
     assert_eq!(status, 1);
 }
 
@@ -162,7 +228,7 @@ async fn check_prints_what_is_in_force_and_masks_every_secret() {
         ("LLM_GATEWAY__PROVIDERS__OLLAMA__MAX_CONCURRENCY", "8"),
         ("OLLAMA_BASE_URL", "http://ollama:11434"),
     ];
-    let (printed, file) = run_with(toml, &["check"], &environment).await;
+    let (printed, file) = run_with(toml, &["check", "--print"], &environment).await;
     assert_eq!(printed.status, Some(0), "{printed:?}");
     assert!(!printed.stdout.contains("planted") && !printed.stderr.contains("planted"));
     let effective: toml::Table = printed.stdout.parse().unwrap();

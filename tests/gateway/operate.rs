@@ -199,6 +199,79 @@ async fn the_token_comes_from_the_environment_or_from_the_configuration_of_that_
 }
 
 #[tokio::test]
+async fn each_change_by_an_operator_and_each_wrong_token_is_one_line_that_says_who_and_what() {
+    let upstream = Upstream::ollama();
+    let config =
+        Config::new().provider(Provider::ollama(&upstream).slots(2)).admin_token("token-planted");
+    let mut gateway = spawn_gateway(config).await;
+    let operator = || -> Vec<String> {
+        let lines = gateway.log_lines().into_iter();
+        lines.filter(|line| line.contains(" operator] ")).collect()
+    };
+    let mut known = 0;
+    let own =
+        concat!("by=127.0.0.1 program=llm-gateway/", env!("CARGO_PKG_VERSION"), " token=valid");
+    for (arguments, what) in [
+        (&["set", "ollama", "slots=8"][..], "provider `ollama`: slots 2 → 8"),
+        (&["drain", "ollama"], "provider `ollama` is drained: it takes no new work"),
+        (&["resume", "ollama"], "provider `ollama` takes work again"),
+        (&["reload"], "the configuration is to be read again"),
+    ] {
+        done(&gateway, arguments).await;
+        gateway.logged(what).await;
+        known += 1;
+        assert_eq!(operator().len(), known, "{:#?}", operator());
+        let line = operator().pop().unwrap();
+        assert!(line.contains("INFO") && line.contains(what) && line.contains(own), "{line}");
+    }
+    done(&gateway, &["status"]).await;
+    let url = gateway.admin_url("/admin/providers");
+    for (headers, why) in [
+        (&[][..], "why=\"no token\""),
+        (&[("authorization", "Bearer token-other"), ("user-agent", "x\ty")], "why=\"wrong token\""),
+        (&[("origin", "http://evil.example")], "why=\"a page elsewhere\""),
+    ] {
+        assert!(crate::client::ask("GET", &url, headers).await.status >= 401);
+        let line = gateway.logged(why).await;
+        known += 1;
+        assert_eq!(operator().len(), known, "{:#?}", operator());
+        assert!(line.contains("WARN") && line.contains("by=127.0.0.1"), "{line}");
+        assert!(line.contains("path=/admin/providers"), "{line}");
+    }
+    assert!(!gateway.log_lines().join("\n").contains("token-"), "{:#?}", gateway.log_lines());
+    gateway.signal(Signal::Term);
+    assert_eq!(gateway.exited().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_start_says_what_runs_where_for_whom_and_which_provider_answers() {
+    let up = Upstream::ollama();
+    let dead = crate::upstream::refusing();
+    let gone = dead.address();
+    let config = Config::new()
+        .provider(Provider::ollama(&up).slots(2).max_queue(8))
+        .provider(Provider::new("gone", "ollama", format!("http://{gone}")))
+        .key(Key::new("a"))
+        .key(Key::new("b"));
+    let gateway = spawn_gateway(config).await;
+    let file = gateway.config_file();
+    let version = env!("CARGO_PKG_VERSION");
+    let said = format!("llm-gateway {version} starts, configuration from {}", file.display());
+    gateway.logged(&said).await;
+    gateway.logged(&format!("http://{} for callers with one of 2 keys", gateway.address())).await;
+    gateway.logged("with the console, metrics and knobs").await;
+    let url = up.url();
+    let said = format!(
+        "provider `ollama`, ollama at {url}: 2 slots (for OLLAMA_NUM_PARALLEL=2), a line of 8 for 30s; it answers: 1 models"
+    );
+    assert!(gateway.logged(&said).await.contains("INFO"));
+    let line = gateway.logged("provider `gone`, ollama at ").await;
+    assert!(line.contains("WARN") && line.contains("it does not answer: "), "{line}");
+    assert!(line.contains("refused"), "{line}");
+    gateway.end(0).await;
+}
+
+#[tokio::test]
 async fn the_main_listener_is_no_admin_listener_and_says_so() {
     let upstream = Upstream::ollama();
     let gateway = spawn_gateway(Provider::ollama(&upstream)).await;

@@ -161,7 +161,7 @@ async fn a_check_prints_no_secret() {
     let toml = config(&upstream).admin_token(TOKEN).to_string();
     std::fs::write(&file, &toml).unwrap();
     let path = file.to_str().unwrap();
-    let right = run(&["check", "--config", path], &[]).await;
+    let right = run(&["check", "--print", "--config", path], &[]).await;
     assert_eq!(right.status, Some(0), "{}", right.stderr);
     // A mistake beside a secret must not show the secret.
     std::fs::write(&file, toml.replace("name = \"team\"", "nam = \"team\"")).unwrap();

@@ -54,7 +54,11 @@ pub fn shown(remote: &Remote, told: &Value) -> String {
     // Stable, so that equals stay in the file's order.
     providers.sort_by_key(|(state, _)| *state);
     let rows: Vec<_> = providers.iter().map(|(state, provider)| row(*state, provider)).collect();
-    let mut text = format!("{}\n\n", gateway(remote, told));
+    let mut text = format!("{}\n", gateway(remote, told));
+    if let Some(words) = at(at(told, "verdict"), "words").as_str() {
+        text += &format!("{words}\n");
+    }
+    text.push('\n');
     text +=
         &table(["PROVIDER", "STATE", "SLOTS", "LINE", "OLDEST", "EXPECTED", "REFUSED/MIN"], &rows);
     let remarks: Vec<String> =
@@ -219,7 +223,7 @@ mod tests {
     #[test]
     fn the_provider_in_most_trouble_comes_first_and_says_why() {
         let told = json!({"version": "1.2.3", "draining": false, "configuration": "refused",
-            "redis": "off", "providers": [
+            "redis": "off", "verdict": {"words": "Broken: `dead`"}, "providers": [
             provider("calm", &json!({})),
             provider("one", &json!({"in_flight": 1})),
             provider("full", &json!({"in_flight": 2})),
@@ -233,7 +237,7 @@ mod tests {
         let remote = Remote::find(Some("h:1"), None);
         let text = shown(&remote, &told);
         let words = |column: usize| -> Vec<String> {
-            let rows = text.lines().skip(3).take(7);
+            let rows = text.lines().skip(4).take(7);
             rows.map(|row| {
                 row.split("  ")
                     .filter(|cell| !cell.is_empty())

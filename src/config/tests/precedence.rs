@@ -337,3 +337,38 @@ fn models_are_loaded_in_advance_only_where_loads_are_scheduled() {
     let loaded = load_text("[providers.ollama]\npreload = ['a']\n", &[]).unwrap();
     assert_eq!((warnings(&loaded).as_str(), loaded.warnings.len()), ("", 0));
 }
+
+#[test]
+fn variables_with_names_that_were_probably_meant_otherwise_are_named() {
+    let warned =
+        |text: &str, variables: &[(&str, &str)]| warnings(&load_text(text, variables).unwrap());
+    let key = ("API_KEY", "sk-planted");
+    let said = "environment: API_KEY: is not read, and no key is needed: write API_KEYS";
+    assert_eq!(warned("", &[key]), said);
+    assert!(!warned("", &[key, ("API_KEYS", "sk-planted")]).contains("API_KEY: is not read"));
+    assert_eq!(warned("[[keys]]\nname = 'a'\nenv = 'API_KEY'\n", &[key]), "");
+    let of_provider = "[providers.openai]\napi_key_env = 'API_KEY'\n";
+    assert_eq!(warned(of_provider, &[key]), "");
+    for (name, meant) in [
+        ("LLM_GATEWAY_SERVER_LISTEN", "LLM_GATEWAY__SERVER__LISTEN"),
+        ("LLM_GATEWAY_SERVER__DRAIN", "LLM_GATEWAY__SERVER__DRAIN"),
+        ("LLM_GATEWAY_ADMIN_TOKEN", "LLM_GATEWAY__ADMIN__TOKEN"),
+    ] {
+        let said = warned("", &[(name, "planted")]);
+        let right =
+            format!("environment: {name}: is not read: write {meant}, with two underscores");
+        assert_eq!(said, right);
+    }
+    for name in [
+        "LLM_GATEWAY_SERVICE_HOST",
+        "LLM_GATEWAY_PORT",
+        "LLM_GATEWAY_PORT_8000_TCP_ADDR",
+        "LLM_GATEWAY_REDIS_SERVICE_PORT_REDIS",
+        "LLM_GATEWAY_REDIS_PORT_6379_TCP",
+        "LLM_GATEWAY_ADMIN_SERVICE_HOST",
+        "LLM_GATEWAY_VERSION",
+        "LLM_GATEWAY_CONFIG",
+    ] {
+        assert_eq!(warned("", &[(name, "")]), "", "{name}");
+    }
+}
