@@ -118,6 +118,7 @@ async fn a_drained_provider_serves_waiting_requests_and_no_new_ones_until_resume
     )
     .await;
     let sent = send_many(&gateway, &[], "hi", 3);
+    upstream.calls(1).await;
     waiting(&gateway, "ollama", 2).await;
     assert_eq!(press(&gateway, "providers/ollama/drain").await.json()["draining"], true);
     let refused = ask(&gateway, "ollama").await;
