@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use llm_gateway::app::commands::{
-    self, Arguments, CheckArguments, Command, ConnectArguments, KeysCommand, StatusArguments,
+    self, AddressArguments, Arguments, CheckArguments, Command, ConnectArguments, KeysCommand,
+    StatusArguments,
 };
 use llm_gateway::app::remote::{self, Remote, RemoteError, Turn, changes, status};
 use llm_gateway::app::{
@@ -38,32 +39,27 @@ fn main() -> ExitCode {
         Err(error) => return explain(&error),
     };
     let explicit = arguments.config;
-    let remote = |address: Option<&str>| Remote::find(address, explicit.as_deref());
+    let remote = |at: &AddressArguments| Remote::find(at.address.as_deref(), explicit.as_deref());
     match arguments.command.unwrap_or(Command::Serve) {
         Command::Serve => serve(explicit),
         Command::Demo => system(run_demo),
         Command::Sim(arguments) => system(|| run_sim(arguments)),
         Command::Plan(options) => plan(&options, explicit),
         Command::Check(arguments) => check(explicit, arguments),
-        Command::Status(arguments) => {
-            show(&arguments, &remote(arguments.address.address.as_deref()))
-        }
+        Command::Status(status) => show(&status, &remote(&status.address)),
         Command::Set(set) => {
-            let remote = remote(set.address.address.as_deref());
-            answered(changes::set(&remote, &set.provider, &set.changes))
+            answered(changes::set(&remote(&set.address), &set.provider, &set.changes))
         }
-        Command::Drain(drain) => {
-            let remote = remote(drain.address.address.as_deref());
-            answered(remote::turn(&remote, &drain.provider, Turn::Drain))
+        Command::Drain(one) => {
+            answered(remote::turn(&remote(&one.address), &one.provider, Turn::Drain))
         }
-        Command::Resume(resume) => {
-            let remote = remote(resume.address.address.as_deref());
-            answered(remote::turn(&remote, &resume.provider, Turn::Resume))
+        Command::Resume(one) => {
+            answered(remote::turn(&remote(&one.address), &one.provider, Turn::Resume))
         }
-        Command::Reload(address) => answered(remote::reload(&remote(address.address.as_deref()))),
+        Command::Reload(address) => answered(remote::reload(&remote(&address))),
         Command::Keys { command: KeysCommand::New { name } } => new_key(&name),
         Command::Keys { command: KeysCommand::List { json, address } } => {
-            let told = remote::keys::ask(&remote(address.address.as_deref()));
+            let told = remote::keys::ask(&remote(&address));
             answered(told.map(|told| match json {
                 true => format!("{told:#}\n"),
                 false => remote::keys::shown(&told),
@@ -72,10 +68,8 @@ fn main() -> ExitCode {
         Command::Connect(arguments) => connect(explicit, &arguments),
         Command::Health { url } => health(url.as_deref(), explicit.as_deref()),
         Command::Completions { shell } => printed(&commands::completions(shell)),
-        Command::Man { command } => match commands::manual(command.as_deref()) {
-            Ok(page) => printed(&page),
-            Err(error) => failed(&error),
-        },
+        Command::Man { command } => commands::manual(command.as_deref())
+            .map_or_else(|error| failed(&error), |page| printed(&page)),
     }
 }
 
