@@ -1,6 +1,7 @@
 //! How long callers usually take until a conversation goes on.
 //!
-//! Owns the last pauses of a bounded number of callers.
+//! Owns the last pauses of a bounded number of callers. A caller of whom nothing is known is taken
+//! for one like those who were new lately: some ask once and never again.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,6 +16,8 @@ const MOST: usize = 1024;
 #[derive(Debug, Default)]
 pub struct Pauses {
     callers: HashMap<Arc<str>, Pause>,
+    /// The first pauses of the latest callers that were new, in seconds.
+    newcomers: Ring<20>,
     last: u64,
 }
 
@@ -35,6 +38,9 @@ impl Pauses {
             }
         }
         self.last += 1;
+        if !self.callers.contains_key(caller) {
+            self.newcomers.push(pause.as_secs_f64());
+        }
         let known = self.callers.entry(Arc::clone(caller)).or_default();
         known.last.push(pause.as_secs_f64());
         known.used = self.last;
@@ -42,7 +48,8 @@ impl Pauses {
 
     /// Whether the caller is usually back within this time, as far as is known.
     pub fn is_back_within(&self, caller: &str, time: Duration) -> bool {
-        let usual = self.callers.get(caller).and_then(|pause| pause.last.median());
+        let own = self.callers.get(caller).and_then(|pause| pause.last.median());
+        let usual = own.or_else(|| self.newcomers.median());
         usual.is_none_or(|usual| usual <= time.as_secs_f64())
     }
 }
@@ -64,12 +71,25 @@ mod tests {
     }
 
     #[test]
+    fn a_new_caller_is_expected_to_be_like_those_who_were_new_lately() {
+        let mut pauses = Pauses::default();
+        let seconds = Duration::from_secs;
+        let mut come = |number: u32, pause| pauses.add(&Arc::from(number.to_string()), pause);
+        (0..3).for_each(|number| come(number, seconds(60)));
+        assert!(!pauses.is_back_within("new", seconds(1)));
+        // What one caller goes on to do says nothing of others.
+        (0..30).for_each(|_| pauses.add(&Arc::from("0"), seconds(1)));
+        assert!(!pauses.is_back_within("new", seconds(1)));
+        (3..9).for_each(|number| pauses.add(&Arc::from(number.to_string()), seconds(1)));
+        assert!(pauses.is_back_within("new", seconds(1)));
+    }
+
+    #[test]
     fn invented_callers_do_not_fill_the_memory() {
         let mut pauses = Pauses::default();
         for number in 0..3 * MOST {
             pauses.add(&Arc::from(number.to_string()), Duration::from_secs(9));
         }
         assert_eq!(pauses.callers.len(), MOST);
-        assert!(pauses.is_back_within("0", Duration::ZERO));
     }
 }
