@@ -10,10 +10,10 @@
 //! listed their models.
 
 pub mod model_list;
+mod present;
 pub mod route;
 pub mod settings;
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,14 +28,13 @@ use crate::policy::OnCut;
 use crate::provider::way::Way;
 use crate::provider::{Bounce, Discover, Dispatch, Provider, ProviderActor};
 use crate::telemetry::{ActorKind, FellBack, Restarted};
+use present::Present;
 use route::explanation::Explanation;
 use route::{Asked, Routes, Wants};
 
 /// How many messages may wait for a worker's router. Its handlers take microseconds.
 const MAILBOX: usize = 1024;
 
-/// The lists of models of equals are refreshed before a choice when they are older than this.
-const STALE: Duration = Duration::from_secs(30);
 /// How long the very first choice between equals waits for their lists.
 const HEARING: Duration = Duration::from_secs(1);
 
@@ -109,27 +108,16 @@ impl RouterActor {
             caller: &job.caller,
             wants: wants(&job.request),
         };
-        let unheard = RefCell::new(Vec::new());
-        let wait = |name: &str, target: Option<&str>| {
-            let provider = self.routing.provider(name)?;
-            if let Some(model) = target {
-                return Some(provider.expected_wait(model, &job));
-            }
-            let model = job.request.model().unwrap_or_default();
-            if !provider.catalogue.list(Listing::Installed).is_younger(STALE, Instant::now()) {
-                unheard.borrow_mut().push(Arc::clone(provider));
-            }
-            (!provider.lacks_model(model)).then(|| provider.expected_wait(model, &job))
-        };
+        let present = Present::new(&self.routing, &job);
         let draw = &mut |below| fastrand::u32(..below);
         let routes = &self.routing.routes;
         let (plan, explanation) = if job.route.is_some() {
-            let (plan, explanation) = routes.explain(asked, draw, &wait);
+            let (plan, explanation) = routes.explain(asked, draw, &present);
             (plan, Some(explanation))
         } else {
-            (routes.plan(asked, draw, &wait), None)
+            (routes.plan(asked, draw, &present), None)
         };
-        let unheard = unheard.into_inner();
+        let unheard = present.unheard();
         self.look_at(&unheard, Listing::Installed, context);
         let is_new =
             |provider: &Arc<Provider>| !provider.catalogue.list(Listing::Installed).was_looked_at();

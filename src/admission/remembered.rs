@@ -26,6 +26,7 @@ use memory::Number;
 use model::{Model, Read};
 use pauses::Pauses;
 
+pub mod affinity;
 pub mod choice;
 mod memory;
 mod model;
@@ -139,8 +140,11 @@ impl Remembered {
         Self { policy, models, pauses, running, kept, last: last.0, turn: None }
     }
 
-    /// Uses another policy; beliefs are kept.
+    /// Uses another policy; beliefs are kept, unless they were learnt for another purpose.
     pub fn change(&mut self, policy: RememberPolicy) {
+        if self.policy.orders != policy.orders {
+            self.forget_server();
+        }
         self.policy = policy;
     }
 
@@ -177,6 +181,11 @@ impl Remembered {
     pub fn forget_server(&mut self) {
         self.models.values_mut().for_each(Model::forget_server);
         self.kept.clear();
+    }
+
+    /// How much of a conversation is believed to be remembered, in bytes.
+    pub fn known(&self, lane: Lane, chain: &Chain) -> u32 {
+        self.models.get(&lane).map_or(0, |model| model.memory.known(chain))
     }
 
     /// How long this job would hold a slot; `hold` is the answer where nothing is known.
@@ -263,7 +272,10 @@ impl Remembered {
             match (end, running.counts) {
                 (ReadEnd::Answered, counts) => {
                     if let Some(counts) = counts {
-                        model.learn(read, counts, held);
+                        match self.policy.orders {
+                            true => model.learn(read, counts, held),
+                            false => model.count(read, counts, held),
+                        }
                     }
                     let answer = counts.and_then(|counts| counts.answer).unwrap_or(0);
                     model.memory.answered(read.number, model.reading.bytes(answer as f64), now);

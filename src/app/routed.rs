@@ -151,7 +151,7 @@ fn decide(
     routes: &Routes,
     asked: Asked<'_>,
 ) -> (Result<Plan, crate::chat::GatewayError>, Explanation) {
-    routes.explain(asked, &mut |_| 0, &|_, _| Some(Duration::ZERO))
+    routes.explain(asked, &mut |_| 0, &|_: &str, _: Option<&str>| Some(Duration::ZERO))
 }
 
 fn caller_of(config: &Config, name: Option<&str>) -> Result<Caller, String> {

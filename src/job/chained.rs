@@ -34,4 +34,9 @@ impl Job {
         });
         chain.as_ref()
     }
+
+    /// The same, if it was asked for before.
+    pub fn made_chain(&self) -> Option<&Arc<Chain>> {
+        self.chained.0.get()?.as_ref()
+    }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Provider;
+use crate::admission::remembered::affinity::Affinity;
 use crate::admission::remembered::{Counts, Share};
 use crate::admission::slot::Slot;
 use crate::chat::{Chain, Usage};
@@ -14,7 +15,25 @@ use crate::job::{Job, Remembered};
 impl Provider {
     /// What the job's conversation is recognized by, where that counts here.
     pub(super) fn chain(&self, job: &Job) -> Option<Arc<Chain>> {
-        if self.settings.remembers() { job.chain().cloned() } else { None }
+        if self.settings.remembers() {
+            return job.chain().cloned();
+        }
+        // It counts for the choice between equals only, which was made before.
+        let made = job.made_chain().filter(|_| self.settings.remember_policy().is_some());
+        made.cloned()
+    }
+
+    /// What speaks for this one among equals: how much of the job's conversation it remembers;
+    /// `None` where its line follows that, or nothing shall.
+    #[must_use]
+    pub fn affinity(&self, model: &str, job: &Job) -> Option<Affinity> {
+        self.settings.remember_policy().filter(|policy| !policy.orders)?;
+        let (key, chain) = (self.lane_key(model), job.chain()?);
+        Some(Affinity {
+            known: self.gate.known(&key, chain),
+            wait: self.gate.expected_wait(&key, None),
+            within: self.settings.affinity_wait,
+        })
     }
 
     /// How long it would take until the job is answered here, for the choice among equals.

@@ -129,6 +129,11 @@ pub struct ProviderSettings {
     /// A slot stays free for a conversation that is likely to go on for this part of the time that
     /// it takes to read it again. Default 0.6; 0: not at all.
     pub linger: f64,
+    /// Where the order of requests does not follow what it remembers, as in clouds: among equals it
+    /// is preferred for a conversation that it remembers, unless its line is longer by more than
+    /// this. Default 1 s, at most 10 min; 0: it is not.
+    #[serde(with = "crate::units::duration")]
+    pub affinity_wait: Duration,
     /// Models that are loaded before anybody asks for them, in this order, as far as they fit; only
     /// where loads are scheduled. Default none.
     pub preload: Vec<String>,
@@ -310,6 +315,7 @@ impl Default for ProviderSettings {
             remember: None,
             remember_wait: RememberPolicy::default().wait,
             linger: RememberPolicy::default().linger,
+            affinity_wait: Duration::from_secs(1),
             preload: Vec::new(),
             timeouts: Timeouts::default(),
             retry: RetrySettings::default(),

@@ -149,7 +149,10 @@ impl ModelList<'_> {
     fn plan(&self, name: &str) -> Vec<Candidate> {
         let (policy, caller) = (self.policy, self.caller);
         let asked = Asked { model: Some(name), hint: None, policy, caller, wants: Wants::Model };
-        let plan = self.routing.routes.plan(asked, &mut |_| 0, &|_, _| Some(Duration::ZERO));
+        let plan = self
+            .routing
+            .routes
+            .plan(asked, &mut |_| 0, &|_: &str, _: Option<&str>| Some(Duration::ZERO));
         plan.map(|plan| plan.candidates.into()).unwrap_or_default()
     }
 }

@@ -9,6 +9,7 @@
 
 mod choice;
 pub mod explanation;
+mod order;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use wildmatch::WildMatch;
 
 use super::settings::{DefaultSettings, Hints, LOCAL_HINTS, RouteSettings, TargetSettings};
+use crate::admission::remembered::affinity::Affinity;
 use crate::chat::{CleanPath, EdgeReason, ErrorKind, GatewayError, Naming, Origin, PathPattern};
 use crate::job::{Caller, Candidate};
 use crate::policy::{DataPolicy, OnCut, Trust};
@@ -112,10 +114,26 @@ pub struct Plan {
     pub on_cut: Option<OnCut>,
 }
 
-/// The expected wait at a provider, for the choice between equals: for the model that was asked for,
-/// or for the one that a route's target names. `None` when the provider is known not to have the
-/// former; a target's is asked for in any case.
-pub type Waits<'a> = &'a dyn Fn(&str, Option<&str>) -> Option<Duration>;
+/// What is known of the providers at the moment.
+pub trait Outlook {
+    /// The expected wait at a provider, for the choice between equals: for the model that was asked
+    /// for, or for the one that a route's target names. `None` when the provider is known not to
+    /// have the former; a target's is asked for in any case.
+    fn wait(&self, provider: &str, target: Option<&str>) -> Option<Duration>;
+
+    /// What speaks for a provider among equals, with this model there: how much of the conversation
+    /// it remembers. `None` where its line follows that, or nothing shall.
+    fn affinity(&self, _provider: &str, _model: &str) -> Option<Affinity> {
+        None
+    }
+}
+
+/// Nothing is known but expected waits.
+impl<Wait: Fn(&str, Option<&str>) -> Option<Duration>> Outlook for Wait {
+    fn wait(&self, provider: &str, target: Option<&str>) -> Option<Duration> {
+        self(provider, target)
+    }
+}
 
 impl Routes {
     /// Compiles the rules. `providers` are in the file's order.
@@ -150,7 +168,8 @@ impl Routes {
 
     /// The candidates for a request.
     ///
-    /// `draw(n)` is a random number below `n`, for weights and between equal waits.
+    /// `draw(n)` is a random number below `n`, for weights and between equal waits; `outlook` is for
+    /// the choice between equals.
     ///
     /// # Errors
     ///
@@ -160,9 +179,9 @@ impl Routes {
         &self,
         asked: Asked<'_>,
         draw: &mut dyn FnMut(u32) -> u32,
-        wait: Waits<'_>,
+        outlook: &dyn Outlook,
     ) -> Result<Plan, GatewayError> {
-        self.decide(asked, draw, wait, None)
+        self.decide(asked, draw, outlook, None)
     }
 
     /// The same decision as [`Routes::plan`], with its explanation.
@@ -170,10 +189,10 @@ impl Routes {
         &self,
         asked: Asked<'_>,
         draw: &mut dyn FnMut(u32) -> u32,
-        wait: Waits<'_>,
+        outlook: &dyn Outlook,
     ) -> (Result<Plan, GatewayError>, Explanation) {
         let mut explanation = Explanation::default();
-        let plan = self.decide(asked, draw, wait, Some(&mut explanation));
+        let plan = self.decide(asked, draw, outlook, Some(&mut explanation));
         (plan, explanation)
     }
 
@@ -207,7 +226,7 @@ impl Routes {
         &self,
         asked: Asked<'_>,
         draw: &mut dyn FnMut(u32) -> u32,
-        wait: Waits<'_>,
+        outlook: &dyn Outlook,
         mut witness: Option<&mut Explanation>,
     ) -> Result<Plan, GatewayError> {
         let policy = self.policy(asked);
@@ -225,7 +244,7 @@ impl Routes {
             barred: None,
             witness,
         };
-        choice.choose(draw, wait)?;
+        choice.choose(draw, outlook)?;
         let on_cut = choice.on_cut;
         match (choice.candidates.is_empty(), choice.barred) {
             (false, _) => {

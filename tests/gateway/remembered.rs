@@ -3,7 +3,7 @@
 //!
 //! What a reader would get wrong: no time is asserted. What counts is how much was read, and what
 //! was told.
-
+mod clouds;
 mod conversations;
 mod dialects;
 mod line;

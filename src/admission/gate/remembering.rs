@@ -3,6 +3,7 @@
 //!
 //! Owns nothing: [`Remembered`] holds the beliefs, and this file tells it what the gate knows and
 //! asks it. Without a policy everything here does nothing, and jobs start in the order of the line.
+//! With one that does not order the line, what was sent is noted for the choice between providers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -58,7 +59,14 @@ impl<W> Gate<W> {
 
     /// How much of an attempt's prompt is believed to be remembered.
     pub fn share(&self, permit: &Permit) -> Option<Share> {
-        self.remembered.as_ref()?.share(permit.call?)
+        self.ordering()?.share(permit.call?)
+    }
+
+    /// How much of a conversation this model is believed to remember, in bytes. `key` is as in
+    /// [`Gate::expected_wait`].
+    pub fn known(&self, key: &str, chain: &Chain) -> u32 {
+        let lane = self.models.find(key);
+        self.remembered.as_ref().zip(lane).map_or(0, |(it, lane)| it.known(lane, chain))
     }
 
     /// The job that starts next among the lanes that `open` accepts.
@@ -135,7 +143,7 @@ impl<W> Gate<W> {
     /// How long it would take until a job that comes now has been read, first come, first served,
     /// if nothing were remembered, in seconds.
     pub(super) fn promise(&self, lane: Lane, chain: Option<&Arc<Chain>>, now: Instant) -> f64 {
-        let Some(remembered) = &self.remembered else { return 0.0 };
+        let Some(remembered) = self.ordering() else { return 0.0 };
         let each = match remembered.knows_any() {
             true => self.mean_of_waiting(|estimate| estimate.cold),
             false => self.hold(lane),
@@ -157,7 +165,8 @@ impl<W> Gate<W> {
 
     /// A job has arrived.
     pub(super) fn note_arrival(&mut self, arrival: &Arrival, lane: Lane, now: Instant) {
-        if let (Some(remembered), Some(chain)) = (&mut self.remembered, &arrival.chain) {
+        let remembered = self.remembered.as_mut().filter(|it| it.policy().orders);
+        if let Some((remembered, chain)) = remembered.zip(arrival.chain.as_ref()) {
             remembered.arrive(lane, chain, &arrival.share.caller, now);
         }
     }
@@ -171,7 +180,10 @@ impl<W> Gate<W> {
         now: Instant,
     ) -> Option<Call> {
         // Most providers have none, and their starts shall cost nothing more.
-        self.remembered.as_ref()?;
+        let remembered = self.remembered.as_ref()?;
+        if chain.is_none() && !remembered.policy().orders {
+            return None;
+        }
         let hold = self.hold(lane);
         let free = self.usable(now).saturating_sub(self.in_flight);
         let remembered = self.remembered.as_mut()?;
@@ -182,7 +194,7 @@ impl<W> Gate<W> {
 
     /// A job starts that has not waited.
     pub(super) fn pay_at_once(&mut self, share: &Caller, lane: Lane, chain: Option<&Arc<Chain>>) {
-        if self.remembered.is_some() {
+        if self.ordering().is_some() {
             let turn = self.turn_of(lane, chain);
             self.line.pay(share, turn);
         }
@@ -277,6 +289,11 @@ impl<W> Gate<W> {
             (left > 0.0).then(|| now + Duration::from_secs_f64(left) + AFTER)
         });
         late.chain(remembered.next_step()).min()
+    }
+
+    /// What is remembered, where the order of the line follows it.
+    fn ordering(&self) -> Option<&Remembered> {
+        self.remembered.as_ref().filter(|it| it.policy().orders)
     }
 
     fn candidates(&self, open: impl Fn(Lane) -> bool, batch: bool, now: Instant) -> Vec<Candidate> {

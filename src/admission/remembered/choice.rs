@@ -38,6 +38,9 @@ pub struct RememberPolicy {
     /// A slot stays free for a conversation for this part of the time that it takes to read it
     /// again. Default 0.6; 0: never.
     pub linger: f64,
+    /// Whether the order of the line follows what is remembered. Default true; else it counts for
+    /// the choice between providers alone.
+    pub orders: bool,
 }
 
 /// A job starts before one that came first if it costs less than this part of that.
@@ -51,7 +54,7 @@ const LATE: f64 = 2.0;
 
 impl Default for RememberPolicy {
     fn default() -> Self {
-        Self { wait: 1.5, linger: 0.6 }
+        Self { wait: 1.5, linger: 0.6, orders: true }
     }
 }
 

@@ -89,10 +89,8 @@ impl Model {
 
     /// Takes the counts of an answer.
     pub fn learn(&mut self, read: &Read, counts: Counts, held: Duration) {
-        let found = self.reading.learn(read.bytes, read.believed, counts, held);
-        let Some(Found { total, remembered }) = found else { return };
-        self.prompts += total;
-        self.reused += remembered;
+        let Some(found) = self.found(read, counts, held) else { return };
+        let Found { total, remembered } = found;
         // The cache held so much if it was there, and has no room for it if it was not.
         let reach = self.reading.tokens(read.distance) + total;
         let relied = read.believed > RELIED * total;
@@ -124,6 +122,20 @@ impl Model {
     pub fn note_whole(&mut self, seconds: f64) {
         let before = self.whole.unwrap_or(seconds);
         self.whole = Some(before + ALPHA * (seconds - before));
+    }
+
+    /// Takes the counts of an answer where they say nothing about rates and room: what a cloud
+    /// remembers depends on who else is there, and for how long it does on the clock.
+    pub fn count(&mut self, read: &Read, counts: Counts, held: Duration) {
+        self.found(read, Counts { reading: None, ..counts }, held);
+    }
+
+    /// Learns the speed, and returns how much of the prompt was remembered if that can be told.
+    fn found(&mut self, read: &Read, counts: Counts, held: Duration) -> Option<Found> {
+        let found = self.reading.learn(read.bytes, read.believed, counts, held)?;
+        self.prompts += found.total;
+        self.reused += found.remembered;
+        Some(found)
     }
 
     /// Its server is another one. Jobs that run there still name their conversations.

@@ -216,3 +216,28 @@ fn jobs_of_an_earlier_memory_are_not_taken_for_others() {
     assert_eq!(next.end(old, ReadEnd::Answered, bench.now), None);
     assert!(old != new && next.share(new).is_some());
 }
+
+#[test]
+fn where_the_line_does_not_follow_it_only_what_was_sent_is_known() {
+    let mut bench = Bench::new();
+    let policy = RememberPolicy { orders: false, ..RememberPolicy::default() };
+    bench.remembered.change(policy);
+    let chain = Bench::chain(1, 10);
+    assert_eq!(bench.remembered.known(LANE, &chain), 0);
+    bench.call(&chain, 0);
+    let longer = Bench::chain(1, 11);
+    assert_eq!(bench.remembered.known(LANE, &longer), 4_000);
+    assert_eq!(bench.estimate(&longer), Estimate::plain(5.0));
+    assert!(!bench.remembered.knows_any() && !bench.remembered.keeps_any());
+    // That nothing was found says nothing of others, nor of room.
+    bench.call(&Bench::chain(2, 10), 0);
+    bench.call(&longer, 0);
+    assert_eq!((bench.room(), bench.remembered.known(LANE, &Bench::chain(2, 10))), (None, 4_000));
+    bench.call(&longer, 1_000);
+    let view = bench.remembered.view(LANE).unwrap();
+    assert_eq!((view.conversations, view.read_rate), (2, None));
+    assert!(view.reused > 0.2, "{view:?}");
+    // What is believed of a cloud is no ground for an order.
+    bench.remembered.change(RememberPolicy::default());
+    assert_eq!(bench.remembered.known(LANE, &longer), 0);
+}

@@ -18,6 +18,12 @@ impl SharedGate {
     pub fn expected_wait(&self, key: &str, chain: Option<&Arc<Chain>>) -> Duration {
         self.inner.lock().gate.expected_wait(key, chain, now())
     }
+
+    /// How much of a conversation a model is believed to remember; see
+    /// [`Gate::known`](super::Gate::known).
+    pub fn known(&self, key: &str, chain: &Chain) -> u32 {
+        self.inner.lock().gate.known(key, chain)
+    }
 }
 
 impl Slot {

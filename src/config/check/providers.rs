@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// No wait is bounded by more times what it would be, and nothing is kept for longer.
 const MOST_TIMES: f64 = 100.0;
+/// Nobody waits longer for what is remembered.
+const MOST_AFFINITY_WAIT: Duration = Duration::from_secs(600);
 
 impl Review<'_> {
     pub(super) fn providers(&mut self) {
@@ -65,6 +67,10 @@ impl Review<'_> {
                 let message = format!("write a number from {least} to {MOST_TIMES}, not {value}");
                 self.problem(&path.key(key), message);
             }
+        }
+        if provider.affinity_wait > MOST_AFFINITY_WAIT {
+            let message = r#"write at most "10m", or "0s" for none"#;
+            self.problem(&path.key("affinity_wait"), message);
         }
     }
 

@@ -116,6 +116,7 @@ fn full_provider() -> ProviderSettings {
         remember: Some(true),
         remember_wait: 2.0,
         linger: 0.5,
+        affinity_wait: Duration::from_secs(2),
         preload: Vec::new(),
         timeouts: Timeouts {
             connect: Duration::from_secs(1),

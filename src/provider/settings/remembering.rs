@@ -13,9 +13,11 @@ impl ProviderSettings {
         })
     }
 
-    /// How far the order of requests follows its prompt cache; `None`: not at all.
+    /// How far the order of requests, or else the choice between equals, follows what it remembers;
+    /// `None`: not at all.
     pub fn remember_policy(&self) -> Option<RememberPolicy> {
-        let policy = RememberPolicy { wait: self.remember_wait, linger: self.linger };
-        self.remembers().then_some(policy)
+        let orders = self.remembers();
+        let policy = RememberPolicy { wait: self.remember_wait, linger: self.linger, orders };
+        (orders || !self.affinity_wait.is_zero()).then_some(policy)
     }
 }

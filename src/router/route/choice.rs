@@ -9,16 +9,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use wildmatch::WildMatch;
 
 use super::explanation::{Considered, Explanation, Pick, Rule, Verdict};
-use super::{Asked, Route, RoutedProvider, Routes, Waits, Wants};
+use super::order::{by_wait, drawn, to_front};
+use super::{Asked, Outlook, Route, RoutedProvider, Routes, Wants};
 use crate::chat::{EdgeReason, ErrorKind, GatewayError, Naming, Origin};
 use crate::job::{Candidate, RoutePart};
 use crate::policy::{DataPolicy, OnCut};
-use crate::router::settings::TargetSettings;
 
 /// One routing decision.
 pub(super) struct Choice<'a> {
@@ -52,11 +51,11 @@ impl Choice<'_> {
     pub fn choose(
         &mut self,
         draw: &mut dyn FnMut(u32) -> u32,
-        wait: Waits<'_>,
+        outlook: &dyn Outlook,
     ) -> Result<(), GatewayError> {
         let routes = self.routes;
         match self.asked.wants {
-            Wants::Management { provider, .. } => return self.managing(provider, wait),
+            Wants::Management { provider, .. } => return self.managing(provider, outlook),
             Wants::Path(_) if self.asked.model.is_none() => {
                 self.matched(|| Rule::Path);
                 self.listing();
@@ -82,13 +81,13 @@ impl Choice<'_> {
         } else if let Some((index, route)) = routes.find(model) {
             let pattern = &route.pattern;
             self.matched(|| Rule::Route { number: index + 1, pattern: Arc::clone(pattern) });
-            self.route(route, model, draw, wait);
+            self.route(route, model, draw, outlook);
         } else if let Some(providers) = routes.hints.get(model) {
             self.matched(|| Rule::Generic(model.to_owned()));
             self.each(providers, None, Pick::Next);
         } else if let Some(equals) = self.serving(model) {
             self.matched(|| Rule::Models);
-            self.equals(equals, model, wait);
+            self.equals(equals, model, outlook);
         } else {
             self.matched(|| Rule::Default);
             self.each(&routes.default, Some(model), Pick::Next);
@@ -121,7 +120,7 @@ impl Choice<'_> {
 
     /// The one that installs or removes a model: the one that is named, else the first that has it,
     /// else the first that would serve it.
-    fn managing(&mut self, named: Option<&str>, wait: Waits<'_>) -> Result<(), GatewayError> {
+    fn managing(&mut self, named: Option<&str>, outlook: &dyn Outlook) -> Result<(), GatewayError> {
         let routes = self.routes;
         self.matched(|| Rule::Management);
         let model = self.asked.model.unwrap_or_default();
@@ -148,7 +147,7 @@ impl Choice<'_> {
                 };
                 managed.retain(serves);
                 // The sort is stable.
-                managed.sort_by_key(|provider| wait(&provider.name, None).is_none());
+                managed.sort_by_key(|provider| outlook.wait(&provider.name, None).is_none());
             }
         }
         for provider in managed {
@@ -160,7 +159,7 @@ impl Choice<'_> {
     }
 
     /// Whether a provider has what the request wants beside a model.
-    fn suits(&self, provider: &RoutedProvider) -> bool {
+    pub(super) fn suits(&self, provider: &RoutedProvider) -> bool {
         match self.asked.wants {
             Wants::Model => true,
             Wants::Path(path) => provider.lists(path),
@@ -180,13 +179,14 @@ impl Choice<'_> {
         }
     }
 
-    /// Targets by weight, those of one weight by their waits, then the fallbacks in order.
+    /// Targets by weight, those of one weight by their waits, then the fallbacks in order. Of
+    /// those that have the first one's weight, one that remembers the conversation goes first.
     fn route(
         &mut self,
         route: &Route,
         model: &str,
         draw: &mut dyn FnMut(u32) -> u32,
-        wait: Waits<'_>,
+        outlook: &dyn Outlook,
     ) {
         self.on_cut = Some(route.on_cut);
         let pick = match route.targets.as_slice() {
@@ -199,8 +199,16 @@ impl Choice<'_> {
         let mut targets = drawn(route, draw);
         by_wait(&mut targets, |target| {
             let model = target.model.as_deref().unwrap_or(model);
-            wait(&target.provider, Some(model))
+            outlook.wait(&target.provider, Some(model))
         });
+        let weight = targets.first().map(|target| target.weight);
+        let equals = targets.iter().map(|target| {
+            let model = target.model.as_deref().unwrap_or(model);
+            (&*target.provider, model, Some(target.weight) == weight)
+        });
+        if let Some(place) = self.remembering(equals, outlook) {
+            to_front(&mut targets, place);
+        }
         let targets = targets.into_iter();
         let targets = targets.map(|target| (target, RoutePart::Target, pick(target.weight)));
         let fallback = route.fallback.iter();
@@ -237,11 +245,11 @@ impl Choice<'_> {
 
     /// Equals that have the model, the one with the shortest wait first. When none is known to have
     /// it, the lists may be old, and all are asked.
-    fn equals(&mut self, equals: Vec<Arc<str>>, model: &str, wait: Waits<'_>) {
+    fn equals(&mut self, equals: Vec<Arc<str>>, model: &str, outlook: &dyn Outlook) {
         if equals.len() < 2 {
             return self.each(&equals, Some(model), Pick::Next);
         }
-        let waits = equals.into_iter().map(|name| (wait(&name, None), name));
+        let waits = equals.into_iter().map(|name| (outlook.wait(&name, None), name));
         let (mut having, lacking): (Vec<_>, Vec<_>) = waits.partition(|(wait, _)| wait.is_some());
         if having.is_empty() {
             let names: Vec<Arc<str>> = lacking.into_iter().map(|(_, name)| name).collect();
@@ -252,7 +260,11 @@ impl Choice<'_> {
         }
         having.sort_by_key(|(wait, _)| *wait);
         let pick = if having.len() > 1 { Pick::Wait } else { Pick::Next };
-        let names: Vec<Arc<str>> = having.into_iter().map(|(_, name)| name).collect();
+        let mut names: Vec<Arc<str>> = having.into_iter().map(|(_, name)| name).collect();
+        let equals = names.iter().map(|name| (&**name, model, true));
+        if let Some(place) = self.remembering(equals, outlook) {
+            to_front(&mut names, place);
+        }
         self.each(&names, Some(model), pick);
     }
 
@@ -299,7 +311,7 @@ impl Choice<'_> {
     }
 
     /// The verdict on a provider that a rule names, where it would run the model `runs`.
-    fn verdict(&self, provider: &super::RoutedProvider, runs: &str) -> Verdict {
+    pub(super) fn verdict(&self, provider: &super::RoutedProvider, runs: &str) -> Verdict {
         let caller = self.asked.caller;
         let managed = match self.asked.wants {
             Wants::Management { models, .. } => models,
@@ -342,47 +354,6 @@ impl Choice<'_> {
         if let Some(witness) = &mut self.witness {
             let (provider, model) = (Arc::clone(provider), Arc::from(model));
             witness.considered.push(Considered { provider, model, pick, verdict, way: None });
-        }
-    }
-}
-
-/// A route's targets, drawn by weight without replacement.
-fn drawn<'a>(route: &'a Route, draw: &mut dyn FnMut(u32) -> u32) -> Vec<&'a TargetSettings> {
-    let mut targets: Vec<&TargetSettings> = route.targets.iter().collect();
-    let mut order = Vec::with_capacity(targets.len());
-    while !targets.is_empty() {
-        let total = targets.iter().map(|target| target.weight).fold(0, u32::saturating_add);
-        let mut ticket = draw(total.max(1));
-        let winner = targets.iter().position(|target| match ticket.checked_sub(target.weight) {
-            Some(left) => {
-                ticket = left;
-                false
-            }
-            None => true,
-        });
-        order.push(targets.remove(winner.unwrap_or(0)));
-    }
-    order
-}
-
-/// Sorts those of one weight among the places that were drawn for that weight, the shortest wait
-/// first. Weights keep their shares, and between equal waits the dice decide.
-fn by_wait(order: &mut [&TargetSettings], wait: impl Fn(&TargetSettings) -> Option<Duration>) {
-    let mut weights: Vec<u32> = order.iter().map(|target| target.weight).collect();
-    weights.sort_unstable();
-    weights.dedup();
-    for weight in weights {
-        let (places, mut equals): (Vec<usize>, Vec<&TargetSettings>) =
-            order.iter().copied().enumerate().filter(|(_, one)| one.weight == weight).unzip();
-        if equals.len() < 2 {
-            continue;
-        }
-        // The sort is stable, and calls this once for each.
-        equals.sort_by_cached_key(|target| wait(target).unwrap_or(Duration::MAX));
-        for (place, target) in places.into_iter().zip(equals) {
-            if let Some(one) = order.get_mut(place) {
-                *one = target;
-            }
         }
     }
 }

@@ -181,7 +181,9 @@ fn an_unknown_hint_is_refused_with_the_known_ones() {
         caller: &asker,
         wants: Wants::Model,
     };
-    let error = routes().plan(asked, &mut |_| 0, &|_, _| Some(Duration::ZERO)).unwrap_err();
+    let error = routes()
+        .plan(asked, &mut |_| 0, &|_: &str, _: Option<&str>| Some(Duration::ZERO))
+        .unwrap_err();
     assert_eq!(error.kind, ErrorKind::InvalidRequest);
     assert_eq!(error.message, "unknown model_hint `quick`; known are fast, local, nobody, secure");
     assert_eq!(plan(None, Some("nobody")), Err(ErrorKind::ModelNotFound));
@@ -198,8 +200,11 @@ fn weights_are_honoured_over_all_draws() {
         wants: Wants::Model,
     };
     let first = |ticket: u32| {
-        let plan =
-            routes().plan(asked, &mut |below| ticket.min(below - 1), &|_, _| Some(Duration::ZERO));
+        let plan = routes().plan(
+            asked,
+            &mut |below| ticket.min(below - 1),
+            &|_: &str, _: Option<&str>| Some(Duration::ZERO),
+        );
         plan.unwrap().candidates[0].provider.to_string()
     };
     let firsts: Vec<String> = (0..4).map(first).collect();
@@ -242,6 +247,42 @@ fn targets_of_one_weight_go_by_wait_and_only_equal_waits_by_dice() {
     assert_eq!(share + count(&weights, [3, 1, 2, 9], "d"), 1000);
 }
 
+/// Waits of no time, and so much of a conversation that each provider remembers.
+struct Knows<const N: usize>([(&'static str, u32); N]);
+
+impl<const N: usize> Outlook for Knows<N> {
+    fn wait(&self, _: &str, _: Option<&str>) -> Option<Duration> {
+        Some(Duration::ZERO)
+    }
+
+    fn affinity(&self, provider: &str, _: &str) -> Option<Affinity> {
+        let known = self.0.iter().find(|(name, _)| *name == provider)?.1;
+        Some(Affinity { known, wait: Duration::ZERO, within: Duration::from_secs(1) })
+    }
+}
+
+#[test]
+fn the_equal_that_remembers_the_conversation_goes_first() {
+    let asker = caller(&["*"], &["*"], None);
+    let order = |model, policy, knows: &dyn Outlook| {
+        let asked =
+            Asked { model: Some(model), hint: None, policy, caller: &asker, wants: Wants::Model };
+        let plan = routes().plan(asked, &mut |_| 0, knows).unwrap();
+        let names: Vec<String> =
+            plan.candidates.iter().map(|one| one.provider.to_string()).collect();
+        names.join(" ")
+    };
+    let cloud = Knows([("cloud", 9), ("twin", 0)]);
+    assert_eq!(order("mixed", None, &Knows([("cloud", 0), ("twin", 0)])), "twin cloud");
+    assert_eq!(order("mixed", None, &cloud), "cloud twin");
+    assert_eq!(order("big-2", None, &Knows([("cloud", 1), ("twin", 2)])), "twin cloud");
+    // What is not known to be allowed is not even compared.
+    assert_eq!(order("mixed", Some(DataPolicy::Local), &cloud), "twin");
+    // Weights that differ are the operator's wish.
+    let small = Knows([("cloud", 0), ("ollama", 9), ("twin", 99)]);
+    assert_eq!(order("chat-x", None, &small), "cloud ollama twin");
+}
+
 fn explained(asker: &Caller, model: Option<&str>, hint: Option<&str>) -> Explanation {
     let asked = Asked { model, hint, policy: None, caller: asker, wants: Wants::Model };
     let wait = |name: &str, _: Option<&str>| (name != "twin").then(|| Duration::from_secs(1));
@@ -268,7 +309,7 @@ fn equals_known_to_lack_the_model_are_not_asked_unless_all_lack_it() {
         caller: &asker,
         wants: Wants::Model,
     };
-    let plan = routes().plan(asked, &mut |_| 0, &|_, _| None).unwrap();
+    let plan = routes().plan(asked, &mut |_| 0, &|_: &str, _: Option<&str>| None).unwrap();
     let asked: Vec<&str> = plan.candidates.iter().map(|one| &*one.provider).collect();
     assert_eq!(asked, ["cloud", "twin"], "the lists may be old");
 }
@@ -333,7 +374,7 @@ proptest! {
             caller: &asker,
             wants: Wants::Model,
         };
-        if let Ok(plan) = routes().plan(asked, &mut |below| ticket % below, &|_, _| Some(Duration::ZERO)) {
+        if let Ok(plan) = routes().plan(asked, &mut |below| ticket % below, &|_: &str, _: Option<&str>| Some(Duration::ZERO)) {
             prop_assert_eq!(plan.policy, Some(DataPolicy::Local));
             prop_assert!(plan.candidates.iter().all(|candidate| &*candidate.provider != "cloud"));
         }

@@ -27,6 +27,7 @@ table! {
         max_concurrency: Value,
         max_queue_wait: String,
         priority_field: String,
+        affinity_wait: String,
         scheduling: String,
         system: String,
         max_tokens: String,
