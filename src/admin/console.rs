@@ -65,6 +65,7 @@ const ASSETS: &[Asset] = &[
     asset!("/console/providers.js", SCRIPT, "providers.js"),
     asset!("/console/refusals.js", SCRIPT, "refusals.js"),
     asset!("/console/reload.js", SCRIPT, "reload.js"),
+    asset!("/console/remembered.js", SCRIPT, "remembered.js"),
     asset!("/console/request_row.js", SCRIPT, "request_row.js"),
     asset!("/console/requests.js", SCRIPT, "requests.js"),
     asset!("/console/spark.js", SCRIPT, "spark.js"),

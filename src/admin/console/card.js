@@ -7,6 +7,7 @@ import { arrange, el, mark, say, show } from "./dom.js";
 import { NOTHING, brief, clock, count, ms, plural, rate } from "./format.js";
 import { knobs } from "./knobs.js";
 import { models } from "./models.js";
+import { remembered } from "./remembered.js";
 import { pastOf, smooth } from "./past.js";
 import { spark } from "./spark.js";
 import { stateOf } from "./state.js";
@@ -27,6 +28,7 @@ export function card(first) {
   const refusals = curve("Turned away a second");
   const trouble = el("p", { class: "trouble" });
   const loads = models(first.name);
+  const memory = remembered(first.name);
   const controls = knobs(first.name);
   const node = el(
     "div",
@@ -40,6 +42,7 @@ export function card(first) {
       line.node,
       wait,
       loads.node,
+      memory.node,
       trouble,
     ),
     el("div", { class: "card-column" }, waits.node, refusals.node, el("div", { class: "sparks" }, ...Object.values(charts).map((chart) => chart.node))),
@@ -54,6 +57,7 @@ export function card(first) {
     show(slots.legend, false);
     updateLine(line, wait, provider);
     loads.update(provider);
+    memory.update(provider);
     figures.update(provider);
     const history = pastOf(provider.name);
     charts.in_flight.update(history.in_flight, { ceiling: provider.limit, now: provider.in_flight });

@@ -52,6 +52,11 @@ export function bytes(size) {
   return size < 1_000_000_000 ? `${WHOLE.format(size / 1_000_000)} MB` : `${TENTHS.format(size / 1_000_000_000)} GB`;
 }
 
+// A part of 1, in percent.
+export function percent(part) {
+  return `${WHOLE.format(part * 100)} %`;
+}
+
 export function clock(at) {
   return CLOCK.format(new Date(at));
 }
