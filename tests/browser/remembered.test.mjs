@@ -45,7 +45,7 @@ test("conversations, tokens and the share that was reused are seen for each mode
   assert.equal(await chat(running, { model: `plain/${SMALL}` }), 200);
   await shows(page, row("ollama", SMALL), "3 conversations");
   await shows(page, row("ollama", SMALL), "% reused");
-  await shows(page, row("ollama", SMALL), "a second");
+  await shows(page, row("ollama", SMALL), "K / s");
   await shows(page, row("ollama", LARGE), "1 conversation, ");
   await shows(page, row("ollama", LARGE), "0 % reused");
   await shows(page, `${card("ollama")} .memory`, "4 conversations, ");

@@ -44,11 +44,11 @@ function row(model) {
   return { node, draw };
 
   function draw({ conversations, tokens, reused: part, room, read_rate: speed, kept_slots: kept }) {
-    say(reused, `${percent(part)} reused`);
+    say(reused, part === undefined ? "" : `${percent(part)} reused`);
     const pieces = [
       `${plural(conversations, "conversation", "conversations")}, ${brief(tokens)} tokens`,
       room && `room for ${brief(room)}`,
-      speed && `reads ${brief(speed)} a second`,
+      speed && `reads ${brief(speed)} / s`,
       kept > 0 && `${plural(kept, "slot", "slots")} kept free`,
     ];
     say(details, pieces.filter(Boolean).join("; "));

@@ -18,8 +18,10 @@ pub struct MemoryView {
     /// Tokens read in a second; absent until measured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read_rate: Option<u64>,
-    /// The part of all prompts' tokens that was not read again, from 0 to 1.
-    pub reused: f64,
+    /// The part of all prompts' tokens that was not read again, from 0 to 1; absent until it can be
+    /// told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reused: Option<f64>,
     /// Slots that are kept free for a moment, for a conversation that is likely to go on.
     pub kept_slots: u32,
 }
@@ -34,7 +36,7 @@ impl Remembered {
             tokens: model.reading.tokens(bytes) as u64,
             room: model.room.map(|room| room as u64),
             read_rate: model.reading.rate().map(|rate| rate as u64),
-            reused: if model.prompts > 0.0 { model.reused / model.prompts } else { 0.0 },
+            reused: (model.prompts > 0.0).then(|| model.reused / model.prompts),
             kept_slots: self.kept_in(lane),
         })
     }
