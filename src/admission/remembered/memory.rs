@@ -74,17 +74,12 @@ pub struct Entered {
 impl Memory {
     /// The size of the chain's longest known beginning.
     pub fn known(&self, chain: &Chain) -> u32 {
-        chain
-            .beginnings()
-            .get(..self.known_of(chain))
-            .and_then(<[_]>::last)
-            .map_or(0, |it| it.bytes)
+        size(self.known_of(chain))
     }
 
     /// The held conversation that this one continues.
     pub fn find(&self, chain: &Chain) -> Option<Number> {
-        let known = chain.beginnings().get(..self.known_of(chain))?;
-        known.iter().rev().find_map(|beginning| self.whole.get(&beginning.digest)).copied()
+        self.continued(self.known_of(chain))
     }
 
     /// Takes the time at which the conversation's last call ended; `None` when it was taken.
@@ -94,9 +89,9 @@ impl Memory {
 
     /// The conversation is sent to the server.
     pub fn enter(&mut self, chain: &Arc<Chain>, caller: &Arc<str>) -> Entered {
-        let known = self.known(chain);
-        let own = self.own(chain, caller);
-        let found = self.find(chain);
+        let known = self.known_of(chain);
+        let (own, found) = (self.own(known, caller), self.continued(known));
+        let known = size(known);
         let distance = match found.and_then(|number| self.held.get(&number)) {
             Some(held) => self.since(held.used),
             None => self.bytes,
@@ -157,14 +152,20 @@ impl Memory {
         (self.held.len(), self.bytes)
     }
 
-    /// How many of the chain's beginnings are known.
-    fn known_of(&self, chain: &Chain) -> usize {
-        // The longest is nearly always the one before the last, or nothing at all.
-        chain.beginnings().partition_point(|it| self.known.contains_key(&it.digest))
+    /// Those of the chain's beginnings that are known.
+    fn known_of<'a>(&self, chain: &'a Chain) -> &'a [Beginning] {
+        let all = chain.beginnings();
+        let known = all.partition_point(|it| self.known.contains_key(&it.digest));
+        all.get(..known).unwrap_or_default()
     }
 
-    fn own(&self, chain: &Chain, caller: &Arc<str>) -> u32 {
-        let known = chain.beginnings().get(..self.known_of(chain)).unwrap_or_default();
+    /// The held conversation that is the longest of these beginnings.
+    fn continued(&self, known: &[Beginning]) -> Option<Number> {
+        known.iter().rev().find_map(|beginning| self.whole.get(&beginning.digest)).copied()
+    }
+
+    /// The size of the longest of these that belongs to the caller's own conversations.
+    fn own(&self, known: &[Beginning], caller: &Arc<str>) -> u32 {
         let is_own = |beginning: &&Beginning| {
             let by = self.known.get(&beginning.digest).and_then(|it| self.held.get(&it.by));
             by.is_some_and(|held| held.caller == *caller)
@@ -246,6 +247,11 @@ impl Memory {
         self.last += 1;
         Number(self.last)
     }
+}
+
+/// The size of the longest of these beginnings.
+fn size(known: &[Beginning]) -> u32 {
+    known.last().map_or(0, |beginning| beginning.bytes)
 }
 
 impl Held {
