@@ -34,7 +34,7 @@ test("conversations, tokens and the share that was reused are seen for each mode
       provider("plain", other.url, "max_concurrency = 2\nremember = false") +
       '[default]\nproviders = ["ollama"]\n',
   );
-  const { page, close } = await openConsole(browser, running, { viewport: { width: 1440, height: 900 } });
+  const { page, close } = await openConsole(browser, running, { viewport: { width: 1440, height: 900 }, address: "?open=ollama,plain" });
   assert.equal(await page.locator(`${card("ollama")} .memory`).isVisible(), false, "nothing was sent yet");
   for (let turns = 1; turns <= 4; turns += 1) {
     for (const conversation of [1, 2, 3]) {
@@ -56,7 +56,7 @@ test("conversations, tokens and the share that was reused are seen for each mode
   assert.equal(await page.locator(`${card("plain")} .memory`).isVisible(), false);
   for (const colorScheme of ["light", "dark"]) {
     for (const width of [360, 768, 1440]) {
-      const seen = await openConsole(browser, running, { colorScheme, viewport: { width, height: 900 } });
+      const seen = await openConsole(browser, running, { colorScheme, viewport: { width, height: 900 }, address: "?open=ollama" });
       await shows(seen.page, row("ollama", SMALL), "3 conversations");
       const over = await seen.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
       assert.equal(over, 0, `${width} pixels wide`);
