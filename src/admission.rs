@@ -36,6 +36,7 @@ pub mod backoff;
 pub mod breaker;
 pub mod budget;
 pub mod cooldown;
+pub mod crowding;
 pub mod evidence;
 pub mod models;
 pub mod quarantine;

@@ -150,7 +150,6 @@ impl App {
         };
         let main =
             run(main, |listener| http::serve(listener, front.clone())).map_err(started(server))?;
-        providers::say_parallel(&front.routing().providers);
         if link.is_none() {
             providers::say_alone(&front.routing().providers);
         }

@@ -35,7 +35,8 @@ pub use events::{
 pub use facts::{ActorKind, RequestBegan, RequestEnded, Timing};
 pub use floods::RequestRefused;
 pub use health::{
-    BreakerClosed, BreakerOpened, HealthChanged, HealthChecked, RequestQuarantined, Restarted,
+    BreakerClosed, BreakerOpened, CallsTakeTurns, HealthChanged, HealthChecked, RequestQuarantined,
+    Restarted,
 };
 pub use keys::{KeysState, WaitPredicted};
 pub use limits::{LimitDecision, Limited};

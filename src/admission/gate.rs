@@ -21,6 +21,7 @@ use super::breaker::{Breaker, BreakerPolicy};
 use super::budget::RetryBudget;
 use super::concurrency::SlotLimit;
 use super::cost::Costs;
+use super::crowding::Crowding;
 use super::line::{Entry, Key, Lane, Line};
 use super::models::Models;
 use super::quarantine::Quarantine;
@@ -68,6 +69,7 @@ pub struct Gate<W> {
     cause: Option<Arc<str>>,
     line: Line<Waiter<W>>,
     costs: Costs,
+    crowding: Crowding,
     /// Which models the server has loaded, where loads are scheduled.
     warm: Option<Warm>,
     /// What the server has in its prompt cache, where that counts.
@@ -121,6 +123,7 @@ impl<W> Gate<W> {
             cause: None,
             line: Line::new(),
             costs: Costs::default(),
+            crowding: Crowding::default(),
             warm: None,
             remembered: None,
             last_call: Call::default(),
@@ -222,13 +225,20 @@ impl<W> Gate<W> {
         if permit.priority == Priority::Batch {
             self.batch_in_flight = self.batch_in_flight.saturating_sub(1);
         }
+        let mut of_model = 0;
         if let Some(model) = self.models.get_mut(permit.lane) {
+            of_model = model.in_flight;
             model.in_flight = model.in_flight.saturating_sub(1);
         }
         self.note_end(&permit, ended, at.now);
         self.note_read(&permit, ended, at.now);
         self.keep_cause(permit.lane, ended, cause);
-        let shift = self.judge(&permit, ended, running, at, wakes);
+        let mut shift = self.judge(&permit, ended, running, at, wakes);
+        if (shift, ended, of_model) == (Transition::None, Ended::Success, running) {
+            let held = at.now.saturating_duration_since(permit.started);
+            let crowded = self.crowding.note(permit.lane, running, held);
+            shift = crowded.map_or(shift, Transition::Crowded);
+        }
         self.grant(at, wakes);
         shift
     }
@@ -251,6 +261,7 @@ impl<W> Gate<W> {
     pub fn change(&mut self, limits: Limits, at: &mut Moment<'_>, wakes: &mut Vec<Wake<W>>) {
         self.limits = limits;
         self.slots.change(limits.max_concurrency);
+        self.crowding.forget();
         self.grant(at, wakes);
     }
 
@@ -269,6 +280,7 @@ impl<W> Gate<W> {
         self.quarantine.clear();
         self.doubts.clear();
         self.cause = None;
+        self.crowding.forget();
         self.forget_server(at.now);
         self.grant(at, wakes);
     }

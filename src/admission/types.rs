@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::concurrency::Concurrency;
+use super::crowding::Crowded;
 use super::evidence::Fault;
 use super::line::{Key, Lane, Share};
 use super::refusal::Refusal;
@@ -142,7 +143,7 @@ pub enum Ended {
     Unused,
 }
 
-/// What an attempt did to the breaker of its provider or model.
+/// What the end of an attempt did to the breaker of its provider or model, or told of the provider.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Transition {
     /// Nothing.
@@ -156,6 +157,8 @@ pub enum Transition {
     Blameless,
     /// Nothing, but its request is now in quarantine.
     Quarantined,
+    /// Nothing, but it is known now that calls take turns in the server.
+    Crowded(Crowded),
 }
 
 /// The breakers whose probe this job is.

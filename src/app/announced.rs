@@ -56,10 +56,9 @@ fn limits(settings: &ProviderSettings) -> String {
         MaxConcurrency::Auto => "slots by measure".to_owned(),
     };
     let backend = settings.backend;
-    // Ollama runs one call at a time for each model unless it is told otherwise.
     let needs = match (backend, settings.max_concurrency) {
         (BackendName::Ollama, MaxConcurrency::Fixed(most @ 2..)) => {
-            format!(" (for OLLAMA_NUM_PARALLEL={most})")
+            format!(" (an Ollama runs one call unless OLLAMA_NUM_PARALLEL={most})")
         }
         _ => String::new(),
     };
@@ -79,7 +78,7 @@ mod tests {
         let mut settings = ProviderSettings::default();
         assert_eq!(
             limits(&settings),
-            "ollama at http://localhost:11434: 4 slots (for OLLAMA_NUM_PARALLEL=4), a line of 64 for 30s"
+            "ollama at http://localhost:11434: 4 slots (an Ollama runs one call unless OLLAMA_NUM_PARALLEL=4), a line of 64 for 30s"
         );
         (settings.max_concurrency, settings.max_queue) = (MaxConcurrency::Fixed(1), 0);
         assert_eq!(limits(&settings), "ollama at http://localhost:11434: 1 slot, no line");

@@ -12,9 +12,8 @@ use std::sync::Arc;
 
 use crate::admission::leases::Leases;
 use crate::config::Config;
-use crate::policy::Trust;
 use crate::provider::Provider;
-use crate::provider::settings::{BackendName, ProviderSettings};
+use crate::provider::settings::ProviderSettings;
 use crate::router::Routing;
 use crate::router::route::{RoutedProvider, Routes};
 
@@ -79,22 +78,6 @@ pub fn say_alone(providers: &[Arc<Provider>]) {
             "without a redis, one gateway per server: this one decides alone what `{}` loads",
             names.join("`, `")
         );
-    }
-}
-
-/// Says, once at the start, which local Ollamas get several calls at one time: by itself an Ollama
-/// runs one, and the others would wait there, where the line is neither fair nor bounded.
-pub fn say_parallel(providers: &[Arc<Provider>]) {
-    for provider in providers {
-        let slots = provider.gate.limits().max_concurrency.most();
-        let is_ollama = provider.settings.backend == BackendName::Ollama;
-        if is_ollama && provider.trust == Trust::Local && slots > 1 {
-            log::info!(
-                target: "llm_gateway",
-                "`{}` gets {slots} calls at one time; an Ollama runs one, unless it has OLLAMA_NUM_PARALLEL={slots}",
-                provider.name
-            );
-        }
     }
 }
 

@@ -38,8 +38,8 @@ use crate::chat::{ChatEvent, ErrorKind, GatewayError, RawHead, Usage};
 use crate::job::{EVENTS, Job};
 use crate::telemetry::otel::{CallSpan, Calling};
 use crate::telemetry::{
-    AttemptEnded, AttemptOutcome, BreakerClosed, BreakerOpened, CallBegan, RequestQuarantined,
-    UpstreamCancelled,
+    AttemptEnded, AttemptOutcome, BreakerClosed, BreakerOpened, CallBegan, CallsTakeTurns,
+    RequestQuarantined, UpstreamCancelled,
 };
 
 use prepare::{can_think, prepare};
@@ -240,6 +240,10 @@ fn shifted(provider: &Provider, shift: Transition, outcome: AttemptOutcome) {
         Transition::None | Transition::Blameless | Transition::Quarantined => {}
         Transition::Opened => BreakerOpened { provider: &provider.name, outcome }.emit(),
         Transition::Closed => BreakerClosed { provider: &provider.name }.emit(),
+        Transition::Crowded(crowded) => {
+            let times = f64::from(crowded.hundredths) / 100.0;
+            CallsTakeTurns { provider: &provider.name, calls: crowded.calls, times }.emit();
+        }
     }
 }
 

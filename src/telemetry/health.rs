@@ -131,6 +131,30 @@ impl BreakerClosed<'_> {
     }
 }
 
+/// Calls take as many times longer as more of them run: they take turns in the server.
+#[derive(Debug)]
+pub struct CallsTakeTurns<'a> {
+    /// The provider.
+    pub provider: &'a str,
+    /// How many of its calls ran at one time.
+    pub calls: u32,
+    /// How many times as long as alone each of them took.
+    pub times: f64,
+}
+
+impl CallsTakeTurns<'_> {
+    /// Writes the line.
+    pub fn emit(self) {
+        let Self { provider, calls, times } = self;
+        log::warn!(
+            target: "llm_gateway",
+            "provider `{provider}`: with {calls} at one time its calls take {times:.1} times as long as alone, so \
+             they take turns there, where nothing is fair or bounded: lower max_concurrency, or let the server run \
+             more at one time (OLLAMA_NUM_PARALLEL, --parallel)"
+        );
+    }
+}
+
 /// An actor died, which only a panic causes, and is restarted.
 #[derive(Debug)]
 pub struct Restarted<'a> {

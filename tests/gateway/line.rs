@@ -221,19 +221,6 @@ async fn a_wait_that_is_predicted_to_be_too_long_is_refused_on_arrival() {
 }
 
 #[tokio::test]
-async fn a_start_says_how_many_calls_an_ollama_gets_if_it_is_more_than_one() {
-    for slots in [1, 3] {
-        let upstream = Upstream::spawn(ollama::reply);
-        let gateway = spawn_gateway(Provider::ollama(&upstream).slots(slots)).await;
-        gateway.logged("admin listening on").await;
-        let said = "`ollama` gets 3 calls at one time; an Ollama runs one, unless it has OLLAMA_NUM_PARALLEL=3";
-        let is_said = gateway.log_lines().iter().any(|line| line.contains(said));
-        assert_eq!(is_said, slots == 3, "{:#?}", gateway.log_lines());
-        gateway.end(0).await;
-    }
-}
-
-#[tokio::test]
 async fn a_flood_of_refusals_is_in_the_log_the_metrics_and_the_snapshot() {
     let gate = Gate::closed();
     let upstream = held(&gate);

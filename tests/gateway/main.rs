@@ -30,6 +30,7 @@ mod commands;
 mod console;
 mod counts;
 mod crowd;
+mod crowding;
 mod dialects;
 mod documents;
 mod embeddings;

@@ -89,7 +89,8 @@ fn read(changes: &[String]) -> Result<Map<String, Value>, String> {
         let Some(limit) = LIMITS.iter().find(is_called) else {
             return Err(format!("`{word}` is no limit that can be set: write {}", examples()));
         };
-        let value = read_value(limit.name, value).map_err(|what| format!("{word}: {what}"))?;
+        let value =
+            read_value(limit.name, word, value).map_err(|what| format!("{word}: {what}"))?;
         if all.insert(limit.name.to_owned(), value).is_some() {
             return Err(format!("{word}: it is set twice"));
         }
@@ -97,11 +98,15 @@ fn read(changes: &[String]) -> Result<Map<String, Value>, String> {
     Ok(all)
 }
 
-fn read_value(name: &str, text: &str) -> Result<Value, String> {
+fn read_value(name: &str, word: &str, text: &str) -> Result<Value, String> {
     if text == FILE {
         return Ok(Value::Null);
     }
-    if let Ok(number) = text.parse::<u64>() {
+    // Only the name says of what unit a number is.
+    let is_plain = !name.ends_with("_ms") || word == name;
+    if let Ok(number) = text.parse::<u64>()
+        && is_plain
+    {
         return Ok(json!(number));
     }
     match name {
@@ -135,7 +140,7 @@ mod tests {
             ["slots=8", "queue=32", "wait=1500ms"],
             ["concurrency=8", "line=32", "patience=1s 500ms"],
             ["max_concurrency=8", "max_queue=32", "max_queue_wait_ms=1500"],
-            ["slots=8", "queue=32", "max_queue_wait=1500"],
+            ["slots=8", "queue=32", "max_queue_wait=1500ms"],
         ] {
             assert_eq!(read(&words), Ok(expected.clone()), "{words:?}");
         }
@@ -151,6 +156,7 @@ mod tests {
             (&["slots=many"], "slots: write a number, `auto` or `file`"),
             (&["queue=auto"], "queue: write a number or `file`"),
             (&["wait=soon"], "wait: write a number and a unit"),
+            (&["wait=30"], "wait: write a number and a unit"),
             (&["slots=1", "max_concurrency=2"], "set twice"),
         ] {
             let error = read(changes).unwrap_err();

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use wildmatch::WildMatch;
 
 use super::explanation::{Considered, Explanation, Pick, Rule, Verdict};
-use super::order::{by_wait, drawn, to_front};
+use super::order::{by_wait, drawn, remembering, to_front};
 use super::{Asked, Outlook, Route, RoutedProvider, Routes, Wants};
 use crate::chat::{EdgeReason, ErrorKind, GatewayError, Naming, Origin};
 use crate::job::{Candidate, RoutePart};
@@ -159,7 +159,7 @@ impl Choice<'_> {
     }
 
     /// Whether a provider has what the request wants beside a model.
-    pub(super) fn suits(&self, provider: &RoutedProvider) -> bool {
+    fn suits(&self, provider: &RoutedProvider) -> bool {
         match self.asked.wants {
             Wants::Model => true,
             Wants::Path(path) => provider.lists(path),
@@ -204,9 +204,10 @@ impl Choice<'_> {
         let weight = targets.first().map(|target| target.weight);
         let equals = targets.iter().map(|target| {
             let model = target.model.as_deref().unwrap_or(model);
-            (&*target.provider, model, Some(target.weight) == weight)
+            let is_equal = Some(target.weight) == weight && self.may_ask(&target.provider, model);
+            (&*target.provider, model, is_equal)
         });
-        if let Some(place) = self.remembering(equals, outlook) {
+        if let Some(place) = remembering(equals, outlook) {
             to_front(&mut targets, place);
         }
         let targets = targets.into_iter();
@@ -261,8 +262,8 @@ impl Choice<'_> {
         having.sort_by_key(|(wait, _)| *wait);
         let pick = if having.len() > 1 { Pick::Wait } else { Pick::Next };
         let mut names: Vec<Arc<str>> = having.into_iter().map(|(_, name)| name).collect();
-        let equals = names.iter().map(|name| (&**name, model, true));
-        if let Some(place) = self.remembering(equals, outlook) {
+        let equals = names.iter().map(|name| (&**name, model, self.may_ask(name, model)));
+        if let Some(place) = remembering(equals, outlook) {
             to_front(&mut names, place);
         }
         self.each(&names, Some(model), pick);
@@ -311,7 +312,7 @@ impl Choice<'_> {
     }
 
     /// The verdict on a provider that a rule names, where it would run the model `runs`.
-    pub(super) fn verdict(&self, provider: &super::RoutedProvider, runs: &str) -> Verdict {
+    fn verdict(&self, provider: &RoutedProvider, runs: &str) -> Verdict {
         let caller = self.asked.caller;
         let managed = match self.asked.wants {
             Wants::Management { models, .. } => models,
@@ -342,6 +343,13 @@ impl Choice<'_> {
         } else {
             Verdict::Candidate
         }
+    }
+
+    /// Whether a provider would become a candidate with that model.
+    fn may_ask(&self, provider: &str, model: &str) -> bool {
+        self.routes.provider(provider).is_some_and(|routed| {
+            self.suits(routed) && self.verdict(routed, model) == Verdict::Candidate
+        })
     }
 
     fn matched(&mut self, rule: impl FnOnce() -> Rule) {

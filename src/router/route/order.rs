@@ -4,38 +4,27 @@
 
 use std::time::Duration;
 
-use super::choice::Choice;
-use super::explanation::Verdict;
 use super::{Outlook, Route};
 use crate::admission::remembered::affinity::preferred;
 use crate::router::settings::TargetSettings;
 
-impl Choice<'_> {
-    /// The place of the provider that goes first because it remembers the conversation, of those
-    /// that may be asked: each comes with its model, and whether it is an equal of the first one.
-    pub(super) fn remembering<'a>(
-        &self,
-        all: impl Iterator<Item = (&'a str, &'a str, bool)>,
-        outlook: &dyn Outlook,
-    ) -> Option<usize> {
-        let may_be_asked = |provider: &str, model: &str| {
-            self.routes.providers().find(|one| *one.name == *provider).is_some_and(|routed| {
-                self.suits(routed) && self.verdict(routed, model) == Verdict::Candidate
-            })
-        };
-        let equals: Vec<(usize, &str, &str)> = all
-            .enumerate()
-            .filter(|(_, (provider, model, is_equal))| *is_equal && may_be_asked(provider, model))
-            .map(|(place, (provider, model, _))| (place, provider, model))
-            .collect();
-        if equals.len() < 2 {
-            return None;
-        }
-        let affinity =
-            |(_, provider, model): &(usize, &str, &str)| outlook.affinity(provider, model);
-        let known: Vec<_> = equals.iter().map(affinity).collect();
-        equals.get(preferred(&known)?).map(|(place, ..)| *place)
+/// The place of the provider that goes first because it remembers the conversation: each comes
+/// with its model, and whether it is an equal of the first one that may be asked.
+pub(super) fn remembering<'a>(
+    all: impl Iterator<Item = (&'a str, &'a str, bool)>,
+    outlook: &dyn Outlook,
+) -> Option<usize> {
+    let equals: Vec<(usize, &str, &str)> = all
+        .enumerate()
+        .filter(|(_, (_, _, is_equal))| *is_equal)
+        .map(|(place, (provider, model, _))| (place, provider, model))
+        .collect();
+    if equals.len() < 2 {
+        return None;
     }
+    let affinity = |(_, provider, model): &(usize, &str, &str)| outlook.affinity(provider, model);
+    let known: Vec<_> = equals.iter().map(affinity).collect();
+    equals.get(preferred(&known)?).map(|(place, ..)| *place)
 }
 
 /// Puts one before all others, which keep their order.
