@@ -37,7 +37,8 @@ pub fn advice(scenario: &Scenario, report: &Report, origin: Instant) -> Vec<Advi
     let both = || {
         let endless = search.most(Knob::Queue);
         let wait = search.least(Knob::Wait, Knob::Queue.set(none, endless))?;
-        search.least(Knob::Queue, Advice { max_queue: None, ..wait })
+        let both = search.least(Knob::Queue, Advice { max_queue: None, ..wait })?;
+        Some(search.lowered(both))
     };
     let both = if queue.is_none() && wait.is_none() { both() } else { None };
     let deadline = search.least(Knob::Deadline, none);
@@ -75,15 +76,36 @@ impl Search<'_> {
     /// The least value of a limit above the present one with which the load fits, beside other
     /// changes; `None` if there is none.
     fn least(&self, knob: Knob, beside: Advice) -> Option<Advice> {
-        let value = between(self.now(knob), self.most(knob), |value| {
-            let trial = knob.set(beside, value).applied(self.scenario);
-            let bearable = trial.coming.len().saturating_sub(1) / 100;
-            Simulation::new(&trial, self.origin).loses_at_most(bearable)
-        })?;
-        let found = knob.set(beside, value);
+        let fits = |value| self.fits(knob.set(beside, value));
+        let value = between(self.now(knob), self.most(knob), fits)?;
+        Some(self.told(knob.set(beside, value)))
+    }
+
+    /// The same with less patience, or with a shorter line, as long as the load fits: the patience
+    /// was found beside another line.
+    fn lowered(&self, mut found: Advice) -> Advice {
+        loop {
+            let wait = found.max_wait.map(|wait| Advice { max_wait: wait.checked_sub(1), ..found });
+            let queue =
+                found.max_queue.map(|queue| Advice { max_queue: queue.checked_sub(1), ..found });
+            match [wait, queue].into_iter().flatten().find(|less| self.fits(*less)) {
+                Some(less) => found = less,
+                None => return self.told(found),
+            }
+        }
+    }
+
+    fn fits(&self, advice: Advice) -> bool {
+        let trial = advice.applied(self.scenario);
+        let bearable = trial.coming.len().saturating_sub(1) / 100;
+        Simulation::new(&trial, self.origin).loses_at_most(bearable)
+    }
+
+    /// With what comes of it.
+    fn told(&self, found: Advice) -> Advice {
         let trial = found.applied(self.scenario);
         let report = Report::new(&trial, &Simulation::new(&trial, self.origin).run());
-        Some(Advice { lost_share: report.lost_share(), wait_p95_seconds: report.wait.p95, ..found })
+        Advice { lost_share: report.lost_share(), wait_p95_seconds: report.wait.p95, ..found }
     }
 
     fn now(&self, knob: Knob) -> u64 {

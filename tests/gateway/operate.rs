@@ -262,7 +262,7 @@ async fn a_start_says_what_runs_where_for_whom_and_which_provider_answers() {
     gateway.logged("with the console, metrics and knobs").await;
     let url = up.url();
     let said = format!(
-        "provider `ollama`, ollama at {url}: 2 slots (for OLLAMA_NUM_PARALLEL=2), a line of 8 for 30s; it answers: 1 models"
+        "provider `ollama`, ollama at {url}: 2 slots (an Ollama runs one call unless OLLAMA_NUM_PARALLEL=2), a line of 8 for 30s; it answers: 1 models"
     );
     assert!(gateway.logged(&said).await.contains("INFO"));
     let line = gateway.logged("provider `gone`, ollama at ").await;

@@ -12,6 +12,9 @@ use super::ring::Ring;
 /// How many callers are known.
 const MOST: usize = 1024;
 
+/// So many newcomers tell what newcomers do.
+const ENOUGH: usize = 5;
+
 /// See the module's introduction.
 #[derive(Debug, Default)]
 pub struct Pauses {
@@ -49,7 +52,8 @@ impl Pauses {
     /// Whether the caller is usually back within this time, as far as is known.
     pub fn is_back_within(&self, caller: &str, time: Duration) -> bool {
         let own = self.callers.get(caller).and_then(|pause| pause.last.median());
-        let usual = own.or_else(|| self.newcomers.median());
+        let others = || self.newcomers.median().filter(|_| self.newcomers.count() >= ENOUGH);
+        let usual = own.or_else(others);
         usual.is_none_or(|usual| usual <= time.as_secs_f64())
     }
 }
@@ -75,12 +79,14 @@ mod tests {
         let mut pauses = Pauses::default();
         let seconds = Duration::from_secs;
         let mut come = |number: u32, pause| pauses.add(&Arc::from(number.to_string()), pause);
-        (0..3).for_each(|number| come(number, seconds(60)));
+        (0..4).for_each(|number| come(number, seconds(60)));
+        assert!(pauses.is_back_within("new", seconds(1)), "too few have been seen");
+        pauses.add(&Arc::from("4"), seconds(60));
         assert!(!pauses.is_back_within("new", seconds(1)));
         // What one caller goes on to do says nothing of others.
         (0..30).for_each(|_| pauses.add(&Arc::from("0"), seconds(1)));
         assert!(!pauses.is_back_within("new", seconds(1)));
-        (3..9).for_each(|number| pauses.add(&Arc::from(number.to_string()), seconds(1)));
+        (5..12).for_each(|number| pauses.add(&Arc::from(number.to_string()), seconds(1)));
         assert!(pauses.is_back_within("new", seconds(1)));
     }
 

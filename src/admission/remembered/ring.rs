@@ -26,6 +26,11 @@ impl<const N: usize> Ring<N> {
         sorted.get(self.len.checked_sub(1)? / 2).copied()
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.len
+    }
+
     /// The largest; `None` if there is no number.
     pub fn largest(&self) -> Option<f64> {
         self.numbers.get(..self.len)?.iter().copied().max_by(f64::total_cmp)

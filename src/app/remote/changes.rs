@@ -156,7 +156,7 @@ mod tests {
             (&["slots=many"], "slots: write a number, `auto` or `file`"),
             (&["queue=auto"], "queue: write a number or `file`"),
             (&["wait=soon"], "wait: write a number and a unit"),
-            (&["wait=30"], "wait: write a number and a unit"),
+            (&["wait=30"], "wait: write a unit"),
             (&["slots=1", "max_concurrency=2"], "set twice"),
         ] {
             let error = read(changes).unwrap_err();
