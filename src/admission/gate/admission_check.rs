@@ -71,7 +71,7 @@ impl<W> Gate<W> {
         if arrival.again {
             return Ok(());
         }
-        let most = u64::from(self.limits.max_queue) + u64::from(self.held_back(at.now));
+        let most = u64::from(self.limits.max_queue) + u64::from(self.held_back(lane, at.now));
         let waiting = self.line.len() as u64;
         let own = self.line.waiting_of(&arrival.share);
         if waiting > own && own >= most.div_ceil(2) {

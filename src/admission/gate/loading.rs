@@ -55,10 +55,14 @@ impl<W> Gate<W> {
         self.warm.as_ref().is_some_and(Warm::needs_look)
     }
 
-    /// How many more jobs may wait because slots are free for them once their model is loaded.
-    pub(super) fn held_back(&self, now: Instant) -> u32 {
-        let warm = self.warm.as_ref().filter(|warm| warm.schedules_any());
-        warm.map_or(0, |_| self.usable(now).saturating_sub(self.in_flight))
+    /// How many more jobs may wait beside a newcomer of this lane, because slots are free for them
+    /// once their model is loaded. Slots that batch work leaves free are not.
+    pub(super) fn held_back(&self, newcomer: Lane, now: Instant) -> u32 {
+        let Some(warm) = self.warm.as_ref().filter(|warm| warm.schedules_any()) else { return 0 };
+        match self.line.lanes().chain([newcomer]).any(|lane| !warm.is_open(lane, now)) {
+            true => self.usable(now).saturating_sub(self.in_flight),
+            false => 0,
+        }
     }
 
     /// The server is another one: nothing is known of it.

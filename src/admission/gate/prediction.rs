@@ -8,6 +8,7 @@ use super::Gate;
 use super::remembering::DAY;
 use crate::admission::breaker::{Breaker, Permission};
 use crate::admission::cost::Cost;
+use crate::admission::estimate;
 use crate::admission::line::{Entry, Key, Lane, Share};
 use crate::admission::models::Model;
 use crate::admission::refusal::UNMEASURED;
@@ -60,8 +61,13 @@ impl<W> Gate<W> {
         let queue = if has_room && self.is_next(lane, now) {
             Duration::ZERO
         } else {
-            let lane = lane.unwrap_or_default();
-            Cost { load: Duration::ZERO, ..self.cost(lane, self.line.len() as u64, now) }.total()
+            let (lane, ahead) = (lane.unwrap_or_default(), self.line.len() as u64);
+            let cost = Cost { load: Duration::ZERO, ..self.cost(lane, ahead, now) }.total();
+            match self.costs.mean_hold() {
+                Some(_) => cost,
+                // A burst at equals of which nothing is known is spread by the length of their lines.
+                None => cost.max(estimate::turns(UNMEASURED, ahead, self.usable_soon(now))),
+            }
         };
         let reading = lane.map_or(0.0, |lane| self.estimate(lane, chain).reading);
         let reading = Duration::from_secs_f64(reading.min(DAY));

@@ -401,3 +401,14 @@ fn an_order_is_answered_once() {
     bench.came(&next, 8.0, &["a", "b", "c"]);
     assert!(bench.runs(waits));
 }
+
+#[test]
+fn a_slot_that_batch_work_leaves_free_makes_the_line_no_longer() {
+    let mut bench = super::models::with_a_loaded();
+    bench.step(|gate, at, wakes| gate.change(limits(SLOTS, 4), at, wakes));
+    for number in 0..7 {
+        let arrival = bench.batch(&format!("caller-{number}"));
+        bench.come(Arrival { needs: Some(needs("a")), model: Arc::from("a"), ..arrival });
+    }
+    assert_eq!((bench.running.len(), bench.snapshot().queued), (2, 4));
+}

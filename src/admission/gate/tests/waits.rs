@@ -21,6 +21,19 @@ fn the_expected_wait_counts_the_line_the_breaker_and_the_cooldown() {
     assert_eq!(bench.gate.expected_wait("other", None, bench.now).as_secs(), 6);
 }
 
+#[test]
+fn a_burst_at_providers_of_which_nothing_is_known_is_spread_over_them() {
+    let mut benches = [(); 3].map(|()| Bench::new(1, 64));
+    for number in 0..12 {
+        let wait = |bench: &&mut Bench| bench.gate.expected_wait("m", None, bench.now);
+        let least = benches.iter_mut().min_by_key(wait).unwrap();
+        let arrival = least.arrival(&number.to_string());
+        least.come(arrival);
+    }
+    let waiting = |bench: &Bench| bench.keys.len();
+    assert_eq!(benches.each_ref().map(waiting), [3; 3]);
+}
+
 /// `b` was loaded once, in 40 s, and then `a` again: both do not fit.
 fn with_a_loaded_and_b_known() -> Bench {
     let mut bench = with_a_loaded();
