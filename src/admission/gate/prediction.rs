@@ -8,7 +8,6 @@ use super::Gate;
 use super::remembering::DAY;
 use crate::admission::breaker::{Breaker, Permission};
 use crate::admission::cost::Cost;
-use crate::admission::estimate;
 use crate::admission::line::{Entry, Key, Lane, Share};
 use crate::admission::models::Model;
 use crate::admission::refusal::UNMEASURED;
@@ -65,8 +64,8 @@ impl<W> Gate<W> {
             let cost = Cost { load: Duration::ZERO, ..self.cost(lane, ahead, now) }.total();
             match self.costs.mean_hold() {
                 Some(_) => cost,
-                // A burst at equals of which nothing is known is spread by the length of their lines.
-                None => cost.max(estimate::turns(UNMEASURED, ahead, self.usable_soon(now))),
+                // Of equals that are only guessed at, the one with the shortest line comes first.
+                None => cost + Duration::from_millis(ahead),
             }
         };
         let reading = lane.map_or(0.0, |lane| self.estimate(lane, chain).reading);
