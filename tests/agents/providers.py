@@ -90,7 +90,8 @@ class Provider(http.server.BaseHTTPRequestHandler):
         raw = self.rfile.read(int(self.headers.get("content-length", 0)))
         play = self.server.play
         try:
-            answer = self.answer(json.loads(raw))
+            self.body = json.loads(raw)
+            answer = self.answer(self.body)
         except Refused as refused:
             with play.lock:
                 play.offences.append(f"{self.path}: {refused}")
@@ -107,6 +108,7 @@ class Provider(http.server.BaseHTTPRequestHandler):
         with play.lock:
             if move.main:
                 play.moves.append(move)
+                play.bodies.append(self.body)
                 play.results = max(play.results, asked.results, key=len)
             return move, f"{next(play.numbers):04}"
 
@@ -134,7 +136,7 @@ def playing(handler, folder):
         server.daemon_threads = True
         server.play = types.SimpleNamespace(
             url=f"http://127.0.0.1:{server.server_port}{handler.below}", folder=pathlib.Path(folder),
-            lock=threading.Lock(), moves=[], results=[], offences=[], numbers=itertools.count(1),
+            lock=threading.Lock(), moves=[], bodies=[], results=[], offences=[], numbers=itertools.count(1),
         )
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         try:

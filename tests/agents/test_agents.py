@@ -1,5 +1,7 @@
 """Coding agents do a task of two rounds through the gateway, in front of providers of their own kind and of others."""
 
+import json
+
 import pytest
 
 import script
@@ -29,6 +31,25 @@ def settled(stage, done, answer):
     assert lines and all(line["outcome"] == "ok" for line in lines), (lines, seen)
 
 
+def goes_on(bodies):
+    """Each request of a conversation begins with the one before it, or no server's prompt cache is of use."""
+    for before, after in zip(bodies, bodies[1:]):
+        before, after = said(before), said(after)
+        for at, (one, other) in enumerate(zip(before, after)):
+            assert one == other, f"part {at} of {len(before)}:\n{one[:3000]}\n{other[:3000]}"
+        assert len(before) < len(after)
+
+
+def said(body):
+    """What a model reads of a request, in its order: not where Anthropic's clients mark what is to be cached."""
+    without = lambda part: {name: value for name, value in part.items() if name != "cache_control"}
+    body = json.loads(json.dumps(body), object_hook=without)
+    parts = [body.get(name) for name in ("tools", "system", "instructions", "systemInstruction")]
+    for name in ("messages", "input", "contents"):
+        parts += body.get(name, [])
+    return [json.dumps(part) for part in parts]
+
+
 # Each agent in front of each kind, and Codex in front of what it speaks itself.
 RUNS = [(agent, kind) for agent in AGENTS if agent != "aider" for kind in KINDS] + [("codex", RESPONSES)]
 
@@ -39,6 +60,7 @@ def test_two_rounds_of_tools(stage, agent, kind):
     done = stage.do(script.TASK)
     settled(stage, done, f"It says {stage.word}.")
     assert counts(stage) == [1, 1, 0], stage.play.moves
+    goes_on(stage.play.bodies)
     first, second = stage.play.results
     assert "the next file is" in first.text and stage.word in second.text
 
