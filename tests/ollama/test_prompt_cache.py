@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-from engines import Ollama, ask, serving
+from engines import Ollama, ask, awaits, serving
 from running import running
 
 # The first message: about as many tokens, of 8 KiB each for the model that is used.
@@ -96,6 +96,7 @@ def test_a_turn_reads_what_is_new_until_others_take_the_room_or_the_model_is_unl
     assert first.turn() > WORDS, "it was unused longest"
     assert first.turn() < new
     ask(server.url, "/api/generate", {"model": server.model, "keep_alive": 0})
+    awaits(lambda: not ask(server.url, "/api/ps").json()["models"], "the model is unloaded")
     assert first.turn() > WORDS, "it went with the model"
     # The first prompt after a load is read more slowly, so that its two do not count.
     cold = [first.spent[2], *(other.spent[0] for other in others)]
