@@ -6,7 +6,7 @@ import { brief, percent, plural } from "./format.js";
 
 export function remembered(name) {
   const words = el("span", { class: "meter-words" });
-  const list = el("ul", { class: "memory-list" });
+  const list = el("ul", { class: "memory-list", tabindex: "0", "aria-label": "Remembered conversations by model" });
   const node = el(
     "section",
     { class: "memory", "aria-label": `Remembered by ${name}` },
