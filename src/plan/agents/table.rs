@@ -69,7 +69,7 @@ pub fn read(text: &str) -> Result<Vec<Row>, String> {
 ///
 /// # Errors
 ///
-/// That there would be more turns than [`MOST`].
+/// That there would be more turns than `MOST`.
 pub fn draw(rows: &[Row], duration: Duration, random: &mut Rng) -> Result<Vec<Agent>, String> {
     let (mut agents, mut turns) = (Vec::new(), 0);
     for (number, row) in rows.iter().enumerate() {
