@@ -1,7 +1,10 @@
-//! What the admin listener and the simulator do alike with their connections.
+//! What listeners have in common: how they are reached from this machine, and what the admin
+//! listener and the simulator do alike with their connections.
 //!
-//! The trap: the main listener does not use it. It keeps such a connection, which `http/heads.rs`
-//! and `http/upgrade.rs` make possible.
+//! The trap: the main listener does not use [`end_after_upgrade`]. It keeps such a connection, which
+//! `http/heads.rs` and `http/upgrade.rs` make possible.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use actix_web::Error;
 use actix_web::body::MessageBody;
@@ -27,4 +30,28 @@ pub async fn end_after_upgrade<B: MessageBody>(
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
     Ok(response)
+}
+
+/// The address at which this machine reaches a listener, which may listen on every interface.
+#[must_use]
+pub fn reachable(listen: SocketAddr) -> SocketAddr {
+    let ip = match listen.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listen.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_on_every_interface_is_reached_over_loopback() {
+        let reached = |address: &str| reachable(address.parse().unwrap()).to_string();
+        assert_eq!(reached("0.0.0.0:8000"), "127.0.0.1:8000");
+        assert_eq!(reached("[::]:8000"), "[::1]:8000");
+        assert_eq!(reached("10.0.0.7:80"), "10.0.0.7:80");
+    }
 }

@@ -7,8 +7,6 @@
 //!
 //! The one thing to know: the address is fixed. No part of the request can change it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-
 use actix_web::HttpRequest;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
@@ -17,6 +15,7 @@ use actix_web::web::{Bytes, Data};
 use serde_json::json;
 
 use super::Admin;
+use crate::listener::reachable;
 
 /// The path for chats.
 const PATH: &str = "/v1/chat";
@@ -69,27 +68,4 @@ pub(super) async fn play(admin: Data<Admin>, request: HttpRequest, body: Bytes) 
         }
     }
     response.insert_header((CACHE_CONTROL, "no-store")).streaming(answer)
-}
-
-/// The address at which this machine reaches a listener, which may listen on every interface.
-fn reachable(listener: SocketAddr) -> SocketAddr {
-    let ip = match listener.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    SocketAddr::new(ip, listener.port())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_listener_on_every_interface_is_reached_over_loopback() {
-        let reached = |address: &str| reachable(address.parse().unwrap()).to_string();
-        assert_eq!(reached("0.0.0.0:8000"), "127.0.0.1:8000");
-        assert_eq!(reached("[::]:8000"), "[::1]:8000");
-        assert_eq!(reached("10.0.0.7:80"), "10.0.0.7:80");
-    }
 }

@@ -7,12 +7,13 @@
 //! only says where the next one will be.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::path::Path;
 use std::time::Duration;
 
 use super::running;
 use crate::config;
+use crate::listener::reachable;
 
 /// How long the whole check may take.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -45,12 +46,7 @@ pub fn ask(url: Option<&str>, explicit: Option<&Path>) -> Result<(), String> {
 /// The readiness URL of a gateway with this address. One that listens on every interface is asked
 /// on loopback.
 fn url_of(listen: SocketAddr) -> String {
-    let ip = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    format!("http://{}/readyz", SocketAddr::new(ip, listen.port()))
+    format!("http://{}/readyz", reachable(listen))
 }
 
 /// Whether the URL answers 200.

@@ -13,7 +13,7 @@ pub mod keys;
 pub mod status;
 mod table;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use ureq::http::Request;
 
 use super::running;
 use crate::config;
+use crate::listener::reachable;
 use crate::secret::Secret;
 
 /// How long one question may take; a gateway answers at once.
@@ -199,16 +200,6 @@ fn unreachable(address: &str, error: &ureq::Error) -> RemoteError {
 fn provider_path(name: &str, below: &str) -> String {
     let name = percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC);
     format!("/admin/providers/{name}{below}")
-}
-
-/// The address at which this machine reaches a listener, which may listen on every interface.
-fn reachable(listen: SocketAddr) -> SocketAddr {
-    let ip = match listen.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    SocketAddr::new(ip, listen.port())
 }
 
 /// Drains or resumes a provider; returns what it does then.
