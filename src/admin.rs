@@ -201,7 +201,7 @@ async fn providers(admin: Data<Admin>) -> HttpResponse {
     HttpResponse::Ok().json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "configuration": if is_refused { "refused" } else { "ok" },
-        "verdict": admin.feed.verdict(),
+        "verdict": admin.feed.verdict(&providers),
         "providers": providers,
         "cache": admin.front.cache().status(),
         "buffered_bytes": admin.front.buffered(),

@@ -28,7 +28,7 @@ use super::frames::Frames;
 use super::history::History;
 use super::verdict::{self, Verdict};
 use crate::http::Front;
-use crate::provider::Provider;
+use crate::provider::Status;
 use crate::telemetry::journal::{CallerUsage, Changes, JOURNAL};
 
 /// The most consoles that may be open at one time.
@@ -168,18 +168,19 @@ impl Feed {
         let routing = self.front.routing();
         let history = self.history.lock();
         let running = JOURNAL.running();
-        let provider = |provider: &Arc<Provider>| {
-            let here = running.iter().filter(|((name, _), _)| *name == provider.name);
+        let statuses: Vec<_> = routing.providers.iter().map(|provider| provider.status()).collect();
+        let provider = |provider: &Status<'_>| {
+            let here = running.iter().filter(|((name, _), _)| **name == *provider.name);
             let by_caller: Map<_, _> =
                 here.map(|((_, caller), count)| (caller.to_string(), json!(count))).collect();
-            let mut status = json!(provider.status());
+            let mut status = json!(provider);
             if let Some(status) = status.as_object_mut() {
-                status.insert("rates".to_owned(), json!(history.rates(&provider.name)));
+                status.insert("rates".to_owned(), json!(history.rates(provider.name)));
                 status.insert("in_flight_by_caller".to_owned(), by_caller.into());
             }
             status
         };
-        let providers: Vec<Value> = routing.providers.iter().map(provider).collect();
+        let providers: Vec<Value> = statuses.iter().map(provider).collect();
         json!({
             "gateway": {
                 "version": env!("CARGO_PKG_VERSION"),
@@ -190,7 +191,7 @@ impl Feed {
                 "in_flight": self.front.active(),
                 "buffered_bytes": self.front.buffered(),
                 "last_minute": history.last_minute(),
-                "verdict": verdict::of(&routing.providers, &history, self.front.is_draining()),
+                "verdict": verdict::of(&statuses, &history, self.front.is_draining()),
             },
             "providers": providers,
             "live": JOURNAL.live(),
@@ -198,9 +199,8 @@ impl Feed {
     }
 
     /// The state of the gateway as a whole, in words.
-    pub(super) fn verdict(&self) -> Verdict {
-        let routing = self.front.routing();
-        verdict::of(&routing.providers, &self.history.lock(), self.front.is_draining())
+    pub(super) fn verdict(&self, providers: &[Status<'_>]) -> Verdict {
+        verdict::of(providers, &self.history.lock(), self.front.is_draining())
     }
 
     /// Each key: what it has used, and what is left of its limits.

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::history::{History, NOW};
 use crate::admission::breaker::BreakerState;
-use crate::provider::Provider;
+use crate::provider::Status;
 use crate::telemetry::journal::TurnedAway;
 
 /// As many requests turned away in the last seconds are an incident; fewer are one if a line is
@@ -95,7 +95,7 @@ enum Fault {
 }
 
 /// The verdict on these providers.
-pub(super) fn of(providers: &[Arc<Provider>], history: &History, is_draining: bool) -> Verdict {
+pub(super) fn of(providers: &[Status<'_>], history: &History, is_draining: bool) -> Verdict {
     let mut turned_away = history.turned_away(NOW);
     turned_away.retain(|cell, _| cell.is_trouble);
     let seconds = history.known(NOW) as u64;
@@ -103,16 +103,16 @@ pub(super) fn of(providers: &[Arc<Provider>], history: &History, is_draining: bo
     judge(&Seen { is_draining, providers, turned_away, seconds })
 }
 
-fn seen(provider: &Provider, history: &History) -> SeenProvider {
-    let gate = provider.status().gate;
-    let (ok, failed) = history.lately(&provider.name);
+fn seen(provider: &Status<'_>, history: &History) -> SeenProvider {
+    let gate = &provider.gate;
+    let (ok, failed) = history.lately(provider.name);
     let fault = match gate.breaker.state {
         BreakerState::AuthFailed => Some(Fault::Key),
         BreakerState::Open | BreakerState::HalfOpen => Some(Fault::LeftAlone(gate.breaker.left_ms)),
         BreakerState::Closed => (failed >= FAILURES && failed > ok).then_some(Fault::Fails),
     };
     SeenProvider {
-        name: Arc::clone(&provider.name),
+        name: Arc::from(provider.name),
         fault,
         is_draining: gate.draining,
         limit: gate.limit,
@@ -184,7 +184,7 @@ fn mostly(seen: &Seen<'_>) -> Mostly {
 }
 
 fn refusing(seen: &Seen<'_>) -> Verdict {
-    let Mostly { provider, caller, reason, .. } = mostly(seen);
+    let Mostly { provider, caller, reason } = mostly(seen);
     let of_line = ["queue_full", "over_share", "pushed_out", "predicted_wait", "waited_too_long"];
     let place = provider.as_ref().map(|name| match reason {
         "draining" => format!("`{name}` is being drained, "),
@@ -238,8 +238,7 @@ fn broken_words(seen: &Seen<'_>, one: &SeenProvider, works: usize) -> Verdict {
     }
     words += &match works {
         0 => "; no provider works".to_owned(),
-        works => format!("; {} works", plural(works as u64, "other", "others"))
-            .replace("others works", "others work"),
+        works => format!("; {}", plural(works as u64, "other works", "others work")),
     };
     verdict(State::Broken, Some(Arc::clone(name)), &words)
 }
