@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 
+use super::files::rows;
 use crate::policy::Priority;
 
 /// A request that will arrive.
@@ -101,28 +102,17 @@ pub fn poisson(
 ///
 /// The number of the first wrong line and what would be right.
 pub fn read(text: &str, mix: Mix, random: &mut Rng) -> Result<Vec<Coming>, String> {
-    let mut coming = Vec::new();
-    for (index, line) in text.lines().enumerate() {
-        let line = line.split('#').next().unwrap_or_default();
-        let mut numbers = line.split([' ', '\t', ',']).filter(|word| !word.is_empty());
-        let Some(at) = numbers.next() else { continue };
-        let wrong = || {
-            format!(
-                "line {}: write the seconds of its arrival and of its call, as in `12.5 3`",
-                index + 1
-            )
-        };
-        let number = |word: &str| {
-            let number = word.parse::<f64>().ok().filter(|number| (0.0..=1e9).contains(number));
-            number.map(seconds).ok_or_else(wrong)
-        };
-        let at = number(at)?;
-        let hold = numbers.next().map(number).transpose()?;
-        if numbers.next().is_some() {
-            return Err(wrong());
-        }
-        coming.push(mix.request(at, hold, random));
-    }
+    let wrong = || "write the seconds of its arrival and of its call, as in `12.5 3`".to_owned();
+    let number = |word: &&str| {
+        let number = word.parse::<f64>().ok().filter(|number| (0.0..=1e9).contains(number));
+        number.map(seconds).ok_or_else(wrong)
+    };
+    let is_gap = |letter| [' ', '\t', ','].contains(&letter);
+    let mut coming = rows(text, is_gap, |words| match words {
+        [at] => Ok(mix.request(number(at)?, None, random)),
+        [at, hold] => Ok(mix.request(number(at)?, Some(number(hold)?), random)),
+        _ => Err(wrong()),
+    })?;
     if coming.len() > MOST {
         return Err(format!("{} requests are too many: write {MOST} lines at most", coming.len()));
     }
@@ -151,6 +141,13 @@ impl Distribution {
             Self::Fixed => 1.0,
             Self::Lognormal => (SIGMA * normal(random) - SIGMA * SIGMA / 2.0).exp(),
         }
+    }
+}
+
+impl Rate {
+    /// The moment of the next arrival after `at`, where each comes by itself.
+    pub(super) fn next(self, at: Duration, random: &mut Rng) -> Duration {
+        at.saturating_add(seconds(exponential(random) / self.0))
     }
 }
 

@@ -16,7 +16,6 @@ use fastrand::Rng;
 use super::arrivals::{Coming, MOST};
 use super::models::log::{self, Entry, EntryEnd};
 use super::models::recorded;
-use crate::policy::Priority;
 
 /// Reads the requests at a provider, which may be left out if the log has only one. The callers in
 /// `batch` have batch keys.
@@ -39,22 +38,20 @@ pub fn read(
     }
     entries.sort_by_key(|entry| entry.at);
     let start = entries.first().map_or(SystemTime::UNIX_EPOCH, |entry| entry.at);
-    let held = |entry: &Entry| entry.total.saturating_sub(entry.queued);
     let answered = entries.iter().filter(|entry| entry.end == EntryEnd::Answered);
-    let holds: Vec<Duration> = answered.map(held).collect();
+    let holds: Vec<Duration> = answered.map(Entry::held).collect();
     let mut clients: BTreeMap<Arc<str>, u32> = BTreeMap::new();
     let mut coming = Vec::with_capacity(entries.len());
     for entry in &entries {
         let next = u32::try_from(clients.len()).unwrap_or(u32::MAX);
         let client = *clients.entry(Arc::clone(&entry.key)).or_insert(next);
         let hold = match entry.end {
-            EntryEnd::Answered => held(entry),
+            EntryEnd::Answered => entry.held(),
             EntryEnd::Left | EntryEnd::Refused => *random.choice(&holds).ok_or(
                 "has no request that was answered, so that nothing says how long a call takes",
             )?,
         };
-        let is_batch = batch.iter().any(|key| **key == *entry.key);
-        let priority = if is_batch { Priority::Batch } else { Priority::Interactive };
+        let priority = entry.priority(batch);
         let at = entry.at.duration_since(start).unwrap_or_default();
         coming.push(Coming { at, hold, client, priority });
     }
@@ -64,6 +61,7 @@ pub fn read(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::Priority;
 
     fn line(
         second: u64,

@@ -8,7 +8,7 @@
 //! was in a cache; of several the longest. What conversations have in common at their beginning is
 //! not seen.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -18,7 +18,6 @@ use super::{Agent, MOST, Step};
 use crate::plan::models::log::{Entry, Log, PassedOver};
 use crate::plan::models::recorded::{provider, since};
 use crate::plan::report::quantile;
-use crate::policy::Priority;
 use crate::units::moment::format_moment;
 
 /// A conversation goes on within this time. One that comes back later is another one: where a server
@@ -98,8 +97,7 @@ pub fn agents(log: Log, chosen: Chosen<'_>) -> Result<(Recorded, Vec<Agent>), St
     let start = entries.first().map_or(SystemTime::UNIX_EPOCH, |entry| entry.at);
     let last = entries.last().map_or(start, |entry| entry.at);
     let talks = conversations(&entries);
-    let batch: BTreeSet<&str> = chosen.batch.iter().map(String::as_str).collect();
-    let agents = talks.iter().map(|talk| agent(talk, start, &batch)).collect();
+    let agents = talks.iter().filter_map(|talk| agent(talk, start, chosen.batch)).collect();
     let long: Vec<usize> = talks.iter().map(Vec::len).filter(|turns| *turns > 1).collect();
     let recorded = Recorded {
         provider,
@@ -171,10 +169,9 @@ fn is_next(last: &Entry, entry: &Entry) -> bool {
         && said >= (entry.tokens.prompt / 2).max(entry.tokens.cached.unwrap_or_default())
 }
 
-fn agent(talk: &[&Entry], start: SystemTime, batch: &BTreeSet<&str>) -> Agent {
-    let first = talk.first();
-    let key = first.map_or_else(|| Arc::from(""), |first| Arc::clone(&first.key));
-    let is_batch = batch.contains(&*key);
+/// The agent of a conversation; `None` if that has no call.
+fn agent(talk: &[&Entry], start: SystemTime, batch: &[String]) -> Option<Agent> {
+    let first = talk.first()?;
     // A turn says the answer before it again if it has grown by at least that.
     let repeats = |last: &Entry, next: &Entry| {
         next.tokens.prompt >= last.tokens.prompt.saturating_add(last.tokens.answer)
@@ -193,14 +190,14 @@ fn agent(talk: &[&Entry], start: SystemTime, batch: &BTreeSet<&str>) -> Agent {
             pause: last.map_or(Duration::ZERO, |last| since(last.at + last.total, entry.at)),
         }
     };
-    Agent {
-        key,
+    Some(Agent {
+        key: Arc::clone(&first.key),
         weight: 1,
-        priority: if is_batch { Priority::Batch } else { Priority::Interactive },
-        at: first.map_or(Duration::ZERO, |first| since(start, first.at)),
+        priority: first.priority(batch),
+        at: since(start, first.at),
         common: None,
         steps: talk.iter().enumerate().map(step).collect(),
-    }
+    })
 }
 
 /// The part of the tokens that was in caches, of the calls that say so.

@@ -14,7 +14,7 @@ use super::report::Report;
 use super::{Agents, Host, MOST, table};
 use crate::admission::Limits;
 use crate::admission::remembered::RememberPolicy;
-use crate::plan::files::{named, text};
+use crate::plan::files::{named, second_log, text};
 use crate::plan::models::log;
 
 /// Tokens that a call writes in a second, where nothing says it.
@@ -67,8 +67,7 @@ impl Planned {
                 let read = log.and_then(|log| recorded::agents(log, chosen));
                 found = Some(read.map_err(|what| named(file, what))?);
             } else {
-                let what = "is a second log: write one after the other, as in `cat *.log | llm-gateway plan --agents -`";
-                return Err(named(file, what));
+                return Err(named(file, second_log("--agents")));
             }
         }
         let (recorded, mut agents) =

@@ -9,7 +9,8 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use super::{Agent, MOST, Step};
-use crate::plan::arrivals::{Rate, exponential, seconds};
+use crate::plan::arrivals::{Rate, seconds};
+use crate::plan::files::rows;
 use crate::policy::Priority;
 use crate::sim::token_count;
 use crate::units::parse_duration;
@@ -49,15 +50,7 @@ enum Count {
 ///
 /// The number of the first wrong line and what would be right.
 pub fn read(text: &str) -> Result<Vec<Row>, String> {
-    let mut rows = Vec::new();
-    for (index, line) in text.lines().enumerate() {
-        let line = line.split('#').next().unwrap_or_default();
-        let words: Vec<&str> = line.split_whitespace().collect();
-        if !words.is_empty() {
-            let wrong = |what: String| format!("line {}: {what}", index + 1);
-            rows.push(row(&words).map_err(wrong)?);
-        }
-    }
+    let rows = rows(text, char::is_whitespace, row)?;
     if rows.is_empty() {
         return Err(format!("has no line: write {COLUMNS}"));
     }
@@ -90,10 +83,10 @@ pub fn draw(rows: &[Row], duration: Duration, random: &mut Rng) -> Result<Vec<Ag
                 }
             }
             Count::Over(rate) => {
-                let mut at = seconds(exponential(random) / rate.0);
+                let mut at = rate.next(Duration::ZERO, random);
                 while at < duration {
                     begin(at, random)?;
-                    at = at.saturating_add(seconds(exponential(random) / rate.0));
+                    at = rate.next(at, random);
                 }
             }
         }

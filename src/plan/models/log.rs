@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::policy::Priority;
 use crate::sim::name::ModelKey;
 use crate::units::moment::parse_moment;
 
@@ -52,6 +53,19 @@ pub struct EntryTokens {
     pub cached: Option<u32>,
     /// Those of its answer.
     pub answer: u32,
+}
+
+impl Entry {
+    /// How long it held its slot: its time in all without its wait.
+    pub fn held(&self) -> Duration {
+        self.total.saturating_sub(self.queued)
+    }
+
+    /// Its class, if the keys in `batch` have batch work.
+    pub fn priority(&self, batch: &[String]) -> Priority {
+        let is_batch = batch.iter().any(|key| **key == *self.key);
+        if is_batch { Priority::Batch } else { Priority::Interactive }
+    }
 }
 
 /// How a request of the log ended.

@@ -16,7 +16,6 @@ use serde::Serialize;
 use super::log::{Entry, EntryEnd, Log, PassedOver};
 use super::{PlannedModel, Request};
 use crate::plan::report::quantile;
-use crate::policy::Priority;
 use crate::sim::name::ModelKey;
 use crate::units::moment::format_moment;
 use crate::units::parse_duration;
@@ -114,14 +113,13 @@ pub fn requests(
     let patience = patience(&entries);
     let start = entries.first().map_or(SystemTime::UNIX_EPOCH, |entry| entry.at);
     let last = entries.last().map_or(start, |entry| entry.at);
-    let batch: BTreeSet<&str> = unsaid.batch.iter().map(String::as_str).collect();
     let request = |(entry, model): (&Entry, &usize)| Request {
         at: since(start, entry.at),
         key: Arc::clone(&entry.key),
-        priority: if batch.contains(&*entry.key) { Priority::Batch } else { Priority::Interactive },
+        priority: entry.priority(unsaid.batch),
         model: *model,
         hold: match entry.end {
-            EntryEnd::Answered => entry.total.saturating_sub(entry.queued),
+            EntryEnd::Answered => entry.held(),
             EntryEnd::Left | EntryEnd::Refused => holds.draw(*model, random),
         },
         patience: match entry.end {
@@ -204,8 +202,7 @@ impl Holds {
         let mut by_model: BTreeMap<usize, Vec<Duration>> = BTreeMap::new();
         for (entry, model) in entries.iter().zip(models) {
             if entry.end == EntryEnd::Answered {
-                let hold = entry.total.saturating_sub(entry.queued);
-                by_model.entry(*model).or_default().push(hold);
+                by_model.entry(*model).or_default().push(entry.held());
             }
         }
         let all: Vec<Duration> = by_model.values().flatten().copied().collect();

@@ -15,7 +15,7 @@ use super::table::{self, Draw};
 use super::{PlannedModel, Request, Workload, log};
 use crate::admission::Limits;
 use crate::admission::concurrency::Concurrency;
-use crate::plan::files::{named, text};
+use crate::plan::files::{named, second_log, text};
 use crate::sim::name::ModelKey;
 
 /// A workload, and what is known of the recording that it comes from.
@@ -77,8 +77,7 @@ impl Planned {
                 (requests, recorded) = (came, Some(found));
             }
             [_, (second, _), ..] => {
-                let what = "is a second log: write one after the other, as in `cat *.log | llm-gateway plan --models -`";
-                return Err(named(second, what));
+                return Err(named(second, second_log("--models")));
             }
         }
         let duration = recorded.as_ref().map_or(draw.duration, |recorded| recorded.span);

@@ -8,7 +8,8 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use super::{PlannedModel, Request};
-use crate::plan::arrivals::{Distribution, Rate, exponential, seconds};
+use crate::plan::arrivals::{Distribution, Rate, seconds};
+use crate::plan::files::rows;
 use crate::policy::Priority;
 use crate::sim::name::ModelKey;
 use crate::units::{parse_duration, parse_size};
@@ -47,15 +48,7 @@ pub struct Stream {
 ///
 /// The number of the first wrong line and what would be right.
 pub fn read(text: &str, models: &mut Vec<PlannedModel>) -> Result<Vec<Stream>, String> {
-    let mut streams = Vec::new();
-    for (index, line) in text.lines().enumerate() {
-        let line = line.split('#').next().unwrap_or_default();
-        let words: Vec<&str> = line.split_whitespace().collect();
-        if !words.is_empty() {
-            let wrong = |what: String| format!("line {}: {what}", index + 1);
-            streams.push(stream(&words, models).map_err(wrong)?);
-        }
-    }
+    let streams = rows(text, char::is_whitespace, |words| stream(words, models))?;
     if streams.is_empty() {
         return Err(format!("has no line: write {COLUMNS}"));
     }
@@ -72,8 +65,7 @@ pub fn draw(streams: &[Stream], draw: Draw, random: &mut Rng) -> Result<Vec<Requ
     for stream in streams {
         let mut at = Duration::ZERO;
         loop {
-            let gap = exponential(random) / stream.rate.0;
-            at = at.saturating_add(seconds(gap));
+            at = stream.rate.next(at, random);
             if at >= draw.duration {
                 break;
             }

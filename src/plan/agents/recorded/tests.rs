@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::plan::models::log;
+use crate::policy::Priority;
 
 /// A call of a key: when it arrives and ends, in seconds, and its tokens.
 fn line(key: &str, times: [u64; 2], tokens: [u64; 3]) -> String {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::plan::models::log;
+use crate::policy::Priority;
 
 /// A line: when its request ended, whose it was, and what the log says of it.
 #[derive(Clone, Copy)]
