@@ -97,9 +97,22 @@ impl Agent {
 
 /// What the answer says was remembered, and of how many tokens.
 fn remembered(answer: &Answer) -> (u64, u64) {
-    let told = answer.header("x-gateway-remembered").unwrap();
-    let (tokens, total) = told.split_once('/').unwrap();
+    told(answer.header("x-gateway-remembered").unwrap())
+}
+
+/// The two numbers of the header.
+fn told(header: &str) -> (u64, u64) {
+    let (tokens, total) = header.split_once('/').unwrap();
     (tokens.parse().unwrap(), total.parse().unwrap())
+}
+
+/// So many turns of each of these agents, one after the other.
+async fn rounds(gateway: &Gateway, agents: &mut [Agent], count: usize) {
+    for _ in 0..count {
+        for agent in &mut *agents {
+            agent.turn(gateway).await;
+        }
+    }
 }
 
 /// What a provider says of the cache of its only model.

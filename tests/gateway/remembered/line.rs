@@ -112,9 +112,7 @@ async fn clients_that_disconnect_leave_true_beliefs_behind() {
     let simulator = server(65_536, 10_000.0);
     let gateway = in_front_of(&simulator, true).await;
     let mut agents = ["a", "b"].map(|key| Agent::new(key, 2_000));
-    for agent in &mut agents {
-        agent.turn(&gateway).await;
-    }
+    rounds(&gateway, &mut agents, 1).await;
     let blocker = blocker(&gateway, 20_000);
     crate::crowd::shows(&gateway, "ollama", "in_flight", 1).await;
     // One disconnects in line, the other one while it holds the slot that is kept for it.
@@ -153,9 +151,7 @@ async fn a_client_that_disconnects_while_a_slot_is_kept_for_it_keeps_nobody_wait
     let gateway = in_front_of(&simulator, true).await;
     // Nobody's conversation is remembered but the last one's.
     let mut agents = ["a", "b", "c"].map(|key| Agent::new(key, 4_000));
-    for agent in &mut agents {
-        agent.turn(&gateway).await;
-    }
+    rounds(&gateway, &mut agents, 1).await;
     let others = agents[..2].iter_mut().map(|agent| agent.turn(&gateway));
     let others = futures_util::future::join_all(others);
     let leaves = async {
@@ -183,9 +179,7 @@ async fn nobody_is_passed_by_for_longer_than_was_promised() {
     let simulator = server(65_536, 10_000.0);
     let gateway = in_front_of(&simulator, true).await;
     let mut agents: Vec<Agent> = ["a", "b", "c"].map(|key| Agent::new(key, 2_000)).to_vec();
-    for agent in &mut agents {
-        agent.turn(&gateway).await;
-    }
+    rounds(&gateway, &mut agents, 1).await;
     let is_over = Cell::new(false);
     let busy = async |mut agent: Agent| {
         let mut turns = 0;

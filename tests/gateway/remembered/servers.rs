@@ -18,11 +18,7 @@ async fn a_server_that_was_started_again_is_believed_to_remember_nothing() {
     let retry = Retry::default().max_retries(0);
     let gateway = before([provider(&simulator).retry(retry)]).await;
     let mut agents = ["a", "b", "c"].map(|key| Agent::new(key, 1_000));
-    for _ in 0..2 {
-        for agent in &mut agents {
-            agent.turn(&gateway).await;
-        }
-    }
+    rounds(&gateway, &mut agents, 2).await;
     let listen = simulator.url.strip_prefix("http://").unwrap().parse().unwrap();
     simulator.stop();
     // Somebody finds it gone.
@@ -47,11 +43,7 @@ async fn a_server_that_was_started_again_unnoticed_is_read_once() {
     let simulator = server(65_536, 100_000.0);
     let gateway = in_front_of(&simulator, true).await;
     let mut agents = ["a", "b", "c"].map(|key| Agent::new(key, 1_000));
-    for _ in 0..2 {
-        for agent in &mut agents {
-            agent.turn(&gateway).await;
-        }
-    }
+    rounds(&gateway, &mut agents, 2).await;
     let simulator = again(simulator, settings(65_536, 100_000.0));
     let mut told = (0, 0);
     for round in 0..6 {
@@ -73,19 +65,11 @@ async fn a_model_that_was_unloaded_and_loaded_again_remembers_nothing() {
     let simulator = server(65_536, 100_000.0);
     let gateway = in_front_of(&simulator, true).await;
     let mut agents = ["a", "b"].map(|key| Agent::new(key, 1_000));
-    for _ in 0..2 {
-        for agent in &mut agents {
-            agent.turn(&gateway).await;
-        }
-    }
+    rounds(&gateway, &mut agents, 2).await;
     let unload = json!({"model": "llama3.1", "keep_alive": 0});
     let unloaded = post_json(&format!("{}/api/generate", simulator.url), &unload).await;
     assert_eq!(unloaded.status, 200);
-    for _ in 0..3 {
-        for agent in &mut agents {
-            agent.turn(&gateway).await;
-        }
-    }
+    rounds(&gateway, &mut agents, 3).await;
     for agent in &mut agents {
         let (told, total) = remembered(&agent.turn(&gateway).await);
         assert!(told * 10 > total * 8, "{told} of {total}");
@@ -119,11 +103,7 @@ async fn a_cache_that_has_become_larger_is_noticed() {
     let simulator = server(2_500, 100_000.0);
     let gateway = in_front_of(&simulator, true).await;
     let mut agents = one_of_each_key();
-    for _ in 0..3 {
-        for agent in &mut agents {
-            agent.turn(&gateway).await;
-        }
-    }
+    rounds(&gateway, &mut agents, 3).await;
     let small = believed(&gateway).await["room"].as_u64().unwrap();
     let simulator = again(simulator, settings(65_536, 100_000.0));
     let mut told = Vec::new();
