@@ -191,8 +191,12 @@ async fn without_descriptors_callers_are_refused_and_with_some_again_served() {
     let upstream = Upstream::spawn(move |call| {
         ollama::answer(&["a"]).head_hold(&gate).header("x-number", &call.number.to_string())
     });
-    let config = config(Provider::ollama(&upstream).slots(100), Server::default().workers(1));
+    // No question of the gateway's own gives back a descriptor midway: it asks at its start, and
+    // again and again where it schedules loads.
+    let provider = Provider::ollama(&upstream).slots(100).scheduling("fair");
+    let config = config(provider, Server::default().workers(1));
     let gateway = spawn_gateway_under("ulimit -n 64", config).await;
+    gateway.logged("provider `ollama`, ").await;
     // One is served all the while.
     let mut early = Raw::connect(gateway.address()).await;
     early.send(&post_bytes("/v1/chat", &[], &streamed_chat("early"))).await;
