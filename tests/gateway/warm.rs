@@ -5,6 +5,7 @@
 
 mod gateways;
 mod hosts;
+mod kinds;
 mod memory;
 
 use std::time::{Duration, SystemTime};
@@ -24,16 +25,20 @@ const KEYS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 /// Three models, of which so many fit.
 fn three(room: u32, load: u64) -> Simulator {
     let models = ["m0", "m1", "m2"].map(str::to_owned).to_vec();
-    Simulator::start(SimSettings {
+    Simulator::start(SimSettings { models, ..settings(room, load) })
+}
+
+/// A server of which so many models fit.
+fn settings(room: u32, load: u64) -> SimSettings {
+    SimSettings {
         slots: 1,
         max_loaded_models: room,
         load: Duration::from_millis(load),
         unload: Duration::from_millis(20),
         first_token: Duration::from_millis(5),
         tokens_per_second: 0.0,
-        models,
         ..SimSettings::default()
-    })
+    }
 }
 
 async fn in_front_of(simulator: &Simulator, more: impl Fn(Provider) -> Provider) -> Gateway {
